@@ -1,0 +1,1 @@
+//! Findings: what is wrong, how bad, and what to do. Pure.

@@ -1,0 +1,1 @@
+//! What the operator types: one short file a command, the one writer, the prompts.

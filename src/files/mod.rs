@@ -1,0 +1,1 @@
+//! Door: rooted reading, atomic replacement, ownership, no symlink followed.

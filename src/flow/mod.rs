@@ -1,0 +1,1 @@
+//! Conntrack entries: the terms that select them. Pure.

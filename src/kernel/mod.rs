@@ -1,0 +1,1 @@
+//! Door: sysctl tree, ctnetlink, module, host facts, network namespaces.

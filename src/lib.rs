@@ -1,0 +1,47 @@
+//! cttune tunes the Linux connection-tracking table and repairs one that is filling up.
+//!
+//! # The house
+//!
+//! Rooms are named after what the operator talks about. A pure room touches no file, clock,
+//! environment or terminal; a door talks to the machine and decides nothing; an acting room
+//! carries out what pure code worked out; `cli` is the only room that prints and prompts.
+//!
+//! | room | kind | what it owns |
+//! |---|---|---|
+//! | [`cli`] | top | what the operator types: one short file a command, the one writer, the prompts |
+//! | [`apply`] | acting | the engine that carries a plan out, reads it back and undoes it; the lock |
+//! | [`sandbox`] | acting | private namespaces with a table filled as in the story |
+//! | [`profile`] | pure | what the operator wants: format, mistakes, inheritance, derived values |
+//! | [`tunable`] | pure | what the kernel offers: keys, units, ranges, readings, host facts |
+//! | [`plan`] | pure | the difference and the way there: steps, their order, their undo |
+//! | [`flow`] | pure | conntrack entries: the terms that select them |
+//! | [`assess`] | pure | findings: what is wrong, how bad, and what to do |
+//! | [`boot`] | pure | sysctl.d text: who wins for which reader, what survives a reboot |
+//! | [`render`] | pure | results as text and JSON: returns strings |
+//! | [`kernel`] | door | sysctl tree, ctnetlink, module, host facts, network namespaces |
+//! | [`files`] | door | rooted reading, atomic replacement, ownership, no symlink followed |
+//!
+//! Dependencies point one way: cli → acting → doors → pure. `tests/house.rs` holds that.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable
+    )
+)]
+
+pub mod apply;
+pub mod assess;
+pub mod boot;
+pub mod cli;
+pub mod files;
+pub mod flow;
+pub mod kernel;
+pub mod plan;
+pub mod profile;
+pub mod render;
+pub mod sandbox;
+pub mod tunable;

@@ -1,0 +1,1 @@
+//! The difference and the way there: steps, their order, their undo. Pure.

@@ -1,0 +1,1 @@
+//! What the operator wants: format, mistakes with spans, inheritance, derived values. Pure.

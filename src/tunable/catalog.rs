@@ -1,0 +1,437 @@
+//! The one table of conntrack sysctls: name, unit, range, kind, scope and meaning.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+const INT_MAX: i64 = i32::MAX as i64;
+
+/// The longest timeout that any kernel build takes: `INT_MAX / HZ` with the smallest HZ, 100.
+/// A kernel with HZ=250 refuses what is above 8589934, with HZ=1000 what is above 2147483; the
+/// build's HZ cannot be read, so the kernel itself judges what lies between.
+const LONGEST: i64 = INT_MAX / 100;
+
+/// What a sysctl's number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Whole seconds.
+    Seconds,
+    /// A number of things: entries, buckets, packets, a level.
+    Count,
+    /// Bytes of memory.
+    Bytes,
+    /// 0 off, 1 on.
+    Switch,
+}
+
+/// What a sysctl is about; the plan orders its steps by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// How much the table may hold.
+    Limit,
+    /// How long an entry lives.
+    Timeout,
+    /// How packets are judged and accounted.
+    Behaviour,
+}
+
+/// Where a sysctl can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// One value for the whole machine, writable in the initial network namespace alone.
+    Machine,
+    /// Each network namespace has its own.
+    Namespace,
+}
+
+/// What is known of one sysctl before it is read.
+#[derive(Debug)]
+pub struct Tunable {
+    /// File name below `/proc/sys/net/netfilter`.
+    pub name: &'static str,
+    /// What the number counts.
+    pub unit: Unit,
+    /// What it is about.
+    pub kind: Kind,
+    /// Where it can be written.
+    pub scope: Scope,
+    /// The values that make sense, and that cttune will write.
+    pub range: RangeInclusive<i64>,
+    /// The values that the kernel takes. Wider than `range`: it accepts a timeout of zero or less
+    /// ("expires at the next packet") and, up to 6.18, a max of 0 ("unlimited").
+    pub kernel_range: RangeInclusive<i64>,
+    /// One line for a listing.
+    pub about: &'static str,
+}
+
+macro_rules! catalog {
+    ($( $variant:ident $name:literal $unit:ident $kind:ident $scope:ident $range:expr, $kernel:expr, $about:literal; )*) => {
+        /// A conntrack sysctl key. Ordered as the catalog is: limits, timeouts, behaviour.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Key {
+            $( #[doc = $about] $variant, )*
+        }
+
+        impl Key {
+            /// Every key that cttune knows, in catalog order.
+            pub const ALL: &'static [Key] = &[ $( Key::$variant, )* ];
+
+            /// What is known of this key.
+            pub fn tunable(self) -> &'static Tunable {
+                match self {
+                    $( Key::$variant => {
+                        const TUNABLE: &Tunable = &Tunable {
+                            name: $name,
+                            unit: Unit::$unit,
+                            kind: Kind::$kind,
+                            scope: Scope::$scope,
+                            range: $range,
+                            kernel_range: $kernel,
+                            about: $about,
+                        };
+                        TUNABLE
+                    } )*
+                }
+            }
+        }
+    };
+}
+
+/// Timeouts that make sense: at least a second.
+const TIME: RangeInclusive<i64> = 1..=LONGEST;
+/// Timeouts that the kernel takes.
+const KERNEL_TIME: RangeInclusive<i64> = -LONGEST..=LONGEST;
+const SWITCH: RangeInclusive<i64> = 0..=1;
+const BYTE: RangeInclusive<i64> = 0..=255;
+const INT: RangeInclusive<i64> = 0..=INT_MAX;
+const POSITIVE: RangeInclusive<i64> = 1..=INT_MAX;
+/// The fragment thresholds are unsigned longs in the kernel.
+const LONG: RangeInclusive<i64> = 0..=i64::MAX;
+
+catalog! {
+    Max "nf_conntrack_max" Count Limit Machine POSITIVE, INT,
+        "entries that the table may hold; when it is full, packets of new flows are dropped";
+    Buckets "nf_conntrack_buckets" Count Limit Machine POSITIVE, POSITIVE,
+        "chains of the hash table, rounded up to a multiple of 512";
+    ExpectMax "nf_conntrack_expect_max" Count Limit Machine POSITIVE, INT,
+        "expected related flows that may wait, over all helpers";
+    Frag6HighThresh "nf_conntrack_frag6_high_thresh" Bytes Limit Namespace 1..=i64::MAX, LONG,
+        "memory for IPv6 fragments under reassembly; above it they are dropped";
+    Frag6LowThresh "nf_conntrack_frag6_low_thresh" Bytes Limit Namespace LONG, LONG,
+        "memory at which IPv6 fragments are no longer evicted";
+    Frag6Timeout "nf_conntrack_frag6_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "an IPv6 fragment waits this long for the others";
+    GenericTimeout "nf_conntrack_generic_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "protocols without a tracker of their own (ESP and others)";
+    TcpTimeoutSynSent "nf_conntrack_tcp_timeout_syn_sent" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP after the first SYN";
+    TcpTimeoutSynRecv "nf_conntrack_tcp_timeout_syn_recv" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP after SYN and SYN/ACK";
+    TcpTimeoutEstablished "nf_conntrack_tcp_timeout_established" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP connections that are open and idle";
+    TcpTimeoutFinWait "nf_conntrack_tcp_timeout_fin_wait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP after the first FIN";
+    TcpTimeoutCloseWait "nf_conntrack_tcp_timeout_close_wait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP closed by one side, its FIN acknowledged";
+    TcpTimeoutLastAck "nf_conntrack_tcp_timeout_last_ack" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP after both FINs, before the last acknowledgement";
+    TcpTimeoutTimeWait "nf_conntrack_tcp_timeout_time_wait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP closed by both sides";
+    TcpTimeoutClose "nf_conntrack_tcp_timeout_close" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP after a reset";
+    TcpTimeoutMaxRetrans "nf_conntrack_tcp_timeout_max_retrans" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP once tcp_max_retrans packets went unanswered";
+    TcpTimeoutUnacknowledged "nf_conntrack_tcp_timeout_unacknowledged" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP with data that is not acknowledged yet";
+    UdpTimeout "nf_conntrack_udp_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "UDP that was not answered, or is young";
+    UdpTimeoutStream "nf_conntrack_udp_timeout_stream" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "UDP with traffic both ways for more than two seconds";
+    IcmpTimeout "nf_conntrack_icmp_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "ICMP queries";
+    Icmpv6Timeout "nf_conntrack_icmpv6_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "ICMPv6 queries";
+    GreTimeout "nf_conntrack_gre_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "GRE that was not answered; read when the flow is created";
+    GreTimeoutStream "nf_conntrack_gre_timeout_stream" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "GRE with traffic both ways; read when the flow is created";
+    SctpTimeoutClosed "nf_conntrack_sctp_timeout_closed" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP closed";
+    SctpTimeoutCookieWait "nf_conntrack_sctp_timeout_cookie_wait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP after INIT";
+    SctpTimeoutCookieEchoed "nf_conntrack_sctp_timeout_cookie_echoed" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP after COOKIE ECHO";
+    SctpTimeoutEstablished "nf_conntrack_sctp_timeout_established" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP associations that are open and idle";
+    SctpTimeoutShutdownSent "nf_conntrack_sctp_timeout_shutdown_sent" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP after SHUTDOWN was sent";
+    SctpTimeoutShutdownRecd "nf_conntrack_sctp_timeout_shutdown_recd" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP after SHUTDOWN was received";
+    SctpTimeoutShutdownAckSent "nf_conntrack_sctp_timeout_shutdown_ack_sent" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP after SHUTDOWN ACK";
+    SctpTimeoutHeartbeatSent "nf_conntrack_sctp_timeout_heartbeat_sent" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP secondary path that has only seen a heartbeat";
+    SctpTimeoutHeartbeatAcked "nf_conntrack_sctp_timeout_heartbeat_acked" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "SCTP secondary path whose heartbeat was answered (gone about 6.2)";
+    DccpTimeoutRequest "nf_conntrack_dccp_timeout_request" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "DCCP after REQUEST (gone about 6.17)";
+    DccpTimeoutRespond "nf_conntrack_dccp_timeout_respond" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "DCCP after RESPONSE (gone about 6.17)";
+    DccpTimeoutPartopen "nf_conntrack_dccp_timeout_partopen" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "DCCP half open (gone about 6.17)";
+    DccpTimeoutOpen "nf_conntrack_dccp_timeout_open" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "DCCP connections that are open and idle (gone about 6.17)";
+    DccpTimeoutClosereq "nf_conntrack_dccp_timeout_closereq" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "DCCP after CLOSEREQ (gone about 6.17)";
+    DccpTimeoutClosing "nf_conntrack_dccp_timeout_closing" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "DCCP after CLOSE (gone about 6.17)";
+    DccpTimeoutTimewait "nf_conntrack_dccp_timeout_timewait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "DCCP closed by both sides (gone about 6.17)";
+    FlowtableTcpTimeout "nf_flowtable_tcp_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "TCP offloaded to a flowtable (kernels with NF_FLOW_TABLE)";
+    FlowtableUdpTimeout "nf_flowtable_udp_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+        "UDP offloaded to a flowtable (kernels with NF_FLOW_TABLE)";
+    TcpBeLiberal "nf_conntrack_tcp_be_liberal" Switch Behaviour Namespace SWITCH, SWITCH,
+        "accept TCP outside the window; only resets there are INVALID";
+    TcpIgnoreInvalidRst "nf_conntrack_tcp_ignore_invalid_rst" Switch Behaviour Namespace SWITCH, SWITCH,
+        "do not mark resets outside the window INVALID (not in 5.10)";
+    TcpLoose "nf_conntrack_tcp_loose" Switch Behaviour Namespace SWITCH, SWITCH,
+        "pick up connections in the middle";
+    TcpMaxRetrans "nf_conntrack_tcp_max_retrans" Count Behaviour Namespace BYTE, BYTE,
+        "unanswered packets after which tcp_timeout_max_retrans holds; a count, not a time";
+    DccpLoose "nf_conntrack_dccp_loose" Switch Behaviour Namespace SWITCH, SWITCH,
+        "pick up DCCP in the middle (gone about 6.17)";
+    Acct "nf_conntrack_acct" Switch Behaviour Namespace SWITCH, SWITCH,
+        "count packets and bytes of new flows";
+    Checksum "nf_conntrack_checksum" Switch Behaviour Namespace SWITCH, SWITCH,
+        "verify checksums of incoming packets";
+    Events "nf_conntrack_events" Count Behaviour Namespace 0..=2, 0..=2,
+        "0 no events, 1 for every flow, 2 for flows made while somebody listens";
+    Helper "nf_conntrack_helper" Switch Behaviour Namespace SWITCH, SWITCH,
+        "assign helpers by port (gone in 6.1)";
+    LogInvalid "nf_conntrack_log_invalid" Count Behaviour Namespace BYTE, BYTE,
+        "log INVALID packets of this protocol number; 255 all, 0 none";
+    Timestamp "nf_conntrack_timestamp" Switch Behaviour Namespace SWITCH, SWITCH,
+        "record when a new flow starts and ends";
+}
+
+/// The subtree in which every key lives.
+const SUBTREE: &str = "net.netfilter.";
+/// What most names begin with; people leave it out.
+const PREFIX: &str = "nf_conntrack_";
+
+/// A name that is not a conntrack sysctl.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownKey {
+    /// A sysctl of another subtree, such as `net.core.somaxconn`.
+    #[error("`{0}` is not a conntrack sysctl: cttune sets keys of net.netfilter alone")]
+    OtherSubtree(String),
+    /// Nothing of that name; the nearest one, if any is near.
+    #[error("no conntrack sysctl is called `{name}`")]
+    NoSuchKey {
+        /// What was asked for.
+        name: String,
+        /// The nearest name, spelled the way the question was.
+        nearest: Option<String>,
+    },
+    /// `nf_conntrack_count`, which can only be read.
+    #[error("`{0}` is a reading of the kernel's, not a setting")]
+    ReadingOnly(String),
+}
+
+impl Key {
+    /// The full name, as output writes it: `net.netfilter.nf_conntrack_max`.
+    pub fn name(self) -> String {
+        format!("{SUBTREE}{}", self.file_name())
+    }
+
+    /// The file below `/proc/sys/net/netfilter`: `nf_conntrack_max`.
+    pub fn file_name(self) -> &'static str {
+        self.tunable().name
+    }
+
+    /// The name without what goes without saying: `max`, `tcp_timeout_established`.
+    pub fn short_name(self) -> &'static str {
+        self.file_name()
+            .strip_prefix(PREFIX)
+            .unwrap_or(self.file_name())
+    }
+
+    /// Whether the number is a number of seconds.
+    pub fn is_time(self) -> bool {
+        self.tunable().unit == Unit::Seconds
+    }
+
+    /// The key whose file below `net/netfilter` has this name.
+    pub fn from_file_name(name: &str) -> Option<Key> {
+        Key::ALL.iter().copied().find(|key| key.file_name() == name)
+    }
+
+    /// Finds a key as people spell it: full, without `net.netfilter.`, or also without
+    /// `nf_conntrack_`; with dots or slashes.
+    ///
+    /// # Errors
+    /// Tells a key of another subtree from a misspelt one, and offers the nearest name.
+    pub fn find(spelling: &str) -> Result<Key, UnknownKey> {
+        let dotted = spelling.replace('/', ".");
+        let name = dotted.strip_prefix(SUBTREE).unwrap_or(&dotted);
+        let found = Key::ALL
+            .iter()
+            .copied()
+            .find(|key| key.file_name() == name || key.short_name() == name);
+        if let Some(key) = found {
+            return Ok(key);
+        }
+        if name == "nf_conntrack_count" || name == "count" {
+            return Err(UnknownKey::ReadingOnly(spelling.to_owned()));
+        }
+        if name == "net.nf_conntrack_max" {
+            return Ok(Key::Max);
+        }
+        if name.contains('.') {
+            let misspelt = nearest_name(&dotted, Key::ALL.iter().map(|key| key.name()), 0.93);
+            return Err(match misspelt {
+                Some(nearest) => UnknownKey::NoSuchKey {
+                    name: spelling.to_owned(),
+                    nearest: Some(nearest),
+                },
+                None => UnknownKey::OtherSubtree(spelling.to_owned()),
+            });
+        }
+        let nearest = if name.starts_with("nf_") {
+            nearest_name(
+                name,
+                Key::ALL.iter().map(|key| key.file_name().to_owned()),
+                0.8,
+            )
+        } else {
+            nearest_name(
+                name,
+                Key::ALL.iter().map(|key| key.short_name().to_owned()),
+                0.8,
+            )
+        };
+        Err(UnknownKey::NoSuchKey {
+            name: spelling.to_owned(),
+            nearest,
+        })
+    }
+}
+
+impl UnknownKey {
+    /// The nearest name that does exist, if one is near.
+    pub fn nearest(&self) -> Option<&str> {
+        match self {
+            UnknownKey::NoSuchKey { nearest, .. } => nearest.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// The candidate most like `name`, if one is at least `floor` alike (0 to 1).
+fn nearest_name(
+    name: &str,
+    candidates: impl Iterator<Item = String>,
+    floor: f64,
+) -> Option<String> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= floor)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.name())
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short_name())
+    }
+}
+
+impl serde::Serialize for Key {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_finds_the_key() {
+        for key in Key::ALL.iter().copied() {
+            assert_eq!(Key::find(&key.name()), Ok(key));
+            assert_eq!(Key::find(&key.name().replace('.', "/")), Ok(key));
+            assert_eq!(Key::find(key.file_name()), Ok(key));
+            assert_eq!(Key::find(key.short_name()), Ok(key));
+        }
+        assert_eq!(Key::find("net.nf_conntrack_max"), Ok(Key::Max));
+    }
+
+    #[test]
+    fn a_wrong_name_offers_the_nearest_and_another_subtree_is_named() {
+        let near = |name| Key::find(name).unwrap_err().nearest().map(str::to_owned);
+        assert_eq!(
+            near("tcp_timeout_establishd").as_deref(),
+            Some("tcp_timeout_established")
+        );
+        assert_eq!(
+            near("nf_conntrack_bucket").as_deref(),
+            Some("nf_conntrack_buckets")
+        );
+        assert_eq!(
+            near("net.netfilter.nf_conntrack_udp_timeout_streem").as_deref(),
+            Some("nf_conntrack_udp_timeout_stream")
+        );
+        assert_eq!(near("zzz"), None);
+        assert!(matches!(
+            Key::find("net.core.somaxconn"),
+            Err(UnknownKey::OtherSubtree(_))
+        ));
+        assert!(matches!(
+            Key::find("net.ipv4.tcp_syncookies"),
+            Err(UnknownKey::OtherSubtree(_))
+        ));
+        assert!(matches!(
+            Key::find("nf_conntrack_count"),
+            Err(UnknownKey::ReadingOnly(_))
+        ));
+    }
+
+    #[test]
+    fn what_cttune_writes_the_kernel_takes() {
+        for key in Key::ALL {
+            let tunable = key.tunable();
+            assert!(
+                tunable.kernel_range.contains(tunable.range.start()),
+                "{key}"
+            );
+            assert!(tunable.kernel_range.contains(tunable.range.end()), "{key}");
+            assert_eq!(
+                tunable.kind == Kind::Timeout,
+                tunable.unit == Unit::Seconds,
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_kernel_that_runs_offers_no_key_that_the_catalog_lacks() {
+        let Ok(entries) = std::fs::read_dir("/proc/sys/net/netfilter") else {
+            panic!("this test needs a kernel with conntrack");
+        };
+        for entry in entries {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let known = Key::from_file_name(&name).is_some()
+                || name == "nf_conntrack_count"
+                || name.starts_with("nf_log")
+                || name == "nf_hooks_lwtunnel";
+            assert!(known, "{name} is not in the catalog");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Numbers as the kernel's sysctl parser takes them and as people read them.
+
+use super::{Key, Unit};
+
+/// What the kernel makes of `text` written to `key`, or `None` where it answers EINVAL.
+///
+/// Leading blanks are skipped, `0x10` is 16, `010` is 8, what follows the first number after a
+/// blank or a NUL is ignored; `7x`, `+5` and a number outside the key's range are refused.
+/// An empty write is accepted and changes nothing: it gives `None` too.
+/// Follows `proc_get_long` in kernel/sysctl.c; tried on 6.18.
+pub fn kernel_number(key: Key, text: &str) -> Option<i64> {
+    let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', next, ..] if next.is_ascii_hexdigit() => (16, digits.get(2..)?),
+        [b'0', ..] => (8, digits),
+        _ => (10, digits),
+    };
+    let end = digits
+        .find(|c: char| !c.is_digit(radix))
+        .unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    if !matches!(rest.chars().next(), None | Some(' ' | '\t' | '\n' | '\0')) {
+        return None;
+    }
+    let magnitude = i64::from_str_radix(digits, radix).ok()?;
+    let number = if negative { -magnitude } else { magnitude };
+    key.tunable()
+        .kernel_range
+        .contains(&number)
+        .then_some(number)
+}
+
+/// Seconds as people say them: `2h4m`, `5d`, `45s`. The inverse of what a profile accepts.
+pub fn format_seconds(seconds: i64) -> String {
+    if seconds <= 0 {
+        return format!("{seconds}s");
+    }
+    let mut rest = seconds;
+    let mut text = String::new();
+    for (unit, size) in [('d', 86400), ('h', 3600), ('m', 60), ('s', 1)] {
+        let whole = rest / size;
+        rest %= size;
+        if whole > 0 {
+            text.push_str(&format!("{whole}{unit}"));
+        }
+    }
+    text
+}
+
+/// Bytes as people say them, exact: `4MiB`, `3145728`→`3MiB`, `1000`.
+pub fn format_bytes(bytes: i64) -> String {
+    for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= size && bytes % size == 0 {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    bytes.to_string()
+}
+
+impl Key {
+    /// A value of this key as people say it, where that differs from the bare number.
+    pub fn spoken(self, value: i64) -> Option<String> {
+        let spoken = match self.tunable().unit {
+            Unit::Seconds => format_seconds(value),
+            Unit::Bytes => format_bytes(value),
+            Unit::Count | Unit::Switch => return None,
+        };
+        (spoken != value.to_string()).then_some(spoken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_parser() {
+        let max = |text| kernel_number(Key::Max, text);
+        for (text, number) in [
+            ("600", Some(600)),
+            ("  600", Some(600)),
+            ("600 # x", Some(600)),
+            ("7 8", Some(7)),
+            ("010", Some(8)),
+            ("0x20", Some(32)),
+            ("0", Some(0)),
+            ("12# x", None),
+            ("7x", None),
+            ("+5", None),
+            ("-1", None),
+            ("", None),
+            ("x", None),
+            ("08", None),
+            ("2147483648", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(max(text), number, "{text:?}");
+        }
+        assert_eq!(kernel_number(Key::UdpTimeout, "-5"), Some(-5));
+        assert_eq!(kernel_number(Key::Acct, "2"), None);
+    }
+
+    #[test]
+    fn seconds_are_spoken_in_descending_groups() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (45, "45s"),
+            (7440, "2h4m"),
+            (432_000, "5d"),
+            (90_061, "1d1h1m1s"),
+            (-5, "-5s"),
+        ] {
+            assert_eq!(format_seconds(seconds), text);
+        }
+    }
+
+    #[test]
+    fn bytes_are_spoken_exactly() {
+        for (bytes, text) in [
+            (4_194_304, "4MiB"),
+            (1000, "1000"),
+            (1536, "1536"),
+            (2048, "2KiB"),
+        ] {
+            assert_eq!(format_bytes(bytes), text);
+        }
+    }
+}
