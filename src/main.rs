@@ -1,1 +1,3 @@
+//! The `cttune` command.
+
 fn main() {}
