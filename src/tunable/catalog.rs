@@ -328,7 +328,7 @@ impl UnknownKey {
 }
 
 /// The candidate most like `name`, if one is at least `floor` alike (0 to 1).
-fn nearest_name(
+pub(crate) fn nearest_name(
     name: &str,
     candidates: impl Iterator<Item = String>,
     floor: f64,

@@ -11,6 +11,7 @@ mod host;
 mod number;
 mod reading;
 
+pub(crate) use catalog::nearest_name;
 pub use catalog::{Key, Kind, Scope, Tunable, Unit, UnknownKey};
 pub use host::{Conntrack, Host};
 pub use number::{format_bytes, format_seconds, kernel_number};
