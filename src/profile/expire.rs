@@ -1,0 +1,171 @@
+//! Reads `[expire]`: parameters for bringing flows under the timeouts.
+
+use std::ops::RangeInclusive;
+
+use toml::de::DeTable;
+
+use super::read::{Reader, Value, offer, written};
+use super::value;
+use crate::flow::Terms;
+use crate::tunable::Unit;
+
+/// How flows are brought under the timeouts that hold, mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpireMode {
+    /// A flow that has longer to live than its timeout gets its timeout.
+    Clamp,
+    /// Idle time that is proven is counted, but for a grace.
+    ReAge,
+    /// Stale flows are deleted.
+    Delete,
+}
+
+impl ExpireMode {
+    /// Every mode, mildest first.
+    pub const ALL: [ExpireMode; 3] = [ExpireMode::Clamp, ExpireMode::ReAge, ExpireMode::Delete];
+
+    /// The name that profiles and options use.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExpireMode::Clamp => "clamp",
+            ExpireMode::ReAge => "re-age",
+            ExpireMode::Delete => "delete",
+        }
+    }
+}
+
+/// What `[expire]` says; what it leaves out is the parent's, then the command's default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExpireSettings {
+    /// How.
+    pub mode: Option<ExpireMode>,
+    /// Which flows; any of these.
+    pub matching: Option<Vec<Terms>>,
+    /// Flows that are never touched; any of these.
+    pub keep: Option<Vec<Terms>>,
+    /// Seconds that a re-aged flow keeps at least.
+    pub grace: Option<i64>,
+    /// Seconds over which flows are spread so that they do not end in the same one.
+    pub spread: Option<i64>,
+    /// Seconds between the two samples that prove a flow idle.
+    pub settle: Option<i64>,
+    /// Flows to act on at most.
+    pub max_flows: Option<i64>,
+    /// Flows to act on in a second at most.
+    pub rate: Option<i64>,
+}
+
+const FIELDS: [&str; 8] = [
+    "mode",
+    "match",
+    "keep",
+    "grace",
+    "spread",
+    "settle",
+    "max-flows",
+    "rate",
+];
+
+/// A flow's remaining time is 32 bits on the wire; a signed one is plenty.
+const LONGEST: i64 = i32::MAX as i64;
+
+impl ExpireSettings {
+    /// Fills what is left out from a parent.
+    #[must_use]
+    pub fn over(self, parent: ExpireSettings) -> ExpireSettings {
+        ExpireSettings {
+            mode: self.mode.or(parent.mode),
+            matching: self.matching.or(parent.matching),
+            keep: self.keep.or(parent.keep),
+            grace: self.grace.or(parent.grace),
+            spread: self.spread.or(parent.spread),
+            settle: self.settle.or(parent.settle),
+            max_flows: self.max_flows.or(parent.max_flows),
+            rate: self.rate.or(parent.rate),
+        }
+    }
+}
+
+impl Reader {
+    /// Reads `[expire]`.
+    pub(super) fn expire(&mut self, table: &DeTable<'_>) -> ExpireSettings {
+        let mut expire = ExpireSettings::default();
+        for (name, value) in table {
+            match name.get_ref().as_ref() {
+                "mode" => expire.mode = self.mode(value),
+                "match" => expire.matching = self.selections("match", value),
+                "keep" => expire.keep = self.selections("keep", value),
+                "grace" => expire.grace = self.parameter(Unit::Seconds, value, 1..=LONGEST),
+                "spread" => expire.spread = self.parameter(Unit::Seconds, value, 0..=LONGEST),
+                "settle" => expire.settle = self.parameter(Unit::Seconds, value, 1..=LONGEST),
+                "max-flows" => expire.max_flows = self.parameter(Unit::Count, value, 1..=LONGEST),
+                "rate" => expire.rate = self.parameter(Unit::Count, value, 1..=LONGEST),
+                unknown => {
+                    let mistake = self.at(
+                        name.span(),
+                        format!("[expire] has no `{unknown}`"),
+                        "unknown",
+                    );
+                    self.report(mistake.help(offer(unknown, &FIELDS)));
+                }
+            }
+        }
+        expire
+    }
+
+    fn mode(&mut self, value: &Value<'_>) -> Option<ExpireMode> {
+        let names = ExpireMode::ALL.map(ExpireMode::name);
+        let index = self.one_of("mode", value, &names)?;
+        ExpireMode::ALL.get(index).copied()
+    }
+
+    fn parameter(
+        &mut self,
+        unit: Unit,
+        value: &Value<'_>,
+        range: RangeInclusive<i64>,
+    ) -> Option<i64> {
+        match value::within(unit, written(value), range) {
+            Ok(number) => Some(number),
+            Err(wrong) => {
+                self.wrong(value, wrong);
+                None
+            }
+        }
+    }
+
+    fn selections(&mut self, what: &str, value: &Value<'_>) -> Option<Vec<Terms>> {
+        let Some(array) = value.get_ref().as_array() else {
+            let label = value.get_ref().type_str();
+            let mistake = self.at(
+                value.span(),
+                format!("`{what}` must be a list of selections"),
+                label,
+            );
+            self.report(mistake.help(format!("write {what} = [\"dst=10.1.0.0/16,dport=5432\"]")));
+            return None;
+        };
+        Some(
+            array
+                .iter()
+                .filter_map(|item| self.terms(what, item))
+                .collect(),
+        )
+    }
+
+    fn terms(&mut self, what: &str, value: &Value<'_>) -> Option<Terms> {
+        let text = self.text(what, value)?;
+        let errors = match Terms::parse(&text) {
+            Ok(terms) => return Some(terms),
+            Err(errors) => errors,
+        };
+        for error in errors {
+            let span = self.part(value, error.at);
+            let mut mistake = self.at(span, error.problem, "this part");
+            mistake.help = error.help;
+            self.report(mistake);
+        }
+        None
+    }
+}

@@ -1,0 +1,175 @@
+//! A mistake in a profile and where it stands.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+/// The text of a profile and the name that people know it by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// A path, or `built-in:NAME`.
+    pub name: String,
+    /// TOML.
+    pub text: String,
+}
+
+/// One thing that is wrong in a profile. Prints as `file:line:column: title`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it was read.
+    pub source: Arc<Source>,
+    /// The bytes of the text that are wrong.
+    pub span: Range<usize>,
+    /// What is wrong, in a line.
+    pub title: String,
+    /// What stands under the caret.
+    pub label: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// Another place that has to do with it, and what is there.
+    pub also: Option<(Range<usize>, String)>,
+}
+
+/// A place in a text, as editors count: from 1, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The character in that line.
+    pub column: usize,
+}
+
+impl Source {
+    /// A text and its name.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Source {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+
+    /// Where a byte of the text stands. A byte order mark is no character of the first line.
+    pub fn position(&self, offset: usize) -> Position {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        Position {
+            line: before.matches('\n').count() + 1,
+            column: line.trim_start_matches('\u{feff}').chars().count() + 1,
+        }
+    }
+
+    /// The span, moved and shortened where needed so that it is a piece of the text.
+    fn clip(&self, span: Range<usize>) -> Range<usize> {
+        let floor = |offset: usize| {
+            (0..=offset.min(self.text.len()))
+                .rev()
+                .find(|at| self.text.is_char_boundary(*at))
+                .unwrap_or(0)
+        };
+        let start = floor(span.start);
+        start..floor(span.end).max(start)
+    }
+}
+
+impl Mistake {
+    /// A mistake at these bytes of the source.
+    pub fn new(
+        source: &Arc<Source>,
+        span: Range<usize>,
+        title: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Self {
+        Mistake {
+            source: Arc::clone(source),
+            span: source.clip(span),
+            title: title.into(),
+            label: label.into(),
+            help: None,
+            also: None,
+        }
+    }
+
+    /// Adds what to write instead.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds another place that has to do with it.
+    #[must_use]
+    pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.also = Some((self.source.clip(span), label.into()));
+        self
+    }
+
+    /// Where it begins.
+    pub fn position(&self) -> Position {
+        self.source.position(self.span.start)
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { line, column } = self.position();
+        write!(f, "{}:{line}:{column}: {}", self.source.name, self.title)
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+impl Serialize for Mistake {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Position { line, column } = self.position();
+        let mut object = serializer.serialize_struct("Mistake", 6)?;
+        object.serialize_field("file", &self.source.name)?;
+        object.serialize_field("line", &line)?;
+        object.serialize_field("column", &column)?;
+        object.serialize_field("message", &self.title)?;
+        object.serialize_field("label", &self.label)?;
+        object.serialize_field("help", &self.help)?;
+        object.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_characters_from_one() {
+        let source = Source::new("p", "\u{feff}é = 1\nb = 2");
+        for (offset, line, column) in [(0, 1, 1), (3, 1, 1), (5, 1, 2), (10, 2, 1), (99, 2, 6)] {
+            assert_eq!(
+                source.position(offset),
+                Position { line, column },
+                "{offset}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_span_always_lies_inside_the_text() {
+        let source = Arc::new(Source::new("p", "aé"));
+        for (span, clipped) in [(0..99, 0..3), (2..2, 1..1), (7..9, 3..3), (2..3, 1..3)] {
+            assert_eq!(
+                Mistake::new(&source, span.clone(), "", "").span,
+                clipped,
+                "{span:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn machines_read_file_line_and_column() {
+        let source = Arc::new(Source::new("a.toml", "x\ny"));
+        let mistake = Mistake::new(&source, 2..3, "odd", "here").help("do not");
+        assert_eq!(mistake.to_string(), "a.toml:2:1: odd");
+        assert_eq!(
+            serde_json::to_string(&mistake).unwrap(),
+            r#"{"file":"a.toml","line":2,"column":1,"message":"odd","label":"here","help":"do not"}"#
+        );
+    }
+}

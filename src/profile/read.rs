@@ -1,0 +1,866 @@
+//! Reads a whole profile: syntax and meaning together, every mistake in one run.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::value::{Written, Wrong};
+use super::{Extends, Mistake, Profile, Role, Source};
+use crate::tunable::{Key, nearest_name};
+
+/// A value in the tree, with its bytes.
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+
+/// Reads a profile.
+///
+/// # Errors
+/// Every mistake that can be told apart, in the order of the text.
+pub fn parse(source: &Source) -> Result<Profile, Vec<Mistake>> {
+    let (tree, errors) = DeTable::parse_recoverable(&source.text);
+    let mut reader = Reader::new(source);
+    let profile = reader.profile(tree.get_ref());
+    let meaning = std::mem::take(&mut reader.mistakes);
+    let syntax = reader.syntax(&errors, tree.get_ref());
+    // What the parser made up to get past a syntax error is not the author's mistake.
+    let mut mistakes: Vec<Mistake> = meaning
+        .into_iter()
+        .filter(|meant| !syntax.iter().any(|error| touch(&error.span, &meant.span)))
+        .collect();
+    mistakes.extend(syntax);
+    mistakes.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
+    if mistakes.is_empty() {
+        Ok(profile)
+    } else {
+        Err(mistakes)
+    }
+}
+
+fn touch(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start <= b.end && b.start <= a.end
+}
+
+/// Walks the tree and collects what is wrong on the way.
+pub(super) struct Reader {
+    source: Arc<Source>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Reader {
+    fn new(source: &Source) -> Self {
+        Reader {
+            source: Arc::new(source.clone()),
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// A mistake here, not reported yet.
+    pub(super) fn at(
+        &self,
+        span: Range<usize>,
+        title: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Mistake {
+        Mistake::new(&self.source, span, title, label)
+    }
+
+    /// Reports a mistake.
+    pub(super) fn report(&mut self, mistake: Mistake) {
+        self.mistakes.push(mistake);
+    }
+
+    /// Reports what is wrong with a value, at the part of it that is.
+    pub(super) fn wrong(&mut self, value: &Value<'_>, wrong: Wrong) {
+        let span = match wrong.part {
+            Some(part) => self.part(value, part),
+            None => value.span(),
+        };
+        let mut mistake = self.at(span, wrong.title, wrong.label);
+        mistake.help = wrong.help;
+        self.report(mistake);
+    }
+
+    /// Where a part of a text value stands in the file. Escapes make the text in the file differ
+    /// from the text that is meant; the whole value is pointed at then.
+    pub(super) fn part(&self, value: &Value<'_>, part: Range<usize>) -> Range<usize> {
+        let span = value.span();
+        let inside = value.get_ref().as_str().and_then(|text| {
+            let raw = self.source.text.get(span.clone())?;
+            let quote = ["\"\"\"", "'''", "\"", "'"]
+                .into_iter()
+                .find(|quote| raw.starts_with(quote))?;
+            raw[quote.len()..]
+                .starts_with(text)
+                .then_some(span.start + quote.len())
+        });
+        match inside {
+            Some(start) => start + part.start..start + part.end,
+            None => span,
+        }
+    }
+
+    fn profile(&mut self, tree: &DeTable<'_>) -> Profile {
+        let mut profile = Profile {
+            source: Arc::clone(&self.source),
+            description: None,
+            role: None,
+            extends: None,
+            settings: Vec::new(),
+            expire: super::ExpireSettings::default(),
+            accept: BTreeMap::new(),
+        };
+        for (name, value) in tree {
+            match name.get_ref().as_ref() {
+                "description" => profile.description = self.text("description", value),
+                "role" => profile.role = self.role(value),
+                "extends" => profile.extends = self.extends(value),
+                "sysctl" => {
+                    if let Some(table) = self.table("sysctl", value) {
+                        profile.settings = self.settings(table);
+                    }
+                }
+                "expire" => {
+                    if let Some(table) = self.table("expire", value) {
+                        profile.expire = self.expire(table);
+                    }
+                }
+                "accept" => {
+                    if let Some(table) = self.table("accept", value) {
+                        profile.accept = self.accept(table);
+                    }
+                }
+                unknown => self.unknown_part(unknown, name.span()),
+            }
+        }
+        profile
+    }
+
+    fn unknown_part(&mut self, name: &str, span: Range<usize>) {
+        const PARTS: [&str; 6] = [
+            "description",
+            "role",
+            "extends",
+            "sysctl",
+            "expire",
+            "accept",
+        ];
+        let mistake = self.at(span, format!("a profile has no `{name}`"), "unknown");
+        let help = if Key::find(name).is_ok() {
+            "sysctl keys stand under [sysctl]".to_owned()
+        } else {
+            offer(name, &PARTS)
+        };
+        self.report(mistake.help(help));
+    }
+
+    fn role(&mut self, value: &Value<'_>) -> Option<Role> {
+        let names = Role::ALL.map(Role::name);
+        let index = self.one_of("role", value, &names)?;
+        Role::ALL.get(index).copied()
+    }
+
+    fn extends(&mut self, value: &Value<'_>) -> Option<Extends> {
+        let name = self.text("extends", value)?;
+        Some(Extends {
+            name,
+            span: value.span(),
+        })
+    }
+
+    fn accept(&mut self, table: &DeTable<'_>) -> BTreeMap<String, String> {
+        let mut accepted = BTreeMap::new();
+        for (id, value) in table {
+            if let Some(reason) = self.text("a reason", value) {
+                accepted.insert(id.get_ref().clone().into_owned(), reason);
+            }
+        }
+        accepted
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&mut self, what: &str, value: &Value<'_>) -> Option<String> {
+        let mistake = match value.get_ref().as_str() {
+            Some(text) if !text.trim().is_empty() => return Some(text.to_owned()),
+            Some(_) => self.at(value.span(), format!("{what} is empty"), "nothing here"),
+            None => {
+                let label = value.get_ref().type_str();
+                self.at(
+                    value.span(),
+                    format!("{what} must be text in quotes"),
+                    label,
+                )
+            }
+        };
+        self.report(mistake);
+        None
+    }
+
+    /// Which of the names a text is.
+    pub(super) fn one_of(
+        &mut self,
+        what: &str,
+        value: &Value<'_>,
+        names: &[&str],
+    ) -> Option<usize> {
+        let text = self.text(what, value)?;
+        let found = names.iter().position(|name| *name == text);
+        if found.is_none() {
+            let mistake = self.at(
+                value.span(),
+                format!("no {what} is called `{text}`"),
+                "unknown",
+            );
+            self.report(mistake.help(offer(&text, names)));
+        }
+        found
+    }
+
+    fn table<'v, 't>(&mut self, name: &str, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
+        let table = value.get_ref().as_table();
+        if table.is_none() {
+            let label = value.get_ref().type_str();
+            let mistake = self.at(value.span(), format!("`{name}` must be a table"), label);
+            self.report(mistake.help(format!("write [{name}] on a line of its own")));
+        }
+        table
+    }
+
+    /// Syntax errors, the first of each line: those behind it are most often its echo.
+    fn syntax(&self, errors: &[toml::de::Error], tree: &DeTable<'_>) -> Vec<Mistake> {
+        let mut mistakes: Vec<Mistake> = errors
+            .iter()
+            .map(|error| self.syntax_error(error, tree))
+            .collect();
+        mistakes.sort_by_key(|mistake| mistake.span.start);
+        mistakes.dedup_by_key(|mistake| mistake.position().line);
+        mistakes
+    }
+
+    /// Says in the operator's words what the TOML parser says in a grammar's.
+    fn syntax_error(&self, error: &toml::de::Error, tree: &DeTable<'_>) -> Mistake {
+        let end = self.source.text.len();
+        let span = error.span().unwrap_or(end..end);
+        let there = self.source.text.get(span.clone()).unwrap_or_default();
+        let message = error.message();
+        if message.starts_with("duplicate key") {
+            let mistake = self.at(
+                span.clone(),
+                format!("`{there}` is given twice"),
+                "the second time",
+            );
+            return match first_of(tree, there, span.start) {
+                Some(first) => mistake.also(first, "the first time"),
+                None => mistake,
+            };
+        }
+        // `nat` fails as a misspelt `nan`, the one float that begins with a letter.
+        let word = message.starts_with("invalid float") && there.starts_with(char::is_alphabetic);
+        if word || message.starts_with("string values must be quoted") {
+            return if there.is_empty() {
+                self.at(span, "a value is missing", "nothing here")
+            } else {
+                let help = format!("write \"{there}\"");
+                self.at(span, "text must stand in quotes", "no quotes")
+                    .help(help)
+            };
+        }
+        if message.starts_with("invalid boolean") {
+            return self
+                .at(span, "neither true nor false", "no quotes")
+                .help(format!("write true, false or \"{there}\""));
+        }
+        self.at(span, message, "not TOML")
+    }
+}
+
+/// The only key of this name that stands before `end`, anywhere in the tree.
+fn first_of(tree: &DeTable<'_>, name: &str, end: usize) -> Option<Range<usize>> {
+    fn collect(tree: &DeTable<'_>, name: &str, end: usize, spans: &mut Vec<Range<usize>>) {
+        for (key, value) in tree {
+            if key.get_ref() == name && key.span().end <= end {
+                spans.push(key.span());
+            }
+            if let Some(table) = value.get_ref().as_table() {
+                collect(table, name, end, spans);
+            }
+        }
+    }
+    let mut spans = Vec::new();
+    collect(tree, name, end, &mut spans);
+    match spans.as_slice() {
+        [only] => Some(only.clone()),
+        _ => None,
+    }
+}
+
+/// The nearest of the names, and where none is near all of them.
+pub(super) fn offer(name: &str, names: &[&str]) -> String {
+    let plain = name.to_ascii_lowercase().replace('_', "-");
+    match nearest_name(&plain, names.iter().map(|name| (*name).to_owned()), 0.8) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("one of {}", names.join(", ")),
+    }
+}
+
+/// A value as the rules of values see it.
+pub(super) fn written<'v>(value: &'v Value<'_>) -> Written<'v> {
+    match value.get_ref() {
+        DeValue::Integer(number) => {
+            Written::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok())
+        }
+        DeValue::String(text) => Written::Text(text),
+        DeValue::Boolean(truth) => Written::Truth(*truth),
+        other => Written::Other(other.type_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Bounds, ExpireMode, Goal, Position};
+    use proptest::prelude::*;
+
+    /// What is pointed at, the title and the help of each mistake.
+    fn told(text: &str) -> Vec<(String, String, String)> {
+        let mistakes = parse(&Source::new("p.toml", text))
+            .err()
+            .unwrap_or_default();
+        mistakes
+            .into_iter()
+            .map(|mistake| {
+                (
+                    text[mistake.span.clone()].to_owned(),
+                    mistake.title,
+                    mistake.help.unwrap_or_default(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_kind_of_mistake_is_told_at_its_place() {
+        for (text, part, title, help) in [
+            ("description = ", "", "a value is missing", ""),
+            (
+                "role = nat",
+                "nat",
+                "text must stand in quotes",
+                "write \"nat\"",
+            ),
+            (
+                "role = firewall",
+                "firewall",
+                "neither true nor false",
+                "write true, false or \"firewall\"",
+            ),
+            (
+                "role = host",
+                "host",
+                "text must stand in quotes",
+                "write \"host\"",
+            ),
+            ("[sysctl", "", "unclosed table", ""),
+            (
+                "role = \"nat\"\nrole = \"cgn\"",
+                "role",
+                "`role` is given twice",
+                "",
+            ),
+            (
+                "descripton = \"x\"",
+                "descripton",
+                "a profile has no `descripton`",
+                "`description`",
+            ),
+            (
+                "nf_conntrack_max = 5",
+                "nf_conntrack_max",
+                "a profile has no `nf_conntrack_max`",
+                "under [sysctl]",
+            ),
+            (
+                "colour = 1",
+                "colour",
+                "a profile has no `colour`",
+                "one of description, role",
+            ),
+            (
+                "description = 1",
+                "1",
+                "description must be text in quotes",
+                "",
+            ),
+            (
+                "role = \"frewall\"",
+                "\"frewall\"",
+                "no role is called `frewall`",
+                "`firewall`",
+            ),
+            (
+                "role = \"xyz\"",
+                "\"xyz\"",
+                "no role is called `xyz`",
+                "host, firewall, nat, cgn",
+            ),
+            ("extends = 5", "5", "extends must be text in quotes", ""),
+            ("extends = \"\"", "\"\"", "extends is empty", ""),
+            ("sysctl = 5", "5", "`sysctl` must be a table", "[sysctl]"),
+            (
+                "[[sysctl]]",
+                "[[sysctl]]",
+                "`sysctl` must be a table",
+                "[sysctl]",
+            ),
+            ("[accept]\na = \"\"", "\"\"", "a reason is empty", ""),
+            (
+                "[accept]\na = true",
+                "true",
+                "a reason must be text in quotes",
+                "",
+            ),
+            (
+                "[expire]\nmode = \"clam\"",
+                "\"clam\"",
+                "no mode is called `clam`",
+                "`clamp`",
+            ),
+            (
+                "[expire]\nmax_flows = 1",
+                "max_flows",
+                "[expire] has no `max_flows`",
+                "`max-flows`",
+            ),
+            (
+                "[expire]\ngrace = \"10min\"",
+                "min",
+                "no unit of time is called `min`",
+                "write 10m",
+            ),
+            ("[expire]\nrate = 0", "0", "out of range", "allowed: 1"),
+            (
+                "[expire]\nkeep = \"dst=::1\"",
+                "\"dst=::1\"",
+                "`keep` must be a list of selections",
+                "[\"dst",
+            ),
+            (
+                "[expire]\nkeep = [7]",
+                "7",
+                "keep must be text in quotes",
+                "",
+            ),
+            (
+                "[expire]\nkeep = [\"dst=::1,dprt=5\"]",
+                "dprt",
+                "no term is called `dprt`",
+                "`dport`",
+            ),
+            (
+                "[expire]\nmatch = ['dst=10.0.0.1/8']",
+                "10.0.0.1/8",
+                "`10.0.0.1/8` has bits behind its length",
+                "10.0.0.0/8",
+            ),
+        ] {
+            check(text, part, title, help);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_mistake_in_a_setting_is_told_at_its_place() {
+        for (body, part, title, help) in [
+            (
+                "tcp_timeout_establishd = 5",
+                "tcp_timeout_establishd",
+                "no conntrack sysctl is called",
+                "`tcp_timeout_established`",
+            ),
+            (
+                "net.core.somaxconn = 5",
+                "somaxconn",
+                "`net.core.somaxconn` is not a conntrack sysctl",
+                "sysctl.d",
+            ),
+            (
+                "\"vm/swappiness\" = 5",
+                "\"vm/swappiness\"",
+                "is not a conntrack sysctl",
+                "sysctl.d",
+            ),
+            (
+                "nf_conntrack_count = 5",
+                "nf_conntrack_count",
+                "is a reading of the kernel's",
+                "nf_conntrack_max",
+            ),
+            (
+                "udp_timeout = \"10\"",
+                "\"10\"",
+                "a number in quotes",
+                "write 10 or \"10s\"",
+            ),
+            (
+                "udp_timeout = \"5h10min\"",
+                "min",
+                "no unit of time is called `min`",
+                "write 10m",
+            ),
+            (
+                "udp_timeout = \"4m2h\"",
+                "2h",
+                "groups of a time must descend",
+                "",
+            ),
+            ("udp_timeout = 1.5", "1.5", "a fraction for a time", ""),
+            ("udp_timeout = -5", "-5", "a negative value", ""),
+            ("udp_timeout = 0", "0", "a timeout of zero", ""),
+            (
+                "max = 99999999999999999999999",
+                "99999999999999999999999",
+                "out of range",
+                "",
+            ),
+            ("acct = 2", "2", "a switch is on or off", "true or false"),
+            ("max = true", "true", "true or false for a count", ""),
+            ("max = \"10s\"", "s", "a time for a count", ""),
+            (
+                "frag6_high_thresh = \"8MB\"",
+                "MB",
+                "no unit of bytes is called `MB`",
+                "write 8MiB",
+            ),
+            ("udp_timeout = \"8MiB\"", "MiB", "bytes for a time", ""),
+            (
+                "max = 5\nnf_conntrack_max = 6",
+                "nf_conntrack_max",
+                "nf_conntrack_max is set twice",
+                "",
+            ),
+            (
+                "max = { value = 5, at-least = 6 }",
+                "value",
+                "a value and bounds together",
+                "",
+            ),
+            (
+                "max = { atleast = 6 }",
+                "atleast",
+                "a setting has no `atleast`",
+                "`at-least`",
+            ),
+            (
+                "max = { why = \"x\" }",
+                "max",
+                "nf_conntrack_max is set to nothing",
+                "at-least",
+            ),
+            (
+                "max = {}",
+                "max",
+                "nf_conntrack_max is set to nothing",
+                "value",
+            ),
+            (
+                "max = { at-least = 6, at-most = 5 }",
+                "at-least",
+                "`at-least` is above `at-most`",
+                "",
+            ),
+            (
+                "max = { at-least = 6, memory-cap = 10 }",
+                "10",
+                "a memory cap is a percentage in quotes",
+                "\"1%\"",
+            ),
+            (
+                "max = { at-least = 6, memory-cap = \"10\" }",
+                "\"10\"",
+                "a memory cap is a percentage",
+                "\"1%\"",
+            ),
+            (
+                "max = { at-least = 6, memory-cap = \"0%\" }",
+                "\"0%\"",
+                "no such share of memory",
+                "\"1%\"",
+            ),
+            (
+                "max = { at-least = 6, memory-cap = \"150%\" }",
+                "\"150%\"",
+                "no such share of memory",
+                "\"1%\"",
+            ),
+            (
+                "max = { memory-cap = \"10%\" }",
+                "memory-cap",
+                "a memory cap with nothing to lower",
+                "at-least",
+            ),
+            (
+                "max = { at-most = 5, memory-cap = \"10%\" }",
+                "memory-cap",
+                "a memory cap with nothing to lower",
+                "at-least",
+            ),
+            (
+                "buckets = { at-least = 5, memory-cap = \"10%\" }",
+                "memory-cap",
+                "`memory-cap` is for nf_conntrack_max alone",
+                "",
+            ),
+            (
+                "buckets = { follow = \"maxx\" }",
+                "\"maxx\"",
+                "no conntrack sysctl is called `maxx`",
+                "`max`",
+            ),
+            (
+                "buckets = { follow = \"buckets\" }",
+                "\"buckets\"",
+                "a key cannot follow itself",
+                "",
+            ),
+            (
+                "buckets = { follow = \"udp_timeout\" }",
+                "\"udp_timeout\"",
+                "nf_conntrack_buckets cannot follow nf_conntrack_udp_timeout",
+                "",
+            ),
+            (
+                "buckets = { follow = \"max\" }\nmax = { follow = \"buckets\" }",
+                "\"max\"",
+                "keys that follow each other",
+                "nf_conntrack_buckets → nf_conntrack_max → nf_conntrack_buckets",
+            ),
+            (
+                "udp_timeout = { per-cpu = 5 }",
+                "per-cpu",
+                "`per-cpu` is for counts",
+                "",
+            ),
+            (
+                "acct = { at-least = 1 }",
+                "at-least",
+                "a switch has no `at-least`",
+                "true or false",
+            ),
+            (
+                "max = { value = 5, required = \"yes\" }",
+                "\"yes\"",
+                "`required` must be true or false",
+                "",
+            ),
+            (
+                "max = { value = 5, why = 7 }",
+                "7",
+                "why must be text in quotes",
+                "",
+            ),
+            (
+                "max = { value = 5, why = \" \" }",
+                "\" \"",
+                "why is empty",
+                "",
+            ),
+            (
+                "at-least = 5",
+                "at-least",
+                "no conntrack sysctl is called `at-least`",
+                "table of its key",
+            ),
+            (
+                "frag6_high_thresh = \"1MiB\"\nfrag6_low_thresh = \"3MiB\"",
+                "frag6_high_thresh",
+                "the high threshold is below the low one",
+                "kernel",
+            ),
+        ] {
+            check(&format!("[sysctl]\n{body}\n"), part, title, help);
+        }
+    }
+
+    fn check(text: &str, part: &str, title: &str, help: &str) {
+        let told = told(text);
+        assert_eq!(told.len(), 1, "{text}: {told:?}");
+        let (pointed, said, offered) = told.first().unwrap();
+        assert_eq!(pointed, part, "{text}");
+        assert!(said.contains(title), "{text}: {said}");
+        assert!(offered.contains(help), "{text}: {offered}");
+    }
+
+    #[test]
+    fn two_places_are_shown_where_two_are_to_blame() {
+        for (text, part) in [
+            ("[sysctl]\nmax = 5\nnf_conntrack_max = 6", "max"),
+            ("role = \"nat\"\nrole = \"cgn\"", "role"),
+            ("[sysctl]\nmax = { at-most = 5, at-least = 6 }", "at-most"),
+            ("[sysctl]\nmax = { value = 5, at-least = 6 }", "at-least"),
+        ] {
+            let mistakes = parse(&Source::new("p", text)).unwrap_err();
+            let (span, _) = mistakes.first().unwrap().also.clone().unwrap();
+            assert_eq!(&text[span], part, "{text}");
+        }
+    }
+
+    #[test]
+    fn syntax_and_meaning_are_told_in_one_run_in_the_order_of_the_text() {
+        let text = "\u{feff}rol = 1\n[sysctl]\nmax = \nudp_timeout = \"10min\"\nudp_timeout_stream = 3m\nacct = 2\n[expire]\nmode = 1\n";
+        let mistakes = parse(&Source::new("p", text)).unwrap_err();
+        let places: Vec<_> = mistakes.iter().map(Mistake::position).collect();
+        let expected = [(1, 1), (3, 7), (4, 18), (5, 22), (6, 8), (8, 8)];
+        assert_eq!(
+            places,
+            expected.map(|(line, column)| Position { line, column })
+        );
+    }
+
+    #[test]
+    fn a_profile_says_what_it_says_in_every_form() {
+        let text = r#"
+description = "d"
+role = "cgn"
+extends = "rfc-nat"
+[sysctl]
+nf_conntrack_udp_timeout_stream = "180s"
+net.netfilter.nf_conntrack_acct = true
+"net.netfilter.nf_conntrack_checksum" = 0
+"net/netfilter/nf_conntrack_events" = 2
+nf_conntrack_max     = { at-least = 1048576, memory-cap = "10%" }
+nf_conntrack_buckets = { follow = "max", required = true }
+[sysctl.nf_conntrack_tcp_timeout_established]
+value = "2h4m"
+why   = "RFC 5382 REQ-5"
+[expire]
+mode = "re-age"
+keep = ["dst=10.1.0.0/16,dport=5432"]
+grace = "2h4m"
+spread = 0
+max-flows = 50000
+[accept]
+"rfc4787-req5" = "only DNS on this host"
+"#;
+        let profile = parse(&Source::new("p", text)).unwrap();
+        assert_eq!(profile.role, Some(Role::Cgn));
+        assert_eq!(
+            profile.extends.map(|extends| extends.name).as_deref(),
+            Some("rfc-nat")
+        );
+        let goals: Vec<_> = profile
+            .settings
+            .iter()
+            .map(|setting| (setting.key, setting.goal.clone()))
+            .collect();
+        let max = Bounds {
+            at_least: Some(1_048_576),
+            memory_cap: Some(10),
+            ..Bounds::default()
+        };
+        let buckets = Bounds {
+            follow: Some(Key::Max),
+            ..Bounds::default()
+        };
+        assert_eq!(
+            goals,
+            [
+                (Key::UdpTimeoutStream, Goal::Exact(180)),
+                (Key::Acct, Goal::Exact(1)),
+                (Key::Checksum, Goal::Exact(0)),
+                (Key::Events, Goal::Exact(2)),
+                (Key::Max, Goal::Bounds(max)),
+                (Key::Buckets, Goal::Bounds(buckets)),
+                (Key::TcpTimeoutEstablished, Goal::Exact(7440)),
+            ]
+        );
+        assert_eq!(profile.expire.mode, Some(ExpireMode::ReAge));
+        assert_eq!(
+            (
+                profile.expire.grace,
+                profile.expire.spread,
+                profile.expire.max_flows
+            ),
+            (Some(7440), Some(0), Some(50000))
+        );
+        let keep: Vec<_> = profile
+            .expire
+            .keep
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(keep, ["dst=10.1.0.0/16,dport=5432"]);
+        assert_eq!(profile.accept.len(), 1);
+    }
+
+    /// Pieces of profiles, so that generated text gets past the first line.
+    fn text() -> impl Strategy<Value = String> {
+        let pieces = [
+            "[sysctl]\n",
+            "[expire]\n",
+            "[accept]\n",
+            "[sysctl.nf_conntrack_max]\n",
+            "max",
+            "udp_timeout",
+            "buckets",
+            "follow",
+            "at-least",
+            "memory-cap",
+            "value",
+            "why",
+            "keep",
+            "mode",
+            "role",
+            "net.netfilter.nf_conntrack_max",
+            " = ",
+            "{",
+            "}",
+            "[",
+            "]",
+            "\"",
+            "'",
+            "'''",
+            ",",
+            ".",
+            "\n",
+            "\r\n",
+            "\u{feff}",
+            "#",
+            "10",
+            "2h4m",
+            "-1",
+            "1.5",
+            "true",
+            "\"10%\"",
+            "\"dst=10.0.0.0/8\"",
+            "é",
+            "\\u00e9",
+            "\u{1b}[31m",
+            "\t",
+        ];
+        proptest::collection::vec(
+            prop_oneof![
+                9 => proptest::sample::select(pieces.to_vec()).prop_map(str::to_owned),
+                1 => ".{0,8}",
+            ],
+            0..40,
+        )
+        .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn no_text_panics_and_every_mistake_lies_inside_it(text in text()) {
+            let source = Source::new("p", text);
+            if let Err(mistakes) = parse(&source) {
+                prop_assert!(!mistakes.is_empty());
+                for mistake in &mistakes {
+                    prop_assert!(source.text.get(mistake.span.clone()).is_some());
+                }
+                let rendered = crate::render::mistakes(&mistakes, false);
+                prop_assert!(!rendered.contains('\u{1b}'), "{rendered}");
+            }
+        }
+    }
+}

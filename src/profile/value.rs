@@ -1,0 +1,579 @@
+//! What a value may look like: times, bytes, counts and switches, in a profile and in `--set`.
+
+use std::ops::{Range, RangeInclusive};
+
+use crate::tunable::{self, Key, Unit, format_bytes, format_seconds};
+
+/// A value as it was written, before it is known what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written<'a> {
+    /// A whole number, or one that no 64 bits hold.
+    Integer(Option<i64>),
+    /// Text in quotes, or what `--set` was given beside a number or a truth.
+    Text(&'a str),
+    /// true or false.
+    Truth(bool),
+    /// Anything else, and what TOML calls it.
+    Other(&'static str),
+}
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// What is wrong, in a line.
+    pub title: String,
+    /// What stands under the caret.
+    pub label: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// The part of the text that is wrong, where it is not the whole.
+    pub part: Option<Range<usize>>,
+}
+
+impl Wrong {
+    fn new(title: impl Into<String>, label: impl Into<String>) -> Self {
+        Wrong {
+            title: title.into(),
+            label: label.into(),
+            help: None,
+            part: None,
+        }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    fn part(mut self, part: Range<usize>) -> Self {
+        self.part = Some(part);
+        self
+    }
+}
+
+/// The number that the kernel will hold for `key`.
+pub(super) fn for_key(key: Key, written: Written<'_>) -> Result<i64, Wrong> {
+    let unit = key.tunable().unit;
+    let number = tunable::as_held(key, number(unit, written)?);
+    let range = &key.tunable().range;
+    // Buckets are rounded up, and must not leave the range by that.
+    let last = *range.end()
+        - range.end()
+            % if key == Key::Buckets {
+                tunable::BUCKET_STEP
+            } else {
+                1
+            };
+    in_range(unit, number, *range.start()..=last)
+}
+
+/// A number of this unit that lies in the range.
+pub(super) fn within(
+    unit: Unit,
+    written: Written<'_>,
+    range: RangeInclusive<i64>,
+) -> Result<i64, Wrong> {
+    in_range(unit, number(unit, written)?, range)
+}
+
+fn in_range(unit: Unit, number: i64, range: RangeInclusive<i64>) -> Result<i64, Wrong> {
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    let spoken = |number| match unit {
+        Unit::Seconds => format!("{} ({number} s)", format_seconds(number)),
+        Unit::Bytes => format_bytes(number),
+        Unit::Count | Unit::Switch => number.to_string(),
+    };
+    let help = if *range.end() == i64::MAX {
+        format!("at least {}", spoken(*range.start()))
+    } else {
+        format!(
+            "allowed: {} to {}",
+            spoken(*range.start()),
+            spoken(*range.end())
+        )
+    };
+    let wrong = match (unit, number) {
+        (Unit::Switch, _) => {
+            Wrong::new("a switch is on or off", "neither").help("write true or false, or 1 or 0")
+        }
+        (Unit::Seconds, 0) => {
+            Wrong::new("a timeout of zero", "means expires at the next packet").help(help)
+        }
+        (_, ..0) => Wrong::new("a negative value", "below zero").help(help),
+        _ => Wrong::new("out of range", format!("{number} is not allowed here")).help(help),
+    };
+    Err(wrong)
+}
+
+/// The number that was written, whatever its size.
+fn number(unit: Unit, written: Written<'_>) -> Result<i64, Wrong> {
+    match (unit, written) {
+        (_, Written::Integer(Some(number))) => Ok(number),
+        (_, Written::Integer(None)) => Err(too_large()),
+        (Unit::Switch, Written::Truth(on)) => Ok(on.into()),
+        (_, Written::Truth(_)) => Err(Wrong::new(
+            format!("true or false for {}", noun(unit)),
+            "not a switch",
+        )
+        .help(example(unit))),
+        (_, Written::Other("float")) => Err(Wrong::new(
+            format!("a fraction for {}", noun(unit)),
+            "not a whole number",
+        )
+        .help(example(unit))),
+        (_, Written::Other(what)) => {
+            Err(Wrong::new(format!("expected {}", noun(unit)), what).help(example(unit)))
+        }
+        (unit, Written::Text(text)) => from_text(unit, text),
+    }
+}
+
+fn noun(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Seconds => "a time",
+        Unit::Count => "a count",
+        Unit::Bytes => "a number of bytes",
+        Unit::Switch => "a switch",
+    }
+}
+
+fn example(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Seconds => "write whole seconds, such as 600, or groups, such as 2h4m",
+        Unit::Count => "write a whole number, such as 1048576",
+        Unit::Bytes => "write whole bytes, such as 4194304, or 4MiB",
+        Unit::Switch => "write true or false, or 1 or 0",
+    }
+}
+
+fn too_large() -> Wrong {
+    Wrong::new("out of range", "no kernel takes a number that large")
+}
+
+fn from_text(unit: Unit, text: &str) -> Result<i64, Wrong> {
+    if text.trim().is_empty() {
+        return Err(Wrong::new("an empty value", "nothing here").help(example(unit)));
+    }
+    if text.starts_with('-') {
+        return Err(Wrong::new("a negative value", "below zero").help(example(unit)));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && (unit != Unit::Switch || matches!(text, "0" | "1"))
+    {
+        let wrong = Wrong::new("a number in quotes", "this is text");
+        return Err(match unit {
+            Unit::Seconds => wrong.help(format!("write {text} or \"{text}s\"")),
+            _ => wrong.help(format!("write {text}")),
+        });
+    }
+    if text.contains('.') {
+        return Err(Wrong::new(
+            format!("a fraction for {}", noun(unit)),
+            "not a whole number",
+        )
+        .help(example(unit)));
+    }
+    match unit {
+        Unit::Seconds => seconds(text),
+        Unit::Bytes => bytes(text),
+        Unit::Count => Err(count(text)),
+        Unit::Switch => Err(match text {
+            "true" | "on" | "yes" | "enabled" => {
+                Wrong::new("a switch in quotes", "this is text").help("write true")
+            }
+            "false" | "off" | "no" | "disabled" => {
+                Wrong::new("a switch in quotes", "this is text").help("write false")
+            }
+            _ => Wrong::new("a switch is on or off", "neither").help(example(unit)),
+        }),
+    }
+}
+
+/// Why a text is no count: a unit that counts do not have, or no number at all.
+fn count(text: &str) -> Wrong {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
+    let (number, unit) = text.split_at(digits);
+    let wrong = if number.is_empty() {
+        return Wrong::new("expected a count", "not a number").help(example(Unit::Count));
+    } else if time_unit(unit).is_some() || seconds(text).is_ok() {
+        Wrong::new("a time for a count", "counts have no unit")
+    } else if byte_unit(unit).is_some() || bytes(text).is_ok() {
+        Wrong::new("bytes for a count", "counts have no unit")
+    } else {
+        Wrong::new("a unit on a count", "counts have no unit")
+    };
+    wrong
+        .help(format!("write {number}, if that is the number you mean"))
+        .part(digits..text.len())
+}
+
+const TIME_UNITS: [(&str, i64); 4] = [("d", 86400), ("h", 3600), ("m", 60), ("s", 1)];
+
+/// What somebody who wrote this unit of time meant, as cttune writes it.
+fn time_unit(unit: &str) -> Option<&'static str> {
+    Some(match unit.to_ascii_lowercase().as_str() {
+        "d" | "day" | "days" => "d",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
+        "m" | "min" | "mins" | "minute" | "minutes" => "m",
+        "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        _ => return None,
+    })
+}
+
+/// Seconds of descending groups: `2h4m`.
+fn seconds(text: &str) -> Result<i64, Wrong> {
+    let mut total: i64 = 0;
+    let mut smallest = i64::MAX;
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let (number, behind) = rest.split_at(digits);
+        let unit = &behind[..behind
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(behind.len())];
+        let group = at..at + digits + unit.len();
+        let place = at + digits..group.end;
+        if number.is_empty() {
+            return Err(
+                Wrong::new("not a time", "a number must come first").help(example(Unit::Seconds))
+            );
+        }
+        let size = size_of_group(number, unit).map_err(|wrong| {
+            let part = if unit.is_empty() {
+                group.clone()
+            } else {
+                place
+            };
+            wrong.part(part)
+        })?;
+        if size >= smallest {
+            let (title, help) = if size == smallest {
+                ("a unit of time is repeated", "write each unit once: 2h4m")
+            } else {
+                (
+                    "groups of a time must descend",
+                    "write the larger unit first: 2h4m",
+                )
+            };
+            return Err(Wrong::new(title, "this group").help(help).part(group));
+        }
+        smallest = size;
+        let number = number.parse::<i64>().ok();
+        total = number
+            .and_then(|number| number.checked_mul(size))
+            .and_then(|group| total.checked_add(group))
+            .ok_or_else(too_large)?;
+        at = group.end;
+    }
+    Ok(total)
+}
+
+/// Seconds in one of this unit.
+fn size_of_group(number: &str, unit: &str) -> Result<i64, Wrong> {
+    if let Some((_, size)) = TIME_UNITS.iter().find(|(name, _)| *name == unit) {
+        return Ok(*size);
+    }
+    if unit.is_empty() {
+        return Err(Wrong::new(
+            "the last number has no unit",
+            "days, hours, minutes or seconds?",
+        )
+        .help(format!("write {number}s, if seconds are meant")));
+    }
+    let wrong = Wrong::new(
+        format!("no unit of time is called `{unit}`"),
+        "unknown unit",
+    );
+    Err(match unit {
+        _ if unit.trim() != unit => {
+            Wrong::new("a blank inside a time", "no blanks here").help("write 2h4m")
+        }
+        "ms" | "us" | "ns" | "msec" | "usec" => wrong.help("the kernel counts whole seconds only"),
+        "w" | "week" | "weeks" => wrong.help("write days: 7d is a week"),
+        _ => match (time_unit(unit), byte_unit(unit)) {
+            (Some(meant), _) => wrong.help(format!("write {number}{meant}")),
+            (None, Some(_)) => {
+                Wrong::new("bytes for a time", "not a unit of time").help(example(Unit::Seconds))
+            }
+            (None, None) => wrong.help("units are d, h, m and s"),
+        },
+    })
+}
+
+const BYTE_UNITS: [(&str, i64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+
+/// What somebody who wrote this unit of memory meant, as cttune writes it.
+fn byte_unit(unit: &str) -> Option<&'static str> {
+    Some(match unit.to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" => "KiB",
+        "m" | "mb" | "mib" => "MiB",
+        "g" | "gb" | "gib" => "GiB",
+        _ => return None,
+    })
+}
+
+/// Bytes of one number and its unit: `8MiB`.
+fn bytes(text: &str) -> Result<i64, Wrong> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return Err(
+            Wrong::new("not a number of bytes", "a number must come first")
+                .help(example(Unit::Bytes)),
+        );
+    }
+    if let Some((_, size)) = BYTE_UNITS.iter().find(|(name, _)| *name == unit) {
+        let number = number.parse::<i64>().ok();
+        return number
+            .and_then(|number| number.checked_mul(*size))
+            .ok_or_else(too_large);
+    }
+    let wrong = Wrong::new(
+        format!("no unit of bytes is called `{unit}`"),
+        "unknown unit",
+    )
+    .part(digits..text.len());
+    Err(match byte_unit(unit.trim()) {
+        _ if unit.eq_ignore_ascii_case("b") => {
+            wrong.help(format!("write {number}: bytes have no unit"))
+        }
+        Some(meant) => wrong.help(format!("write {number}{meant}")),
+        None if time_unit(unit).is_some() => {
+            Wrong::new("a time for a number of bytes", "not a unit of bytes")
+                .help(example(Unit::Bytes))
+                .part(digits..text.len())
+        }
+        None => wrong.help("units are KiB, MiB and GiB"),
+    })
+}
+
+/// Reads the unquoted form of `--set KEY=VALUE`.
+pub(super) fn unquoted(text: &str) -> Written<'_> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    match text {
+        "true" => Written::Truth(true),
+        "false" => Written::Truth(false),
+        _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Written::Integer(text.parse().ok())
+        }
+        _ => Written::Text(text),
+    }
+}
+
+/// A value as a profile writes it: `"2h4m"` with its quotes, `"4MiB"`, `true`, `1048576`.
+pub fn render_value(key: Key, value: i64) -> String {
+    match (key.tunable().unit, key.spoken(value)) {
+        (_, Some(spoken)) => format!("\"{spoken}\""),
+        (Unit::Switch, None) => (value != 0).to_string(),
+        (_, None) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TIME: Key = Key::UdpTimeout;
+    const BYTES: Key = Key::Frag6HighThresh;
+    const COUNT: Key = Key::Max;
+    const SWITCH: Key = Key::Acct;
+
+    #[test]
+    fn what_is_meant_is_read() {
+        for (key, written, value) in [
+            (TIME, Written::Integer(Some(600)), 600),
+            (TIME, Written::Text("2h4m"), 7440),
+            (TIME, Written::Text("5d"), 432_000),
+            (TIME, Written::Text("90m"), 5400),
+            (TIME, Written::Text("1d1h1m1s"), 90_061),
+            (BYTES, Written::Text("4MiB"), 4 << 20),
+            (BYTES, Written::Integer(Some(7)), 7),
+            (COUNT, Written::Integer(Some(7)), 7),
+            (SWITCH, Written::Truth(true), 1),
+            (SWITCH, Written::Integer(Some(0)), 0),
+            (Key::Buckets, Written::Integer(Some(513)), 1024),
+        ] {
+            assert_eq!(for_key(key, written), Ok(value), "{key} {written:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_apart() {
+        use Written::{Integer, Other, Text, Truth};
+        for (key, written, title, help) in [
+            (
+                TIME,
+                Text("10"),
+                "a number in quotes",
+                "write 10 or \"10s\"",
+            ),
+            (
+                TIME,
+                Text("10min"),
+                "no unit of time is called `min`",
+                "write 10m",
+            ),
+            (
+                TIME,
+                Text("2hours"),
+                "no unit of time is called `hours`",
+                "write 2h",
+            ),
+            (
+                TIME,
+                Text("2H"),
+                "no unit of time is called `H`",
+                "write 2h",
+            ),
+            (
+                TIME,
+                Text("500ms"),
+                "no unit of time is called `ms`",
+                "whole seconds only",
+            ),
+            (TIME, Text("1w"), "no unit of time is called `w`", "7d"),
+            (
+                TIME,
+                Text("3x"),
+                "no unit of time is called `x`",
+                "d, h, m and s",
+            ),
+            (TIME, Text("2h4"), "the last number has no unit", "4s"),
+            (
+                TIME,
+                Text("4m2h"),
+                "groups of a time must descend",
+                "larger unit first",
+            ),
+            (TIME, Text("4m2m"), "a unit of time is repeated", "once"),
+            (TIME, Text("2h 4m"), "a blank inside a time", "2h4m"),
+            (TIME, Text("1.5h"), "a fraction for a time", "2h4m"),
+            (TIME, Other("float"), "a fraction for a time", "2h4m"),
+            (TIME, Text("-5s"), "a negative value", "whole seconds"),
+            (
+                TIME,
+                Integer(Some(-5)),
+                "a negative value",
+                "allowed: 1s (1 s)",
+            ),
+            (TIME, Integer(Some(0)), "a timeout of zero", "allowed: 1s"),
+            (TIME, Text("0s"), "a timeout of zero", "allowed: 1s"),
+            (
+                TIME,
+                Integer(Some(30_000_000)),
+                "out of range",
+                "to 248d13h13m56s (21474836 s)",
+            ),
+            (TIME, Text("99999999999999999999d"), "out of range", ""),
+            (TIME, Text("8MiB"), "bytes for a time", "2h4m"),
+            (TIME, Text("soon"), "not a time", "2h4m"),
+            (TIME, Text(""), "an empty value", "2h4m"),
+            (TIME, Truth(true), "true or false for a time", "2h4m"),
+            (TIME, Other("array"), "expected a time", "2h4m"),
+            (BYTES, Text("10"), "a number in quotes", "write 10"),
+            (
+                BYTES,
+                Text("8MB"),
+                "no unit of bytes is called `MB`",
+                "write 8MiB",
+            ),
+            (
+                BYTES,
+                Text("8M"),
+                "no unit of bytes is called `M`",
+                "write 8MiB",
+            ),
+            (
+                BYTES,
+                Text("8mib"),
+                "no unit of bytes is called `mib`",
+                "write 8MiB",
+            ),
+            (
+                BYTES,
+                Text("8B"),
+                "no unit of bytes is called `B`",
+                "write 8",
+            ),
+            (BYTES, Text("8s"), "a time for a number of bytes", "4MiB"),
+            (BYTES, Text("99999999999GiB"), "out of range", ""),
+            (BYTES, Integer(Some(0)), "out of range", "at least 1"),
+            (COUNT, Text("10"), "a number in quotes", "write 10"),
+            (COUNT, Text("10s"), "a time for a count", "write 10"),
+            (COUNT, Text("2h4m"), "a time for a count", "write 2"),
+            (COUNT, Text("8MiB"), "bytes for a count", "write 8"),
+            (COUNT, Text("many"), "expected a count", "1048576"),
+            (COUNT, Truth(true), "true or false for a count", "1048576"),
+            (
+                COUNT,
+                Integer(Some(1 << 40)),
+                "out of range",
+                "1 to 2147483647",
+            ),
+            (COUNT, Integer(None), "out of range", ""),
+            (
+                Key::TcpMaxRetrans,
+                Integer(Some(300)),
+                "out of range",
+                "0 to 255",
+            ),
+            (
+                Key::Buckets,
+                Integer(Some(i64::from(i32::MAX))),
+                "out of range",
+                "to 2147483136",
+            ),
+            (SWITCH, Integer(Some(2)), "a switch is on or off", "1 or 0"),
+            (SWITCH, Text("on"), "a switch in quotes", "write true"),
+            (SWITCH, Text("10"), "a switch is on or off", "1 or 0"),
+            (SWITCH, Text("1"), "a number in quotes", "write 1"),
+        ] {
+            let wrong = for_key(key, written).unwrap_err();
+            assert_eq!(wrong.title, title, "{key} {written:?}");
+            let said = wrong.help.unwrap_or_default();
+            assert!(said.contains(help), "{key} {written:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_part_that_is_wrong_is_pointed_at() {
+        for (text, part) in [
+            ("5h10min", "min"),
+            ("2h4", "4"),
+            ("4m2h", "2h"),
+            ("2h 4m", "h "),
+        ] {
+            let wrong = for_key(TIME, Written::Text(text)).unwrap_err();
+            assert_eq!(wrong.part.map(|part| &text[part]), Some(part), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rendering_a_value_and_reading_it_is_identity(
+            key in proptest::sample::select(Key::ALL), raw in any::<u32>(), small in 0..400_i64
+        ) {
+            for raw in [i64::from(raw), small] {
+                let range = &key.tunable().range;
+                let value = tunable::as_held(key, raw.clamp(*range.start(), range.end() - 511.min(range.end() - range.start())));
+                let text = render_value(key, value);
+                let bare = text.trim_matches('"');
+                prop_assert_eq!(for_key(key, unquoted(bare)), Ok(value), "{}", text);
+            }
+        }
+
+        #[test]
+        fn no_text_panics(key in proptest::sample::select(Key::ALL), text in ".{0,12}|[0-9dhmsKMGiB. -]{0,12}") {
+            if let Err(wrong) = for_key(key, unquoted(&text)) && let Some(part) = wrong.part {
+                prop_assert!(text.get(part).is_some());
+            }
+        }
+    }
+}

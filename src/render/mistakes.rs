@@ -1,0 +1,214 @@
+//! Mistakes of a profile as rustc shows those of a program: place, line, caret, help.
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str};
+
+use crate::profile::Mistake;
+
+const MARK: &str = "\u{feff}";
+
+/// Renders every mistake, a blank line between two; `styled` asks for ANSI colours.
+///
+/// Nothing that the profile says reaches a terminal as a control character.
+pub fn mistakes(mistakes: &[Mistake], styled: bool) -> String {
+    let renderer = if styled {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
+    let shown: Vec<String> = mistakes
+        .iter()
+        .map(|mistake| render(&renderer, mistake))
+        .collect();
+    shown.join("\n\n")
+}
+
+fn render(renderer: &Renderer, mistake: &Mistake) -> String {
+    // A byte order mark takes no column on a screen.
+    let text = mistake.source.text.as_str();
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    let skipped = mistake.source.text.len() - text.len();
+    let shown = |span: &std::ops::Range<usize>| {
+        span.start.saturating_sub(skipped)..span.end.saturating_sub(skipped)
+    };
+    let mut snippet = Snippet::source(text)
+        .path(mistake.source.name.as_str())
+        .annotation(
+            AnnotationKind::Primary
+                .span(shown(&mistake.span))
+                .label(mistake.label.as_str()),
+        );
+    if let Some((span, label)) = &mistake.also {
+        snippet = snippet.annotation(
+            AnnotationKind::Context
+                .span(shown(span))
+                .label(label.as_str()),
+        );
+    }
+    let mut group = Level::ERROR
+        .primary_title(mistake.title.as_str())
+        .element(snippet);
+    if let Some(help) = &mistake.help {
+        group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+    }
+    renderer.render(&[group])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Source, parse};
+
+    const THIRTEEN: &str = r#"descripton = "Campus firewall"
+role = "frewall"
+[sysctl]
+nf_conntrack_tcp_timeout_establishd = "2h4m"
+nf_conntrack_udp_timeout = "10"
+nf_conntrack_udp_timeout_stream = "5h10min"
+nf_conntrack_icmp_timeout =
+nf_conntrack_acct = 2
+nf_conntrack_frag6_high_thresh = "8MB"
+nf_conntrack_max = { atleast = 1048576 }
+max = 5
+net.core.somaxconn = 4096
+[expire]
+mode = "clam"
+keep = ["dst=10.1.0.0/16,dprt=5432"]
+"#;
+
+    fn rendered(text: &str, styled: bool) -> String {
+        mistakes(&parse(&Source::new("site.toml", text)).unwrap_err(), styled)
+    }
+
+    #[test]
+    fn thirteen_mistakes_are_shown_at_thirteen_places() {
+        let shown = rendered(THIRTEEN, false);
+        assert_eq!(shown.matches("--> site.toml:").count(), 13);
+        insta::assert_snapshot!(shown, @r#"
+        error: a profile has no `descripton`
+         --> site.toml:1:1
+          |
+        1 | descripton = "Campus firewall"
+          | ^^^^^^^^^^ unknown
+          |
+          = help: did you mean `description`?
+
+        error: no role is called `frewall`
+         --> site.toml:2:8
+          |
+        2 | role = "frewall"
+          |        ^^^^^^^^^ unknown
+          |
+          = help: did you mean `firewall`?
+
+        error: no conntrack sysctl is called `nf_conntrack_tcp_timeout_establishd`
+         --> site.toml:4:1
+          |
+        4 | nf_conntrack_tcp_timeout_establishd = "2h4m"
+          | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ unknown key
+          |
+          = help: did you mean `nf_conntrack_tcp_timeout_established`?
+
+        error: a number in quotes
+         --> site.toml:5:28
+          |
+        5 | nf_conntrack_udp_timeout = "10"
+          |                            ^^^^ this is text
+          |
+          = help: write 10 or "10s"
+
+        error: no unit of time is called `min`
+         --> site.toml:6:40
+          |
+        6 | nf_conntrack_udp_timeout_stream = "5h10min"
+          |                                        ^^^ unknown unit
+          |
+          = help: write 10m
+
+        error: a value is missing
+         --> site.toml:7:28
+          |
+        7 | nf_conntrack_icmp_timeout =
+          |                            ^ nothing here
+
+        error: a switch is on or off
+         --> site.toml:8:21
+          |
+        8 | nf_conntrack_acct = 2
+          |                     ^ neither
+          |
+          = help: write true or false, or 1 or 0
+
+        error: no unit of bytes is called `MB`
+         --> site.toml:9:36
+          |
+        9 | nf_conntrack_frag6_high_thresh = "8MB"
+          |                                    ^^ unknown unit
+          |
+          = help: write 8MiB
+
+        error: a setting has no `atleast`
+          --> site.toml:10:22
+           |
+        10 | nf_conntrack_max = { atleast = 1048576 }
+           |                      ^^^^^^^ unknown field
+           |
+           = help: did you mean `at-least`?
+
+        error: nf_conntrack_max is set twice
+          --> site.toml:11:1
+           |
+        10 | nf_conntrack_max = { atleast = 1048576 }
+           | ---------------- the first time
+        11 | max = 5
+           | ^^^ the second time
+
+        error: `net.core.somaxconn` is not a conntrack sysctl: cttune sets keys of net.netfilter alone
+          --> site.toml:12:10
+           |
+        12 | net.core.somaxconn = 4096
+           |          ^^^^^^^^^ unknown key
+           |
+           = help: keep it in a file of your own in sysctl.d
+
+        error: no mode is called `clam`
+          --> site.toml:14:8
+           |
+        14 | mode = "clam"
+           |        ^^^^^^ unknown
+           |
+           = help: did you mean `clamp`?
+
+        error: no term is called `dprt`
+          --> site.toml:15:26
+           |
+        15 | keep = ["dst=10.1.0.0/16,dprt=5432"]
+           |                          ^^^^ this part
+           |
+           = help: did you mean `dport`?
+        "#);
+    }
+
+    #[test]
+    fn the_place_is_the_same_for_people_and_machines() {
+        for text in [
+            THIRTEEN,
+            "\u{feff}é = 1\r\nrole = \"x\"\r\n",
+            "[sysctl]\n\tmax =\t\"é1\"",
+        ] {
+            let found = parse(&Source::new("site.toml", text)).unwrap_err();
+            for mistake in found {
+                let place = mistake.position();
+                let arrow = format!("--> site.toml:{}:{}\n", place.line, place.column);
+                let shown = mistakes(std::slice::from_ref(&mistake), false);
+                assert!(shown.contains(&arrow), "{arrow}{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn colour_is_asked_for_and_a_profile_cannot_send_its_own() {
+        let hostile = "role = '\u{1b}[31mx'\n[sysctl]\n\"\u{1b}]0;x\u{7}\" = 1\n";
+        assert!(!rendered(hostile, false).contains(['\u{1b}', '\u{7}']));
+        assert!(rendered(THIRTEEN, true).contains("\u{1b}["));
+    }
+}
