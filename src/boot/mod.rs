@@ -6,6 +6,9 @@
 //! Rule: pure; the two real programs are the specification, and `tests/sysctl_judges.rs` asks them.
 //! Follows sysctl.d(5), sysctl.conf(5), procps 4.0.2 `src/sysctl.c`, systemd 252 `src/sysctl`.
 
+pub mod adopt;
+pub mod at_boot;
+pub mod drop_in;
 mod effective;
 mod explain;
 mod pattern;
