@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cttune::boot::{Reader, effective};
+use cttune::boot::{Effective, Reader, Tree, effective, explain};
 use cttune::files::sysctl_tree;
 use cttune::tunable::{Key, Scope, as_held, kernel_number};
 use proptest::prelude::*;
@@ -408,6 +408,24 @@ fn runner(seed: u64) -> TestRunner {
     TestRunner::new_with_rng(Config::default(), rng)
 }
 
+/// `explain` and `effective` name the same line.
+fn assert_told(tree: &Tree, reader: Reader, effective: &Effective) {
+    for key in [Key::Max, Key::UdpTimeout, Key::Frag6LowThresh] {
+        let told: Vec<_> = explain(tree, key)
+            .lines
+            .into_iter()
+            .filter(|line| line.wins_for.contains(&reader))
+            .map(|line| (line.file, line.line))
+            .collect();
+        let winner = effective.winner(key);
+        let wins: Vec<_> = winner
+            .map(|one| (one.file.clone(), one.line))
+            .into_iter()
+            .collect();
+        assert_eq!(told, wins, "{reader} {key} in {tree:#?}");
+    }
+}
+
 #[test]
 fn the_real_readers_leave_what_effective_says() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -443,6 +461,7 @@ fn the_real_readers_leave_what_effective_says() {
         for (reader, name) in [(Reader::Procps, "procps"), (Reader::Systemd, "systemd")] {
             let effective = effective(&tree, reader);
             let held = &runs[&format!("{number} {name}")];
+            assert_told(&tree, reader, &effective);
             for key in &keys {
                 let winner = effective.winner(*key);
                 set += usize::from(winner.is_some());
@@ -467,4 +486,38 @@ fn the_real_readers_leave_what_effective_says() {
         wrong[0]
     );
     assert!(set > trees, "the trees set next to nothing: {set} winners");
+}
+
+#[test]
+fn with_file_foresees_what_a_write_does() {
+    let mut runner = runner(7);
+    let mut seen = 0;
+    for _ in 0..300 {
+        let root = tempfile::tempdir().unwrap();
+        lay(
+            &case().new_tree(&mut runner).unwrap().current(),
+            root.path(),
+        );
+        for path in [
+            "etc/sysctl.conf",
+            "etc/sysctl.d/a.conf",
+            "etc/sysctl.d/90-cttune.conf",
+        ] {
+            let there = root.path().join(path);
+            // A link would be followed out of the root, and a directory cannot be written.
+            if there.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+                continue;
+            }
+            seen += 1;
+            let before = sysctl_tree::read(root.path()).unwrap();
+            let path = Path::new("/").join(path);
+            fs::write(&there, "new").unwrap();
+            let written = sysctl_tree::read(root.path()).unwrap();
+            assert_eq!(before.with_file(&path, Some(b"new".to_vec())), written);
+            fs::remove_file(&there).unwrap();
+            let removed = sysctl_tree::read(root.path()).unwrap();
+            assert_eq!(written.with_file(&path, None), removed);
+        }
+    }
+    assert!(seen > 300, "only {seen} writes were tried");
 }

@@ -47,7 +47,7 @@ pub struct Directory {
     pub path: PathBuf,
     /// Its path with all links resolved: `/lib` is often a link to `/usr/lib`.
     pub real: PathBuf,
-    /// What is in it, each name once.
+    /// What is in it, each name once, sorted.
     pub entries: Vec<Entry>,
 }
 
@@ -198,12 +198,16 @@ impl Directory {
     /// Adds a file whose resolved path lies in this directory and that it does not list yet.
     fn add_missing(&mut self, real: &Path, content: &Content) {
         let Some(name) = real.file_name() else { return };
-        let known = self.entries.iter().any(|entry| entry.name == name);
-        if real.parent() == Some(&self.real) && !known {
-            self.entries.push(Entry {
+        if real.parent() != Some(&self.real) || !has_conf_name(name) {
+            return;
+        }
+        let by_name = |entry: &Entry| entry.name.as_os_str().cmp(name);
+        if let Err(place) = self.entries.binary_search_by(by_name) {
+            let entry = Entry {
                 name: name.to_owned(),
                 content: content.clone(),
-            });
+            };
+            self.entries.insert(place, entry);
         }
     }
 }
@@ -265,6 +269,7 @@ pub(super) mod tests {
             name: path.file_name().unwrap().to_owned(),
             content,
         });
+        directory.entries.sort_by(|a, b| a.name.cmp(&b.name));
         tree
     }
 
