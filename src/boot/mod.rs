@@ -1,1 +1,46 @@
-//! sysctl.d text: who wins for which reader, and what survives a reboot. Pure.
+//! sysctl.d text: which value each reader leaves in the kernel, and which line put it there.
+//!
+//! In: a [`Tree`], the image of a machine's sysctl.d directories and `/etc/sysctl.conf`. Out: the
+//! [`Effective`] winners of each [`Reader`], an [`Explanation`] of every line that names a key, and
+//! the text of the files that cttune itself keeps.
+//! Rule: pure; the two real programs are the specification, and `tests/sysctl_judges.rs` asks them.
+//! Follows sysctl.d(5), sysctl.conf(5), procps 4.0.2 `src/sysctl.c`, systemd 252 `src/sysctl`.
+
+pub mod adopt;
+pub mod at_boot;
+pub mod drop_in;
+mod effective;
+mod explain;
+mod pattern;
+mod statement;
+mod tree;
+
+use std::fmt;
+
+pub use effective::{Effective, Winner, effective};
+pub use explain::{ExplainedLine, Explanation, Loss, Why, explain};
+pub use tree::{Content, Directory, Entry, Source, Tree, has_conf_name};
+
+/// A program that carries sysctl.d into the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reader {
+    /// `sysctl --system` of procps.
+    Procps,
+    /// `systemd-sysctl`, which runs at boot.
+    Systemd,
+}
+
+impl Reader {
+    /// Both readers, in the order in which they are reported.
+    pub const ALL: [Reader; 2] = [Reader::Procps, Reader::Systemd];
+}
+
+impl fmt::Display for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Reader::Procps => "sysctl --system",
+            Reader::Systemd => "systemd-sysctl",
+        })
+    }
+}

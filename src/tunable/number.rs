@@ -23,7 +23,14 @@ pub fn kernel_number(key: Key, text: &str) -> Option<i64> {
         .find(|c: char| !c.is_digit(radix))
         .unwrap_or(digits.len());
     let (digits, rest) = digits.split_at(end);
+    // The kernel looks at 21 characters and takes a number that fills them for a longer one.
+    if text.len() - rest.len() >= 21 {
+        return None;
+    }
     if !matches!(rest.chars().next(), None | Some(' ' | '\t' | '\n' | '\0')) {
+        return None;
+    }
+    if negative && !takes_a_sign(key) {
         return None;
     }
     let magnitude = i64::from_str_radix(digits, radix).ok()?;
@@ -32,6 +39,12 @@ pub fn kernel_number(key: Key, text: &str) -> Option<i64> {
         .kernel_range
         .contains(&number)
         .then_some(number)
+}
+
+/// Whether the kernel reads a signed number here. Switches and levels are bytes and the fragment
+/// thresholds unsigned longs, which refuse even `-0`; tried on 6.18.
+fn takes_a_sign(key: Key) -> bool {
+    key.is_time() || matches!(key, Key::Max | Key::ExpectMax | Key::Buckets)
 }
 
 /// Seconds as people say them: `2h4m`, `5d`, `45s`. The inverse of what a profile accepts.
@@ -97,11 +110,15 @@ mod tests {
             ("08", None),
             ("2147483648", None),
             ("99999999999999999999", None),
+            ("00000000000000000007", Some(7)),
+            ("000000000000000000007", None),
         ] {
             assert_eq!(max(text), number, "{text:?}");
         }
         assert_eq!(kernel_number(Key::UdpTimeout, "-5"), Some(-5));
         assert_eq!(kernel_number(Key::Acct, "2"), None);
+        assert_eq!(kernel_number(Key::Acct, "-0"), None);
+        assert_eq!(kernel_number(Key::UdpTimeout, "-0"), Some(0));
     }
 
     #[test]

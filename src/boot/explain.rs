@@ -1,0 +1,416 @@
+//! Every line that says something about one key, and why it wins or loses.
+//!
+//! In: a [`Tree`] and a key. Out: the lines in reading order, those in files that nobody reads
+//! included, each with its [`Loss`] for each reader that does not end with it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+
+use super::effective::{Run, targets};
+use super::statement::{self, Statement};
+use super::tree::{Content, Source, Tree};
+use super::{Reader, Winner, effective};
+use crate::tunable::{self, Key};
+
+/// Who sets a key, and who merely tries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The key.
+    pub key: Key,
+    /// What `sysctl --system` leaves in the kernel.
+    pub procps: Option<Winner>,
+    /// What `systemd-sysctl` leaves in the kernel.
+    pub systemd: Option<Winner>,
+    /// Every line that says something about the key, in reading order.
+    pub lines: Vec<ExplainedLine>,
+}
+
+/// One line that says something about the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExplainedLine {
+    /// The file, by the path at which a reader would find it.
+    pub file: PathBuf,
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// The line as it stands there.
+    pub text: String,
+    /// The number that the kernel would hold after this line alone; none where it would refuse, and
+    /// for a line that only keeps globs off.
+    #[serde(rename = "value")]
+    pub number: Option<i64>,
+    /// The readers that leave this line's value in the kernel.
+    pub wins_for: Vec<Reader>,
+    /// Why it does not win for the others.
+    pub losses: Vec<Loss>,
+}
+
+/// Why a line does not win for a reader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// The reader.
+    pub reader: Reader,
+    /// The reason.
+    #[serde(serialize_with = "as_text")]
+    pub why: Why,
+}
+
+/// A reason for not winning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// An earlier directory masks the name with a link to `/dev/null`.
+    Masked(PathBuf),
+    /// An earlier directory has a file of the same name.
+    Shadowed(PathBuf),
+    /// The reader never reads this file.
+    NeverRead,
+    /// The reader does not take the line for one about this key.
+    NotUnderstood,
+    /// A later line sets the key.
+    Overridden(PathBuf, usize),
+    /// systemd: a later `-key` unsays this line.
+    Unsaid(PathBuf, usize),
+    /// The line is a glob, and another line names the key itself.
+    NamedElsewhere(PathBuf, usize),
+    /// The kernel does not take the value.
+    Refused,
+    /// The line is a `-key`: it sets nothing and keeps globs off.
+    Exclusion,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |file: &Path, line: &usize| format!("{}:{line}", file.display());
+        match self {
+            Why::Masked(by) => write!(f, "masked by {}", by.display()),
+            Why::Shadowed(by) => write!(f, "shadowed by {}", by.display()),
+            Why::NeverRead => write!(f, "never read"),
+            Why::NotUnderstood => write!(f, "not taken for a line about this key"),
+            Why::Overridden(file, line) => write!(f, "overridden by {}", at(file, line)),
+            Why::Unsaid(file, line) => write!(f, "unsaid by {}", at(file, line)),
+            Why::NamedElsewhere(file, line) => {
+                write!(f, "a glob; {} names the key itself", at(file, line))
+            }
+            Why::Refused => write!(f, "refused by the kernel"),
+            Why::Exclusion => write!(f, "sets nothing: it keeps globs off this key"),
+        }
+    }
+}
+
+fn as_text<S: Serializer>(why: &Why, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(why)
+}
+
+impl ExplainedLine {
+    /// Why it loses, in one line; none where it wins for both readers.
+    pub fn note(&self) -> Option<String> {
+        match self.losses.as_slice() {
+            [] => None,
+            [one, other] if one.why == other.why => Some(one.why.to_string()),
+            losses => {
+                let one = |loss: &Loss| format!("{}: {}", loss.reader, loss.why);
+                Some(losses.iter().map(one).collect::<Vec<_>>().join("; "))
+            }
+        }
+    }
+}
+
+/// Explains every line of `tree` that says something about `key`.
+pub fn explain(tree: &Tree, key: Key) -> Explanation {
+    let mut lines: BTreeMap<Place, ExplainedLine> = BTreeMap::new();
+    for reader in Reader::ALL {
+        for (place, statement, text) in lines_about(tree, reader, key) {
+            lines
+                .entry(place.clone())
+                .or_insert_with(|| ExplainedLine {
+                    file: place.file,
+                    line: statement.line,
+                    text,
+                    number: None,
+                    wins_for: Vec::new(),
+                    losses: Vec::new(),
+                })
+                .number = number(key, &statement);
+        }
+    }
+    for reader in Reader::ALL {
+        let judge = Judge::new(tree, reader, key);
+        for line in lines.values_mut() {
+            match judge.loss(line) {
+                None => line.wins_for.push(reader),
+                Some(why) => line.losses.push(Loss { reader, why }),
+            }
+        }
+    }
+    let winner = |reader| effective(tree, reader).winner(key).cloned();
+    Explanation {
+        key,
+        procps: winner(Reader::Procps),
+        systemd: winner(Reader::Systemd),
+        lines: lines.into_values().collect(),
+    }
+}
+
+/// Where a line stands in reading order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// Place of the file among all that either reader meets.
+    rank: usize,
+    line: usize,
+    file: PathBuf,
+}
+
+/// The statements about `key` as `reader` understands them, in every file that anybody meets: what
+/// a reader skips is understood all the same, so that the explanation can say that it is skipped.
+fn lines_about(tree: &Tree, reader: Reader, key: Key) -> Vec<(Place, Statement, String)> {
+    let mut found = Vec::new();
+    // procps meets every file that systemd meets.
+    for (rank, source) in tree.sources(Reader::Procps).into_iter().enumerate() {
+        let Content::File { bytes, .. } = source.content else {
+            continue;
+        };
+        if is_shadowed_by_itself(&source) {
+            continue;
+        }
+        let texts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        for statement in statement::parse(reader, bytes) {
+            if is_about(reader, &statement, key) {
+                let place = Place {
+                    rank,
+                    line: statement.line,
+                    file: source.path.clone(),
+                };
+                let text = String::from_utf8_lossy(texts[statement.line - 1]);
+                found.push((place, statement, text.trim().to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// Where `/lib` is `/usr/lib`, procps meets each file twice.
+fn is_shadowed_by_itself(source: &Source<'_>) -> bool {
+    match (source.content, &source.shadowed_by) {
+        (Content::File { real, .. }, Some((_, Content::File { real: other, .. }))) => real == other,
+        _ => false,
+    }
+}
+
+fn is_about(reader: Reader, statement: &Statement, key: Key) -> bool {
+    targets(reader, statement)
+        .iter()
+        .any(|target| target.key == key)
+}
+
+fn number(key: Key, statement: &Statement) -> Option<i64> {
+    let number = tunable::kernel_number(key, statement.value.as_deref()?)?;
+    Some(tunable::as_held(key, number))
+}
+
+/// What one reader makes of the lines about one key.
+struct Judge<'a> {
+    run: Run<'a>,
+    sources: Vec<Source<'a>>,
+    reader: Reader,
+    key: Key,
+}
+
+impl<'a> Judge<'a> {
+    fn new(tree: &'a Tree, reader: Reader, key: Key) -> Self {
+        Judge {
+            run: Run::of(tree, reader),
+            sources: tree.sources(reader),
+            reader,
+            key,
+        }
+    }
+
+    /// Why the line does not win; none where it does.
+    fn loss(&self, line: &ExplainedLine) -> Option<Why> {
+        let Some(source) = self.sources.iter().find(|one| one.path == line.file) else {
+            return Some(Why::NeverRead);
+        };
+        if let Some((by, content)) = &source.shadowed_by {
+            return Some(match content {
+                Content::Masked => Why::Masked(by.clone()),
+                _ => Why::Shadowed(by.clone()),
+            });
+        }
+        // A line that systemd splits may hold several statements: any of them may win.
+        let mut losses = Vec::new();
+        for index in self.run.statements_at(&line.file, line.line) {
+            if is_about(self.reader, self.run.at(index).1, self.key) {
+                losses.push(self.loss_of(index)?);
+            }
+        }
+        Some(losses.pop().unwrap_or(Why::NotUnderstood))
+    }
+
+    fn loss_of(&self, index: usize) -> Option<Why> {
+        let (_, statement) = self.run.at(index);
+        if statement.value.is_none() {
+            return Some(Why::Exclusion);
+        }
+        if let Some(by) = self.run.replacement(index) {
+            let unsaid = self.run.at(by).1.value.is_none();
+            let why = if unsaid { Why::Unsaid } else { Why::Overridden };
+            return Some(self.pointing(why, by));
+        }
+        let ours = |write: &&super::effective::Write| write.key == self.key;
+        let mut writes = self.run.writes.iter().filter(ours);
+        if !writes.clone().any(|write| write.from == index) {
+            let mut named = targets(self.reader, statement).into_iter();
+            let by = named.find_map(|target| self.run.naming(&target.path))?;
+            return Some(self.pointing(Why::NamedElsewhere, by));
+        }
+        if !writes
+            .clone()
+            .any(|write| write.from == index && write.held.is_some())
+        {
+            return Some(Why::Refused);
+        }
+        let winner = writes.rfind(|write| write.held.is_some())?;
+        (winner.from != index).then(|| self.pointing(Why::Overridden, winner.from))
+    }
+
+    fn pointing(&self, why: fn(PathBuf, usize) -> Why, index: usize) -> Why {
+        let (file, statement) = self.run.at(index);
+        why(file.path.clone(), statement.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::tests::{tree, with_entry};
+    use super::*;
+
+    const MAX: &str = "net.netfilter.nf_conntrack_max";
+
+    /// `file:line` of each line, for whom it wins, and the note.
+    fn table(tree: &Tree) -> Vec<(String, usize, String)> {
+        let row = |line: &ExplainedLine| {
+            let at = format!("{}:{}", line.file.display(), line.line);
+            (at, line.wins_for.len(), line.note().unwrap_or_default())
+        };
+        explain(tree, Key::Max).lines.iter().map(row).collect()
+    }
+
+    fn row(at: &str, wins: usize, note: &str) -> (String, usize, String) {
+        (at.to_owned(), wins, note.to_owned())
+    }
+
+    #[test]
+    fn every_line_is_told_with_its_reason() {
+        let tree = tree(&[
+            ("/etc/sysctl.conf", &format!("# by hand\n{MAX} = 1\n")),
+            ("/etc/sysctl.d/50-a.conf", &format!("{MAX} = 2\n{MAX} = 3")),
+            ("/usr/lib/sysctl.d/50-a.conf", &format!("{MAX} = 4")),
+            ("/etc/sysctl.d/.hidden.conf", &format!("{MAX} = 5")),
+            (
+                "/etc/sysctl.d/60-odd.conf",
+                &format!("{MAX} = 9x\n- {MAX} = 6"),
+            ),
+        ]);
+        let conf = "overridden by /etc/sysctl.conf:2";
+        let odd = "overridden by /etc/sysctl.d/60-odd.conf:2";
+        assert_eq!(
+            table(&tree),
+            [
+                row(
+                    "/etc/sysctl.d/.hidden.conf:1",
+                    0,
+                    &format!("sysctl --system: {conf}; systemd-sysctl: never read")
+                ),
+                row(
+                    "/etc/sysctl.d/50-a.conf:1",
+                    0,
+                    &format!("sysctl --system: {conf}; systemd-sysctl: {odd}")
+                ),
+                row(
+                    "/etc/sysctl.d/50-a.conf:2",
+                    0,
+                    &format!("sysctl --system: {conf}; systemd-sysctl: {odd}")
+                ),
+                row(
+                    "/usr/lib/sysctl.d/50-a.conf:1",
+                    0,
+                    "shadowed by /etc/sysctl.d/50-a.conf"
+                ),
+                row(
+                    "/etc/sysctl.d/60-odd.conf:1",
+                    0,
+                    &format!("sysctl --system: refused by the kernel; systemd-sysctl: {odd}")
+                ),
+                row(
+                    "/etc/sysctl.d/60-odd.conf:2",
+                    1,
+                    "sysctl --system: not taken for a line about this key"
+                ),
+                row("/etc/sysctl.conf:2", 1, "systemd-sysctl: never read"),
+            ]
+        );
+    }
+
+    #[test]
+    fn globs_and_exclusions_are_told() {
+        let text = format!("net.netfilter.*_max = 1\n{MAX} = 2\n-{MAX}\n");
+        let tree = tree(&[("/etc/sysctl.d/a.conf", &text)]);
+        assert_eq!(
+            table(&tree),
+            [
+                row(
+                    "/etc/sysctl.d/a.conf:1",
+                    0,
+                    "a glob; /etc/sysctl.d/a.conf:3 names the key itself"
+                ),
+                row(
+                    "/etc/sysctl.d/a.conf:2",
+                    1,
+                    "systemd-sysctl: unsaid by /etc/sysctl.d/a.conf:3"
+                ),
+                row(
+                    "/etc/sysctl.d/a.conf:3",
+                    0,
+                    "sets nothing: it keeps globs off this key"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mask_is_named() {
+        let vendor = tree(&[("/usr/lib/sysctl.d/x.conf", &format!("{MAX} = 1"))]);
+        let masked = with_entry(vendor, "/etc/sysctl.d/x.conf", Content::Masked);
+        let note = "masked by /etc/sysctl.d/x.conf";
+        assert_eq!(table(&masked), [row("/usr/lib/sysctl.d/x.conf:1", 0, note)]);
+    }
+
+    #[test]
+    fn a_file_met_twice_through_a_linked_lib_is_told_once() {
+        let mut merged = Tree::default();
+        merged.directories[4].real = "/usr/lib/sysctl.d".into();
+        let path = Path::new("/usr/lib/sysctl.d/x.conf");
+        let tree = merged.with_file(path, Some(format!("{MAX} = 1").into_bytes()));
+        assert_eq!(table(&tree), [row("/usr/lib/sysctl.d/x.conf:1", 2, "")]);
+    }
+
+    #[test]
+    fn the_lines_that_win_are_the_winners() {
+        let tree = tree(&[
+            ("/etc/sysctl.conf", &format!("{MAX} = 0x10 # x")),
+            ("/run/sysctl.d/x.conf", "net.nf_conntrack_max = 7"),
+        ]);
+        let told = explain(&tree, Key::Max);
+        assert_eq!(told.procps.unwrap().value, 16);
+        assert_eq!(told.systemd.unwrap().value, 7);
+        assert_eq!(told.lines[0].wins_for, [Reader::Systemd]);
+        assert_eq!(told.lines[1].wins_for, [Reader::Procps]);
+        assert_eq!(told.lines[1].number, Some(16));
+        assert_eq!(
+            told.lines[1].text,
+            "net.netfilter.nf_conntrack_max = 0x10 # x"
+        );
+    }
+}

@@ -1,0 +1,195 @@
+//! The grammar of sysctl.d files, which differs between the two readers.
+//!
+//! In: the bytes of a file. Out: its [`Statement`]s, with the path below `/proc/sys` that the
+//! reader makes of the key. What is not valid UTF-8 can name no key and be no number, so replacement
+//! characters lose nothing.
+
+use super::Reader;
+
+/// One line that says something about a key, as one reader understands it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Statement {
+    /// Number of the line, from 1; lines end at a line feed, whatever the reader splits at.
+    pub(super) line: usize,
+    /// Path below `/proc/sys`, perhaps a glob.
+    pub(super) path: String,
+    /// The text after `=`, or `None` for a `-key` that keeps globs off.
+    pub(super) value: Option<String>,
+}
+
+/// The statements of a file, in order.
+pub(super) fn parse(reader: Reader, bytes: &[u8]) -> Vec<Statement> {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    lines
+        .zip(1..)
+        .flat_map(|(text, line)| parse_line(reader, text, line))
+        .collect()
+}
+
+fn parse_line(reader: Reader, text: &[u8], line: usize) -> Vec<Statement> {
+    let statement = |(key, value): (String, Option<String>)| Statement {
+        line,
+        path: path_of(reader, &key),
+        value,
+    };
+    match reader {
+        // A C string: a NUL ends the line for procps.
+        Reader::Procps => {
+            let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+            procps_parts(text).map(statement).into_iter().collect()
+        }
+        // A carriage return or a NUL ends a line for systemd as well.
+        Reader::Systemd => text
+            .split(|byte| matches!(byte, b'\r' | 0))
+            .filter_map(systemd_parts)
+            .map(statement)
+            .collect(),
+    }
+}
+
+/// Key and value as procps divides them. A blank behind the dash stays part of the key, and one
+/// more dash is dropped.
+fn procps_parts(text: &[u8]) -> Option<(String, Option<String>)> {
+    let text = String::from_utf8_lossy(text);
+    let text = text.trim_matches(is_c_space);
+    let (key, value) = divide(text)?;
+    let key = key.trim_end_matches(is_c_space);
+    let key = key.strip_prefix('-').unwrap_or(key);
+    Some((
+        key.to_owned(),
+        value.map(|value| value.trim_matches(is_c_space).to_owned()),
+    ))
+}
+
+/// Key and value as systemd divides them.
+fn systemd_parts(text: &[u8]) -> Option<(String, Option<String>)> {
+    let text = String::from_utf8_lossy(text);
+    let (key, value) = divide(text.trim_matches([' ', '\t']))?;
+    Some((
+        key.trim_matches([' ', '\t']).to_owned(),
+        value.map(|value| value.trim_matches([' ', '\t']).to_owned()),
+    ))
+}
+
+/// Splits a trimmed line at its first `=` and takes the dash off; `None` for what says nothing.
+fn divide(text: &str) -> Option<(&str, Option<&str>)> {
+    if text.starts_with(['#', ';']) {
+        return None;
+    }
+    match text.split_once('=') {
+        Some((key, value)) => Some((key.strip_prefix('-').unwrap_or(key), Some(value))),
+        None => Some((text.strip_prefix('-')?, None)),
+    }
+}
+
+/// isspace(3) in the C locale.
+fn is_c_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
+}
+
+/// The path that a key means: if its first separator is a dot, dots and slashes change places.
+fn path_of(reader: Reader, key: &str) -> String {
+    let path: String = match key.find(['.', '/']) {
+        Some(first) if key[first..].starts_with('.') => key.chars().map(swap).collect(),
+        _ => key.to_owned(),
+    };
+    match reader {
+        Reader::Procps => path,
+        Reader::Systemd => simplify(&path),
+    }
+}
+
+fn swap(separator: char) -> char {
+    match separator {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    }
+}
+
+/// systemd's spelling of a path, by which it tells whether two lines mean the same key.
+fn simplify(path: &str) -> String {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: &str = "net/netfilter/nf_conntrack_max";
+
+    fn said(reader: Reader, text: &str) -> Vec<(String, Option<String>)> {
+        let statements = parse(reader, text.as_bytes());
+        let parts = |statement: Statement| (statement.path, statement.value);
+        statements.into_iter().map(parts).collect()
+    }
+
+    #[test]
+    fn both_readers_understand_these_alike() {
+        let line = |value: &str| vec![(MAX.to_owned(), Some(value.to_owned()))];
+        for (text, statements) in [
+            ("net.netfilter.nf_conntrack_max = 5", line("5")),
+            ("net/netfilter/nf_conntrack_max=5", line("5")),
+            ("\t net.netfilter.nf_conntrack_max\t=\t5 \r\n", line("5")),
+            ("-net.netfilter.nf_conntrack_max = 5", line("5")),
+            ("net.netfilter.nf_conntrack_max = 5 # x", line("5 # x")),
+            ("net.netfilter.nf_conntrack_max = 5 = 6", line("5 = 6")),
+            ("net.netfilter.nf_conntrack_max =", line("")),
+            ("-net.netfilter.nf_conntrack_max", vec![(MAX.into(), None)]),
+            ("# net.netfilter.nf_conntrack_max = 5", vec![]),
+            ("  ; net.netfilter.nf_conntrack_max = 5", vec![]),
+            ("net.netfilter.nf_conntrack_max 5", vec![]),
+            ("\r\n\n  \n", vec![]),
+        ] {
+            for reader in Reader::ALL {
+                assert_eq!(said(reader, text), statements, "{reader} {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_separator_decides() {
+        for (key, path) in [
+            ("net.ipv4.conf.eth0/1.x", "net/ipv4/conf/eth0.1/x"),
+            ("net/ipv4/conf/eth0.1/x", "net/ipv4/conf/eth0.1/x"),
+            (
+                "net.netfilter/nf_conntrack_max",
+                "net/netfilter.nf_conntrack_max",
+            ),
+        ] {
+            for reader in Reader::ALL {
+                assert_eq!(path_of(reader, key), path);
+            }
+        }
+    }
+
+    #[test]
+    fn where_the_readers_differ() {
+        let count = |text: &str| Reader::ALL.map(|reader| said(reader, text).len());
+        let key_is_max = |text: &str| {
+            Reader::ALL.map(|reader| said(reader, text).iter().all(|(path, _)| path == MAX))
+        };
+        assert_eq!(count("a=1\rb=2"), [1, 2]);
+        assert_eq!(count("a=1\0b=2"), [1, 2]);
+        assert_eq!(count("#\0b=2"), [0, 1]);
+        let dash_blank = "- net.netfilter.nf_conntrack_max = 5";
+        assert_eq!(key_is_max(dash_blank), [false, true]);
+        let two_dashes = "--net.netfilter.nf_conntrack_max = 5";
+        assert_eq!(key_is_max(two_dashes), [true, false]);
+        let two_dots = "net..netfilter.nf_conntrack_max = 5";
+        assert_eq!(key_is_max(two_dots), [false, true]);
+    }
+
+    #[test]
+    fn lines_are_counted_by_line_feeds() {
+        for reader in Reader::ALL {
+            let statements = parse(reader, b"# x\r\n\r\n\0\na=1\r\nb=2");
+            let lines: Vec<usize> = statements.iter().map(|one| one.line).collect();
+            assert_eq!(lines, [4, 5]);
+        }
+    }
+}
