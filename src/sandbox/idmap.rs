@@ -1,0 +1,127 @@
+//! Which users of the host exist in the sandbox.
+//!
+//! An ordinary user is root inside and nobody else exists. Root keeps every id, so that files keep
+//! their owners; that map may only be written from outside, by a process with the rights, so a
+//! helper is started before the user namespace is entered and told when it is there.
+//! Follows user_namespaces(7), "User and group ID mappings".
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail};
+use nix::unistd::{Gid, Uid, getegid, geteuid};
+
+use super::{INSIDE, own_pid_in_proc, refusal};
+
+/// Names the helper's part.
+pub(super) const PART: &str = "map-ids";
+
+/// `CAP_SETGID`, `CAP_SETUID` and, for mapping uid 0 since 5.12, `CAP_SETFCAP`.
+const NEEDED: u64 = 1 << 6 | 1 << 7 | 1 << 31;
+
+/// The map that this process is going to get.
+pub(super) enum IdMap {
+    /// Every id stays what it is; the helper is waiting to write that.
+    Everyone(Child),
+    /// The caller becomes root.
+    Caller(Uid, Gid),
+}
+
+impl IdMap {
+    /// Chooses the map; must run before the user namespace is entered.
+    pub(super) fn prepare() -> anyhow::Result<Self> {
+        if !geteuid().is_root() || effective_capabilities()? & NEEDED != NEEDED {
+            return Ok(IdMap::Caller(geteuid(), getegid()));
+        }
+        let helper = Command::new("/proc/self/exe")
+            .args([INSIDE, PART])
+            .arg(own_pid_in_proc()?.to_string())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("starting the helper that maps user ids")?;
+        Ok(IdMap::Everyone(helper))
+    }
+
+    /// Gives the user namespace, just entered, its map.
+    pub(super) fn write(self) -> anyhow::Result<()> {
+        match self {
+            IdMap::Everyone(mut helper) => {
+                if let Some(mut pipe) = helper.stdin.take() {
+                    pipe.write_all(b"\n").context("telling the helper")?;
+                }
+                let output = helper.wait_with_output()?;
+                if !output.status.success() {
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    bail!("mapping user ids: {}", said.trim());
+                }
+            }
+            IdMap::Caller(uid, gid) => {
+                // Without the first, the kernel lets nobody but root map a group.
+                for (file, text) in [
+                    ("setgroups", "deny".to_owned()),
+                    ("uid_map", format!("0 {uid} 1")),
+                    ("gid_map", format!("0 {gid} 1")),
+                ] {
+                    fs::write(format!("/proc/self/{file}"), text)
+                        .map_err(|error| refusal::because(&format!("writing {file}"), error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The helper: waits for a byte on stdin, then maps every id that exists here to itself in the
+/// user namespace of `target`. End of file means that nothing is to be done.
+pub(super) fn write_when_told(target: u32) -> anyhow::Result<()> {
+    if std::io::stdin().read(&mut [0])? == 0 {
+        return Ok(());
+    }
+    for file in ["uid_map", "gid_map"] {
+        let ours = fs::read_to_string(format!("/proc/self/{file}"))?;
+        let theirs = format!("/proc/{target}/{file}");
+        fs::write(&theirs, identity(&ours)).with_context(|| format!("writing {theirs}"))?;
+    }
+    Ok(())
+}
+
+/// The map onto itself of the ids that a map has inside.
+fn identity(map: &str) -> String {
+    let mut text = String::new();
+    for line in map.lines() {
+        let mut columns = line.split_whitespace();
+        if let (Some(inside), Some(_), Some(count)) =
+            (columns.next(), columns.next(), columns.next())
+        {
+            text.push_str(&format!("{inside} {inside} {count}\n"));
+        }
+    }
+    text
+}
+
+fn effective_capabilities() -> anyhow::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .context("/proc/self/status names no capabilities")?;
+    u64::from_str_radix(mask.trim(), 16).context("reading CapEff in /proc/self/status")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_identity_maps_the_ids_that_exist_here_and_no_others() {
+        for (here, map) in [
+            ("         0          0 4294967295\n", "0 0 4294967295\n"),
+            ("0 100000 1000\n1000 1000 1\n", "0 0 1000\n1000 1000 1\n"),
+            ("", ""),
+        ] {
+            assert_eq!(identity(here), map);
+        }
+    }
+}

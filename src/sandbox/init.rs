@@ -1,0 +1,84 @@
+//! PID 1 of the sandbox: makes it, starts the command in it and waits for that.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+
+use super::signals::Signals;
+use super::{INSIDE, Options, etc, exec, mounts, refusal, table};
+use crate::kernel::netns;
+
+/// Names this part.
+pub(super) const PART: &str = "init";
+
+/// Sets the sandbox up in namespaces of its own, then runs the command.
+///
+/// `parent` is the caller's process as /proc numbers it.
+pub(super) fn run(parent: u32, options: &Options, say: &mut dyn FnMut(&str)) -> anyhow::Result<u8> {
+    if std::process::id() != 1 {
+        bail!("{INSIDE} is started by `cttune sandbox` alone");
+    }
+    die_with(parent)?;
+    let signals = Signals::block().context("blocking signals")?;
+    // What is made here is for everybody in the sandbox, whatever the caller keeps to himself.
+    let callers = umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    set_up(options.flows, say)?;
+    umask(callers);
+    let child = Command::new("/proc/self/exe")
+        .args([INSIDE, exec::PART])
+        .args(&options.command)
+        .env("PATH", search_path())
+        .env("CTTUNE_STATE_DIR", mounts::STATE)
+        .spawn()
+        .context("starting the command")?;
+    signals.supervise(&child)
+}
+
+/// Ends this process, and with it everything in the sandbox, as soon as the caller's ends.
+fn die_with(parent: u32) -> anyhow::Result<()> {
+    set_pdeathsig(Signal::SIGKILL).context("tying the sandbox to its caller")?;
+    let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
+    let now = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    if now.map(str::trim) != Some(parent.to_string().as_str()) {
+        bail!("the caller of the sandbox is gone");
+    }
+    Ok(())
+}
+
+/// Everything that the command will find, the flows last: short ones expire while we work.
+fn set_up(flows: u32, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
+    // Taken before /etc and /run are covered: the path then leads into what covers them.
+    let directory = env::current_dir();
+    // First of all, so that no mount is ever made outside, however this process was started.
+    unshare(
+        CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS,
+    )
+    .map_err(|errno| refusal::because("making the sandbox's namespaces", errno))?;
+    mounts::set_up()?;
+    etc::set_up()?;
+    netns::raise_loopback().context("bringing lo up")?;
+    table::set_up(flows, say)?;
+    if directory.is_ok_and(|directory| env::set_current_dir(directory).is_ok()) {
+        return Ok(());
+    }
+    env::set_current_dir("/").context("changing to /")
+}
+
+/// The caller's PATH, with the running program in front under the name `cttune`.
+fn search_path() -> OsString {
+    const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let mut path = OsString::from(mounts::PROGRAMS);
+    path.push(":");
+    path.push(env::var_os("PATH").unwrap_or_else(|| USUAL.into()));
+    path
+}

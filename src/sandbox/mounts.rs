@@ -1,0 +1,118 @@
+//! What the sandbox's root may see and write.
+//!
+//! Root in a user namespace is still the owner of what the host's uid 0 owns when root started it,
+//! so whatever of /proc and /sys acts on the whole machine is made read-only. /run and the state
+//! directory are empty and private. This guards against accidents: CMD could unmount it all.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+
+use super::refusal;
+
+/// Where the sandbox keeps what it is made of, on its private /run.
+pub(super) const HOME: &str = "/run/cttune-sandbox";
+/// The first directory of PATH.
+pub(super) const PROGRAMS: &str = "/run/cttune-sandbox/bin";
+/// The state directory, told to cttune as `CTTUNE_STATE_DIR`.
+pub(super) const STATE: &str = "/run/cttune-sandbox/state";
+
+/// The state directory of a cttune outside any sandbox.
+const HOST_STATE: &str = "/var/lib/cttune";
+
+/// What of /proc acts on the whole machine when uid 0 writes to it. Not all kernels have all.
+const MACHINE_WIDE: [&str; 8] = [
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/acpi",
+    "/proc/scsi",
+    "/proc/mtrr",
+];
+
+const NOTHING: Option<&str> = None;
+
+/// Mounts all but /etc.
+pub(super) fn set_up() -> anyhow::Result<()> {
+    mount(
+        NOTHING,
+        "/",
+        NOTHING,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        NOTHING,
+    )
+    .map_err(|errno| refusal::because("making the sandbox's mounts private", errno))?;
+    tmpfs("/run")?;
+    for directory in [HOME, PROGRAMS, STATE] {
+        fs::create_dir(directory).with_context(|| format!("making {directory}"))?;
+    }
+    if Path::new(HOST_STATE).exists() {
+        tmpfs(HOST_STATE)?;
+    }
+    copy_program()?;
+    mount_proc()?;
+    let read_only =
+        MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("sysfs"), "/sys", Some("sysfs"), read_only, NOTHING)
+        .map_err(|errno| refusal::because("mounting a read-only /sys", errno))
+}
+
+/// Puts the file `source` over the file `target`, or one directory over another.
+pub(super) fn bind(source: impl AsRef<Path>, target: impl AsRef<Path>) -> anyhow::Result<()> {
+    let (source, target) = (source.as_ref(), target.as_ref());
+    mount(Some(source), target, NOTHING, MsFlags::MS_BIND, NOTHING)
+        .map_err(|errno| refusal::because(&format!("mounting over {}", target.display()), errno))
+}
+
+fn tmpfs(target: &str) -> anyhow::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("tmpfs"),
+        target,
+        Some("tmpfs"),
+        flags,
+        Some("mode=0755"),
+    )
+    .map_err(|errno| refusal::because(&format!("mounting a tmpfs over {target}"), errno))
+}
+
+/// Copies the running program: its file may be replaced, deleted or hidden while the sandbox is
+/// up, and a bind cannot come from the caller's mount namespace.
+fn copy_program() -> anyhow::Result<()> {
+    let program = format!("{PROGRAMS}/cttune");
+    fs::copy("/proc/self/exe", &program)
+        .and_then(|_| fs::set_permissions(&program, fs::Permissions::from_mode(0o755)))
+        .context("copying the running program into the sandbox")
+}
+
+/// A /proc that shows the sandbox's processes, and lets only /proc/sys/net and the processes'
+/// own files be written.
+fn mount_proc() -> anyhow::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), flags, NOTHING)
+        .map_err(|errno| refusal::because("mounting a fresh /proc", errno))?;
+    for path in MACHINE_WIDE {
+        if !Path::new(path).exists() {
+            continue;
+        }
+        bind(path, path)?;
+        if path == "/proc/sys" {
+            // A mount of its own on top, so that it stays writable.
+            bind("/proc/sys/net", "/proc/sys/net")?;
+        }
+        protect(path, flags)
+            .map_err(|errno| refusal::because(&format!("making {path} read-only"), errno))?;
+    }
+    Ok(())
+}
+
+fn protect(path: &str, flags: MsFlags) -> Result<(), Errno> {
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
+    mount(NOTHING, path, NOTHING, read_only, NOTHING)
+}

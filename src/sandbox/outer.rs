@@ -1,0 +1,47 @@
+//! The caller's own process: makes the user and PID namespaces, starts PID 1 in them and waits.
+//!
+//! It makes no mount namespace: whatever it does wrong, no mount of the host's can be touched.
+
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+
+use super::idmap::IdMap;
+use super::signals::Signals;
+use super::terminal::Terminal;
+use super::{INSIDE, Options, init, own_pid_in_proc, refusal};
+
+pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
+    if options.command.is_empty() {
+        bail!("no command to run in the sandbox");
+    }
+    // From here on no signal is lost: PID 1 inherits the mask and answers them once it can.
+    let signals = Signals::block().context("blocking signals")?;
+    let terminal = Terminal::remember();
+    enter_namespaces()?;
+    let child = Command::new("/proc/self/exe")
+        .args([INSIDE, init::PART])
+        .arg(own_pid_in_proc()?.to_string())
+        .arg(options.flows.to_string())
+        .args(&options.command)
+        .spawn()
+        .map_err(|error| refusal::because("starting PID 1 of the sandbox", error))?;
+    let code = signals.supervise(&child)?;
+    terminal.give_back();
+    Ok(code)
+}
+
+/// A new user namespace, in which the caller is root, and a PID namespace for its children.
+fn enter_namespaces() -> anyhow::Result<()> {
+    let ids = IdMap::prepare()?;
+    match unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID) {
+        Ok(()) => ids.write(),
+        Err(Errno::EINVAL) => bail!(
+            "making a user namespace: {}: this kernel has none, or the process has threads",
+            Errno::EINVAL
+        ),
+        Err(errno) => Err(refusal::because("making a user namespace", errno)),
+    }
+}
