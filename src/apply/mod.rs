@@ -1,1 +1,21 @@
-//! Acting: the engine that carries a plan out, reads it back and undoes it; the lock.
+//! Acting: carries a plan out step by step, reads it back, and undoes it when something fails.
+//!
+//! In: a [`Plan`](crate::plan::Plan) without obstacles, the [`Target`] machine, and a question
+//! to ask between any two steps: was a signal caught? Out: an [`Outcome`](crate::plan::Outcome) that says of each step
+//! what became of it, and of the whole whether it holds, was undone, or what is left.
+//! Rule: everything is rehearsed before the first write; undo is computed from the very steps that
+//! were done; no undo lowers max below the number of entries and a tenth.
+
+mod engine;
+#[cfg(test)]
+mod fake;
+mod lock;
+mod preflight;
+mod signal;
+mod target;
+
+pub use engine::carry_out;
+pub use lock::{Lock, LockError};
+pub use preflight::{PreflightError, preflight};
+pub use signal::Signals;
+pub use target::{Running, Target, TargetError};

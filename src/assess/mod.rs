@@ -1,1 +1,84 @@
-//! Findings: what is wrong, how bad, and what to do. Pure.
+//! Findings: what is wrong with a table, how bad it is, and what to do about it.
+//!
+//! In: the readings, the comparison with a profile, what the profile accepts. Out: [`Finding`]s
+//! with a stable id, a sentence of evidence with its numbers, a sentence of advice, and the source
+//! of the rule.
+//! Rule: pure; a finding is raised on what was read alone, and says the numbers it was raised on.
+
+mod at_boot;
+mod table;
+
+use crate::plan::{Comparison, Obstacle};
+use crate::profile::Wanted;
+use crate::tunable::Snapshot;
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Will hurt.
+    Warning,
+    /// Hurts now.
+    Critical,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Stable, for `[accept]` and for monitors.
+    pub id: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What was seen, with numbers.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// Where the rule comes from.
+    pub source: &'static str,
+    /// The reason for which the profile accepts it.
+    pub accepted: Option<String>,
+}
+
+impl Finding {
+    /// Whether it counts: is of this severity or worse, and not accepted.
+    pub fn counts_as(&self, severity: Severity) -> bool {
+        self.severity >= severity && self.accepted.is_none()
+    }
+}
+
+/// What was read, as far as there was anything to read.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The kernel's values; `None` for an image.
+    pub live: Option<&'a Snapshot>,
+    /// How everything stands to the profile.
+    pub comparison: &'a Comparison,
+    /// What stands in the way of persisting the profile.
+    pub obstacles: &'a [Obstacle],
+    /// The profile.
+    pub wanted: Option<&'a Wanted>,
+}
+
+/// Every finding, the worst first, those that the profile accepts last.
+pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(live) = evidence.live {
+        findings.extend(table::findings(live, evidence.wanted));
+    }
+    findings.extend(at_boot::findings(evidence.comparison, evidence.obstacles));
+    for finding in &mut findings {
+        finding.accepted = evidence
+            .wanted
+            .and_then(|wanted| wanted.accept.get(finding.id))
+            .map(|accepted| accepted.reason.clone());
+    }
+    findings.sort_by_key(|finding| {
+        (
+            finding.accepted.is_some(),
+            std::cmp::Reverse(finding.severity),
+        )
+    });
+    findings
+}

@@ -97,6 +97,20 @@ impl Tree {
     /// The file that procps reads last and systemd never reads by this name.
     pub const SYSCTL_CONF: &'static str = "/etc/sysctl.conf";
 
+    /// The bytes of the file whose path, with all links resolved, is `real`; `None` if no reader
+    /// meets it, or it cannot be read.
+    pub fn file(&self, real: &Path) -> Option<&[u8]> {
+        let entries = self
+            .directories
+            .iter()
+            .flat_map(|directory| &directory.entries);
+        let contents = entries.map(|entry| &entry.content).chain(&self.sysctl_conf);
+        contents.into_iter().find_map(|content| match content {
+            Content::File { bytes, real: path } if path == real => Some(bytes.as_slice()),
+            _ => None,
+        })
+    }
+
     /// The tree as it will be once the file at `path` holds `bytes`, or is gone.
     ///
     /// Links follow: what is written to `/etc/sysctl.conf` shows in a `99-sysctl.conf` that leads

@@ -1,1 +1,95 @@
-//! What the operator types: one short file a command, the one writer, the prompts.
+//! What the operator types: one short file a command, the prompts, the one writer.
+//!
+//! In: the command line. Out: an exit code; results on stdout, everything else on stderr.
+//! Rule: this is the only room that prints and prompts, and the only one that knows exit codes.
+
+mod apply;
+pub mod args;
+mod check;
+mod completions;
+mod failure;
+mod load;
+mod out;
+mod plan;
+mod profile;
+mod prompt;
+mod sandbox;
+mod survey;
+
+use clap::Parser;
+
+use self::args::{Cli, Command, Global};
+use self::failure::{FAILED, Failure, SANDBOX, USAGE};
+use self::out::Out;
+use crate::kernel::netns;
+
+/// Runs the command line and gives the exit code.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return answer_without_command(&error),
+    };
+    let out = Out::new(&cli.global);
+    let own_failure = match cli.command {
+        Command::Sandbox(_) | Command::SandboxInside(_) => SANDBOX,
+        _ => FAILED,
+    };
+    match in_namespace(&cli, out) {
+        Ok(code) => code,
+        Err(error) => {
+            let failure = into_failure(error, own_failure);
+            out.failure(&failure);
+            failure.code
+        }
+    }
+}
+
+/// Help and version go to stdout and are no error; anything else is a wrong command line.
+fn answer_without_command(error: &clap::Error) -> u8 {
+    // clap's own printing ends quietly where nobody reads.
+    let _ = error.print();
+    if error.use_stderr() { USAGE } else { 0 }
+}
+
+fn into_failure(error: anyhow::Error, code: u8) -> Failure {
+    match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => Failure::from_text(code, &format!("{error:#}")),
+    }
+}
+
+/// Runs the command in the namespace that `--netns` names, or here.
+fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
+    let Some(name) = &cli.global.netns else {
+        return dispatch(cli, out);
+    };
+    if cli.global.root.is_some() {
+        return Err(Failure::usage("--root cannot go with --netns")
+            .hint("--root is about files alone, --netns about a running kernel alone")
+            .into());
+    }
+    if matches!(cli.command, Command::Sandbox(_) | Command::SandboxInside(_)) {
+        return Err(Failure::usage(
+            "sandbox makes namespaces of its own: --netns cannot go with it",
+        )
+        .into());
+    }
+    let spec: netns::Spec = name
+        .parse()
+        .map_err(|error: netns::SpecError| Failure::usage(error.to_string()))?;
+    let ran = netns::run_in(&spec, || dispatch(cli, out));
+    ran.map_err(|error| Failure::from_text(FAILED, &error.to_string()))?
+}
+
+fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
+    let global: &Global = &cli.global;
+    match &cli.command {
+        Command::Check(check) => check::run(check, global, out),
+        Command::Plan(plan) => plan::run(plan, global, out),
+        Command::Apply(apply) => apply::run(apply, global, out),
+        Command::Profile(profile) => profile::run(&profile.command, out),
+        Command::Sandbox(sandbox) => sandbox::run(sandbox),
+        Command::SandboxInside(inside) => sandbox::run_inside(inside, out),
+        Command::Completions(completions) => Ok(completions::run(completions)),
+    }
+}

@@ -1,3 +1,72 @@
-//! Door: rooted reading, atomic replacement, ownership, no symlink followed.
+//! Door to files: rooted reading, atomic replacement, ownership.
+//!
+//! In: a [`Root`] (`/`, or what `--root` names) and absolute paths as they look from inside it.
+//! Out: bytes, or a [`FileError`] that says which path and what was wrong with it.
+//! Rule: reading follows symlinks, but never out of the root; writing follows none, replaces a
+//! file whole or not at all, and keeps its mode and owner. It decides nothing.
 
+pub mod boot_files;
+mod place;
+pub mod profiles;
+mod root;
+pub mod state;
 pub mod sysctl_tree;
+
+pub use place::Written;
+pub use root::Root;
+
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong with one path.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// A part of the path is a symlink, and we would write there.
+    #[error("refusing to write {}: {} is a symbolic link", path.display(), link.display())]
+    Symlink {
+        /// Where we would have written.
+        path: PathBuf,
+        /// The part that is a link.
+        link: PathBuf,
+    },
+    /// Something that is not a file stands where a file should be.
+    #[error("{} is {what}, not a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The kernel said no.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done: `read`, `write`, `create`, …
+        doing: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// What the operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            FileError::Symlink { .. } => Some("put a real file or folder there, then try again"),
+            FileError::NotAFile { .. } => None,
+            FileError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => Some(
+                    "run it as root; where root is refused too, look for an immutable file (lsattr)",
+                ),
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("remount it writable, or apply to the running kernel alone: --only live")
+                }
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Some("free some space, or apply to the running kernel alone: --only live")
+                }
+                _ => None,
+            },
+        }
+    }
+}

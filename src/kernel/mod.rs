@@ -1,4 +1,13 @@
-//! Door: sysctl tree, ctnetlink, module, host facts, network namespaces.
+//! Door to the kernel: its sysctls, its conntrack module, facts about the machine.
+//!
+//! In: a [`Key`](crate::tunable::Key) and a number. Out: a
+//! [`Reading`](crate::tunable::Reading), or an error that tells a missing right from a missing
+//! key, a missing module and a refused value.
+//! Rule: it decides nothing; everything it writes it reads back. Sysctls are those of the calling
+//! thread's network namespace at the moment of the open (`/proc/sys/net` follows the thread).
 
 pub mod ctnetlink;
+pub mod host;
+pub mod module;
 pub mod netns;
+pub mod sysctl;

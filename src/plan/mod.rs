@@ -1,1 +1,121 @@
-//! The difference and the way there: steps, their order, their undo. Pure.
+//! The difference between a machine and a profile, and the way there: a plan is data.
+//!
+//! In: what the profile wants ([`Wanted`](crate::profile::Wanted)) and what was read of the machine
+//! ([`Machine`]). Out: every key's state ([`Comparison`]), and the [`Plan`]: ordered steps, each
+//! with what was there before, so that undo is computed from the same value.
+//! Rule: pure, and one plan for all: `plan` prints the very value that `apply` carries out. What
+//! stands in the way is part of it, as [`Obstacle`]s; nothing here decides to ignore one.
+
+mod compare;
+mod obstacle;
+mod order;
+mod outcome;
+mod persist;
+mod step;
+
+pub use compare::{Comparison, Persisted, Setting, State};
+pub use obstacle::{Obstacle, Permission};
+pub(crate) use order::ENTRIES_PER_BUCKET;
+pub use outcome::{Cause, Ending, Outcome, Report, Signal, StepResult};
+pub use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
+pub use step::{FileChange, Step, lowest_safe_max};
+
+use std::collections::BTreeMap;
+
+use crate::profile::{DeriveError, Wanted};
+use crate::tunable::{Host, Key, Snapshot};
+
+/// What was read of the machine, all of it before anything is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Machine<'a> {
+    /// CPUs, memory, module.
+    pub host: &'a Host,
+    /// The kernel's values; `None` for an image that does not run.
+    pub live: Option<&'a Snapshot>,
+    /// What the next boot will read; `None` for another network namespace, which has no files.
+    pub files: Option<&'a Files>,
+}
+
+/// How much of a plan is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    /// Change the running kernel.
+    pub live: bool,
+    /// Change what the next boot reads.
+    pub persist: bool,
+    /// Comment out the lines of others that would beat ours.
+    pub adopt: bool,
+}
+
+/// A key that the plan leaves alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// This kernel does not have it.
+    Missing,
+    /// It can be written in the initial network namespace alone, or nowhere here.
+    ReadOnly,
+}
+
+/// The steps that bring a machine in line with a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The profile, as `extends` would name it.
+    pub profile: String,
+    /// What to do, in this order.
+    pub steps: Vec<Step>,
+    /// What would be done and cannot be.
+    pub skipped: Vec<(Key, Skip)>,
+    /// What stands in the way.
+    pub obstacles: Vec<Obstacle>,
+}
+
+impl Plan {
+    /// The plan with only the steps that were chosen, by index. Of two writes to one key the later
+    /// starts from where the chosen ones before it lead.
+    #[must_use]
+    pub fn choose(&self, chosen: &[usize]) -> Plan {
+        let mut holds: BTreeMap<Key, Option<i64>> = BTreeMap::new();
+        let mut steps = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            let mut step = step.clone();
+            if let Step::WriteLive { key, from, to, .. } = &mut step {
+                *from = *holds.entry(*key).or_insert(*from);
+                if chosen.contains(&index) {
+                    holds.insert(*key, Some(*to));
+                }
+            }
+            if chosen.contains(&index) {
+                steps.push(step);
+            }
+        }
+        Plan {
+            steps,
+            ..self.clone()
+        }
+    }
+}
+
+/// Works out the steps from what is to what is wanted.
+///
+/// # Errors
+/// If the profile cannot be met by a machine of this size.
+pub fn plan(wanted: &Wanted, machine: &Machine<'_>, scope: Scope) -> Result<Plan, DeriveError> {
+    let comparison = Comparison::new(wanted, machine)?;
+    let mut plan = Plan {
+        profile: wanted.name.clone(),
+        steps: Vec::new(),
+        skipped: comparison.skipped(),
+        obstacles: comparison.required_missing(),
+    };
+    if let (true, Some(live)) = (scope.live, machine.live) {
+        let (steps, obstacles) = order::live_steps(&comparison, live);
+        plan.steps.extend(steps);
+        plan.obstacles.extend(obstacles);
+    }
+    if let (true, Some(files)) = (scope.persist, machine.files) {
+        let (steps, obstacles) = persist::file_steps(wanted, &comparison, files, scope.adopt);
+        plan.steps.extend(steps);
+        plan.obstacles.extend(obstacles);
+    }
+    Ok(plan)
+}

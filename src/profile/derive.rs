@@ -28,6 +28,18 @@ pub struct Target {
     pub why: String,
 }
 
+impl Target {
+    /// Whether a value lies inside what is wanted, once the kernel has rounded it. A max of 0 is
+    /// unlimited: above every lower bound, and outside every upper one.
+    pub fn allows(&self, value: i64) -> bool {
+        let held = tunable::as_held(self.key, value);
+        if self.key == Key::Max && held == 0 {
+            return self.upper.is_none();
+        }
+        self.lower.is_none_or(|lower| held >= lower) && self.upper.is_none_or(|upper| held <= upper)
+    }
+}
+
 /// Why no number can be worked out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeriveError {

@@ -9,6 +9,10 @@ use crate::tunable::Key;
 /// What the operator wants, parents and overrides merged in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {
+    /// The profile's name, as `extends` would give it; empty until somebody names it.
+    pub name: String,
+    /// What was put over the profile, in the order in which it was given.
+    pub overrides: Vec<Override>,
     /// What the profile is for, in its own words.
     pub description: Option<String>,
     /// From the nearest profile that names one.
@@ -78,10 +82,20 @@ pub fn inherit(chain: &[Profile]) -> Wanted {
 }
 
 impl Wanted {
+    /// Why a key is wanted so, as the profile says it.
+    pub fn why(&self, key: Key) -> Option<&str> {
+        self.settings.get(&key)?.why.as_deref()
+    }
+
     /// Puts overrides over what the profiles say; of two for one key the later one wins.
     #[must_use]
     pub fn with_overrides(mut self, overrides: &[Override]) -> Wanted {
         for Override { key, value } in overrides {
+            self.overrides.retain(|known| known.key != *key);
+            self.overrides.push(Override {
+                key: *key,
+                value: *value,
+            });
             let required = self.settings.get(key).is_some_and(|wish| wish.required);
             let wish = Wish {
                 goal: Goal::Exact(*value),

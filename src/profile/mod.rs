@@ -6,6 +6,7 @@
 //! Rule: pure. Looking a profile up, and judging who owns the file, is the caller's.
 //! Follows TOML 1.1 (toml.io) for the syntax.
 
+pub mod active;
 pub mod builtin;
 mod derive;
 pub mod edit;

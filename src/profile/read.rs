@@ -858,7 +858,7 @@ max-flows = 50000
                 for mistake in &mistakes {
                     prop_assert!(source.text.get(mistake.span.clone()).is_some());
                 }
-                let rendered = crate::render::mistakes(&mistakes, false);
+                let rendered = crate::render::mistakes::mistakes(&mistakes, false);
                 prop_assert!(!rendered.contains('\u{1b}'), "{rendered}");
             }
         }

@@ -368,10 +368,11 @@ pub(super) fn unquoted(text: &str) -> Written<'_> {
 
 /// A value as a profile writes it: `"2h4m"` with its quotes, `"4MiB"`, `true`, `1048576`.
 pub fn render_value(key: Key, value: i64) -> String {
-    match (key.tunable().unit, key.spoken(value)) {
-        (_, Some(spoken)) => format!("\"{spoken}\""),
-        (Unit::Switch, None) => (value != 0).to_string(),
-        (_, None) => value.to_string(),
+    match key.tunable().unit {
+        Unit::Seconds => format!("\"{}\"", format_seconds(value)),
+        Unit::Bytes if value % 1024 == 0 && value > 0 => format!("\"{}\"", format_bytes(value)),
+        Unit::Switch => (value != 0).to_string(),
+        Unit::Bytes | Unit::Count => value.to_string(),
     }
 }
 

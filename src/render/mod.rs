@@ -1,5 +1,17 @@
-//! Results as text and JSON: returns strings. Pure.
+//! Results as text and as JSON.
+//!
+//! In: plain values of the pure rooms. Out: strings, with ANSI colours that the writer strips where
+//! nobody wants them, and JSON with the names that design and monitors rely on.
+//! Rule: pure, and nothing is worked out here: what is shown was computed elsewhere.
 
-mod mistakes;
+pub mod check;
+pub mod explain;
+pub mod failure;
+pub mod mistakes;
+pub mod outcome;
+pub mod plan;
+pub mod profile;
+mod style;
 
-pub use mistakes::mistakes;
+/// The version of every JSON object; it grows when a name changes its meaning.
+pub const SCHEMA: u32 = 1;

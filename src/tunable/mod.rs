@@ -14,7 +14,7 @@ mod reading;
 pub(crate) use catalog::nearest_name;
 pub use catalog::{Key, Kind, Scope, Tunable, Unit, UnknownKey};
 pub use host::{Conntrack, Host};
-pub use number::{format_bytes, format_seconds, kernel_number};
+pub use number::{format_bytes, format_count, format_seconds, format_share, kernel_number};
 pub use reading::{Access, Reading, Snapshot};
 
 /// Bytes that one entry of a table costs: the slab object with the usual extensions (384) and its

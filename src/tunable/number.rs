@@ -74,13 +74,32 @@ pub fn format_bytes(bytes: i64) -> String {
     bytes.to_string()
 }
 
+/// A count for a sentence: `76,768`.
+pub fn format_count(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A share of one as a percentage, truncated to one decimal: 0.99958 is 99.9 %, so that 100 % is
+/// said only of what is full.
+pub fn format_share(share: f64) -> String {
+    format!("{:.1} %", (share * 1000.0 + 1e-9).floor() / 10.0)
+}
+
 impl Key {
     /// A value of this key as people say it, where that differs from the bare number.
     pub fn spoken(self, value: i64) -> Option<String> {
         let spoken = match self.tunable().unit {
-            Unit::Seconds => format_seconds(value),
+            Unit::Seconds if value >= 60 => format_seconds(value),
             Unit::Bytes => format_bytes(value),
-            Unit::Count | Unit::Switch => return None,
+            Unit::Seconds | Unit::Count | Unit::Switch => return None,
         };
         (spoken != value.to_string()).then_some(spoken)
     }
@@ -119,6 +138,31 @@ mod tests {
         assert_eq!(kernel_number(Key::Acct, "2"), None);
         assert_eq!(kernel_number(Key::Acct, "-0"), None);
         assert_eq!(kernel_number(Key::UdpTimeout, "-0"), Some(0));
+    }
+
+    #[test]
+    fn counts_are_grouped_by_thousands() {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (76768, "76,768"),
+            (-1_234_567, "-1,234,567"),
+        ] {
+            assert_eq!(format_count(number), text);
+        }
+    }
+
+    #[test]
+    fn shares_are_truncated() {
+        for (share, text) in [
+            (0.0, "0.0 %"),
+            (0.999_58, "99.9 %"),
+            (1.0, "100.0 %"),
+            (0.29, "29.0 %"),
+        ] {
+            assert_eq!(format_share(share), text);
+        }
     }
 
     #[test]

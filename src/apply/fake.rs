@@ -1,0 +1,126 @@
+//! A machine for tests: it holds values and files, and fails where a test wants it to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::target::{Target, TargetError};
+use crate::files::FileError;
+use crate::kernel::sysctl::WriteError;
+use crate::tunable::{Key, as_held};
+
+/// The state of a machine, and its moods.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Fake {
+    pub(super) values: BTreeMap<Key, i64>,
+    pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
+    pub(super) count: i64,
+    pub(super) is_loaded: bool,
+    /// Changes that were asked for so far.
+    pub(super) asked: usize,
+    /// The change that fails, counted from 0; later ones work.
+    pub(super) fails_at: Option<usize>,
+    /// Whether the change that fails takes effect all the same.
+    pub(super) fails_late: bool,
+    /// A key that can be written once and never again.
+    pub(super) sticks: Option<Key>,
+    /// Whether no memory is found for a larger hash table.
+    pub(super) no_memory: bool,
+}
+
+impl Fake {
+    /// Whether this change is the one that fails.
+    fn fails(&mut self) -> bool {
+        self.asked += 1;
+        self.fails_at == Some(self.asked - 1)
+    }
+
+    /// What can be seen of the machine from outside.
+    pub(super) fn state(&self) -> (&BTreeMap<Key, i64>, &BTreeMap<PathBuf, Vec<u8>>, bool) {
+        (&self.values, &self.files, self.is_loaded)
+    }
+}
+
+fn refused(path: &Path) -> TargetError {
+    let source = io::Error::from(io::ErrorKind::StorageFull);
+    FileError::Io {
+        doing: "write",
+        path: path.to_owned(),
+        source,
+    }
+    .into()
+}
+
+impl Target for Fake {
+    fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError> {
+        Ok(self.values.get(&key).copied().filter(|_| self.is_loaded))
+    }
+
+    fn count(&mut self) -> Result<Option<i64>, TargetError> {
+        Ok(Some(self.count).filter(|_| self.is_loaded))
+    }
+
+    fn rehearse_write(&mut self, _: Key) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn write(&mut self, key: Key, value: i64) -> Result<(), TargetError> {
+        let fails = self.fails();
+        if key == Key::Buckets && self.no_memory {
+            return Err(WriteError::NoMemory { key, value }.into());
+        }
+        let sticks = self.sticks == Some(key) && self.asked > 1;
+        if sticks {
+            return Err(WriteError::Denied(key).into());
+        }
+        if !fails || self.fails_late {
+            self.values.insert(key, as_held(key, value));
+        }
+        if fails {
+            Err(WriteError::Refused { key, value }.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn load_module(&mut self) -> Result<(), TargetError> {
+        if self.fails() {
+            let failed = crate::kernel::module::ModuleError::Failed {
+                arguments: "nf_conntrack".to_owned(),
+                said: "not found".to_owned(),
+            };
+            return Err(failed.into());
+        }
+        self.is_loaded = true;
+        Ok(())
+    }
+
+    fn unload_module(&mut self) -> Result<(), TargetError> {
+        self.is_loaded = false;
+        Ok(())
+    }
+
+    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError> {
+        Ok(self.files.get(path).cloned())
+    }
+
+    fn rehearse_file(&mut self, _: &Path, _: &[u8]) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, TargetError> {
+        if self.fails() {
+            return Err(refused(path));
+        }
+        self.files.insert(path.to_owned(), bytes.to_vec());
+        Ok(Vec::new())
+    }
+
+    fn remove_file(&mut self, path: &Path, _: &[PathBuf]) -> Result<(), TargetError> {
+        if self.fails() {
+            return Err(refused(path));
+        }
+        self.files.remove(path);
+        Ok(())
+    }
+}

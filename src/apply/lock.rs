@@ -1,0 +1,99 @@
+//! One change at a time: an advisory lock with the name of its holder.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// The lock, held until it is dropped. The kernel lets go of it when the process ends, however it
+/// ends, so that it cannot go stale.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// The lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else has it.
+    #[error("another cttune is at work: {holder}")]
+    Held {
+        /// Its pid and command, as it wrote them.
+        holder: String,
+    },
+    /// The lock file cannot be made.
+    #[error("cannot lock {}: {source}", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Lock {
+    /// Takes the lock in the state directory, which is made if need be.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] at once if somebody has it: nothing waits.
+    pub fn take(directory: &Path) -> Result<Self, LockError> {
+        let path = directory.join("lock");
+        let failed = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        fs::create_dir_all(directory).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held {
+                    holder: read_holder(&mut file),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        write_holder(&mut file).map_err(failed)?;
+        Ok(Lock { _file: file })
+    }
+}
+
+fn read_holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    match file.take(4096).read_to_string(&mut holder) {
+        Ok(_) if !holder.trim().is_empty() => holder.trim().to_owned(),
+        _ => "it has not said which".to_owned(),
+    }
+}
+
+fn write_holder(file: &mut File) -> io::Result<()> {
+    let command: Vec<String> = std::env::args_os()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "pid {}, `{}`", std::process::id(), command.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = Lock::take(directory.path()).unwrap();
+        let error = Lock::take(directory.path()).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("pid {}", std::process::id())),
+            "{error}"
+        );
+        drop(lock);
+        Lock::take(directory.path()).unwrap();
+    }
+}

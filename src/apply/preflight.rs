@@ -1,0 +1,94 @@
+//! Everything that can be found out before the first write.
+
+use std::path::PathBuf;
+
+use super::target::{Target, TargetError};
+use crate::plan::{FileChange, Plan, Step};
+use crate::tunable::Key;
+
+/// Why a plan was not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    /// A step would fail.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A sysctl changed between the reading and now.
+    #[error("{key} changed from {planned} to {now} since the plan was made")]
+    ValueMoved {
+        /// Which.
+        key: Key,
+        /// What the plan was made from.
+        planned: i64,
+        /// What holds now.
+        now: i64,
+    },
+    /// A file changed between the reading and now.
+    #[error("{} changed since the plan was made", .0.display())]
+    FileMoved(PathBuf),
+}
+
+impl PreflightError {
+    /// What the operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            PreflightError::Target(error) => error.hint(),
+            PreflightError::ValueMoved { .. } | PreflightError::FileMoved(_) => {
+                Some("run it again: the plan is made anew")
+            }
+        }
+    }
+}
+
+/// Rehearses every step: rights, places, space, and that everything is still as it was read.
+/// Temporary files are made and removed; nothing else is touched.
+///
+/// # Errors
+/// The first step that would fail.
+pub fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), PreflightError> {
+    let loads = plan
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::LoadModule { .. }));
+    let mut seen = Vec::new();
+    for step in &plan.steps {
+        match step {
+            Step::LoadModule { .. } => {}
+            // Before the module is loaded there is nothing to try.
+            Step::WriteLive { .. } if loads => {}
+            Step::WriteLive { key, from, .. } => {
+                // A key may be written twice; its later `from` is not there yet.
+                if !seen.contains(key) {
+                    seen.push(*key);
+                    check_value(*key, *from, target)?;
+                }
+                target.rehearse_write(*key)?;
+            }
+            Step::WriteFile { .. } | Step::EditLine { .. } => check_file(step, target)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_value(
+    key: Key,
+    planned: Option<i64>,
+    target: &mut dyn Target,
+) -> Result<(), PreflightError> {
+    match (planned, target.read(key)?) {
+        (Some(planned), Some(now)) if planned != now => {
+            Err(PreflightError::ValueMoved { key, planned, now })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_file(step: &Step, target: &mut dyn Target) -> Result<(), PreflightError> {
+    let Some(FileChange { path, from, to }) = step.file() else {
+        return Ok(());
+    };
+    target.rehearse_file(path, to.unwrap_or_default())?;
+    if target.read_file(path)?.as_deref() != from {
+        return Err(PreflightError::FileMoved(path.to_owned()));
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What a plan acts upon: the running machine, or a stand-in that fails where a test wants it to.
+
+use std::path::{Path, PathBuf};
+
+use crate::files::{FileError, Root};
+use crate::kernel::module::{self, ModuleError};
+use crate::kernel::sysctl::{self, ReadError, WriteError};
+use crate::tunable::Key;
+
+/// Any door's refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// A sysctl could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A sysctl could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A file could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The module could not be loaded or unloaded.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+}
+
+impl TargetError {
+    /// What the operator can do about it, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            TargetError::File(error) => error.hint(),
+            TargetError::Module(_) => {
+                Some("is the module installed for the running kernel? `modinfo nf_conntrack`")
+            }
+            TargetError::Read(_) => None,
+            TargetError::Write(error) => match error {
+                WriteError::Denied(_) => Some("run it as root: sudo cttune …"),
+                WriteError::ReadOnlyMount(_) => Some(
+                    "in a container, run it on the host, or with the container's /proc/sys writable",
+                ),
+                WriteError::OtherNamespace(_) => Some("run it in the host's network namespace"),
+                WriteError::Refused { .. } => Some(
+                    "the kernel's limit for it is lower than that, or another key's value is in the way",
+                ),
+                WriteError::NoMemory { .. } => {
+                    Some("try a smaller number, or again when more memory is free")
+                }
+                WriteError::NotLoaded(_) => Some("load it: modprobe nf_conntrack"),
+                WriteError::NotHeld { .. } => {
+                    Some("something else writes this key too: look for its agent")
+                }
+                WriteError::Missing(_) | WriteError::Other { .. } => None,
+            },
+        }
+    }
+}
+
+/// What the engine can do, no more.
+pub trait Target {
+    /// Reads one sysctl; `None` where it does not exist.
+    fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError>;
+    /// Reads the number of entries; `None` where conntrack is not loaded.
+    fn count(&mut self) -> Result<Option<i64>, TargetError>;
+    /// Finds out whether a sysctl could be written.
+    fn rehearse_write(&mut self, key: Key) -> Result<(), TargetError>;
+    /// Writes one sysctl and reads it back.
+    fn write(&mut self, key: Key, value: i64) -> Result<(), TargetError>;
+    /// Loads the conntrack module.
+    fn load_module(&mut self) -> Result<(), TargetError>;
+    /// Unloads it.
+    fn unload_module(&mut self) -> Result<(), TargetError>;
+    /// Reads a file; `None` if there is none.
+    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError>;
+    /// Finds out whether a file could be written.
+    fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
+    /// Writes a file whole; gives the folders that had to be made.
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, TargetError>;
+    /// Removes a file and the folders named, if they are empty.
+    fn remove_file(&mut self, path: &Path, folders: &[PathBuf]) -> Result<(), TargetError>;
+}
+
+/// The machine that runs, its files under a root.
+#[derive(Debug)]
+pub struct Running {
+    root: Root,
+}
+
+impl Running {
+    /// The running kernel, and the files below `root`.
+    pub fn new(root: Root) -> Self {
+        Running { root }
+    }
+}
+
+impl Target for Running {
+    fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError> {
+        Ok(sysctl::read(key)?.value())
+    }
+
+    fn count(&mut self) -> Result<Option<i64>, TargetError> {
+        Ok(sysctl::read_count()?)
+    }
+
+    fn rehearse_write(&mut self, key: Key) -> Result<(), TargetError> {
+        Ok(sysctl::rehearse(key)?)
+    }
+
+    fn write(&mut self, key: Key, value: i64) -> Result<(), TargetError> {
+        Ok(sysctl::write(key, value)?)
+    }
+
+    fn load_module(&mut self) -> Result<(), TargetError> {
+        Ok(module::load()?)
+    }
+
+    fn unload_module(&mut self) -> Result<(), TargetError> {
+        Ok(module::unload()?)
+    }
+
+    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError> {
+        Ok(self.root.read(path)?)
+    }
+
+    fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+        Ok(self.root.rehearse(path, bytes)?)
+    }
+
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, TargetError> {
+        Ok(self.root.replace(path, bytes)?.folders)
+    }
+
+    fn remove_file(&mut self, path: &Path, folders: &[PathBuf]) -> Result<(), TargetError> {
+        Ok(self.root.remove(path, folders)?)
+    }
+}

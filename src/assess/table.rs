@@ -1,0 +1,216 @@
+//! The table itself: how full it is, how its hash fits, and values that cannot be right.
+
+use super::{Finding, Severity};
+use crate::profile::Wanted;
+use crate::tunable::{Key, Snapshot, format_count, format_share};
+
+/// Fill at which munin's plugin and this one warn, and call it critical.
+const WARN_FILL: f64 = 0.8;
+const CRITICAL_FILL: f64 = 0.9;
+/// Entries per bucket up to which chains stay short, and above which it is a mistake.
+const MOST_PER_BUCKET: i64 = 4;
+const ABSURD_PER_BUCKET: i64 = 8;
+
+const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.rst";
+const MUNIN: &str = "munin: fw_conntrack, warning at 80 % and critical at 90 % of max";
+const CORE: &str = "kernel: net/netfilter/nf_conntrack_core.c";
+
+pub(super) fn findings(live: &Snapshot, wanted: Option<&Wanted>) -> Vec<Finding> {
+    if !live.is_loaded() {
+        return vec![not_loaded()];
+    }
+    let mut findings = Vec::new();
+    findings.extend(fill(live, wanted));
+    findings.extend(unlimited(live));
+    findings.extend(hash(live));
+    findings.extend(dead_timeouts(live));
+    findings
+}
+
+fn not_loaded() -> Finding {
+    Finding {
+        id: "not-loaded",
+        severity: Severity::Info,
+        message: "the module nf_conntrack is not loaded: no flow is tracked and no sysctl exists"
+            .to_owned(),
+        hint: "apply loads it; so does the first firewall rule that needs it, or \
+               `modprobe nf_conntrack`"
+            .to_owned(),
+        source: SYSCTL_DOC,
+        accepted: None,
+    }
+}
+
+fn fill(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
+    let fill = live.fill().filter(|fill| *fill >= WARN_FILL)?;
+    let severity = if fill >= CRITICAL_FILL {
+        Severity::Critical
+    } else {
+        Severity::Warning
+    };
+    let (entries, max) = (live.count?, live.value(Key::Max)?);
+    let effect = if entries >= max {
+        "packets of new flows are dropped"
+    } else {
+        "when it is full, packets of new flows are dropped"
+    };
+    let profile = wanted.map_or("PROFILE", |wanted| wanted.name.as_str());
+    Some(Finding {
+        id: "table-fill",
+        severity,
+        message: format!(
+            "the table holds {} of {} entries ({}): {effect}",
+            format_count(entries),
+            format_count(max),
+            format_share(fill)
+        ),
+        hint: format!("see what a profile would change: cttune plan --profile {profile}"),
+        source: MUNIN,
+        accepted: None,
+    })
+}
+
+fn unlimited(live: &Snapshot) -> Option<Finding> {
+    (live.value(Key::Max)? == 0).then(|| Finding {
+        id: "max-unlimited",
+        severity: Severity::Critical,
+        message: format!(
+            "{} is 0: the table may grow until memory runs out",
+            Key::Max
+        ),
+        hint: "set a limit: cttune apply with a profile that has one".to_owned(),
+        source: CORE,
+        accepted: None,
+    })
+}
+
+fn hash(live: &Snapshot) -> Option<Finding> {
+    let (max, buckets) = (
+        live.value(Key::Max)?,
+        live.value(Key::Buckets).filter(|n| *n > 0)?,
+    );
+    if max <= buckets.saturating_mul(MOST_PER_BUCKET) {
+        return None;
+    }
+    let absurd = max > buckets.saturating_mul(ABSURD_PER_BUCKET);
+    #[allow(clippy::cast_precision_loss)] // both are below 2^31
+    let ratio = max as f64 / buckets as f64;
+    Some(Finding {
+        id: "hash-load",
+        severity: if absurd {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        },
+        message: format!(
+            "{} entries may stand in {} buckets, {ratio:.1} in each: long chains cost time on \
+             every packet",
+            format_count(max),
+            format_count(buckets)
+        ),
+        hint: format!("as many buckets as entries: --set buckets={max}"),
+        source: SYSCTL_DOC,
+        accepted: None,
+    })
+}
+
+fn dead_timeouts(live: &Snapshot) -> Option<Finding> {
+    let dead: Vec<String> = Key::ALL
+        .iter()
+        .filter(|key| key.is_time())
+        .filter_map(|key| {
+            let value = live.value(*key)?;
+            (value < 1).then(|| format!("{key} is {value}"))
+        })
+        .collect();
+    if dead.is_empty() {
+        return None;
+    }
+    Some(Finding {
+        id: "timeout-below-one",
+        severity: Severity::Critical,
+        message: format!(
+            "{}: such a flow is forgotten before its next packet",
+            dead.join(", ")
+        ),
+        hint: "set at least a second; the kernel's own default is in a fresh network namespace"
+            .to_owned(),
+        source: CORE,
+        accepted: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tunable::{Access, Reading};
+
+    fn table(count: i64, values: &[(Key, i64)]) -> Snapshot {
+        let reading = |value| Reading::Value {
+            value,
+            access: Access::Writable,
+        };
+        Snapshot::new(
+            values.iter().map(|(key, value)| (*key, reading(*value))),
+            Some(count),
+        )
+    }
+
+    fn ids(snapshot: &Snapshot) -> Vec<(&'static str, Severity)> {
+        findings(snapshot, None)
+            .iter()
+            .map(|finding| (finding.id, finding.severity))
+            .collect()
+    }
+
+    #[test]
+    fn fill_warns_at_eighty_and_is_critical_at_ninety_percent() {
+        for (count, expected) in [
+            (799, vec![]),
+            (800, vec![("table-fill", Severity::Warning)]),
+            (899, vec![("table-fill", Severity::Warning)]),
+            (900, vec![("table-fill", Severity::Critical)]),
+            (1000, vec![("table-fill", Severity::Critical)]),
+        ] {
+            assert_eq!(ids(&table(count, &[(Key::Max, 1000)])), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_judged_by_entries_per_bucket() {
+        for (max, expected) in [
+            (4096, vec![]),
+            (4097, vec![("hash-load", Severity::Warning)]),
+            (8192, vec![("hash-load", Severity::Warning)]),
+            (8193, vec![("hash-load", Severity::Critical)]),
+        ] {
+            let snapshot = table(0, &[(Key::Max, max), (Key::Buckets, 1024)]);
+            assert_eq!(ids(&snapshot), expected, "{max}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_critical() {
+        let unlimited = table(5, &[(Key::Max, 0)]);
+        assert_eq!(ids(&unlimited), [("max-unlimited", Severity::Critical)]);
+        let dead = table(
+            5,
+            &[
+                (Key::UdpTimeout, 0),
+                (Key::IcmpTimeout, -3),
+                (Key::GreTimeout, 1),
+            ],
+        );
+        assert_eq!(ids(&dead), [("timeout-below-one", Severity::Critical)]);
+        let message = &findings(&dead, None)[0].message;
+        assert!(message.contains("udp_timeout is 0") && message.contains("icmp_timeout is -3"));
+    }
+
+    #[test]
+    fn a_machine_without_conntrack_has_nothing_else_to_say() {
+        assert_eq!(
+            ids(&Snapshot::not_loaded()),
+            [("not-loaded", Severity::Info)]
+        );
+    }
+}

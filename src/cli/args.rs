@@ -1,0 +1,304 @@
+//! What can be typed: the clap types, free of any action, so that completions and manual pages are
+//! made from the same source.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Tunes the Linux connection-tracking table and repairs one that is filling up.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cttune",
+    version,
+    about,
+    max_term_width = 80,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Start with `cttune check`: it reads a few numbers and changes nothing.
+Try everything without risk: `cttune sandbox -- bash`, then `cttune check` in it.
+
+Exit codes: 0 done or nothing to do; 1 failed or refused, nothing was changed;
+2 something differs; 3 failed and something is left; 64 wrong command line."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Look at another network namespace: a name of `ip netns`, a path, or
+    /// pid:PID. Files are never written then
+    #[arg(long, global = true, value_name = "NAME|PATH|pid:PID")]
+    pub netns: Option<String>,
+    /// Read and write files below DIR (an image or chroot); the running kernel
+    /// is left alone
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// How to print results
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Print errors alone; the exit code tells the rest
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: sources, reasons, and what is in line
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object; errors are JSON on stderr.
+    Json,
+}
+
+/// When colour is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows the table's health, and what differs from a profile
+    Check(Check),
+    /// Shows what apply would do, step by step, and changes nothing
+    Plan(Plan),
+    /// Makes a profile hold: now, and after a reboot
+    Apply(Apply),
+    /// Lists, shows, checks, captures and edits profiles
+    Profile(Profile),
+    /// Runs a command in private namespaces with a table that is filling up
+    Sandbox(Sandbox),
+    /// Prints a completion script for a shell
+    Completions(Completions),
+    /// What `sandbox` runs as the first process of its namespaces.
+    #[command(hide = true)]
+    SandboxInside(SandboxInside),
+}
+
+/// Which profile, and what to change in it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Wish {
+    /// A profile: a name that `cttune profile list` shows, or a path. Without
+    /// it, what apply last put in force
+    #[arg(long, short, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Set one key beside the profile: tcp_timeout_established=2h4m
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// `cttune check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Never walks the table and needs no rights: it reads a few dozen numbers.
+
+  cttune check                      health, and drift from what apply put in force
+  cttune check --profile campus-fw  drift from this profile
+  cttune check --explain max        who sets nf_conntrack_max at the next boot
+
+Exit codes: with a profile 2 exactly when a value drifted, live or persisted;
+without one 2 exactly when a critical finding is not accepted.")]
+pub struct Check {
+    /// What to compare with.
+    #[command(flatten)]
+    pub wish: Wish,
+    /// Compare with nothing, even if apply put a profile in force
+    #[arg(long, conflicts_with_all = ["profile", "set"])]
+    pub no_profile: bool,
+    /// Show every line that sets KEY at boot, and who wins for which reader
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["profile", "set", "no_profile", "fail_on"])]
+    pub explain: Option<String>,
+    /// Exit with 2 also for findings of this severity or worse
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub fail_on: Option<FailOn>,
+}
+
+/// The severities that `--fail-on` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// Warnings and critical findings.
+    Warning,
+    /// Critical findings.
+    Critical,
+}
+
+/// How much of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    /// The running kernel.
+    Live,
+    /// The files that the next boot reads.
+    Persist,
+}
+
+/// What `plan` and `apply` have in common.
+#[derive(Debug, Clone, Args)]
+pub struct Planning {
+    /// What to aim at.
+    #[command(flatten)]
+    pub wish: Wish,
+    /// Change the running kernel alone, or the next boot alone
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub only: Option<Only>,
+    /// Comment out lines of other files that would beat ours at boot; all
+    /// their other bytes stay
+    #[arg(long)]
+    pub adopt: bool,
+    /// Go on although another file's line beats ours at the next boot
+    #[arg(long)]
+    pub allow_overridden: bool,
+    /// Go on although max would be lower than the number of entries, which
+    /// drops every new flow
+    #[arg(long)]
+    pub allow_max_below_count: bool,
+}
+
+/// `cttune plan`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  cttune plan --profile campus-fw
+  cttune plan --profile campus-fw --set udp_timeout=60 --only live
+
+Exit codes: 0 nothing to do, 2 there are steps.")]
+pub struct Plan {
+    /// What to plan.
+    #[command(flatten)]
+    pub planning: Planning,
+}
+
+/// `cttune apply`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Shows the plan and asks: y carries it out, e chooses single steps. Everything is
+tried out before the first write; every value is read back; when a step fails, or
+Ctrl-C comes, what was done is put back.
+
+  cttune apply --profile campus-fw
+  cttune apply --profile campus-fw --adopt --yes     in a script
+  cttune apply --profile ./mine.toml --only live     until the next boot
+
+Exit codes: 0 done or nothing to do; 1 refused or failed, nothing is changed;
+3 failed and something is left; 130, 143, 129 stopped by a signal, undone.")]
+pub struct Apply {
+    /// What to plan.
+    #[command(flatten)]
+    pub planning: Planning,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Show the plan as `cttune plan` does, and stop
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Exit with 2 if something was changed
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+/// `cttune profile`.
+#[derive(Debug, Args)]
+pub struct Profile {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: ProfileCommand,
+}
+
+/// The commands of `cttune profile`.
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// Lists the profiles that can be named
+    List,
+    /// Prints a profile, comments and all
+    Show {
+        /// A name or a path
+        #[arg(value_name = "PROFILE")]
+        name: String,
+    },
+    /// Checks profile files and reports every mistake, with its place
+    Check {
+        /// The files, or names
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+    },
+    /// Writes a profile with the values that this host has now
+    Capture {
+        /// Only these keys; all that were read by default
+        #[arg(long = "key", value_name = "KEY")]
+        keys: Vec<String>,
+        /// A file: values in it are brought up to date, its comments and order
+        /// stay. Standard output without it
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Sets keys in a profile file; comments and order stay
+    #[command(
+        after_help = "  cttune profile set ./mine.toml tcp_timeout_established=2h4m udp_timeout=60"
+    )]
+    Set {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// What to set
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+}
+
+/// `cttune sandbox`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs no root and harms nothing: the table, /etc, /run and the state directory are
+private and gone when CMD ends. `cttune` inside is the program that runs now.
+
+  cttune sandbox -- cttune check --profile campus-fw
+  cttune sandbox -- bash
+  cttune sandbox --flows 0 -- cttune apply --profile campus-fw --yes
+
+Exit codes: CMD's own, 128+n if a signal ended it, 125 if the sandbox failed,
+126 CMD cannot be run, 127 CMD was not found.")]
+pub struct Sandbox {
+    /// How many flows stand in the table; they are scaled down where the host's
+    /// max is smaller
+    #[arg(long, value_name = "N", default_value_t = 76_768)]
+    pub flows: u32,
+    /// The command
+    #[arg(required = true, last = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `cttune sandbox-inside`.
+#[derive(Debug, Args)]
+pub struct SandboxInside {
+    /// The part, and what it needs to know.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub part: Vec<OsString>,
+}
+
+/// `cttune completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,104 @@
+//! `cttune check`: health and drift, in a few dozen short reads.
+
+use super::args::{Check, FailOn, Global};
+use super::failure::DIFFERS;
+use super::out::Out;
+use super::{load, survey};
+use crate::assess::{Evidence, Severity, assess};
+use crate::boot;
+use crate::files::Root;
+use crate::plan::{Comparison, Scope, plan};
+use crate::render;
+use crate::tunable::Key;
+
+/// Runs it.
+pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8> {
+    let root = survey::root(global)?;
+    if let Some(key) = &check.explain {
+        return explain(key, global, &root, out);
+    }
+    let wanted = if check.no_profile {
+        None
+    } else {
+        load::wanted(&check.wish, &root)?
+    };
+    let survey = survey::Survey::take(global, &root)?;
+    let machine = survey.machine();
+    let (comparison, obstacles) = match &wanted {
+        None => (Comparison::without_profile(&machine), Vec::new()),
+        Some(wanted) => {
+            let scope = Scope {
+                live: false,
+                persist: true,
+                adopt: false,
+            };
+            let obstacles = plan(wanted, &machine, scope)
+                .map_err(load::underivable)?
+                .obstacles;
+            (
+                Comparison::new(wanted, &machine).map_err(load::underivable)?,
+                obstacles,
+            )
+        }
+    };
+    survey::demand_readings(&comparison)?;
+    let findings = assess(Evidence {
+        live: survey.live.as_ref(),
+        comparison: &comparison,
+        obstacles: &obstacles,
+        wanted: wanted.as_ref(),
+    });
+    for path in survey.unread() {
+        out.note(&format!(
+            "note: {} cannot be read, what it sets is not known",
+            path.display()
+        ));
+    }
+    let checked = render::check::Checked {
+        host: &survey.name,
+        profile: wanted
+            .as_ref()
+            .map(|w| (w.name.as_str(), w.description.as_deref())),
+        live: survey.live.as_ref(),
+        comparison: &comparison,
+        findings: &findings,
+        verbose: out.verbose,
+    };
+    out.result(
+        || render::check::text(&checked),
+        || render::check::json(&checked),
+    );
+
+    let drifted = match wanted {
+        Some(_) => !comparison.in_line(),
+        None => findings
+            .iter()
+            .any(|finding| finding.counts_as(Severity::Critical)),
+    };
+    let failed = check.fail_on.is_some_and(|fail_on| {
+        let floor = match fail_on {
+            FailOn::Warning => Severity::Warning,
+            FailOn::Critical => Severity::Critical,
+        };
+        findings.iter().any(|finding| finding.counts_as(floor))
+    });
+    Ok(if drifted || failed { DIFFERS } else { 0 })
+}
+
+fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<u8> {
+    let key = Key::find(key).map_err(load::unknown_key)?;
+    let survey = survey::Survey::take(global, root)?;
+    let Some(files) = &survey.files else {
+        return Err(
+            super::failure::Failure::usage("--explain cannot go with --netns")
+                .hint("a named namespace has no sysctl.d of its own")
+                .into(),
+        );
+    };
+    let explanation = boot::explain(files.tree(), key);
+    out.result(
+        || render::explain::text(&explanation),
+        || render::explain::json(&explanation),
+    );
+    Ok(0)
+}

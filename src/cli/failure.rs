@@ -1,0 +1,79 @@
+//! How a command fails: what to say, what to do next, and the exit code.
+
+use std::fmt;
+
+use crate::profile::Mistake;
+
+/// Failed or refused; nothing is changed.
+pub(super) const FAILED: u8 = 1;
+/// Something differs.
+pub(super) const DIFFERS: u8 = 2;
+/// Failed, and something is left.
+pub(super) const LEFT: u8 = 3;
+/// The command line is wrong.
+pub(super) const USAGE: u8 = 64;
+/// The sandbox itself failed.
+pub(super) const SANDBOX: u8 = 125;
+
+/// A failure as the operator gets to see it. Everything else that goes wrong is an `anyhow::Error`
+/// and ends with exit code 1.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// The exit code.
+    pub(super) code: u8,
+    /// What went wrong; one line for each thing that did.
+    pub(super) messages: Vec<String>,
+    /// What to do next.
+    pub(super) hint: Option<String>,
+    /// The mistakes of a profile, each with its place.
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+impl Failure {
+    /// A failure with one message.
+    pub(super) fn new(code: u8, message: impl Into<String>) -> Self {
+        Failure {
+            code,
+            messages: vec![message.into()],
+            hint: None,
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with advice, if there is any.
+    #[must_use]
+    pub(super) fn maybe_hint(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
+    /// A failure from an error that carries its advice after `hint: ` on a line of its own.
+    pub(super) fn from_text(code: u8, text: &str) -> Self {
+        match text.split_once("\nhint: ") {
+            Some((message, hint)) => Failure::new(code, message).hint(hint),
+            None => Failure::new(code, text),
+        }
+    }
+
+    /// A wrong command line.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Failure::new(USAGE, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.messages.join("\n"))
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,222 @@
+//! From what was typed to what is wanted: finds the profile, its parents and the overrides.
+
+use std::path::{Path, PathBuf};
+
+use super::args::Wish;
+use super::failure::{FAILED, Failure, USAGE};
+use crate::files::Root;
+use crate::files::profiles::{self, Found, ProfileError};
+use crate::plan::ACTIVE;
+use crate::profile::edit::EditError;
+use crate::profile::{
+    self, DeriveError, Goal, Mistake, NoParent, Override, Profile, Source, Wanted,
+};
+use crate::tunable::{UnknownKey, nearest_name};
+
+/// Parents that a profile may have in a row.
+const MOST_PARENTS: usize = 16;
+
+/// What the command line wants: the profile it names, or the one that apply last put in force;
+/// `None` if there is neither.
+pub(super) fn wanted(wish: &Wish, root: &Root) -> anyhow::Result<Option<Wanted>> {
+    let overrides = parse_overrides(&wish.set)?;
+    let Some(wanted) = (match &wish.profile {
+        Some(name) => Some(named(name)?),
+        None => active(root)?,
+    }) else {
+        if overrides.is_empty() {
+            return Ok(None);
+        }
+        return Err(
+            Failure::usage("--set needs a profile, and none is in force")
+                .hint("name one with --profile; `cttune profile list` shows them")
+                .into(),
+        );
+    };
+    Ok(Some(wanted.with_overrides(&overrides)))
+}
+
+/// A profile by name or path, with its parents.
+pub(super) fn named(name: &str) -> anyhow::Result<Wanted> {
+    let found = find(name)?;
+    let extends_as = found.name.clone();
+    let chain = chain(found)?;
+    Ok(Wanted {
+        name: extends_as,
+        ..profile::inherit(&chain)
+    })
+}
+
+/// A profile's own text, by name or path from the folder we are in.
+pub(super) fn find(name: &str) -> anyhow::Result<Found> {
+    let here = std::env::current_dir()?;
+    profiles::find(name, &here).map_err(not_found)
+}
+
+/// What apply last put in force, under the name of the profile that it was.
+fn active(root: &Root) -> anyhow::Result<Option<Wanted>> {
+    let path = root.outside(Path::new(ACTIVE));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let found = profiles::find(&path.to_string_lossy(), Path::new("/")).map_err(not_found)?;
+    let chain = chain(found)?;
+    let Some(own) = chain.first() else {
+        return Ok(None);
+    };
+    let overrides = own
+        .settings
+        .iter()
+        .filter_map(|setting| match setting.goal {
+            Goal::Exact(value) => Some(Override {
+                key: setting.key,
+                value,
+            }),
+            Goal::Bounds(_) => None,
+        });
+    let overrides: Vec<Override> = overrides.collect();
+    let name = own
+        .extends
+        .as_ref()
+        .map_or_else(|| ACTIVE.to_owned(), |extends| extends.name.clone());
+    let parents = chain.get(1..).unwrap_or_default();
+    let wanted = Wanted {
+        name,
+        ..profile::inherit(parents)
+    };
+    Ok(Some(wanted.with_overrides(&overrides)))
+}
+
+/// A profile and its parents, child first.
+fn chain(found: Found) -> anyhow::Result<Vec<Profile>> {
+    let mut names = vec![found.name.clone()];
+    let mut folder = found.folder.clone().unwrap_or_else(|| PathBuf::from("/"));
+    let mut chain = vec![parse(&found.source)?];
+    while let Some((child, extends)) = chain
+        .last()
+        .and_then(|child| Some((child, child.extends.as_ref()?)))
+    {
+        let parent = match profiles::find(&extends.name, &folder) {
+            Ok(parent) => parent,
+            Err(ProfileError::NotFound { name, known }) => {
+                let nearest = nearest_name(&name, known.into_iter(), 0.8);
+                return Err(mistaken(child, &NoParent::NotFound { nearest }));
+            }
+            Err(error) => return Err(not_found(error)),
+        };
+        if names.contains(&parent.name) || names.len() > MOST_PARENTS {
+            names.push(parent.name);
+            return Err(mistaken(child, &NoParent::Cycle(names)));
+        }
+        names.push(parent.name.clone());
+        folder = parent.folder.clone().unwrap_or_else(|| PathBuf::from("/"));
+        chain.push(parse(&parent.source)?);
+    }
+    Ok(chain)
+}
+
+fn parse(source: &Source) -> anyhow::Result<Profile> {
+    profile::parse(source).map_err(|mistakes| mistakes_failure(mistakes).into())
+}
+
+fn mistaken(child: &Profile, trouble: &NoParent) -> anyhow::Error {
+    mistakes_failure(child.mistaken_parent(trouble).into_iter().collect()).into()
+}
+
+/// The failure that shows every mistake in its place.
+fn mistakes_failure(mistakes: Vec<Mistake>) -> Failure {
+    let name = mistakes
+        .first()
+        .map(|mistake| mistake.source.name.clone())
+        .unwrap_or_default();
+    let number = match mistakes.len() {
+        1 => "1 mistake".to_owned(),
+        number => format!("{number} mistakes"),
+    };
+    let mut failure = Failure::new(
+        FAILED,
+        format!("the profile {name} has {number}; nothing was changed"),
+    );
+    failure.mistakes = mistakes;
+    failure
+}
+
+fn not_found(error: ProfileError) -> anyhow::Error {
+    let failure = Failure::new(FAILED, error.to_string());
+    match error {
+        ProfileError::NotFound { name, known } => {
+            let hint = match nearest_name(&name, known.iter().cloned(), 0.8) {
+                Some(nearest) => {
+                    format!("did you mean `{nearest}`? `cttune profile list` shows all")
+                }
+                None => format!(
+                    "there are: {}; a path has a slash or ends in .toml",
+                    known.join(", ")
+                ),
+            };
+            failure.hint(hint).into()
+        }
+        ProfileError::File(error) => failure.maybe_hint(error.hint()).into(),
+        ProfileError::Unsafe { path, .. } => failure
+            .hint(format!(
+                "if it is yours: chown root {0} && chmod 644 {0}",
+                path.display()
+            ))
+            .into(),
+        ProfileError::NotText { .. } => failure.into(),
+    }
+}
+
+/// The overrides of the command line; every wrong one is told.
+pub(super) fn parse_overrides(set: &[String]) -> anyhow::Result<Vec<Override>> {
+    let mut overrides = Vec::new();
+    let mut wrong = Vec::new();
+    let mut hint = None;
+    for text in set {
+        match text.parse::<Override>() {
+            Ok(one) => overrides.push(one),
+            Err(error) => {
+                wrong.push(format!("--set {text}: {}", error.problem));
+                hint = hint.or(error.help);
+            }
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(overrides);
+    }
+    Err(Failure {
+        code: USAGE,
+        messages: wrong,
+        hint,
+        mistakes: Vec::new(),
+    }
+    .into())
+}
+
+/// A profile that a machine of this size cannot meet.
+pub(super) fn underivable(error: DeriveError) -> anyhow::Error {
+    Failure::new(FAILED, format!("{error}; nothing was changed"))
+        .hint("set the key outright: --set KEY=VALUE")
+        .into()
+}
+
+/// A key on the command line that is none.
+pub(super) fn unknown_key(error: UnknownKey) -> anyhow::Error {
+    let hint = error
+        .nearest()
+        .map(|nearest| format!("did you mean `{nearest}`?"));
+    Failure::usage(error.to_string()).maybe_hint(hint).into()
+}
+
+/// An edit of a profile that cannot be made.
+pub(super) fn edit_failure(error: EditError) -> anyhow::Error {
+    match error {
+        EditError::Mistakes(mistakes) => mistakes_failure(mistakes).into(),
+        EditError::Key(error) => unknown_key(error),
+        EditError::Value(error) => Failure::usage(error.to_string())
+            .maybe_hint(error.help)
+            .into(),
+        EditError::NoSuchField(_) => Failure::usage(error.to_string()).into(),
+        error => Failure::new(FAILED, format!("{error}; nothing was changed")).into(),
+    }
+}

@@ -1,0 +1,199 @@
+//! `cttune profile`: lists, shows, checks, captures and edits profiles.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::args::ProfileCommand;
+use super::failure::{FAILED, Failure};
+use super::load;
+use super::out::{self, Out};
+use crate::files::Root;
+use crate::files::profiles;
+use crate::kernel::{host, sysctl};
+use crate::profile::{Source, edit};
+use crate::render;
+use crate::tunable::Key;
+
+/// Runs it.
+pub(super) fn run(command: &ProfileCommand, out: Out) -> anyhow::Result<u8> {
+    match command {
+        ProfileCommand::List => Ok(list(out)),
+        ProfileCommand::Show { name } => show(name, out),
+        ProfileCommand::Check { files } => check(files, out),
+        ProfileCommand::Capture { keys, file } => capture(keys, file.as_deref(), out),
+        ProfileCommand::Set { file, settings } => set(file, settings, out),
+    }
+}
+
+fn list(out: Out) -> u8 {
+    let listed: Vec<render::profile::Row> = profiles::list()
+        .into_iter()
+        .map(|listed| {
+            let wanted = load::named(&listed.name);
+            let description = match wanted {
+                Ok(wanted) => wanted.description.unwrap_or_default(),
+                Err(_) => format!("has mistakes: cttune profile check {}", listed.name),
+            };
+            let place = listed
+                .path
+                .map_or_else(|| "built-in".to_owned(), |path| path.display().to_string());
+            render::profile::Row {
+                name: listed.name,
+                place,
+                description,
+            }
+        })
+        .collect();
+    out.result(
+        || render::profile::list(&listed),
+        || render::profile::list_json(&listed),
+    );
+    0
+}
+
+fn show(name: &str, out: Out) -> anyhow::Result<u8> {
+    let found = load::find(name)?;
+    if out.is_json() {
+        let wanted = load::named(name)?;
+        out.result(String::new, || render::profile::wanted_json(&wanted));
+    } else {
+        out::raw(&found.source.text);
+    }
+    Ok(0)
+}
+
+fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
+    let mut failures = Vec::new();
+    for file in files {
+        match load::named(file) {
+            Ok(_) => {}
+            Err(error) => failures.push(error.downcast::<Failure>()?),
+        }
+    }
+    if failures.is_empty() {
+        let files = files.len();
+        out.result(
+            || {
+                format!(
+                    "no mistake in {files} {}\n",
+                    if files == 1 { "profile" } else { "profiles" }
+                )
+            },
+            || json!({ "schema": render::SCHEMA, "files": files, "mistakes": [] }),
+        );
+        return Ok(0);
+    }
+    let mut all = Failure {
+        code: FAILED,
+        messages: Vec::new(),
+        hint: None,
+        mistakes: Vec::new(),
+    };
+    for failure in failures {
+        all.messages.extend(failure.messages);
+        all.mistakes.extend(failure.mistakes);
+        all.hint = all.hint.or(failure.hint);
+    }
+    Err(all.into())
+}
+
+fn capture(keys: &[String], file: Option<&Path>, out: Out) -> anyhow::Result<u8> {
+    let keys: Vec<Key> = match keys {
+        [] => Key::ALL.to_vec(),
+        keys => keys
+            .iter()
+            .map(|key| Key::find(key))
+            .collect::<Result<_, _>>()
+            .map_err(load::unknown_key)?,
+    };
+    let snapshot = sysctl::read_snapshot()?;
+    if !snapshot.is_loaded() {
+        return Err(Failure::new(
+            FAILED,
+            "nothing to capture: the module nf_conntrack is not loaded",
+        )
+        .hint("load it: modprobe nf_conntrack")
+        .into());
+    }
+    let readings: Vec<(Key, i64)> = keys
+        .into_iter()
+        .filter_map(|key| Some((key, snapshot.value(key)?)))
+        .collect();
+    let existing = match file {
+        Some(file) if file.exists() => Some(read(file)?),
+        _ => None,
+    };
+    let description = format!("Captured from {}", host::read_name());
+    let captured =
+        edit::capture(existing.as_ref(), &description, &readings).map_err(load::edit_failure)?;
+    for key in &captured.kept_bounds {
+        out.note(&format!(
+            "note: {key} has bounds in that profile; they stand as they were"
+        ));
+    }
+    for (key, value) in &captured.left_out {
+        out.note(&format!(
+            "note: {key} is {value} now, which no profile may ask for; left out"
+        ));
+    }
+    match file {
+        None => out::raw(&captured.text),
+        Some(file) => {
+            write(
+                file,
+                existing.as_ref().map(|source| source.text.as_str()),
+                &captured.text,
+                out,
+            )?;
+        }
+    }
+    Ok(0)
+}
+
+fn set(file: &Path, settings: &[String], out: Out) -> anyhow::Result<u8> {
+    let before = read(file)?;
+    let mut source = before.clone();
+    for setting in settings {
+        let Some((field, value)) = setting.split_once('=') else {
+            return Err(Failure::usage(format!("`{setting}` has no `=`"))
+                .hint("write KEY=VALUE, such as tcp_timeout_established=2h4m")
+                .into());
+        };
+        source.text = edit::set(&source, field.trim(), value.trim()).map_err(load::edit_failure)?;
+    }
+    write(file, Some(&before.text), &source.text, out)?;
+    Ok(0)
+}
+
+fn read(file: &Path) -> anyhow::Result<Source> {
+    let text = fs::read_to_string(file).map_err(|error| {
+        Failure::new(FAILED, format!("cannot read {}: {error}", file.display()))
+    })?;
+    Ok(Source::new(file.display().to_string(), text))
+}
+
+/// Replaces a profile file whole, or leaves it alone where nothing changed.
+fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> anyhow::Result<()> {
+    let changed = before != Some(text);
+    if changed {
+        let folder = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
+        let path: PathBuf = folder.join(file.file_name().unwrap_or_default());
+        Root::machine()
+            .replace(&path, text.as_bytes())
+            .map_err(|error| Failure::new(FAILED, error.to_string()).maybe_hint(error.hint()))?;
+    }
+    out.result(
+        || match (changed, before) {
+            (false, _) => format!("{} is already so\n", file.display()),
+            (true, None) => format!("wrote {}\n", file.display()),
+            (true, Some(before)) => render::plan::diff(file, Some(before.as_bytes()), Some(text.as_bytes())),
+        },
+        || json!({ "schema": render::SCHEMA, "path": file.display().to_string(), "changed": changed }),
+    );
+    Ok(())
+}

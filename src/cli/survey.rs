@@ -1,0 +1,112 @@
+//! Reads the machine before anything is decided: its kernel, its files, what can be known.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::args::{Global, Only};
+use super::failure::{FAILED, Failure};
+use crate::files::{Root, boot_files};
+use crate::kernel::{host, sysctl};
+use crate::plan::{Comparison, Files, Machine, Scope};
+use crate::tunable::{Host, Reading, Snapshot};
+
+/// What was read.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) host: Host,
+    pub(super) live: Option<Snapshot>,
+    pub(super) files: Option<Files>,
+    /// What to call the machine: its name, or the root.
+    pub(super) name: String,
+}
+
+impl Survey {
+    /// Reads what the global options allow: with `--root` no kernel, with `--netns` no files.
+    pub(super) fn take(global: &Global, root: &Root) -> anyhow::Result<Self> {
+        let host = host::read_host()?;
+        let live = match global.root {
+            Some(_) => None,
+            None => Some(sysctl::read_snapshot()?),
+        };
+        let files = match global.netns {
+            Some(_) => None,
+            None => Some(boot_files::read(root, host.conntrack).map_err(|error| {
+                Failure::new(FAILED, error.to_string()).maybe_hint(error.hint())
+            })?),
+        };
+        let name = match (&global.root, &global.netns) {
+            (Some(directory), _) => directory.display().to_string(),
+            (None, Some(netns)) => format!("{} (namespace {netns})", host::read_name()),
+            (None, None) => host::read_name(),
+        };
+        Ok(Survey {
+            host,
+            live,
+            files,
+            name,
+        })
+    }
+
+    /// As the pure rooms want it.
+    pub(super) fn machine(&self) -> Machine<'_> {
+        Machine {
+            host: &self.host,
+            live: self.live.as_ref(),
+            files: self.files.as_ref(),
+        }
+    }
+
+    /// Files that could not be read, so that what they set is not known.
+    pub(super) fn unread(&self) -> BTreeSet<&Path> {
+        self.files.as_ref().map(Files::unread).unwrap_or_default()
+    }
+}
+
+/// Refuses to judge what could not be read.
+pub(super) fn demand_readings(comparison: &Comparison) -> anyhow::Result<()> {
+    let denied = comparison
+        .settings
+        .iter()
+        .find(|setting| setting.live == Some(Reading::Denied));
+    match denied {
+        Some(setting) => {
+            let message = format!("cannot read {}: permission denied", setting.key);
+            Err(Failure::new(FAILED, message).hint("run it as root").into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The root that `--root` names, or the machine.
+pub(super) fn root(global: &Global) -> anyhow::Result<Root> {
+    match &global.root {
+        None => Ok(Root::machine()),
+        Some(directory) => {
+            Root::at(directory).map_err(|error| Failure::new(FAILED, error.to_string()).into())
+        }
+    }
+}
+
+/// How much of a plan the options ask for. `--netns` has no files and `--root` no kernel.
+pub(super) fn scope(global: &Global, only: Option<Only>, adopt: bool) -> anyhow::Result<Scope> {
+    let (live, persist) = match (&global.netns, &global.root, only) {
+        (Some(_), _, Some(Only::Persist)) => {
+            return Err(Failure::usage("--only persist cannot go with --netns")
+                .hint("a named namespace has no sysctl.d of its own")
+                .into());
+        }
+        (_, Some(_), Some(Only::Live)) => {
+            return Err(Failure::usage("--only live cannot go with --root")
+                .hint("an image has no running kernel")
+                .into());
+        }
+        (Some(_), _, _) => (true, false),
+        (_, Some(_), _) => (false, true),
+        (None, None, only) => (only != Some(Only::Persist), only != Some(Only::Live)),
+    };
+    Ok(Scope {
+        live,
+        persist,
+        adopt,
+    })
+}

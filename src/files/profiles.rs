@@ -1,0 +1,273 @@
+//! Finding a profile by path or name, and refusing one that a stranger could have written.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Uid, getuid};
+
+use super::FileError;
+use crate::profile::{Source, builtin};
+
+/// Where named profiles are looked for, the first that has one wins; those built into the binary
+/// come last.
+pub const SHELVES: [&str; 3] = [
+    "/etc/cttune/profiles",
+    "/usr/local/share/cttune/profiles",
+    "/usr/share/cttune/profiles",
+];
+const ENDING: &str = "toml";
+/// A profile is a page; a larger file is something else.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A profile that was found and read.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// What another profile's `extends` would call it: a name, or an absolute path.
+    pub name: String,
+    /// The folder of the file; `None` for one that is built in.
+    pub folder: Option<PathBuf>,
+    /// Its text.
+    pub source: Source,
+}
+
+/// A profile that was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// Nothing of that name anywhere.
+    #[error("no profile `{name}`")]
+    NotFound {
+        /// What was asked for.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// It is there and cannot be read, or is no file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Somebody else could have written it.
+    #[error("refusing the profile {}: {why}", path.display())]
+    Unsafe {
+        /// The file.
+        path: PathBuf,
+        /// Who could have.
+        why: String,
+    },
+    /// It is no UTF-8 text, or too large.
+    #[error("the profile {} {why}", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// A profile on a shelf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its file; `None` for one that is built in.
+    pub path: Option<PathBuf>,
+}
+
+/// Finds and reads a profile. What has a slash in it or ends in `.toml` is a path, taken from
+/// `folder`; anything else is a name, looked for on the shelves, among those built in, and last as
+/// a plain file in `folder`.
+///
+/// # Errors
+/// Told apart; run as root, also for a file that others could have written.
+pub fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
+    let path = folder.join(asked);
+    if asked.contains('/')
+        || Path::new(asked)
+            .extension()
+            .is_some_and(|ending| ending == ENDING)
+    {
+        return read_at(&path, asked);
+    }
+    for shelf in SHELVES {
+        let path = Path::new(shelf).join(format!("{asked}.{ENDING}"));
+        if path.exists() {
+            let source = Source {
+                name: path.display().to_string(),
+                text: read_checked(&path)?,
+            };
+            return Ok(Found {
+                name: asked.to_owned(),
+                folder: Some(shelf.into()),
+                source,
+            });
+        }
+    }
+    if let Some(shipped) = builtin::all().iter().find(|shipped| shipped.name == asked) {
+        let source = Source {
+            name: format!("built-in:{asked}"),
+            text: shipped.text.to_owned(),
+        };
+        return Ok(Found {
+            name: asked.to_owned(),
+            folder: None,
+            source,
+        });
+    }
+    if path.is_file() {
+        return read_at(&path, asked);
+    }
+    Err(not_found(asked))
+}
+
+/// Every profile on a shelf or built in, by name; one that an earlier shelf hides is left out.
+pub fn list() -> Vec<Listed> {
+    let mut listed: Vec<Listed> = Vec::new();
+    let on_shelves = SHELVES.iter().flat_map(|shelf| {
+        let mut paths: Vec<PathBuf> = fs::read_dir(shelf)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|ending| ending == ENDING))
+            .collect();
+        paths.sort();
+        paths
+    });
+    for path in on_shelves {
+        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
+            continue;
+        };
+        if !listed.iter().any(|known| known.name == name) {
+            listed.push(Listed {
+                name: name.to_owned(),
+                path: Some(path),
+            });
+        }
+    }
+    for shipped in builtin::all() {
+        if !listed.iter().any(|known| known.name == shipped.name) {
+            listed.push(Listed {
+                name: shipped.name.to_owned(),
+                path: None,
+            });
+        }
+    }
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    listed
+}
+
+fn not_found(name: &str) -> ProfileError {
+    let known = list().into_iter().map(|listed| listed.name).collect();
+    ProfileError::NotFound {
+        name: name.to_owned(),
+        known,
+    }
+}
+
+fn read_at(path: &Path, asked: &str) -> Result<Found, ProfileError> {
+    let absolute = match fs::canonicalize(path) {
+        Ok(absolute) => absolute,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found(asked)),
+        Err(source) => {
+            return Err(FileError::Io {
+                doing: "read",
+                path: path.to_owned(),
+                source,
+            }
+            .into());
+        }
+    };
+    let source = Source {
+        name: path.display().to_string(),
+        text: read_checked(&absolute)?,
+    };
+    Ok(Found {
+        name: absolute.display().to_string(),
+        folder: absolute.parent().map(Path::to_owned),
+        source,
+    })
+}
+
+/// Reads a profile through one open file, so that what is checked is what is read.
+fn read_checked(path: &Path) -> Result<String, ProfileError> {
+    let failed = |source| FileError::Io {
+        doing: "read",
+        path: path.to_owned(),
+        source,
+    };
+    // Looked at first, because opening a pipe would wait for its other end.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        let what = if path.is_dir() {
+            "a directory"
+        } else {
+            "a device or a pipe"
+        };
+        return Err(FileError::NotAFile {
+            path: path.to_owned(),
+            what,
+        }
+        .into());
+    }
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if let Some(why) = stranger(&metadata) {
+        return Err(ProfileError::Unsafe {
+            path: path.to_owned(),
+            why,
+        });
+    }
+    let not_text = |why: &str| ProfileError::NotText {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    };
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(not_text("is larger than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = 1 + error
+            .as_bytes()
+            .iter()
+            .take(valid)
+            .filter(|byte| **byte == b'\n')
+            .count();
+        not_text(&format!(
+            "is not UTF-8 text: line {line} has a byte that no text has"
+        ))
+    })
+}
+
+/// Who beside root and the caller could have written the file. Asked of root alone: what others
+/// run does no more than they could do themselves.
+fn stranger(metadata: &fs::Metadata) -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    let mode = metadata.mode();
+    if mode & 0o022 != 0 {
+        let who = if mode & 0o002 != 0 {
+            "others"
+        } else {
+            "its group"
+        };
+        return Some(format!("{who} may write it (mode {:04o})", mode & 0o7777));
+    }
+    let owner = Uid::from_raw(metadata.uid());
+    let trusted = owner.is_root() || owner == getuid() || is_unmapped(owner);
+    (!trusted).then(|| format!("it belongs to uid {owner}, neither root nor the caller"))
+}
+
+/// In a user namespace, files of everybody who has no number there belong to the overflow uid:
+/// the machine's own root among them.
+fn is_unmapped(owner: Uid) -> bool {
+    let mapped = fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]));
+    let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(65534);
+    mapped && owner.as_raw() == overflow
+}

@@ -1,0 +1,88 @@
+//! Facts about the machine: CPUs, memory, how the kernel has conntrack.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nix::unistd::{SysconfVar, gethostname, sysconf};
+
+use crate::tunable::{Conntrack, Host};
+
+/// Reads the facts that sizing and persistence need.
+///
+/// # Errors
+/// Where `/proc/meminfo` or the number of CPUs cannot be read.
+pub fn read_host() -> io::Result<Host> {
+    Ok(Host {
+        cpus: read_cpus()?,
+        memory: read_memory()?,
+        conntrack: read_conntrack(),
+    })
+}
+
+/// How the kernel that runs has conntrack.
+pub fn read_conntrack() -> Conntrack {
+    // Only a loadable module has a state of loading; a built-in one has a folder without it, and
+    // one without parameters not even that.
+    if Path::new("/sys/module/nf_conntrack/initstate").exists() {
+        Conntrack::Module
+    } else if Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists() {
+        Conntrack::BuiltIn
+    } else {
+        Conntrack::NotLoaded
+    }
+}
+
+/// The machine's name, for people; `localhost` where it has none.
+pub fn read_name() -> String {
+    gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+fn read_cpus() -> io::Result<u32> {
+    let online = sysconf(SysconfVar::_NPROCESSORS_ONLN)?.unwrap_or(1);
+    Ok(u32::try_from(online).unwrap_or(1).max(1))
+}
+
+fn read_memory() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    parse_mem_total(&text).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "/proc/meminfo names no MemTotal",
+        )
+    })
+}
+
+/// `MemTotal` of `/proc/meminfo`, which is in KiB, as bytes.
+fn parse_mem_total(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mem_total_is_in_bytes() {
+        assert_eq!(
+            parse_mem_total("MemTotal:       24689764 kB\nMemFree: 1 kB\n"),
+            Some(25_282_318_336)
+        );
+        assert_eq!(parse_mem_total("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn this_machine_has_cpus_and_memory() {
+        let host = read_host().unwrap();
+        assert!(host.cpus >= 1);
+        assert!(host.memory > 64 << 20);
+    }
+}

@@ -1,0 +1,58 @@
+//! Loading the conntrack module, and unloading it again when that is undone.
+
+use std::io;
+use std::process::{Command, Stdio};
+
+/// The module could not be loaded or unloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// There is no `modprobe`.
+    #[error("cannot run modprobe: {0}")]
+    NoModprobe(#[source] io::Error),
+    /// `modprobe` said no.
+    #[error("modprobe {arguments} failed: {said}")]
+    Failed {
+        /// What it was asked.
+        arguments: String,
+        /// What it answered.
+        said: String,
+    },
+}
+
+/// Loads `nf_conntrack`, with the options that modprobe.d gives it.
+///
+/// # Errors
+/// With what modprobe said.
+pub fn load() -> Result<(), ModuleError> {
+    modprobe(&["nf_conntrack"])
+}
+
+/// Unloads `nf_conntrack`. The kernel refuses while anything uses it, so that nobody who came to
+/// need it in the meantime is harmed.
+///
+/// # Errors
+/// With what modprobe said, "in use" among it.
+pub fn unload() -> Result<(), ModuleError> {
+    modprobe(&["-r", "nf_conntrack"])
+}
+
+fn modprobe(arguments: &[&str]) -> Result<(), ModuleError> {
+    let output = Command::new("modprobe")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(ModuleError::NoModprobe)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let said = if said.is_empty() {
+        output.status.to_string()
+    } else {
+        said
+    };
+    Err(ModuleError::Failed {
+        arguments: arguments.join(" "),
+        said,
+    })
+}

@@ -1,0 +1,136 @@
+//! What stands between a plan and its being carried out.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::boot::Reader;
+use crate::tunable::Key;
+
+/// A reason not to carry a plan out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// After the plan, another line would still win at boot.
+    Overridden {
+        /// Of which key.
+        key: Key,
+        /// The file of the winning line.
+        file: PathBuf,
+        /// Its number, from 1.
+        line: usize,
+        /// What it sets.
+        value: i64,
+        /// For whom it wins.
+        readers: Vec<Reader>,
+    },
+    /// The file in our drop-in's place is somebody else's, or somebody added to it.
+    NotOurs {
+        /// Which file.
+        file: PathBuf,
+        /// The first line that is not ours.
+        line: usize,
+        /// That line.
+        text: String,
+    },
+    /// max would be lower than the number of entries: every new flow would be dropped.
+    MaxBelowCount {
+        /// The max that the profile wants.
+        max: i64,
+        /// The entries that the table holds.
+        count: i64,
+    },
+    /// The kernel lacks a key that the profile says is required.
+    RequiredMissing(Key),
+    /// The two fragment thresholds would cross, which the kernel refuses.
+    ThresholdsCross {
+        /// The high threshold after the plan, in bytes.
+        high: i64,
+        /// The low threshold after the plan, in bytes.
+        low: i64,
+    },
+}
+
+/// The dangers that an operator has allowed, each by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Permission {
+    /// `--allow-overridden`.
+    pub overridden: bool,
+    /// `--allow-max-below-count`.
+    pub max_below_count: bool,
+}
+
+impl Obstacle {
+    /// Whether the operator has allowed it.
+    pub fn is_permitted(&self, permission: Permission) -> bool {
+        match self {
+            Obstacle::Overridden { .. } => permission.overridden,
+            Obstacle::MaxBelowCount { .. } => permission.max_below_count,
+            _ => false,
+        }
+    }
+
+    /// What the operator can do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Obstacle::Overridden { .. } => {
+                "--adopt comments that line out, undoably; --allow-overridden leaves it".to_owned()
+            }
+            Obstacle::NotOurs { .. } => {
+                "move those lines to a file of their own in the same folder, then try again"
+                    .to_owned()
+            }
+            Obstacle::MaxBelowCount { .. } => {
+                "--allow-max-below-count, if cutting new flows off is what you want".to_owned()
+            }
+            Obstacle::RequiredMissing(_) => {
+                "run a kernel that has it, or drop `required` from the profile".to_owned()
+            }
+            Obstacle::ThresholdsCross { .. } => {
+                "set both thresholds, the high one above the low one".to_owned()
+            }
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::Overridden {
+                key,
+                file,
+                line,
+                value,
+                readers,
+            } => {
+                let readers: Vec<String> = readers.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "{}:{line} sets {value} and beats ours: {key} as {} will read it",
+                    file.display(),
+                    readers.join(" and ")
+                )
+            }
+            Obstacle::NotOurs { file, line, text } => {
+                let text = text.trim();
+                write!(f, "{}:{line} is not cttune's: `{text}`", file.display())
+            }
+            Obstacle::MaxBelowCount { max, count } => write!(
+                f,
+                "{} = {max} is below the {count} entries that the table holds: \
+                 every new flow would be dropped",
+                Key::Max
+            ),
+            Obstacle::RequiredMissing(key) => {
+                write!(
+                    f,
+                    "{key} is required by the profile and missing on this kernel"
+                )
+            }
+            Obstacle::ThresholdsCross { high, low } => write!(
+                f,
+                "{} = {high} would be below {} = {low}, which the kernel refuses",
+                Key::Frag6HighThresh,
+                Key::Frag6LowThresh
+            ),
+        }
+    }
+}

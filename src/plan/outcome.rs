@@ -1,0 +1,104 @@
+//! What became of a plan: of each step, and of the whole.
+
+/// What became of one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepResult {
+    /// It holds.
+    Done,
+    /// It was not tried, or was undone.
+    Skipped,
+    /// It was tried and does not hold.
+    Failed,
+}
+
+/// What became of one step, and why, where it does not hold as planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What became of it.
+    pub result: StepResult,
+    /// What went wrong, or was adjusted.
+    pub note: Option<String>,
+}
+
+/// A signal that asks cttune to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// `kill`.
+    Terminate,
+    /// The terminal is gone.
+    HangUp,
+}
+
+impl Signal {
+    /// The exit code by which a shell knows it: 128 and its number.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Signal::HangUp => 129,
+            Signal::Interrupt => 130,
+            Signal::Terminate => 143,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Signal::Interrupt => "SIGINT",
+            Signal::Terminate => "SIGTERM",
+            Signal::HangUp => "SIGHUP",
+        }
+    }
+}
+
+/// Why a plan was broken off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// A step failed.
+    Failed {
+        /// What went wrong.
+        message: String,
+        /// What the operator can do about it.
+        hint: Option<&'static str>,
+    },
+    /// The operator, or the machine going down, asked to stop.
+    Signal(Signal),
+}
+
+/// How carrying out a plan ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// Every step holds.
+    Complete,
+    /// The hash table could not be resized; the rest holds, max as far as the table can bear it.
+    Partly(String),
+    /// It was broken off, and everything is as it was.
+    Undone(Cause),
+    /// It was broken off, and this much could not be put back.
+    Left(Cause, Vec<String>),
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// One for each step, in order.
+    pub reports: Vec<Report>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+impl Outcome {
+    /// Whether anything on the machine is different now.
+    pub fn changed(&self) -> bool {
+        let done = self
+            .reports
+            .iter()
+            .any(|report| report.result == StepResult::Done);
+        match self.ending {
+            Ending::Complete | Ending::Partly(_) => done,
+            Ending::Undone(_) => false,
+            Ending::Left(..) => true,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! One step of a plan, with what was there before and what will be there after.
+
+use std::path::{Path, PathBuf};
+
+use crate::tunable::Key;
+
+/// One thing to do, and enough to undo it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Load the module `nf_conntrack`.
+    LoadModule {
+        /// For people.
+        why: String,
+    },
+    /// Write one sysctl of the running kernel.
+    WriteLive {
+        /// Which.
+        key: Key,
+        /// What holds now; `None` while the module is not loaded.
+        from: Option<i64>,
+        /// What will hold.
+        to: i64,
+        /// For people.
+        why: String,
+    },
+    /// Write one file whole.
+    WriteFile {
+        /// Where, as seen from inside the root.
+        path: PathBuf,
+        /// What stands there; `None` if nothing does.
+        from: Option<Vec<u8>>,
+        /// What will stand there; `None` removes it.
+        to: Option<Vec<u8>>,
+        /// For people.
+        why: String,
+    },
+    /// Comment lines of somebody else's file out; all its other bytes stay.
+    EditLine {
+        /// Where, as seen from inside the root.
+        path: PathBuf,
+        /// Which lines, counted from 1.
+        lines: Vec<usize>,
+        /// The whole file as it is.
+        from: Vec<u8>,
+        /// The whole file as it will be.
+        to: Vec<u8>,
+        /// For people.
+        why: String,
+    },
+}
+
+/// A file before and after a step; `None` where there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileChange<'a> {
+    /// Where, as seen from inside the root.
+    pub path: &'a Path,
+    /// Its bytes before.
+    pub from: Option<&'a [u8]>,
+    /// Its bytes after.
+    pub to: Option<&'a [u8]>,
+}
+
+impl Step {
+    /// The kind, as machines read it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Step::LoadModule { .. } => "load-module",
+            Step::WriteLive { .. } => "write-live",
+            Step::WriteFile { .. } => "write-file",
+            Step::EditLine { .. } => "edit-line",
+        }
+    }
+
+    /// Why it is to be done, for people.
+    pub fn why(&self) -> &str {
+        match self {
+            Step::LoadModule { why }
+            | Step::WriteLive { why, .. }
+            | Step::WriteFile { why, .. }
+            | Step::EditLine { why, .. } => why,
+        }
+    }
+
+    /// What it does to a file, if it is about one.
+    pub fn file(&self) -> Option<FileChange<'_>> {
+        match self {
+            Step::WriteFile { path, from, to, .. } => Some(FileChange {
+                path,
+                from: from.as_deref(),
+                to: to.as_deref(),
+            }),
+            Step::EditLine { path, from, to, .. } => Some(FileChange {
+                path,
+                from: Some(from),
+                to: Some(to),
+            }),
+            Step::LoadModule { .. } | Step::WriteLive { .. } => None,
+        }
+    }
+
+    /// One line that names the step: what, from, to.
+    pub fn summary(&self) -> String {
+        let was =
+            |from: &Option<i64>| from.map_or_else(|| "not loaded".to_owned(), |n| n.to_string());
+        match self {
+            Step::LoadModule { .. } => "load the module nf_conntrack".to_owned(),
+            Step::WriteLive { key, from, to, .. } => format!("{key}: {} → {to}", was(from)),
+            Step::WriteFile {
+                path, from: None, ..
+            } => format!("create {}", path.display()),
+            Step::WriteFile { path, to: None, .. } => format!("remove {}", path.display()),
+            Step::WriteFile { path, .. } => format!("rewrite {}", path.display()),
+            Step::EditLine { path, lines, .. } => {
+                let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+                format!("comment out {}:{}", path.display(), lines.join(","))
+            }
+        }
+    }
+}
+
+/// The lowest max that an undo may set: a tenth above what the table holds, so that putting a
+/// smaller max back never cuts off the flows that came since.
+pub fn lowest_safe_max(count: i64) -> i64 {
+    count.saturating_add(count.saturating_add(9) / 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undo_leaves_a_tenth_of_room() {
+        for (count, max) in [(0, 0), (1, 2), (10, 11), (76768, 84445)] {
+            assert_eq!(lowest_safe_max(count), max);
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! `cttune check`: the table, the findings, the settings.
+
+use anstyle::Style;
+use serde_json::{Value, json};
+
+use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
+use crate::assess::{Finding, Severity};
+use crate::plan::{Comparison, Setting, State};
+use crate::tunable::{Key, Snapshot, format_count, format_share};
+
+/// All that a check found.
+#[derive(Debug)]
+pub struct Checked<'a> {
+    /// The machine's name.
+    pub host: &'a str,
+    /// The profile's name and description, if it was compared with one.
+    pub profile: Option<(&'a str, Option<&'a str>)>,
+    /// The readings; `None` for an image.
+    pub live: Option<&'a Snapshot>,
+    /// The settings.
+    pub comparison: &'a Comparison,
+    /// The findings.
+    pub findings: &'a [Finding],
+    /// Whether to show what is in line, sources and reasons as well.
+    pub verbose: bool,
+}
+
+impl Checked<'_> {
+    /// Whether nothing drifted; `None` where nothing was compared.
+    fn in_line(&self) -> Option<bool> {
+        self.profile.map(|_| self.comparison.in_line())
+    }
+}
+
+/// As machines read it.
+pub fn json(checked: &Checked<'_>) -> Value {
+    let settings: Vec<Value> = checked
+        .comparison
+        .settings
+        .iter()
+        .map(setting_json)
+        .collect();
+    let findings: Vec<Value> = checked.findings.iter().map(finding_json).collect();
+    json!({
+        "schema": super::SCHEMA,
+        "host": checked.host,
+        "profile": checked.profile.map(|(name, _)| name),
+        "in_line": checked.in_line(),
+        "table": checked.live.filter(|live| live.is_loaded()).map(table_json),
+        "settings": settings,
+        "findings": findings,
+    })
+}
+
+fn table_json(live: &Snapshot) -> Value {
+    json!({
+        "count": live.count,
+        "max": live.value(Key::Max),
+        "buckets": live.value(Key::Buckets),
+        "fill": live.fill(),
+    })
+}
+
+fn setting_json(setting: &Setting) -> Value {
+    let by = |winner: Option<&crate::boot::Winner>| {
+        winner.map(|winner| {
+            json!({ "value": winner.value, "file": winner.real.display().to_string(), "line": winner.line })
+        })
+    };
+    let persisted_by = setting.persisted.as_ref().map(|persisted| {
+        json!({
+            "procps": by(persisted.procps.as_ref()),
+            "systemd": by(persisted.systemd.as_ref()),
+        })
+    });
+    json!({
+        "key": setting.key,
+        "live": setting.live_value(),
+        "persisted": setting.persisted_value(),
+        "persisted_by": persisted_by,
+        "wanted": setting.target.as_ref().map(|target| target.wanted),
+        "state": setting.state,
+        "why": setting.target.as_ref().map(|target| target.why.as_str()),
+    })
+}
+
+fn finding_json(finding: &Finding) -> Value {
+    json!({
+        "id": finding.id,
+        "severity": finding.severity,
+        "message": finding.message,
+        "hint": finding.hint,
+        "source": finding.source,
+        "accepted": finding.accepted.is_some(),
+        "accepted_why": finding.accepted,
+    })
+}
+
+/// As people read it.
+pub fn text(checked: &Checked<'_>) -> String {
+    let mut text = heading(checked);
+    if let Some(live) = checked.live.filter(|live| live.is_loaded()) {
+        text.push_str(&table_line(live));
+    }
+    for finding in checked.findings {
+        text.push_str(&finding_text(finding, checked.verbose));
+    }
+    text.push('\n');
+    text.push_str(&settings_text(checked));
+    text.push_str(&verdict(checked));
+    text
+}
+
+fn heading(checked: &Checked<'_>) -> String {
+    let host = checked.host;
+    match checked.profile {
+        Some((name, Some(about))) => {
+            format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#} ({about})\n")
+        }
+        Some((name, None)) => format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#}\n"),
+        None => format!("{HEAD}{host}{HEAD:#}, compared with no profile\n"),
+    }
+}
+
+fn table_line(live: &Snapshot) -> String {
+    let number = |key| live.value(key).map_or_else(|| "?".to_owned(), format_count);
+    let entries = live.count.map_or_else(|| "?".to_owned(), format_count);
+    let fill = live
+        .fill()
+        .map_or_else(|| "no limit".to_owned(), format_share);
+    format!(
+        "table: {entries} of {} entries ({fill}), {} buckets\n",
+        number(Key::Max),
+        number(Key::Buckets)
+    )
+}
+
+fn severity_style(severity: Severity) -> (Style, &'static str) {
+    match severity {
+        Severity::Critical => (BAD, "critical"),
+        Severity::Warning => (WARN, "warning"),
+        Severity::Info => (HINT, "info"),
+    }
+}
+
+fn finding_text(finding: &Finding, verbose: bool) -> String {
+    let (style, severity) = severity_style(finding.severity);
+    let (id, message, hint, source) = (finding.id, &finding.message, &finding.hint, finding.source);
+    if let Some(why) = &finding.accepted {
+        return format!("{FAINT}accepted{FAINT:#}: {message} [{id}]\n  accepted because {why}\n");
+    }
+    let mut text =
+        format!("{style}{severity}{style:#}: {message} [{id}]\n  {HINT}hint{HINT:#}: {hint}\n");
+    if verbose {
+        text.push_str(&format!("  {FAINT}source: {source}{FAINT:#}\n"));
+    }
+    text
+}
+
+/// The settings as a table: with a profile those that are not in line, and all with `-v`.
+fn settings_text(checked: &Checked<'_>) -> String {
+    let compared = checked.profile.is_some();
+    let shown: Vec<&Setting> = checked
+        .comparison
+        .settings
+        .iter()
+        .filter(|setting| checked.verbose || !compared || setting.state != State::Ok)
+        .filter(|setting| checked.verbose || compared || setting.state != State::Missing)
+        .collect();
+    if shown.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![["", "key", "live", "persisted", "wanted", "why"].map(str::to_owned)];
+    rows.extend(shown.iter().map(|setting| row(setting)));
+    table(&rows, compared, &shown)
+}
+
+fn row(setting: &Setting) -> [String; 6] {
+    let key = setting.key;
+    let said = |value: Option<i64>| match value {
+        Some(value) => match key.spoken(value) {
+            Some(spoken) => format!("{value} ({spoken})"),
+            None => value.to_string(),
+        },
+        None => "-".to_owned(),
+    };
+    let why = match setting.state {
+        State::Missing => "this kernel does not have it".to_owned(),
+        _ => setting
+            .target
+            .as_ref()
+            .map(|target| target.why.clone())
+            .unwrap_or_default(),
+    };
+    [
+        state_name(setting.state).to_owned(),
+        key.name(),
+        said(setting.live_value()),
+        said(setting.persisted_value()),
+        said(setting.target.as_ref().map(|target| target.wanted)),
+        why,
+    ]
+}
+
+fn state_name(state: State) -> &'static str {
+    match state {
+        State::Missing => "missing",
+        State::ReadOnly => "read-only",
+        State::Differs => "differs",
+        State::Ok => "ok",
+    }
+}
+
+/// Aligned columns, numbers to the right; the state is coloured. Without a profile there is no
+/// state, no wish and no reason to show.
+fn table(rows: &[[String; 6]], compared: bool, settings: &[&Setting]) -> String {
+    let columns: &[usize] = if compared {
+        &[0, 1, 2, 3, 4, 5]
+    } else {
+        &[1, 2, 3]
+    };
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let style = match index.checked_sub(1).and_then(|index| settings.get(index)) {
+            None => HEAD,
+            Some(setting) => match setting.state {
+                State::Ok => GOOD,
+                State::Differs => WARN,
+                State::Missing | State::ReadOnly => FAINT,
+            },
+        };
+        let mut line = String::new();
+        for column in columns {
+            let cell = row.get(*column).map_or("", String::as_str);
+            let width = width(*column);
+            line.push_str(&match column {
+                0 => format!("{style}{cell:<width$}{style:#}  "),
+                1 => format!("{cell:<width$}  "),
+                5 => cell.to_owned(),
+                _ => format!("{cell:>width$}  "),
+            });
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn verdict(checked: &Checked<'_>) -> String {
+    let Some((name, _)) = checked.profile else {
+        return "\ncompare with a profile: cttune check --profile NAME (cttune profile list)\n"
+            .to_owned();
+    };
+    let settings = &checked.comparison.settings;
+    let of = settings.len();
+    if checked.comparison.in_line() {
+        let in_line = settings
+            .iter()
+            .filter(|setting| setting.state == State::Ok)
+            .count();
+        return format!(
+            "{GOOD}in line{GOOD:#}: {in_line} of {of} settings of {name} hold, live and persisted\n"
+        );
+    }
+    let off = settings
+        .iter()
+        .filter(|s| matches!(s.state, State::Differs | State::ReadOnly))
+        .count();
+    format!(
+        "\n{off} of {of} settings of {name} differ\n{HINT}hint{HINT:#}: see the way there: \
+         cttune plan --profile {name}\n"
+    )
+}

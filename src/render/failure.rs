@@ -1,0 +1,58 @@
+//! A failure as text and as JSON.
+
+use serde_json::{Value, json};
+
+use super::style::{BAD, HINT};
+use crate::profile::Mistake;
+
+/// What there is to say about a failure.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// What went wrong.
+    pub messages: &'a [String],
+    /// What to do next.
+    pub hint: Option<&'a str>,
+    /// The mistakes of a profile.
+    pub mistakes: &'a [Mistake],
+}
+
+/// `error: …`, one line for each thing that went wrong, then `hint: …`.
+pub fn text(parts: Parts<'_>) -> String {
+    let mut text = String::new();
+    if !parts.mistakes.is_empty() {
+        text.push_str(&super::mistakes::mistakes(parts.mistakes, true));
+    }
+    for message in parts.messages {
+        text.push_str(&format!("{BAD}error{BAD:#}: {message}\n"));
+    }
+    if let Some(hint) = parts.hint {
+        text.push_str(&format!("{HINT}hint{HINT:#}: {hint}\n"));
+    }
+    text
+}
+
+/// `{"schema": 1, "error": {…}}` on one line.
+pub fn json(parts: Parts<'_>, exit_code: u8) -> Value {
+    let mistakes: Vec<Value> = parts.mistakes.iter().map(mistake).collect();
+    json!({
+        "schema": super::SCHEMA,
+        "error": {
+            "message": parts.messages.join("\n"),
+            "hint": parts.hint,
+            "exit_code": exit_code,
+            "mistakes": mistakes,
+        }
+    })
+}
+
+fn mistake(mistake: &Mistake) -> Value {
+    let position = mistake.position();
+    json!({
+        "file": mistake.source.name,
+        "line": position.line,
+        "column": position.column,
+        "message": mistake.title,
+        "label": mistake.label,
+        "help": mistake.help,
+    })
+}
