@@ -7,12 +7,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context, bail};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 
-use super::{INSIDE, own_pid_in_proc, refusal};
+use super::{own_pid_in_proc, refusal, start_again};
 
 /// Names the helper's part.
 pub(super) const PART: &str = "map-ids";
@@ -34,8 +34,7 @@ impl IdMap {
         if !geteuid().is_root() || effective_capabilities()? & NEEDED != NEEDED {
             return Ok(IdMap::Caller(geteuid(), getegid()));
         }
-        let helper = Command::new("/proc/self/exe")
-            .args([INSIDE, PART])
+        let helper = start_again(PART)
             .arg(own_pid_in_proc()?.to_string())
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())

@@ -3,7 +3,6 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::process::Command;
 
 use anyhow::{Context, bail};
 use nix::sched::{CloneFlags, unshare};
@@ -12,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 
 use super::signals::Signals;
-use super::{INSIDE, Options, etc, exec, mounts, refusal, table};
+use super::{INSIDE, Options, etc, exec, mounts, refusal, start_again, table};
 use crate::kernel::netns;
 
 /// Names this part.
@@ -31,8 +30,7 @@ pub(super) fn run(parent: u32, options: &Options, say: &mut dyn FnMut(&str)) -> 
     let callers = umask(Mode::S_IWGRP | Mode::S_IWOTH);
     set_up(options.flows, say)?;
     umask(callers);
-    let child = Command::new("/proc/self/exe")
-        .args([INSIDE, exec::PART])
+    let child = start_again(exec::PART)
         .args(&options.command)
         .env("PATH", search_path())
         .env("CTTUNE_STATE_DIR", mounts::STATE)

@@ -5,8 +5,8 @@
 //! user of flow creation.
 //!
 //! Three processes of the same program: the caller's own makes the user and PID namespaces and
-//! waits ([`outer`]); its child is PID 1 in there, makes the other namespaces and fills them
-//! ([`init`]); that one's child becomes the command ([`exec`]). When PID 1 ends, for whatever
+//! waits (`outer`); its child is PID 1 in there, makes the other namespaces and fills them
+//! (`init`); that one's child becomes the command (`exec`). When PID 1 ends, for whatever
 //! reason, the kernel ends and removes everything in its namespaces.
 //! Follows namespaces(7), user_namespaces(7), pid_namespaces(7) and mount_namespaces(7).
 
@@ -24,6 +24,8 @@ mod terminal;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use anyhow::{Context, bail};
 
@@ -75,6 +77,13 @@ pub fn run_inside(args: &[OsString], say: &mut dyn FnMut(&str)) -> anyhow::Resul
         [part, command, args @ ..] if part == exec::PART => Ok(exec::run(command, args, say)),
         _ => bail!("{INSIDE} is started by `cttune sandbox` alone"),
     }
+}
+
+/// This program once more, to do another part.
+fn start_again(part: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("cttune").args([INSIDE, part]);
+    command
 }
 
 /// A process as the mounted /proc numbers it, which need not be how the kernel does.

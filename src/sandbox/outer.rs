@@ -2,8 +2,6 @@
 //!
 //! It makes no mount namespace: whatever it does wrong, no mount of the host's can be touched.
 
-use std::process::Command;
-
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -11,7 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::idmap::IdMap;
 use super::signals::Signals;
 use super::terminal::Terminal;
-use super::{INSIDE, Options, init, own_pid_in_proc, refusal};
+use super::{Options, init, own_pid_in_proc, refusal, start_again};
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     if options.command.is_empty() {
@@ -21,8 +19,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let signals = Signals::block().context("blocking signals")?;
     let terminal = Terminal::remember();
     enter_namespaces()?;
-    let child = Command::new("/proc/self/exe")
-        .args([INSIDE, init::PART])
+    let child = start_again(init::PART)
         .arg(own_pid_in_proc()?.to_string())
         .arg(options.flows.to_string())
         .args(&options.command)

@@ -55,8 +55,8 @@ fn hint(errno: Errno, switches: &Switches) -> Option<&'static str> {
              docker add --privileged",
         ),
         Errno::EPERM | Errno::EACCES => Some(
-            "a security module, a chroot or a container that masks /proc can be the cause: try \
-             outside it",
+            "a security module, a chroot, or a container or sandbox that masks /proc can be the \
+             cause: try outside it",
         ),
         _ => None,
     }

@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 
 use anyhow::{Context, bail};
+use nix::errno::Errno;
 
 use super::mounts::{HOME, bind};
 use super::story::{self, FLOWS};
-use crate::kernel::ctnetlink::{Socket, create};
+use crate::kernel::ctnetlink::{CreateError, Socket, create};
 use crate::tunable::Key;
 
 /// The story's max: 32 more than its flows.
@@ -18,14 +19,14 @@ const EXPECT_MAX: u32 = 1024;
 /// Five days, the kernel's own default.
 const ESTABLISHED: u32 = 432_000;
 
-const HINT: &str = "hint: as root, modprobe nf_conntrack_netlink";
+const LOAD: &str = "hint: as root, modprobe nf_conntrack_netlink";
 
 /// Puts the story's table in place.
 pub(super) fn set_up(asked: u32, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
     let ceiling = match fs::read_to_string(path(Key::Max)) {
         Ok(text) => text.trim().parse().context("reading the host's max")?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("connection tracking is not loaded\n{HINT}")
+            bail!("connection tracking is not loaded\n{LOAD}")
         }
         Err(error) => return Err(error).context("reading the host's max"),
     };
@@ -52,11 +53,26 @@ fn fill(flows: u32) -> anyhow::Result<()> {
     if flows == 0 {
         return Ok(());
     }
-    let mut socket = Socket::netfilter()
-        .with_context(|| format!("opening a netlink socket to conntrack\n{HINT}"))?;
-    create(&mut socket, story::flows(flows))
-        .map(drop)
-        .context(HINT)
+    let mut socket = Socket::netfilter().map_err(|errno| {
+        anyhow::anyhow!("opening a netlink socket to netfilter: {errno}\n{LOAD}")
+    })?;
+    match create(&mut socket, story::flows(flows)) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!("{error}\n{}", hint(&error)),
+    }
+}
+
+/// What can be done about flows that were not created.
+fn hint(error: &CreateError) -> &'static str {
+    let CreateError::Refused { first, .. } = error else {
+        return "hint: try again";
+    };
+    match first {
+        Errno::ENOMEM => "hint: the host's max was lowered or memory is short: try fewer --flows",
+        // The chains of a table with too few buckets grow past the kernel's limit.
+        Errno::ENOSPC => "hint: the host's nf_conntrack_buckets are too few: try fewer --flows",
+        _ => LOAD,
+    }
 }
 
 /// How many flows there are to be, and the max they are measured against.
