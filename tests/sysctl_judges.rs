@@ -102,7 +102,10 @@ fn spelling(name: &'static str) -> impl Strategy<Value = String> {
         1 => select(slashed.to_vec()),
         1 => select(odd.to_vec()),
     ]
-    .prop_map(move |prefix| format!("{prefix}{name}"))
+    .prop_flat_map(move |prefix| {
+        let end = prop_oneof![30 => Just(""), 1 => Just("/"), 1 => Just(".")];
+        end.prop_map(move |end| format!("{prefix}{name}{end}"))
+    })
 }
 
 fn dash() -> impl Strategy<Value = &'static str> {
@@ -215,18 +218,30 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Globs that overlap, with few values, so that a glob is often said again with the value it had.
+fn overlapping_globs() -> impl Strategy<Value = Vec<String>> {
+    let globs = vec![
+        "net.netfilter.nf_conntrack_udp_*",
+        "net.netfilter.*_udp_timeout*",
+        "-net.netfilter.*",
+        "net.netfilter.nf_conntrack_log_invali?",
+    ];
+    let line = (select(globs), 1..3_u8).prop_map(|(glob, value)| format!("{glob} = {value}\n"));
+    prop::collection::vec(line, 2..7)
+}
+
 fn text() -> impl Strategy<Value = Item> {
-    (
-        prop::collection::vec(line(), 0..9),
-        prop::bool::weighted(0.2),
-    )
-        .prop_map(|(lines, cut)| {
-            let mut text = lines.concat();
-            if cut && text.ends_with('\n') {
-                text.pop();
-            }
-            Item::Text(text)
-        })
+    let lines = prop_oneof![
+        4 => prop::collection::vec(line(), 0..9).boxed(),
+        1 => overlapping_globs().boxed(),
+    ];
+    (lines, prop::bool::weighted(0.2)).prop_map(|(lines, cut)| {
+        let mut text = lines.concat();
+        if cut && text.ends_with('\n') {
+            text.pop();
+        }
+        Item::Text(text)
+    })
 }
 
 fn item() -> impl Strategy<Value = Item> {
