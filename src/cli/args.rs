@@ -86,12 +86,21 @@ pub enum Command {
     Plan(Plan),
     /// Makes a profile hold: now, and after a reboot
     Apply(Apply),
+    /// Keeps what `apply --confirm-within` changed
+    Confirm(Confirm),
+    /// Undoes what apply did
+    Rollback(Rollback),
+    /// Lists what apply and rollback changed
+    History(History),
     /// Lists, shows, checks, captures and edits profiles
     Profile(Profile),
     /// Runs a command in private namespaces with a table that is filling up
     Sandbox(Sandbox),
     /// Prints a completion script for a shell
     Completions(Completions),
+    /// What takes a change back that nobody confirms.
+    #[command(hide = true)]
+    WatchPending(WatchPending),
     /// What `sandbox` runs as the first process of its namespaces.
     #[command(hide = true)]
     SandboxInside(SandboxInside),
@@ -193,11 +202,12 @@ pub struct Plan {
 #[command(after_help = "\
 Shows the plan and asks: y carries it out, e chooses single steps. Everything is
 tried out before the first write; every value is read back; when a step fails, or
-Ctrl-C comes, what was done is put back.
+Ctrl-C comes, what was done is put back. `cttune rollback` undoes it later.
 
   cttune apply --profile campus-fw
   cttune apply --profile campus-fw --adopt --yes     in a script
   cttune apply --profile ./mine.toml --only live     until the next boot
+  cttune apply --profile campus-fw --confirm-within 2m   over an SSH session
 
 Exit codes: 0 done or nothing to do; 1 refused or failed, nothing is changed;
 3 failed and something is left; 130, 143, 129 stopped by a signal, undone.")]
@@ -214,6 +224,72 @@ pub struct Apply {
     /// Exit with 2 if something was changed
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Change the running kernel alone, and take it back after this time unless
+    /// `cttune confirm` is given: 2m, 90s. Files are written by confirm
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["dry_run", "only"])]
+    pub confirm_within: Option<String>,
+    /// Wait so long for another cttune to finish: 30s
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+}
+
+/// `cttune confirm`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keeps the change that waits for it, and writes its files. After the time is over the
+change is gone already, and confirm says so.")]
+pub struct Confirm {
+    /// Wait so long for another cttune to finish: 30s
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+}
+
+/// `cttune rollback`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs nothing but the journal: no profile, no network. Puts values and files back as
+they were, but never lowers nf_conntrack_max below what the table holds and a tenth.
+
+  cttune rollback           the last change
+  cttune rollback 7         change 7 of `cttune history`
+  cttune rollback --to 7    every change after 7, the newest first
+
+Exit codes: 0 done or nothing to do; 1 refused, nothing is changed; 3 something
+could not be put back: the message says what.")]
+pub struct Rollback {
+    /// Which change; the last one without it
+    #[arg(value_name = "ID")]
+    pub id: Option<u64>,
+    /// Undo every change after this one
+    #[arg(long, value_name = "ID", conflicts_with = "id")]
+    pub to: Option<u64>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Put back also what somebody else changed since
+    #[arg(long)]
+    pub overwrite_changed: bool,
+    /// Wait so long for another cttune to finish: 30s
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+}
+
+/// `cttune history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// Show this change with all its steps
+    #[arg(value_name = "ID")]
+    pub id: Option<u64>,
+}
+
+/// `cttune watch-pending`.
+#[derive(Debug, Args)]
+pub struct WatchPending {
+    /// The change.
+    pub id: u64,
+    /// Leave the terminal's session.
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// `cttune profile`.

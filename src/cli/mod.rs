@@ -5,14 +5,20 @@
 
 mod apply;
 pub mod args;
+mod change;
 mod check;
 mod completions;
+mod confirm;
 mod failure;
+mod history;
+mod interrupted;
 mod load;
 mod out;
 mod plan;
 mod profile;
 mod prompt;
+mod rollback;
+
 mod sandbox;
 mod survey;
 
@@ -83,10 +89,15 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
 
 fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
     let global: &Global = &cli.global;
+    interrupted::tell(cli, out);
     match &cli.command {
         Command::Check(check) => check::run(check, global, out),
         Command::Plan(plan) => plan::run(plan, global, out),
         Command::Apply(apply) => apply::run(apply, global, out),
+        Command::Confirm(args) => confirm::run(args, global, out),
+        Command::Rollback(args) => rollback::run(args, global, out),
+        Command::History(args) => history::run(args, global, out),
+        Command::WatchPending(args) => confirm::watch(args, global),
         Command::Profile(profile) => profile::run(&profile.command, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),

@@ -16,13 +16,6 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 use super::FileError;
 use super::root::parts;
 
-/// What replacing a file left behind, for its undo.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Written {
-    /// The folders that had to be made, outermost first, as seen from inside the root.
-    pub folders: Vec<PathBuf>,
-}
-
 /// The folder of a target, open, and the target's name in it.
 struct Place<'a> {
     base: &'a Path,
@@ -45,21 +38,16 @@ pub(super) fn rehearse(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), F
     rehearsed
 }
 
-pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<Written, FileError> {
+pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let place = Place::open(base, inside)?;
     let replaced = place.check_target().and_then(|old| {
         let beside = place.write_beside(bytes, old.as_ref())?;
         place.rename_over(&beside)
     });
-    match replaced {
-        Ok(()) => Ok(Written {
-            folders: place.made,
-        }),
-        Err(error) => {
-            place.remove_made();
-            Err(error)
-        }
+    if replaced.is_err() {
+        place.remove_made();
     }
+    replaced
 }
 
 pub(super) fn remove(base: &Path, inside: &Path, folders: &[PathBuf]) -> Result<(), FileError> {

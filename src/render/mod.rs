@@ -7,6 +7,7 @@
 pub mod check;
 pub mod explain;
 pub mod failure;
+pub mod history;
 pub mod mistakes;
 pub mod outcome;
 pub mod plan;

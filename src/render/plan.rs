@@ -45,7 +45,7 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("kind".to_owned(), json!(step.kind()));
     match step {
-        Step::LoadModule { .. } => {
+        Step::LoadModule { .. } | Step::UnloadModule { .. } => {
             object.insert("from".to_owned(), Value::Null);
             object.insert("to".to_owned(), json!("nf_conntrack"));
         }
