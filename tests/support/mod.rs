@@ -301,13 +301,11 @@ impl World {
         self.sh("find /etc -printf '%p %i %T@ %C@\\n' | sort")
     }
 
-    /// The line of /etc/sysctl.conf that the story's admin appended.
+    /// The line of /etc/sysctl.conf that the story's admin appended, the last one.
     pub fn line_by_hand(&self) -> usize {
         let text = self.read("/etc/sysctl.conf");
-        let found = text
-            .lines()
-            .position(|line| line == "net.netfilter.nf_conntrack_max=131072");
-        1 + found.unwrap()
+        assert!(text.ends_with("net.netfilter.nf_conntrack_max=131072\n"));
+        text.lines().count()
     }
 
     /// Another network namespace in the sandbox; the number is its process's in there.
