@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -48,8 +48,11 @@ pub(super) fn rehearse(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), F
 pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<Written, FileError> {
     let place = Place::open(base, inside)?;
     let replaced = place.check_target().and_then(|old| {
+        let before = old.map(|stat| Ok((stat, place.read()?))).transpose()?;
         let beside = place.write_beside(bytes, old.as_ref())?;
-        place.rename_over(&beside)
+        place.rename_over(&beside)?;
+        // The new file is seen by now: if it is not sure to last, the old one comes back.
+        place.sync_folder().inspect_err(|_| place.put_back(before))
     });
     match replaced {
         Ok(()) => Ok(Written {
@@ -233,12 +236,37 @@ impl<'a> Place<'a> {
             let _ = self.unlink(beside);
             return Err(self.failed("replace", errno));
         }
-        self.sync_folder()
+        Ok(())
+    }
+
+    /// The bytes of the file at the target.
+    fn read(&self) -> Result<Vec<u8>, FileError> {
+        let open = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let file = openat(&self.folder, self.name.as_os_str(), open, Mode::empty())
+            .map_err(|errno| self.failed("read", errno))?;
+        let mut bytes = Vec::new();
+        let read = File::from(file).read_to_end(&mut bytes);
+        read.map_err(|source| FileError::Io {
+            doing: "read",
+            path: self.outside(self.inside),
+            source,
+        })?;
+        Ok(bytes)
+    }
+
+    /// Brings back what stood at the target, as far as a disk that fails lets us.
+    fn put_back(&self, before: Option<(FileStat, Vec<u8>)>) {
+        let _ = match before {
+            None => self.unlink(&self.name),
+            Some((stat, bytes)) => self
+                .write_beside(&bytes, Some(&stat))
+                .and_then(|beside| self.rename_over(&beside)),
+        };
     }
 
     fn unlink(&self, name: &OsStr) -> Result<(), FileError> {
         unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir)
-            .map_err(|errno| self.failed("remove", errno))
+            .map_err(|errno| self.failed_at("remove", &self.inside.with_file_name(name), errno))
     }
 
     fn sync_folder(&self) -> Result<(), FileError> {
