@@ -55,7 +55,10 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
             Answer::Yes => plan,
             Answer::Steps(chosen) => plan.choose(&chosen),
             Answer::No => return Err(Failure::new(FAILED, "nothing was changed").into()),
-            Answer::Stopped(signal) => return Ok(signal.exit_code()),
+            Answer::Stopped(signal) => {
+                let message = format!("stopped by {}; nothing was changed", signal.name());
+                return Err(Failure::new(signal.exit_code(), message).into());
+            }
         }
     };
     // Whatever happened while the lock and the answer were waited for is found out here.
