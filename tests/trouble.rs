@@ -510,6 +510,21 @@ fn sighup_between_any_two_steps_undoes_all() {
 }
 
 #[test]
+fn a_hang_up_that_nohup_ignores_stops_nothing() {
+    let world = World::new();
+    for (ignored, code) in [("HUP", 0), ("USR1", 129)] {
+        let mut command = world.command_among_processes("sh");
+        let script = format!(
+            "trap '' {ignored}; exec strace -o /dev/null -e inject=write:signal=SIGHUP:when=20 \
+             cttune {}",
+            APPLY.join(" ")
+        );
+        Told::by(command.args(["-c", &script])).exits(code);
+        undo_by_hand(&world);
+    }
+}
+
+#[test]
 fn nobody_who_reads_stdout_or_stderr_changes_nothing() {
     for redirected in [
         "cttune $APPLY | head -n1 >/dev/null",

@@ -28,7 +28,11 @@ pub(super) fn ask(plan: &Plan, signals: &Signals) -> anyhow::Result<Answer> {
     // dialoguer hides the cursor while it selects, and leaves it hidden when it is interrupted.
     let _ = Term::stderr().show_cursor();
     match (answer, signals.caught()) {
-        (_, Some(signal)) => Ok(Answer::Stopped(signal)),
+        (_, Some(signal)) => {
+            // The line of the question is still open.
+            let _ = Term::stderr().write_line("");
+            Ok(Answer::Stopped(signal))
+        }
         (Ok(answer), None) => Ok(answer),
         (Err(error), None) => {
             Err(anyhow::Error::new(error).context("cannot ask; nothing was changed"))
