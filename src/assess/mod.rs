@@ -8,7 +8,7 @@
 mod at_boot;
 mod table;
 
-use crate::plan::{Comparison, Obstacle};
+use crate::plan::{Comparison, Files, Obstacle};
 use crate::profile::Wanted;
 use crate::tunable::Snapshot;
 
@@ -53,6 +53,8 @@ impl Finding {
 pub struct Evidence<'a> {
     /// The kernel's values; `None` for an image.
     pub live: Option<&'a Snapshot>,
+    /// The files that the next boot will read; `None` for another network namespace.
+    pub files: Option<&'a Files>,
     /// How everything stands to the profile.
     pub comparison: &'a Comparison,
     /// What stands in the way of persisting the profile.
@@ -67,7 +69,7 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     if let Some(live) = evidence.live {
         findings.extend(table::findings(live, evidence.wanted));
     }
-    findings.extend(at_boot::findings(evidence.comparison, evidence.obstacles));
+    findings.extend(at_boot::findings(&evidence));
     for finding in &mut findings {
         finding.accepted = evidence
             .wanted

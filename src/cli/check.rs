@@ -44,6 +44,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     survey::demand_readings(&comparison)?;
     let findings = assess(Evidence {
         live: survey.live.as_ref(),
+        files: survey.files.as_ref(),
         comparison: &comparison,
         obstacles: &obstacles,
         wanted: wanted.as_ref(),
