@@ -5,8 +5,11 @@
 //! of the rule.
 //! Rule: pure; a finding is raised on what was read alone, and says the numbers it was raised on.
 
+mod agents;
 mod at_boot;
 mod table;
+
+pub use agents::Traces;
 
 use crate::plan::{Comparison, Files, Obstacle};
 use crate::profile::Wanted;
@@ -53,6 +56,10 @@ impl Finding {
 pub struct Evidence<'a> {
     /// The kernel's values; `None` for an image.
     pub live: Option<&'a Snapshot>,
+    /// How many CPUs are online.
+    pub cpus: u32,
+    /// What can be seen of other agents; `None` where they are not looked for.
+    pub traces: Option<&'a Traces>,
     /// The files that the next boot will read; `None` for another network namespace.
     pub files: Option<&'a Files>,
     /// How everything stands to the profile.
@@ -70,6 +77,7 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
         findings.extend(table::findings(live, evidence.wanted));
     }
     findings.extend(at_boot::findings(&evidence));
+    findings.extend(agents::findings(&evidence));
     for finding in &mut findings {
         finding.accepted = evidence
             .wanted

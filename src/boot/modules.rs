@@ -143,9 +143,9 @@ impl ModuleFiles {
                 continue;
             }
             let values = words.filter_map(|word| word.strip_prefix("hashsize="));
-            let asked = values.filter_map(|value| tunable::kernel_number(Key::Buckets, value));
+            let mut asked = values.filter_map(|value| tunable::kernel_number(Key::Buckets, value));
             // Of several the kernel takes the last.
-            if let Some(asked) = asked.last() {
+            if let Some(asked) = asked.next_back() {
                 found = Some(HashSize { line, asked });
             }
         }

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::args::{Global, Only};
 use super::failure::{FAILED, Failure};
-use crate::files::{Root, boot_files};
-use crate::kernel::{host, sysctl};
+use crate::assess::Traces;
+use crate::files::{Root, agents, boot_files};
+use crate::kernel::{host, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine, Scope};
 use crate::tunable::{Host, Reading, Snapshot};
 
@@ -60,6 +61,18 @@ impl Survey {
     pub(super) fn unread(&self) -> BTreeSet<&Path> {
         self.files.as_ref().map(Files::unread).unwrap_or_default()
     }
+}
+
+/// Looks for other agents: in another namespace not at all, in an image by their files alone.
+pub(super) fn agents(global: &Global, root: &Root) -> Option<Traces> {
+    if global.netns.is_some() {
+        return None;
+    }
+    let running = match global.root {
+        Some(_) => BTreeSet::new(),
+        None => processes::running(&Traces::PROGRAMS),
+    };
+    Some(agents::read(root, running))
 }
 
 /// Refuses to judge what could not be read.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Comparison, Obstacle, Persisted, State, Step};
 use crate::boot::modules::ModuleFiles;
-use crate::boot::{self, Effective, Reader, Tree, Winner, adopt, at_boot, drop_in};
+use crate::boot::{self, Effective, Reader, Tree, Winner, adopt, at_boot, drop_in, managed};
 use crate::profile::{Wanted, active};
 use crate::tunable::Key;
 
@@ -272,7 +272,12 @@ fn adopt_steps(comparison: &Comparison, tree: &mut Tree) -> Vec<Step> {
     let step = |(path, (from, mut lines)): (PathBuf, (Vec<u8>, Vec<usize>))| {
         lines.sort_unstable();
         let to = adopt::comment_out(&from, &lines);
-        let why = "it would beat ours at the next boot".to_owned();
+        let why = match managed::manager(&from) {
+            None => "it would beat ours at the next boot".to_owned(),
+            Some(tool) => format!(
+                "it would beat ours at the next boot; {tool} manages this file and may bring it back"
+            ),
+        };
         Step::EditLine {
             path,
             lines,
