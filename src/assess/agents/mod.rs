@@ -281,3 +281,6 @@ fn assigned(text: &str, name: &str) -> Option<String> {
     });
     values.next_back().filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests;
