@@ -403,7 +403,12 @@ fn policies_of_both_kinds_are_read() {
         }
 END");
     let policies = read_policies().unwrap();
-    let has = |policy: &Policy| (policy.family.map(|f| f.name()), policy.protocol);
+    let has = |policy: &Policy| {
+        (
+            policy.family.map(cttune::flow::Family::name),
+            policy.protocol,
+        )
+    };
     let found: Vec<_> = policies.0.iter().map(has).collect();
     assert_eq!(
         found,

@@ -12,9 +12,12 @@ mod load;
 mod out;
 mod plan;
 mod profile;
+mod progress;
 mod prompt;
 mod sandbox;
+mod select;
 mod survey;
+mod top;
 
 use clap::Parser;
 
@@ -87,6 +90,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Check(check) => check::run(check, global, out),
         Command::Plan(plan) => plan::run(plan, global, out),
         Command::Apply(apply) => apply::run(apply, global, out),
+        Command::Top(top) => top::run(top, global, out),
         Command::Profile(profile) => profile::run(&profile.command, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),
