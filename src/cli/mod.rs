@@ -16,11 +16,14 @@ mod load;
 mod out;
 mod plan;
 mod profile;
+mod progress;
 mod prompt;
 mod rollback;
 
 mod sandbox;
+mod select;
 mod survey;
+mod top;
 
 use clap::Parser;
 
@@ -106,6 +109,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Rollback(args) => rollback::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::WatchPending(args) => confirm::watch(args, global),
+        Command::Top(top) => top::run(top, global, out),
         Command::Profile(profile) => profile::run(&profile.command, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),
