@@ -19,7 +19,6 @@ mod profile;
 mod progress;
 mod prompt;
 mod rollback;
-
 mod sandbox;
 mod select;
 mod survey;
@@ -87,7 +86,7 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
     match &cli.command {
         Command::Plan(plan) => survey::scope(&cli.global, plan.planning.only, false).map(drop)?,
         Command::Apply(apply) => {
-            survey::scope(&cli.global, apply.planning.only, false).map(drop)?
+            survey::scope(&cli.global, apply.planning.only, false).map(drop)?;
         }
         _ => {}
     }
