@@ -1,84 +1,162 @@
 //! Carries a plan out, and undoes what was done when a step fails or a signal comes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::journal::Journal;
 use super::target::{Target, TargetError};
 use crate::kernel::sysctl::WriteError;
 use crate::plan::{
-    Cause, ENTRIES_PER_BUCKET, Ending, Outcome, Plan, Report, Signal, Step, StepResult,
-    lowest_safe_max,
+    Cause, ENTRIES_PER_BUCKET, Ending, Outcome, Plan, Present, Record, Report, Signal, Standing,
+    Step, StepResult, cuts_flows_off, way_back,
 };
 use crate::tunable::Key;
 
-/// A step that was done, and what undoing it takes.
-enum Done {
-    Module,
-    Value {
-        key: Key,
-        before: Option<i64>,
-    },
-    File {
-        path: PathBuf,
-        before: Option<Vec<u8>>,
-        folders: Vec<PathBuf>,
-    },
+/// What a change is carried out with.
+pub struct Crew<'a> {
+    /// What it acts upon.
+    pub target: &'a mut dyn Target,
+    /// Where it is written down before it is made.
+    pub journal: &'a mut dyn Journal,
+    /// Asked between any two steps: did a signal come?
+    pub stop: &'a dyn Fn() -> Option<Signal>,
+    /// Told of each step.
+    pub progress: &'a mut dyn FnMut(&Step, &Report),
 }
 
-/// Carries the steps out in order. Between any two of them `stop` is asked for a signal.
+/// Carries the steps of a record out in order, from the first that was not reached.
 ///
-/// A step that fails, or a signal, undoes the steps before it, last first. One failure does not:
-/// where the kernel finds no memory for a larger hash table, max is capped at what the present one
-/// can bear, and the rest goes on.
-pub fn carry_out(
-    plan: &Plan,
-    target: &mut dyn Target,
-    stop: &dyn Fn() -> Option<Signal>,
-    progress: &mut dyn FnMut(&Step, &Report),
+/// A step that fails, or a signal, undoes the steps before it, last first; so does a journal that
+/// cannot be kept. One failure does not: where the kernel finds no memory for a larger hash table,
+/// max is capped at what the present one can bear, and the rest goes on.
+pub fn carry_out(record: &mut Record, crew: &mut Crew<'_>) -> Outcome {
+    carry_out_until(record, record.steps.len(), Standing::Complete, crew)
+}
+
+/// Carries out the steps before `end` alone; the record then stands as `reached` says.
+pub fn carry_out_until(
+    record: &mut Record,
+    end: usize,
+    reached: Standing,
+    crew: &mut Crew<'_>,
 ) -> Outcome {
+    let first = record.reached();
     let mut engine = Engine {
-        target,
-        done: Vec::new(),
+        crew,
         unresized: None,
     };
-    let mut reports: Vec<Report> = Vec::new();
+    let mut reports = Vec::new();
     let mut broken_off = None;
-    for step in &plan.steps {
-        if let Some(signal) = stop() {
+    for index in first..end {
+        if let Some(signal) = (engine.crew.stop)() {
             broken_off = Some(Cause::Signal(signal));
             break;
         }
-        let (report, cause) = engine.carry_out(step);
-        progress(step, &report);
+        let Some(step) = record.steps.get(index).cloned() else {
+            break;
+        };
+        let (report, cause) = engine.step(&step);
+        (engine.crew.progress)(&step, &report);
+        broken_off = cause.or_else(|| engine.note(record, index, &report));
         reports.push(report);
-        if cause.is_some() {
-            broken_off = cause;
+        if broken_off.is_some() {
             break;
         }
     }
-    let untried = Report {
-        result: StepResult::Skipped,
-        note: None,
+    let ending = match (broken_off, engine.unresized.take()) {
+        (Some(cause), _) => engine.undo(record, cause, &mut reports),
+        (None, Some(message)) => {
+            record.left.push(message.clone());
+            record.standing = Standing::Partly;
+            Ending::Partly(message)
+        }
+        (None, None) => {
+            record.standing = reached;
+            Ending::Complete
+        }
     };
-    reports.resize(plan.steps.len(), untried);
-    let ending = match broken_off {
-        Some(cause) => engine.undo(cause, &mut reports),
-        None => match engine.unresized {
-            Some(message) => Ending::Partly(message),
-            None => Ending::Complete,
+    // The change is made or undone: a journal that cannot say so any more is cleared up by the
+    // next run, which compares it with what holds.
+    let _ = engine.crew.journal.end(record);
+    reports.resize(
+        end - first,
+        Report {
+            result: StepResult::Skipped,
+            note: None,
         },
+    );
+    Outcome { reports, ending }
+}
+
+/// Carries out a way back: goes past single failures, and never lowers max below what the table
+/// holds. What could not be put back is in the record's `left`.
+pub fn carry_back(record: &mut Record, crew: &mut Crew<'_>) -> Outcome {
+    let mut engine = Engine {
+        crew,
+        unresized: None,
+    };
+    let mut reports = Vec::new();
+    for index in 0..record.steps.len() {
+        let Some(step) = record.steps.get(index).cloned() else {
+            break;
+        };
+        let report = match engine.put_back(&step, &record.folders) {
+            Ok(()) => Report {
+                result: StepResult::Done,
+                note: None,
+            },
+            Err(why) => {
+                record.left.push(why.clone());
+                Report {
+                    result: StepResult::Failed,
+                    note: Some(why),
+                }
+            }
+        };
+        (engine.crew.progress)(&step, &report);
+        // Going on matters more than the journal here: what it lacks, the next run finds out.
+        let _ = engine.note(record, index, &report);
+        reports.push(report);
+    }
+    record.standing = if record.left.is_empty() {
+        Standing::Complete
+    } else {
+        Standing::Partly
+    };
+    let _ = engine.crew.journal.end(record);
+    let ending = match record.left.as_slice() {
+        [] => Ending::Complete,
+        left => {
+            let message = format!("{} could not be put back", things(left.len()));
+            Ending::Left(
+                Cause::Failed {
+                    message,
+                    hint: None,
+                },
+                left.to_vec(),
+            )
+        }
     };
     Outcome { reports, ending }
 }
 
-struct Engine<'a> {
-    target: &'a mut dyn Target,
-    done: Vec<Done>,
+/// A number of things, in words.
+pub(super) fn things(number: usize) -> String {
+    if number == 1 {
+        "1 thing".to_owned()
+    } else {
+        format!("{number} things")
+    }
+}
+
+struct Engine<'a, 'b> {
+    crew: &'a mut Crew<'b>,
     /// Why the hash table kept its size, if it should have grown.
     unresized: Option<String>,
 }
 
-impl Engine<'_> {
-    fn carry_out(&mut self, step: &Step) -> (Report, Option<Cause>) {
+impl Engine<'_, '_> {
+    fn step(&mut self, step: &Step) -> (Report, Option<Cause>) {
         match self.act(step) {
             Ok(report) => (report, None),
             Err(error) if is_failed_resize(step, &error) => {
@@ -108,87 +186,43 @@ impl Engine<'_> {
         }
     }
 
-    /// Does one step. What it changed is recorded even if it fails half-way, so that it is undone.
     fn act(&mut self, step: &Step) -> Result<Report, TargetError> {
-        let mut report = Report {
-            result: StepResult::Done,
-            note: None,
-        };
+        let target = &mut *self.crew.target;
         match step {
-            Step::LoadModule { .. } => {
-                self.target.load_module()?;
-                self.done.push(Done::Module);
-            }
+            Step::LoadModule { .. } => target.load_module()?,
+            Step::UnloadModule { .. } => target.unload_module()?,
             Step::WriteLive { key, to, .. } => return self.write(*key, *to),
-            Step::WriteFile { path, to: None, .. } => {
-                let before = self.target.read_file(path)?;
-                self.target.remove_file(path, &[])?;
-                self.done.push(Done::File {
-                    path: path.clone(),
-                    before,
-                    folders: Vec::new(),
-                });
-            }
+            Step::WriteFile { path, to: None, .. } => target.remove_file(path, &[])?,
             Step::WriteFile {
-                path,
-                to: Some(to),
-                from,
-                ..
-            } => {
-                self.replace(path, from.clone(), to)?;
+                path, to: Some(to), ..
             }
-            Step::EditLine {
-                path,
-                from,
-                to,
-                lines,
-                ..
-            } => {
-                self.replace(path, Some(from.clone()), to)?;
-                report.note = (lines.len() > 1).then(|| format!("{} lines", lines.len()));
+            | Step::EditLine { path, to, .. } => {
+                target.replace_file(path, to)?;
             }
         }
-        Ok(report)
-    }
-
-    fn replace(
-        &mut self,
-        path: &std::path::Path,
-        before: Option<Vec<u8>>,
-        to: &[u8],
-    ) -> Result<(), TargetError> {
-        let folders = self.target.replace_file(path, to)?;
-        self.done.push(Done::File {
-            path: path.to_owned(),
-            before,
-            folders,
-        });
-        Ok(())
+        Ok(Report {
+            result: StepResult::Done,
+            note: None,
+        })
     }
 
     fn write(&mut self, key: Key, to: i64) -> Result<Report, TargetError> {
-        let before = self.target.read(key)?;
-        if before.is_none() {
+        let Some(before) = self.crew.target.read(key)? else {
             // Only after the module was loaded: this kernel turns out not to have the key.
             let note = Some("missing on this kernel".to_owned());
             return Ok(Report {
                 result: StepResult::Skipped,
                 note,
             });
-        }
-        let (to, note) = self.cap(key, to)?;
-        if before == Some(to) {
+        };
+        let (to, note) = self.cap(key, before, to)?;
+        if before == to {
             return Ok(Report {
                 result: StepResult::Skipped,
                 note,
             });
         }
-        let written = self.target.write(key, to);
-        // A refused write may have changed the value all the same: read, do not guess.
-        if written.is_ok() || self.target.read(key).ok() != Some(before) {
-            self.done.push(Done::Value { key, before });
-        }
-        written?;
+        self.crew.target.write(key, to)?;
         Ok(Report {
             result: StepResult::Done,
             note,
@@ -196,36 +230,56 @@ impl Engine<'_> {
     }
 
     /// Caps max at what the hash table can bear, if that could not be resized.
-    fn cap(&mut self, key: Key, to: i64) -> Result<(i64, Option<String>), TargetError> {
-        if key != Key::Max || self.unresized.is_none() {
+    fn cap(
+        &mut self,
+        key: Key,
+        before: i64,
+        to: i64,
+    ) -> Result<(i64, Option<String>), TargetError> {
+        if key != Key::Max || self.unresized.is_none() || before == 0 {
             return Ok((to, None));
         }
-        let buckets = self.target.read(Key::Buckets)?.unwrap_or(0);
-        let bearable = buckets.saturating_mul(ENTRIES_PER_BUCKET);
-        let before = self.target.read(Key::Max)?.unwrap_or(0);
-        if to <= bearable || before == 0 {
+        let buckets = self.crew.target.read(Key::Buckets)?.unwrap_or(0);
+        let bearable = buckets.saturating_mul(ENTRIES_PER_BUCKET).max(before);
+        if to <= bearable {
             return Ok((to, None));
         }
-        let capped = bearable.max(before);
         Ok((
-            capped,
+            bearable,
             Some(format!(
-                "capped at {capped}: {buckets} buckets bear no more"
+                "capped at {bearable}: {buckets} buckets bear no more"
             )),
         ))
     }
 
-    /// Puts everything back, last first, past single failures.
-    fn undo(mut self, cause: Cause, reports: &mut [Report]) -> Ending {
-        let mut left = Vec::new();
-        while let Some(done) = self.done.pop() {
-            if let Err(what) = self.undo_one(done) {
-                left.push(what);
-            }
+    /// Writes down how far the change has come; a journal that cannot be kept breaks it off.
+    fn note(&mut self, record: &mut Record, index: usize, report: &Report) -> Option<Cause> {
+        let letters = record.progress.chars().enumerate();
+        let letter = Record::letter(report.result);
+        record.progress = letters
+            .map(|(at, known)| if at == index { letter } else { known })
+            .collect();
+        let error = self.crew.journal.progress(record).err()?;
+        Some(Cause::Failed {
+            message: error.to_string(),
+            hint: error.hint(),
+        })
+    }
+
+    /// Puts back whatever the record's steps changed, past single failures.
+    fn undo(&mut self, record: &mut Record, cause: Cause, reports: &mut [Report]) -> Ending {
+        let present = present(record, self.crew.target);
+        let back = way_back(record, &present);
+        let mut left = back.kept;
+        for step in &back.plan.steps {
+            left.extend(self.put_back(step, &record.folders).err());
         }
         if !left.is_empty() {
+            record.standing = Standing::Left;
+            record.left.extend(left.iter().cloned());
             return Ending::Left(cause, left);
         }
+        record.standing = Standing::Undone;
         for report in reports
             .iter_mut()
             .filter(|report| report.result == StepResult::Done)
@@ -238,62 +292,82 @@ impl Engine<'_> {
         Ending::Undone(cause)
     }
 
-    fn undo_one(&mut self, done: Done) -> Result<(), String> {
-        match done {
-            Done::Module => self
-                .target
+    /// Puts one thing back, or says what is left and why.
+    fn put_back(&mut self, step: &Step, folders: &[PathBuf]) -> Result<(), String> {
+        let target = &mut *self.crew.target;
+        let is_left = |what: String, error: TargetError| format!("{what}: {error}");
+        match step {
+            Step::UnloadModule { .. } => target
                 .unload_module()
-                .map_err(|error| format!("the module nf_conntrack stays loaded: {error}")),
-            Done::Value { before: None, .. } => Ok(()),
-            Done::Value {
-                key,
-                before: Some(before),
-            } => self.put_back(key, before),
-            Done::File {
-                path,
-                before: Some(bytes),
-                ..
-            } => self
-                .target
-                .replace_file(&path, &bytes)
-                .map(drop)
-                .map_err(|error| format!("{} is not as it was: {error}", path.display())),
-            Done::File {
-                path,
-                before: None,
-                folders,
-            } => self
-                .target
-                .remove_file(&path, &folders)
-                .map_err(|error| format!("{} is still there: {error}", path.display())),
+                .map_err(|error| is_left("the module nf_conntrack stays loaded".into(), error)),
+            Step::LoadModule { .. } => target
+                .load_module()
+                .map_err(|error| is_left("the module nf_conntrack is not loaded".into(), error)),
+            Step::WriteLive { key, to, .. } => put_value_back(*key, *to, target),
+            Step::WriteFile { path, to: None, .. } => target
+                .remove_file(path, folders)
+                .map_err(|error| is_left(format!("{} is still there", path.display()), error)),
+            Step::WriteFile {
+                path, to: Some(to), ..
+            }
+            | Step::EditLine { path, to, .. } => target
+                .replace_file(path, to)
+                .map_err(|error| is_left(format!("{} is not as it was", path.display()), error)),
         }
     }
+}
 
-    fn put_back(&mut self, key: Key, before: i64) -> Result<(), String> {
-        let stays = |now: Option<i64>, why: String| {
-            let now = now.map_or_else(|| "unread".to_owned(), |now| now.to_string());
-            format!("{key} stays at {now} instead of {before}: {why}")
-        };
-        let now = self.target.read(key).ok().flatten();
-        if now == Some(before) {
-            return Ok(());
-        }
-        let lowers =
-            key == Key::Max && before != 0 && now.is_none_or(|now| now > before || now == 0);
-        if lowers {
-            let count = self.target.count().ok().flatten().unwrap_or(i64::MAX);
-            let floor = lowest_safe_max(count);
-            if before < floor {
-                let why =
-                    format!("the table holds {count} entries, and no undo goes below {floor}");
-                return Err(stays(now, why));
+fn put_value_back(key: Key, before: i64, target: &mut dyn Target) -> Result<(), String> {
+    let now = target.read(key).ok().flatten();
+    if now == Some(before) {
+        return Ok(());
+    }
+    // The table may have grown since the way back was worked out.
+    let count = target.count().ok().flatten();
+    if let Some(why) = cuts_flows_off(key, before, now.unwrap_or(i64::MAX), count) {
+        return Err(why);
+    }
+    target.write(key, before).map_err(|error| {
+        let now = target.read(key).ok().flatten();
+        let now = now.map_or_else(|| "a value unread".to_owned(), |now| now.to_string());
+        format!("{key} stays at {now} instead of {before}: {error}")
+    })
+}
+
+/// The folders that a plan's files need and that do not exist, outermost first: its undo removes
+/// them again.
+pub fn folders_to_make(plan: &Plan, target: &mut dyn Target) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for change in plan.steps.iter().filter_map(Step::file) {
+        for folder in target.missing_folders(change.path) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
             }
         }
-        self.target.write(key, before).map_err(|error| {
-            let now = self.target.read(key).ok().flatten();
-            stays(now, error.to_string())
-        })
     }
+    folders
+}
+
+/// Reads what holds now of everything that a record is about.
+pub fn present(record: &Record, target: &mut dyn Target) -> Present {
+    let mut present = Present {
+        values: BTreeMap::new(),
+        files: BTreeMap::new(),
+        count: target.count().ok().flatten(),
+    };
+    for step in &record.steps {
+        if let Step::WriteLive { key, .. } = step
+            && let Ok(Some(value)) = target.read(*key)
+        {
+            present.values.insert(*key, value);
+        }
+        if let Some(change) = step.file()
+            && let Ok(Some(bytes)) = target.read_file(change.path)
+        {
+            present.files.insert(change.path.to_owned(), bytes);
+        }
+    }
+    present
 }
 
 fn is_failed_resize(step: &Step, error: &TargetError) -> bool {
@@ -305,6 +379,8 @@ fn is_failed_resize(step: &Step, error: &TargetError) -> bool {
 mod tests {
     use super::super::fake::Fake;
     use super::*;
+    use crate::apply::journal::JournalError;
+    use crate::plan::Occasion;
     use std::cell::Cell;
 
     fn live(key: Key, from: i64, to: i64) -> Step {
@@ -326,12 +402,7 @@ mod tests {
     }
 
     fn plan(steps: Vec<Step>) -> Plan {
-        Plan {
-            profile: "test".to_owned(),
-            steps,
-            skipped: Vec::new(),
-            obstacles: Vec::new(),
-        }
+        Plan::of("test", steps)
     }
 
     fn machine() -> Fake {
@@ -372,8 +443,44 @@ mod tests {
         ])
     }
 
+    /// A journal on paper that does not run out.
+    struct Paper;
+
+    impl Journal for Paper {
+        fn progress(&mut self, _: &Record) -> Result<(), JournalError> {
+            Ok(())
+        }
+
+        fn end(&mut self, _: &Record) -> Result<(), JournalError> {
+            Ok(())
+        }
+    }
+
+    fn record(plan: &Plan) -> Record {
+        let occasion = Occasion {
+            time: "2026-11-23T12:00:00Z".into(),
+            boot_id: "boot".into(),
+            host: "host".into(),
+            kernel: "6.18".into(),
+            netns: None,
+            netns_inode: Some(1),
+            root: "/".into(),
+        };
+        Record::new(plan, occasion, None)
+    }
+
+    fn run_until(plan: &Plan, machine: &mut Fake, stop: &dyn Fn() -> Option<Signal>) -> Outcome {
+        let mut crew = Crew {
+            target: machine,
+            journal: &mut Paper,
+            stop,
+            progress: &mut |_, _| {},
+        };
+        carry_out(&mut record(plan), &mut crew)
+    }
+
     fn run(plan: &Plan, machine: &mut Fake) -> Outcome {
-        carry_out(plan, machine, &|| None, &mut |_, _| {})
+        run_until(plan, machine, &|| None)
     }
 
     #[test]
@@ -428,7 +535,7 @@ mod tests {
                     asked.set(asked.get() + 1);
                     (asked.get() > after).then_some(signal)
                 };
-                let outcome = carry_out(&long_plan(), &mut machine, &stop, &mut |_, _| {});
+                let outcome = run_until(&long_plan(), &mut machine, &stop);
                 assert_eq!(outcome.ending, Ending::Undone(Cause::Signal(signal)));
                 assert_eq!(
                     machine.state(),
@@ -538,7 +645,7 @@ mod tests {
             asked.set(asked.get() + 1);
             (asked.get() > 1).then_some(Signal::Terminate)
         };
-        let outcome = carry_out(&steps, &mut machine, &stop, &mut |_, _| {});
+        let outcome = run_until(&steps, &mut machine, &stop);
         let Ending::Left(Cause::Signal(Signal::Terminate), left) = &outcome.ending else {
             panic!("{outcome:?}")
         };

@@ -108,12 +108,16 @@ impl Target for Fake {
         Ok(())
     }
 
-    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, TargetError> {
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
         if self.fails() {
             return Err(refused(path));
         }
         self.files.insert(path.to_owned(), bytes.to_vec());
-        Ok(Vec::new())
+        Ok(())
+    }
+
+    fn missing_folders(&mut self, _: &Path) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     fn remove_file(&mut self, path: &Path, _: &[PathBuf]) -> Result<(), TargetError> {

@@ -3,6 +3,10 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often a lock that is waited for is tried.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The lock, held until it is dropped. The kernel lets go of it when the process ends, however it
 /// ends, so that it cannot go stale.
@@ -31,6 +35,32 @@ pub enum LockError {
 }
 
 impl Lock {
+    /// Takes the lock, or waits for it: at most so long, and no longer than `stop` allows.
+    ///
+    /// # Errors
+    /// As [`Lock::take`], once the time is over.
+    pub fn take_within(
+        directory: &Path,
+        patience: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Self, LockError> {
+        let since = Instant::now();
+        loop {
+            match Lock::take(directory) {
+                Err(LockError::Held { .. }) if since.elapsed() < patience && !stop() => {
+                    std::thread::sleep(PAUSE);
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Whether somebody has it. Needs no right to write; where it cannot be told, nobody has.
+    pub fn is_held(directory: &Path) -> bool {
+        File::open(directory.join("lock"))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Takes the lock in the state directory, which is made if need be.
     ///
     /// # Errors

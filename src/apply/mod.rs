@@ -9,13 +9,16 @@
 mod engine;
 #[cfg(test)]
 mod fake;
+pub mod journal;
 mod lock;
 mod preflight;
 mod signal;
 mod target;
+mod watcher;
 
-pub use engine::carry_out;
+pub use engine::{Crew, carry_back, carry_out, carry_out_until, folders_to_make, present};
 pub use lock::{Lock, LockError};
 pub use preflight::{PreflightError, preflight};
 pub use signal::Signals;
 pub use target::{Running, Target, TargetError};
+pub use watcher::arm_watcher;

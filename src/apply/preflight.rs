@@ -52,7 +52,7 @@ pub fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), PreflightEr
     let mut seen = Vec::new();
     for step in &plan.steps {
         match step {
-            Step::LoadModule { .. } => {}
+            Step::LoadModule { .. } | Step::UnloadModule { .. } => {}
             // Before the module is loaded there is nothing to try.
             Step::WriteLive { .. } if loads => {}
             Step::WriteLive { key, from, .. } => {

@@ -73,8 +73,10 @@ pub trait Target {
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError>;
     /// Finds out whether a file could be written.
     fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
-    /// Writes a file whole; gives the folders that had to be made.
-    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, TargetError>;
+    /// Writes a file whole; folders are made as needed.
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
+    /// The folders on the way to a file that do not exist, outermost first.
+    fn missing_folders(&mut self, path: &Path) -> Vec<PathBuf>;
     /// Removes a file and the folders named, if they are empty.
     fn remove_file(&mut self, path: &Path, folders: &[PathBuf]) -> Result<(), TargetError>;
 }
@@ -125,8 +127,12 @@ impl Target for Running {
         Ok(self.root.rehearse(path, bytes)?)
     }
 
-    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<Vec<PathBuf>, TargetError> {
-        Ok(self.root.replace(path, bytes)?.folders)
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+        Ok(self.root.replace(path, bytes)?)
+    }
+
+    fn missing_folders(&mut self, path: &Path) -> Vec<PathBuf> {
+        self.root.missing_folders(path)
     }
 
     fn remove_file(&mut self, path: &Path, folders: &[PathBuf]) -> Result<(), TargetError> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::effective::DEFAULT_FRAG6_LOW;
 use crate::tunable::Key;
 
 /// Where the drop-in lies.
@@ -45,7 +46,8 @@ pub struct NotOurs {
     pub text: String,
 }
 
-/// The text of the drop-in, keys in catalog order.
+/// The text of the drop-in, keys in the order in which the kernel takes them at boot: that of the
+/// catalog, but for fragment thresholds that both sink below the kernel's own low one.
 pub fn render(profile: &str, entries: &[Entry<'_>]) -> String {
     let mut text = format!(
         "{HEADER}{}\n\
@@ -54,6 +56,7 @@ pub fn render(profile: &str, entries: &[Entry<'_>]) -> String {
     );
     let mut entries = entries.to_vec();
     entries.sort_by_key(|entry| entry.key);
+    sink_low_first(&mut entries);
     for Entry { key, value, why } in entries {
         text.push('\n');
         if let Some(why) = why {
@@ -62,6 +65,19 @@ pub fn render(profile: &str, entries: &[Entry<'_>]) -> String {
         text.push_str(&format!("{key} = {value}\n"));
     }
     text
+}
+
+/// The kernel refuses a high threshold below the low one that holds at that moment: its default of
+/// 3 MiB, unless the low one goes first.
+fn sink_low_first(entries: &mut [Entry<'_>]) {
+    let at = |key| entries.iter().position(|entry| entry.key == key);
+    if let (Some(high), Some(low)) = (at(Key::Frag6HighThresh), at(Key::Frag6LowThresh))
+        && entries
+            .get(high)
+            .is_some_and(|entry| entry.value < DEFAULT_FRAG6_LOW)
+    {
+        entries.swap(high, low);
+    }
 }
 
 /// Reads one of our files back.
@@ -127,6 +143,38 @@ mod tests {
 
     use super::super::{Reader, Tree, effective};
     use super::*;
+
+    #[test]
+    fn thresholds_are_written_in_the_order_that_the_kernel_takes_at_boot() {
+        let mib = |n: i64| n << 20;
+        for (high, low) in [(2, 1), (3, 2), (4, 3), (9, 8), (5, 1)] {
+            let entry = |key, value| Entry {
+                key,
+                value: mib(value),
+                why: None,
+            };
+            let entries = [
+                entry(Key::Frag6HighThresh, high),
+                entry(Key::Frag6LowThresh, low),
+            ];
+            let text = render("p", &entries).into_bytes();
+            let tree = Tree::default().with_file(Path::new(PATH), Some(text));
+            for reader in Reader::ALL {
+                let effective = effective(&tree, reader);
+                let value = |key| effective.winner(key).map(|winner| winner.value);
+                assert_eq!(
+                    value(Key::Frag6HighThresh),
+                    Some(mib(high)),
+                    "{reader} {high} {low}"
+                );
+                assert_eq!(
+                    value(Key::Frag6LowThresh),
+                    Some(mib(low)),
+                    "{reader} {high} {low}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn the_text_says_whose_it_is_and_why() {

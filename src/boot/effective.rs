@@ -13,6 +13,9 @@ use super::statement::{self, Statement};
 use super::tree::{Content, Tree};
 use crate::tunable::{self, Key};
 
+/// `IPV6_FRAG_LOW_THRESH` of include/net/ipv6.h, in bytes: what holds when a kernel has booted.
+pub(super) const DEFAULT_FRAG6_LOW: i64 = 3 << 20;
+
 /// The line whose value a reader leaves in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Winner {
@@ -243,7 +246,7 @@ impl Default for Kernel {
     fn default() -> Self {
         Kernel {
             frag6_high: 4 << 20,
-            frag6_low: 3 << 20,
+            frag6_low: DEFAULT_FRAG6_LOW,
         }
     }
 }

@@ -1,35 +1,34 @@
 //! `cttune apply`: the plan, a prompt, the same plan carried out.
 
 use super::args::{Apply, Global, Planning};
-use super::failure::{DIFFERS, FAILED, Failure, LEFT};
+use super::confirm;
+use super::failure::{FAILED, Failure};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
-use super::{plan as plan_command, survey};
-use crate::apply::{Lock, LockError, Running, Signals, Target, carry_out, preflight};
-use crate::files::state;
-use crate::plan::{Cause, Ending, Outcome, Permission, Plan};
+use super::survey::Survey;
+use super::{change, plan as plan_command, survey};
+use crate::apply::{Crew, Running, Signals, Target, carry_out, folders_to_make, preflight};
+use crate::files::Root;
+use crate::plan::{Ending, Outcome, Permission, Plan, Record, Standing};
 use crate::render;
 
 /// Runs it.
 pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = survey::root(global)?;
+    let (plan, survey) = plan_command::make(&args.planning, global, &root)?;
     if args.dry_run {
-        let (plan, survey) = plan_command::make(&args.planning, global, &root)?;
         return Ok(plan_command::show(&plan, &survey, out));
     }
-    let signals = Signals::catch()?;
-    let (plan, survey) = plan_command::make(&args.planning, global, &root)?;
+    let within = args.confirm_within.as_deref();
+    let within = within
+        .map(|text| change::duration("--confirm-within", text))
+        .transpose()?;
+    if within.is_some() && global.root.is_some() {
+        return Err(Failure::usage("--confirm-within cannot go with --root").into());
+    }
     refuse_obstacles(&plan, &args.planning)?;
     if plan.steps.is_empty() {
-        let outcome = Outcome {
-            reports: Vec::new(),
-            ending: Ending::Complete,
-        };
-        out.result(
-            || render::plan::text(&plan, &survey.name),
-            || render::outcome::json(&plan, &outcome, None),
-        );
-        return Ok(0);
+        return Ok(nothing_to_do(&plan, &survey, out));
     }
     if !args.yes && !out::is_interactive() {
         return Err(Failure::new(
@@ -39,40 +38,112 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         .hint("--yes carries the plan out without asking; --dry-run shows it")
         .into());
     }
+    let signals = Signals::catch()?;
     let mut target = Running::new(root.clone());
-    let rehearse = |plan: &Plan, target: &mut dyn Target| {
-        preflight(plan, target).map_err(|error| {
-            Failure::new(FAILED, format!("{error}; nothing was changed")).maybe_hint(error.hint())
-        })
-    };
     rehearse(&plan, &mut target)?;
-    let _lock = Lock::take(&state::directory(&root)).map_err(locked)?;
-    let plan = if args.yes {
-        plan
-    } else {
-        out.question(&render::plan::text(&plan, &survey.name));
-        match prompt::ask(&plan, &signals)? {
-            Answer::Yes => plan,
-            Answer::Steps(chosen) => plan.choose(&chosen),
-            Answer::No => return Err(Failure::new(FAILED, "nothing was changed").into()),
-            Answer::Stopped(signal) => return Ok(signal.exit_code()),
-        }
-    };
-    // Whatever happened while the lock and the answer were waited for is found out here.
+    let lock = change::lock(&root, args.wait.as_deref(), &|| signals.caught())?;
+    // Somebody may have been at work before the lock was ours.
+    let (plan, survey) = plan_command::make(&args.planning, global, &root)?;
+    if let Some(pending) = confirm::pending(&change::journal(&root))? {
+        return confirm::extend(pending, &plan, within, &root, out);
+    }
+    refuse_obstacles(&plan, &args.planning)?;
+    let plan = chosen(plan, args, &survey, &signals, out)?;
+    // Whatever happened while the answer was waited for is found out here.
     rehearse(&plan, &mut target)?;
-    let outcome = carry_out(
+
+    let journal = change::journal(&root);
+    let mut record = Record::new(
         &plan,
-        &mut target,
-        &|| signals.caught(),
-        &mut |step, report| {
-            out.progress(&render::outcome::step_line(step, report));
-        },
+        survey::occasion(global, &root)?,
+        survey.live.as_ref(),
     );
+    record.folders = folders_to_make(&plan, &mut target);
+    if let Some(within) = within {
+        return confirm::apply(
+            record,
+            within,
+            args,
+            &mut target,
+            &signals,
+            lock,
+            &root,
+            out,
+        );
+    }
+    let mut page = journal
+        .begin(&mut record)
+        .map_err(change::journal_failure)?;
+    let mut crew = Crew {
+        target: &mut target,
+        journal: &mut page,
+        stop: &|| signals.caught(),
+        progress: &mut |step, report| out.progress(&render::outcome::step_line(step, report)),
+    };
+    let outcome = carry_out(&mut record, &mut crew);
+    if outcome.ending == Ending::Complete {
+        resume_interrupted(&root, record.id);
+    }
+    let id = outcome.changed().then_some(record.id);
     out.result(
-        || render::outcome::text(&plan, &outcome),
-        || render::outcome::json(&plan, &outcome, None),
+        || render::outcome::text(&plan, &outcome, id),
+        || render::outcome::json(&plan, &outcome, id),
     );
-    end(&outcome, args, out)
+    change::end(&outcome, &record, args.detailed_exitcode, out)
+}
+
+fn rehearse(plan: &Plan, target: &mut dyn Target) -> Result<(), Failure> {
+    preflight(plan, target).map_err(|error| {
+        Failure::new(FAILED, format!("{error}; nothing was changed")).maybe_hint(error.hint())
+    })
+}
+
+fn nothing_to_do(plan: &Plan, survey: &Survey, out: Out) -> u8 {
+    let outcome = Outcome {
+        reports: Vec::new(),
+        ending: Ending::Complete,
+    };
+    out.result(
+        || render::plan::text(plan, &survey.name),
+        || render::outcome::json(plan, &outcome, None),
+    );
+    0
+}
+
+/// The plan that the operator wants; a no, or a signal, is a failure that changed nothing.
+fn chosen(
+    plan: Plan,
+    args: &Apply,
+    survey: &Survey,
+    signals: &Signals,
+    out: Out,
+) -> anyhow::Result<Plan> {
+    if args.yes {
+        return Ok(plan);
+    }
+    out.question(&render::plan::text(&plan, &survey.name));
+    match prompt::ask(&plan, signals)? {
+        Answer::Yes => Ok(plan),
+        Answer::Steps(chosen) => Ok(plan.choose(&chosen)),
+        Answer::No => Err(Failure::new(FAILED, "nothing was changed").into()),
+        Answer::Stopped(signal) => {
+            let message = format!("stopped by {}; nothing was changed", signal.name());
+            Err(Failure::new(signal.exit_code(), message).into())
+        }
+    }
+}
+
+/// An apply that was killed half-way is finished by this one.
+fn resume_interrupted(root: &Root, by: u64) {
+    let journal = change::journal(root);
+    let Ok(records) = journal.read() else { return };
+    for mut record in records {
+        if record.standing == Standing::Begun && record.id < by {
+            record.standing = Standing::Resumed;
+            // It is only a word in a listing: what holds is compared anyway.
+            let _ = journal.rewrite(&record);
+        }
+    }
 }
 
 fn refuse_obstacles(plan: &Plan, planning: &Planning) -> anyhow::Result<()> {
@@ -93,56 +164,4 @@ fn refuse_obstacles(plan: &Plan, planning: &Planning) -> anyhow::Result<()> {
         last.push_str("; nothing was changed");
     }
     Err(failure.into())
-}
-
-fn locked(error: LockError) -> Failure {
-    let failure = Failure::new(FAILED, format!("{error}; nothing was changed"));
-    match error {
-        LockError::Held { .. } => failure.hint("wait until it is done, then try again"),
-        LockError::Io { .. } => failure.hint(format!(
-            "run it as root, or name another folder in {}",
-            state::VARIABLE
-        )),
-    }
-}
-
-/// Turns the ending into an exit code; what went wrong is said on the way.
-fn end(outcome: &Outcome, args: &Apply, out: Out) -> anyhow::Result<u8> {
-    let (cause, code) = match &outcome.ending {
-        Ending::Complete if args.detailed_exitcode && outcome.changed() => return Ok(DIFFERS),
-        Ending::Complete => return Ok(0),
-        Ending::Partly(message) => {
-            return Err(
-                Failure::new(LEFT, format!("{message}; the rest of the plan holds"))
-                    .hint("try again when more memory is free, or with a smaller table")
-                    .into(),
-            );
-        }
-        Ending::Undone(cause) => (cause, FAILED),
-        Ending::Left(cause, _) => (cause, LEFT),
-    };
-    let tail = match code {
-        FAILED => "; everything is as it was".to_owned(),
-        _ => format!("; {} things could not be put back", left(outcome)),
-    };
-    match cause {
-        Cause::Failed { message, hint } => Err(Failure::new(code, format!("{message}{tail}"))
-            .maybe_hint(*hint)
-            .into()),
-        Cause::Signal(signal) => {
-            let failure = Failure::new(code, format!("stopped by {}{tail}", signal.name()));
-            if code == LEFT {
-                return Err(failure.into());
-            }
-            out.failure(&failure);
-            Ok(signal.exit_code())
-        }
-    }
-}
-
-fn left(outcome: &Outcome) -> usize {
-    match &outcome.ending {
-        Ending::Left(_, left) => left.len(),
-        _ => 0,
-    }
 }

@@ -86,12 +86,23 @@ pub enum Command {
     Plan(Plan),
     /// Makes a profile hold: now, and after a reboot
     Apply(Apply),
+    /// Keeps what `apply --confirm-within` changed
+    Confirm(Confirm),
+    /// Undoes what apply did
+    Rollback(Rollback),
+    /// Lists what apply and rollback changed
+    History(History),
+    /// Shows who fills the table: flows by address, port, protocol, state
+    Top(Top),
     /// Lists, shows, checks, captures and edits profiles
     Profile(Profile),
     /// Runs a command in private namespaces with a table that is filling up
     Sandbox(Sandbox),
     /// Prints a completion script for a shell
     Completions(Completions),
+    /// What takes a change back that nobody confirms.
+    #[command(hide = true)]
+    WatchPending(WatchPending),
     /// What `sandbox` runs as the first process of its namespaces.
     #[command(hide = true)]
     SandboxInside(SandboxInside),
@@ -193,11 +204,12 @@ pub struct Plan {
 #[command(after_help = "\
 Shows the plan and asks: y carries it out, e chooses single steps. Everything is
 tried out before the first write; every value is read back; when a step fails, or
-Ctrl-C comes, what was done is put back.
+Ctrl-C comes, what was done is put back. `cttune rollback` undoes it later.
 
   cttune apply --profile campus-fw
   cttune apply --profile campus-fw --adopt --yes     in a script
   cttune apply --profile ./mine.toml --only live     until the next boot
+  cttune apply --profile campus-fw --confirm-within 2m   over an SSH session
 
 Exit codes: 0 done or nothing to do; 1 refused or failed, nothing is changed;
 3 failed and something is left; 130, 143, 129 stopped by a signal, undone.")]
@@ -214,6 +226,114 @@ pub struct Apply {
     /// Exit with 2 if something was changed
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Change the running kernel alone, and take it back after this time unless
+    /// `cttune confirm` is given: 2m, 90s. Files are written by confirm
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["dry_run", "only"])]
+    pub confirm_within: Option<String>,
+    /// Wait so long for another cttune to finish: 30s
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+}
+
+/// `cttune confirm`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keeps the change that waits for it, and writes its files. After the time is over the
+change is gone already, and confirm says so.")]
+pub struct Confirm {
+    /// Wait so long for another cttune to finish: 30s
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+}
+
+/// `cttune rollback`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs nothing but the journal: no profile, no network. Puts values and files back as
+they were, but never lowers nf_conntrack_max below what the table holds and a tenth.
+
+  cttune rollback           the last change
+  cttune rollback 7         change 7 of `cttune history`
+  cttune rollback --to 7    every change after 7, the newest first
+
+Exit codes: 0 done or nothing to do; 1 refused, nothing is changed; 3 something
+could not be put back: the message says what.")]
+pub struct Rollback {
+    /// Which change; the last one without it
+    #[arg(value_name = "ID")]
+    pub id: Option<u64>,
+    /// Undo every change after this one
+    #[arg(long, value_name = "ID", conflicts_with = "id")]
+    pub to: Option<u64>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Put back also what somebody else changed since
+    #[arg(long)]
+    pub overwrite_changed: bool,
+    /// Wait so long for another cttune to finish: 30s
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+}
+
+/// `cttune history`.
+#[derive(Debug, Args)]
+pub struct History {
+    /// Show this change with all its steps
+    #[arg(value_name = "ID")]
+    pub id: Option<u64>,
+}
+
+/// `cttune watch-pending`.
+#[derive(Debug, Args)]
+pub struct WatchPending {
+    /// The change.
+    pub id: u64,
+    /// Leave the terminal's session.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// `cttune top`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads the table once. Below 200,000 flows all of them, else 50,000, which are a random
+sample since the table is a hash: every share then says how far it can be off.
+
+  cttune top                               what explains most in the fewest rows
+  cttune top --by src --prefix 64,24       by subscriber
+  cttune top --by dst,dport --match proto=udp -n 5
+  cttune top --remedy | nft -c -f -        rules for the largest group, checked
+
+Fields: family proto state src sport dst dport reply-src reply-dst zone mark status")]
+pub struct Top {
+    /// Group flows by these fields, or by those that say most
+    #[arg(long, value_name = "FIELD,FIELD|auto", default_value = "auto")]
+    pub by: String,
+    /// Group addresses by prefix: bits of IPv6 addresses, then of IPv4 ones
+    #[arg(long, value_name = "V6,V4")]
+    pub prefix: Option<String>,
+    /// Show this many groups
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub rows: usize,
+    /// Only flows that meet every term, as dst=10.1.0.0/16,proto=tcp; repeated:
+    /// any of them
+    #[arg(long = "match", value_name = "TERM,TERM")]
+    pub matching: Vec<String>,
+    /// Read the whole table, however large
+    #[arg(long, conflicts_with_all = ["sample", "budget"])]
+    pub exact: bool,
+    /// Read a sample of K flows
+    #[arg(long, value_name = "K", conflicts_with = "budget",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Read for this long, as 200ms or 2s
+    #[arg(long, value_name = "TIME")]
+    pub budget: Option<String>,
+    /// Print an nftables fragment against the largest group instead; it is
+    /// never loaded
+    #[arg(long)]
+    pub remedy: bool,
 }
 
 /// `cttune profile`.

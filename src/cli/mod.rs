@@ -5,16 +5,24 @@
 
 mod apply;
 pub mod args;
+mod change;
 mod check;
 mod completions;
+mod confirm;
 mod failure;
+mod history;
+mod interrupted;
 mod load;
 mod out;
 mod plan;
 mod profile;
+mod progress;
 mod prompt;
+mod rollback;
 mod sandbox;
+mod select;
 mod survey;
+mod top;
 
 use clap::Parser;
 
@@ -74,6 +82,14 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         )
         .into());
     }
+    // What cannot go together is told before the namespace is looked for.
+    match &cli.command {
+        Command::Plan(plan) => survey::scope(&cli.global, plan.planning.only, false).map(drop)?,
+        Command::Apply(apply) => {
+            survey::scope(&cli.global, apply.planning.only, false).map(drop)?;
+        }
+        _ => {}
+    }
     let spec: netns::Spec = name
         .parse()
         .map_err(|error: netns::SpecError| Failure::usage(error.to_string()))?;
@@ -83,10 +99,16 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
 
 fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
     let global: &Global = &cli.global;
+    interrupted::tell(cli, out);
     match &cli.command {
         Command::Check(check) => check::run(check, global, out),
         Command::Plan(plan) => plan::run(plan, global, out),
         Command::Apply(apply) => apply::run(apply, global, out),
+        Command::Confirm(args) => confirm::run(args, global, out),
+        Command::Rollback(args) => rollback::run(args, global, out),
+        Command::History(args) => history::run(args, global, out),
+        Command::WatchPending(args) => confirm::watch(args, global),
+        Command::Top(top) => top::run(top, global, out),
         Command::Profile(profile) => profile::run(&profile.command, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),

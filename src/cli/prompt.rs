@@ -28,8 +28,34 @@ pub(super) fn ask(plan: &Plan, signals: &Signals) -> anyhow::Result<Answer> {
     // dialoguer hides the cursor while it selects, and leaves it hidden when it is interrupted.
     let _ = Term::stderr().show_cursor();
     match (answer, signals.caught()) {
-        (_, Some(signal)) => Ok(Answer::Stopped(signal)),
+        (_, Some(signal)) => {
+            // The line of the question is still open.
+            let _ = Term::stderr().write_line("");
+            Ok(Answer::Stopped(signal))
+        }
         (Ok(answer), None) => Ok(answer),
+        (Err(error), None) => {
+            Err(anyhow::Error::new(error).context("cannot ask; nothing was changed"))
+        }
+    }
+}
+
+/// Asks a question that has two answers.
+///
+/// # Errors
+/// If the terminal fails without a signal.
+pub(super) fn ask_plainly(question: &str, signals: &Signals) -> anyhow::Result<Answer> {
+    let answer = Input::<String>::new()
+        .with_prompt(question)
+        .allow_empty(true)
+        .interact_text();
+    let _ = Term::stderr().show_cursor();
+    match (answer, signals.caught()) {
+        (_, Some(signal)) => Ok(Answer::Stopped(signal)),
+        (Ok(answer), None) => Ok(match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Answer::Yes,
+            _ => Answer::No,
+        }),
         (Err(error), None) => {
             Err(anyhow::Error::new(error).context("cannot ask; nothing was changed"))
         }

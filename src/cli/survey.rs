@@ -8,7 +8,7 @@ use super::failure::{FAILED, Failure};
 use crate::assess::Traces;
 use crate::files::{Root, agents, boot_files};
 use crate::kernel::{host, processes, sysctl};
-use crate::plan::{Comparison, Files, Machine, Scope};
+use crate::plan::{Comparison, Files, Machine, Occasion, Scope};
 use crate::tunable::{Host, Reading, Snapshot};
 
 /// What was read.
@@ -61,6 +61,21 @@ impl Survey {
     pub(super) fn unread(&self) -> BTreeSet<&Path> {
         self.files.as_ref().map(Files::unread).unwrap_or_default()
     }
+}
+
+/// Where and when a change is made.
+pub(super) fn occasion(global: &Global, root: &Root) -> anyhow::Result<Occasion> {
+    Ok(Occasion {
+        time: jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string(),
+        boot_id: host::read_boot_id()?,
+        host: host::read_name(),
+        kernel: host::read_release(),
+        netns: global.netns.clone(),
+        netns_inode: host::read_netns_inode(),
+        root: root.base().to_owned(),
+    })
 }
 
 /// Looks for other agents: in another namespace not at all, in an image by their files alone.

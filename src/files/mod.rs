@@ -14,7 +14,6 @@ mod root;
 pub mod state;
 pub mod sysctl_tree;
 
-pub use place::Written;
 pub use root::Root;
 
 use std::io;

@@ -16,13 +16,6 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 use super::FileError;
 use super::root::parts;
 
-/// What replacing a file left behind, for its undo.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Written {
-    /// The folders that had to be made, outermost first, as seen from inside the root.
-    pub folders: Vec<PathBuf>,
-}
-
 /// The folder of a target, open, and the target's name in it.
 struct Place<'a> {
     base: &'a Path,
@@ -45,21 +38,18 @@ pub(super) fn rehearse(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), F
     rehearsed
 }
 
-pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<Written, FileError> {
+pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let place = Place::open(base, inside)?;
     let replaced = place.check_target().and_then(|old| {
         let beside = place.write_beside(bytes, old.as_ref())?;
-        place.rename_over(&beside)
+        place.rename_over(&beside)?;
+        // The new file is seen by now. If it is not sure to last, the caller puts the old one back.
+        place.sync_folder()
     });
-    match replaced {
-        Ok(()) => Ok(Written {
-            folders: place.made,
-        }),
-        Err(error) => {
-            place.remove_made();
-            Err(error)
-        }
+    if replaced.is_err() {
+        place.remove_made();
     }
+    replaced
 }
 
 pub(super) fn remove(base: &Path, inside: &Path, folders: &[PathBuf]) -> Result<(), FileError> {
@@ -233,12 +223,12 @@ impl<'a> Place<'a> {
             let _ = self.unlink(beside);
             return Err(self.failed("replace", errno));
         }
-        self.sync_folder()
+        Ok(())
     }
 
     fn unlink(&self, name: &OsStr) -> Result<(), FileError> {
         unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir)
-            .map_err(|errno| self.failed("remove", errno))
+            .map_err(|errno| self.failed_at("remove", &self.inside.with_file_name(name), errno))
     }
 
     fn sync_folder(&self) -> Result<(), FileError> {

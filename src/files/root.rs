@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::FileError;
-use super::place::{self, Written};
+use super::place;
 
 /// Links that may follow one another before a path counts as a loop, as in the kernel.
 const MOST_LINKS: usize = 40;
@@ -135,9 +135,22 @@ impl Root {
     /// It and its folder are synced. No part of the path may be a symlink.
     ///
     /// # Errors
-    /// After an error the old file stands untouched, and the folders that were made are gone.
-    pub fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<Written, FileError> {
+    /// After an error the old file stands untouched, unless it was the syncing that failed: compare
+    /// before you believe either.
+    pub fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         place::replace(&self.base, inside, bytes)
+    }
+
+    /// The folders on the way to a file that do not exist, outermost first.
+    pub fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
+        let above: Vec<&Path> = inside.ancestors().skip(1).collect();
+        let missing = |folder: &&&Path| !self.outside(folder).exists();
+        above
+            .iter()
+            .rev()
+            .filter(missing)
+            .map(|folder| folder.to_path_buf())
+            .collect()
     }
 
     /// Removes a file, and then those of `folders` that are empty. A missing file is no error.
@@ -227,12 +240,14 @@ mod tests {
         let path = Path::new("/etc/udev/rules.d/90-cttune.rules");
         root.rehearse(path, b"x").unwrap();
         assert!(!directory.path().join("etc/udev").exists());
-        let written = root.replace(path, b"x").unwrap();
+        let folders = root.missing_folders(path);
         assert_eq!(
-            written.folders,
+            folders,
             [Path::new("/etc/udev"), Path::new("/etc/udev/rules.d")]
         );
-        root.remove(path, &written.folders).unwrap();
+        root.replace(path, b"x").unwrap();
+        assert!(root.missing_folders(path).is_empty());
+        root.remove(path, &folders).unwrap();
         assert!(!directory.path().join("etc/udev").exists());
         root.remove(path, &[]).unwrap();
     }

@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use nix::unistd::{SysconfVar, gethostname, sysconf};
 
 use crate::tunable::{Conntrack, Host};
@@ -40,6 +44,62 @@ pub fn read_name() -> String {
         .and_then(|name| name.into_string().ok())
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// The kernel's release, such as `6.18.44`; empty where it cannot be read.
+pub fn read_release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
+/// The kernel's id of this boot.
+///
+/// # Errors
+/// Where procfs is not there.
+pub fn read_boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
+}
+
+/// The inode of the calling thread's network namespace, by which the kernel log names it; `None`
+/// where the /proc that is mounted belongs to a PID namespace without us.
+pub fn read_netns_inode() -> Option<u64> {
+    // Not /proc/self: that is the main thread's namespace.
+    fs::metadata("/proc/thread-self/ns/net")
+        .ok()
+        .map(|metadata| metadata.ino())
+}
+
+/// Seconds since the boot, time in suspend included; nobody can set this clock.
+pub fn read_boottime() -> io::Result<Duration> {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
+    let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
+    let nanoseconds = u32::try_from(now.tv_nsec()).unwrap_or(0);
+    Ok(Duration::new(seconds, nanoseconds))
+}
+
+/// Waits until so much time has passed since the boot, or a signal comes.
+pub fn wait_until_boottime(seconds: u64) {
+    let until = TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0);
+    let _ = clock_nanosleep(
+        ClockId::CLOCK_BOOTTIME,
+        ClockNanosleepFlags::TIMER_ABSTIME,
+        &until,
+    );
+}
+
+/// Whether systemd runs the machine and we live in its namespaces, so that it can keep a timer
+/// that outlives us.
+pub fn is_systemds() -> bool {
+    let shared = |kind: &str| {
+        let link = |process: &str| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
+        let own = link("thread-self");
+        own.is_some() && own == link("1")
+    };
+    Path::new("/run/systemd/system").is_dir() && ["mnt", "net", "pid"].into_iter().all(shared)
 }
 
 fn read_cpus() -> io::Result<u32> {

@@ -93,11 +93,17 @@ impl Comparison {
 
     /// Whether nothing drifted.
     pub fn in_line(&self) -> bool {
-        self.settings.iter().all(|setting| match setting.state {
-            State::Ok | State::Missing => true,
-            State::ReadOnly => !self.read_only_counts,
-            State::Differs => false,
-        })
+        !self.settings.iter().any(|setting| self.is_drift(setting))
+    }
+
+    /// Whether a setting of this comparison is not as the profile wants it.
+    pub fn is_drift(&self, setting: &Setting) -> bool {
+        match setting.state {
+            State::Ok => false,
+            State::Missing => setting.is_required(),
+            State::ReadOnly => self.read_only_counts,
+            State::Differs => true,
+        }
     }
 
     /// The keys that a plan leaves alone, and why.
@@ -112,13 +118,27 @@ impl Comparison {
 
     /// An obstacle for each key that the profile cannot do without and the kernel lacks.
     pub(super) fn required_missing(&self) -> Vec<Obstacle> {
-        let required = |setting: &&Setting| {
-            setting.state == State::Missing && setting.target.as_ref().is_some_and(|t| t.required)
-        };
+        let required =
+            |setting: &&Setting| setting.state == State::Missing && setting.is_required();
         let missing = self.settings.iter().filter(required);
         missing
             .map(|setting| Obstacle::RequiredMissing(setting.key))
             .collect()
+    }
+
+    /// An obstacle where live values are off that nobody can write here. In a namespace that was
+    /// named this is as it should be.
+    pub(super) fn read_only(&self) -> Option<Obstacle> {
+        let mut keys = self
+            .settings
+            .iter()
+            .filter(|setting| self.read_only_counts && setting.state == State::ReadOnly)
+            .map(|setting| setting.key);
+        let key = keys.next()?;
+        Some(Obstacle::ReadOnly {
+            key,
+            others: keys.count(),
+        })
     }
 }
 
@@ -149,6 +169,11 @@ impl Setting {
         } else {
             State::Ok
         }
+    }
+
+    /// Whether the profile cannot do without this key.
+    pub fn is_required(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.required)
     }
 
     /// Whether the running kernel has another value than is wanted.

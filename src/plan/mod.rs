@@ -11,14 +11,18 @@ mod obstacle;
 mod order;
 mod outcome;
 mod persist;
+mod record;
 mod step;
+mod undo;
 
 pub use compare::{Comparison, Persisted, Setting, State};
 pub use obstacle::{Obstacle, Permission};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub use outcome::{Cause, Ending, Outcome, Report, Signal, StepResult};
 pub use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
+pub use record::{Deadline, Occasion, Origin, Record, Standing};
 pub use step::{FileChange, Step, lowest_safe_max};
+pub use undo::{Conflict, Present, WayBack, cuts_flows_off, way_back};
 
 use std::collections::BTreeMap;
 
@@ -61,6 +65,8 @@ pub enum Skip {
 pub struct Plan {
     /// The profile, as `extends` would name it.
     pub profile: String,
+    /// What was set beside the profile.
+    pub overrides: BTreeMap<Key, i64>,
     /// What to do, in this order.
     pub steps: Vec<Step>,
     /// What would be done and cannot be.
@@ -70,6 +76,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan of these steps alone.
+    pub fn of(profile: impl Into<String>, steps: Vec<Step>) -> Plan {
+        Plan {
+            profile: profile.into(),
+            overrides: BTreeMap::new(),
+            steps,
+            skipped: Vec::new(),
+            obstacles: Vec::new(),
+        }
+    }
+
     /// The plan with only the steps that were chosen, by index. Of two writes to one key the later
     /// starts from where the chosen ones before it lead.
     #[must_use]
@@ -103,6 +120,11 @@ pub fn plan(wanted: &Wanted, machine: &Machine<'_>, scope: Scope) -> Result<Plan
     let comparison = Comparison::new(wanted, machine)?;
     let mut plan = Plan {
         profile: wanted.name.clone(),
+        overrides: wanted
+            .overrides
+            .iter()
+            .map(|one| (one.key, one.value))
+            .collect(),
         steps: Vec::new(),
         skipped: comparison.skipped(),
         obstacles: comparison.required_missing(),
@@ -110,6 +132,7 @@ pub fn plan(wanted: &Wanted, machine: &Machine<'_>, scope: Scope) -> Result<Plan
     if let (true, Some(live)) = (scope.live, machine.live) {
         let (steps, obstacles) = order::live_steps(&comparison, live);
         plan.steps.extend(steps);
+        plan.obstacles.extend(comparison.read_only());
         plan.obstacles.extend(obstacles);
     }
     if let (true, Some(files)) = (scope.persist, machine.files) {

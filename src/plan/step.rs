@@ -2,13 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::tunable::Key;
 
 /// One thing to do, and enough to undo it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Step {
     /// Load the module `nf_conntrack`.
     LoadModule {
+        /// For people.
+        why: String,
+    },
+    /// Unload it again; only ever a way back.
+    UnloadModule {
         /// For people.
         why: String,
     },
@@ -28,8 +36,10 @@ pub enum Step {
         /// Where, as seen from inside the root.
         path: PathBuf,
         /// What stands there; `None` if nothing does.
+        #[serde(with = "text::optional")]
         from: Option<Vec<u8>>,
         /// What will stand there; `None` removes it.
+        #[serde(with = "text::optional")]
         to: Option<Vec<u8>>,
         /// For people.
         why: String,
@@ -41,8 +51,10 @@ pub enum Step {
         /// Which lines, counted from 1.
         lines: Vec<usize>,
         /// The whole file as it is.
+        #[serde(with = "text")]
         from: Vec<u8>,
         /// The whole file as it will be.
+        #[serde(with = "text")]
         to: Vec<u8>,
         /// For people.
         why: String,
@@ -65,6 +77,7 @@ impl Step {
     pub fn kind(&self) -> &'static str {
         match self {
             Step::LoadModule { .. } => "load-module",
+            Step::UnloadModule { .. } => "unload-module",
             Step::WriteLive { .. } => "write-live",
             Step::WriteFile { .. } => "write-file",
             Step::EditLine { .. } => "edit-line",
@@ -75,6 +88,7 @@ impl Step {
     pub fn why(&self) -> &str {
         match self {
             Step::LoadModule { why }
+            | Step::UnloadModule { why }
             | Step::WriteLive { why, .. }
             | Step::WriteFile { why, .. }
             | Step::EditLine { why, .. } => why,
@@ -94,7 +108,7 @@ impl Step {
                 from: Some(from),
                 to: Some(to),
             }),
-            Step::LoadModule { .. } | Step::WriteLive { .. } => None,
+            Step::LoadModule { .. } | Step::UnloadModule { .. } | Step::WriteLive { .. } => None,
         }
     }
 
@@ -104,6 +118,7 @@ impl Step {
             |from: &Option<i64>| from.map_or_else(|| "not loaded".to_owned(), |n| n.to_string());
         match self {
             Step::LoadModule { .. } => "load the module nf_conntrack".to_owned(),
+            Step::UnloadModule { .. } => "unload the module nf_conntrack".to_owned(),
             Step::WriteLive { key, from, to, .. } => format!("{key}: {} → {to}", was(from)),
             Step::WriteFile {
                 path, from: None, ..
@@ -114,6 +129,63 @@ impl Step {
                 let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
                 format!("comment out {}:{}", path.display(), lines.join(","))
             }
+        }
+    }
+}
+
+/// Bytes of a file in the journal: text where they are text, else numbers.
+mod text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Bytes {
+        Text(String),
+        Numbers(Vec<u8>),
+    }
+
+    impl From<Bytes> for Vec<u8> {
+        fn from(bytes: Bytes) -> Self {
+            match bytes {
+                Bytes::Text(text) => text.into_bytes(),
+                Bytes::Numbers(numbers) => numbers,
+            }
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.serialize(serializer),
+            Err(_) => bytes.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        Bytes::deserialize(deserializer).map(Into::into)
+    }
+
+    pub(super) mod optional {
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        use super::Bytes;
+
+        #[allow(clippy::ref_option)] // serde's `with` passes the field by reference
+        pub(in super::super) fn serialize<S: Serializer>(
+            bytes: &Option<Vec<u8>>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match bytes {
+                Some(bytes) => super::serialize(bytes, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Vec<u8>>, D::Error> {
+            Ok(Option::<Bytes>::deserialize(deserializer)?.map(Into::into))
         }
     }
 }

@@ -27,7 +27,7 @@ pub use expire::{ExpireMode, ExpireSettings};
 pub use inherit::{Accepted, Override, OverrideError, Wanted, Wish, inherit};
 pub use mistake::{Mistake, Position, Source};
 pub use read::parse;
-pub use value::render_value;
+pub use value::{parse_duration, render_value};
 
 use crate::tunable::Key;
 

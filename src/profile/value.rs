@@ -366,6 +366,15 @@ pub(super) fn unquoted(text: &str) -> Written<'_> {
     }
 }
 
+/// Seconds as the command line takes them: `90`, `90s`, `2m`; a second at least, and no more than a
+/// day.
+///
+/// # Errors
+/// With what is wrong, in a few words.
+pub fn parse_duration(text: &str) -> Result<i64, String> {
+    within(Unit::Seconds, unquoted(text), 1..=86400).map_err(|wrong| wrong.title)
+}
+
 /// A value as a profile writes it: `"2h4m"` with its quotes, `"4MiB"`, `true`, `1048576`.
 pub fn render_value(key: Key, value: i64) -> String {
     match key.tunable().unit {

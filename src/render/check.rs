@@ -185,6 +185,9 @@ fn row(setting: &Setting) -> [String; 6] {
         None => "-".to_owned(),
     };
     let why = match setting.state {
+        State::Missing if setting.is_required() => {
+            "required, and this kernel does not have it".to_owned()
+        }
         State::Missing => "this kernel does not have it".to_owned(),
         _ => setting
             .target
@@ -271,7 +274,7 @@ fn verdict(checked: &Checked<'_>) -> String {
     }
     let off = settings
         .iter()
-        .filter(|s| matches!(s.state, State::Differs | State::ReadOnly))
+        .filter(|setting| checked.comparison.is_drift(setting))
         .count();
     format!(
         "\n{off} of {of} settings of {name} differ\n{HINT}hint{HINT:#}: see the way there: \

@@ -1,13 +1,16 @@
 //! `cttune apply`: what became of each step, and of the whole.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::plan::step_json;
 use super::style::{BAD, FAINT, GOOD, WARN};
-use crate::plan::{Ending, Outcome, Plan, Report, Step, StepResult};
+use crate::plan::{Ending, Outcome, Plan, Record, Report, Step, StepResult, WayBack};
+use crate::tunable::format_seconds;
 
 /// As machines read it. `id` is null where nothing was to be done.
-pub fn json(plan: &Plan, outcome: &Outcome, id: Option<&str>) -> Value {
+pub fn json(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> Value {
     let steps: Vec<Value> = plan
         .steps
         .iter()
@@ -23,7 +26,7 @@ pub fn json(plan: &Plan, outcome: &Outcome, id: Option<&str>) -> Value {
         "schema": super::SCHEMA,
         "profile": plan.profile,
         "changed": outcome.changed(),
-        "id": id,
+        "id": id.map(|id| id.to_string()),
         "steps": steps,
         "flows": Value::Null,
     })
@@ -45,7 +48,7 @@ pub fn step_line(step: &Step, report: &Report) -> String {
 }
 
 /// The last lines, where the plan was carried out.
-pub fn text(plan: &Plan, outcome: &Outcome) -> String {
+pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> String {
     match &outcome.ending {
         Ending::Complete if plan.steps.is_empty() => String::new(),
         Ending::Complete | Ending::Partly(_) => {
@@ -59,8 +62,12 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
             } else {
                 format!("{done} changes")
             };
+            let undo = id
+                .map(|id| format!("; undo: cttune rollback {id}"))
+                .unwrap_or_default();
+            // Not "it holds": steps may have been left out, or lines that beat ours let stand.
             format!(
-                "{GOOD}{} holds{GOOD:#}: {changes}, each read back\n",
+                "{GOOD}{changes}{GOOD:#} made for {}, each read back{undo}\n",
                 plan.profile
             )
         }
@@ -70,4 +77,60 @@ pub fn text(plan: &Plan, outcome: &Outcome) -> String {
             format!("{WARN}left{WARN:#}: this could not be put back:\n{lines}")
         }
     }
+}
+
+/// The last lines, where changes were put back.
+pub fn put_back(outcome: &Outcome, id: Option<u64>) -> String {
+    let done = outcome
+        .reports
+        .iter()
+        .filter(|report| report.result == StepResult::Done)
+        .count();
+    match (&outcome.ending, id) {
+        (Ending::Complete, None) => "everything is as it was before already\n".to_owned(),
+        (Ending::Complete, Some(id)) => {
+            format!("{GOOD}put back{GOOD:#}: {done} of {done}; redo: cttune rollback {id}\n")
+        }
+        _ => String::new(),
+    }
+}
+
+/// A change that holds and waits to be confirmed.
+pub fn pending(record: &Record, within: Duration) -> String {
+    let files = record.steps.len() - record.live_steps();
+    let rest = match files {
+        0 => String::new(),
+        1 => "; 1 file is written then".to_owned(),
+        files => format!("; {files} files are written then"),
+    };
+    format!(
+        "{WARN}{} holds for {}{WARN:#}, then it is taken back: `cttune confirm` keeps it{rest}\n",
+        record.profile,
+        format_seconds(i64::try_from(within.as_secs()).unwrap_or(i64::MAX))
+    )
+}
+
+/// What putting a change back would do.
+pub fn way_back(record: &Record, back: &WayBack) -> String {
+    let mut text = format!(
+        "change {} of {} ({}), back to what was before:\n",
+        record.id, record.occasion.time, record.profile
+    );
+    text.extend(
+        back.plan
+            .steps
+            .iter()
+            .map(|step| format!("  {}\n", step.summary())),
+    );
+    text.extend(
+        back.kept
+            .iter()
+            .map(|kept| format!("  {WARN}stays{WARN:#} {kept}\n")),
+    );
+    text.extend(
+        back.conflicts
+            .iter()
+            .map(|one| format!("  {BAD}in the way{BAD:#}: {one}\n")),
+    );
+    text
 }

@@ -1,0 +1,43 @@
+//! `cttune history`: what apply and rollback changed, and whether it still holds.
+
+use super::args::{Global, History};
+use super::failure::{FAILED, Failure};
+use super::out::Out;
+use super::{change, survey};
+use crate::apply::{Running, present};
+use crate::plan::Record;
+use crate::render;
+
+/// Runs it.
+pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
+    let root = survey::root(global)?;
+    let mut records = change::journal(&root)
+        .read()
+        .map_err(|error| Failure::new(FAILED, error.to_string()).maybe_hint(error.hint()))?;
+    if let Some(id) = args.id {
+        records.retain(|record| record.id == id);
+        if records.is_empty() {
+            return Err(
+                Failure::new(FAILED, format!("the journal has no change {id}"))
+                    .hint("`cttune history` lists them")
+                    .into(),
+            );
+        }
+    }
+    let mut target = Running::new(root);
+    let changes: Vec<(Record, bool)> = records
+        .into_iter()
+        .map(|record| {
+            let holds = record.holds(&present(&record, &mut target));
+            (record, holds)
+        })
+        .collect();
+    out.result(
+        || match (args.id, changes.first()) {
+            (Some(_), Some((record, holds))) => render::history::one(record, *holds),
+            _ => render::history::table(&changes),
+        },
+        || render::history::json(&changes),
+    );
+    Ok(0)
+}

@@ -1,0 +1,444 @@
+//! `cttune check` as an operator and as a machine see it, in a sandbox.
+//!
+//! Follows "What machines read" and the exit codes of the design: the names of the JSON are fixed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::process::Command;
+
+use serde_json::Value;
+use support::{Place, Told, World, ordinary_user};
+
+const CAMPUS: [&str; 3] = ["check", "--profile", "campus-fw"];
+
+fn json(world: &World, args: &[&str]) -> Value {
+    world.cttune(&[args, &["--format", "json"]].concat()).json()
+}
+
+fn setting<'a>(checked: &'a Value, name: &str) -> &'a Value {
+    let key = format!("net.netfilter.nf_conntrack_{name}");
+    let settings = checked["settings"].as_array().unwrap().iter();
+    let mut found = settings.filter(|setting| setting["key"] == key.as_str());
+    let first = found
+        .next()
+        .unwrap_or_else(|| panic!("no {key} in {checked:#}"));
+    assert!(found.next().is_none(), "{key} is there twice");
+    first
+}
+
+/// The names of an object, without those of its parts.
+fn names(object: &Value) -> Vec<&str> {
+    object
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+#[track_caller]
+fn has_names(object: &Value, wanted: &[&str]) {
+    let names = names(object);
+    for name in wanted {
+        assert!(names.contains(name), "no {name} among {names:?}");
+    }
+}
+
+#[test]
+fn the_story_is_told_and_exits_with_2() {
+    let world = World::story();
+    let told = world.cttune(&CAMPUS).exits(2);
+    let line = format!("/etc/sysctl.conf:{}", world.line_by_hand());
+    let beaten = told.stdout.lines().find(|text| text.contains(&line));
+    let beaten = beaten.unwrap_or_else(|| panic!("{line} is not in {told}"));
+    assert!(
+        beaten.contains("overrides /etc/sysctl.d/90-cttune.conf"),
+        "{beaten}"
+    );
+
+    let row = |name: &str| {
+        let name = format!("net.netfilter.nf_conntrack_{name} ");
+        let mut rows = told
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("differs"));
+        rows.find(|line| line.contains(&name)).unwrap().to_owned()
+    };
+    let established = row("tcp_timeout_established");
+    assert!(
+        established.contains("432000") && established.contains("7440"),
+        "{established}"
+    );
+    let wanted = setting(&json(&world, &CAMPUS), "max")["wanted"].to_string();
+    let max = row("max");
+    assert!(max.contains("76800") && max.contains(&wanted), "{max}");
+    assert!(
+        told.stdout.contains("76,768 of 76,800 entries (99.9 %)"),
+        "{told}"
+    );
+    assert_eq!(told.stderr, "");
+}
+
+#[test]
+fn machines_read_the_names_and_types_of_the_design() {
+    let world = World::story();
+    let checked = json(&world, &CAMPUS);
+    has_names(
+        &checked,
+        &[
+            "schema", "profile", "in_line", "table", "settings", "findings",
+        ],
+    );
+    assert_eq!(checked["schema"], 1);
+    assert_eq!(checked["profile"], "campus-fw");
+    assert_eq!(checked["in_line"], false);
+
+    let table = &checked["table"];
+    has_names(table, &["count", "max", "buckets", "fill"]);
+    for name in ["count", "max", "buckets"] {
+        assert!(table[name].is_i64(), "{table}");
+    }
+    let fill = table["fill"].as_f64().unwrap();
+    assert!((0.99..=1.0).contains(&fill), "{fill}");
+
+    for setting in checked["settings"].as_array().unwrap() {
+        has_names(
+            setting,
+            &["key", "live", "persisted", "wanted", "state", "why"],
+        );
+        assert!(
+            setting["live"].is_i64() && setting["wanted"].is_i64(),
+            "{setting}"
+        );
+        assert!(setting["why"].is_string(), "{setting}");
+    }
+    let established = setting(&checked, "tcp_timeout_established");
+    assert_eq!(
+        (&established["live"], &established["wanted"]),
+        (&432_000.into(), &7440.into())
+    );
+    assert_eq!(
+        (&established["persisted"], &established["state"]),
+        (&Value::Null, &"differs".into())
+    );
+    assert_eq!(setting(&checked, "max")["persisted"], 131_072);
+
+    let findings = checked["findings"].as_array().unwrap();
+    assert!(findings.len() >= 2);
+    for finding in findings {
+        has_names(
+            finding,
+            &["id", "severity", "message", "hint", "source", "accepted"],
+        );
+        let severity = finding["severity"].as_str().unwrap();
+        assert!(["info", "warning", "critical"].contains(&severity));
+        assert!(finding["accepted"].is_boolean(), "{finding}");
+    }
+}
+
+#[test]
+fn without_a_profile_every_key_is_shown_and_only_a_critical_finding_counts() {
+    let (full, empty) = (World::story(), World::new());
+    for (world, code) in [(&full, 2), (&empty, 0)] {
+        let told = world.cttune(&["check", "--format", "json"]).exits(code);
+        let checked = told.json();
+        assert_eq!(
+            (&checked["profile"], &checked["in_line"]),
+            (&Value::Null, &Value::Null)
+        );
+        let settings = checked["settings"].as_array().unwrap();
+        let keys: Vec<String> = cttune::tunable::Key::ALL
+            .iter()
+            .map(|key| key.name())
+            .collect();
+        assert_eq!(settings.len(), keys.len());
+        for (setting, key) in settings.iter().zip(keys) {
+            assert_eq!(
+                (&setting["key"], &setting["wanted"]),
+                (&key.into(), &Value::Null)
+            );
+        }
+        world.cttune(&["check"]).exits(code);
+    }
+}
+
+#[test]
+fn no_profile_forgets_the_one_in_force() {
+    let world = World::new();
+    world
+        .cttune(&["apply", "--profile", "campus-fw", "--adopt", "--yes"])
+        .exits(0);
+    assert_eq!(json(&world, &["check"])["profile"], "campus-fw");
+    world.sh("echo 31 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout");
+    world.cttune(&["check"]).exits(2);
+    let told = world
+        .cttune(&["check", "--no-profile", "--format", "json"])
+        .exits(0);
+    assert_eq!(told.json()["profile"], Value::Null);
+}
+
+#[test]
+fn fail_on_adds_findings_of_that_severity_or_worse() {
+    let world = World::new();
+    for (buckets, plain, critical, warning) in [(65536, 0, 0, 0), (10240, 0, 0, 2), (1024, 2, 2, 2)]
+    {
+        world.sh(&format!(
+            "echo {buckets} >/proc/sys/net/netfilter/nf_conntrack_buckets"
+        ));
+        world.cttune(&["check"]).exits(plain);
+        world
+            .cttune(&["check", "--fail-on", "critical"])
+            .exits(critical);
+        world
+            .cttune(&["check", "--fail-on", "warning"])
+            .exits(warning);
+    }
+}
+
+#[test]
+fn explain_names_every_line_and_the_winner_of_each_reader() {
+    let world = World::new();
+    world.sh("echo net.netfilter.nf_conntrack_max = 1000 >/etc/sysctl.d/10-first.conf");
+    let line = world.line_by_hand();
+    let told = world.cttune(&["check", "--explain", "max"]).exits(0);
+    for part in [
+        "/etc/sysctl.d/10-first.conf:1",
+        "131072",
+        "systemd-sysctl",
+        "sysctl --system",
+    ] {
+        assert!(told.stdout.contains(part), "{part}: {told}");
+    }
+    assert!(
+        told.stdout.contains(&format!("sysctl.conf:{line}")),
+        "{told}"
+    );
+
+    let explained = json(
+        &world,
+        &["check", "--explain", "net.netfilter.nf_conntrack_max"],
+    );
+    has_names(&explained, &["key", "procps", "systemd", "lines"]);
+    assert_eq!(explained["key"], "net.netfilter.nf_conntrack_max");
+    for reader in ["procps", "systemd"] {
+        has_names(&explained[reader], &["value", "file", "line"]);
+        assert_eq!(
+            (&explained[reader]["value"], &explained[reader]["line"]),
+            (&131_072.into(), &line.into())
+        );
+    }
+    let lines = explained["lines"].as_array().unwrap();
+    assert!(lines.len() >= 2, "{explained:#}");
+    for line in lines {
+        has_names(line, &["file", "line", "value", "wins_for"]);
+    }
+    assert_eq!(lines[0]["value"], 1000);
+    assert_eq!(lines[0]["wins_for"], Value::Array(Vec::new()));
+
+    let told = world.cttune(&["check", "--explain", "maxx"]).exits(64);
+    told.briefly().says(&["`maxx`", "did you mean `max`?"]);
+}
+
+#[test]
+fn a_key_that_this_kernel_lacks_is_missing_and_no_drift_unless_required() {
+    let world = World::new();
+    assert!(
+        !world.sh("ls /proc/sys/net/netfilter").contains("dccp"),
+        "this test needs a kernel without DCCP (6.17 and later)"
+    );
+    for (required, code, in_line) in [(false, 0, true), (true, 2, false)] {
+        let profile = world.place.write(
+            "small.toml",
+            &format!("[sysctl]\ndccp_timeout_open = {{ value = 43200, required = {required} }}\n"),
+        );
+        let told = world.cttune(&["check", "--profile", &profile, "--format", "json"]);
+        let checked = told.exits(code).json();
+        assert_eq!(setting(&checked, "dccp_timeout_open")["state"], "missing");
+        assert_eq!(setting(&checked, "dccp_timeout_open")["live"], Value::Null);
+        assert_eq!(checked["in_line"], in_line);
+        let told = world.cttune(&["check", "--profile", &profile]).exits(code);
+        assert_eq!(told.stdout.contains("1 of 1 settings"), required, "{told}");
+    }
+}
+
+#[test]
+fn a_setting_is_ok_where_live_and_persisted_agree_and_differs_where_one_does_not() {
+    let world = World::new();
+    let profile = world
+        .place
+        .write("small.toml", "[sysctl]\nudp_timeout = 45\n");
+    let check = ["check", "--profile", &profile];
+    for (live, persisted, state, code) in [
+        (30, "30", "differs", 2),
+        (45, "30", "differs", 2),
+        (30, "45", "differs", 2),
+        (45, "45", "ok", 0),
+        (45, "", "differs", 2),
+    ] {
+        world.sh(&format!(
+            "echo {live} >/proc/sys/net/netfilter/nf_conntrack_udp_timeout
+             rm -f /etc/sysctl.d/20-udp.conf
+             test -z '{persisted}' ||
+                 echo 'net.netfilter.nf_conntrack_udp_timeout={persisted}' >/etc/sysctl.d/20-udp.conf"
+        ));
+        world.cttune(&check).exits(code);
+        let checked = json(&world, &check);
+        let setting = setting(&checked, "udp_timeout");
+        assert_eq!(
+            setting["state"], state,
+            "live {live}, persisted {persisted:?}: {setting}"
+        );
+        assert_eq!(
+            setting["persisted"],
+            persisted.parse::<i64>().map_or(Value::Null, Value::from)
+        );
+        assert_eq!(checked["in_line"], code == 0);
+    }
+}
+
+#[test]
+fn in_another_namespace_the_machine_s_keys_are_read_only_and_files_count_for_nothing() {
+    let world = World::new();
+    let (_keeper, pid) = world.netns();
+    let check = |profile: &str| {
+        let mut command = world.command_among_processes("cttune");
+        command.args([
+            "check",
+            "--netns",
+            &pid,
+            "--profile",
+            profile,
+            "--format",
+            "json",
+        ]);
+        Told::by(&mut command)
+    };
+    let profile = world
+        .place
+        .write("small.toml", "[sysctl]\nmax = 5000\nudp_timeout = 30\n");
+    let checked = check(&profile).exits(0).json();
+    assert_eq!(setting(&checked, "max")["state"], "read-only");
+    assert_eq!(setting(&checked, "max")["persisted"], Value::Null);
+    assert_eq!(setting(&checked, "udp_timeout")["state"], "ok");
+    assert_eq!(checked["in_line"], true);
+
+    let profile = world
+        .place
+        .write("small.toml", "[sysctl]\nmax = 5000\nudp_timeout = 31\n");
+    assert_eq!(check(&profile).exits(2).json()["in_line"], false);
+}
+
+#[test]
+fn read_only_here_breaks_in_line() {
+    let world = World::new();
+    world.sh("
+        echo 'net.netfilter.nf_conntrack_udp_timeout=45' >/etc/sysctl.d/20-udp.conf
+        mount -o remount,bind,ro /proc/sys/net");
+    let profile = world
+        .place
+        .write("small.toml", "[sysctl]\nudp_timeout = 45\n");
+    let told = world.cttune(&["check", "--profile", &profile, "--format", "json"]);
+    let checked = told.exits(2).json();
+    assert_eq!(setting(&checked, "udp_timeout")["state"], "read-only");
+    assert_eq!(checked["in_line"], false);
+}
+
+#[test]
+fn with_a_root_only_its_files_are_compared() {
+    let world = World::new();
+    let image = world.place.path().join("image");
+    let image = image.to_str().unwrap();
+    world.place.write(
+        "image/etc/sysctl.d/20-udp.conf",
+        "net.netfilter.nf_conntrack_udp_timeout=45\n",
+    );
+    let profile = world
+        .place
+        .write("small.toml", "[sysctl]\nudp_timeout = 45\n");
+    let told = world.cttune(&[
+        "check",
+        "--root",
+        image,
+        "--profile",
+        &profile,
+        "--format",
+        "json",
+    ]);
+    let checked = told.exits(0).json();
+    assert_eq!(checked["table"], Value::Null);
+    let udp = setting(&checked, "udp_timeout");
+    assert_eq!(
+        (&udp["live"], &udp["persisted"], &udp["state"]),
+        (&Value::Null, &45.into(), &"ok".into())
+    );
+}
+
+#[test]
+fn the_table_is_never_walked() {
+    let world = World::with_flows(100);
+    let trace_opens = ["-e", "trace=socket,open,openat,openat2,execve"];
+    let (told, trace) = world.strace(&trace_opens, &CAMPUS);
+    told.exits(2);
+    assert!(
+        trace.contains("nf_conntrack_count"),
+        "the trace shows what was opened: {trace}"
+    );
+    assert!(!trace.contains("/proc/net/nf_conntrack"), "{trace}");
+    assert!(!trace.contains("AF_NETLINK"), "{trace}");
+}
+
+/// Ten milliseconds is the promise; a program that is not optimized may take a few times as long.
+#[test]
+fn quiet_leaves_the_exit_code_alone() {
+    let world = World::story();
+    let told = world.cttune(&[&CAMPUS[..], &["--quiet"]].concat()).exits(2);
+    assert_eq!((told.stdout.as_str(), told.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn an_ordinary_user_reads_what_can_be_read_of_the_host() {
+    let place = Place::new();
+    let check = |args: &[&str]| {
+        let mut command = ordinary_user();
+        Told::by(
+            command
+                .arg(place.program())
+                .args(args)
+                .current_dir(place.path()),
+        )
+    };
+    // Whether the host is in line is its own affair; that it was judged is not.
+    for args in [&["check", "--no-profile"][..], &CAMPUS] {
+        let told = check(&[args, &["--format", "json"]].concat());
+        assert!([0, 2].contains(&told.code), "{told}");
+        let checked = told.json();
+        assert!(checked["table"]["count"].is_i64(), "{told}");
+        assert!(
+            setting(&checked, "tcp_timeout_established")["live"].is_i64(),
+            "{told}"
+        );
+        assert_eq!(told.stderr, "");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_noted() {
+    let place = Place::new();
+    let root = place.path().join("image");
+    place.write(
+        "image/etc/sysctl.d/50-secret.conf",
+        "net.netfilter.nf_conntrack_udp_timeout=45\n",
+    );
+    let lock = Command::new("chmod")
+        .arg("000")
+        .arg(root.join("etc/sysctl.d/50-secret.conf"))
+        .status();
+    assert!(lock.unwrap().success());
+    let mut command = ordinary_user();
+    command.arg(place.program()).current_dir(place.path());
+    let told = Told::by(command.args(["check", "--root", "image", "--profile", "campus-fw"]));
+    told.exits(2)
+        .says(&["note: ", "/etc/sysctl.d/50-secret.conf cannot be read"]);
+}
