@@ -247,7 +247,11 @@ fn a_module_that_is_not_loaded_is_no_trouble_to_read() {
     world.sh("mount -t tmpfs tmpfs /proc/sys/net/netfilter");
     let told = world.cttune(&["check", "--format", "json"]).exits(0);
     assert!(told.json()["table"].is_null(), "{told}");
-    assert_eq!(told.json()["findings"][0]["id"], "not-loaded");
+    let findings = told.json()["findings"].as_array().unwrap().clone();
+    assert!(
+        findings.iter().any(|finding| finding["id"] == "not-loaded"),
+        "{told}"
+    );
     let told = world.cttune(&["check", "--profile", "campus-fw"]).exits(2);
     assert!(told.stdout.contains("nf_conntrack is not loaded"), "{told}");
 
