@@ -217,8 +217,10 @@ fn put(folder: &Path, path: &Path, record: &Record) -> io::Result<()> {
     let mut beside = tempfile::Builder::new()
         .prefix(".record-")
         .tempfile_in(folder)?;
-    serde_json::to_writer_pretty(&mut beside, record)?;
-    beside.write_all(b"\n")?;
+    // One write: a writer of JSON makes one for every token.
+    let mut text = serde_json::to_vec_pretty(record)?;
+    text.push(b'\n');
+    beside.write_all(&text)?;
     beside.as_file().sync_all()?;
     beside.persist(path)?;
     File::open(folder)?.sync_all()
