@@ -1,7 +1,13 @@
 //! The questions: yes, no, or which steps. Asked on stderr, answered on stdin.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
 use dialoguer::console::Term;
 use dialoguer::{Input, MultiSelect};
+use nix::sys::pthread::{pthread_kill, pthread_self};
 
 use crate::apply::Signals;
 use crate::plan::{Plan, Signal};
@@ -24,7 +30,7 @@ pub(super) enum Answer {
 /// # Errors
 /// If the terminal fails without a signal.
 pub(super) fn ask(plan: &Plan, signals: &Signals) -> anyhow::Result<Answer> {
-    let answer = ask_on_terminal(plan);
+    let answer = interruptible(signals, || ask_on_terminal(plan))?;
     // dialoguer hides the cursor while it selects, and leaves it hidden when it is interrupted.
     let _ = Term::stderr().show_cursor();
     match (answer, signals.caught()) {
@@ -38,6 +44,34 @@ pub(super) fn ask(plan: &Plan, signals: &Signals) -> anyhow::Result<Answer> {
             Err(anyhow::Error::new(error).context("cannot ask; nothing was changed"))
         }
     }
+}
+
+/// Asks while a second thread passes a caught signal on to this one, again and again, until the
+/// answer is there. A single signal ends a read that waits in the thread that it reaches; one
+/// that came just before the read, or in another thread, would not.
+fn interruptible<T>(signals: &Signals, ask: impl FnOnce() -> T) -> anyhow::Result<T> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let asker = pthread_self();
+    let answered = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let pass_on = || {
+            while !answered.load(Ordering::SeqCst) {
+                let caught = signals.caught().map(Signal::name);
+                if let Some(Ok(signal)) = caught.map(str::parse::<nix::sys::signal::Signal>) {
+                    let _ = pthread_kill(asker, signal);
+                }
+                thread::park_timeout(PAUSE);
+            }
+        };
+        let watcher = thread::Builder::new()
+            .name("signals".into())
+            .spawn_scoped(scope, pass_on)
+            .context("cannot ask; nothing was changed")?;
+        let answer = ask();
+        answered.store(true, Ordering::SeqCst);
+        watcher.thread().unpark();
+        Ok(answer)
+    })
 }
 
 fn ask_on_terminal(plan: &Plan) -> dialoguer::Result<Answer> {
