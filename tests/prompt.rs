@@ -163,6 +163,27 @@ fn a_signal_at_the_question_or_the_choice_changes_nothing() {
 }
 
 #[test]
+fn a_signal_is_heard_where_another_namespace_is_asked_about() {
+    // The question is asked in a thread that the signal does not reach by itself.
+    let world = World::new();
+    let state = world.state();
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let mut command = world.command("cttune");
+        // The namespace of the sandbox, by its first process.
+        let netns = ["--netns", "/proc/1/ns/net"];
+        command
+            .args(["apply", "--profile", "campus-fw"])
+            .args(netns);
+        let mut terminal = Terminal::start(&command);
+        terminal.wait_for("[y/N/e]");
+        terminal.signal(signal);
+        let (said, screen) = terminal.end();
+        assert_eq!(said, code, "{screen}");
+        assert_same(&state, &world.state(), signal.as_str());
+    }
+}
+
+#[test]
 fn a_terminal_that_hangs_up_changes_nothing() {
     let world = World::new();
     let state = world.state();

@@ -83,13 +83,12 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         .into());
     }
     // What cannot go together is told before the namespace is looked for.
-    match &cli.command {
-        Command::Plan(plan) => survey::scope(&cli.global, plan.planning.only, false).map(drop)?,
-        Command::Apply(apply) => {
-            survey::scope(&cli.global, apply.planning.only, false).map(drop)?;
-        }
-        _ => {}
-    }
+    let only = match &cli.command {
+        Command::Plan(plan) => plan.planning.only,
+        Command::Apply(apply) => apply.planning.only,
+        _ => None,
+    };
+    survey::scope(&cli.global, only, false)?;
     let spec: netns::Spec = name
         .parse()
         .map_err(|error: netns::SpecError| Failure::usage(error.to_string()))?;

@@ -84,9 +84,10 @@ impl Terminal {
                 self.seen += at + text.len();
                 return;
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let goes_on = self.read_more(Duration::from_millis(50))
+                || self.child.try_wait().unwrap().is_none();
             assert!(
-                !left.is_zero() && self.read_more(left),
+                goes_on && Instant::now() < end,
                 "{text:?} is not in {:?}",
                 self.screen
             );
