@@ -68,9 +68,11 @@ impl Image {
         self.cttune(&[&["apply", "--yes", "--adopt"], &WISH[..]].concat())
     }
 
+    /// Without what cttune remembers.
     fn contents(&self) -> Contents {
         let mut contents = Contents::new();
         collect(self.0.path(), self.0.path(), &mut contents);
+        contents.retain(|path, _| !path.starts_with("var/lib/cttune"));
         contents
     }
 }
@@ -120,14 +122,11 @@ fn refused(image: &Image, before: &Contents, output: &Output, words: &[&str]) {
     for word in words {
         assert!(said.contains(word), "{word:?} is not said: {said}");
     }
-    let mut after = image.contents();
-    // The lock stays: it holds nothing.
-    after.retain(|path, _| !path.starts_with("var/lib/cttune"));
-    same(&after, before);
+    same(&image.contents(), before);
 }
 
 #[test]
-fn files_of_distributions_change_in_the_lines_in_question_alone() {
+fn files_of_distributions_change_in_the_lines_in_question_alone_and_are_put_back() {
     for (distribution, file, lines) in [
         ("debian-12", CONF, &[31, 32, 33][..]),
         (
@@ -143,7 +142,7 @@ fn files_of_distributions_change_in_the_lines_in_question_alone() {
         let mut after = image.contents();
         after.retain(|path, _| before.contains_key(path));
 
-        let mut expected = before;
+        let mut expected = before.clone();
         let (_, text) = expected.get_mut(Path::new(file)).unwrap();
         let old = String::from_utf8(std::mem::take(text)).unwrap();
         let marked = old.split_inclusive('\n').zip(1..).map(|(line, number)| {
@@ -154,6 +153,8 @@ fn files_of_distributions_change_in_the_lines_in_question_alone() {
         same(&after, &expected);
         succeeds(&image.cttune(&["check"]));
         succeeds(&image.cttune(&["plan"]));
+        succeeds(&image.cttune(&["rollback", "--yes"]));
+        same(&image.contents(), &before);
     }
 }
 
@@ -170,7 +171,7 @@ fn without_adopt_each_line_that_beats_ours_is_named_and_nothing_is_touched() {
 }
 
 #[test]
-fn whatever_bytes_stand_around_the_line_stay() {
+fn whatever_bytes_stand_around_the_line_stay_and_are_put_back() {
     let big = format!("{}{RIVAL}\n", "# nothing to see here\n".repeat(500_000));
     assert!(big.len() > 10 << 20);
     for (why, bytes) in [
@@ -185,6 +186,8 @@ fn whatever_bytes_stand_around_the_line_stay() {
         let marked = bytes.replace(RIVAL, &format!("{MARK}{RIVAL}"));
         assert!(image.conf() == marked.as_bytes(), "{why}");
         succeeds(&image.cttune(&["check"]));
+        succeeds(&image.cttune(&["rollback", "--yes"]));
+        assert!(image.conf() == bytes.as_bytes(), "{why}, put back");
     }
 }
 
@@ -196,6 +199,8 @@ fn bytes_that_are_no_text_stay() {
     succeeds(&image.adopt());
     let expected = [b"\xff\xfe\x80 = 1\n", MARK.as_bytes(), RIVAL.as_bytes()].concat();
     assert_eq!(image.conf(), expected);
+    succeeds(&image.cttune(&["rollback", "--yes"]));
+    assert_eq!(image.conf(), bytes);
 }
 
 #[test]
