@@ -1,5 +1,6 @@
 //! `cttune top`: who fills the table.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::args::{Global, Top};
@@ -122,8 +123,8 @@ fn count(
     let start = Instant::now();
     let mut census = Census::new(wish.by.clone(), wish.prefixes);
     let mut looked_at = 0;
-    let mut dump = Dump::start(&wish.filter(extent))?;
-    while let Some(chunk) = dump.next_chunk()? {
+    let dump = Dump::start(&wish.filter(extent))?;
+    let ended = dump.read_ahead(|chunk| {
         for flow in chunk {
             let flow = flow?;
             looked_at += 1;
@@ -131,18 +132,23 @@ fn count(
                 census.add(&flow);
             }
             if extent.is_full(looked_at) {
-                break;
+                return Ok(ControlFlow::Break(()));
             }
         }
         progress.at(looked_at);
-        if extent.is_full(looked_at) || extent.is_over(start.elapsed()) {
-            dump.check_buckets()?;
-            let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
-            let table = table.unwrap_or(looked_at).max(looked_at);
-            return Ok((census, Some(Sample { looked_at, table })));
-        }
+        let enough = extent.is_over(start.elapsed());
+        Ok(if enough {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })?;
+    if ended.is_continue() {
+        return Ok((census, None));
     }
-    Ok((census, None))
+    let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
+    let table = table.unwrap_or(looked_at).max(looked_at);
+    Ok((census, Some(Sample { looked_at, table })))
 }
 
 /// Reads `200ms`, `2s`.

@@ -171,6 +171,7 @@ pub struct Sample {
 #[derive(Debug)]
 struct Counts {
     columns: Vec<Column>,
+    /// Those that are not looked into.
     groups: Frequent<Vec<Value>>,
     /// The values of the flow at hand.
     values: Vec<Value>,
@@ -195,7 +196,7 @@ impl Counts {
             values_of(&columns, facts, &mut values);
             groups.add(values.as_slice());
         }
-        let largest = groups.into_ranked().into_iter().take(LOOKED_INTO);
+        let largest = ranked(groups.into_counted()).into_iter().take(LOOKED_INTO);
         let focus = largest
             .map(|(values, _)| Focus::new(values, &columns))
             .collect();
@@ -209,10 +210,10 @@ impl Counts {
 
     fn add(&mut self, facts: &Facts) {
         values_of(&self.columns, facts, &mut self.values);
-        self.groups.add(self.values.as_slice());
         let mut focus = self.focus.iter_mut();
-        if let Some(focus) = focus.find(|focus| focus.values == self.values) {
-            focus.add(facts);
+        match focus.find(|focus| focus.values == self.values) {
+            Some(focus) => focus.add(facts),
+            None => self.groups.add(self.values.as_slice()),
         }
     }
 
@@ -223,9 +224,10 @@ impl Counts {
         });
         let total = scaled(flows, scale);
         let uncounted = self.groups.floor();
-        let groups: Vec<Group> = self
-            .groups
-            .into_ranked()
+        let mut counted = self.groups.into_counted();
+        let looked_into = self.focus.iter().filter(|focus| focus.flows > 0);
+        counted.extend(looked_into.map(|focus| (focus.values.clone(), focus.flows)));
+        let groups: Vec<Group> = ranked(counted)
             .into_iter()
             .map(|(values, counted)| {
                 let share = as_f64(counted) / as_f64(flows.max(1));
@@ -293,6 +295,12 @@ impl Focus {
             half_life: self.remaining.median(),
         }
     }
+}
+
+/// The largest first; of equals the one with the lower values, so that the order is always the same.
+fn ranked(mut counted: Vec<(Vec<Value>, u64)>) -> Vec<(Vec<Value>, u64)> {
+    counted.sort_unstable_by(|(one, more), (other, less)| less.cmp(more).then(one.cmp(other)));
+    counted
 }
 
 fn values_of(columns: &[Column], facts: &Facts, values: &mut Vec<Value>) {

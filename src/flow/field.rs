@@ -183,12 +183,12 @@ impl Column {
 
 impl Prefixes {
     fn of(self, address: IpAddr) -> Value {
-        let length = match address {
-            IpAddr::V4(_) => self.v4,
-            IpAddr::V6(_) => self.v6,
+        let (length, whole) = match address {
+            IpAddr::V4(_) => (self.v4, 32),
+            IpAddr::V6(_) => (self.v6, 128),
         };
         match IpNet::new(address, length) {
-            Ok(net) if length < net.max_prefix_len() => Value::Net(net.trunc()),
+            Ok(net) if length < whole => Value::Net(net.trunc()),
             _ => Value::Address(address),
         }
     }
