@@ -6,6 +6,7 @@
 //! file whole or not at all, and keeps its mode and owner. It decides nothing.
 
 pub mod boot_files;
+mod owner;
 mod place;
 pub mod profiles;
 mod root;

@@ -18,6 +18,27 @@ pub struct Present {
     pub count: Option<i64>,
 }
 
+impl Present {
+    /// What will hold once a way back was gone.
+    #[must_use]
+    pub fn after(mut self, back: &Plan) -> Present {
+        for step in &back.steps {
+            if let Step::WriteLive { key, to, .. } = step {
+                self.values.insert(*key, *to);
+            }
+            match step
+                .file()
+                .map(|change| (change.path.to_owned(), change.to))
+            {
+                Some((path, Some(bytes))) => drop(self.files.insert(path, bytes.to_vec())),
+                Some((path, None)) => drop(self.files.remove(&path)),
+                None => {}
+            }
+        }
+        self
+    }
+}
+
 /// Something that is neither as it was before the change nor as the change left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
