@@ -23,4 +23,4 @@ pub use lock::{Lock, LockError};
 pub use preflight::{PreflightError, preflight};
 pub use signal::Signals;
 pub use target::{Running, Target, TargetError};
-pub use watcher::arm_watcher;
+pub use watcher::{READY, arm_watcher, close_stdout, leave_session};
