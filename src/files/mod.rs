@@ -8,6 +8,7 @@
 pub mod agents;
 pub mod boot_files;
 mod conf_folders;
+mod owner;
 mod place;
 pub mod profiles;
 mod root;

@@ -1,5 +1,7 @@
 //! Tests that do their work in a sandbox: the test starts itself again under `cttune sandbox`.
 
+#![allow(unreachable_pub, dead_code)] // each test takes what it needs
+
 use std::process::Command;
 
 /// Runs the calling test once more inside a sandbox; false in there.
