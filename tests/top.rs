@@ -209,7 +209,7 @@ fn the_first_flows_of_a_dump_are_a_uniform_sample() {
             let [all, sample] = pair else {
                 panic!("a pair")
             };
-            assert_eq!(sample["sampled"].as_f64().unwrap(), sampled);
+            assert!((sample["sampled"].as_f64().unwrap() - sampled).abs() < 0.5);
             let total = all["total"].as_f64().unwrap();
             let share = |top: &Value| -> BTreeMap<String, f64> {
                 let groups = top["groups"].as_array().unwrap();
