@@ -4,7 +4,7 @@
 use super::{Evidence, Finding, Severity};
 use crate::boot::Reader;
 use crate::boot::modules::Loading;
-use crate::plan::{Comparison, Files, Obstacle, Setting};
+use crate::plan::{Comparison, DROP_IN, Files, Obstacle, Setting};
 use crate::tunable::{Key, format_count};
 
 const READERS: &str = "sysctl.d(5); procps reads /etc/sysctl.conf last, systemd-sysctl does not";
@@ -128,7 +128,8 @@ fn beaten(obstacle: &Obstacle, comparison: &Comparison) -> Option<Finding> {
         id: "beaten-at-boot",
         severity: Severity::Warning,
         message: format!(
-            "beaten by {}:{line} when {}: the next boot brings {key} = {value}, not {wanted}",
+            "beaten by {}:{line} when {}: it overrides {DROP_IN}, and the next boot brings \
+             {key} = {value}, not {wanted}",
             file.display(),
             read_by(readers),
         ),
