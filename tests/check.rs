@@ -74,10 +74,8 @@ fn the_story_is_told_and_exits_with_2() {
     let wanted = setting(&json(&world, &CAMPUS), "max")["wanted"].to_string();
     let max = row("max");
     assert!(max.contains("76800") && max.contains(&wanted), "{max}");
-    assert!(
-        told.stdout.contains("76,768 of 76,800 entries (99.9 %)"),
-        "{told}"
-    );
+    // Not the exact number: the shortest flows expire meanwhile.
+    assert!(told.stdout.contains(" of 76,800 entries (99."), "{told}");
     assert_eq!(told.stderr, "");
 }
 

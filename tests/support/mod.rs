@@ -232,7 +232,7 @@ impl World {
 
     /// A command that also sees the processes of the sandbox.
     pub fn command_among_processes(&self, program: &str) -> Command {
-        self.enter(&["-a"], program)
+        self.enter(&["-U", "-m", "-n", "-i", "-u", "-p"], program)
     }
 
     fn enter(&self, namespaces: &[&str], program: &str) -> Command {
