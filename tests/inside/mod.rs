@@ -4,13 +4,18 @@
 
 use std::process::Command;
 
-/// Runs the calling test once more inside a sandbox; false in there.
-pub fn goes_inside(test: &str) -> bool {
+/// Runs the calling test once more inside a sandbox with an empty table; false in there.
+pub(crate) fn goes_inside(test: &str) -> bool {
+    goes_inside_with(test, "0")
+}
+
+/// The same with so many of the story's flows.
+pub(crate) fn goes_inside_with(test: &str, flows: &str) -> bool {
     if std::env::var_os("CTTUNE_TEST_INSIDE").is_some() {
         return false;
     }
     let output = Command::new(env!("CARGO_BIN_EXE_cttune"))
-        .args(["sandbox", "--flows", "0", "--"])
+        .args(["sandbox", "--flows", flows, "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env("CTTUNE_TEST_INSIDE", "yes")
@@ -24,7 +29,7 @@ pub fn goes_inside(test: &str) -> bool {
     true
 }
 
-pub fn path() -> String {
+pub(crate) fn path() -> String {
     format!(
         "{}:/usr/sbin:/sbin",
         std::env::var("PATH").unwrap_or_default()
@@ -32,7 +37,7 @@ pub fn path() -> String {
 }
 
 /// Runs a shell script, which must succeed.
-pub fn sh(script: &str) -> String {
+pub(crate) fn sh(script: &str) -> String {
     let output = Command::new("sh").args(["-ec", script]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {said}");
@@ -40,7 +45,7 @@ pub fn sh(script: &str) -> String {
 }
 
 /// Flows of every kind that `conntrack -I` makes, two of each shape that matters.
-pub const FLOWS: &str = "
+pub(crate) const FLOWS: &str = "
     tcp='-p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t 5000'
     conntrack -I $tcp -s 10.0.0.1 -d 192.0.2.1 --sport 1025 --dport 80
     conntrack -I $tcp -s 10.0.0.1 -d 192.0.2.1 --sport 1025 --dport 80 -w 3 -m 7
