@@ -12,6 +12,8 @@ use crate::tunable::Key;
 pub struct Present {
     /// Values, where they could be read.
     pub values: BTreeMap<Key, i64>,
+    /// Keys that exist and could not be read.
+    pub unread: BTreeSet<Key>,
     /// Bytes of files that exist.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
     /// Entries in the table.
@@ -145,8 +147,13 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
 
 impl WayBack {
     fn value(&mut self, key: Key, net: &Net<Option<i64>>, present: &Present) {
+        let why = "as it was before the change".to_owned();
         let (Some(before), Some(now)) = (net.before, present.values.get(&key).copied()) else {
             // Not there before, or not there now: the module comes or goes with it.
+            if let (Some(to), true) = (net.before, present.unread.contains(&key)) {
+                let from = None;
+                self.plan.steps.push(Step::WriteLive { key, from, to, why });
+            }
             return;
         };
         if now == before {
@@ -165,7 +172,6 @@ impl WayBack {
             self.kept.push(why);
             return;
         }
-        let why = "as it was before the change".to_owned();
         self.plan.steps.push(Step::WriteLive {
             key,
             from: Some(now),
