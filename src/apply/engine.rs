@@ -1,6 +1,5 @@
 //! Carries a plan out, and undoes what was done when a step fails or a signal comes.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::journal::Journal;
@@ -370,15 +369,16 @@ pub fn folders_to_make(plan: &Plan, target: &mut dyn Target) -> Vec<PathBuf> {
 /// Reads what holds now of everything that a record is about.
 pub fn present(record: &Record, target: &mut dyn Target) -> Present {
     let mut present = Present {
-        values: BTreeMap::new(),
-        files: BTreeMap::new(),
         count: target.count().ok().flatten(),
+        ..Present::default()
     };
     for step in &record.steps {
-        if let Step::WriteLive { key, .. } = step
-            && let Ok(Some(value)) = target.read(*key)
-        {
-            present.values.insert(*key, value);
+        if let Step::WriteLive { key, .. } = step {
+            match target.read(*key) {
+                Ok(Some(value)) => drop(present.values.insert(*key, value)),
+                Ok(None) => {}
+                Err(_) => drop(present.unread.insert(*key)),
+            }
         }
         if let Some(change) = step.file()
             && let Ok(Some(bytes)) = target.read_file(change.path)

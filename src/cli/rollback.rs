@@ -66,6 +66,7 @@ fn ways_back(undone: &[Record], root: &Root) -> Vec<(Record, WayBack)> {
     for record in undone {
         let present = present(record, &mut target);
         holds.values.extend(present.values);
+        holds.unread.extend(present.unread);
         holds.files.extend(present.files);
         holds.count = present.count;
     }

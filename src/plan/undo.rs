@@ -12,6 +12,8 @@ use crate::tunable::Key;
 pub struct Present {
     /// Values, where they could be read.
     pub values: BTreeMap<Key, i64>,
+    /// Keys that exist and could not be read.
+    pub unread: BTreeSet<Key>,
     /// Bytes of files that exist.
     pub files: BTreeMap<PathBuf, Vec<u8>>,
     /// Entries in the table.
@@ -147,15 +149,19 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
 
 impl WayBack {
     fn value(&mut self, key: Key, net: &Net<Option<i64>>, present: &Present) {
-        let now = present.values.get(&key).copied();
-        let Some(before) = net.before.filter(|before| now != Some(*before)) else {
-            // As it was, or not there before: the module comes and goes with it.
+        let why = "as it was before the change".to_owned();
+        let (Some(before), Some(now)) = (net.before, present.values.get(&key).copied()) else {
+            // Not there before, or not there now: the module comes or goes with it.
+            if let (Some(to), true) = (net.before, present.unread.contains(&key)) {
+                let from = None;
+                self.plan.steps.push(Step::WriteLive { key, from, to, why });
+            }
             return;
         };
-        if now.is_none() && present.count.is_none() {
+        if now == before {
             return;
         }
-        if let Some(now) = now.filter(|now| !net.held.contains(&Some(*now))) {
+        if !net.held.contains(&Some(now)) {
             let after = net.held.last().copied().flatten().unwrap_or(before);
             self.conflicts.push(Conflict::Value {
                 key,
@@ -164,15 +170,13 @@ impl WayBack {
                 now,
             });
         }
-        let kept = now.and_then(|now| cuts_flows_off(key, before, now, present.count));
-        if let Some(why) = kept {
+        if let Some(why) = cuts_flows_off(key, before, now, present.count) {
             self.kept.push(why);
             return;
         }
-        let why = "as it was before the change".to_owned();
         self.plan.steps.push(Step::WriteLive {
             key,
-            from: now,
+            from: Some(now),
             to: before,
             why,
         });
