@@ -1,12 +1,28 @@
-//! Conntrack entries: the terms that select them.
+//! Conntrack entries: what the kernel tells of one, and the terms that select them.
 //!
-//! In: `--match` and `--keep` on the command line, `match` and `keep` in a profile. Out: [`Terms`],
-//! typed, that print back to the text they came from, or every [`TermError`] with its place.
-//! Rule: pure, and one grammar for a selection of flows wherever it is written.
-//! Names and numbers follow linux/netfilter/nf_conntrack_common.h and nf_conntrack_tcp.h.
+//! In: the bytes of a ctnetlink message; `--match` and `--keep` on the command line, `match` and
+//! `keep` in a profile. Out: a [`Flow`] over the borrowed bytes; [`Terms`], typed, that print back
+//! to the text they came from, or every [`TermError`] with its place; a [`Filter`] of what the
+//! kernel can check by itself.
+//! Rule: pure, nothing allocated for a flow, no bytes that panic, and one grammar for a selection
+//! wherever it is written.
+//! Names and numbers follow linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h and
+//! nf_conntrack_tcp.h.
 
+mod attributes;
+mod decode;
+mod filter;
+mod matches;
+mod model;
 mod names;
 mod terms;
 
+pub use attributes::Malformed;
+pub(crate) use attributes::{Attributes, cta, cta_filter, cta_ip, cta_proto, cta_tuple};
+pub use filter::{Filter, StatusFilter};
+pub use model::{Counters, Flow, Layer4, Status, Tcp, Tuple};
 pub use names::{Family, Protocol, StatusBit, TcpState};
 pub use terms::{Mark, Ports, Selection, Term, TermError, Terms, Test};
+
+#[cfg(test)]
+mod captured;
