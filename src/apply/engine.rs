@@ -463,7 +463,7 @@ mod tests {
             host: "host".into(),
             kernel: "6.18".into(),
             netns: None,
-            netns_inode: 1,
+            netns_inode: Some(1),
             root: "/".into(),
         };
         Record::new(plan, occasion, None)

@@ -119,7 +119,10 @@ fn belongs_here(record: &Record, global: &Global, root: &Root) -> anyhow::Result
             .into());
     }
     let same_boot = made.boot_id == host::read_boot_id()?;
-    let elsewhere = same_boot && made.netns_inode != host::read_netns_inode()?;
+    let elsewhere = match (made.netns_inode, host::read_netns_inode()) {
+        (Some(then), Some(now)) => same_boot && then != now,
+        _ => false,
+    };
     if made.netns == global.netns && !elsewhere {
         return Ok(());
     }

@@ -72,7 +72,7 @@ pub(super) fn occasion(global: &Global, root: &Root) -> anyhow::Result<Occasion>
         host: host::read_name(),
         kernel: host::read_release(),
         netns: global.netns.clone(),
-        netns_inode: host::read_netns_inode()?,
+        netns_inode: host::read_netns_inode(),
         root: root.base().to_owned(),
     })
 }

@@ -64,13 +64,13 @@ pub fn read_boot_id() -> io::Result<String> {
         .to_owned())
 }
 
-/// The inode of the calling thread's network namespace, by which the kernel log names it.
-///
-/// # Errors
-/// Where procfs is not there.
-pub fn read_netns_inode() -> io::Result<u64> {
+/// The inode of the calling thread's network namespace, by which the kernel log names it; `None`
+/// where the /proc that is mounted belongs to a PID namespace without us.
+pub fn read_netns_inode() -> Option<u64> {
     // Not /proc/self: that is the main thread's namespace.
-    Ok(fs::metadata("/proc/thread-self/ns/net")?.ino())
+    fs::metadata("/proc/thread-self/ns/net")
+        .ok()
+        .map(|metadata| metadata.ino())
 }
 
 /// Seconds since the boot, time in suspend included; nobody can set this clock.

@@ -88,8 +88,9 @@ pub struct Occasion {
     pub kernel: String,
     /// The namespace that `--netns` named; `None` for the one that cttune was started in.
     pub netns: Option<String>,
-    /// The inode of the network namespace, by which the kernel log names it.
-    pub netns_inode: u64,
+    /// The inode of the network namespace, by which the kernel log names it; `None` where the
+    /// process does not show in the /proc that is mounted.
+    pub netns_inode: Option<u64>,
     /// The folder that `--root` named; `/` for the machine.
     pub root: PathBuf,
 }
@@ -279,7 +280,7 @@ mod tests {
             host: "h".into(),
             kernel: "6.18".into(),
             netns: None,
-            netns_inode: 1,
+            netns_inode: Some(1),
             root: "/".into(),
         };
         Record::new(&plan, occasion, None)
