@@ -15,6 +15,7 @@ mod filter;
 mod matches;
 mod model;
 mod names;
+mod policies;
 mod terms;
 
 pub use attributes::Malformed;
@@ -22,6 +23,7 @@ pub(crate) use attributes::{Attributes, cta, cta_filter, cta_ip, cta_proto, cta_
 pub use filter::{Filter, StatusFilter};
 pub use model::{Counters, Flow, Layer4, Status, Tcp, Tuple};
 pub use names::{Family, Protocol, StatusBit, TcpState};
+pub use policies::{Policies, Policy};
 pub use terms::{Mark, Ports, Selection, Term, TermError, Terms, Test};
 
 #[cfg(test)]
