@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod completions;
 mod confirm;
+mod expire;
 mod failure;
 mod history;
 mod interrupted;
@@ -16,10 +17,12 @@ mod load;
 mod out;
 mod plan;
 mod profile;
+mod progress;
 mod prompt;
 mod rollback;
 
 mod sandbox;
+mod session;
 mod survey;
 
 use clap::Parser;
@@ -98,6 +101,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Rollback(args) => rollback::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::WatchPending(args) => confirm::watch(args, global),
+        Command::Expire(args) => expire::run(args, global, out),
         Command::Profile(profile) => profile::run(&profile.command, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),

@@ -11,6 +11,7 @@
 
 mod attributes;
 mod decode;
+pub mod expire;
 mod filter;
 mod matches;
 mod model;
