@@ -181,7 +181,7 @@ fn flows_under_a_timeout_policy_are_kept_and_others_go_on() {
     world.sh(&format!(
         "nft 'table inet a {{ ct timeout t {{ protocol tcp; l3proto ip; policy = {{ established: 100 }}; }}; }}'
         {TCP} -t 9000 -s 10.0.0.1 --sport 1001 --dport 80
-        conntrack -I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t 9000 -s 2001:db8::1 -d 2001:db8::2 --sport 1001 --dport 80
+        conntrack -I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t 9000 -s 2001:db8::1 -d 2001:db8::2 --sport 1002 --dport 80
         conntrack -I -p udp -t 9000 -s 10.0.0.1 -d 192.0.2.1 --sport 1 --dport 53"
     ));
     with_timeout(&world, "tcp_timeout_established", 600);
