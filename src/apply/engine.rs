@@ -1,7 +1,7 @@
 //! Carries a plan out, and undoes what was done when a step fails or a signal comes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::journal::Journal;
 use super::target::{Target, TargetError};
@@ -65,14 +65,14 @@ pub fn carry_out_until(
     }
     let ending = match (broken_off, engine.unresized.take()) {
         (Some(cause), _) => engine.undo(record, cause, &mut reports),
-        (None, Some(message)) => {
-            record.left.push(message.clone());
-            record.standing = Standing::Partly;
-            Ending::Partly(message)
-        }
-        (None, None) => {
-            record.standing = reached;
-            Ending::Complete
+        (None, unresized) => {
+            record.left.extend(unresized.clone());
+            record.standing = match reached {
+                // What the first part of a change left is told of at its end too.
+                Standing::Complete if !record.left.is_empty() => Standing::Partly,
+                reached => reached,
+            };
+            unresized.map_or(Ending::Complete, Ending::Partly)
         }
     };
     // The change is made or undone: a journal that cannot say so any more is cleared up by the
@@ -100,7 +100,7 @@ pub fn carry_back(record: &mut Record, crew: &mut Crew<'_>) -> Outcome {
         let Some(step) = record.steps.get(index).cloned() else {
             break;
         };
-        let report = match engine.put_back(&step, &record.folders) {
+        let report = match engine.put_back(&step) {
             Ok(()) => Report {
                 result: StepResult::Done,
                 note: None,
@@ -192,7 +192,7 @@ impl Engine<'_, '_> {
             Step::LoadModule { .. } => target.load_module()?,
             Step::UnloadModule { .. } => target.unload_module()?,
             Step::WriteLive { key, to, .. } => return self.write(*key, *to),
-            Step::WriteFile { path, to: None, .. } => target.remove_file(path, &[])?,
+            Step::WriteFile { path, to: None, .. } => target.remove_file(path)?,
             Step::WriteFile {
                 path, to: Some(to), ..
             }
@@ -272,8 +272,9 @@ impl Engine<'_, '_> {
         let back = way_back(record, &present);
         let mut left = back.kept;
         for step in &back.plan.steps {
-            left.extend(self.put_back(step, &record.folders).err());
+            left.extend(self.put_back(step).err());
         }
+        clear_up(record, self.crew.target);
         if !left.is_empty() {
             record.standing = Standing::Left;
             record.left.extend(left.iter().cloned());
@@ -293,7 +294,7 @@ impl Engine<'_, '_> {
     }
 
     /// Puts one thing back, or says what is left and why.
-    fn put_back(&mut self, step: &Step, folders: &[PathBuf]) -> Result<(), String> {
+    fn put_back(&mut self, step: &Step) -> Result<(), String> {
         let target = &mut *self.crew.target;
         let is_left = |what: String, error: TargetError| format!("{what}: {error}");
         match step {
@@ -305,16 +306,34 @@ impl Engine<'_, '_> {
                 .map_err(|error| is_left("the module nf_conntrack is not loaded".into(), error)),
             Step::WriteLive { key, to, .. } => put_value_back(*key, *to, target),
             Step::WriteFile { path, to: None, .. } => target
-                .remove_file(path, folders)
+                .remove_file(path)
                 .map_err(|error| is_left(format!("{} is still there", path.display()), error)),
             Step::WriteFile {
                 path, to: Some(to), ..
             }
-            | Step::EditLine { path, to, .. } => target
-                .replace_file(path, to)
+            | Step::EditLine { path, to, .. } => put_file_back(path, to, target)
                 .map_err(|error| is_left(format!("{} is not as it was", path.display()), error)),
         }
     }
+}
+
+/// Puts a file back whole; on a full disk where it stands: what was there before fits.
+fn put_file_back(path: &Path, before: &[u8], target: &mut dyn Target) -> Result<(), TargetError> {
+    match target.replace_file(path, before) {
+        Err(error) if error.is_full() => target.overwrite_file(path, before),
+        replaced => replaced,
+    }
+}
+
+/// Removes what is left of a change that was put back: what a kill left beside its files, and the
+/// folders that it made.
+pub fn clear_up(record: &Record, target: &mut dyn Target) {
+    let files: Vec<&Path> = record
+        .steps
+        .iter()
+        .filter_map(|step| Some(step.file()?.path))
+        .collect();
+    target.clear_up(&files, &record.folders);
 }
 
 fn put_value_back(key: Key, before: i64, target: &mut dyn Target) -> Result<(), String> {
@@ -522,6 +541,21 @@ mod tests {
             assert!(!outcome.changed());
             assert_eq!(outcome.reports.len(), steps);
             assert_eq!(outcome.reports[fails_at].result, StepResult::Failed);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_from_any_step_on_is_no_obstacle_to_the_way_back() {
+        for fails_at in 4..long_plan().steps.len() {
+            let before = machine();
+            let mut machine = Fake {
+                fails_at: Some(fails_at),
+                fills_up: true,
+                ..machine()
+            };
+            let outcome = run(&long_plan(), &mut machine);
+            assert!(matches!(outcome.ending, Ending::Undone(_)), "{outcome:?}");
+            assert_eq!(machine.state(), before.state(), "full at step {fails_at}");
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Fake {
     pub(super) fails_at: Option<usize>,
     /// Whether the change that fails takes effect all the same.
     pub(super) fails_late: bool,
+    /// Whether no file can be written any more after that.
+    pub(super) fills_up: bool,
     /// A key that can be written once and never again.
     pub(super) sticks: Option<Key>,
     /// Whether no memory is found for a larger hash table.
@@ -109,7 +111,7 @@ impl Target for Fake {
     }
 
     fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
-        if self.fails() {
+        if self.fails() || (self.fills_up && self.asked > self.fails_at.unwrap_or(usize::MAX)) {
             return Err(refused(path));
         }
         self.files.insert(path.to_owned(), bytes.to_vec());
@@ -120,11 +122,18 @@ impl Target for Fake {
         Vec::new()
     }
 
-    fn remove_file(&mut self, path: &Path, _: &[PathBuf]) -> Result<(), TargetError> {
+    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+        self.files.insert(path.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn remove_file(&mut self, path: &Path) -> Result<(), TargetError> {
         if self.fails() {
             return Err(refused(path));
         }
         self.files.remove(path);
         Ok(())
     }
+
+    fn clear_up(&mut self, _: &[&Path], _: &[PathBuf]) {}
 }

@@ -1,11 +1,29 @@
 //! Every change, written down and synced before it is made: one JSON file each, mode 0600.
+//!
+//! In: a [`Record`]. Out: a [`Page`], through which the record is brought up to date while its
+//! change is made, in place and so without any need for space.
+//! Rule: whoever writes holds the lock; readers need none, and find every file whole at every
+//! moment. The newest [`KEPT`] records stay, and all that are not done with.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::plan::Record;
+use crate::files::state;
+use crate::plan::{Record, Standing};
+
+/// Records that are kept.
+const KEPT: usize = 1000;
+/// What the names of records begin with that are not in place yet.
+const BESIDE: &str = ".record-";
+/// Bytes at the beginning of a record that tell how it stands.
+const HEAD: usize = 64;
+
+/// What to do about a state directory that somebody else may write.
+pub(crate) const UNTRUSTED: &str =
+    "look at what is in it, then: chown -R root and chmod -R go-w, or move it away";
 
 /// What goes wrong with the journal.
 #[derive(Debug, thiserror::Error)]
@@ -31,12 +49,27 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether there was no space left.
+    pub fn is_full(&self) -> bool {
+        matches!(self, JournalError::Io { source, .. } if matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        ))
+    }
+
     /// What the operator can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             JournalError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Some("free some space there, or name another folder in CTTUNE_STATE_DIR")
+                }
+                // Not the kernel's refusal, but ours (files::state).
+                io::ErrorKind::PermissionDenied if source.raw_os_error().is_none() => {
+                    Some(UNTRUSTED)
+                }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("remount it writable, or name another folder in CTTUNE_STATE_DIR")
                 }
                 _ => Some("run it as root, or name another folder in CTTUNE_STATE_DIR"),
             },
@@ -86,24 +119,68 @@ impl Folder {
             path: self.path.clone(),
             source,
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .map_err(failed)?;
-        record.id = self.numbers()?.last().map_or(1, |last| last + 1);
-        let path = self.path_of(record.id);
-        self.put(&path, record)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(failed)?;
-        Ok(Page {
-            folder: self.path.clone(),
-            path,
-            file,
-        })
+        state::make(&self.path).map_err(failed)?;
+        self.sweep();
+        let numbers = self.numbers()?;
+        record.id = numbers.last().map_or(1, |last| last + 1);
+        self.put(&self.path_of(record.id), record)?;
+        self.prune(&numbers);
+        self.page(record.id)
+    }
+
+    /// Removes what a killed run left of a record that was not in place yet.
+    fn sweep(&self) {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        for entry in entries {
+            if entry.file_name().as_bytes().starts_with(BESIDE.as_bytes()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Removes the oldest records, but for those that are not done with.
+    fn prune(&self, numbers: &[u64]) {
+        let number = (numbers.len() + 1).saturating_sub(KEPT);
+        for id in numbers.iter().take(number) {
+            if self
+                .standing(*id)
+                .is_some_and(|standing| !standing.is_unfinished())
+            {
+                let _ = fs::remove_file(self.path_of(*id));
+            }
+        }
+    }
+
+    /// How a record stands, from its first bytes; `None` where they do not tell.
+    fn standing(&self, id: u64) -> Option<Standing> {
+        let mut head = [0; HEAD];
+        let file = File::open(self.path_of(id)).ok()?;
+        let read = file.read_at(&mut head, 0).ok()?;
+        Standing::from_head(head.get(..read)?)
+    }
+
+    /// The records of changes that are under way, were interrupted, or wait to be confirmed,
+    /// oldest first. Of the others only the first bytes are read.
+    ///
+    /// # Errors
+    /// As [`Folder::read`].
+    pub fn unfinished(&self) -> Result<Vec<Record>, JournalError> {
+        let mut records = Vec::new();
+        for id in self.numbers()? {
+            // One that does not tell is read whole, so that what is wrong with it is told.
+            if self.standing(id).is_none_or(Standing::is_unfinished) {
+                records.push(self.read_one(id)?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Brings a record's standing up to date, in place; the rest too where something is left.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn mark(&self, record: &Record) -> Result<(), JournalError> {
+        self.page(record.id)?.end(record)
     }
 
     /// Opens a record again, to carry the rest of it out or to change how it stands.
@@ -156,12 +233,22 @@ impl Folder {
     /// As [`Folder::read`].
     pub fn read_one(&self, id: u64) -> Result<Record, JournalError> {
         let path = self.path_of(id);
-        let text = fs::read_to_string(&path).map_err(|source| JournalError::Io {
-            doing: "read",
-            path: path.clone(),
-            source,
-        })?;
-        serde_json::from_str(&text).map_err(|source| JournalError::Damaged { path, source })
+        let parsed = || {
+            let text = fs::read_to_string(&path).map_err(|source| JournalError::Io {
+                doing: "read",
+                path: path.clone(),
+                source,
+            })?;
+            serde_json::from_str(&text).map_err(|source| JournalError::Damaged {
+                path: path.clone(),
+                source,
+            })
+        };
+        match parsed() {
+            // Perhaps only its first bytes, which somebody was just bringing up to date.
+            Err(JournalError::Damaged { .. }) => parsed(),
+            parsed => parsed,
+        }
     }
 
     /// Brings a whole record up to date, for what does not fit in place.
@@ -177,7 +264,11 @@ impl Folder {
     }
 
     fn numbers(&self) -> Result<Vec<u64>, JournalError> {
-        let entries = match fs::read_dir(&self.path) {
+        let checked = self.path.parent().map_or(Ok(()), state::check);
+        let entries = checked
+            .and_then(|()| state::check(&self.path))
+            .and_then(|()| fs::read_dir(&self.path));
+        let entries = match entries {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => {
@@ -191,12 +282,9 @@ impl Folder {
         let mut numbers: Vec<u64> = entries
             .flatten()
             .filter_map(|entry| {
-                entry
-                    .file_name()
-                    .to_str()?
-                    .strip_suffix(".json")?
-                    .parse()
-                    .ok()
+                let name = entry.file_name();
+                let id = name.to_str()?.strip_suffix(".json")?.parse().ok()?;
+                (self.path_of(id).file_name() == Some(&name)).then_some(id)
             })
             .collect();
         numbers.sort_unstable();
@@ -215,10 +303,12 @@ impl Folder {
 /// Writes a record to a new file and renames it into place, all synced.
 fn put(folder: &Path, path: &Path, record: &Record) -> io::Result<()> {
     let mut beside = tempfile::Builder::new()
-        .prefix(".record-")
+        .prefix(BESIDE)
         .tempfile_in(folder)?;
-    serde_json::to_writer_pretty(&mut beside, record)?;
-    beside.write_all(b"\n")?;
+    // One write: a writer of JSON makes one for every token.
+    let mut text = serde_json::to_vec_pretty(record)?;
+    text.push(b'\n');
+    beside.write_all(&text)?;
     beside.as_file().sync_all()?;
     beside.persist(path)?;
     File::open(folder)?.sync_all()
@@ -251,5 +341,75 @@ impl Journal for Page {
             path: self.path.clone(),
             source,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Occasion, Plan};
+
+    fn record() -> Record {
+        let occasion = Occasion {
+            time: "2026-11-23T12:00:00Z".into(),
+            boot_id: "boot".into(),
+            host: "host".into(),
+            kernel: "6.18".into(),
+            netns: None,
+            netns_inode: Some(1),
+            root: "/".into(),
+        };
+        Record::new(&Plan::of("p", Vec::new()), occasion, None)
+    }
+
+    #[test]
+    fn only_the_newest_records_stay_and_those_not_done_with() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = Folder::new(state.path());
+        let pending = [3, 900];
+        for id in 1..=KEPT as u64 + 20 {
+            let mut record = record();
+            let mut page = folder.begin(&mut record).unwrap();
+            assert_eq!(record.id, id);
+            record.standing = match pending.contains(&id) {
+                true => Standing::Pending,
+                false => Standing::Complete,
+            };
+            page.end(&record).unwrap();
+        }
+        let numbers = folder.numbers().unwrap();
+        assert_eq!(numbers[0], 3);
+        assert_eq!(numbers[1], 21);
+        assert_eq!(numbers.len(), KEPT + 1);
+        let unfinished = folder.unfinished().unwrap();
+        let unfinished: Vec<u64> = unfinished.iter().map(|record| record.id).collect();
+        assert_eq!(unfinished, pending);
+    }
+
+    #[test]
+    fn a_record_is_its_owners_alone_and_what_is_half_made_is_swept() {
+        use std::os::unix::fs::PermissionsExt;
+        let state = tempfile::tempdir().unwrap();
+        let folder = Folder::new(state.path());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        folder.begin(&mut record()).unwrap();
+        fs::write(folder.path.join(".record-x"), "half").unwrap();
+        fs::write(folder.path.join("7.json"), "not ours").unwrap();
+        folder.begin(&mut record()).unwrap();
+        assert_eq!(folder.numbers().unwrap(), [1, 2]);
+        assert!(!folder.path.join(".record-x").exists());
+        assert_eq!(mode(&folder.path), 0o700);
+        assert_eq!(mode(&folder.path_of(1)), 0o600);
+        folder
+            .mark(&record_standing(&folder, 1, Standing::Rebooted))
+            .unwrap();
+        assert_eq!(folder.read_one(1).unwrap().standing, Standing::Rebooted);
+    }
+
+    fn record_standing(folder: &Folder, id: u64, standing: Standing) -> Record {
+        Record {
+            standing,
+            ..folder.read_one(id).unwrap()
+        }
     }
 }

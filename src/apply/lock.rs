@@ -1,12 +1,18 @@
 //! One change at a time: an advisory lock with the name of its holder.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::files::state;
+
 /// How often a lock that is waited for is tried.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long it is tried though nobody asked to wait: a reader that looks whether somebody has it
+/// has it himself for an instant, and a holder needs one to write down who he is.
+const GRACE: Duration = Duration::from_millis(60);
 
 /// The lock, held until it is dropped. The kernel lets go of it when the process ends, however it
 /// ends, so that it cannot go stale.
@@ -45,6 +51,7 @@ impl Lock {
         stop: &dyn Fn() -> bool,
     ) -> Result<Self, LockError> {
         let since = Instant::now();
+        let patience = patience.max(GRACE);
         loop {
             match Lock::take(directory) {
                 Err(LockError::Held { .. }) if since.elapsed() < patience && !stop() => {
@@ -71,12 +78,14 @@ impl Lock {
             path: path.clone(),
             source,
         };
-        fs::create_dir_all(directory).map_err(failed)?;
+        state::make(directory).map_err(failed)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(0o600)
+            .custom_flags(nix::libc::O_NOFOLLOW)
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {
@@ -88,7 +97,8 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        write_holder(&mut file).map_err(failed)?;
+        // Only a courtesy: on a full disk the lock holds without it.
+        let _ = write_holder(&mut file);
         Ok(Lock { _file: file })
     }
 }
@@ -125,5 +135,21 @@ mod tests {
         );
         drop(lock);
         Lock::take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn whoever_only_looks_whether_it_is_held_keeps_nobody_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        drop(Lock::take(path).unwrap());
+        let looker = File::open(path.join("lock")).unwrap();
+        looker.try_lock_shared().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(Duration::from_millis(5));
+                drop(looker);
+            });
+            Lock::take_within(path, Duration::ZERO, &|| false).unwrap();
+        });
     }
 }

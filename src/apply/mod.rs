@@ -17,9 +17,11 @@ mod signal;
 mod target;
 mod watcher;
 
-pub use engine::{Crew, carry_back, carry_out, carry_out_until, folders_to_make, present};
+pub use engine::{
+    Crew, carry_back, carry_out, carry_out_until, clear_up, folders_to_make, present,
+};
 pub use lock::{Lock, LockError};
 pub use preflight::{PreflightError, preflight};
 pub use signal::Signals;
 pub use target::{Running, Target, TargetError};
-pub use watcher::arm_watcher;
+pub use watcher::{READY, arm_watcher, close_stdout, leave_session};

@@ -1,5 +1,6 @@
 //! What a plan acts upon: the running machine, or a stand-in that fails where a test wants it to.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::files::{FileError, Root};
@@ -25,6 +26,14 @@ pub enum TargetError {
 }
 
 impl TargetError {
+    /// Whether there was no space left.
+    pub fn is_full(&self) -> bool {
+        matches!(self, TargetError::File(FileError::Io { source, .. }) if matches!(
+            source.kind(),
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+        ))
+    }
+
     /// What the operator can do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -77,8 +86,12 @@ pub trait Target {
     fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
     /// The folders on the way to a file that do not exist, outermost first.
     fn missing_folders(&mut self, path: &Path) -> Vec<PathBuf>;
-    /// Removes a file and the folders named, if they are empty.
-    fn remove_file(&mut self, path: &Path, folders: &[PathBuf]) -> Result<(), TargetError>;
+    /// Writes over a file where it stands, for want of space beside it.
+    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
+    /// Removes a file.
+    fn remove_file(&mut self, path: &Path) -> Result<(), TargetError>;
+    /// Removes what a killed run left beside these files, and those of the folders that are empty.
+    fn clear_up(&mut self, files: &[&Path], folders: &[PathBuf]);
 }
 
 /// The machine that runs, its files under a root.
@@ -135,7 +148,18 @@ impl Target for Running {
         self.root.missing_folders(path)
     }
 
-    fn remove_file(&mut self, path: &Path, folders: &[PathBuf]) -> Result<(), TargetError> {
-        Ok(self.root.remove(path, folders)?)
+    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+        Ok(self.root.overwrite(path, bytes)?)
+    }
+
+    fn remove_file(&mut self, path: &Path) -> Result<(), TargetError> {
+        Ok(self.root.remove(path)?)
+    }
+
+    fn clear_up(&mut self, files: &[&Path], folders: &[PathBuf]) {
+        for file in files {
+            self.root.sweep(file);
+        }
+        self.root.remove_empty(folders);
     }
 }

@@ -7,15 +7,16 @@ use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::survey::Survey;
 use super::{change, plan as plan_command, survey};
-use crate::apply::{Crew, Running, Signals, Target, carry_out, folders_to_make, preflight};
-use crate::files::Root;
-use crate::plan::{Ending, Outcome, Permission, Plan, Record, Signal, Standing};
+use crate::apply::{Crew, Lock, Running, Signals, Target, carry_out, folders_to_make, preflight};
+use crate::files::{Root, state};
+use crate::plan::{Ending, Origin, Outcome, Permission, Plan, Record, Standing, Step};
 use crate::render;
 
 /// Runs it.
 pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = survey::root(global)?;
-    let (plan, survey) = plan_command::make(&args.planning, global, &root)?;
+    let planning = finishing(&args.planning, global, &root);
+    let (plan, survey) = plan_command::make(&planning, global, &root)?;
     if args.dry_run {
         return Ok(plan_command::show(&plan, &survey, out));
     }
@@ -26,31 +27,32 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     if within.is_some() && global.root.is_some() {
         return Err(Failure::usage("--confirm-within cannot go with --root").into());
     }
-    refuse_obstacles(&plan, &args.planning)?;
-    if plan.steps.is_empty() {
-        return Ok(nothing_to_do(&plan, &survey, out));
-    }
-    if !args.yes && !out::is_interactive() {
-        return Err(Failure::new(
-            FAILED,
-            "there is no terminal to ask on; nothing was changed",
-        )
-        .hint("--yes carries the plan out without asking; --dry-run shows it")
-        .into());
-    }
-    let signals = Signals::catch()?;
+    // Who may not read the journal may not change anything either, and is told so further down.
+    let waits = change::unfinished(&root, global).is_ok_and(|records| !records.is_empty());
     let mut target = Running::new(root.clone());
-    rehearse(&plan, &mut target)?;
+    // What somebody else is changing right now is looked at when he is done.
+    if !Lock::is_held(&state::directory(&root)) {
+        refuse_obstacles(&plan, &planning)?;
+        if plan.steps.is_empty() && !waits {
+            return Ok(nothing_to_do(&plan, &survey, out));
+        }
+        refuse_without_terminal(args)?;
+        rehearse(&plan, &mut target)?;
+    }
+    refuse_without_terminal(args)?;
+    let signals = Signals::catch()?;
     let lock = change::lock(&root, args.wait.as_deref(), &|| signals.caught())?;
     // Somebody may have been at work before the lock was ours.
-    let (plan, survey) = plan_command::make(&args.planning, global, &root)?;
-    if let Some(pending) = confirm::pending(&change::journal(&root))? {
+    let (plan, survey) = plan_command::make(&planning, global, &root)?;
+    if let Some(pending) = confirm::pending(&root, global)? {
         return confirm::extend(pending, &plan, within, &root, out);
     }
-    refuse_obstacles(&plan, &args.planning)?;
-    let Some(plan) = chosen(plan, args, &survey, &signals, out)? else {
-        return Ok(signals.caught().map_or(FAILED, Signal::exit_code));
-    };
+    refuse_obstacles(&plan, &planning)?;
+    if plan.steps.is_empty() {
+        change::settle(&root, global, None);
+        return Ok(nothing_to_do(&plan, &survey, out));
+    }
+    let plan = chosen(plan, args, &survey, &signals, out)?;
     // Whatever happened while the answer was waited for is found out here.
     rehearse(&plan, &mut target)?;
 
@@ -66,6 +68,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
             record,
             within,
             args,
+            global,
             &mut target,
             &signals,
             lock,
@@ -83,8 +86,8 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         progress: &mut |step, report| out.progress(&render::outcome::step_line(step, report)),
     };
     let outcome = carry_out(&mut record, &mut crew);
-    if outcome.ending == Ending::Complete {
-        resume_interrupted(&root, record.id);
+    if matches!(outcome.ending, Ending::Complete | Ending::Partly(_)) {
+        change::settle(&root, global, Some(record.id));
     }
     let id = outcome.changed().then_some(record.id);
     out.result(
@@ -92,6 +95,38 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         || render::outcome::json(&plan, &outcome, id),
     );
     change::end(&outcome, &record, args.detailed_exitcode, out)
+}
+
+/// What is asked for. Where no profile is named and an apply was interrupted, that one is: it may
+/// have come before the profile was remembered.
+fn finishing(planning: &Planning, global: &Global, root: &Root) -> Planning {
+    let mut planning = planning.clone();
+    let wish = &mut planning.wish;
+    let unfinished = change::unfinished(root, global).unwrap_or_default();
+    let interrupted = unfinished
+        .into_iter()
+        .rfind(|record| record.standing == Standing::Begun && record.origin == Origin::Apply);
+    if let (None, true, Some(record)) = (&wish.profile, wish.set.is_empty(), interrupted) {
+        let overrides = record.overrides.iter();
+        wish.set = overrides
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        wish.profile = Some(record.profile);
+        let adopts = |step: &Step| matches!(step, Step::EditLine { .. });
+        planning.adopt |= record.steps.iter().any(adopts);
+    }
+    planning
+}
+
+fn refuse_without_terminal(args: &Apply) -> Result<(), Failure> {
+    if args.yes || out::is_interactive() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        FAILED,
+        "there is no terminal to ask on; nothing was changed",
+    )
+    .hint("--yes carries the plan out without asking; --dry-run shows it"))
 }
 
 fn rehearse(plan: &Plan, target: &mut dyn Target) -> Result<(), Failure> {
@@ -112,44 +147,25 @@ fn nothing_to_do(plan: &Plan, survey: &Survey, out: Out) -> u8 {
     0
 }
 
-/// The plan that the operator wants, or none if the answer was no or a signal.
+/// The plan that the operator wants; a no, or a signal, is a failure that changed nothing.
 fn chosen(
     plan: Plan,
     args: &Apply,
     survey: &Survey,
     signals: &Signals,
     out: Out,
-) -> anyhow::Result<Option<Plan>> {
+) -> anyhow::Result<Plan> {
     if args.yes {
-        return Ok(Some(plan));
+        return Ok(plan);
     }
     out.question(&render::plan::text(&plan, &survey.name));
     match prompt::ask(&plan, signals)? {
-        Answer::Yes => Ok(Some(plan)),
-        Answer::Steps(chosen) => Ok(Some(plan.choose(&chosen))),
-        Answer::No => {
-            out.note("nothing was changed");
-            Ok(None)
-        }
+        Answer::Yes => Ok(plan),
+        Answer::Steps(chosen) => Ok(plan.choose(&chosen)),
+        Answer::No => Err(Failure::new(FAILED, "nothing was changed").into()),
         Answer::Stopped(signal) => {
-            out.note(&format!(
-                "stopped by {}; nothing was changed",
-                signal.name()
-            ));
-            Ok(None)
-        }
-    }
-}
-
-/// An apply that was killed half-way is finished by this one.
-fn resume_interrupted(root: &Root, by: u64) {
-    let journal = change::journal(root);
-    let Ok(records) = journal.read() else { return };
-    for mut record in records {
-        if record.standing == Standing::Begun && record.id < by {
-            record.standing = Standing::Resumed;
-            // It is only a word in a listing: what holds is compared anyway.
-            let _ = journal.rewrite(&record);
+            let message = format!("stopped by {}; nothing was changed", signal.name());
+            Err(Failure::new(signal.exit_code(), message).into())
         }
     }
 }

@@ -94,6 +94,8 @@ pub enum Command {
     History(History),
     /// Brings existing flows under the timeouts that now hold
     Expire(Expire),
+    /// Shows who fills the table: flows by address, port, protocol, state
+    Top(Top),
     /// Lists, shows, checks, captures and edits profiles
     Profile(Profile),
     /// Runs a command in private namespaces with a table that is filling up
@@ -370,6 +372,48 @@ pub struct WatchPending {
     /// Leave the terminal's session.
     #[arg(long)]
     pub detach: bool,
+}
+
+/// `cttune top`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads the table once. Below 200,000 flows all of them, else 50,000, which are a random
+sample since the table is a hash: every share then says how far it can be off.
+
+  cttune top                               what explains most in the fewest rows
+  cttune top --by src --prefix 64,24       by subscriber
+  cttune top --by dst,dport --match proto=udp -n 5
+  cttune top --remedy | nft -c -f -        rules for the largest group, checked
+
+Fields: family proto state src sport dst dport reply-src reply-dst zone mark status")]
+pub struct Top {
+    /// Group flows by these fields, or by those that say most
+    #[arg(long, value_name = "FIELD,FIELD|auto", default_value = "auto")]
+    pub by: String,
+    /// Group addresses by prefix: bits of IPv6 addresses, then of IPv4 ones
+    #[arg(long, value_name = "V6,V4")]
+    pub prefix: Option<String>,
+    /// Show this many groups
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub rows: usize,
+    /// Only flows that meet every term, as dst=10.1.0.0/16,proto=tcp; repeated:
+    /// any of them
+    #[arg(long = "match", value_name = "TERM,TERM")]
+    pub matching: Vec<String>,
+    /// Read the whole table, however large
+    #[arg(long, conflicts_with_all = ["sample", "budget"])]
+    pub exact: bool,
+    /// Read a sample of K flows
+    #[arg(long, value_name = "K", conflicts_with = "budget",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Read for this long, as 200ms or 2s
+    #[arg(long, value_name = "TIME")]
+    pub budget: Option<String>,
+    /// Print an nftables fragment against the largest group instead; it is
+    /// never loaded
+    #[arg(long)]
+    pub remedy: bool,
 }
 
 /// `cttune profile`.

@@ -1,13 +1,16 @@
 //! What every command that changes something shares: the lock, the journal, the way it ends.
 
+use std::io;
 use std::time::Duration;
 
+use super::args::Global;
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
 use super::out::Out;
-use crate::apply::journal::{Folder, JournalError};
+use crate::apply::journal::{Folder, JournalError, UNTRUSTED};
 use crate::apply::{Lock, LockError};
 use crate::files::{Root, state};
-use crate::plan::{Cause, Ending, Outcome, Record, Signal};
+use crate::kernel::host;
+use crate::plan::{Cause, Ending, Outcome, Record, Signal, Standing};
 use crate::profile;
 
 /// The state directory's journal.
@@ -25,8 +28,15 @@ pub(super) fn lock(
         .map(|text| duration("--wait", text))
         .transpose()?
         .unwrap_or_default();
-    Lock::take_within(&state::directory(root), patience, &|| stop().is_some())
-        .map_err(|error| locked(error).into())
+    let taken = Lock::take_within(&state::directory(root), patience, &|| stop().is_some());
+    taken.map_err(|error| match stop() {
+        Some(signal) => Failure::new(
+            signal.exit_code(),
+            format!("stopped by {}; nothing was changed", signal.name()),
+        )
+        .into(),
+        None => locked(error).into(),
+    })
 }
 
 /// A time of the command line.
@@ -39,12 +49,97 @@ pub(super) fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
 
 fn locked(error: LockError) -> Failure {
     let failure = Failure::new(FAILED, format!("{error}; nothing was changed"));
-    match error {
+    match &error {
         LockError::Held { .. } => failure.hint("--wait 30s waits until it is done"),
+        LockError::Io { source, .. }
+            if source.kind() == io::ErrorKind::PermissionDenied
+                && source.raw_os_error().is_none() =>
+        {
+            failure.hint(UNTRUSTED)
+        }
         LockError::Io { .. } => failure.hint(format!(
             "run it as root, or name another folder in {}",
             state::VARIABLE
         )),
+    }
+}
+
+/// Whether a change was made in the network namespace that we are in. Within one boot the kernel's
+/// number tells, whatever the namespace was called; later only the name is left.
+pub(super) fn is_here(record: &Record, global: &Global) -> bool {
+    let made = &record.occasion;
+    let same_boot = host::read_boot_id().is_ok_and(|boot_id| boot_id == made.boot_id);
+    match (made.netns_inode, host::read_netns_inode()) {
+        (Some(then), Some(now)) if same_boot => then == now,
+        _ => made.netns == global.netns,
+    }
+}
+
+/// Refuses to act here upon a change that was made elsewhere.
+pub(super) fn belongs_here(record: &Record, global: &Global, root: &Root) -> Result<(), Failure> {
+    let made = &record.occasion;
+    if made.root != root.base() {
+        let root = made.root.display();
+        let message = format!(
+            "change {} was made below {root}; nothing was changed",
+            record.id
+        );
+        return Err(Failure::new(FAILED, message).hint(format!("add --root {root}")));
+    }
+    if is_here(record, global) {
+        return Ok(());
+    }
+    let message = format!(
+        "change {} was made in another network namespace; nothing was changed",
+        record.id
+    );
+    Err(Failure::new(FAILED, message).hint(match &made.netns {
+        Some(netns) if made.netns == global.netns => {
+            format!("{netns} is not what it was then: what the change did went with it")
+        }
+        Some(netns) => format!("add --netns {netns}"),
+        None => "run it where the change was made, without --netns".to_owned(),
+    }))
+}
+
+/// Whether a change was made where we are.
+pub(super) fn is_of(record: &Record, global: &Global, root: &Root) -> bool {
+    belongs_here(record, global, root).is_ok()
+}
+
+/// The changes here that are not done with, oldest first; those that ended with their boot are
+/// not among them.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub(super) fn unfinished(root: &Root, global: &Global) -> Result<Vec<Record>, Failure> {
+    let boot_id = host::read_boot_id().unwrap_or_default();
+    let records = journal(root).unfinished().map_err(journal_failure)?;
+    Ok(records
+        .into_iter()
+        .map(|record| record.in_boot(&boot_id))
+        .filter(|record| record.standing.is_unfinished() && is_of(record, global, root))
+        .collect())
+}
+
+/// Writes down how older changes stand, now that `by` was carried out: those that were interrupted
+/// are done with, and those that were never confirmed ended with their boot. The lock is held.
+pub(super) fn settle(root: &Root, global: &Global, by: Option<u64>) {
+    let journal = journal(root);
+    let boot_id = host::read_boot_id().unwrap_or_default();
+    for record in journal.unfinished().unwrap_or_default() {
+        let was = record.standing;
+        let mut record = record.in_boot(&boot_id);
+        if record.standing == Standing::Begun
+            && by.is_none_or(|by| record.id < by)
+            && is_of(&record, global, root)
+        {
+            record.standing = Standing::Resumed;
+        }
+        if record.standing != was {
+            // Only a word in a listing: what holds is compared anyway.
+            let _ = journal.mark(&record);
+        }
     }
 }
 

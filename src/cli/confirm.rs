@@ -10,12 +10,13 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::args::{Apply, Confirm, Global, WatchPending};
-use super::failure::{FAILED, Failure};
+use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::{change, survey};
-use crate::apply::journal::{Folder, Journal};
+use crate::apply::journal::{Journal, JournalError};
 use crate::apply::{
-    Crew, Lock, Running, Signals, arm_watcher, carry_back, carry_out, carry_out_until, present,
+    Crew, Lock, READY, Running, Signals, arm_watcher, carry_back, carry_out, carry_out_until,
+    clear_up, close_stdout, leave_session, preflight, present,
 };
 use crate::files::{Root, state};
 use crate::kernel::host;
@@ -31,6 +32,7 @@ pub(super) fn apply(
     mut record: Record,
     within: Duration,
     args: &Apply,
+    global: &Global,
     target: &mut Running,
     signals: &Signals,
     lock: Lock,
@@ -43,7 +45,7 @@ pub(super) fn apply(
         .begin(&mut record)
         .map_err(change::journal_failure)?;
     // Armed before anything is changed: without it nothing would take the change back.
-    if let Err(error) = arm_watcher(record.id, within, &state::directory(root)) {
+    if let Err(error) = arm_watcher(&record, &state::directory(root)) {
         record.standing = Standing::Undone;
         let _ = page.end(&record);
         return Err(Failure::new(FAILED, format!("{error:#}; nothing was changed")).into());
@@ -60,10 +62,13 @@ pub(super) fn apply(
             progress: &mut |step, report| out.progress(&render::outcome::step_line(step, report)),
         },
     );
+    let pending = record.standing == Standing::Pending;
+    if pending {
+        change::settle(root, global, Some(record.id));
+    }
     drop(lock);
     let plan = record.plan();
-    let id = outcome.changed().then_some(record.id);
-    let pending = outcome.ending == Ending::Complete;
+    let id = (pending || outcome.changed()).then_some(record.id);
     out.result(
         || {
             if pending {
@@ -75,78 +80,123 @@ pub(super) fn apply(
         || render::outcome::json(&plan, &outcome, id),
     );
     if pending && !args.yes && out::is_interactive() {
-        return keep_asking(&record, root, signals, out);
+        return keep_asking(&record, global, root, signals, out);
     }
     change::end(&outcome, &record, args.detailed_exitcode, out)
 }
 
 fn deadline(within: Duration) -> anyhow::Result<Deadline> {
-    let now = host::read_boottime()?;
+    let until = host::read_boottime()? + within;
     // Rounded up: the operator gets no less than was promised.
-    let until = (now + within).as_secs() + u64::from((now + within).subsec_nanos() > 0);
     Ok(Deadline {
-        boottime: until,
+        boottime: until.as_secs() + u64::from(until.subsec_nanos() > 0),
         within: within.as_secs(),
     })
 }
 
 /// Waits for Enter, which confirms; for Ctrl-C, which takes the change back at once; or for the
 /// end of its time, or a `confirm` elsewhere. A terminal that hangs up leaves it to the watcher.
-fn keep_asking(record: &Record, root: &Root, signals: &Signals, out: Out) -> anyhow::Result<u8> {
+fn keep_asking(
+    record: &Record,
+    global: &Global,
+    root: &Root,
+    signals: &Signals,
+    out: Out,
+) -> anyhow::Result<u8> {
     out.question("Press Enter to keep it, Ctrl-C to take it back now\n");
     let stdin = io::stdin();
     loop {
         match signals.caught() {
-            Some(Signal::Interrupt | Signal::Terminate) => {
-                let _lock = change::lock(root, Some("1h"), &|| None)?;
-                take_back(record.id, &change::journal(root), root, Standing::Undone)?;
-                out.note("taken back; everything is as it was");
-                return Ok(signals.caught().map_or(FAILED, Signal::exit_code));
-            }
             Some(Signal::HangUp) => return Ok(Signal::HangUp.exit_code()),
+            Some(signal) => return take_back_now(record.id, signal, root, out),
             None => {}
         }
         let now = change::journal(root)
             .read_one(record.id)
             .map_err(change::journal_failure)?;
-        match now.standing {
-            Standing::Pending => {}
-            Standing::Complete => {
-                out.note("confirmed elsewhere");
-                return Ok(0);
-            }
-            _ => {
-                return Err(Failure::new(
-                    FAILED,
-                    "nobody confirmed it in time; everything is as it was",
-                )
-                .into());
-            }
+        if now.standing != Standing::Pending && !Lock::is_held(&state::directory(root)) {
+            return ended_elsewhere(&now, out);
         }
         let mut waiting = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut waiting, PollTimeout::from(500u16)).unwrap_or(0) == 0 {
+        if poll(&mut waiting, PollTimeout::from(250u16)).unwrap_or(0) == 0 {
             continue;
         }
         let mut line = String::new();
-        if stdin.lock().read_line(&mut line).unwrap_or(0) == 0 {
-            return Ok(Signal::HangUp.exit_code());
+        if stdin.lock().read_line(&mut line).unwrap_or(0) > 0 {
+            return confirm(root, global, Some("1m"), signals, out);
         }
-        return confirm(root, None, signals, out);
+        // Ctrl-D, or a terminal that is gone.
+        out.note("still waiting to be confirmed: `cttune confirm` keeps it");
+        return Ok(signals.caught().map_or(0, Signal::exit_code));
     }
+}
+
+fn take_back_now(id: u64, signal: Signal, root: &Root, out: Out) -> anyhow::Result<u8> {
+    let _lock = change::lock(root, Some("1h"), &|| None)?;
+    let record = take_back(id, root, Standing::Undone)?;
+    if record.standing == Standing::Left {
+        return Err(was_left(&record).into());
+    }
+    out.note("taken back; everything is as it was");
+    Ok(signal.exit_code())
+}
+
+/// What somebody else made of a change while its prompt stood open.
+fn ended_elsewhere(record: &Record, out: Out) -> anyhow::Result<u8> {
+    match record.standing {
+        Standing::Complete | Standing::Partly => {
+            out.note("confirmed elsewhere");
+            Ok(0)
+        }
+        Standing::Expired => Err(Failure::new(
+            FAILED,
+            "nobody confirmed it in time; everything is as it was",
+        )
+        .into()),
+        Standing::Left => Err(was_left(record).into()),
+        standing => Err(Failure::new(
+            FAILED,
+            format!(
+                "it is {} by now: `cttune history` tells more",
+                standing.name()
+            ),
+        )
+        .into()),
+    }
+}
+
+fn was_left(record: &Record) -> Failure {
+    let mut failure = Failure::new(
+        LEFT,
+        format!("change {} was taken back, but not all of it", record.id),
+    );
+    failure.messages.extend(record.left.iter().cloned());
+    failure.hint(format!(
+        "when the cause is gone, `cttune rollback {}` puts the rest back",
+        record.id
+    ))
 }
 
 /// Runs `cttune confirm`.
 pub(super) fn run(args: &Confirm, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = survey::root(global)?;
-    confirm(&root, args.wait.as_deref(), &Signals::catch()?, out)
+    // Read before the lock, so that somebody without the right to either is told so plainly.
+    change::unfinished(&root, global)?;
+    let wait = args.wait.as_deref();
+    confirm(&root, global, wait, &Signals::catch()?, out)
 }
 
-fn confirm(root: &Root, wait: Option<&str>, signals: &Signals, out: Out) -> anyhow::Result<u8> {
+fn confirm(
+    root: &Root,
+    global: &Global,
+    wait: Option<&str>,
+    signals: &Signals,
+    out: Out,
+) -> anyhow::Result<u8> {
     let journal = change::journal(root);
-    journal.newest().map_err(change::journal_failure)?;
     let _lock = change::lock(root, wait, &|| signals.caught())?;
-    let Some(mut record) = pending(&journal)? else {
-        return Err(none_pending(&journal).into());
+    let Some(mut record) = pending(root, global)? else {
+        return Err(none_pending(root, global)?.into());
     };
     if host::read_boottime()? >= until(&record) {
         return Err(
@@ -155,28 +205,32 @@ fn confirm(root: &Root, wait: Option<&str>, signals: &Signals, out: Out) -> anyh
                 .into(),
         );
     }
+    let mut target = Running::new(root.clone());
+    let rest = record.steps.get(record.live_steps()..).unwrap_or_default();
+    let rest = Plan::of(record.profile.clone(), rest.to_vec());
+    // Somebody may have edited a file since; whatever else is in the way is found out here too.
+    preflight(&rest, &mut target).map_err(|error| {
+        Failure::new(FAILED, format!("{error}; the change still waits"))
+            .hint("`cttune rollback` takes it back, then apply it again")
+    })?;
     let mut page = journal.page(record.id).map_err(change::journal_failure)?;
-    let plan = record.plan();
     // From here on a kill leaves an interrupted change, which the journal can put back whole.
     record.standing = Standing::Begun;
     page.progress(&record).map_err(change::journal_failure)?;
     let mut outcome = carry_out(
         &mut record,
         &mut Crew {
-            target: &mut Running::new(root.clone()),
+            target: &mut target,
             journal: &mut page,
             stop: &|| signals.caught(),
             progress: &mut |step, report| out.progress(&render::outcome::step_line(step, report)),
         },
     );
-    // The live steps were reported when they were made.
-    let held = plan.steps.len() - outcome.reports.len();
-    let mut shown = plan.clone();
-    shown.steps.drain(..held);
     let id = Some(record.id);
+    // The live steps were reported when they were made.
     out.result(
-        || render::outcome::text(&shown, &outcome, id),
-        || render::outcome::json(&shown, &outcome, id),
+        || render::outcome::text(&rest, &outcome, id),
+        || render::outcome::json(&rest, &outcome, id),
     );
     if outcome.ending == Ending::Complete {
         outcome.reports.clear();
@@ -184,37 +238,61 @@ fn confirm(root: &Root, wait: Option<&str>, signals: &Signals, out: Out) -> anyh
     change::end(&outcome, &record, false, out)
 }
 
-fn none_pending(journal: &Folder) -> Failure {
-    let newest = journal.newest().ok().flatten();
-    let why = match newest.map(|record| (record.id, record.standing)) {
-        Some((id, Standing::Expired)) => {
-            format!("change {id} was not confirmed in time and was taken back; apply it again")
-        }
-        Some((id, Standing::Rebooted)) => {
-            format!("change {id} was never confirmed, and a reboot took it back; apply it again")
-        }
-        _ => "no change waits to be confirmed".to_owned(),
+/// Why there is nothing to confirm.
+fn none_pending(root: &Root, global: &Global) -> anyhow::Result<Failure> {
+    let records = change::journal(root)
+        .read()
+        .map_err(change::journal_failure)?;
+    let elsewhere = records
+        .iter()
+        .rfind(|record| record.standing == Standing::Pending);
+    if let Some(Err(failure)) = elsewhere.map(|record| change::belongs_here(record, global, root)) {
+        return Ok(failure);
+    }
+    let newest = records
+        .iter()
+        .rfind(|record| record.deadline.is_some() && change::is_of(record, global, root));
+    let nothing = || Failure::new(FAILED, "no change waits to be confirmed");
+    let Some(record) = newest else {
+        return Ok(nothing());
     };
-    Failure::new(FAILED, why)
+    let id = record.id;
+    Ok(match record.standing {
+        Standing::Expired => Failure::new(
+            FAILED,
+            format!("change {id} was not confirmed in time and was taken back; apply it again"),
+        ),
+        Standing::Rebooted => Failure::new(
+            FAILED,
+            format!("change {id} was never confirmed, and a reboot took it back; apply it again"),
+        ),
+        Standing::Left => was_left(record),
+        _ => nothing(),
+    })
 }
 
-/// The change that waits for confirmation, if one does. One of another boot is gone with it, and
-/// is marked so. The lock is held.
-pub(super) fn pending(journal: &Folder) -> anyhow::Result<Option<Record>> {
-    let records = journal.read().map_err(change::journal_failure)?;
-    let Some(mut record) = records
-        .into_iter()
-        .rev()
-        .find(|r| r.standing == Standing::Pending)
-    else {
-        return Ok(None);
-    };
-    if record.occasion.boot_id == host::read_boot_id()? {
-        return Ok(Some(record));
+/// The change here that waits for confirmation, if one does. The lock is held.
+pub(super) fn pending(root: &Root, global: &Global) -> anyhow::Result<Option<Record>> {
+    let unfinished = change::unfinished(root, global)?;
+    let pending = |record: &Record| record.standing == Standing::Pending;
+    let found = unfinished.into_iter().rfind(pending);
+    if found.is_none() {
+        mark_rebooted(root)?;
     }
-    record.standing = Standing::Rebooted;
-    journal.rewrite(&record).map_err(change::journal_failure)?;
-    Ok(None)
+    Ok(found)
+}
+
+/// Writes down which changes ended with the boot that they were made in.
+fn mark_rebooted(root: &Root) -> anyhow::Result<()> {
+    let journal = change::journal(root);
+    let boot_id = host::read_boot_id()?;
+    for record in journal.unfinished().map_err(change::journal_failure)? {
+        let record = record.in_boot(&boot_id);
+        if record.standing == Standing::Rebooted {
+            journal.mark(&record).map_err(change::journal_failure)?;
+        }
+    }
+    Ok(())
 }
 
 /// What apply does while a change waits for confirmation: the same one is given more time from
@@ -235,8 +313,8 @@ pub(super) fn extend(
         && plan.steps.iter().all(|step| step.file().is_some());
     let (Some(within), true) = (within, is_same) else {
         let message = format!(
-            "change {} waits to be confirmed; nothing was changed",
-            record.id
+            "change {} of {} waits to be confirmed; nothing was changed",
+            record.id, record.profile
         );
         return Err(Failure::new(FAILED, message)
             .hint("`cttune confirm` keeps it, `cttune rollback` takes it back")
@@ -246,6 +324,10 @@ pub(super) fn extend(
     change::journal(root)
         .rewrite(&record)
         .map_err(change::journal_failure)?;
+    // The one that watches would look again when the old time is over; it may be too late then, if
+    // the new one is shorter.
+    arm_watcher(&record, &state::directory(root))
+        .map_err(|error| Failure::new(FAILED, format!("{error:#}; the change still waits")))?;
     let outcome = Outcome {
         reports: Vec::new(),
         ending: Ending::Complete,
@@ -271,14 +353,15 @@ fn until(record: &Record) -> Duration {
 /// confirmed, or taken back, or given more time.
 pub(super) fn watch(args: &WatchPending, global: &Global) -> anyhow::Result<u8> {
     if args.detach {
-        // Out of reach of the terminal's signals; it fails only for who leads a session already.
-        let _ = nix::unistd::setsid();
+        leave_session();
+        out::raw(READY);
+        close_stdout()?;
     }
     let root = survey::root(global)?;
     let journal = change::journal(&root);
     loop {
         let record = journal.read_one(args.id)?;
-        if !matches!(record.standing, Standing::Pending | Standing::Begun) {
+        if !record.standing.is_unfinished() {
             return Ok(0);
         }
         if host::read_boottime()? < until(&record) {
@@ -288,26 +371,28 @@ pub(super) fn watch(args: &WatchPending, global: &Global) -> anyhow::Result<u8> 
         let _lock = Lock::take_within(&state::directory(&root), PATIENCE, &|| false)?;
         // Whoever had the lock may have confirmed it, or given it more time.
         let record = journal.read_one(args.id)?;
-        let is_over = host::read_boottime()? >= until(&record);
-        match record.standing {
-            Standing::Pending | Standing::Begun if is_over => {
-                return take_back(args.id, &journal, &root, Standing::Expired);
-            }
-            _ => {}
+        if record.standing.is_unfinished() && host::read_boottime()? >= until(&record) {
+            let taken = take_back(args.id, &root, Standing::Expired)?;
+            return Ok(if taken.standing == Standing::Left {
+                LEFT
+            } else {
+                0
+            });
         }
     }
 }
 
-/// Puts back what a change did that was not confirmed. The lock is held.
-fn take_back(id: u64, journal: &Folder, root: &Root, standing: Standing) -> anyhow::Result<u8> {
+/// Puts back what a change did that was not confirmed, and says how it stands then. The lock is
+/// held.
+fn take_back(id: u64, root: &Root, standing: Standing) -> anyhow::Result<Record> {
+    let journal = change::journal(root);
     let mut record = journal.read_one(id).map_err(change::journal_failure)?;
-    if !matches!(record.standing, Standing::Pending | Standing::Begun) {
-        return Ok(0);
+    if !record.standing.is_unfinished() {
+        return Ok(record);
     }
     let mut target = Running::new(root.clone());
     let back = way_back(&record, &present(&record, &mut target));
     let mut undo = Record::new(&back.plan, record.occasion.clone(), None);
-    undo.folders.clone_from(&record.folders);
     undo.left = back.kept;
     let outcome = carry_back(
         &mut undo,
@@ -318,22 +403,25 @@ fn take_back(id: u64, journal: &Folder, root: &Root, standing: Standing) -> anyh
             progress: &mut |_, _| {},
         },
     );
+    clear_up(&record, &mut target);
     record.left = undo.left;
-    let complete = outcome.ending == Ending::Complete;
-    record.standing = if complete { standing } else { Standing::Left };
-    journal.rewrite(&record).map_err(change::journal_failure)?;
-    Ok(if complete { 0 } else { super::failure::LEFT })
+    record.standing = match outcome.ending {
+        Ending::Complete => standing,
+        _ => Standing::Left,
+    };
+    journal.mark(&record).map_err(change::journal_failure)?;
+    Ok(record)
 }
 
 /// A way back within a change is told of by the change's own record.
-struct Unwritten;
+pub(super) struct Unwritten;
 
 impl Journal for Unwritten {
-    fn progress(&mut self, _: &Record) -> Result<(), crate::apply::journal::JournalError> {
+    fn progress(&mut self, _: &Record) -> Result<(), JournalError> {
         Ok(())
     }
 
-    fn end(&mut self, _: &Record) -> Result<(), crate::apply::journal::JournalError> {
+    fn end(&mut self, _: &Record) -> Result<(), JournalError> {
         Ok(())
     }
 }

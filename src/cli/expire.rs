@@ -1,18 +1,17 @@
 //! `cttune expire`: counts, asks, and brings existing flows under the timeouts that hold.
 
 use super::args::{Expire, Global, Mode};
-use super::failure::{FAILED, Failure, LEFT, USAGE};
+use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::progress::Progress;
 use super::prompt::{self, Answer};
-use super::{change, session, survey};
+use super::{change, select, session, survey};
 use crate::apply::Signals;
 use crate::apply::expire::{ExpireError, Expired, Expiry, Hands, Past};
 use crate::files::Root;
-use crate::flow::Terms;
 use crate::flow::expire::Tally;
 use crate::kernel::{host, sysctl};
-use crate::plan::changes_of;
+use crate::plan::{Signal, changes_of};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings, parse_timeout};
 use crate::render::{self, expire::Parts};
 use crate::tunable::Key;
@@ -49,28 +48,24 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
     let mode = parameters.mode;
     if expiry.needs_sample() {
         out.note(&render::expire::sampling(parameters.settle));
-        let taken = with_progress("first sample", &stop, |hands| expiry.sample(hands));
-        if let Err(error) = taken {
-            return stopped_or(error, out);
-        }
+        with_progress("first sample", &stop, out, |hands| expiry.sample(hands))
+            .map_err(untouched)?;
     }
     if args.dry_run || !args.yes || parameters.max_flows.is_some() {
-        let tally = match with_progress("counting", &stop, |hands| expiry.count(hands)) {
-            Ok(tally) => tally,
-            Err(error) => return stopped_or(error, out),
-        };
+        let tally = with_progress("counting", &stop, out, |hands| expiry.count(hands))
+            .map_err(untouched)?;
         if args.dry_run || tally.selected() == 0 {
             show(mode, &tally, args.dry_run, out);
             return Ok(0);
         }
         refuse_more_than(parameters.max_flows, &tally)?;
-        if !args.yes && !agreed(&expiry, mode, &tally, &signals, out)? {
-            return Ok(signals.caught().map_or(FAILED, |signal| signal.exit_code()));
+        if !args.yes {
+            ask(&expiry, mode, &tally, &signals, out)?;
         }
     }
-    let expired = with_progress(mode.name(), &stop, |hands| expiry.run(hands));
+    let expired = with_progress(mode.name(), &stop, out, |hands| expiry.run(hands));
     show(mode, &expired.tally, false, out);
-    end(&expired, out)
+    end(&expired)
 }
 
 /// What is known of the past: the journal's, if it can be read, and the session.
@@ -90,23 +85,26 @@ pub(super) fn past(root: &Root) -> anyhow::Result<Past> {
 /// Does work on the table with a line of progress.
 pub(super) fn with_progress<T>(
     what: &'static str,
-    stop: &dyn Fn() -> Option<crate::plan::Signal>,
+    stop: &dyn Fn() -> Option<Signal>,
+    out: Out,
     work: impl FnOnce(&mut Hands<'_>) -> T,
 ) -> T {
-    let progress = Progress::new(what, sysctl::read_count().ok().flatten());
+    let count = sysctl::read_count().ok().flatten().unwrap_or(0);
+    let progress = Progress::new(out, what, u64::try_from(count).unwrap_or(0));
     work(&mut Hands {
         stop,
-        progress: &mut |looked_at| progress.tell(looked_at),
+        progress: &mut |looked_at| progress.at(looked_at),
     })
 }
 
-fn agreed(
+/// Asks; a no, or a signal, is a failure that changed nothing.
+fn ask(
     expiry: &Expiry,
     mode: ExpireMode,
     tally: &Tally,
     signals: &Signals,
     out: Out,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<()> {
     out.question(&render::expire::foresight(mode, tally));
     if let (true, Some(rate)) = (expiry.is_listened_to(), expiry.rate()) {
         out.question(&render::expire::listened_to(rate, tally));
@@ -117,14 +115,16 @@ fn agreed(
         ExpireMode::Delete => "Delete them? [y/N]",
     };
     match prompt::ask_plainly(question, signals)? {
-        Answer::Yes => return Ok(true),
-        Answer::Stopped(signal) => out.note(&format!(
-            "stopped by {}; nothing was changed",
-            signal.name()
-        )),
-        Answer::No | Answer::Steps(_) => out.note("nothing was changed"),
+        Answer::Yes => Ok(()),
+        Answer::No | Answer::Steps(_) => Err(Failure::new(FAILED, "nothing was changed").into()),
+        Answer::Stopped(signal) => Err(stopped(signal).into()),
     }
-    Ok(false)
+}
+
+/// A signal before anything was changed.
+fn stopped(signal: Signal) -> Failure {
+    let message = format!("stopped by {}; nothing was changed", signal.name());
+    Failure::new(signal.exit_code(), message)
 }
 
 fn refuse_more_than(max_flows: Option<i64>, tally: &Tally) -> Result<(), Failure> {
@@ -158,7 +158,7 @@ fn show(mode: ExpireMode, tally: &Tally, dry_run: bool, out: Out) {
 }
 
 /// The exit code of what was done; what went wrong is said on the way.
-fn end(expired: &Expired, out: Out) -> anyhow::Result<u8> {
+fn end(expired: &Expired) -> anyhow::Result<u8> {
     let done = expired.tally.selected();
     let stands = format!("{} stay as they were made", render::expire::flows(done));
     match &expired.broken_off {
@@ -175,8 +175,7 @@ fn end(expired: &Expired, out: Out) -> anyhow::Result<u8> {
                 "stopped by {}; {stands}, the others as they are",
                 signal.name()
             );
-            out.failure(&Failure::new(signal.exit_code(), message));
-            Ok(signal.exit_code())
+            Err(Failure::new(signal.exit_code(), message).into())
         }
         Some(error) if done == 0 => Err(untouched_text(&error.to_string()).into()),
         Some(error) => {
@@ -191,19 +190,11 @@ fn end(expired: &Expired, out: Out) -> anyhow::Result<u8> {
 }
 
 /// A failure, or a signal, before anything was changed.
-fn stopped_or(error: ExpireError, out: Out) -> anyhow::Result<u8> {
-    match error {
-        ExpireError::Stopped(signal) => {
-            let message = format!("stopped by {}; nothing was changed", signal.name());
-            out.failure(&Failure::new(signal.exit_code(), message));
-            Ok(signal.exit_code())
-        }
-        error => Err(untouched(error).into()),
-    }
-}
-
 fn untouched(error: ExpireError) -> Failure {
-    untouched_text(&error.to_string())
+    match error {
+        ExpireError::Stopped(signal) => stopped(signal),
+        error => untouched_text(&error.to_string()),
+    }
 }
 
 /// The error's first line says what, and that nothing was changed; its hint stays.
@@ -222,11 +213,10 @@ fn parameters(args: &Expire) -> anyhow::Result<ExpireParameters> {
         let seconds = time.transpose()?.map(|time| time.as_secs());
         Ok(seconds.and_then(|seconds| i64::try_from(seconds).ok()))
     };
-    let (matching, keep) = selections(&args.matching, &args.keep)?;
     Ok(ExpireSettings {
         mode: Some(mode(args.mode)),
-        matching: Some(matching),
-        keep: Some(keep),
+        matching: Some(select::terms("--match", &args.matching)?),
+        keep: Some(select::terms("--keep", &args.keep)?),
         grace: time("--grace", &args.grace)?,
         spread: time("--spread", &args.spread)?,
         settle: time("--settle", &args.settle)?,
@@ -243,36 +233,6 @@ pub(super) fn mode(mode: Mode) -> ExpireMode {
         Mode::ReAge => ExpireMode::ReAge,
         Mode::Delete => ExpireMode::Delete,
     }
-}
-
-fn selections(matching: &[String], keep: &[String]) -> Result<(Vec<Terms>, Vec<Terms>), Failure> {
-    let mut wrong = Vec::new();
-    let mut hint = None;
-    let mut parse = |option: &str, texts: &[String]| -> Vec<Terms> {
-        let mut all = Vec::new();
-        for text in texts {
-            match Terms::parse(text) {
-                Ok(terms) => all.push(terms),
-                Err(errors) => {
-                    for error in errors {
-                        wrong.push(format!("{option} {text}: {error}"));
-                        hint = hint.take().or(error.help);
-                    }
-                }
-            }
-        }
-        all
-    };
-    let selections = (parse("--match", matching), parse("--keep", keep));
-    if wrong.is_empty() {
-        return Ok(selections);
-    }
-    Err(Failure {
-        code: USAGE,
-        messages: wrong,
-        hint,
-        mistakes: Vec::new(),
-    })
 }
 
 /// `5000` or `5000/s`.
@@ -315,6 +275,7 @@ fn was(text: &str) -> Result<(i64, Option<i64>), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::failure::USAGE;
 
     #[test]
     fn a_rate_is_a_number_a_second() {

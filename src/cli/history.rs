@@ -5,6 +5,7 @@ use super::failure::{FAILED, Failure};
 use super::out::Out;
 use super::{change, survey};
 use crate::apply::{Running, present};
+use crate::kernel::host;
 use crate::plan::Record;
 use crate::render;
 
@@ -24,11 +25,15 @@ pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u
             );
         }
     }
-    let mut target = Running::new(root);
-    let changes: Vec<(Record, bool)> = records
+    let mut target = Running::new(root.clone());
+    let boot_id = host::read_boot_id().unwrap_or_default();
+    let changes: Vec<(Record, Option<bool>)> = records
         .into_iter()
         .map(|record| {
-            let holds = record.holds(&present(&record, &mut target));
+            let record = record.in_boot(&boot_id);
+            // What holds in another namespace cannot be seen from here.
+            let holds = change::is_of(&record, global, &root)
+                .then(|| record.holds(&present(&record, &mut target)));
             (record, holds)
         })
         .collect();

@@ -1,39 +1,59 @@
-//! A change that was killed half-way is told of by whatever is run next.
+//! A change that was killed half-way is told of by whatever is run next, and so is one whose
+//! watcher was.
+
+use std::time::Duration;
 
 use super::args::{Cli, Command};
 use super::out::Out;
 use super::{change, survey};
 use crate::apply::Lock;
 use crate::files::state;
-use crate::plan::{Origin, Standing};
+use crate::kernel::host;
+use crate::plan::{Origin, Record, Standing};
 
-/// Says so if the newest change was interrupted. Whoever may not read the journal is not told.
+/// Time that the watcher of a change has to take it back.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Says so if a change here was interrupted, or should have been taken back and was not. Whoever
+/// may not read the journal is not told.
 pub(super) fn tell(cli: &Cli, out: Out) {
-    let quiet = matches!(
+    if matches!(
         cli.command,
         Command::Sandbox(_)
             | Command::SandboxInside(_)
             | Command::WatchPending(_)
             | Command::Completions(_)
             | Command::Rollback(_)
-    );
+    ) {
+        return;
+    }
     let Ok(root) = survey::root(&cli.global) else {
         return;
     };
-    if quiet {
-        return;
-    }
-    let Ok(Some(record)) = change::journal(&root).newest() else {
+    let unfinished = change::unfinished(&root, &cli.global).unwrap_or_default();
+    let Some(record) = unfinished.last() else {
         return;
     };
-    if record.standing != Standing::Begun || Lock::is_held(&state::directory(&root)) {
+    if Lock::is_held(&state::directory(&root)) {
         return;
     }
+    match record.standing {
+        Standing::Begun => out.note(&interrupted(record)),
+        _ if is_overdue(record) => out.note(&format!(
+            "note: change {} ({}) was not confirmed and should have been taken back, but what \
+             watched it is gone: `cttune rollback {}` takes it back",
+            record.id, record.profile, record.id
+        )),
+        _ => {}
+    }
+}
+
+fn interrupted(record: &Record) -> String {
     let (what, finish) = match record.origin {
         Origin::Apply => ("an apply", "`cttune apply` finishes it"),
-        Origin::Rollback => ("a rollback", "`cttune history` shows it"),
+        Origin::Rollback => ("a rollback", "which also finishes the rollback"),
     };
-    out.note(&format!(
+    format!(
         "note: {what} was interrupted at step {} of {} ({}, change {}): `cttune rollback {}` puts \
          it back, {finish}",
         (record.reached() + 1).min(record.steps.len()),
@@ -41,5 +61,12 @@ pub(super) fn tell(cli: &Cli, out: Out) {
         record.profile,
         record.id,
         record.undoes.unwrap_or(record.id),
-    ));
+    )
+}
+
+/// Whether its time was over long enough ago for the watcher to have acted.
+fn is_overdue(record: &Record) -> bool {
+    let now = host::read_boottime().unwrap_or_default();
+    let until = record.deadline.map_or(0, |deadline| deadline.boottime);
+    now > Duration::from_secs(until) + GRACE
 }

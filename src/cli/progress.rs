@@ -1,59 +1,58 @@
-//! How far a long walk over the table has come: one line on the terminal, beyond a second.
+//! A progress bar on stderr, for what takes longer than a second, on a terminal alone.
 
-use std::cell::Cell;
-use std::io::{self, IsTerminal};
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
 
-use dialoguer::console::Term;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::render;
+use super::out::Out;
 
-/// Work that is done sooner shows nothing.
+/// What is done sooner needs no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Time between two updates of the line.
-const PERIOD: Duration = Duration::from_millis(100);
 
-/// The line. It is taken away again when this is dropped.
-#[derive(Debug)]
+/// How far something is. The bar goes away when this is dropped.
 pub(super) struct Progress {
-    term: Option<Term>,
     what: &'static str,
-    /// Flows in the table, as far as they are known.
-    total: Option<u64>,
-    begun: Instant,
-    shown: Cell<Option<Instant>>,
+    total: u64,
+    start: Instant,
+    wanted: bool,
+    bar: OnceCell<ProgressBar>,
 }
 
 impl Progress {
-    /// Of work on so many flows. Nothing is shown where stderr is no terminal.
-    pub(super) fn new(what: &'static str, total: Option<i64>) -> Self {
+    /// Progress of `what` towards `total`, which may turn out to be a little off.
+    pub(super) fn new(out: Out, what: &'static str, total: u64) -> Self {
         Progress {
-            term: io::stderr().is_terminal().then(Term::stderr),
             what,
-            total: total.and_then(|total| u64::try_from(total).ok()),
-            begun: Instant::now(),
-            shown: Cell::new(None),
+            total,
+            start: Instant::now(),
+            wanted: out.shows_progress(),
+            bar: OnceCell::new(),
         }
     }
 
-    /// So many flows were looked at.
-    pub(super) fn tell(&self, looked_at: u64) {
-        let is_early = self.begun.elapsed() < PATIENCE;
-        let is_recent = self.shown.get().is_some_and(|at| at.elapsed() < PERIOD);
-        let Some(term) = self.term.as_ref().filter(|_| !is_early && !is_recent) else {
-            return;
-        };
-        self.shown.set(Some(Instant::now()));
-        let line = render::expire::progress(self.what, looked_at, self.total);
-        // A terminal that is gone is no reason to stop.
-        let _ = term.clear_line().and_then(|()| term.write_str(&line));
+    /// Shows how far it is, once it takes long.
+    pub(super) fn at(&self, done: u64) {
+        if self.wanted && self.start.elapsed() > PATIENCE {
+            let bar = self.bar.get_or_init(|| self.draw());
+            bar.set_position(done.min(self.total));
+        }
+    }
+
+    fn draw(&self) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(self.total), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {percent:>3} % {eta:>4}") {
+            bar.set_style(style);
+        }
+        bar.set_message(self.what);
+        bar
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let (Some(term), Some(_)) = (&self.term, self.shown.get()) {
-            let _ = term.clear_line();
+        if let Some(bar) = self.bar.get() {
+            bar.finish_and_clear();
         }
     }
 }

@@ -2,15 +2,18 @@
 
 use super::args::{Global, Rollback};
 use super::change;
-use super::failure::{FAILED, Failure};
+use super::confirm::Unwritten;
+use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
-use super::survey::{self, Survey};
-use crate::apply::journal::Folder;
-use crate::apply::{Crew, Running, Signals, carry_back, present};
+use super::survey;
+use crate::apply::journal::{Folder, Journal};
+use crate::apply::{Crew, Running, Signals, carry_back, clear_up, folders_to_make, present};
 use crate::files::Root;
-use crate::kernel::host;
-use crate::plan::{Ending, Origin, Outcome, Plan, Record, Report, Standing, WayBack, way_back};
+use crate::kernel::sysctl;
+use crate::plan::{
+    Ending, Origin, Outcome, Plan, Present, Record, Report, Standing, WayBack, way_back,
+};
 use crate::render;
 
 /// Runs it.
@@ -21,16 +24,17 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
     // Read before the lock, so that somebody without the right to either is told so plainly.
     journal.read().map_err(change::journal_failure)?;
     let _lock = change::lock(&root, args.wait.as_deref(), &|| signals.caught())?;
+    change::settle(&root, global, Some(0));
     let records = journal.read().map_err(change::journal_failure)?;
-    let undone = select(args, &records)?;
+    let undone = select(args, global, &root, &records)?;
     for record in &undone {
-        belongs_here(record, global, &root)?;
+        change::belongs_here(record, global, &root)?;
     }
+    let ways = ways_back(&undone, &root);
+    refuse_conflicts(&ways, args)?;
     if !args.yes && out::is_interactive() {
-        let mut target = Running::new(root.clone());
-        for record in &undone {
-            let back = way_back(record, &present(record, &mut target));
-            out.question(&render::outcome::way_back(record, &back));
+        for (record, back) in &ways {
+            out.question(&render::outcome::way_back(record, back));
         }
         match prompt::ask_plainly("Put it back? [y/N]", &signals)? {
             Answer::Stopped(signal) => return Ok(signal.exit_code()),
@@ -40,8 +44,8 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
     }
     let mut whole = Whole::default();
     for record in undone {
-        let code = whole.add(record, args, global, &root, &journal, out)?;
-        if code.is_some() {
+        whole.add(record, global, &root, out)?;
+        if whole.ended.ending != Ending::Complete {
             break;
         }
     }
@@ -55,9 +59,37 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
     }
 }
 
+/// The way back from each of these changes, newest first, each from where the one before it leads.
+fn ways_back(undone: &[Record], root: &Root) -> Vec<(Record, WayBack)> {
+    let mut target = Running::new(root.clone());
+    let mut holds = Present::default();
+    for record in undone {
+        let present = present(record, &mut target);
+        holds.values.extend(present.values);
+        holds.files.extend(present.files);
+        holds.count = present.count;
+    }
+    let mut ways = Vec::new();
+    for record in undone {
+        let back = way_back(record, &holds);
+        holds = holds.after(&back.plan);
+        ways.push((record.clone(), back));
+    }
+    ways
+}
+
 /// The records to undo, newest first.
-fn select(args: &Rollback, records: &[Record]) -> anyhow::Result<Vec<Record>> {
+fn select(
+    args: &Rollback,
+    global: &Global,
+    root: &Root,
+    records: &[Record],
+) -> anyhow::Result<Vec<Record>> {
     let in_force = |record: &&Record| record.standing.can_be_rolled_back();
+    // Without a number only what was changed here is meant.
+    let to_undo = |record: &&Record| {
+        record.origin == Origin::Apply && in_force(record) && change::is_of(record, global, root)
+    };
     let find = |id: u64| {
         records
             .iter()
@@ -73,11 +105,7 @@ fn select(args: &Rollback, records: &[Record]) -> anyhow::Result<Vec<Record>> {
     if let Some(to) = args.to {
         find(to)?;
         let after = records.iter().rev().filter(|record| record.id > to);
-        return Ok(after
-            .filter(in_force)
-            .filter(|r| r.origin == Origin::Apply)
-            .cloned()
-            .collect());
+        return Ok(after.filter(to_undo).cloned().collect());
     }
     if let Some(id) = args.id {
         let record = find(id)?;
@@ -90,11 +118,7 @@ fn select(args: &Rollback, records: &[Record]) -> anyhow::Result<Vec<Record>> {
         }
         return Ok(vec![record.clone()]);
     }
-    let last = records
-        .iter()
-        .rev()
-        .find(|r| r.origin == Origin::Apply && in_force(r));
-    match last {
+    match records.iter().rfind(to_undo) {
         Some(last) => Ok(vec![last.clone()]),
         None => Err(Failure::new(
             FAILED,
@@ -103,39 +127,6 @@ fn select(args: &Rollback, records: &[Record]) -> anyhow::Result<Vec<Record>> {
         .hint("`cttune history` lists what was done")
         .into()),
     }
-}
-
-/// Refuses to put values of one place back in another.
-fn belongs_here(record: &Record, global: &Global, root: &Root) -> anyhow::Result<()> {
-    let made = &record.occasion;
-    if made.root != root.base() {
-        let message = format!(
-            "change {} was made below {}",
-            record.id,
-            made.root.display()
-        );
-        return Err(Failure::new(FAILED, message)
-            .hint(format!("add --root {}", made.root.display()))
-            .into());
-    }
-    let same_boot = made.boot_id == host::read_boot_id()?;
-    let elsewhere = match (made.netns_inode, host::read_netns_inode()) {
-        (Some(then), Some(now)) => same_boot && then != now,
-        _ => false,
-    };
-    if made.netns == global.netns && !elsewhere {
-        return Ok(());
-    }
-    let message = format!("change {} was made in another network namespace", record.id);
-    Err(
-        Failure::new(FAILED, format!("{message}; nothing was changed"))
-            .maybe_hint(
-                made.netns
-                    .as_ref()
-                    .map(|netns| format!("add --netns {netns}")),
-            )
-            .into(),
-    )
 }
 
 /// What several rollbacks came to.
@@ -175,40 +166,50 @@ impl Whole {
         }
     }
 
-    /// Undoes one more change. Gives something if it is to be the last.
+    /// Undoes one more change.
     fn add(
         &mut self,
         undone: Record,
-        args: &Rollback,
         global: &Global,
         root: &Root,
-        journal: &Folder,
         out: Out,
-    ) -> anyhow::Result<Option<()>> {
+    ) -> anyhow::Result<()> {
+        let journal = change::journal(root);
         let mut target = Running::new(root.clone());
         let back = way_back(&undone, &present(&undone, &mut target));
-        refuse_conflicts(&undone, &back, args)?;
-        let survey = Survey::take(global, root)?;
-        let mut record = Record::new(
-            &back.plan,
-            survey::occasion(global, root)?,
-            survey.live.as_ref(),
-        );
+        let live = root
+            .is_machine()
+            .then(|| sysctl::read_snapshot().ok())
+            .flatten();
+        let mut record = Record::new(&back.plan, survey::occasion(global, root)?, live.as_ref());
         record.origin = Origin::Rollback;
         record.undoes = Some(undone.id);
-        record.folders.clone_from(&undone.folders);
         record.left = back.kept;
         if record.steps.is_empty() && record.left.is_empty() {
-            return mark(undone, Standing::RolledBack, journal).map(|()| None);
+            clear_up(&undone, &mut target);
+            mark_undone(undone, &journal)?;
+            // A rollback of it that was interrupted is done with as well.
+            change::settle(root, global, None);
+            return Ok(());
         }
-        let mut page = journal
-            .begin(&mut record)
-            .map_err(change::journal_failure)?;
+        record.folders = folders_to_make(&back.plan, &mut target);
+        let mut page: Box<dyn Journal> = match journal.begin(&mut record) {
+            Ok(page) => Box::new(page),
+            // On a full disk the way back matters more than the way back from it; a kill leaves
+            // the change itself in force, to be rolled back again.
+            Err(error) if error.is_full() => {
+                out.note(&format!(
+                    "note: {error}: this rollback cannot be undone itself"
+                ));
+                Box::new(Unwritten)
+            }
+            Err(error) => return Err(change::journal_failure(error).into()),
+        };
         let outcome = carry_back(
             &mut record,
             &mut Crew {
                 target: &mut target,
-                journal: &mut page,
+                journal: page.as_mut(),
                 // A way back is short, and worse when it is left half-way: it is gone to its end.
                 stop: &|| None,
                 progress: &mut |step, report| {
@@ -216,41 +217,69 @@ impl Whole {
                 },
             },
         );
+        clear_up(&undone, &mut target);
         self.steps.extend(record.steps.clone());
         self.reports.extend(outcome.reports.clone());
-        self.id = Some(record.id);
+        self.id = (record.id > 0).then_some(record.id);
         self.ended = outcome;
-        let complete = self.ended.ending == Ending::Complete;
-        if complete {
-            if let (Origin::Rollback, Some(redone)) = (undone.origin, undone.undoes) {
-                mark(
-                    journal.read_one(redone).map_err(change::journal_failure)?,
-                    Standing::Complete,
-                    journal,
-                )?;
-            }
-            mark(undone, Standing::RolledBack, journal)?;
+        if self.ended.ending == Ending::Complete {
+            mark_undone(undone, &journal)?;
+        } else if undone.standing == Standing::Pending {
+            // Its watcher would only try again what cannot be done.
+            mark(undone, Standing::Left, &journal)?;
         }
+        change::settle(root, global, self.id);
         self.last = Some(record);
-        Ok((!complete).then_some(()))
+        Ok(())
     }
+}
+
+/// Writes down that a change was undone. If it was itself a rollback, what that undid holds again;
+/// and so on, to the apply at the bottom.
+fn mark_undone(undone: Record, journal: &Folder) -> anyhow::Result<()> {
+    let mut below = undone.undoes;
+    let mut standing = Standing::RolledBack;
+    mark(undone, standing, journal)?;
+    while let Some(id) = below {
+        standing = match standing {
+            Standing::RolledBack => Standing::Complete,
+            _ => Standing::RolledBack,
+        };
+        // Old records are not kept for ever.
+        let Ok(record) = journal.read_one(id) else {
+            break;
+        };
+        below = record.undoes;
+        mark(record, standing, journal)?;
+    }
+    Ok(())
 }
 
 fn mark(mut record: Record, standing: Standing, journal: &Folder) -> anyhow::Result<()> {
     record.standing = standing;
-    journal
-        .rewrite(&record)
-        .map_err(|error| change::journal_failure(error).into())
+    journal.mark(&record).map_err(|error| {
+        let message = format!(
+            "change {} was put back, but {error}: `cttune history` does not show it",
+            record.id
+        );
+        Failure::new(LEFT, message).into()
+    })
 }
 
-fn refuse_conflicts(record: &Record, back: &WayBack, args: &Rollback) -> anyhow::Result<()> {
-    if back.conflicts.is_empty() || args.overwrite_changed {
+fn refuse_conflicts(ways: &[(Record, WayBack)], args: &Rollback) -> anyhow::Result<()> {
+    let mut conflicts = ways
+        .iter()
+        .flat_map(|(record, back)| back.conflicts.iter().map(move |one| (record.id, one)))
+        .peekable();
+    let Some((id, _)) = conflicts.peek().filter(|_| !args.overwrite_changed) else {
         return Ok(());
-    }
-    let mut failure = Failure::new(FAILED, format!("change {} was not undone", record.id));
-    failure
-        .messages
-        .extend(back.conflicts.iter().map(ToString::to_string));
+    };
+    let mut failure = Failure::new(
+        FAILED,
+        format!("change {id} cannot be undone as it was made; nothing was changed"),
+    );
+    let reasons = conflicts.map(|(_, one)| one.to_string());
+    failure.messages.extend(reasons);
     Err(failure
         .hint(
             "--overwrite-changed puts the old values back all the same; a later change of cttune's \

@@ -5,9 +5,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
@@ -26,23 +28,22 @@ struct Place<'a> {
 }
 
 pub(super) fn rehearse(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let place = Place::open(base, inside)?;
-    let rehearsed = place.check_target().and_then(|old| {
-        if old.is_some() {
-            place.check_writable()?;
-        }
-        let beside = place.write_beside(bytes, old.as_ref())?;
-        place.unlink(&beside)
-    });
-    place.remove_made();
-    rehearsed
+    let (place, missing) = Place::walk(base, inside, Missing::Stop)?;
+    let old = if missing { None } else { place.check_target()? };
+    if old.is_some() {
+        place.check_writable()?;
+    }
+    place.write_nameless(bytes, old.as_ref())
 }
 
 pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let place = Place::open(base, inside)?;
+    place.sweep();
     let replaced = place.check_target().and_then(|old| {
         let beside = place.write_beside(bytes, old.as_ref())?;
-        place.rename_over(&beside)
+        place.rename_over(&beside)?;
+        // The new file is seen by now. If it is not sure to last, the caller puts the old one back.
+        place.sync_folder()
     });
     if replaced.is_err() {
         place.remove_made();
@@ -50,39 +51,79 @@ pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), Fi
     replaced
 }
 
-pub(super) fn remove(base: &Path, inside: &Path, folders: &[PathBuf]) -> Result<(), FileError> {
-    let mut place = match Place::open_existing(base, inside) {
-        Ok(place) => place,
-        Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Ok(());
-        }
-        Err(error) => return Err(error),
+/// Writes over the bytes of a file where they stand, for want of the space beside it.
+pub(super) fn overwrite(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let place = Place::open_existing(base, inside)?;
+    place.check_target()?;
+    let open = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let file = openat(&place.folder, place.name.as_os_str(), open, Mode::empty())
+        .map(File::from)
+        .map_err(|errno| place.failed("write", errno))?;
+    let written = file
+        .write_all_at(bytes, 0)
+        .and_then(|()| file.set_len(bytes.len() as u64))
+        .and_then(|()| file.sync_all());
+    written.map_err(|source| FileError::Io {
+        doing: "write",
+        path: place.outside(inside),
+        source,
+    })
+}
+
+pub(super) fn remove(base: &Path, inside: &Path) -> Result<(), FileError> {
+    let Some(place) = Place::find(base, inside)? else {
+        return Ok(());
     };
     match unlinkat(
         &place.folder,
         place.name.as_os_str(),
         UnlinkatFlags::NoRemoveDir,
     ) {
-        Ok(()) | Err(Errno::ENOENT) => {}
-        Err(errno) => return Err(place.failed("remove", errno)),
+        Ok(()) | Err(Errno::ENOENT) => place.sync_folder(),
+        Err(errno) => Err(place.failed("remove", errno)),
     }
-    place.sync_folder()?;
-    folders.clone_into(&mut place.made);
-    place.remove_made();
-    Ok(())
+}
+
+/// Removes what a killed cttune left beside a file.
+pub(super) fn sweep(base: &Path, inside: &Path) {
+    if let Ok(Some(place)) = Place::find(base, inside) {
+        place.sweep();
+    }
+}
+
+/// What to do about a folder that is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Make it.
+    Make,
+    /// Stay in the one above it.
+    Stop,
+    /// Give up.
+    Fail,
 }
 
 impl<'a> Place<'a> {
     fn open(base: &'a Path, inside: &'a Path) -> Result<Self, FileError> {
-        Self::walk(base, inside, true)
+        Self::walk(base, inside, Missing::Make).map(|(place, _)| place)
     }
 
     fn open_existing(base: &'a Path, inside: &'a Path) -> Result<Self, FileError> {
-        Self::walk(base, inside, false)
+        Self::walk(base, inside, Missing::Fail).map(|(place, _)| place)
     }
 
-    /// Opens every folder of the path in turn; missing ones are made if `make` says so.
-    fn walk(base: &'a Path, inside: &'a Path, make: bool) -> Result<Self, FileError> {
+    /// As [`Place::open_existing`], and nothing where the folder does not exist.
+    fn find(base: &'a Path, inside: &'a Path) -> Result<Option<Self>, FileError> {
+        match Place::open_existing(base, inside) {
+            Ok(place) => Ok(Some(place)),
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens every folder of the path in turn; says also whether one was missing.
+    fn walk(base: &'a Path, inside: &'a Path, missing: Missing) -> Result<(Self, bool), FileError> {
         let mut folders = parts(inside);
         let outside = base.join(inside.strip_prefix("/").unwrap_or(inside));
         let Some(name) = folders.pop().filter(|name| name != "..") else {
@@ -108,15 +149,20 @@ impl<'a> Place<'a> {
         let mut reached = PathBuf::from("/");
         for part in folders {
             reached.push(&part);
-            match place.enter(&part, &reached, make) {
+            match place.enter(&part, &reached, missing == Missing::Make) {
                 Ok(folder) => place.folder = folder,
+                Err(FileError::Io { source, .. })
+                    if missing == Missing::Stop && source.kind() == io::ErrorKind::NotFound =>
+                {
+                    return Ok((place, true));
+                }
                 Err(error) => {
                     place.remove_made();
                     return Err(error);
                 }
             }
         }
-        Ok(place)
+        Ok((place, false))
     }
 
     fn enter(&mut self, part: &OsStr, reached: &Path, make: bool) -> Result<OwnedFd, FileError> {
@@ -185,17 +231,52 @@ impl<'a> Place<'a> {
             .map_err(|errno| self.failed("write", errno))
     }
 
-    /// Writes the bytes to a new file in the same folder, with the owner and mode that the target
-    /// has or should have, and syncs it. The name ends in neither `.conf` nor `.rules`, and begins
-    /// with a dot: no reader takes it for one of its files.
-    fn write_beside(&self, bytes: &[u8], old: Option<&FileStat>) -> Result<OsString, FileError> {
+    /// Writes the bytes to a file that has no name, so that nothing of it is left however we end.
+    fn write_nameless(&self, bytes: &[u8], old: Option<&FileStat>) -> Result<(), FileError> {
+        let nameless = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o600);
+        match openat(&self.folder, ".", nameless, mode) {
+            Ok(file) => fill(file, bytes, old).map_err(|source| self.not_written(source)),
+            // NFS and a few others have no such files (open(2)).
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT) => {
+                let beside = self.write_beside(bytes, old)?;
+                self.unlink(&beside)
+            }
+            Err(errno) => Err(self.failed("write", errno)),
+        }
+    }
+
+    /// What the names of new files beside the target begin with. No reader takes one for its own:
+    /// it begins with a dot, and ends in neither `.conf` nor `.rules`.
+    fn beside(&self) -> OsString {
         let mut beside = OsString::from(".");
         beside.push(&self.name);
-        beside.push(format!(".cttune-{}~", std::process::id()));
+        beside.push(".cttune-");
+        beside
+    }
+
+    /// Removes the files beside the target that somebody left who was killed. One that somebody is
+    /// just writing may be among them: he is told so when he renames it, and changes nothing.
+    fn sweep(&self) {
+        let beside = self.beside();
+        let Ok(mut folder) = Dir::openat(&self.folder, ".", OFlag::O_RDONLY, Mode::empty()) else {
+            return;
+        };
+        for entry in folder.iter().flatten() {
+            let name = entry.file_name().to_bytes();
+            if name.starts_with(beside.as_bytes()) && name.ends_with(b"~") {
+                let _ = self.unlink(OsStr::from_bytes(name));
+            }
+        }
+    }
+
+    /// Writes the bytes to a new file in the same folder, with the owner and mode that the target
+    /// has or should have, and syncs it.
+    fn write_beside(&self, bytes: &[u8], old: Option<&FileStat>) -> Result<OsString, FileError> {
+        let mut beside = self.beside();
+        beside.push(format!("{}~", std::process::id()));
         let create =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        // Whoever had our pid before and was killed may have left its file.
-        let _ = unlinkat(&self.folder, beside.as_os_str(), UnlinkatFlags::NoRemoveDir);
         let file = openat(
             &self.folder,
             beside.as_os_str(),
@@ -207,11 +288,7 @@ impl<'a> Place<'a> {
             Ok(()) => Ok(beside),
             Err(source) => {
                 let _ = self.unlink(&beside);
-                Err(FileError::Io {
-                    doing: "write",
-                    path: self.outside(self.inside),
-                    source,
-                })
+                Err(self.not_written(source))
             }
         }
     }
@@ -221,12 +298,12 @@ impl<'a> Place<'a> {
             let _ = self.unlink(beside);
             return Err(self.failed("replace", errno));
         }
-        self.sync_folder()
+        Ok(())
     }
 
     fn unlink(&self, name: &OsStr) -> Result<(), FileError> {
         unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir)
-            .map_err(|errno| self.failed("remove", errno))
+            .map_err(|errno| self.failed_at("remove", &self.inside.with_file_name(name), errno))
     }
 
     fn sync_folder(&self) -> Result<(), FileError> {
@@ -242,6 +319,14 @@ impl<'a> Place<'a> {
 
     fn outside(&self, inside: &Path) -> PathBuf {
         self.base.join(inside.strip_prefix("/").unwrap_or(inside))
+    }
+
+    fn not_written(&self, source: io::Error) -> FileError {
+        FileError::Io {
+            doing: "write",
+            path: self.outside(self.inside),
+            source,
+        }
     }
 
     fn failed(&self, doing: &'static str, errno: Errno) -> FileError {

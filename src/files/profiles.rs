@@ -2,12 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Uid, getuid};
-
-use super::FileError;
+use super::{FileError, owner};
 use crate::profile::{Source, builtin};
 
 /// Where named profiles are looked for, the first that has one wins; those built into the binary
@@ -73,19 +70,14 @@ pub struct Listed {
     pub path: Option<PathBuf>,
 }
 
-/// Finds and reads a profile. What has a slash in it or ends in `.toml` is a path, taken from
-/// `folder`; anything else is a name, looked for on the shelves, among those built in, and last as
+/// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; anything else is a name, looked for on the shelves, among those built in, and last as
 /// a plain file in `folder`.
 ///
 /// # Errors
 /// Told apart; run as root, also for a file that others could have written.
 pub fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
     let path = folder.join(asked);
-    if asked.contains('/')
-        || Path::new(asked)
-            .extension()
-            .is_some_and(|ending| ending == ENDING)
-    {
+    if is_path(asked) {
         return read_at(&path, asked);
     }
     for shelf in SHELVES {
@@ -117,6 +109,14 @@ pub fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
         return read_at(&path, asked);
     }
     Err(not_found(asked))
+}
+
+/// Whether a profile is asked for by path: it has a slash or ends in `.toml`.
+pub fn is_path(asked: &str) -> bool {
+    asked.contains('/')
+        || Path::new(asked)
+            .extension()
+            .is_some_and(|ending| ending == ENDING)
 }
 
 /// Every profile on a shelf or built in, by name; one that an earlier shelf hides is left out.
@@ -209,7 +209,7 @@ fn read_checked(path: &Path) -> Result<String, ProfileError> {
     }
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
-    if let Some(why) = stranger(&metadata) {
+    if let Some(why) = owner::stranger(&metadata) {
         return Err(ProfileError::Unsafe {
             path: path.to_owned(),
             why,
@@ -238,36 +238,4 @@ fn read_checked(path: &Path) -> Result<String, ProfileError> {
             "is not UTF-8 text: line {line} has a byte that no text has"
         ))
     })
-}
-
-/// Who beside root and the caller could have written the file. Asked of root alone: what others
-/// run does no more than they could do themselves.
-fn stranger(metadata: &fs::Metadata) -> Option<String> {
-    if !nix::unistd::geteuid().is_root() {
-        return None;
-    }
-    let mode = metadata.mode();
-    if mode & 0o022 != 0 {
-        let who = if mode & 0o002 != 0 {
-            "others"
-        } else {
-            "its group"
-        };
-        return Some(format!("{who} may write it (mode {:04o})", mode & 0o7777));
-    }
-    let owner = Uid::from_raw(metadata.uid());
-    let trusted = owner.is_root() || owner == getuid() || is_unmapped(owner);
-    (!trusted).then(|| format!("it belongs to uid {owner}, neither root nor the caller"))
-}
-
-/// In a user namespace, files of everybody who has no number there belong to the overflow uid:
-/// the machine's own root among them.
-fn is_unmapped(owner: Uid) -> bool {
-    let mapped = fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]));
-    let overflow = fs::read_to_string("/proc/sys/kernel/overflowuid")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(65534);
-    mapped && owner.as_raw() == overflow
 }

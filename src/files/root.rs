@@ -122,8 +122,8 @@ impl Root {
             .is_ok_and(|real| self.outside(&real).exists())
     }
 
-    /// Finds out whether [`Root::replace`] would work, space included: writes the bytes beside the
-    /// target and removes them again, with every folder that had to be made.
+    /// Finds out whether [`Root::replace`] would work, space included: writes the bytes to a file
+    /// without a name in the target's folder, or in the first above it that exists.
     ///
     /// # Errors
     /// What replacing would answer.
@@ -135,7 +135,8 @@ impl Root {
     /// It and its folder are synced. No part of the path may be a symlink.
     ///
     /// # Errors
-    /// After an error the old file stands untouched, and the folders that were made are gone.
+    /// After an error the old file stands untouched, unless it was the syncing that failed: compare
+    /// before you believe either.
     pub fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         place::replace(&self.base, inside, bytes)
     }
@@ -152,12 +153,33 @@ impl Root {
             .collect()
     }
 
-    /// Removes a file, and then those of `folders` that are empty. A missing file is no error.
+    /// Writes over the bytes of a file where they stand: not in one step, but without the space
+    /// for a second copy. For putting a shorter text back on a full disk.
+    ///
+    /// # Errors
+    /// If the bytes do not stand there now.
+    pub fn overwrite(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
+        place::overwrite(&self.base, inside, bytes)
+    }
+
+    /// Removes a file. A missing one is no error.
     ///
     /// # Errors
     /// If the file is still there.
-    pub fn remove(&self, inside: &Path, folders: &[PathBuf]) -> Result<(), FileError> {
-        place::remove(&self.base, inside, folders)
+    pub fn remove(&self, inside: &Path) -> Result<(), FileError> {
+        place::remove(&self.base, inside)
+    }
+
+    /// Removes what a killed cttune left beside a file.
+    pub fn sweep(&self, inside: &Path) {
+        place::sweep(&self.base, inside);
+    }
+
+    /// Removes those of `folders` that are empty, innermost first; they are given outermost first.
+    pub fn remove_empty(&self, folders: &[PathBuf]) {
+        for folder in folders.iter().rev() {
+            let _ = fs::remove_dir(self.outside(folder));
+        }
     }
 }
 
@@ -246,9 +268,55 @@ mod tests {
         );
         root.replace(path, b"x").unwrap();
         assert!(root.missing_folders(path).is_empty());
-        root.remove(path, &folders).unwrap();
+        root.remove_empty(&folders);
+        assert!(directory.path().join("etc/udev/rules.d").exists());
+        root.remove(path).unwrap();
+        root.remove_empty(&folders);
         assert!(!directory.path().join("etc/udev").exists());
-        root.remove(path, &[]).unwrap();
+        root.remove(path).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_run_left_beside_a_file_goes_with_the_next_write() {
+        let (directory, root) = tree();
+        let path = Path::new("/etc/sysctl.d/90-cttune.conf");
+        let names = || {
+            let entries = fs::read_dir(directory.path().join("etc/sysctl.d")).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let litter = ["90-cttune.conf", "90-other.conf"].map(|name| {
+            directory
+                .path()
+                .join(format!("etc/sysctl.d/.{name}.cttune-7~"))
+        });
+        for sweep in [true, false] {
+            for path in &litter {
+                fs::write(path, "half").unwrap();
+            }
+            if sweep {
+                root.sweep(path);
+                assert_eq!(names(), [".90-other.conf.cttune-7~"]);
+            } else {
+                root.replace(path, b"whole").unwrap();
+                assert_eq!(names(), [".90-other.conf.cttune-7~", "90-cttune.conf"]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_is_put_back_where_it_stands_and_keeps_its_file() {
+        use std::os::unix::fs::MetadataExt;
+        let (directory, root) = tree();
+        let target = directory.path().join("etc/sysctl.conf");
+        fs::write(&target, "a longer text").unwrap();
+        let inode = fs::metadata(&target).unwrap().ino();
+        root.overwrite(Path::new("/etc/sysctl.conf"), b"short")
+            .unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"short");
+        assert_eq!(fs::metadata(&target).unwrap().ino(), inode);
+        assert!(root.overwrite(Path::new("/etc/none"), b"x").is_err());
     }
 
     #[test]

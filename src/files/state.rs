@@ -1,18 +1,59 @@
 //! Where cttune keeps what it must remember between runs: its lock and its journal.
+//!
+//! What the journal says is put back by root, file contents included: a state directory that
+//! somebody else may write is refused.
 
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::Root;
+use super::{Root, owner};
 
 /// The usual place, as seen from inside a root.
 const USUAL: &str = "/var/lib/cttune";
 /// The variable that names another place; it does not hold for `--root`.
 pub const VARIABLE: &str = "CTTUNE_STATE_DIR";
 
-/// The state directory of a root, as seen on the running machine. It may not exist yet.
+/// The state directory of a root, as seen on the running machine. It may not exist yet. A relative
+/// path is taken from where we are; a link inside a root is followed inside it alone.
 pub fn directory(root: &Root) -> PathBuf {
     match std::env::var_os(VARIABLE) {
-        Some(directory) if root.is_machine() && !directory.is_empty() => PathBuf::from(directory),
-        _ => root.outside(Path::new(USUAL)),
+        Some(directory) if root.is_machine() && !directory.is_empty() => {
+            let directory = PathBuf::from(directory);
+            std::path::absolute(&directory).unwrap_or(directory)
+        }
+        _ => {
+            let usual = Path::new(USUAL);
+            let resolved = root.resolve(usual);
+            root.outside(resolved.as_deref().unwrap_or(usual))
+        }
+    }
+}
+
+/// Makes a folder of the state directory, for its owner alone, and makes sure of it as
+/// [`check`] does.
+///
+/// # Errors
+/// As [`check`], and if it cannot be made.
+pub fn make(folder: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    check(folder)
+}
+
+/// Makes sure that nobody but root and the caller may write in a folder.
+///
+/// # Errors
+/// If somebody may; if it does not exist.
+pub fn check(folder: &Path) -> io::Result<()> {
+    match owner::stranger(&fs::metadata(folder)?) {
+        None => Ok(()),
+        Some(why) => Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{why}, and could have made up what root would put back"),
+        )),
     }
 }

@@ -134,6 +134,7 @@ pub fn plan(wanted: &Wanted, machine: &Machine<'_>, scope: Scope) -> Result<Plan
     if let (true, Some(live)) = (scope.live, machine.live) {
         let (steps, obstacles) = order::live_steps(&comparison, live);
         plan.steps.extend(steps);
+        plan.obstacles.extend(comparison.read_only());
         plan.obstacles.extend(obstacles);
     }
     if let (true, Some(files)) = (scope.persist, machine.files) {

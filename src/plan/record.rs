@@ -56,6 +56,22 @@ impl Standing {
         format!("{:<11}", self.name())
     }
 
+    /// How a record stands whose first bytes, [`Record::head`], are these.
+    pub fn from_head(head: &[u8]) -> Option<Self> {
+        let word = std::str::from_utf8(head)
+            .ok()?
+            .split('"')
+            .nth(3)?
+            .trim_end();
+        let word = serde::de::value::StrDeserializer::<serde::de::value::Error>::new(word);
+        Standing::deserialize(word).ok()
+    }
+
+    /// Whether something is to come: its steps, or somebody's word.
+    pub fn is_unfinished(self) -> bool {
+        matches!(self, Standing::Begun | Standing::Pending)
+    }
+
     /// Whether some of its steps may be in force.
     pub fn can_be_rolled_back(self) -> bool {
         !matches!(
@@ -201,7 +217,7 @@ impl Record {
     /// The steps that may be in force: those done or tried, and the one that was under way when
     /// cttune was killed.
     pub(super) fn perhaps_in_force(&self) -> impl DoubleEndedIterator<Item = &Step> {
-        let under_way = usize::from(self.standing == Standing::Begun);
+        let under_way = usize::from(matches!(self.standing, Standing::Begun | Standing::Resumed));
         let reached = (self.reached() + under_way).min(self.steps.len());
         let tried = self.steps.iter().zip(self.progress.chars()).take(reached);
         let tried: Vec<&Step> = tried
@@ -209,6 +225,20 @@ impl Record {
             .map(|(step, _)| step)
             .collect();
         tried.into_iter()
+    }
+
+    /// The record as it stands in this boot: what was about the running kernel alone ended with
+    /// the boot that it was made in.
+    #[must_use]
+    pub fn in_boot(self, boot_id: &str) -> Self {
+        let is_live = self.deadline.is_some() && self.reached() <= self.live_steps();
+        let standing = match self.standing {
+            Standing::Pending | Standing::Begun if is_live && self.occasion.boot_id != boot_id => {
+                Standing::Rebooted
+            }
+            standing => standing,
+        };
+        Record { standing, ..self }
     }
 
     /// How many steps at the beginning are about the running kernel alone.
@@ -339,6 +369,8 @@ mod tests {
             );
             let pretty = serde_json::to_string_pretty(&record).unwrap();
             assert!(pretty.starts_with(&record.head()), "{pretty}");
+            let head = pretty.as_bytes().get(..64).unwrap();
+            assert_eq!(Standing::from_head(head), Some(standing));
             text.len()
         });
         assert!(

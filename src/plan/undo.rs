@@ -18,6 +18,27 @@ pub struct Present {
     pub count: Option<i64>,
 }
 
+impl Present {
+    /// What will hold once a way back was gone.
+    #[must_use]
+    pub fn after(mut self, back: &Plan) -> Present {
+        for step in &back.steps {
+            if let Step::WriteLive { key, to, .. } = step {
+                self.values.insert(*key, *to);
+            }
+            match step
+                .file()
+                .map(|change| (change.path.to_owned(), change.to))
+            {
+                Some((path, Some(bytes))) => drop(self.files.insert(path, bytes.to_vec())),
+                Some((path, None)) => drop(self.files.remove(&path)),
+                None => {}
+            }
+        }
+        self
+    }
+}
+
 /// Something that is neither as it was before the change nor as the change left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conflict {
@@ -102,6 +123,8 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
     let (mut seen_keys, mut seen_files) = (BTreeSet::new(), BTreeSet::new());
     for step in record.perhaps_in_force().rev() {
         match step {
+            // Without a count conntrack is not there: loading it is what failed.
+            Step::LoadModule { .. } if present.count.is_none() => {}
             Step::LoadModule { .. } => back.plan.steps.push(Step::UnloadModule {
                 why: "the change had loaded it".to_owned(),
             }),
@@ -124,14 +147,15 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
 
 impl WayBack {
     fn value(&mut self, key: Key, net: &Net<Option<i64>>, present: &Present) {
-        let (Some(before), Some(now)) = (net.before, present.values.get(&key).copied()) else {
-            // Not there before, or not there now: the module comes or goes with it.
+        let now = present.values.get(&key).copied();
+        let Some(before) = net.before.filter(|before| now != Some(*before)) else {
+            // As it was, or not there before: the module comes and goes with it.
             return;
         };
-        if now == before {
+        if now.is_none() && present.count.is_none() {
             return;
         }
-        if !net.held.contains(&Some(now)) {
+        if let Some(now) = now.filter(|now| !net.held.contains(&Some(*now))) {
             let after = net.held.last().copied().flatten().unwrap_or(before);
             self.conflicts.push(Conflict::Value {
                 key,
@@ -140,14 +164,15 @@ impl WayBack {
                 now,
             });
         }
-        if let Some(why) = cuts_flows_off(key, before, now, present.count) {
+        let kept = now.and_then(|now| cuts_flows_off(key, before, now, present.count));
+        if let Some(why) = kept {
             self.kept.push(why);
             return;
         }
         let why = "as it was before the change".to_owned();
         self.plan.steps.push(Step::WriteLive {
             key,
-            from: Some(now),
+            from: now,
             to: before,
             why,
         });

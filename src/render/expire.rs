@@ -200,15 +200,6 @@ pub fn listened_to(rate: u32, tally: &Tally) -> String {
     )
 }
 
-/// One line that tells how far a walk over the table has come.
-pub fn progress(what: &str, looked_at: u64, total: Option<u64>) -> String {
-    let number = format_count(signed(looked_at));
-    match total.filter(|total| *total >= looked_at) {
-        Some(total) => format!("{what}: {number} of {}", flows(total)),
-        None => format!("{what}: {}", flows(looked_at)),
-    }
-}
-
 /// `1 flow`, `48,112 flows`.
 pub fn flows(number: u64) -> String {
     match number {

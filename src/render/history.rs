@@ -7,8 +7,9 @@ use super::plan::step_json;
 use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::plan::{Origin, Record, Report, Standing, StepResult};
 
-/// As machines read it, each change with whether everything of it holds now.
-pub fn json(changes: &[(Record, bool)]) -> Value {
+/// As machines read it, each change with whether everything of it holds now: null where that
+/// cannot be seen from here.
+pub fn json(changes: &[(Record, Option<bool>)]) -> Value {
     let changes: Vec<Value> = changes
         .iter()
         .map(|(record, holds)| change(record, *holds))
@@ -16,7 +17,7 @@ pub fn json(changes: &[(Record, bool)]) -> Value {
     json!({ "schema": super::SCHEMA, "changes": changes })
 }
 
-fn change(record: &Record, holds: bool) -> Value {
+fn change(record: &Record, holds: Option<bool>) -> Value {
     let steps: Vec<Value> = record
         .steps
         .iter()
@@ -52,7 +53,7 @@ fn result(letter: char) -> Option<StepResult> {
 }
 
 /// As people read it, a line a change.
-pub fn table(changes: &[(Record, bool)]) -> String {
+pub fn table(changes: &[(Record, Option<bool>)]) -> String {
     if changes.is_empty() {
         return "nothing was changed yet\n".to_owned();
     }
@@ -64,7 +65,7 @@ pub fn table(changes: &[(Record, bool)]) -> String {
     std::iter::once(header).chain(lines).collect()
 }
 
-fn line(record: &Record, holds: bool) -> String {
+fn line(record: &Record, holds: Option<bool>) -> String {
     let what = match (record.origin, record.undoes) {
         (Origin::Rollback, Some(id)) => format!("rollback of {id}"),
         _ => format!("apply {}", record.profile),
@@ -88,17 +89,18 @@ fn line(record: &Record, holds: bool) -> String {
     )
 }
 
-fn in_force(record: &Record, holds: bool) -> (anstyle::Style, &'static str) {
+fn in_force(record: &Record, holds: Option<bool>) -> (anstyle::Style, &'static str) {
     match (record.standing, holds) {
-        (_, true) => (GOOD, "yes"),
-        (Standing::Begun, false) => (WARN, "interrupted"),
-        (standing, false) if standing.can_be_rolled_back() => (WARN, "no, something changed"),
-        _ => (FAINT, "no"),
+        (standing, _) if !standing.can_be_rolled_back() => (FAINT, "no"),
+        (_, Some(true)) => (GOOD, "yes"),
+        (_, None) => (FAINT, "in another namespace"),
+        (Standing::Begun, _) => (WARN, "interrupted"),
+        _ => (WARN, "no, something changed"),
     }
 }
 
 /// One change with all its steps.
-pub fn one(record: &Record, holds: bool) -> String {
+pub fn one(record: &Record, holds: Option<bool>) -> String {
     let mut text = line(record, holds);
     let (host, kernel) = (&record.occasion.host, &record.occasion.kernel);
     text.push_str(&format!("      on {host}, kernel {kernel}\n"));

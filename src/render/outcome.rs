@@ -65,8 +65,9 @@ pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> String {
             let undo = id
                 .map(|id| format!("; undo: cttune rollback {id}"))
                 .unwrap_or_default();
+            // Not "it holds": steps may have been left out, or lines that beat ours let stand.
             format!(
-                "{GOOD}{} holds{GOOD:#}: {changes}, each read back{undo}\n",
+                "{GOOD}{changes}{GOOD:#} made for {}, each read back{undo}\n",
                 plan.profile
             )
         }
@@ -86,9 +87,17 @@ pub fn put_back(outcome: &Outcome, id: Option<u64>) -> String {
         .filter(|report| report.result == StepResult::Done)
         .count();
     match (&outcome.ending, id) {
-        (Ending::Complete, None) => "everything is as it was before already\n".to_owned(),
+        (Ending::Complete, None) if done == 0 => {
+            "everything is as it was before already\n".to_owned()
+        }
+        (Ending::Complete, None) => format!("{GOOD}put back{GOOD:#}\n"),
         (Ending::Complete, Some(id)) => {
-            format!("{GOOD}put back{GOOD:#}: {done} of {done}; redo: cttune rollback {id}\n")
+            let things = if done == 1 {
+                "1 thing"
+            } else {
+                &format!("{done} things")
+            };
+            format!("{GOOD}put back{GOOD:#}: {things}; redo: cttune rollback {id}\n")
         }
         _ => String::new(),
     }

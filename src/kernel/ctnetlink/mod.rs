@@ -10,6 +10,7 @@
 //! Follows include/uapi/linux/netfilter/nfnetlink_conntrack.h and
 //! net/netfilter/nf_conntrack_netlink.c (6.18).
 
+mod ahead;
 mod change;
 mod create;
 mod dump;
