@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::process::Command;
 
-use cttune::flow::{Filter, Flow, Layer4, Protocol, Selection, TcpState, Terms};
+use cttune::flow::{Filter, Flow, Layer4, Policy, Protocol, Selection, TcpState, Terms};
 use cttune::kernel::ctnetlink::{
-    Answer, Changes, Dump, Policy, Shorter, read_listeners, read_policies, walk,
+    Answer, Changes, Dump, Shorter, read_listeners, read_policies, walk,
 };
 
 use inside::{FLOWS, goes_inside, sh};

@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod completions;
 mod confirm;
+mod expire;
 mod failure;
 mod history;
 mod interrupted;
@@ -21,6 +22,7 @@ mod prompt;
 mod rollback;
 mod sandbox;
 mod select;
+mod session;
 mod survey;
 mod top;
 
@@ -107,6 +109,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Rollback(args) => rollback::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::WatchPending(args) => confirm::watch(args, global),
+        Command::Expire(args) => expire::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
         Command::Profile(profile) => profile::run(&profile.command, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),

@@ -5,6 +5,7 @@
 //! Rule: pure, and nothing is worked out here: what is shown was computed elsewhere.
 
 pub mod check;
+pub mod expire;
 pub mod explain;
 pub mod failure;
 pub mod history;

@@ -26,7 +26,7 @@ pub use change::{Answer, ChangeError, Changes, Shorter};
 pub use create::{CreateError, NewFlow, Seen, create};
 pub use dump::{Chunk, Dump, DumpError, undisturbed, walk};
 pub use listeners::{Listeners, read_listeners};
-pub use policies::{Policies, Policy, PolicyError, read_policies};
+pub use policies::{PolicyError, read_policies};
 pub use socket::Socket;
 pub use tuple::{Addresses, Layer4, Tuple};
 

@@ -1,13 +1,12 @@
 //! Timeout policies: values for some flows that beat the sysctl on every packet.
 //!
 //! Out: the protocols that policies are for, whichever way they were made: nfct and xt's
-//! `CT --timeout` (nfnetlink_cttimeout), or nft's `ct timeout`. Rule: which flow has which policy
-//! cannot be seen, so every policy is taken to hold for all flows of its protocol.
+//! `CT --timeout` (nfnetlink_cttimeout), or nft's `ct timeout`.
 //! Follows linux/netfilter/nfnetlink_cttimeout.h and nf_tables.h.
 
 use nix::errno::Errno;
 
-use crate::flow::{Attributes, Family, Flow, Malformed, Protocol};
+use crate::flow::{Attributes, Family, Malformed, Policies, Policy, Protocol};
 
 use super::socket::{ReceiveError, Socket};
 use super::{Buffer, Head, NLM_F_DUMP, NLM_F_REQUEST};
@@ -28,19 +27,6 @@ const CT_TIMEOUT: u32 = 7;
 const OBJECT_L3: u16 = 1;
 const OBJECT_L4: u16 = 2;
 
-/// The flows that a policy may hold for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// None for both families.
-    pub family: Option<Family>,
-    /// The protocol.
-    pub protocol: Protocol,
-}
-
-/// Every policy of a network namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Policies(pub Vec<Policy>);
-
 /// The policies cannot be read, so that there may be some.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -50,16 +36,6 @@ pub enum PolicyError {
     /// Bytes that are no policy.
     #[error("reading the timeout policies")]
     Malformed(#[from] Malformed),
-}
-
-impl Policies {
-    /// Whether a policy may hold for this flow.
-    pub fn may_hold_for(&self, flow: &Flow<'_>) -> bool {
-        self.0.iter().any(|policy| {
-            policy.protocol == flow.original.protocol
-                && policy.family.is_none_or(|family| family == flow.family)
-        })
-    }
 }
 
 /// Reads the policies of the calling thread's network namespace, both kinds.
