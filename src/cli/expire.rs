@@ -36,9 +36,11 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
     let root = survey::root(global)?;
     let signals = Signals::catch()?;
     let stop = || signals.caught();
-    let _lock = match args.dry_run {
-        true => None,
-        false => Some(change::lock(&root, args.wait.as_deref(), &stop)?),
+    let wait = args.wait.as_deref();
+    let _lock = if args.dry_run {
+        None
+    } else {
+        Some(change::lock(&root, wait, &stop)?)
     };
     let past = Past {
         was,
