@@ -11,6 +11,7 @@ use crate::tunable::{Key, as_held};
 
 /// The state of a machine, and its moods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is a mood of its own
 pub(super) struct Fake {
     pub(super) values: BTreeMap<Key, i64>,
     pub(super) files: BTreeMap<PathBuf, Vec<u8>>,

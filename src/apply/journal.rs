@@ -371,9 +371,10 @@ mod tests {
             let mut record = record();
             let mut page = folder.begin(&mut record).unwrap();
             assert_eq!(record.id, id);
-            record.standing = match pending.contains(&id) {
-                true => Standing::Pending,
-                false => Standing::Complete,
+            record.standing = if pending.contains(&id) {
+                Standing::Pending
+            } else {
+                Standing::Complete
             };
             page.end(&record).unwrap();
         }

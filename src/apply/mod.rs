@@ -7,6 +7,7 @@
 //! were done; no undo lowers max below the number of entries and a tenth.
 
 mod engine;
+pub mod expire;
 #[cfg(test)]
 mod fake;
 pub mod journal;

@@ -1,17 +1,109 @@
-//! The next boot: lines that beat what is wanted, and readers that disagree.
+//! The next boot: values that come to nothing, lines that beat what is wanted, readers that
+//! disagree.
 
-use super::{Finding, Severity};
+use super::{Evidence, Finding, Severity};
 use crate::boot::Reader;
-use crate::plan::{Comparison, DROP_IN, Obstacle, Setting};
+use crate::boot::modules::Loading;
+use crate::plan::{Comparison, DROP_IN, Files, Obstacle, Setting};
+use crate::tunable::{Key, format_count};
 
 const READERS: &str = "sysctl.d(5); procps reads /etc/sysctl.conf last, systemd-sysctl does not";
+const EARLY: &str = "modules-load.d(5), sysctl.d(5); seen in guests with 5.10, 6.1 and 6.12";
+const EIGHTFOLD: &str = "kernel: nf_conntrack_init_start in net/netfilter/nf_conntrack_core.c";
 
-pub(super) fn findings(comparison: &Comparison, obstacles: &[Obstacle]) -> Vec<Finding> {
-    let beaten = obstacles
-        .iter()
-        .filter_map(|obstacle| beaten(obstacle, comparison));
-    let split = comparison.settings.iter().filter_map(split);
-    beaten.chain(split).collect()
+pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let comparison = evidence.comparison;
+    let mut findings = Vec::new();
+    findings.extend(evidence.files.and_then(lost));
+    findings.extend(evidence.files.and_then(hash_size));
+    let obstacles = evidence.obstacles.iter();
+    findings.extend(obstacles.filter_map(|obstacle| beaten(obstacle, comparison)));
+    findings.extend(comparison.settings.iter().filter_map(split));
+    findings
+}
+
+/// Values in sysctl.d for keys that do not exist yet when it is applied, and that nothing applies
+/// again.
+fn lost(files: &Files) -> Option<Finding> {
+    let module = files.module()?;
+    let is_set = |key: &&Key| {
+        let persisted = files.persisted(**key);
+        persisted.procps.is_some() || persisted.systemd.is_some()
+    };
+    let values = match Key::ALL.iter().filter(is_set).count() {
+        0 => return None,
+        1 => "1 value".to_owned(),
+        number => format!(
+            "{} values",
+            format_count(number.try_into().unwrap_or(i64::MAX))
+        ),
+    };
+    if module.reapplied().is_some() {
+        return None;
+    }
+    let (cause, hint) = match module.loading() {
+        Loading::Early(_) | Loading::Unknown(_) => return None,
+        Loading::Nothing => (
+            "nothing loads nf_conntrack before sysctl.d is applied".to_owned(),
+            "cttune apply writes what loads it; by hand: \
+             echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf"
+                .to_owned(),
+        ),
+        Loading::Forbidden(line) => (
+            format!(
+                "{line} keeps modules-load.d from loading nf_conntrack before sysctl.d is applied"
+            ),
+            "take that line out, or keep the udev rule that cttune apply writes".to_owned(),
+        ),
+    };
+    Some(Finding {
+        id: "lost-at-boot",
+        severity: Severity::Warning,
+        message: format!("lost: {cause}; {values} of sysctl.d may not hold after the next boot"),
+        hint,
+        source: EARLY,
+        accepted: None,
+    })
+}
+
+/// A hash size given to the module, which also sets max.
+fn hash_size(files: &Files) -> Option<Finding> {
+    let size = files.module()?.hash_size()?;
+    let (buckets, max) = (size.buckets(), size.max());
+    let loads = format!(
+        "{} loads nf_conntrack with hashsize={}",
+        size.line, size.asked
+    );
+    let product = format!("{max} = 8 × {buckets}");
+    let set = files.persisted(Key::Max).systemd;
+    let (severity, message) = match set {
+        None => (
+            Severity::Warning,
+            format!("{loads}: the next boot brings {} = {product}", Key::Max),
+        ),
+        Some(winner) => (
+            Severity::Info,
+            format!(
+                "{loads}: {} is {product}, until {}:{} sets {}",
+                Key::Max,
+                winner.file.display(),
+                winner.line,
+                winner.value
+            ),
+        ),
+    };
+    Some(Finding {
+        id: "hashsize-option",
+        severity,
+        message,
+        hint: format!(
+            "take the option out and set {} and {} in sysctl.d, as cttune apply does",
+            Key::Max,
+            Key::Buckets
+        ),
+        source: EIGHTFOLD,
+        accepted: None,
+    })
 }
 
 /// A line that sets another value than the profile wants, and beats the drop-in whatever that
@@ -32,15 +124,14 @@ fn beaten(obstacle: &Obstacle, comparison: &Comparison) -> Option<Finding> {
         .iter()
         .find(|setting| setting.key == *key)?;
     let wanted = setting.target_at_boot.as_ref()?.wanted;
-    let readers: Vec<String> = readers.iter().map(ToString::to_string).collect();
     Some(Finding {
         id: "beaten-at-boot",
         severity: Severity::Warning,
         message: format!(
-            "{}:{line} sets {key} to {value} and overrides {DROP_IN} for {}: the next boot \
-             brings {value}, not {wanted}",
+            "beaten by {}:{line} when {}: it overrides {DROP_IN}, and the next boot brings \
+             {key} = {value}, not {wanted}",
             file.display(),
-            readers.join(" and "),
+            read_by(readers),
         ),
         hint: format!(
             "cttune apply --adopt comments that line out; cttune check --explain {} shows every \
@@ -50,6 +141,13 @@ fn beaten(obstacle: &Obstacle, comparison: &Comparison) -> Option<Finding> {
         source: READERS,
         accepted: None,
     })
+}
+
+/// `systemd-sysctl reads it`, `sysctl --system and systemd-sysctl read it`.
+fn read_by(readers: &[Reader]) -> String {
+    let names: Vec<String> = readers.iter().map(ToString::to_string).collect();
+    let verb = if names.len() == 1 { "reads" } else { "read" };
+    format!("{} {verb} it", names.join(" and "))
 }
 
 /// Two readers that bring two values: it depends on the boot which one holds.
@@ -75,4 +173,116 @@ fn split(setting: &Setting) -> Option<Finding> {
         source: READERS,
         accepted: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::boot::Tree;
+    use crate::boot::modules::{ConfFile, ModuleFiles};
+
+    const LOAD: &str = "/etc/modules-load.d/x.conf";
+    const OPTIONS: &str = "/etc/modprobe.d/x.conf";
+    const RULE: &str = "/etc/udev/rules.d/x.rules";
+
+    /// A machine with conntrack as a module, these lines in sysctl.d, and these files.
+    fn machine(sysctl: &str, files: &[(&str, &str)]) -> Files {
+        let of = |path: &str| -> Vec<ConfFile> {
+            let found = files.iter().filter(|(at, _)| *at == path);
+            let file = |(_, text): &(&str, &str)| ConfFile {
+                path: path.into(),
+                bytes: Some((*text).into()),
+            };
+            found.map(file).collect()
+        };
+        let module = ModuleFiles {
+            modules_load: of(LOAD),
+            modprobe: of(OPTIONS),
+            udev: of(RULE),
+            dependents: Vec::new(),
+        };
+        with_module(sysctl, Some(module))
+    }
+
+    fn with_module(sysctl: &str, module: Option<ModuleFiles>) -> Files {
+        let drop_in = Path::new("/etc/sysctl.d/x.conf");
+        let tree = Tree::default().with_file(drop_in, Some(sysctl.into()));
+        Files::new(tree, BTreeMap::new(), module, None)
+    }
+
+    const VALUES: &str =
+        "net.netfilter.nf_conntrack_max = 5\nnet.netfilter.nf_conntrack_acct = 1\n";
+
+    #[test]
+    fn values_are_lost_where_nothing_loads_the_module_in_time() {
+        let finding = lost(&machine(VALUES, &[])).unwrap();
+        assert_eq!(
+            finding.message,
+            "lost: nothing loads nf_conntrack before sysctl.d is applied; 2 values of sysctl.d \
+             may not hold after the next boot"
+        );
+        let forbidden = [
+            (LOAD, "nf_conntrack\n"),
+            (OPTIONS, "blacklist nf_conntrack\n"),
+        ];
+        let finding = lost(&machine(VALUES, &forbidden)).unwrap();
+        assert!(
+            finding.message.contains("/etc/modprobe.d/x.conf:1 keeps"),
+            "{}",
+            finding.message
+        );
+    }
+
+    #[test]
+    fn values_that_hold_are_not_called_lost() {
+        let rule = "KERNEL==\"nf_conntrack\", RUN+=\"/lib/systemd/systemd-sysctl\"\n";
+        for (why, files) in [
+            ("loaded early", machine(VALUES, &[(LOAD, "nf_conntrack\n")])),
+            ("applied again", machine(VALUES, &[(RULE, rule)])),
+            ("nothing to lose", machine("kernel.panic = 1\n", &[])),
+            ("built in", with_module(VALUES, None)),
+        ] {
+            assert_eq!(lost(&files), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_hash_size_names_the_max_that_it_brings() {
+        let option = [(OPTIONS, "options nf_conntrack hashsize=16385\n")];
+        let alone = hash_size(&machine("", &option)).unwrap();
+        assert_eq!(alone.severity, Severity::Warning);
+        assert_eq!(
+            alone.message,
+            "/etc/modprobe.d/x.conf:1 loads nf_conntrack with hashsize=16385: the next boot brings \
+             net.netfilter.nf_conntrack_max = 135168 = 8 × 16896"
+        );
+        let beside_max = hash_size(&machine(VALUES, &option)).unwrap();
+        assert_eq!(beside_max.severity, Severity::Info);
+        assert!(
+            beside_max
+                .message
+                .ends_with("until /etc/sysctl.d/x.conf:1 sets 5")
+        );
+    }
+
+    #[test]
+    fn no_hash_size_no_finding() {
+        assert_eq!(
+            hash_size(&machine(VALUES, &[(OPTIONS, "options loop max_loop=1\n")])),
+            None
+        );
+        assert_eq!(hash_size(&with_module(VALUES, None)), None);
+    }
+
+    #[test]
+    fn the_readers_of_a_line_agree_with_their_verb() {
+        assert_eq!(read_by(&[Reader::Systemd]), "systemd-sysctl reads it");
+        assert_eq!(
+            read_by(&Reader::ALL),
+            "sysctl --system and systemd-sysctl read it"
+        );
+    }
 }

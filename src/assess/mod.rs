@@ -5,10 +5,13 @@
 //! of the rule.
 //! Rule: pure; a finding is raised on what was read alone, and says the numbers it was raised on.
 
+mod agents;
 mod at_boot;
 mod table;
 
-use crate::plan::{Comparison, Obstacle};
+pub use agents::Traces;
+
+use crate::plan::{Comparison, Files, Obstacle};
 use crate::profile::Wanted;
 use crate::tunable::Snapshot;
 
@@ -53,6 +56,12 @@ impl Finding {
 pub struct Evidence<'a> {
     /// The kernel's values; `None` for an image.
     pub live: Option<&'a Snapshot>,
+    /// How many CPUs are online.
+    pub cpus: u32,
+    /// What can be seen of other agents; `None` where they are not looked for.
+    pub traces: Option<&'a Traces>,
+    /// The files that the next boot will read; `None` for another network namespace.
+    pub files: Option<&'a Files>,
     /// How everything stands to the profile.
     pub comparison: &'a Comparison,
     /// What stands in the way of persisting the profile.
@@ -67,7 +76,8 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     if let Some(live) = evidence.live {
         findings.extend(table::findings(live, evidence.wanted));
     }
-    findings.extend(at_boot::findings(evidence.comparison, evidence.obstacles));
+    findings.extend(at_boot::findings(&evidence));
+    findings.extend(agents::findings(&evidence));
     for finding in &mut findings {
         finding.accepted = evidence
             .wanted

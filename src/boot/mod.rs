@@ -11,6 +11,8 @@ pub mod at_boot;
 pub mod drop_in;
 mod effective;
 mod explain;
+pub mod managed;
+pub mod modules;
 mod pattern;
 mod statement;
 mod tree;

@@ -9,7 +9,7 @@ use super::survey::Survey;
 use super::{change, plan as plan_command, survey};
 use crate::apply::{Crew, Lock, Running, Signals, Target, carry_out, folders_to_make, preflight};
 use crate::files::{Root, state};
-use crate::plan::{Ending, Origin, Outcome, Permission, Plan, Record, Signal, Standing, Step};
+use crate::plan::{Ending, Origin, Outcome, Permission, Plan, Record, Standing, Step};
 use crate::render;
 
 /// Runs it.
@@ -52,9 +52,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         change::settle(&root, global, None);
         return Ok(nothing_to_do(&plan, &survey, out));
     }
-    let Some(plan) = chosen(plan, args, &survey, &signals, out)? else {
-        return Ok(signals.caught().map_or(FAILED, Signal::exit_code));
-    };
+    let plan = chosen(plan, args, &survey, &signals, out)?;
     // Whatever happened while the answer was waited for is found out here.
     rehearse(&plan, &mut target)?;
 
@@ -149,31 +147,25 @@ fn nothing_to_do(plan: &Plan, survey: &Survey, out: Out) -> u8 {
     0
 }
 
-/// The plan that the operator wants, or none if the answer was no or a signal.
+/// The plan that the operator wants; a no, or a signal, is a failure that changed nothing.
 fn chosen(
     plan: Plan,
     args: &Apply,
     survey: &Survey,
     signals: &Signals,
     out: Out,
-) -> anyhow::Result<Option<Plan>> {
+) -> anyhow::Result<Plan> {
     if args.yes {
-        return Ok(Some(plan));
+        return Ok(plan);
     }
     out.question(&render::plan::text(&plan, &survey.name));
     match prompt::ask(&plan, signals)? {
-        Answer::Yes => Ok(Some(plan)),
-        Answer::Steps(chosen) => Ok(Some(plan.choose(&chosen))),
-        Answer::No => {
-            out.note("nothing was changed");
-            Ok(None)
-        }
+        Answer::Yes => Ok(plan),
+        Answer::Steps(chosen) => Ok(plan.choose(&chosen)),
+        Answer::No => Err(Failure::new(FAILED, "nothing was changed").into()),
         Answer::Stopped(signal) => {
-            out.note(&format!(
-                "stopped by {}; nothing was changed",
-                signal.name()
-            ));
-            Ok(None)
+            let message = format!("stopped by {}; nothing was changed", signal.name());
+            Err(Failure::new(signal.exit_code(), message).into())
         }
     }
 }

@@ -92,6 +92,10 @@ pub enum Command {
     Rollback(Rollback),
     /// Lists what apply and rollback changed
     History(History),
+    /// Brings existing flows under the timeouts that now hold
+    Expire(Expire),
+    /// Shows who fills the table: flows by address, port, protocol, state
+    Top(Top),
     /// Lists, shows, checks, captures and edits profiles
     Profile(Profile),
     /// Runs a command in private namespaces with a table that is filling up
@@ -274,6 +278,84 @@ pub struct Rollback {
     pub wait: Option<String>,
 }
 
+/// `cttune expire`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A lower timeout does nothing for a flow that is idle: it keeps its old countdown until
+its next packet. This brings flows down one by one, and flushes nothing:
+
+  clamp    a flow that has more time left than its timeout gets its timeout, which is
+           what its next packet would do: one that speaks in time loses nothing
+  re-age   the idle time that two samples and the journal prove counts as well, but
+           for --grace; established TCP alone
+  delete   what is proven idle for longer than its timeout ends at once. It cuts
+           connections off that are silent and alive: for emergencies
+
+  cttune expire                                  counts, then asks
+  cttune expire --dry-run                        counts, and tells why flows are kept
+  cttune expire --match dst=2a00:1450:400b:c02::bc,dport=5228 --spread 10m
+  cttune expire --mode re-age --was 5d@2h        changed by hand two hours ago
+
+A selection is TERM,TERM: all of them must hold. Terms, with = or !=: src dst sport
+dport reply-src reply-dst proto state family mark zone status.
+Helpers' flows, flows under a timeout policy and your own SSH session are kept. What
+was done to a flow cannot be undone.
+
+Exit codes: 0 done or nothing to do; 1 refused or failed, nothing is changed; 3 some
+flows were changed and some could not be; 130, 143, 129 stopped by a signal.")]
+pub struct Expire {
+    /// How, mildest first
+    #[arg(long, value_enum, default_value_t = Mode::Clamp)]
+    pub mode: Mode,
+    /// Only flows like these; given again, flows like any of them
+    #[arg(long = "match", value_name = "TERM,TERM")]
+    pub matching: Vec<String>,
+    /// Never flows like these, whatever else selects them
+    #[arg(long, value_name = "TERM,TERM")]
+    pub keep: Vec<String>,
+    /// Spread the ends of flows over this time, so that they do not come in one
+    /// second
+    #[arg(long, value_name = "TIME")]
+    pub spread: Option<String>,
+    /// With re-age: leave each flow at least so long to speak [default: 2m]
+    #[arg(long, value_name = "TIME")]
+    pub grace: Option<String>,
+    /// With re-age and delete: time between the two samples [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub settle: Option<String>,
+    /// With re-age and delete: what tcp_timeout_established was, and since when
+    /// it is no more (2h ago, or 2026-11-23T12:00:00Z); else the journal tells
+    #[arg(long, value_name = "TIME[@SINCE]")]
+    pub was: Option<String>,
+    /// Refuse if more flows than this would be changed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_flows: Option<u32>,
+    /// Change so many flows a second at most: 5000 or 5000/s. Without it as many
+    /// as go, or 20000/s where somebody listens to conntrack's events
+    #[arg(long, value_name = "N/s")]
+    pub rate: Option<String>,
+    /// Count, tell why flows are kept, and stop
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Wait so long for another cttune to finish: 30s
+    #[arg(long, value_name = "TIME")]
+    pub wait: Option<String>,
+}
+
+/// How flows are brought under the timeouts, as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Give a flow no more than its timeout.
+    Clamp,
+    /// Count the idle time that is proven.
+    ReAge,
+    /// End what is proven stale.
+    Delete,
+}
+
 /// `cttune history`.
 #[derive(Debug, Args)]
 pub struct History {
@@ -290,6 +372,48 @@ pub struct WatchPending {
     /// Leave the terminal's session.
     #[arg(long)]
     pub detach: bool,
+}
+
+/// `cttune top`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads the table once. Below 200,000 flows all of them, else 50,000, which are a random
+sample since the table is a hash: every share then says how far it can be off.
+
+  cttune top                               what explains most in the fewest rows
+  cttune top --by src --prefix 64,24       by subscriber
+  cttune top --by dst,dport --match proto=udp -n 5
+  cttune top --remedy | nft -c -f -        rules for the largest group, checked
+
+Fields: family proto state src sport dst dport reply-src reply-dst zone mark status")]
+pub struct Top {
+    /// Group flows by these fields, or by those that say most
+    #[arg(long, value_name = "FIELD,FIELD|auto", default_value = "auto")]
+    pub by: String,
+    /// Group addresses by prefix: bits of IPv6 addresses, then of IPv4 ones
+    #[arg(long, value_name = "V6,V4")]
+    pub prefix: Option<String>,
+    /// Show this many groups
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub rows: usize,
+    /// Only flows that meet every term, as dst=10.1.0.0/16,proto=tcp; repeated:
+    /// any of them
+    #[arg(long = "match", value_name = "TERM,TERM")]
+    pub matching: Vec<String>,
+    /// Read the whole table, however large
+    #[arg(long, conflicts_with_all = ["sample", "budget"])]
+    pub exact: bool,
+    /// Read a sample of K flows
+    #[arg(long, value_name = "K", conflicts_with = "budget",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Read for this long, as 200ms or 2s
+    #[arg(long, value_name = "TIME")]
+    pub budget: Option<String>,
+    /// Print an nftables fragment against the largest group instead; it is
+    /// never loaded
+    #[arg(long)]
+    pub remedy: bool,
 }
 
 /// `cttune profile`.

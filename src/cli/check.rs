@@ -42,8 +42,12 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         }
     };
     survey::demand_readings(&comparison)?;
+    let traces = survey::agents(global, &root);
     let findings = assess(Evidence {
         live: survey.live.as_ref(),
+        cpus: survey.host.cpus,
+        traces: traces.as_ref(),
+        files: survey.files.as_ref(),
         comparison: &comparison,
         obstacles: &obstacles,
         wanted: wanted.as_ref(),

@@ -64,6 +64,11 @@ impl Failure {
         }
     }
 
+    /// A wrong command line, from an error that carries its advice as in [`Failure::from_text`].
+    pub(super) fn usage_text(text: &str) -> Self {
+        Failure::from_text(USAGE, text)
+    }
+
     /// A wrong command line.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Failure::new(USAGE, message)

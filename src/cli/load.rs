@@ -144,6 +144,11 @@ fn mistakes_failure(mistakes: Vec<Mistake>) -> Failure {
 fn not_found(error: ProfileError) -> anyhow::Error {
     let failure = Failure::new(FAILED, error.to_string());
     match error {
+        ProfileError::NotFound { name, .. } if profiles::is_path(&name) => {
+            Failure::new(FAILED, format!("cannot read {name}: no such file"))
+                .hint("`cttune profile list` shows the profiles that have a name")
+                .into()
+        }
         ProfileError::NotFound { name, known } => {
             let hint = match nearest_name(&name, known.iter().cloned(), 0.8) {
                 Some(nearest) => {

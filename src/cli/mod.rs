@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod completions;
 mod confirm;
+mod expire;
 mod failure;
 mod history;
 mod interrupted;
@@ -16,11 +17,14 @@ mod load;
 mod out;
 mod plan;
 mod profile;
+mod progress;
 mod prompt;
 mod rollback;
-
 mod sandbox;
+mod select;
+mod session;
 mod survey;
+mod top;
 
 use clap::Parser;
 
@@ -80,6 +84,13 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         )
         .into());
     }
+    // What cannot go together is told before the namespace is looked for.
+    let only = match &cli.command {
+        Command::Plan(plan) => plan.planning.only,
+        Command::Apply(apply) => apply.planning.only,
+        _ => None,
+    };
+    survey::scope(&cli.global, only, false)?;
     let spec: netns::Spec = name
         .parse()
         .map_err(|error: netns::SpecError| Failure::usage(error.to_string()))?;
@@ -98,6 +109,8 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Rollback(args) => rollback::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
         Command::WatchPending(args) => confirm::watch(args, global),
+        Command::Expire(args) => expire::run(args, global, out),
+        Command::Top(top) => top::run(top, global, out),
         Command::Profile(profile) => profile::run(&profile.command, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),

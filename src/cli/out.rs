@@ -42,6 +42,11 @@ impl Out {
         self.format == Format::Json
     }
 
+    /// Whether somebody watches stderr.
+    pub(super) fn shows_progress(self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
     /// Prints a result: the text, or with `--format json` the object.
     pub(super) fn result(
         self,

@@ -1,7 +1,13 @@
 //! The questions: yes, no, or which steps. Asked on stderr, answered on stdin.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
 use dialoguer::console::Term;
 use dialoguer::{Input, MultiSelect};
+use nix::sys::pthread::{pthread_kill, pthread_self};
 
 use crate::apply::Signals;
 use crate::plan::{Plan, Signal};
@@ -24,16 +30,7 @@ pub(super) enum Answer {
 /// # Errors
 /// If the terminal fails without a signal.
 pub(super) fn ask(plan: &Plan, signals: &Signals) -> anyhow::Result<Answer> {
-    let answer = ask_on_terminal(plan);
-    // dialoguer hides the cursor while it selects, and leaves it hidden when it is interrupted.
-    let _ = Term::stderr().show_cursor();
-    match (answer, signals.caught()) {
-        (_, Some(signal)) => Ok(Answer::Stopped(signal)),
-        (Ok(answer), None) => Ok(answer),
-        (Err(error), None) => {
-            Err(anyhow::Error::new(error).context("cannot ask; nothing was changed"))
-        }
-    }
+    answer(signals, || ask_on_terminal(plan))
 }
 
 /// Asks a question that has two answers.
@@ -41,21 +38,65 @@ pub(super) fn ask(plan: &Plan, signals: &Signals) -> anyhow::Result<Answer> {
 /// # Errors
 /// If the terminal fails without a signal.
 pub(super) fn ask_plainly(question: &str, signals: &Signals) -> anyhow::Result<Answer> {
-    let answer = Input::<String>::new()
-        .with_prompt(question)
-        .allow_empty(true)
-        .interact_text();
-    let _ = Term::stderr().show_cursor();
-    match (answer, signals.caught()) {
-        (_, Some(signal)) => Ok(Answer::Stopped(signal)),
-        (Ok(answer), None) => Ok(match answer.trim().to_lowercase().as_str() {
+    answer(signals, || {
+        let input = Input::<String>::new()
+            .with_prompt(question)
+            .allow_empty(true);
+        let letter = input.interact_text()?;
+        Ok(match letter.trim().to_lowercase().as_str() {
             "y" | "yes" => Answer::Yes,
             _ => Answer::No,
-        }),
+        })
+    })
+}
+
+/// Waits for an answer or a signal, and leaves the terminal as it was.
+fn answer(
+    signals: &Signals,
+    ask: impl FnOnce() -> dialoguer::Result<Answer>,
+) -> anyhow::Result<Answer> {
+    let answer = interruptible(signals, ask)?;
+    // dialoguer hides the cursor while it selects, and leaves it hidden when it is interrupted.
+    let _ = Term::stderr().show_cursor();
+    match (answer, signals.caught()) {
+        (_, Some(signal)) => {
+            // The line of the question is still open.
+            let _ = Term::stderr().write_line("");
+            Ok(Answer::Stopped(signal))
+        }
+        (Ok(answer), None) => Ok(answer),
         (Err(error), None) => {
             Err(anyhow::Error::new(error).context("cannot ask; nothing was changed"))
         }
     }
+}
+
+/// Asks while a second thread passes a caught signal on to this one, again and again, until the
+/// answer is there. A single signal ends a read that waits in the thread that it reaches; one
+/// that came just before the read, or in another thread, would not.
+fn interruptible<T>(signals: &Signals, ask: impl FnOnce() -> T) -> anyhow::Result<T> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let asker = pthread_self();
+    let answered = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let pass_on = || {
+            while !answered.load(Ordering::SeqCst) {
+                let caught = signals.caught().map(Signal::name);
+                if let Some(Ok(signal)) = caught.map(str::parse::<nix::sys::signal::Signal>) {
+                    let _ = pthread_kill(asker, signal);
+                }
+                thread::park_timeout(PAUSE);
+            }
+        };
+        let watcher = thread::Builder::new()
+            .name("signals".into())
+            .spawn_scoped(scope, pass_on)
+            .context("cannot ask; nothing was changed")?;
+        let answer = ask();
+        answered.store(true, Ordering::SeqCst);
+        watcher.thread().unpark();
+        Ok(answer)
+    })
 }
 
 fn ask_on_terminal(plan: &Plan) -> dialoguer::Result<Answer> {

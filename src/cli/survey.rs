@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::args::{Global, Only};
 use super::failure::{FAILED, Failure};
-use crate::files::{Root, boot_files};
-use crate::kernel::{host, sysctl};
+use crate::assess::Traces;
+use crate::files::{Root, agents, boot_files};
+use crate::kernel::{host, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine, Occasion, Scope};
 use crate::tunable::{Host, Reading, Snapshot};
 
@@ -75,6 +76,18 @@ pub(super) fn occasion(global: &Global, root: &Root) -> anyhow::Result<Occasion>
         netns_inode: host::read_netns_inode(),
         root: root.base().to_owned(),
     })
+}
+
+/// Looks for other agents: in another namespace not at all, in an image by their files alone.
+pub(super) fn agents(global: &Global, root: &Root) -> Option<Traces> {
+    if global.netns.is_some() {
+        return None;
+    }
+    let running = match global.root {
+        Some(_) => BTreeSet::new(),
+        None => processes::running(&Traces::PROGRAMS),
+    };
+    Some(agents::read(root, running))
 }
 
 /// Refuses to judge what could not be read.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{FileError, Root, sysctl_tree};
+use super::{FileError, Root, conf_folders, sysctl_tree};
 use crate::plan::{ACTIVE, Files, MODULES_LOAD, UDEV_RULE};
 use crate::tunable::Conntrack;
 
@@ -40,7 +40,8 @@ pub fn read(root: &Root, running: Conntrack) -> Result<Files, FileError> {
         .iter()
         .map(PathBuf::from)
         .find(|program| root.exists(program));
-    Ok(Files::new(tree, others, is_module, systemd_sysctl))
+    let module = is_module.then(|| conf_folders::read_module_files(root));
+    Ok(Files::new(tree, others, module, systemd_sysctl))
 }
 
 /// Whether conntrack is built into every kernel that is installed below the root. Where none is

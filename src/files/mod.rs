@@ -5,7 +5,9 @@
 //! Rule: reading follows symlinks, but never out of the root; writing follows none, replaces a
 //! file whole or not at all, and keeps its mode and owner. It decides nothing.
 
+pub mod agents;
 pub mod boot_files;
+mod conf_folders;
 mod owner;
 mod place;
 pub mod profiles;

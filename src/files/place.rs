@@ -41,7 +41,9 @@ pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), Fi
     place.sweep();
     let replaced = place.check_target().and_then(|old| {
         let beside = place.write_beside(bytes, old.as_ref())?;
-        place.rename_over(&beside)
+        place.rename_over(&beside)?;
+        // The new file is seen by now. If it is not sure to last, the caller puts the old one back.
+        place.sync_folder()
     });
     if replaced.is_err() {
         place.remove_made();
@@ -296,12 +298,12 @@ impl<'a> Place<'a> {
             let _ = self.unlink(beside);
             return Err(self.failed("replace", errno));
         }
-        self.sync_folder()
+        Ok(())
     }
 
     fn unlink(&self, name: &OsStr) -> Result<(), FileError> {
         unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir)
-            .map_err(|errno| self.failed("remove", errno))
+            .map_err(|errno| self.failed_at("remove", &self.inside.with_file_name(name), errno))
     }
 
     fn sync_folder(&self) -> Result<(), FileError> {

@@ -70,19 +70,14 @@ pub struct Listed {
     pub path: Option<PathBuf>,
 }
 
-/// Finds and reads a profile. What has a slash in it or ends in `.toml` is a path, taken from
-/// `folder`; anything else is a name, looked for on the shelves, among those built in, and last as
+/// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; anything else is a name, looked for on the shelves, among those built in, and last as
 /// a plain file in `folder`.
 ///
 /// # Errors
 /// Told apart; run as root, also for a file that others could have written.
 pub fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
     let path = folder.join(asked);
-    if asked.contains('/')
-        || Path::new(asked)
-            .extension()
-            .is_some_and(|ending| ending == ENDING)
-    {
+    if is_path(asked) {
         return read_at(&path, asked);
     }
     for shelf in SHELVES {
@@ -114,6 +109,14 @@ pub fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
         return read_at(&path, asked);
     }
     Err(not_found(asked))
+}
+
+/// Whether a profile is asked for by path: it has a slash or ends in `.toml`.
+pub fn is_path(asked: &str) -> bool {
+    asked.contains('/')
+        || Path::new(asked)
+            .extension()
+            .is_some_and(|ending| ending == ENDING)
 }
 
 /// Every profile on a shelf or built in, by name; one that an earlier shelf hides is left out.

@@ -135,7 +135,8 @@ impl Root {
     /// It and its folder are synced. No part of the path may be a symlink.
     ///
     /// # Errors
-    /// After an error the old file stands untouched, and the folders that were made are gone.
+    /// After an error the old file stands untouched, unless it was the syncing that failed: compare
+    /// before you believe either.
     pub fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         place::replace(&self.base, inside, bytes)
     }

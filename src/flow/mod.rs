@@ -1,12 +1,43 @@
-//! Conntrack entries: the terms that select them.
+//! Conntrack entries: what the kernel tells of one, the terms that select them, who has most.
 //!
-//! In: `--match` and `--keep` on the command line, `match` and `keep` in a profile. Out: [`Terms`],
-//! typed, that print back to the text they came from, or every [`TermError`] with its place.
-//! Rule: pure, and one grammar for a selection of flows wherever it is written.
-//! Names and numbers follow linux/netfilter/nf_conntrack_common.h and nf_conntrack_tcp.h.
+//! In: the bytes of a ctnetlink message; `--match` and `--keep` on the command line, `match` and
+//! `keep` in a profile. Out: a [`Flow`] over the borrowed bytes; [`Terms`], typed, that print back
+//! to the text they came from, or every [`TermError`] with its place; a [`Filter`] of what the
+//! kernel can check by itself; a [`Census`] of flows by group, and what can be done about the
+//! largest one.
+//! Rule: pure, nothing allocated for a flow, no bytes that panic, memory that no table can make
+//! grow, and one grammar for a selection wherever it is written.
+//! Names and numbers follow linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h and
+//! nf_conntrack_tcp.h.
 
+mod attributes;
+mod auto;
+mod census;
+mod decode;
+pub mod expire;
+mod field;
+mod filter;
+mod frequent;
+mod matches;
+mod model;
 mod names;
+mod policies;
+mod remaining;
+mod remedy;
+mod sample;
 mod terms;
 
+pub use attributes::Malformed;
+pub(crate) use attributes::{Attributes, cta, cta_filter, cta_ip, cta_proto, cta_tuple};
+pub use census::{By, Census, Group, Lead, Others, Sample, Top};
+pub use field::{Column, Field, FieldError, Prefixes, Value};
+pub use filter::{Filter, StatusFilter};
+pub use model::{Counters, Flow, Layer4, Status, Tcp, Tuple};
 pub use names::{Family, Protocol, StatusBit, TcpState};
-pub use terms::{Mark, Ports, Selection, Term, TermError, Terms, Test};
+pub use policies::{Policies, Policy};
+pub use remedy::{Means, Remedy, Target};
+pub use sample::Extent;
+pub use terms::{Mark, Ports, Prefix, Selection, Term, TermError, Terms, Test};
+
+#[cfg(test)]
+mod captured;

@@ -7,6 +7,23 @@ use std::fmt;
 pub struct Protocol(pub u8);
 
 impl Protocol {
+    /// ICMP of IPv4.
+    pub const ICMP: Protocol = Protocol(1);
+    /// TCP.
+    pub const TCP: Protocol = Protocol(6);
+    /// UDP.
+    pub const UDP: Protocol = Protocol(17);
+    /// DCCP, which kernels from about 6.17 do not track.
+    pub const DCCP: Protocol = Protocol(33);
+    /// GRE.
+    pub const GRE: Protocol = Protocol(47);
+    /// ICMP of IPv6.
+    pub const ICMPV6: Protocol = Protocol(58);
+    /// SCTP.
+    pub const SCTP: Protocol = Protocol(132);
+    /// UDP-Lite.
+    pub const UDPLITE: Protocol = Protocol(136);
+
     /// The protocols that conntrack knows by name, as conntrack(8) prints them.
     pub(super) const NAMES: [(&'static str, u8); 10] = [
         ("icmp", 1),

@@ -230,7 +230,7 @@ impl Test {
 }
 
 /// The nearest of the names, or all of them.
-fn offer<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(super) fn offer<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let candidates = names.clone().map(str::to_owned);
     match nearest_name(&name.to_ascii_lowercase(), candidates, 0.8) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -355,8 +355,9 @@ impl fmt::Display for Term {
     }
 }
 
-/// Prints a prefix of full length as the address it is.
-struct Prefix(IpNet);
+/// A prefix that prints as the address it is where its length is full.
+#[derive(Debug, Clone, Copy)]
+pub struct Prefix(pub IpNet);
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -91,6 +91,35 @@ pub fn wait_until_boottime(seconds: u64) {
     );
 }
 
+/// The values that a variable has in the environments of the processes that started this one,
+/// nearest first, as far as they may be read. Those of other pid namespaces are not seen.
+pub fn read_ancestors_variable(name: &str) -> Vec<String> {
+    let mut values = Vec::new();
+    let mut process = nix::unistd::getppid().as_raw();
+    // Longer chains than this are not typed by people.
+    for _ in 0..64 {
+        if process <= 1 {
+            break;
+        }
+        let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        values.extend(find_variable(&environment, name));
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        process = parent.and_then(|id| id.trim().parse().ok()).unwrap_or(0);
+    }
+    values
+}
+
+/// A variable of `/proc/PID/environ`.
+fn find_variable(environment: &[u8], name: &str) -> Option<String> {
+    let variables = environment.split(|byte| *byte == 0);
+    let mut values = variables.filter_map(|variable| {
+        let text = std::str::from_utf8(variable).ok()?;
+        text.strip_prefix(name)?.strip_prefix('=')
+    });
+    values.next().map(str::to_owned)
+}
+
 /// Whether systemd runs the machine and we live in its namespaces, so that it can keep a timer
 /// that outlives us.
 pub fn is_systemds() -> bool {
@@ -137,6 +166,19 @@ mod tests {
             Some(25_282_318_336)
         );
         assert_eq!(parse_mem_total("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let environment = b"A=1\0SSH_CONNECTION_X=2\0\xff=3\0SSH_CONNECTION=a 1 b 2\0";
+        for (name, value) in [
+            ("SSH_CONNECTION", Some("a 1 b 2")),
+            ("A", Some("1")),
+            ("B", None),
+        ] {
+            let found = find_variable(environment, name);
+            assert_eq!(found.as_deref(), value, "{name}");
+        }
     }
 
     #[test]

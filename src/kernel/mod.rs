@@ -10,4 +10,5 @@ pub mod ctnetlink;
 pub mod host;
 pub mod module;
 pub mod netns;
+pub mod processes;
 pub mod sysctl;

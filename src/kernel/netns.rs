@@ -223,7 +223,7 @@ pub fn raise_loopback() -> Result<(), Errno> {
         message.raw(&IFF_UP.to_ne_bytes());
     });
     let mut answer = 0;
-    Socket::route()?.submit(&request, |errno| answer = errno)?;
+    Socket::route()?.submit(request.bytes(), |_, errno| answer = errno)?;
     match answer {
         0 => Ok(()),
         errno => Err(Errno::from_raw(errno)),

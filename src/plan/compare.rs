@@ -125,6 +125,21 @@ impl Comparison {
             .map(|setting| Obstacle::RequiredMissing(setting.key))
             .collect()
     }
+
+    /// An obstacle where live values are off that nobody can write here. In a namespace that was
+    /// named this is as it should be.
+    pub(super) fn read_only(&self) -> Option<Obstacle> {
+        let mut keys = self
+            .settings
+            .iter()
+            .filter(|setting| self.read_only_counts && setting.state == State::ReadOnly)
+            .map(|setting| setting.key);
+        let key = keys.next()?;
+        Some(Obstacle::ReadOnly {
+            key,
+            others: keys.count(),
+        })
+    }
 }
 
 impl Setting {

@@ -7,6 +7,7 @@
 //! stands in the way is part of it, as [`Obstacle`]s; nothing here decides to ignore one.
 
 mod compare;
+mod held;
 mod obstacle;
 mod order;
 mod outcome;
@@ -16,6 +17,7 @@ mod step;
 mod undo;
 
 pub use compare::{Comparison, Persisted, Setting, State};
+pub use held::changes_of;
 pub use obstacle::{Obstacle, Permission};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub use outcome::{Cause, Ending, Outcome, Report, Signal, StepResult};
@@ -132,6 +134,7 @@ pub fn plan(wanted: &Wanted, machine: &Machine<'_>, scope: Scope) -> Result<Plan
     if let (true, Some(live)) = (scope.live, machine.live) {
         let (steps, obstacles) = order::live_steps(&comparison, live);
         plan.steps.extend(steps);
+        plan.obstacles.extend(comparison.read_only());
         plan.obstacles.extend(obstacles);
     }
     if let (true, Some(files)) = (scope.persist, machine.files) {

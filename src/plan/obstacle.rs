@@ -40,6 +40,13 @@ pub enum Obstacle {
     },
     /// The kernel lacks a key that the profile says is required.
     RequiredMissing(Key),
+    /// A key is off and can be written by nobody here, though no namespace was named.
+    ReadOnly {
+        /// The first such key.
+        key: Key,
+        /// How many more there are.
+        others: usize,
+    },
     /// The two fragment thresholds would cross, which the kernel refuses.
     ThresholdsCross {
         /// The high threshold after the plan, in bytes.
@@ -84,6 +91,9 @@ impl Obstacle {
             Obstacle::RequiredMissing(_) => {
                 "run a kernel that has it, or drop `required` from the profile".to_owned()
             }
+            Obstacle::ReadOnly { .. } => "run it on the host or with a writable /proc/sys; \
+                 --only persist writes the files alone"
+                .to_owned(),
             Obstacle::ThresholdsCross { .. } => {
                 "set both thresholds, the high one above the low one".to_owned()
             }
@@ -123,6 +133,17 @@ impl fmt::Display for Obstacle {
                 write!(
                     f,
                     "{key} is required by the profile and missing on this kernel"
+                )
+            }
+            Obstacle::ReadOnly { key, others } => {
+                let more = match others {
+                    0 => "is",
+                    1 => "and 1 more key are",
+                    _ => &format!("and {others} more keys are"),
+                };
+                write!(
+                    f,
+                    "{key} {more} read-only here, so that what is wanted cannot be set"
                 )
             }
             Obstacle::ThresholdsCross { high, low } => write!(

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Comparison, Obstacle, Persisted, State, Step};
-use crate::boot::{self, Effective, Reader, Tree, Winner, adopt, at_boot, drop_in};
+use crate::boot::modules::ModuleFiles;
+use crate::boot::{self, Effective, Reader, Tree, Winner, adopt, at_boot, drop_in, managed};
 use crate::profile::{Wanted, active};
 use crate::tunable::Key;
 
@@ -25,19 +26,19 @@ pub struct Files {
     procps: Effective,
     systemd: Effective,
     others: BTreeMap<PathBuf, Vec<u8>>,
-    /// Whether conntrack is a module there, so that something must load it.
-    is_module: bool,
+    /// Where conntrack is a module, so that something must load it: what does.
+    module: Option<ModuleFiles>,
     /// systemd-sysctl, where the system has it.
     systemd_sysctl: Option<PathBuf>,
 }
 
 impl Files {
     /// The files as they were read: the sysctl.d tree, and those of [`MODULES_LOAD`],
-    /// [`UDEV_RULE`] and [`ACTIVE`] that exist.
+    /// [`UDEV_RULE`] and [`ACTIVE`] that exist, and, where conntrack is a module, how it comes.
     pub fn new(
         tree: Tree,
         others: BTreeMap<PathBuf, Vec<u8>>,
-        is_module: bool,
+        module: Option<ModuleFiles>,
         systemd_sysctl: Option<PathBuf>,
     ) -> Self {
         let procps = boot::effective(&tree, Reader::Procps);
@@ -47,7 +48,7 @@ impl Files {
             procps,
             systemd,
             others,
-            is_module,
+            module,
             systemd_sysctl,
         }
     }
@@ -55,6 +56,11 @@ impl Files {
     /// The sysctl.d tree.
     pub fn tree(&self) -> &Tree {
         &self.tree
+    }
+
+    /// How the module comes at the next boot; `None` where conntrack is built in.
+    pub fn module(&self) -> Option<&ModuleFiles> {
+        self.module.as_ref()
     }
 
     /// The files whose text could not be read, so that what they set is not known.
@@ -166,7 +172,7 @@ fn write_step(files: &Files, path: &str, text: String, why: String) -> Option<St
 
 /// What makes sysctl.d hold for a module, which systemd-sysctl does not wait for.
 fn at_boot_steps(comparison: &Comparison, files: &Files) -> Vec<Step> {
-    if !files.is_module || comparison.settings.is_empty() {
+    if files.module.is_none() || comparison.settings.is_empty() {
         return Vec::new();
     }
     let why = "sysctl.d is applied before the module would be loaded".to_owned();
@@ -266,7 +272,12 @@ fn adopt_steps(comparison: &Comparison, tree: &mut Tree) -> Vec<Step> {
     let step = |(path, (from, mut lines)): (PathBuf, (Vec<u8>, Vec<usize>))| {
         lines.sort_unstable();
         let to = adopt::comment_out(&from, &lines);
-        let why = "it would beat ours at the next boot".to_owned();
+        let why = match managed::manager(&from) {
+            None => "it would beat ours at the next boot".to_owned(),
+            Some(tool) => format!(
+                "it would beat ours at the next boot; {tool} manages this file and may bring it back"
+            ),
+        };
         Step::EditLine {
             path,
             lines,

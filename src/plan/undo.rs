@@ -125,6 +125,8 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
     let (mut seen_keys, mut seen_files) = (BTreeSet::new(), BTreeSet::new());
     for step in record.perhaps_in_force().rev() {
         match step {
+            // Without a count conntrack is not there: loading it is what failed.
+            Step::LoadModule { .. } if present.count.is_none() => {}
             Step::LoadModule { .. } => back.plan.steps.push(Step::UnloadModule {
                 why: "the change had loaded it".to_owned(),
             }),

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 use super::read::{Reader, Value, offer, written};
@@ -10,7 +11,7 @@ use crate::flow::Terms;
 use crate::tunable::Unit;
 
 /// How flows are brought under the timeouts that hold, mildest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExpireMode {
     /// A flow that has longer to live than its timeout gets its timeout.
@@ -54,6 +55,74 @@ pub struct ExpireSettings {
     pub max_flows: Option<i64>,
     /// Flows to act on in a second at most.
     pub rate: Option<i64>,
+}
+
+/// Everything that is to be known to bring flows under the timeouts, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpireParameters {
+    /// How.
+    pub mode: ExpireMode,
+    /// Which flows; any of these, all if there is none.
+    #[serde(rename = "match", with = "text")]
+    pub matching: Vec<Terms>,
+    /// Flows that are never touched; any of these.
+    #[serde(with = "text")]
+    pub keep: Vec<Terms>,
+    /// Seconds that a re-aged flow keeps at least.
+    pub grace: i64,
+    /// Seconds over which the ends of flows are spread.
+    pub spread: i64,
+    /// Seconds between the two samples that prove a flow idle.
+    pub settle: i64,
+    /// Flows to act on at most.
+    pub max_flows: Option<i64>,
+    /// Flows to act on in a second at most.
+    pub rate: Option<i64>,
+}
+
+/// Long enough for a connection that still lives to speak, if its keepalive is lively.
+const GRACE: i64 = 120;
+/// Times are whole seconds: ten of them tell silence from rounding.
+const SETTLE: i64 = 10;
+
+impl From<ExpireSettings> for ExpireParameters {
+    fn from(settings: ExpireSettings) -> Self {
+        ExpireParameters {
+            mode: settings.mode.unwrap_or(ExpireMode::Clamp),
+            matching: settings.matching.unwrap_or_default(),
+            keep: settings.keep.unwrap_or_default(),
+            grace: settings.grace.unwrap_or(GRACE),
+            spread: settings.spread.unwrap_or(0),
+            settle: settings.settle.unwrap_or(SETTLE),
+            max_flows: settings.max_flows,
+            rate: settings.rate,
+        }
+    }
+}
+
+/// Selections in the journal: as they are typed.
+mod text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::flow::Terms;
+
+    pub(super) fn serialize<S: Serializer>(
+        selection: &[Terms],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(selection.iter().map(ToString::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Terms>, D::Error> {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let parse = |text: &String| {
+            Terms::parse(text).map_err(|_| D::Error::custom(format!("`{text}` selects nothing")))
+        };
+        texts.iter().map(parse).collect()
+    }
 }
 
 const FIELDS: [&str; 8] = [

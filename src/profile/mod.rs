@@ -23,11 +23,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use derive::{DeriveError, Target, derive};
-pub use expire::{ExpireMode, ExpireSettings};
+pub use expire::{ExpireMode, ExpireParameters, ExpireSettings};
 pub use inherit::{Accepted, Override, OverrideError, Wanted, Wish, inherit};
 pub use mistake::{Mistake, Position, Source};
 pub use read::parse;
-pub use value::{parse_duration, render_value};
+pub use value::{parse_duration, parse_timeout, render_value};
 
 use crate::tunable::Key;
 

@@ -375,6 +375,15 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
     within(Unit::Seconds, unquoted(text), 1..=86400).map_err(|wrong| wrong.title)
 }
 
+/// The seconds of a conntrack timeout as the command line takes them: `5d`, `2h4m`, `432000`.
+///
+/// # Errors
+/// With what is wrong, in a few words.
+pub fn parse_timeout(text: &str) -> Result<i64, String> {
+    let range = Key::TcpTimeoutEstablished.tunable().range.clone();
+    within(Unit::Seconds, unquoted(text), range).map_err(|wrong| wrong.title)
+}
+
 /// A value as a profile writes it: `"2h4m"` with its quotes, `"4MiB"`, `true`, `1048576`.
 pub fn render_value(key: Key, value: i64) -> String {
     match key.tunable().unit {

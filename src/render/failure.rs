@@ -21,6 +21,7 @@ pub fn text(parts: Parts<'_>) -> String {
     let mut text = String::new();
     if !parts.mistakes.is_empty() {
         text.push_str(&super::mistakes::mistakes(parts.mistakes, true));
+        text.push_str("\n\n");
     }
     for message in parts.messages {
         text.push_str(&format!("{BAD}error{BAD:#}: {message}\n"));

@@ -5,6 +5,7 @@
 //! Rule: pure, and nothing is worked out here: what is shown was computed elsewhere.
 
 pub mod check;
+pub mod expire;
 pub mod explain;
 pub mod failure;
 pub mod history;
@@ -12,7 +13,9 @@ pub mod mistakes;
 pub mod outcome;
 pub mod plan;
 pub mod profile;
+pub mod remedy;
 mod style;
+pub mod top;
 
 /// The version of every JSON object; it grows when a name changes its meaning.
 pub const SCHEMA: u32 = 1;

@@ -65,8 +65,9 @@ pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> String {
             let undo = id
                 .map(|id| format!("; undo: cttune rollback {id}"))
                 .unwrap_or_default();
+            // Not "it holds": steps may have been left out, or lines that beat ours let stand.
             format!(
-                "{GOOD}{} holds{GOOD:#}: {changes}, each read back{undo}\n",
+                "{GOOD}{changes}{GOOD:#} made for {}, each read back{undo}\n",
                 plan.profile
             )
         }

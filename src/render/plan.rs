@@ -78,8 +78,9 @@ pub fn text(plan: &Plan, host: &str) -> String {
         format!("{steps} steps")
     };
     let mut text = match steps {
-        0 => format!(
-            "{HEAD}{host}{HEAD:#} is in line with {HEAD}{}{HEAD:#}: nothing to do\n",
+        // It need not be in line: --only leaves a half of it out.
+        0 if plan.obstacles.is_empty() => format!(
+            "{HEAD}{host}{HEAD:#}: nothing to do for {HEAD}{}{HEAD:#}\n",
             plan.profile
         ),
         _ => format!(
@@ -154,7 +155,7 @@ fn skipped_text(plan: &Plan) -> String {
     let line = |(key, skip): &(crate::tunable::Key, Skip)| {
         let why = match skip {
             Skip::Missing => "this kernel does not have it",
-            Skip::ReadOnly => "it cannot be written in this namespace",
+            Skip::ReadOnly => "it is read-only here",
         };
         format!("  {FAINT}skipped{FAINT:#} {key}: {why}\n")
     };

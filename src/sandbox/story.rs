@@ -5,7 +5,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::kernel::ctnetlink::{Addresses, Layer4, NewFlow, Seen, TcpState, Tuple};
+use crate::flow::TcpState;
+use crate::kernel::ctnetlink::{Addresses, Layer4, NewFlow, Seen, Tuple};
 
 /// The flows of the story.
 pub const FLOWS: u32 = 76_768;

@@ -30,8 +30,10 @@ impl Place {
         let place = TempDir::new().unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let program = place.path().join("cttune");
-        fs::copy(env!("CARGO_BIN_EXE_cttune"), &program).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        // Not by us: another test's child would inherit the file open for writing (ETXTBSY).
+        let mut install = Command::new("install");
+        install.args(["-m", "755", env!("CARGO_BIN_EXE_cttune")]);
+        assert!(install.arg(&program).status().unwrap().success());
         Place(place)
     }
 

@@ -117,8 +117,10 @@ impl Place {
     pub fn new() -> Self {
         let place = Place(TempDir::new().unwrap());
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_cttune"), place.program()).unwrap();
-        fs::set_permissions(place.program(), fs::Permissions::from_mode(0o755)).unwrap();
+        // Not by us: another test's child would inherit the file open for writing (ETXTBSY).
+        let mut install = Command::new("install");
+        install.args(["-m", "755", env!("CARGO_BIN_EXE_cttune")]);
+        assert!(install.arg(place.program()).status().unwrap().success());
         place
     }
 
@@ -230,7 +232,7 @@ impl World {
 
     /// A command that also sees the processes of the sandbox.
     pub fn command_among_processes(&self, program: &str) -> Command {
-        self.enter(&["-a"], program)
+        self.enter(&["-U", "-m", "-n", "-i", "-u", "-p"], program)
     }
 
     fn enter(&self, namespaces: &[&str], program: &str) -> Command {

@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::openpty;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
@@ -23,7 +25,7 @@ pub const SHOW_CURSOR: &str = "\u{1b}[?25h";
 pub struct Terminal {
     master: std::fs::File,
     /// Kept open, so that modes can be read after the program has ended.
-    slave: OwnedFd,
+    slave: std::fs::File,
     child: Child,
     /// Everything that was shown so far.
     pub screen: String,
@@ -35,9 +37,19 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a command as the leader of a session on a new terminal.
     pub fn start(command: &Command) -> Self {
-        let pty = openpty(None, None).unwrap();
-        let modes = tcgetattr(&pty.slave).unwrap();
-        let end = || Stdio::from(pty.slave.try_clone().unwrap());
+        // No child may inherit the master, or the terminal could not hang up.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let master = posix_openpt(flags).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits())
+            .open(ptsname_r(&master).unwrap())
+            .unwrap();
+        let modes = tcgetattr(&slave).unwrap();
+        let end = || Stdio::from(slave.try_clone().unwrap());
         let child = Command::new("setsid")
             .arg("--ctty")
             .arg(command.get_program())
@@ -54,8 +66,8 @@ impl Terminal {
             .spawn()
             .unwrap();
         Terminal {
-            master: pty.master.into(),
-            slave: pty.slave,
+            master: OwnedFd::from(master).into(),
+            slave,
             child,
             screen: String::new(),
             seen: 0,
@@ -72,9 +84,10 @@ impl Terminal {
                 self.seen += at + text.len();
                 return;
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let goes_on = self.read_more(Duration::from_millis(50))
+                || self.child.try_wait().unwrap().is_none();
             assert!(
-                !left.is_zero() && self.read_more(left),
+                goes_on && Instant::now() < end,
                 "{text:?} is not in {:?}",
                 self.screen
             );
@@ -129,9 +142,20 @@ impl Terminal {
     }
 
     /// Hangs up, as when a connection breaks, and waits for the program's end.
+    #[track_caller]
     pub fn hang_up(mut self) -> i32 {
         drop((self.master, self.slave));
-        code(self.child.wait().unwrap())
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return code(status);
+            }
+            if Instant::now() > end {
+                self.child.kill().unwrap();
+                panic!("it does not end when its terminal hangs up");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Waits while what the program shows is read, so that it never waits for us.

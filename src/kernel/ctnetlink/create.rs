@@ -6,21 +6,15 @@
 
 use nix::errno::Errno;
 
+use crate::flow::{StatusBit, TcpState, cta};
+
 use super::socket::Socket;
 use super::tuple::{NamesFlow, Tuple};
 use super::wire::Buffer;
-use super::{Action, cta, flow_request};
+use super::{Action, flow_request};
 
 /// Flows in one send. Each may be answered by an error, and the default receive buffer holds 256.
 const BATCH: usize = 128;
-
-/// `IPS_*`: a flow's status bits.
-mod ips {
-    pub(super) const SEEN_REPLY: u32 = 1 << 1;
-    pub(super) const ASSURED: u32 = 1 << 2;
-    /// The kernel confirms what it creates, and refuses (EBUSY) a status that denies it.
-    pub(super) const CONFIRMED: u32 = 1 << 3;
-}
 
 /// `CTA_PROTOINFO_TCP` and `CTA_PROTOINFO_TCP_STATE`.
 const PROTOINFO_TCP: u16 = 1;
@@ -35,21 +29,6 @@ pub enum Seen {
     Reply,
     /// Enough that a full table will not evict the flow.
     Assured,
-}
-
-/// Where a TCP connection is, as conntrack numbers it (`enum tcp_conntrack`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-#[expect(missing_docs)] // the names are TCP's own
-pub enum TcpState {
-    SynSent = 1,
-    SynRecv = 2,
-    Established = 3,
-    FinWait = 4,
-    CloseWait = 5,
-    LastAck = 6,
-    TimeWait = 7,
-    Close = 8,
 }
 
 /// A flow to be made.
@@ -123,11 +102,13 @@ impl Tally {
             return Ok(());
         }
         self.asked += batch.messages();
-        let answer = |errno| {
+        let answer = |_, errno| {
             self.failed += 1;
             self.first.get_or_insert(Errno::from_raw(errno));
         };
-        socket.submit(batch, answer).map_err(CreateError::Socket)?;
+        socket
+            .submit(batch.bytes(), answer)
+            .map_err(CreateError::Socket)?;
         batch.clear();
         Ok(())
     }
@@ -143,7 +124,7 @@ fn encode(batch: &mut Buffer, flow: &NewFlow) {
         if let Some(state) = flow.tcp {
             message.nested(cta::PROTOINFO, |info| {
                 info.nested(PROTOINFO_TCP, |tcp| {
-                    tcp.attribute(PROTOINFO_TCP_STATE, &[state as u8]);
+                    tcp.attribute(PROTOINFO_TCP_STATE, &[state.number()]);
                 });
             });
         }
@@ -152,12 +133,17 @@ fn encode(batch: &mut Buffer, flow: &NewFlow) {
 
 impl Seen {
     fn status(self) -> u32 {
-        ips::CONFIRMED
-            | match self {
-                Seen::Request => 0,
-                Seen::Reply => ips::SEEN_REPLY,
-                Seen::Assured => ips::SEEN_REPLY | ips::ASSURED,
-            }
+        // The kernel confirms what it creates, and refuses (EBUSY) a status that denies it.
+        let bits: &[StatusBit] = match self {
+            Seen::Request => &[StatusBit::Confirmed],
+            Seen::Reply => &[StatusBit::Confirmed, StatusBit::SeenReply],
+            Seen::Assured => &[
+                StatusBit::Confirmed,
+                StatusBit::SeenReply,
+                StatusBit::Assured,
+            ],
+        };
+        bits.iter().fold(0, |status, bit| status | bit.mask())
     }
 }
 

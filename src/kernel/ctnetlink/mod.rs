@@ -1,18 +1,32 @@
-//! Conntrack entries over netlink: the encoder, the socket and the requests cttune makes.
+//! Conntrack entries over netlink: the dump, the changes to flows, and what else is asked.
 //!
-//! In: tuples and what to do with the flows they name. Out: what the kernel did, an errno where it
-//! refused. Rule: a request that acts on a flow goes through `flow_request`, which puts the flow's
-//! original tuple first. There is no other way to build one, so a DELETE without a tuple, which the
-//! kernel takes as "flush the whole table", cannot be written down.
+//! In: a [`Filter`](crate::flow::Filter), flows and what to do with them. Out: each
+//! [`Flow`](crate::flow::Flow) over the bytes that were received; what the kernel did with each
+//! request, an errno where it refused.
+//! Rule: a request that acts on a flow goes through `flow_request`, which puts the flow's original
+//! tuple first. There is no other way to build one, so a DELETE without a tuple, which the kernel
+//! takes as "flush the whole table", cannot be written down. Nor can an update that gives a flow
+//! more time than the dump told ([`Shorter`]).
 //! Follows include/uapi/linux/netfilter/nfnetlink_conntrack.h and
 //! net/netfilter/nf_conntrack_netlink.c (6.18).
 
+mod ahead;
+mod change;
 mod create;
+mod dump;
+mod listeners;
+mod messages;
+mod policies;
+mod request;
 mod socket;
 mod tuple;
 mod wire;
 
-pub use create::{CreateError, NewFlow, Seen, TcpState, create};
+pub use change::{Answer, ChangeError, Changes, Shorter};
+pub use create::{CreateError, NewFlow, Seen, create};
+pub use dump::{Chunk, Dump, DumpError, undisturbed, walk};
+pub use listeners::{Listeners, read_listeners};
+pub use policies::{PolicyError, read_policies};
 pub use socket::Socket;
 pub use tuple::{Addresses, Layer4, Tuple};
 
@@ -20,28 +34,28 @@ pub(super) use wire::{Buffer, Head};
 
 use tuple::NamesFlow;
 
+use crate::flow::cta;
+
 /// What to do with the flow that a request names.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     /// Makes it; a flow that exists already is an error, never an update.
     Create,
+    /// Changes one that exists; without `NLM_F_CREATE`, so that one which just ended stays gone.
+    Update,
+    /// Ends it.
+    Delete,
 }
 
 /// `NFNL_SUBSYS_CTNETLINK`, in the upper byte of a message's type.
 const SUBSYSTEM: u16 = 1 << 8;
 const IPCTNL_MSG_CT_NEW: u16 = 0;
+const IPCTNL_MSG_CT_GET: u16 = 1;
+const IPCTNL_MSG_CT_DELETE: u16 = 2;
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_DUMP: u16 = 0x300;
 const NLM_F_CREATE: u16 = 0x400;
-
-/// `CTA_*`: the attributes of a conntrack message.
-mod cta {
-    pub(super) const TUPLE_ORIG: u16 = 1;
-    pub(super) const TUPLE_REPLY: u16 = 2;
-    pub(super) const STATUS: u16 = 3;
-    pub(super) const PROTOINFO: u16 = 4;
-    pub(super) const TIMEOUT: u16 = 7;
-}
 
 impl Action {
     fn kind_and_flags(self) -> (u16, u16) {
@@ -50,6 +64,8 @@ impl Action {
                 SUBSYSTEM | IPCTNL_MSG_CT_NEW,
                 NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL,
             ),
+            Action::Update => (SUBSYSTEM | IPCTNL_MSG_CT_NEW, NLM_F_REQUEST),
+            Action::Delete => (SUBSYSTEM | IPCTNL_MSG_CT_DELETE, NLM_F_REQUEST),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A netlink socket: sends whole batches and drains what the kernel answered.
+//! A netlink socket: sends whole batches, drains what the kernel answered, receives dumps.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -7,19 +7,35 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
-use super::wire::{Buffer, HEADER};
+use crate::flow::Malformed;
 
-/// `NLMSG_ERROR`: an errno, 0 for an acknowledgement, then the request it answers.
-const NLMSG_ERROR: u16 = 2;
+use super::messages::Messages;
 
 /// Larger than any answer: the kernel fills at most 32 KiB and cuts silently what does not fit.
-const RECEIVE: usize = 65536;
+pub(super) const RECEIVE: usize = 65536;
 
 /// A netlink socket. It stays in the network namespace that its maker was in.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
     received: Vec<u8>,
+}
+
+/// Part of a dump that was received.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    length: usize,
+    /// Whether the kernel has said that nothing follows.
+    pub(super) last: bool,
+}
+
+/// Why part of a dump is missing.
+#[derive(Debug)]
+pub(super) enum ReceiveError {
+    /// What the kernel said, to the request or to the receiving.
+    Errno(Errno),
+    /// The bytes are not as they should be.
+    Malformed(Malformed),
 }
 
 impl Socket {
@@ -46,57 +62,82 @@ impl Socket {
         Ok(Socket { fd, received })
     }
 
-    /// Sends every message of `buffer` in one call and gives each answer's errno to `answer`: 0
-    /// for an acknowledgement, where the message asked for one.
+    /// Sends every message of `buffer` in one call and waits for no answer.
+    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), Errno> {
+        retried(|| send(self.fd.as_raw_fd(), bytes, MsgFlags::empty())).map(drop)
+    }
+
+    /// Receives the next part of a dump; its messages are those of [`Socket::messages`].
+    pub(super) fn receive(&mut self) -> Result<Part, ReceiveError> {
+        let fd = self.fd.as_raw_fd();
+        let length = retried(|| recv(fd, &mut self.received, MsgFlags::empty()))
+            .map_err(ReceiveError::Errno)?;
+        let mut part = Part {
+            length,
+            last: false,
+        };
+        for message in self.messages(part) {
+            match message.map_err(ReceiveError::Malformed)?.end() {
+                None => {}
+                Some(Ok(())) => part.last = true,
+                Some(Err(errno)) => return Err(ReceiveError::Errno(errno)),
+            }
+        }
+        Ok(part)
+    }
+
+    /// The messages of the part that was received last.
+    pub(super) fn messages(&self, part: Part) -> Messages<'_> {
+        Messages(self.received.get(..part.length).unwrap_or_default())
+    }
+
+    /// Hands the bytes that were received last out, with their number, and receives into `spare`
+    /// from now on.
+    pub(super) fn take(&mut self, part: Part, mut spare: Vec<u8>) -> (Vec<u8>, usize) {
+        spare.resize(RECEIVE, 0);
+        (std::mem::replace(&mut self.received, spare), part.length)
+    }
+
+    /// Sends messages in one call and gives each answer to `answer`: the number of the message and
+    /// an errno, 0 for an acknowledgement where the message asked for one.
     ///
     /// The kernel works inside `send`, so what it has to say is there when `send` returns.
-    /// ENOBUFS means that answers were lost and the outcome is not known.
+    ///
+    /// # Errors
+    /// ENOBUFS if answers were lost: of the messages without one the outcome is not known. All the
+    /// answers there are were given by then, so that none is left for the next call.
     pub(in crate::kernel) fn submit(
         &mut self,
-        buffer: &Buffer,
-        mut answer: impl FnMut(i32),
+        bytes: &[u8],
+        mut answer: impl FnMut(u32, i32),
     ) -> Result<(), Errno> {
-        send(self.fd.as_raw_fd(), buffer.bytes(), MsgFlags::empty())?;
+        self.send(bytes)?;
+        let fd = self.fd.as_raw_fd();
+        let mut outcome = Ok(());
         loop {
-            match recv(
-                self.fd.as_raw_fd(),
-                &mut self.received,
-                MsgFlags::MSG_DONTWAIT,
-            ) {
+            match retried(|| recv(fd, &mut self.received, MsgFlags::MSG_DONTWAIT)) {
                 Ok(length) => {
-                    if let Some(errno) = errno_of(self.received.get(..length).unwrap_or_default()) {
-                        answer(errno);
+                    let received = self.received.get(..length).unwrap_or_default();
+                    for message in Messages(received).flatten() {
+                        if let Some(errno) = message.errno() {
+                            answer(message.sequence, errno);
+                        }
                     }
                 }
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return outcome,
+                Err(Errno::ENOBUFS) => outcome = Err(Errno::ENOBUFS),
                 Err(errno) => return Err(errno),
             }
         }
     }
 }
 
-/// The errno of an error message, as a positive number; none for any other message.
-fn errno_of(message: &[u8]) -> Option<i32> {
-    let kind = message.get(4..6)?.first_chunk::<2>()?;
-    let code = message.get(HEADER..)?.first_chunk::<4>()?;
-    (u16::from_ne_bytes(*kind) == NLMSG_ERROR).then(|| i32::from_ne_bytes(*code).saturating_neg())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_errno_is_read_from_an_error_message_alone() {
-        let mut message = vec![0; HEADER];
-        message[4] = 2;
-        message.extend_from_slice(&(-17_i32).to_ne_bytes());
-        assert_eq!(errno_of(&message), Some(17));
-        for length in 0..message.len() {
-            assert_eq!(errno_of(&message[..length]), None, "cut at {length}");
+/// Does it again when a signal came in between.
+fn retried<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
         }
-        message[4] = 3;
-        assert_eq!(errno_of(&message), None);
     }
 }

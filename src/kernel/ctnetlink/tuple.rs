@@ -2,30 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::flow::{Family, Protocol, cta_ip, cta_proto, cta_tuple};
+
 use super::wire::Buffer;
-
-/// `CTA_TUPLE_*`, `CTA_IP_*` and `CTA_PROTO_*`.
-mod attribute {
-    pub(super) const IP: u16 = 1;
-    pub(super) const PROTO: u16 = 2;
-    pub(super) const V4_SRC: u16 = 1;
-    pub(super) const V4_DST: u16 = 2;
-    pub(super) const V6_SRC: u16 = 3;
-    pub(super) const V6_DST: u16 = 4;
-    pub(super) const NUMBER: u16 = 1;
-    pub(super) const SRC_PORT: u16 = 2;
-    pub(super) const DST_PORT: u16 = 3;
-    /// id, type, code of ICMP; ICMPv6's follow in the same order.
-    pub(super) const ICMP_ID: u16 = 4;
-    pub(super) const ICMPV6_ID: u16 = 7;
-}
-
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 
 /// Something that names one flow and so can stand in a request.
 ///
@@ -92,44 +71,44 @@ impl Tuple {
 impl NamesFlow for Tuple {
     fn family(&self) -> u8 {
         match self.addresses {
-            Addresses::V4(..) => AF_INET,
-            Addresses::V6(..) => AF_INET6,
+            Addresses::V4(..) => Family::Ipv4.number(),
+            Addresses::V6(..) => Family::Ipv6.number(),
         }
     }
 
     fn put_tuple(&self, buffer: &mut Buffer) {
-        buffer.nested(attribute::IP, |ip| match self.addresses {
+        buffer.nested(cta_tuple::IP, |ip| match self.addresses {
             Addresses::V4(src, dst) => {
-                ip.attribute(attribute::V4_SRC, &src.octets());
-                ip.attribute(attribute::V4_DST, &dst.octets());
+                ip.attribute(cta_ip::V4_SRC, &src.octets());
+                ip.attribute(cta_ip::V4_DST, &dst.octets());
             }
             Addresses::V6(src, dst) => {
-                ip.attribute(attribute::V6_SRC, &src.octets());
-                ip.attribute(attribute::V6_DST, &dst.octets());
+                ip.attribute(cta_ip::V6_SRC, &src.octets());
+                ip.attribute(cta_ip::V6_DST, &dst.octets());
             }
         });
-        buffer.nested(attribute::PROTO, |proto| match self.layer4 {
-            Layer4::Tcp(src, dst) => put_ports(proto, TCP, src, dst),
-            Layer4::Udp(src, dst) => put_ports(proto, UDP, src, dst),
+        buffer.nested(cta_tuple::PROTO, |proto| match self.layer4 {
+            Layer4::Tcp(src, dst) => put_ports(proto, Protocol::TCP, src, dst),
+            Layer4::Udp(src, dst) => put_ports(proto, Protocol::UDP, src, dst),
             Layer4::EchoRequest(id) => put_echo(proto, self.addresses, (8, 128), id),
             Layer4::EchoReply(id) => put_echo(proto, self.addresses, (0, 129), id),
         });
     }
 }
 
-fn put_ports(buffer: &mut Buffer, protocol: u8, src: u16, dst: u16) {
-    buffer.attribute(attribute::NUMBER, &[protocol]);
-    buffer.attribute(attribute::SRC_PORT, &src.to_be_bytes());
-    buffer.attribute(attribute::DST_PORT, &dst.to_be_bytes());
+fn put_ports(buffer: &mut Buffer, protocol: Protocol, src: u16, dst: u16) {
+    buffer.attribute(cta_proto::NUMBER, &[protocol.0]);
+    buffer.attribute(cta_proto::SRC_PORT, &src.to_be_bytes());
+    buffer.attribute(cta_proto::DST_PORT, &dst.to_be_bytes());
 }
 
 /// `types` are ICMP's and ICMPv6's number for the same message.
 fn put_echo(buffer: &mut Buffer, addresses: Addresses, types: (u8, u8), id: u16) {
     let (protocol, first, kind) = match addresses {
-        Addresses::V4(..) => (ICMP, attribute::ICMP_ID, types.0),
-        Addresses::V6(..) => (ICMPV6, attribute::ICMPV6_ID, types.1),
+        Addresses::V4(..) => (Protocol::ICMP, cta_proto::ICMP_ID, types.0),
+        Addresses::V6(..) => (Protocol::ICMPV6, cta_proto::ICMPV6_ID, types.1),
     };
-    buffer.attribute(attribute::NUMBER, &[protocol]);
+    buffer.attribute(cta_proto::NUMBER, &[protocol.0]);
     buffer.attribute(first, &id.to_be_bytes());
     buffer.attribute(first + 1, &[kind]);
     buffer.attribute(first + 2, &[0]);

@@ -29,7 +29,7 @@ pub(in crate::kernel) struct Buffer {
 
 impl Buffer {
     /// What was written so far.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::kernel) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
@@ -44,14 +44,16 @@ impl Buffer {
         self.messages = 0;
     }
 
-    /// Appends a message. Sequence number and port stay 0: the answers to one `send` are matched by
-    /// being drained before the next.
+    /// Appends a message. Its sequence number is its place in the buffer, which answers repeat;
+    /// they are drained before the next `send`, so that it need not be larger.
     pub(in crate::kernel) fn message(&mut self, head: Head, body: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.raw(&[0; 4]);
         self.raw(&head.kind.to_ne_bytes());
         self.raw(&head.flags.to_ne_bytes());
-        self.raw(&[0; 8]);
+        let sequence = u32::try_from(self.messages).unwrap_or(u32::MAX);
+        self.raw(&sequence.to_ne_bytes());
+        self.raw(&[0; 4]);
         body(self);
         let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
         self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());

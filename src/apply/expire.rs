@@ -1,0 +1,479 @@
+//! Brings flows under the timeouts that hold: samples, counts, and acts, pass by pass.
+//!
+//! In: [`ExpireParameters`], and what is known of the past. Out: a [`Tally`] of what would be or of
+//! what was, and how it ended. Rule: what to do with a flow is decided in
+//! [`flow::expire`](crate::flow::expire). Each chunk of a dump is acted upon before the next one is
+//! received, since the kernel offers no compare-and-set; then everything is looked at again, until
+//! a pass changes nothing. What was done to a flow cannot be undone, and so is never begun twice.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::flow::expire::{
+    Change, History, KeptWhy, Moment, Protected, Rules, Sample, Session, Shortening, Since, Tally,
+    Timeouts, Verdict,
+};
+use crate::flow::{Filter, Flow, Selection, TcpState};
+use crate::kernel::ctnetlink::{
+    Answer, ChangeError, Changes, Chunk, Dump, DumpError, PolicyError, Shorter, read_listeners,
+    read_policies,
+};
+use crate::kernel::sysctl::{self, ReadError};
+use crate::plan::Signal;
+use crate::profile::{ExpireMode, ExpireParameters};
+use crate::tunable::{Key, Snapshot};
+
+/// Passes over the table. A second one finds what changed its state just when it was acted upon,
+/// and a third what the second found late: more were never needed.
+const PASSES: usize = 3;
+
+/// Flows in a second, where somebody listens to the events of the changes.
+const LISTENED_RATE: u32 = 20_000;
+
+/// How long a wait goes on without asking for signals.
+const NAP: Duration = Duration::from_millis(50);
+
+/// What is known beside the machine.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    /// The operator's own connections.
+    pub sessions: Vec<Session>,
+    /// How the timeout of established TCP changed, oldest first.
+    pub changes: Vec<Change>,
+    /// What it was, and until when, as the operator tells it; goes before the changes.
+    pub was: Option<(i64, Option<i64>)>,
+}
+
+/// Why flows could not be brought under their timeouts.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpireError {
+    /// A timeout could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// There may be timeout policies, which beat the sysctls.
+    #[error(transparent)]
+    Policies(#[from] PolicyError),
+    /// The table could not be read.
+    #[error(transparent)]
+    Dump(#[from] DumpError),
+    /// The changes could not be sent.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The operator asked to stop.
+    #[error("stopped by {}", .0.name())]
+    Stopped(Signal),
+}
+
+impl ExpireError {
+    /// Whether another try may go through.
+    fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            ExpireError::Dump(DumpError::Resized | DumpError::Overrun)
+        )
+    }
+}
+
+/// What the work is done with.
+pub struct Hands<'a> {
+    /// Asked between two chunks: did a signal come?
+    pub stop: &'a dyn Fn() -> Option<Signal>,
+    /// Told after each chunk how many flows were looked at in this pass.
+    pub progress: &'a mut dyn FnMut(u64),
+}
+
+/// What became of the flows, and why it ended before its time, if it did.
+#[derive(Debug)]
+pub struct Expired {
+    /// The flows.
+    pub tally: Tally,
+    /// None if all was done.
+    pub broken_off: Option<ExpireError>,
+}
+
+/// Flows that are to be brought under their timeouts, with all that decides about them.
+#[derive(Debug)]
+pub struct Expiry {
+    mode: ExpireMode,
+    settle: Duration,
+    rate: Option<u32>,
+    is_listened_to: bool,
+    rules: Rules,
+    first: Option<Sample>,
+    clock: Instant,
+}
+
+impl Expiry {
+    /// Reads what decides: timeouts, policies, listeners.
+    ///
+    /// # Errors
+    /// Where one of them cannot be read: then nothing may be changed.
+    pub fn prepare(parameters: &ExpireParameters, past: &Past) -> Result<Expiry, ExpireError> {
+        Expiry::under(parameters, past, &sysctl::read_snapshot()?)
+    }
+
+    /// The same under timeouts that may not hold yet.
+    ///
+    /// # Errors
+    /// As [`Expiry::prepare`].
+    pub fn under(
+        parameters: &ExpireParameters,
+        past: &Past,
+        timeouts: &Snapshot,
+    ) -> Result<Expiry, ExpireError> {
+        let is_listened_to = match parameters.mode {
+            ExpireMode::Delete => read_listeners().is_ok_and(|who| who.destroy),
+            ExpireMode::Clamp | ExpireMode::ReAge => read_listeners().is_ok_and(|who| who.update),
+        };
+        let rules = Rules {
+            protected: Protected {
+                selection: Selection {
+                    matching: parameters.matching.clone(),
+                    keep: parameters.keep.clone(),
+                },
+                sessions: past.sessions.clone(),
+                policies: read_policies()?,
+            },
+            timeouts: Timeouts::of(timeouts),
+            history: history(past, timeouts),
+            spread: seconds(parameters.spread),
+            grace: seconds(parameters.grace),
+        };
+        let asked = parameters.rate.map(seconds);
+        Ok(Expiry {
+            mode: parameters.mode,
+            settle: Duration::from_secs(seconds(parameters.settle).into()),
+            rate: asked.or(is_listened_to.then_some(LISTENED_RATE)),
+            is_listened_to,
+            rules,
+            first: None,
+            clock: Instant::now(),
+        })
+    }
+
+    /// Flows in a second, if they are limited.
+    pub fn rate(&self) -> Option<u32> {
+        self.rate
+    }
+
+    /// Whether somebody is told of each change, which slows everything down.
+    pub fn is_listened_to(&self) -> bool {
+        self.is_listened_to
+    }
+
+    /// Whether two samples have to prove that a flow is idle.
+    pub fn needs_sample(&self) -> bool {
+        self.mode != ExpireMode::Clamp
+    }
+
+    /// Takes the first of two samples, and waits until a second one can prove something.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or a signal comes.
+    pub fn sample(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+        let sample = again(|| {
+            let mut sampler = Sampler {
+                rules: &self.rules,
+                sample: Sample::default(),
+            };
+            self.look(&mut sampler, hands)?;
+            Ok(sampler.sample)
+        })?;
+        self.first = Some(sample.seal());
+        pause(self.settle, hands.stop)
+    }
+
+    /// Counts what would be done, and does nothing. Without a sample, in the modes that need one,
+    /// it is what would be done at most.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or a signal comes.
+    pub fn count(&self, hands: &mut Hands<'_>) -> Result<Tally, ExpireError> {
+        again(|| {
+            let mut counter = Counter {
+                expiry: self,
+                tally: Tally::default(),
+            };
+            self.look(&mut counter, hands)?;
+            Ok(counter.tally)
+        })
+    }
+
+    /// Does it.
+    pub fn run(&self, hands: &mut Hands<'_>) -> Expired {
+        let mut tally = Tally::default();
+        for pass in 1..=PASSES {
+            let done = self.pass(pass > 1, hands);
+            let changed = done.tally.selected() > 0 || done.lost > 0;
+            if pass == 1 {
+                tally = done.tally;
+                tally.unknown += done.lost;
+            } else {
+                tally.add_changes(&done.tally);
+            }
+            let broken_off = match done.ended {
+                Ok(()) if changed && pass < PASSES => continue,
+                Ok(()) => None,
+                Err(error) if error.is_passing() && pass < PASSES => continue,
+                Err(error) => Some(error),
+            };
+            return Expired { tally, broken_off };
+        }
+        let broken_off = None;
+        Expired { tally, broken_off }
+    }
+
+    fn pass(&self, is_later: bool, hands: &mut Hands<'_>) -> Pass {
+        let mut pass = Pass {
+            tally: Tally::default(),
+            lost: 0,
+            ended: Ok(()),
+        };
+        let changes = match Changes::open() {
+            Ok(changes) => changes,
+            Err(error) => {
+                pass.ended = Err(error.into());
+                return pass;
+            }
+        };
+        let mut actor = Actor {
+            expiry: self,
+            is_later,
+            changes,
+            pass: &mut pass,
+            begun: Instant::now(),
+            sent: 0,
+        };
+        let ended = self.look(&mut actor, hands);
+        pass.ended = ended;
+        pass
+    }
+
+    /// Shows every flow that `--match` covers to a visitor.
+    fn look(&self, visitor: &mut dyn Visitor, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+        let selection = &self.rules.protected.selection;
+        let mut dump = Dump::start(&Filter::of(selection))?;
+        let mut looked_at = 0;
+        // While it hands out a chunk the kernel fills the next one: that is as old as the call.
+        let (mut filled, mut asked) = (Instant::now(), Instant::now());
+        while let Some(chunk) = dump.next_chunk()? {
+            looked_at += self.look_at(chunk, filled, visitor)?;
+            visitor.end_of_chunk(hands.stop)?;
+            (hands.progress)(looked_at);
+            if let Some(signal) = (hands.stop)() {
+                return Err(ExpireError::Stopped(signal));
+            }
+            filled = asked;
+            asked = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Shows the flows of a chunk that was filled at `filled`, and gives their number.
+    fn look_at(
+        &self,
+        chunk: Chunk<'_>,
+        filled: Instant,
+        visitor: &mut dyn Visitor,
+    ) -> Result<u64, ExpireError> {
+        let at = filled.saturating_duration_since(self.clock).as_millis();
+        let moment = Moment {
+            now: unix_seconds(),
+            at: u32::try_from(at).unwrap_or(u32::MAX),
+        };
+        let age = u32::try_from(filled.elapsed().as_secs()).unwrap_or(u32::MAX);
+        let mut looked_at = 0;
+        for flow in chunk {
+            let flow = flow.map_err(DumpError::from)?;
+            if self.rules.protected.selection.covers(&flow) {
+                looked_at += 1;
+                visitor.flow(&flow, moment, age);
+            }
+        }
+        Ok(looked_at)
+    }
+
+    fn verdict(&self, flow: &Flow<'_>, moment: Moment) -> Verdict {
+        let first = self.first.as_ref();
+        match self.mode {
+            ExpireMode::Clamp => self.rules.clamp(flow, moment.now),
+            ExpireMode::ReAge => self.rules.re_age(flow, first, moment),
+            ExpireMode::Delete => self.rules.delete(flow, first, moment),
+        }
+    }
+
+    fn done<'a>(&self, tally: &'a mut Tally) -> &'a mut u64 {
+        match self.mode {
+            ExpireMode::Clamp => &mut tally.clamped,
+            ExpireMode::ReAge => &mut tally.re_aged,
+            ExpireMode::Delete => &mut tally.deleted,
+        }
+    }
+}
+
+/// Who is shown the flows of a dump.
+trait Visitor {
+    /// A flow, when it was dumped, and the whole seconds that have passed since.
+    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32);
+
+    /// What was gathered of a chunk is done before the next is received.
+    fn end_of_chunk(&mut self, _: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+        Ok(())
+    }
+}
+
+/// Takes the first sample.
+struct Sampler<'a> {
+    rules: &'a Rules,
+    sample: Sample,
+}
+
+impl Visitor for Sampler<'_> {
+    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
+        if self.rules.is_candidate(flow, moment.now) {
+            self.sample.add(flow, moment.at);
+        }
+    }
+}
+
+/// Counts what would be done.
+struct Counter<'a> {
+    expiry: &'a Expiry,
+    tally: Tally,
+}
+
+impl Visitor for Counter<'_> {
+    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
+        match self.expiry.verdict(flow, moment) {
+            Verdict::Keep(why) => self.tally.keep(why),
+            Verdict::Unknown => self.tally.unknown += 1,
+            Verdict::Shorten(one) | Verdict::Delete(one) => {
+                self.tally.select(one.key, one.timeout, one.is_silent);
+                *self.expiry.done(&mut self.tally) += 1;
+            }
+        }
+    }
+}
+
+/// What one pass did.
+struct Pass {
+    tally: Tally,
+    /// Changes whose answers were lost.
+    lost: u64,
+    ended: Result<(), ExpireError>,
+}
+
+/// Does it.
+struct Actor<'a> {
+    expiry: &'a Expiry,
+    is_later: bool,
+    changes: Changes<()>,
+    pass: &'a mut Pass,
+    begun: Instant,
+    sent: u32,
+}
+
+impl Actor<'_> {
+    /// What a later pass does to a flow that the first sample held and that changed its state just
+    /// when its time was set: the kernel took that time for one of the new state.
+    fn mend(&self, flow: &Flow<'_>, moment: Moment) -> Option<Verdict> {
+        let first = self.expiry.first.as_ref().filter(|_| self.is_later)?;
+        let is_closing = flow.tcp_state() != Some(TcpState::Established)
+            && first.compare(flow, moment.at) != Since::Unseen;
+        is_closing.then(|| self.expiry.rules.clamp(flow, moment.now))
+    }
+
+    fn shorten(&mut self, flow: &Flow<'_>, one: Shortening, age: u32) {
+        // By now it has less than was dumped, by its age and the second that was rounded off.
+        let left = flow
+            .timeout
+            .unwrap_or(0)
+            .saturating_sub(age.saturating_add(1));
+        match Shorter::new(flow, one.seconds) {
+            Some(shorter) if left >= one.seconds => {
+                self.pass.tally.select(one.key, one.timeout, one.is_silent);
+                self.changes.shorten(shorter, ());
+            }
+            _ => self.pass.tally.keep(KeptWhy::WithinTimeout),
+        }
+    }
+}
+
+impl Visitor for Actor<'_> {
+    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32) {
+        let verdict = self.mend(flow, moment);
+        match verdict.unwrap_or_else(|| self.expiry.verdict(flow, moment)) {
+            Verdict::Keep(why) => self.pass.tally.keep(why),
+            Verdict::Unknown => self.pass.tally.unknown += 1,
+            Verdict::Shorten(one) => self.shorten(flow, one, age),
+            Verdict::Delete(one) => {
+                self.pass.tally.select(one.key, one.timeout, one.is_silent);
+                self.changes.delete(flow, ());
+            }
+        }
+    }
+
+    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+        let waiting = u32::try_from(self.changes.waiting()).unwrap_or(u32::MAX);
+        let (expiry, pass) = (self.expiry, &mut *self.pass);
+        self.changes.send(|(), answer| match answer {
+            Answer::Done => *expiry.done(&mut pass.tally) += 1,
+            Answer::Gone => pass.tally.gone += 1,
+            Answer::Refused(_) => pass.tally.failed += 1,
+            Answer::Unknown => pass.lost += 1,
+        })?;
+        self.sent = self.sent.saturating_add(waiting);
+        let Some(rate) = self.expiry.rate.filter(|_| waiting > 0) else {
+            return Ok(());
+        };
+        let due = Duration::from_secs_f64(f64::from(self.sent) / f64::from(rate.max(1)));
+        pause(due.saturating_sub(self.begun.elapsed()), stop)
+    }
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}
+
+/// A parameter's seconds or number; profiles and the command line keep it within 31 bits.
+fn seconds(parameter: i64) -> u32 {
+    u32::try_from(parameter.max(0)).unwrap_or(u32::MAX)
+}
+
+fn history(past: &Past, timeouts: &Snapshot) -> History {
+    let Some(present) = timeouts.value(Key::TcpTimeoutEstablished) else {
+        return History::default();
+    };
+    match past.was {
+        Some((was, until)) => History::told(was, until, present, unix_seconds()),
+        None => History::of(&past.changes, present, unix_seconds()),
+    }
+}
+
+/// Does work again that changes nothing, if its dump was disturbed.
+fn again<T>(mut work: impl FnMut() -> Result<T, ExpireError>) -> Result<T, ExpireError> {
+    for _ in 1..PASSES {
+        match work() {
+            Err(error) if error.is_passing() => {}
+            ended => return ended,
+        }
+    }
+    work()
+}
+
+/// Waits, unless a signal comes.
+fn pause(time: Duration, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+    let until = Instant::now() + time;
+    loop {
+        if let Some(signal) = stop() {
+            return Err(ExpireError::Stopped(signal));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(NAP));
+    }
+}

@@ -1,0 +1,281 @@
+//! Each agent where it is there and brings another value, where it does no harm, where it is not.
+
+use super::*;
+use crate::boot::modules::{ConfFile, ModuleFiles};
+use crate::plan::{Comparison, Files, Machine, Scope, plan};
+use crate::profile::{self, Source};
+use crate::tunable::{Conntrack, Host};
+
+const OURS: &str = "/etc/sysctl.d/90-cttune.conf";
+const PROFILE: &str = "sysctl.nf_conntrack_max = 1048576";
+
+/// A machine: its profile, sysctl.d, the files of agents, what runs.
+#[derive(Default)]
+struct World<'a> {
+    profile: Option<&'a str>,
+    sysctl: &'a [(&'a str, &'a str)],
+    files: &'a [(&'a str, &'a str)],
+    running: &'a [&'static str],
+    udev: &'a str,
+}
+
+impl World<'_> {
+    fn files(&self) -> Files {
+        let mut tree = Tree::default();
+        for (path, text) in self.sysctl {
+            tree = tree.with_file(Path::new(path), Some((*text).into()));
+        }
+        let udev = ConfFile {
+            path: "/etc/udev/rules.d/x.rules".into(),
+            bytes: Some(self.udev.into()),
+        };
+        let module = ModuleFiles {
+            udev: vec![udev],
+            ..ModuleFiles::default()
+        };
+        Files::new(tree, BTreeMap::new(), Some(module), None)
+    }
+
+    /// As `files::agents` fills them in.
+    fn traces(&self) -> Traces {
+        let mut traces = Traces {
+            running: self.running.iter().copied().collect(),
+            ..Traces::default()
+        };
+        loop {
+            let wanted = traces.wanted_files();
+            if wanted.is_empty() {
+                return traces;
+            }
+            for path in wanted {
+                let file = self.files.iter().find(|(at, _)| path == Path::new(at));
+                let bytes = file.map(|(_, text)| (*text).into());
+                traces.files.insert(path, bytes);
+            }
+        }
+    }
+
+    /// `severity id: message` of every finding.
+    fn findings(&self) -> Vec<String> {
+        let host = Host {
+            cpus: 8,
+            memory: 16 << 30,
+            conntrack: Conntrack::NotLoaded,
+        };
+        let files = self.files();
+        let machine = Machine {
+            host: &host,
+            live: None,
+            files: Some(&files),
+        };
+        let wanted = self.profile.map(|text| {
+            let profile = profile::parse(&Source::new("test", text)).unwrap();
+            profile::inherit(&[profile])
+        });
+        let scope = Scope {
+            live: false,
+            persist: true,
+            adopt: false,
+        };
+        let (comparison, obstacles) = match &wanted {
+            None => (Comparison::without_profile(&machine), Vec::new()),
+            Some(wanted) => (
+                Comparison::new(wanted, &machine).unwrap(),
+                plan(wanted, &machine, scope).unwrap().obstacles,
+            ),
+        };
+        let traces = self.traces();
+        let evidence = Evidence {
+            live: None,
+            cpus: host.cpus,
+            traces: Some(&traces),
+            files: Some(&files),
+            comparison: &comparison,
+            obstacles: &obstacles,
+            wanted: wanted.as_ref(),
+        };
+        let told = |one: Finding| format!("{:?} {}: {}", one.severity, one.id, one.message);
+        findings(&evidence).into_iter().map(told).collect()
+    }
+}
+
+/// Asserts that there is one finding, and that it begins and ends so.
+#[track_caller]
+fn one(world: &World<'_>, start: &str, end: &str) {
+    let findings = world.findings();
+    let [finding] = findings.as_slice() else {
+        panic!("{findings:#?}");
+    };
+    assert!(
+        finding.starts_with(start) && finding.ends_with(end),
+        "{finding}"
+    );
+}
+
+#[test]
+fn a_machine_with_no_agent_has_no_finding() {
+    let quiet = World {
+        profile: Some(PROFILE),
+        files: &[
+            ("/etc/ufw/ufw.conf", "ENABLED=no\n"),
+            ("/etc/default/ufw", "IPT_SYSCTL=/etc/ufw/sysctl.conf\n"),
+            ("/etc/ufw/sysctl.conf", "net/netfilter/nf_conntrack_max=1\n"),
+        ],
+        ..World::default()
+    };
+    assert_eq!(quiet.findings(), [""; 0]);
+}
+
+#[test]
+fn kube_proxy_is_a_warning_only_where_its_defaults_are_not_what_is_wanted() {
+    let world = |profile| World {
+        profile: Some(profile),
+        running: &["kube-proxy"],
+        ..World::default()
+    };
+    one(
+        &world(PROFILE),
+        "Warning agent-kube-proxy: kube-proxy runs here",
+        "nf_conntrack_max = 262144, not 1048576",
+    );
+    one(
+        &world("sysctl.nf_conntrack_max = 262144"),
+        "Info agent-kube-proxy",
+        "",
+    );
+    one(
+        &world("sysctl.nf_conntrack_udp_timeout = 60"),
+        "Info agent-kube-proxy",
+        "",
+    );
+}
+
+#[test]
+fn ufw_is_named_with_the_line_that_it_applies() {
+    let world = |conf| World {
+        profile: Some(PROFILE),
+        files: conf,
+        ..World::default()
+    };
+    let with = |text| {
+        [
+            ("/etc/ufw/ufw.conf", "# on\nENABLED=yes\n"),
+            ("/etc/default/ufw", "IPT_SYSCTL=/etc/ufw/sysctl.conf\n"),
+            ("/etc/ufw/sysctl.conf", text),
+        ]
+    };
+    let lower = with("#\nnet/netfilter/nf_conntrack_max=65536\n");
+    one(
+        &world(&lower),
+        "Warning agent-ufw: /etc/ufw/sysctl.conf:2 sets",
+        "nf_conntrack_max = 65536 whenever ufw starts, not 1048576",
+    );
+    let same = with("net/netfilter/nf_conntrack_max=1048576\n");
+    one(&world(&same), "Info agent-ufw", "whenever ufw starts");
+    let comment = with("#net/netfilter/nf_conntrack_max=65536\n");
+    assert_eq!(world(&comment).findings(), [""; 0]);
+}
+
+/// A tuned whose active profile includes one that sets max.
+const TUNED: [(&str, &str); 3] = [
+    ("/etc/tuned/active_profile", "site\n"),
+    (
+        "/etc/tuned/profiles/site/tuned.conf",
+        "[main]\nsummary=x\ninclude=big\n",
+    ),
+    (
+        "/usr/lib/tuned/big/tuned.conf",
+        "[main]\ninclude=site\n[sysctl]\n# as many as fit\nnet.netfilter.nf_conntrack_max=>65536\n",
+    ),
+];
+
+#[test]
+fn tuned_is_named_by_the_line_of_the_profile_that_is_included() {
+    let world = World {
+        profile: Some(PROFILE),
+        files: &TUNED,
+        ..World::default()
+    };
+    one(
+        &world,
+        "Warning agent-tuned: tuned's active profile site sets",
+        "= 65536 (/usr/lib/tuned/big/tuned.conf:5), not 1048576",
+    );
+}
+
+#[test]
+fn tuned_does_no_harm_where_it_applies_sysctl_d_again() {
+    let kept = [(OURS, "net.netfilter.nf_conntrack_max = 1048576\n")];
+    let world = |files| World {
+        profile: Some(PROFILE),
+        sysctl: &kept,
+        files,
+        ..World::default()
+    };
+    one(
+        &world(&TUNED),
+        "Info agent-tuned",
+        "applied again behind it",
+    );
+    let [active, site, big] = TUNED;
+    let off = ("/etc/tuned/tuned-main.conf", "reapply_sysctl = 0\n");
+    one(
+        &world(&[active, site, big, off]),
+        "Warning agent-tuned",
+        "not 1048576",
+    );
+}
+
+#[test]
+fn firewalld_is_a_warning_where_it_unloads_the_module_for_good() {
+    let unloads = [(
+        "/etc/firewalld/firewalld.conf",
+        "CleanupModulesOnExit=yes\n",
+    )];
+    let world = |files, udev| World {
+        files,
+        udev,
+        running: &["firewalld"],
+        ..World::default()
+    };
+    one(&world(&unloads, ""), "Warning agent-firewalld", "");
+    let rule = "KERNEL==\"nf_conntrack\", RUN+=\"/lib/systemd/systemd-sysctl\"";
+    one(&world(&unloads, rule), "Info agent-firewalld", "");
+    one(&world(&[], ""), "Info agent-firewalld", "");
+}
+
+#[test]
+fn docker_and_conntrackd_are_worth_knowing() {
+    let world = |running| World {
+        running,
+        ..World::default()
+    };
+    one(&world(&["dockerd"]), "Info agent-docker", "");
+    one(&world(&["conntrackd"]), "Info agent-conntrackd", "");
+}
+
+#[test]
+fn a_managed_file_matters_only_where_one_of_its_lines_beats_ours() {
+    let world = |sysctl| World {
+        profile: Some(PROFILE),
+        sysctl,
+        ..World::default()
+    };
+    let file = "/etc/sysctl.d/99-site.conf";
+    let beats = [(
+        file,
+        "# Ansible managed\nnet.netfilter.nf_conntrack_max = 5\n",
+    )];
+    one(
+        &world(&beats),
+        "Warning managed-file: /etc/sysctl.d/99-site.conf says that Ansible manages it",
+        "",
+    );
+    let agrees = [(
+        file,
+        "# Ansible managed\nnet.netfilter.nf_conntrack_max = 1048576\n",
+    )];
+    assert_eq!(world(&agrees).findings(), [""; 0]);
+    let by_hand = [(file, "net.netfilter.nf_conntrack_max = 5\n")];
+    assert_eq!(world(&by_hand).findings(), [""; 0]);
+}

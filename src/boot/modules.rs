@@ -1,0 +1,381 @@
+//! How the conntrack module comes at the next boot: what loads it, with which options, and whether
+//! sysctl.d is applied when it comes.
+//!
+//! In: the files of modules-load.d, modprobe.d and udev's rules.d, and modules.dep of each kernel.
+//! Out: a [`Loading`], a [`HashSize`], each with the line it comes from.
+//! Rule: pure; where a file could not be read, nothing is claimed that it could belie.
+//! Follows modules-load.d(5), modprobe.d(5), udev(7), sysctl.d(5).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::tunable::{self, Key};
+
+/// Folders of modules-load.d, strongest first.
+pub const MODULES_LOAD_FOLDERS: [&str; 4] = [
+    "/etc/modules-load.d",
+    "/run/modules-load.d",
+    "/usr/local/lib/modules-load.d",
+    "/usr/lib/modules-load.d",
+];
+/// Folders of modprobe.d, strongest first.
+pub const MODPROBE_FOLDERS: [&str; 5] = [
+    "/etc/modprobe.d",
+    "/run/modprobe.d",
+    "/usr/local/lib/modprobe.d",
+    "/usr/lib/modprobe.d",
+    "/lib/modprobe.d",
+];
+/// Folders of udev's rules, strongest first.
+pub const UDEV_FOLDERS: [&str; 5] = [
+    "/etc/udev/rules.d",
+    "/run/udev/rules.d",
+    "/usr/local/lib/udev/rules.d",
+    "/usr/lib/udev/rules.d",
+    "/lib/udev/rules.d",
+];
+
+const MODULE: &str = "nf_conntrack";
+/// Other names under which modprobe finds it: `modinfo -F alias nf_conntrack`, 5.10 to 6.18.
+const ALIASES: [&str; 3] = ["ip_conntrack", "nf_conntrack_2", "nf_conntrack_10"];
+/// A hash size that was asked for makes max eight times as large: `max_factor` in
+/// `nf_conntrack_init_start`; seen on 5.10, 6.1 and 6.12.
+const MAX_PER_BUCKET: i64 = 8;
+
+/// One file of a folder of configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// What is in it, nothing where it is masked; `None` if it could not be read.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The file.
+    pub file: PathBuf,
+    /// Its number, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// Everything that decides how the module comes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ModuleFiles {
+    /// The files of [`MODULES_LOAD_FOLDERS`], the stronger folder first.
+    pub modules_load: Vec<ConfFile>,
+    /// The files of [`MODPROBE_FOLDERS`], the stronger folder first.
+    pub modprobe: Vec<ConfFile>,
+    /// The files of [`UDEV_FOLDERS`], the stronger folder first.
+    pub udev: Vec<ConfFile>,
+    /// For each kernel, the modules that bring conntrack with them.
+    pub dependents: Vec<BTreeSet<String>>,
+}
+
+/// What loads the module before sysctl.d is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loading {
+    /// A line of modules-load.d names it, or a module that needs it.
+    Early(Line),
+    /// A line of modules-load.d does, and this one of modprobe.d forbids it.
+    Forbidden(Line),
+    /// Nothing does.
+    Nothing,
+    /// A file that could not be read may do it.
+    Unknown(PathBuf),
+}
+
+/// An `options nf_conntrack hashsize=`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HashSize {
+    /// The line.
+    pub line: Line,
+    /// What it asks for.
+    pub asked: i64,
+}
+
+impl HashSize {
+    /// The buckets that the kernel makes of it.
+    pub fn buckets(&self) -> i64 {
+        tunable::as_held(Key::Buckets, self.asked)
+    }
+
+    /// What `nf_conntrack_max` becomes by it.
+    pub fn max(&self) -> i64 {
+        self.buckets().saturating_mul(MAX_PER_BUCKET)
+    }
+}
+
+impl ModuleFiles {
+    /// What loads the module before sysctl.d is applied.
+    pub fn loading(&self) -> Loading {
+        let files = in_reading_order(&self.modules_load);
+        let lines = files.iter().copied().flat_map(lines);
+        let early = lines
+            .filter(|(_, text)| !text.starts_with(['#', ';']))
+            .find(|(_, text)| self.brings_conntrack(text));
+        match early {
+            Some((line, _)) => self
+                .forbidden()
+                .map_or(Loading::Early(line), Loading::Forbidden),
+            None => match files.iter().find(|file| file.bytes.is_none()) {
+                Some(file) => Loading::Unknown(file.path.clone()),
+                None => Loading::Nothing,
+            },
+        }
+    }
+
+    /// The hash size that the module is given, if one is.
+    pub fn hash_size(&self) -> Option<HashSize> {
+        let mut found = None;
+        for (line, text) in self.modprobe_lines() {
+            let mut words = text.split_ascii_whitespace();
+            if words.next() != Some("options") || !words.next().is_some_and(is_conntrack) {
+                continue;
+            }
+            let values = words.filter_map(|word| word.strip_prefix("hashsize="));
+            let mut asked = values.filter_map(|value| tunable::kernel_number(Key::Buckets, value));
+            // Of several the kernel takes the last.
+            if let Some(asked) = asked.next_back() {
+                found = Some(HashSize { line, asked });
+            }
+        }
+        found
+    }
+
+    /// The udev rule that applies sysctl.d whenever the module comes.
+    pub fn reapplied(&self) -> Option<Line> {
+        let files = in_reading_order(&self.udev);
+        let mut rules = files.into_iter().flat_map(lines);
+        let found = rules.find(|(_, text)| {
+            !text.starts_with('#') && text.contains(MODULE) && text.contains("sysctl")
+        });
+        found.map(|(line, _)| line)
+    }
+
+    /// Modules named in modules-load.d are not loaded when they are on a deny list.
+    fn forbidden(&self) -> Option<Line> {
+        let mut lines = self.modprobe_lines();
+        let found = lines.find(|(_, text)| {
+            let mut words = text.split_ascii_whitespace();
+            words.next() == Some("blacklist") && words.next().is_some_and(is_conntrack)
+        });
+        found.map(|(line, _)| line)
+    }
+
+    fn modprobe_lines(&self) -> impl Iterator<Item = (Line, String)> {
+        let files = in_reading_order(&self.modprobe);
+        files.into_iter().flat_map(lines)
+    }
+
+    fn brings_conntrack(&self, name: &str) -> bool {
+        let name = plain(name);
+        let needs_it = |kernel: &BTreeSet<String>| kernel.contains(&name);
+        is_conntrack(&name) || (!self.dependents.is_empty() && self.dependents.iter().all(needs_it))
+    }
+}
+
+/// The modules that need conntrack, from a kernel's modules.dep(5).
+pub fn dependents(modules_dep: &str) -> BTreeSet<String> {
+    let needs_it = |path: &str| module_of(path) == MODULE;
+    let lines = modules_dep.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .filter(|(_, needed)| needed.split_ascii_whitespace().any(needs_it))
+        .map(|(path, _)| module_of(path))
+        .collect()
+}
+
+/// The name of the module in a file: `kernel/net/netfilter/nf_nat.ko.xz` has `nf_nat`.
+fn module_of(path: &str) -> String {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    plain(name.split(".ko").next().unwrap_or(name))
+}
+
+/// A module's name as the kernel spells it.
+fn plain(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn is_conntrack(name: &str) -> bool {
+    let name = plain(name);
+    name == MODULE || ALIASES.contains(&name.as_str())
+}
+
+/// The files that are read, in order: by name over all folders, the strongest folder's alone.
+fn in_reading_order(files: &[ConfFile]) -> Vec<&ConfFile> {
+    let mut by_name: BTreeMap<Option<&OsStr>, &ConfFile> = BTreeMap::new();
+    for file in files {
+        by_name.entry(file.path.file_name()).or_insert(file);
+    }
+    by_name.into_values().collect()
+}
+
+/// The lines of a file that say something, trimmed. A backslash at the end of one joins the next to
+/// it, under the number of the first.
+fn lines(file: &ConfFile) -> Vec<(Line, String)> {
+    let text = String::from_utf8_lossy(file.bytes.as_deref().unwrap_or_default());
+    let mut found = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (text, number) in text.lines().zip(1..) {
+        let (first, before) = open.take().unwrap_or((number, String::new()));
+        match text.strip_suffix('\\') {
+            Some(start) => open = Some((first, before + start)),
+            None => found.push((first, before + text)),
+        }
+    }
+    found.extend(open);
+    let line = |(line, text): (usize, String)| {
+        let file = file.path.clone();
+        (Line { file, line }, text.trim().to_owned())
+    };
+    found
+        .into_iter()
+        .map(line)
+        .filter(|(_, text)| !text.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn file(path: &str, text: &str) -> ConfFile {
+        ConfFile {
+            path: path.into(),
+            bytes: Some(text.into()),
+        }
+    }
+
+    fn modules_load(text: &str) -> ModuleFiles {
+        ModuleFiles {
+            modules_load: vec![file("/etc/modules-load.d/a.conf", text)],
+            dependents: vec![dependents(
+                "kernel/net/netfilter/nf_nat.ko.xz: kernel/net/netfilter/nf_conntrack.ko.xz\n\
+                 kernel/net/netfilter/xt_LOG.ko.xz: kernel/net/netfilter/x_tables.ko.xz\n\
+                 kernel/net/netfilter/nf_conntrack.ko.xz: kernel/lib/libcrc32c.ko.xz\n",
+            )],
+            ..ModuleFiles::default()
+        }
+    }
+
+    fn modprobe(text: &str) -> ModuleFiles {
+        ModuleFiles {
+            modprobe: vec![file("/etc/modprobe.d/a.conf", text)],
+            ..modules_load("nf_conntrack\n")
+        }
+    }
+
+    #[test]
+    fn a_name_an_alias_or_a_module_that_needs_it_loads_conntrack() {
+        for (text, line) in [
+            ("nf_conntrack\n", Some(1)),
+            ("# firewall\n\n  nf-conntrack", Some(3)),
+            ("ip_conntrack\n", Some(1)),
+            ("loop\nnf_nat\n", Some(2)),
+            ("xt_LOG\n", None),
+            ("#nf_conntrack\n;nf_conntrack\n", None),
+            ("nf_conntrack_ftp_not_here\n", None),
+            ("", None),
+        ] {
+            let early = line.map(|line| {
+                Loading::Early(Line {
+                    file: "/etc/modules-load.d/a.conf".into(),
+                    line,
+                })
+            });
+            let loading = modules_load(text).loading();
+            assert_eq!(loading, early.unwrap_or(Loading::Nothing), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_dependent_counts_only_if_it_is_one_on_every_kernel() {
+        let mut files = modules_load("nf_nat\n");
+        files.dependents.push(BTreeSet::new());
+        assert_eq!(files.loading(), Loading::Nothing);
+        files.dependents.clear();
+        assert_eq!(files.loading(), Loading::Nothing);
+    }
+
+    #[test]
+    fn the_stronger_folder_hides_a_name() {
+        let mut files = modules_load("");
+        let vendor = file("/usr/lib/modules-load.d/a.conf", "nf_conntrack\n");
+        files.modules_load.push(vendor);
+        assert_eq!(files.loading(), Loading::Nothing);
+        files.modules_load.remove(0);
+        assert!(matches!(files.loading(), Loading::Early(_)));
+    }
+
+    #[test]
+    fn a_deny_list_and_an_unreadable_file_are_said() {
+        let denied = modprobe("blacklist nf_nat\nblacklist nf-conntrack\n");
+        let Loading::Forbidden(line) = denied.loading() else {
+            panic!("{:?}", denied.loading());
+        };
+        assert_eq!(line.to_string(), "/etc/modprobe.d/a.conf:2");
+        let mut unread = modules_load("");
+        unread.modules_load[0].bytes = None;
+        let path = unread.modules_load[0].path.clone();
+        assert_eq!(unread.loading(), Loading::Unknown(path));
+    }
+
+    #[test]
+    fn the_last_hash_size_counts_and_makes_max_eightfold() {
+        for (text, expected) in [
+            (
+                "options nf_conntrack hashsize=16384\n",
+                Some((1, 16384, 131_072)),
+            ),
+            (
+                "options nf-conntrack acct=1 hashsize=0x4001",
+                Some((1, 16896, 135_168)),
+            ),
+            (
+                "options nf_conntrack \\\n  hashsize=512\n",
+                Some((1, 512, 4096)),
+            ),
+            (
+                "options nf_conntrack hashsize=512\noptions nf_conntrack hashsize=1024",
+                Some((2, 1024, 8192)),
+            ),
+            ("options nf_conntrack expect_hashsize=512\n", None),
+            ("options nf_nat hashsize=512\n", None),
+            ("#options nf_conntrack hashsize=512\n", None),
+            ("options nf_conntrack hashsize=many\n", None),
+        ] {
+            let size = modprobe(text).hash_size();
+            let found = size.map(|size| (size.line.line, size.buckets(), size.max()));
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_applies_sysctl_d_is_seen_whoever_wrote_it() {
+        let udev = |text: &str| ModuleFiles {
+            udev: vec![file("/etc/udev/rules.d/a.rules", text)],
+            ..ModuleFiles::default()
+        };
+        let ours = super::super::at_boot::udev_rules(Path::new("/usr/lib/systemd/systemd-sysctl"));
+        assert_eq!(udev(&ours).reapplied().unwrap().line, 5);
+        let split = "KERNEL==\"nf_conntrack\", \\\nRUN+=\"/sbin/sysctl --system\"\n";
+        assert_eq!(udev(split).reapplied().unwrap().line, 1);
+        for silent in [
+            "# nf_conntrack sysctl\n",
+            "KERNEL==\"br_netfilter\", RUN+=\"sysctl\"\n",
+        ] {
+            assert_eq!(udev(silent).reapplied(), None, "{silent}");
+        }
+    }
+}

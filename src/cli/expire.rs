@@ -1,0 +1,306 @@
+//! `cttune expire`: counts, asks, and brings existing flows under the timeouts that hold.
+
+use super::args::{Expire, Global, Mode};
+use super::failure::{FAILED, Failure, LEFT};
+use super::out::{self, Out};
+use super::progress::Progress;
+use super::prompt::{self, Answer};
+use super::{change, select, session, survey};
+use crate::apply::Signals;
+use crate::apply::expire::{ExpireError, Expired, Expiry, Hands, Past};
+use crate::files::Root;
+use crate::flow::expire::Tally;
+use crate::kernel::{host, sysctl};
+use crate::plan::{Signal, changes_of};
+use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings, parse_timeout};
+use crate::render::{self, expire::Parts};
+use crate::tunable::Key;
+
+/// Runs it.
+pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8> {
+    let parameters = parameters(args)?;
+    let was = args.was.as_deref().map(was).transpose()?;
+    if global.root.is_some() {
+        return Err(Failure::usage("--root cannot go with expire")
+            .hint("an image has no flows")
+            .into());
+    }
+    if !args.yes && !args.dry_run && !out::is_interactive() {
+        return Err(Failure::new(
+            FAILED,
+            "there is no terminal to ask on; nothing was changed",
+        )
+        .hint("--yes goes on without asking; --dry-run counts")
+        .into());
+    }
+    let root = survey::root(global)?;
+    let signals = Signals::catch()?;
+    let stop = || signals.caught();
+    let _lock = match args.dry_run {
+        true => None,
+        false => Some(change::lock(&root, args.wait.as_deref(), &stop)?),
+    };
+    let past = Past {
+        was,
+        ..past(&root)?
+    };
+    let mut expiry = Expiry::prepare(&parameters, &past).map_err(untouched)?;
+    let mode = parameters.mode;
+    if expiry.needs_sample() {
+        out.note(&render::expire::sampling(parameters.settle));
+        with_progress("first sample", &stop, out, |hands| expiry.sample(hands))
+            .map_err(untouched)?;
+    }
+    if args.dry_run || !args.yes || parameters.max_flows.is_some() {
+        let tally = with_progress("counting", &stop, out, |hands| expiry.count(hands))
+            .map_err(untouched)?;
+        if args.dry_run || tally.selected() == 0 {
+            show(mode, &tally, args.dry_run, out);
+            return Ok(0);
+        }
+        refuse_more_than(parameters.max_flows, &tally)?;
+        if !args.yes {
+            ask(&expiry, mode, &tally, &signals, out)?;
+        }
+    }
+    let expired = with_progress(mode.name(), &stop, out, |hands| expiry.run(hands));
+    show(mode, &expired.tally, false, out);
+    end(&expired)
+}
+
+/// What is known of the past: the journal's, if it can be read, and the session.
+pub(super) fn past(root: &Root) -> anyhow::Result<Past> {
+    // Without a journal idle time is not known, and the modes that count it keep everything.
+    let records = change::journal(root).read().unwrap_or_default();
+    let boot = host::read_boot_id()?;
+    let key = Key::TcpTimeoutEstablished;
+    let changes = host::read_netns_inode().map(|netns| changes_of(key, &records, &boot, netns));
+    Ok(Past {
+        sessions: session::own(),
+        changes: changes.unwrap_or_default(),
+        was: None,
+    })
+}
+
+/// Does work on the table with a line of progress.
+pub(super) fn with_progress<T>(
+    what: &'static str,
+    stop: &dyn Fn() -> Option<Signal>,
+    out: Out,
+    work: impl FnOnce(&mut Hands<'_>) -> T,
+) -> T {
+    let count = sysctl::read_count().ok().flatten().unwrap_or(0);
+    let progress = Progress::new(out, what, u64::try_from(count).unwrap_or(0));
+    work(&mut Hands {
+        stop,
+        progress: &mut |looked_at| progress.at(looked_at),
+    })
+}
+
+/// Asks; a no, or a signal, is a failure that changed nothing.
+fn ask(
+    expiry: &Expiry,
+    mode: ExpireMode,
+    tally: &Tally,
+    signals: &Signals,
+    out: Out,
+) -> anyhow::Result<()> {
+    out.question(&render::expire::foresight(mode, tally));
+    if let (true, Some(rate)) = (expiry.is_listened_to(), expiry.rate()) {
+        out.question(&render::expire::listened_to(rate, tally));
+    }
+    let question = match mode {
+        ExpireMode::Clamp => "Clamp them? [y/N]",
+        ExpireMode::ReAge => "Re-age them? [y/N]",
+        ExpireMode::Delete => "Delete them? [y/N]",
+    };
+    match prompt::ask_plainly(question, signals)? {
+        Answer::Yes => Ok(()),
+        Answer::No | Answer::Steps(_) => Err(Failure::new(FAILED, "nothing was changed").into()),
+        Answer::Stopped(signal) => Err(stopped(signal).into()),
+    }
+}
+
+/// A signal before anything was changed.
+fn stopped(signal: Signal) -> Failure {
+    let message = format!("stopped by {}; nothing was changed", signal.name());
+    Failure::new(signal.exit_code(), message)
+}
+
+fn refuse_more_than(max_flows: Option<i64>, tally: &Tally) -> Result<(), Failure> {
+    let Some(most) = max_flows.and_then(|most| u64::try_from(most).ok()) else {
+        return Ok(());
+    };
+    if tally.selected() <= most {
+        return Ok(());
+    }
+    let selected = render::expire::flows(tally.selected());
+    let most = render::expire::flows(most);
+    let message = format!("{selected} would be changed, and --max-flows allows {most}");
+    Err(
+        Failure::new(FAILED, format!("{message}; nothing was changed"))
+            .hint("--match narrows the selection; --dry-run shows what it holds"),
+    )
+}
+
+fn show(mode: ExpireMode, tally: &Tally, dry_run: bool, out: Out) {
+    let parts = Parts {
+        mode,
+        tally,
+        dry_run,
+        count: sysctl::read_count().ok().flatten(),
+    };
+    let text = || match (out.verbose, dry_run) {
+        (true, false) => render::expire::text(parts) + &render::expire::breakdown(tally),
+        _ => render::expire::text(parts),
+    };
+    out.result(text, || render::expire::json(parts));
+}
+
+/// The exit code of what was done; what went wrong is said on the way.
+fn end(expired: &Expired) -> anyhow::Result<u8> {
+    let done = expired.tally.selected();
+    let stands = format!("{} stay as they were made", render::expire::flows(done));
+    match &expired.broken_off {
+        None if expired.tally.failed == 0 => Ok(0),
+        None => {
+            let refused = render::expire::flows(expired.tally.failed);
+            let message = format!("the kernel refused to change {refused}");
+            Err(Failure::new(LEFT, message)
+                .hint("it does so for a flow whose timeout is fixed")
+                .into())
+        }
+        Some(ExpireError::Stopped(signal)) => {
+            let message = format!(
+                "stopped by {}; {stands}, the others as they are",
+                signal.name()
+            );
+            Err(Failure::new(signal.exit_code(), message).into())
+        }
+        Some(error) if done == 0 => Err(untouched_text(&error.to_string()).into()),
+        Some(error) => {
+            let failure = Failure::from_text(LEFT, &error.to_string());
+            Err(Failure {
+                messages: vec![format!("{}; {stands}", failure)],
+                ..failure
+            }
+            .into())
+        }
+    }
+}
+
+/// A failure, or a signal, before anything was changed.
+fn untouched(error: ExpireError) -> Failure {
+    match error {
+        ExpireError::Stopped(signal) => stopped(signal),
+        error => untouched_text(&error.to_string()),
+    }
+}
+
+/// The error's first line says what, and that nothing was changed; its hint stays.
+fn untouched_text(text: &str) -> Failure {
+    let failure = Failure::from_text(FAILED, text);
+    Failure {
+        messages: vec![format!("{failure}; nothing was changed")],
+        ..failure
+    }
+}
+
+/// The command line's wishes. Every selection that is wrong is told.
+fn parameters(args: &Expire) -> anyhow::Result<ExpireParameters> {
+    let time = |option: &str, text: &Option<String>| -> Result<Option<i64>, Failure> {
+        let time = text.as_deref().map(|text| change::duration(option, text));
+        let seconds = time.transpose()?.map(|time| time.as_secs());
+        Ok(seconds.and_then(|seconds| i64::try_from(seconds).ok()))
+    };
+    Ok(ExpireSettings {
+        mode: Some(mode(args.mode)),
+        matching: Some(select::terms("--match", &args.matching)?),
+        keep: Some(select::terms("--keep", &args.keep)?),
+        grace: time("--grace", &args.grace)?,
+        spread: time("--spread", &args.spread)?,
+        settle: time("--settle", &args.settle)?,
+        max_flows: args.max_flows.map(i64::from),
+        rate: args.rate.as_deref().map(rate).transpose()?,
+    }
+    .into())
+}
+
+/// The mode that was typed.
+pub(super) fn mode(mode: Mode) -> ExpireMode {
+    match mode {
+        Mode::Clamp => ExpireMode::Clamp,
+        Mode::ReAge => ExpireMode::ReAge,
+        Mode::Delete => ExpireMode::Delete,
+    }
+}
+
+/// `5000` or `5000/s`.
+fn rate(text: &str) -> Result<i64, Failure> {
+    let number = text.strip_suffix("/s").unwrap_or(text).parse::<u32>();
+    match number {
+        Ok(number) if number > 0 => Ok(number.into()),
+        _ => Err(
+            Failure::usage(format!("--rate {text}: not a number of flows a second"))
+                .hint("write 5000/s"),
+        ),
+    }
+}
+
+/// `5d`, `5d@2h` (until two hours ago) or `5d@2026-11-23T12:00:00Z`.
+fn was(text: &str) -> Result<(i64, Option<i64>), Failure> {
+    let wrong = |why: String| {
+        Failure::usage(format!("--was {text}: {why}"))
+            .hint("write 5d, 5d@2h (until two hours ago) or 5d@2026-11-23T12:00:00Z")
+    };
+    let (value, since) = match text.split_once('@') {
+        Some((value, since)) => (value, Some(since)),
+        None => (text, None),
+    };
+    let value = parse_timeout(value).map_err(wrong)?;
+    let Some(since) = since else {
+        return Ok((value, None));
+    };
+    let now = jiff::Timestamp::now().as_second();
+    let at = match since.parse::<jiff::Timestamp>() {
+        Ok(time) => time.as_second(),
+        Err(_) => now - parse_timeout(since).map_err(wrong)?,
+    };
+    if at > now {
+        return Err(wrong("that is still to come".to_owned()));
+    }
+    Ok((value, Some(at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::failure::USAGE;
+
+    #[test]
+    fn a_rate_is_a_number_a_second() {
+        for (text, number) in [
+            ("5000", Some(5000)),
+            ("5000/s", Some(5000)),
+            ("0", None),
+            ("5000/m", None),
+            ("-1", None),
+        ] {
+            assert_eq!(rate(text).ok(), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_it_was_may_say_until_when() {
+        let now = jiff::Timestamp::now().as_second();
+        assert_eq!(was("5d").unwrap(), (432_000, None));
+        let (value, at) = was("10m@2h").unwrap();
+        assert_eq!(value, 600);
+        assert!((now - 7200..=now - 7190).contains(&at.unwrap()));
+        let exact = was("5d@2026-01-01T00:00:00Z").unwrap();
+        assert_eq!(exact, (432_000, Some(1_767_225_600)));
+        for text in ["", "x", "5d@", "5d@yesterday", "5d@2999-01-01T00:00:00Z"] {
+            assert_eq!(was(text).unwrap_err().code, USAGE, "{text}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! `--match` and `--keep`: which flows are meant.
+
+use super::failure::{Failure, USAGE};
+use crate::flow::Terms;
+
+/// Reads every `TERM,TERM` that was given to `option`.
+///
+/// Every term that does not parse is reported, with what is allowed in its place.
+pub(super) fn terms(option: &str, texts: &[String]) -> anyhow::Result<Vec<Terms>> {
+    let mut read = Vec::new();
+    let mut messages = Vec::new();
+    let mut hint = None;
+    for text in texts {
+        match Terms::parse(text) {
+            Ok(terms) => read.push(terms),
+            Err(errors) => {
+                for error in errors {
+                    messages.push(format!("{option} {text}: {}", error.problem));
+                    hint = hint.or(error.help);
+                }
+            }
+        }
+    }
+    if messages.is_empty() {
+        return Ok(read);
+    }
+    let failure = Failure {
+        messages,
+        ..Failure::new(USAGE, "")
+    };
+    Err(failure.maybe_hint(hint).into())
+}

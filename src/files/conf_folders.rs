@@ -1,0 +1,133 @@
+//! Reads folders of small configuration files: those that decide how the conntrack module comes.
+//!
+//! In: a root. Out: every file of modules-load.d, modprobe.d and udev's rules.d, and of each
+//! installed kernel the modules that need conntrack.
+//! Rule: what cannot be read is said to be there and unread; which file counts is not decided here.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Root;
+use crate::boot::modules::{self, ConfFile, ModuleFiles};
+
+/// Reads them below `root`. A missing folder is empty.
+pub(super) fn read_module_files(root: &Root) -> ModuleFiles {
+    ModuleFiles {
+        modules_load: conf_files(root, &modules::MODULES_LOAD_FOLDERS, "conf"),
+        modprobe: conf_files(root, &modules::MODPROBE_FOLDERS, "conf"),
+        udev: conf_files(root, &modules::UDEV_FOLDERS, "rules"),
+        dependents: dependents(root),
+    }
+}
+
+/// The files whose names end so, folder by folder.
+fn conf_files(root: &Root, folders: &[&str], ending: &str) -> Vec<ConfFile> {
+    let mut seen = BTreeSet::new();
+    let mut files = Vec::new();
+    for folder in folders.iter().map(Path::new) {
+        let Ok(real) = root.resolve(folder) else {
+            continue;
+        };
+        // /lib is often a link to /usr/lib.
+        if seen.insert(real.clone()) {
+            let names = names(root, &real).into_iter();
+            let wanted =
+                names.filter(|name| Path::new(name).extension() == Some(OsStr::new(ending)));
+            files.extend(wanted.map(|name| conf_file(root, folder.join(name))));
+        }
+    }
+    files
+}
+
+fn conf_file(root: &Root, path: PathBuf) -> ConfFile {
+    let masked = root
+        .resolve(&path)
+        .is_ok_and(|real| real == Path::new("/dev/null"));
+    let bytes = if masked {
+        Some(Vec::new())
+    } else {
+        root.read(&path).ok().flatten()
+    };
+    ConfFile { path, bytes }
+}
+
+/// The names in a folder; none where it cannot be listed.
+fn names(root: &Root, folder: &Path) -> Vec<OsString> {
+    let entries = fs::read_dir(root.outside(folder)).into_iter().flatten();
+    entries.flatten().map(|entry| entry.file_name()).collect()
+}
+
+/// For each kernel that is installed, the modules that need conntrack.
+fn dependents(root: &Root) -> Vec<BTreeSet<String>> {
+    let kernels = Path::new("/lib/modules");
+    let Ok(real) = root.resolve(kernels) else {
+        return Vec::new();
+    };
+    let lists = names(root, &real).into_iter().filter_map(|kernel| {
+        let list = root.read(&real.join(kernel).join("modules.dep"));
+        list.ok().flatten()
+    });
+    lists
+        .map(|list| modules::dependents(&String::from_utf8_lossy(&list)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::boot::modules::Loading;
+
+    fn image() -> (tempfile::TempDir, Root) {
+        let image = tempfile::tempdir().unwrap();
+        for folder in [
+            "etc/modules-load.d",
+            "usr/lib/modules-load.d",
+            "usr/lib/modules/6.1",
+        ] {
+            fs::create_dir_all(image.path().join(folder)).unwrap();
+        }
+        symlink("usr/lib", image.path().join("lib")).unwrap();
+        let root = Root::at(image.path()).unwrap();
+        (image, root)
+    }
+
+    #[test]
+    fn a_mask_hides_what_a_package_loads() {
+        let (image, root) = image();
+        let vendor = image.path().join("usr/lib/modules-load.d/firewall.conf");
+        fs::write(vendor, "nf_nat\n").unwrap();
+        let list = image.path().join("usr/lib/modules/6.1/modules.dep");
+        fs::write(list, "kernel/nf_nat.ko: kernel/nf_conntrack.ko\n").unwrap();
+        let loading = read_module_files(&root).loading();
+        assert!(matches!(loading, Loading::Early(_)), "{loading:?}");
+
+        let mask = image.path().join("etc/modules-load.d/firewall.conf");
+        symlink("/dev/null", mask).unwrap();
+        assert_eq!(read_module_files(&root).loading(), Loading::Nothing);
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_is_read_once() {
+        let (image, root) = image();
+        fs::create_dir_all(image.path().join("usr/lib/modprobe.d")).unwrap();
+        fs::write(image.path().join("usr/lib/modprobe.d/a.conf"), "").unwrap();
+        fs::write(image.path().join("usr/lib/modprobe.d/README"), "").unwrap();
+        assert_eq!(read_module_files(&root).modprobe.len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_there_and_unread() {
+        let (image, root) = image();
+        let folder = image.path().join("etc/modules-load.d/x.conf");
+        fs::create_dir(folder).unwrap();
+        let loading = read_module_files(&root).loading();
+        assert_eq!(
+            loading,
+            Loading::Unknown("/etc/modules-load.d/x.conf".into())
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Why a flow was left alone.
+
+macro_rules! reasons {
+    ($( $variant:ident $name:literal $doc:literal, )*) => {
+        /// The first reason that was found to leave a flow alone.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum KeptWhy {
+            $( #[doc = $doc] $variant, )*
+        }
+
+        impl KeptWhy {
+            /// Every reason, in the order in which they are looked for.
+            pub const ALL: &'static [KeptWhy] = &[ $( KeptWhy::$variant, )* ];
+
+            /// The name that machines read; it does not change.
+            pub fn name(self) -> &'static str {
+                match self { $( KeptWhy::$variant => $name, )* }
+            }
+
+            /// For people: what is true of these flows.
+            pub fn about(self) -> &'static str {
+                match self { $( KeptWhy::$variant => $doc, )* }
+            }
+        }
+    };
+}
+
+reasons! {
+    Keep "keep" "a --keep protects them",
+    SshSession "ssh-session" "the session that cttune is run in",
+    Unconfirmed "unconfirmed" "their first packet is still under way",
+    Dying "dying" "on their way out",
+    FixedTimeout "fixed-timeout" "their timeout was fixed, and the kernel refuses to change it",
+    Offloaded "offloaded" "in a flowtable, which keeps them alive by itself",
+    Internal "internal" "templates, or others that the kernel keeps for itself",
+    Helper "helper" "a helper reads along, and other flows hang on them",
+    Master "master" "another flow announced them",
+    Gre "gre" "GRE, which keeps the timeouts that it was created with",
+    Policy "policy" "a timeout policy may hold for their protocol",
+    WithinTimeout "within-timeout" "they end within their timeout already",
+    NotEstablished "not-established" "not established TCP, the only flows that can be proven idle",
+    NotAssured "not-assured" "packets were not seen both ways",
+    UnacknowledgedData "unacknowledged-data" "data waits to be acknowledged",
+    EndsSoon "ends-soon" "too little time is left to tell which timeout set it",
+    Ambiguous "ambiguous" "the timeout was raised, and their time fits the older one",
+    Younger "younger" "they exist for a shorter time than they would have been idle",
+    Unseen "unseen" "the first sample did not show them",
+    Spoke "spoke" "they changed between the two samples",
+    NotStale "not-stale" "idle, but for less than the timeout that holds now",
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_in_kebab_case_and_no_two_the_same() {
+        let names: HashSet<_> = KeptWhy::ALL.iter().map(|why| why.name()).collect();
+        assert_eq!(names.len(), KeptWhy::ALL.len());
+        let is_kebab = |name: &&str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        assert!(names.iter().all(is_kebab), "{names:?}");
+    }
+}

@@ -1,0 +1,118 @@
+//! Flows that are left alone in every mode.
+
+use super::{KeptWhy, Session};
+use crate::flow::{Flow, Policies, Protocol, Selection, StatusBit};
+
+/// What the operator selects, and what nobody may touch.
+#[derive(Debug, Clone, Default)]
+pub struct Protected {
+    /// Which flows to look at, and which the operator keeps.
+    pub selection: Selection,
+    /// The operator's own connections.
+    pub sessions: Vec<Session>,
+    /// Timeouts that beat the sysctls.
+    pub policies: Policies,
+}
+
+/// `IPS_TEMPLATE` and bit 12, `IPS_NAT_CLASH` (`IPS_UNTRACKED` before 4.12).
+const INTERNAL: u32 = 1 << 11 | 1 << 12;
+
+impl Protected {
+    /// Why the flow is left alone whatever its time, if it is.
+    pub fn why(&self, flow: &Flow<'_>) -> Option<KeptWhy> {
+        let has = |bit| flow.status.has(bit);
+        let reasons = [
+            (self.selection.keeps(flow), KeptWhy::Keep),
+            (self.is_a_session(flow), KeptWhy::SshSession),
+            (!has(StatusBit::Confirmed), KeptWhy::Unconfirmed),
+            (has(StatusBit::Dying), KeptWhy::Dying),
+            (has(StatusBit::FixedTimeout), KeptWhy::FixedTimeout),
+            (is_offloaded(flow), KeptWhy::Offloaded),
+            (flow.status.0 & INTERNAL != 0, KeptWhy::Internal),
+            (flow.helper.is_some(), KeptWhy::Helper),
+            (flow.has_master, KeptWhy::Master),
+            (flow.original.protocol == Protocol::GRE, KeptWhy::Gre),
+            (self.policies.may_hold_for(flow), KeptWhy::Policy),
+        ];
+        reasons
+            .into_iter()
+            .find(|(holds, _)| *holds)
+            .map(|(_, why)| why)
+    }
+
+    fn is_a_session(&self, flow: &Flow<'_>) -> bool {
+        self.sessions
+            .iter()
+            .any(|session| session.is_carried_by(flow))
+    }
+}
+
+/// The dump tells no time of an offloaded flow.
+fn is_offloaded(flow: &Flow<'_>) -> bool {
+    flow.status.has(StatusBit::Offload)
+        || flow.status.has(StatusBit::HwOffload)
+        || flow.timeout.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::captured::TCP;
+    use crate::flow::{Family, Policy, Terms};
+
+    #[test]
+    fn each_protection_is_told_by_its_name() {
+        let plain = Flow::parse(TCP).unwrap();
+        let nothing = Protected::default();
+        assert_eq!(nothing.why(&plain), None);
+        let with = |change: &dyn Fn(&mut Flow<'_>)| {
+            let mut flow = plain;
+            change(&mut flow);
+            nothing.why(&flow).map(KeptWhy::name)
+        };
+        let bit = |bit: u32| with(&|flow| flow.status.0 |= 1 << bit);
+        assert_eq!(with(&|flow| flow.status.0 = 6), Some("unconfirmed"));
+        assert_eq!(bit(9), Some("dying"));
+        assert_eq!(bit(10), Some("fixed-timeout"));
+        assert_eq!(bit(11), Some("internal"));
+        assert_eq!(bit(12), Some("internal"));
+        assert_eq!(bit(14), Some("offloaded"));
+        assert_eq!(bit(15), Some("offloaded"));
+        assert_eq!(with(&|flow| flow.timeout = None), Some("offloaded"));
+        assert_eq!(with(&|flow| flow.helper = Some(b"ftp")), Some("helper"));
+        assert_eq!(with(&|flow| flow.has_master = true), Some("master"));
+        let gre = with(&|flow| flow.original.protocol = Protocol::GRE);
+        assert_eq!(gre, Some("gre"));
+    }
+
+    #[test]
+    fn what_the_operator_keeps_and_what_policies_hold_is_protected() {
+        let flow = Flow::parse(TCP).unwrap();
+        let keep = Protected {
+            selection: Selection {
+                matching: Vec::new(),
+                keep: vec![Terms::parse("dport=80").unwrap()],
+            },
+            ..Protected::default()
+        };
+        assert_eq!(keep.why(&flow), Some(KeptWhy::Keep));
+        let session = Protected {
+            sessions: vec!["192.168.1.1 1000 10.0.0.2 80".parse().unwrap()],
+            ..Protected::default()
+        };
+        assert_eq!(session.why(&flow), Some(KeptWhy::SshSession));
+        for (family, protocol, why) in [
+            (None, Protocol::TCP, Some(KeptWhy::Policy)),
+            (Some(Family::Ipv4), Protocol::TCP, Some(KeptWhy::Policy)),
+            (Some(Family::Ipv6), Protocol::TCP, None),
+            (None, Protocol::UDP, None),
+        ] {
+            let policies = Policies(vec![Policy { family, protocol }]);
+            let protected = Protected {
+                policies,
+                ..Protected::default()
+            };
+            assert_eq!(protected.why(&flow), why, "{family:?} {protocol}");
+        }
+    }
+}

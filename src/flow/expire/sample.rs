@@ -1,0 +1,208 @@
+//! A first look at flows, by which a second one proves that they were silent in between.
+//!
+//! Rule: 24 bytes a flow. A name of 64 bits may be that of another flow; then its state and its
+//! time would have to agree as well, and the price is a flow that is idle by all other rules.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::flow::Flow;
+
+/// Milliseconds by which the remaining time may have fallen more or less than time has passed:
+/// both times are rounded down to seconds.
+const ROUNDING: i64 = 1000;
+
+/// Flows as they were.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// Sorted by name once it is sealed.
+    flows: Vec<Fingerprint>,
+}
+
+/// One flow as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fingerprint {
+    /// The tuple as it was dumped, the zone and the id.
+    name: u64,
+    /// Flags and counters: what a packet changes.
+    state: u64,
+    /// Seconds.
+    remaining: u32,
+    /// Milliseconds of the clock that the samples share.
+    at: u32,
+}
+
+/// What a flow did since the first sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Nothing: its time fell as the clock went, and nothing else changed.
+    Silent,
+    /// A packet, or somebody who set its time.
+    Spoke,
+    /// It was not in the sample, or is told of twice there.
+    Unseen,
+}
+
+impl Sample {
+    /// Adds a flow, dumped at so many milliseconds of the clock that both samples share. A flow
+    /// without a time is passed over.
+    pub fn add(&mut self, flow: &Flow<'_>, at: u32) {
+        self.flows.extend(Fingerprint::of(flow, at));
+    }
+
+    /// How many flows it holds.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// Makes it ready to be looked up. What a dump told twice stays once, if it agrees.
+    #[must_use]
+    pub fn seal(mut self) -> Sample {
+        self.flows.sort_unstable();
+        self.flows.dedup();
+        self
+    }
+
+    /// What the flow, dumped at `at`, did since.
+    pub fn compare(&self, flow: &Flow<'_>, at: u32) -> Since {
+        let Some(now) = Fingerprint::of(flow, at) else {
+            return Since::Unseen;
+        };
+        let start = self.flows.partition_point(|then| then.name < now.name);
+        let same: Vec<_> = self.flows.iter().skip(start).take(2).collect();
+        match same.as_slice() {
+            [then, next] if then.name == now.name && next.name == now.name => Since::Unseen,
+            [then, ..] if then.name == now.name && now.was_silent_since(then) => Since::Silent,
+            [then, ..] if then.name == now.name => Since::Spoke,
+            _ => Since::Unseen,
+        }
+    }
+}
+
+impl Fingerprint {
+    fn of(flow: &Flow<'_>, at: u32) -> Option<Self> {
+        Some(Fingerprint {
+            name: hash(|hasher| {
+                flow.raw_original().hash(hasher);
+                flow.both_zone().hash(hasher);
+                flow.id.hash(hasher);
+            }),
+            state: hash(|hasher| {
+                flow.status.0.hash(hasher);
+                if let Some(tcp) = flow.tcp {
+                    let state = tcp.state.map(crate::flow::TcpState::number);
+                    (state, tcp.original_flags, tcp.reply_flags).hash(hasher);
+                }
+                if let Some(counted) = flow.counters {
+                    (counted.original_packets, counted.original_bytes).hash(hasher);
+                    (counted.reply_packets, counted.reply_bytes).hash(hasher);
+                }
+            }),
+            remaining: flow.timeout?,
+            at,
+        })
+    }
+
+    fn was_silent_since(&self, then: &Fingerprint) -> bool {
+        let fell = (i64::from(then.remaining) - i64::from(self.remaining)) * 1000;
+        let passed = i64::from(self.at) - i64::from(then.at);
+        self.state == then.state && (fell - passed).abs() <= ROUNDING
+    }
+}
+
+fn hash(feed: impl FnOnce(&mut DefaultHasher)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    feed(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::captured::TCP;
+    use crate::flow::{Counters, StatusBit};
+
+    #[test]
+    fn a_flow_takes_at_most_32_bytes() {
+        assert!(size_of::<Fingerprint>() <= 32);
+    }
+
+    fn since(change: impl FnOnce(&mut Flow<'_>), at: u32) -> Since {
+        let flow = Flow::parse(TCP).unwrap();
+        let mut first = Sample::default();
+        first.add(&flow, 500);
+        // A dump under way may tell of a flow twice.
+        first.add(&flow, 500);
+        let mut second = flow;
+        change(&mut second);
+        first.seal().compare(&second, at)
+    }
+
+    #[test]
+    fn only_what_fell_as_the_clock_went_and_changed_nothing_was_silent() {
+        for (fell, at, expected) in [
+            (10, 10_500, Since::Silent),
+            (9, 10_500, Since::Silent),
+            (11, 10_500, Since::Silent),
+            (8, 10_500, Since::Spoke),
+            (12, 10_500, Since::Spoke),
+            (10, 10_900, Since::Silent),
+            (0, 500, Since::Silent),
+            (0, 10_500, Since::Spoke),
+        ] {
+            let set = |flow: &mut Flow<'_>| flow.timeout = Some(999 - fell);
+            assert_eq!(since(set, at), expected, "{fell} {at}");
+        }
+    }
+
+    #[test]
+    fn flags_counters_and_status_tell_of_a_packet() {
+        let spoke = |change: &dyn Fn(&mut Flow<'_>)| {
+            let all = |flow: &mut Flow<'_>| {
+                flow.timeout = Some(989);
+                change(flow);
+            };
+            since(all, 10_500)
+        };
+        assert_eq!(spoke(&|_| {}), Since::Silent);
+        assert_eq!(
+            spoke(&|f| f.tcp.as_mut().unwrap().reply_flags |= 0x10),
+            Since::Spoke
+        );
+        assert_eq!(
+            spoke(&|f| f.counters = Some(Counters::default())),
+            Since::Spoke
+        );
+        assert_eq!(
+            spoke(&|f| f.status.0 |= StatusBit::SrcNat.mask()),
+            Since::Spoke
+        );
+    }
+
+    #[test]
+    fn another_flow_of_the_same_tuple_was_not_seen() {
+        assert_eq!(since(|flow| flow.id += 1, 500), Since::Unseen);
+        assert_eq!(since(|flow| flow.both_zone = None, 500), Since::Unseen);
+        assert_eq!(since(|flow| flow.timeout = None, 500), Since::Unseen);
+        let flow = Flow::parse(TCP).unwrap();
+        assert_eq!(Sample::default().compare(&flow, 0), Since::Unseen);
+    }
+
+    #[test]
+    fn two_that_disagree_prove_nothing() {
+        let flow = Flow::parse(TCP).unwrap();
+        let mut other = flow;
+        other.timeout = Some(5);
+        let mut sample = Sample::default();
+        sample.add(&flow, 0);
+        sample.add(&other, 0);
+        let sample = sample.seal();
+        assert_eq!(sample.compare(&flow, 0), Since::Unseen);
+        assert_eq!(sample.len(), 2);
+        assert!(!sample.is_empty());
+    }
+}

@@ -1,0 +1,110 @@
+//! The operator's own connection, which no mode may end.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use crate::flow::{Flow, Protocol, Tuple};
+
+/// The two ends of an SSH connection, as sshd sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Session {
+    client: (IpAddr, u16),
+    server: (IpAddr, u16),
+}
+
+/// The text is not what sshd writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not `CLIENT PORT SERVER PORT`")]
+pub struct SessionError(String);
+
+impl FromStr for Session {
+    type Err = SessionError;
+
+    /// Reads what sshd writes into `SSH_CONNECTION`: client, its port, server, its port.
+    fn from_str(text: &str) -> Result<Self, SessionError> {
+        let parts: Vec<&str> = text.split_whitespace().collect();
+        let parsed = match parts.as_slice() {
+            [client, client_port, server, server_port] => end(client, client_port)
+                .zip(end(server, server_port))
+                .map(|(client, server)| Session { client, server }),
+            _ => None,
+        };
+        parsed.ok_or_else(|| SessionError(text.to_owned()))
+    }
+}
+
+/// An address, without the interface of a link-local one, and a port.
+fn end(address: &str, port: &str) -> Option<(IpAddr, u16)> {
+    let address = address.split('%').next()?;
+    let address: IpAddr = address.parse().ok()?;
+    Some((address.to_canonical(), port.parse().ok()?))
+}
+
+impl Session {
+    /// Whether the flow carries it: in either direction, and where addresses are translated as
+    /// either side knows them.
+    pub fn is_carried_by(&self, flow: &Flow<'_>) -> bool {
+        flow.original.protocol == Protocol::TCP
+            && (self.is_between(&flow.original) || self.is_between(&flow.reply))
+    }
+
+    fn is_between(&self, tuple: &Tuple) -> bool {
+        let Some((src, dst)) = tuple.ports() else {
+            return false;
+        };
+        let ends = ((tuple.src, src), (tuple.dst, dst));
+        ends == (self.client, self.server) || ends == (self.server, self.client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Layer4;
+    use crate::flow::captured::TCP;
+
+    #[test]
+    fn it_is_read_as_sshd_writes_it() {
+        for (text, is_one) in [
+            ("192.168.1.1 1000 10.0.0.2 22", true),
+            ("2001:db8::1 1000 2001:db8::2 22", true),
+            ("fe80::1%eth0 1000 fe80::2%eth0 22", true),
+            ("192.168.1.1 1000 10.0.0.2", false),
+            ("192.168.1.1 1000 10.0.0.2 22 x", false),
+            ("here 1000 there 22", false),
+            ("UNKNOWN 65535 UNKNOWN 65535", false),
+            ("", false),
+        ] {
+            assert_eq!(text.parse::<Session>().is_ok(), is_one, "{text}");
+        }
+    }
+
+    #[test]
+    fn it_is_found_either_way_round_and_behind_translation() {
+        // tcp 192.168.1.1:1000 > 10.0.0.2:80
+        let plain = Flow::parse(TCP).unwrap();
+        let mut translated = plain;
+        // The client knows 203.0.113.9:2222, sshd 10.0.0.2:80.
+        translated.original.dst = "203.0.113.9".parse().unwrap();
+        translated.original.layer4 = Layer4::Ports {
+            src: 1000,
+            dst: 2222,
+        };
+        let mut udp = plain;
+        udp.original.protocol = Protocol::UDP;
+        for (text, flow, carried) in [
+            ("192.168.1.1 1000 10.0.0.2 80", &plain, true),
+            ("10.0.0.2 80 192.168.1.1 1000", &plain, true),
+            ("::ffff:192.168.1.1 1000 ::ffff:10.0.0.2 80", &plain, true),
+            ("192.168.1.1 1001 10.0.0.2 80", &plain, false),
+            ("192.168.1.2 1000 10.0.0.2 80", &plain, false),
+            ("192.168.1.1 80 10.0.0.2 1000", &plain, false),
+            ("192.168.1.1 1000 10.0.0.2 80", &translated, true),
+            ("192.168.1.1 1000 203.0.113.9 2222", &translated, true),
+            ("192.168.1.1 1000 10.0.0.2 80", &udp, false),
+        ] {
+            let session: Session = text.parse().unwrap();
+            assert_eq!(session.is_carried_by(flow), carried, "{text}");
+        }
+    }
+}

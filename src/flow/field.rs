@@ -1,0 +1,263 @@
+//! What flows can be grouped by: the names that terms have, and a flow's value under each.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use super::terms::offer;
+use super::{Family, Flow, Protocol, Status, StatusBit, TcpState};
+
+macro_rules! fields {
+    ($( $variant:ident $name:literal $doc:literal, )*) => {
+        /// Something that flows can be grouped by, named as in a term.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Field {
+            $( #[doc = $doc] $variant, )*
+        }
+
+        impl Field {
+            /// Every one of them, in the order in which a listing shows them.
+            pub const ALL: &'static [Field] = &[ $( Field::$variant, )* ];
+
+            /// The name that terms and listings use.
+            pub fn name(self) -> &'static str {
+                match self { $( Field::$variant => $name, )* }
+            }
+        }
+    };
+}
+
+fields! {
+    Family "family" "IPv4 or IPv6.",
+    Proto "proto" "The protocol.",
+    State "state" "Where a TCP connection stands.",
+    Src "src" "The source of the original direction.",
+    Sport "sport" "The source port of the original direction.",
+    Dst "dst" "The destination of the original direction.",
+    Dport "dport" "The destination port of the original direction.",
+    ReplySrc "reply-src" "The source of replies.",
+    ReplyDst "reply-dst" "The destination of replies.",
+    Zone "zone" "The zone.",
+    Mark "mark" "The mark.",
+    Status "status" "The status bits.",
+}
+
+/// How many bits of an address tell groups apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Prefixes {
+    /// Of IPv6 addresses, 0 to 128.
+    pub v6: u8,
+    /// Of IPv4 addresses, 0 to 32.
+    pub v4: u8,
+}
+
+/// A field and, for an address, how much of it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// The field.
+    pub field: Field,
+    /// Without effect on fields that are no address.
+    pub prefixes: Prefixes,
+}
+
+/// A flow's value under a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// The flow has none: a port of an ESP flow, a TCP state of a UDP flow.
+    Absent,
+    /// An address.
+    Address(IpAddr),
+    /// The part of an address that counts.
+    Net(IpNet),
+    /// A port.
+    Port(u16),
+    /// A protocol.
+    Protocol(Protocol),
+    /// A TCP state.
+    State(TcpState),
+    /// A family.
+    Family(Family),
+    /// A mark.
+    Mark(u32),
+    /// A zone.
+    Zone(u16),
+    /// A status word.
+    Status(u32),
+}
+
+/// Why `--by` or `--prefix` was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}\nhint: {help}")]
+pub struct FieldError {
+    problem: String,
+    help: String,
+}
+
+impl Field {
+    /// Reads `dst,dport`; each field once.
+    ///
+    /// # Errors
+    /// For the first name that is no field, or comes twice.
+    pub fn parse_list(text: &str) -> Result<Vec<Field>, FieldError> {
+        let mut fields = Vec::new();
+        for name in text.split(',').map(str::trim) {
+            let field = name.parse()?;
+            if fields.contains(&field) {
+                return Err(FieldError {
+                    problem: format!("`{name}` comes twice"),
+                    help: "name each field once".to_owned(),
+                });
+            }
+            fields.push(field);
+        }
+        Ok(fields)
+    }
+}
+
+impl FromStr for Field {
+    type Err = FieldError;
+
+    fn from_str(name: &str) -> Result<Self, FieldError> {
+        let named = Field::ALL.iter().find(|field| field.name() == name);
+        named.copied().ok_or_else(|| FieldError {
+            problem: format!("flows cannot be grouped by `{name}`"),
+            help: offer(name, Field::ALL.iter().map(|field| field.name())),
+        })
+    }
+}
+
+impl Prefixes {
+    /// Whole addresses.
+    pub const WHOLE: Prefixes = Prefixes { v6: 128, v4: 32 };
+    /// What one subscriber has, as a rule of thumb.
+    pub const USUAL: Prefixes = Prefixes { v6: 64, v4: 24 };
+}
+
+impl FromStr for Prefixes {
+    type Err = FieldError;
+
+    /// Reads `64,24`: IPv6 first.
+    fn from_str(text: &str) -> Result<Self, FieldError> {
+        let read = text.split_once(',').and_then(|(v6, v4)| {
+            let prefixes = Prefixes {
+                v6: v6.trim().parse().ok()?,
+                v4: v4.trim().parse().ok()?,
+            };
+            (prefixes.v6 <= 128 && prefixes.v4 <= 32).then_some(prefixes)
+        });
+        read.ok_or_else(|| FieldError {
+            problem: format!("`{text}` is not a pair of prefix lengths"),
+            help: "write 64,24: bits of IPv6 addresses, then of IPv4 ones".to_owned(),
+        })
+    }
+}
+
+impl Column {
+    /// A column of whole values.
+    pub fn whole(field: Field) -> Column {
+        let prefixes = Prefixes::WHOLE;
+        Column { field, prefixes }
+    }
+
+    /// The flow's value.
+    pub fn of(self, flow: &Facts) -> Value {
+        let port = |port: Option<u16>| port.map_or(Value::Absent, Value::Port);
+        match self.field {
+            Field::Family => Value::Family(flow.family),
+            Field::Proto => Value::Protocol(flow.protocol),
+            Field::State => flow.state.map_or(Value::Absent, Value::State),
+            Field::Src => self.prefixes.of(flow.src),
+            Field::Dst => self.prefixes.of(flow.dst),
+            Field::ReplySrc => self.prefixes.of(flow.reply_src),
+            Field::ReplyDst => self.prefixes.of(flow.reply_dst),
+            Field::Sport => port(flow.ports.map(|(src, _)| src)),
+            Field::Dport => port(flow.ports.map(|(_, dst)| dst)),
+            Field::Zone => Value::Zone(flow.zone),
+            Field::Mark => Value::Mark(flow.mark),
+            Field::Status => Value::Status(flow.status.0),
+        }
+    }
+}
+
+impl Prefixes {
+    fn of(self, address: IpAddr) -> Value {
+        let (length, whole) = match address {
+            IpAddr::V4(_) => (self.v4, 32),
+            IpAddr::V6(_) => (self.v6, 128),
+        };
+        match IpNet::new(address, length) {
+            Ok(net) if length < whole => Value::Net(net.trunc()),
+            _ => Value::Address(address),
+        }
+    }
+}
+
+/// What a listing wants to know of a flow, without the bytes that told of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    src: IpAddr,
+    dst: IpAddr,
+    reply_src: IpAddr,
+    reply_dst: IpAddr,
+    ports: Option<(u16, u16)>,
+    protocol: Protocol,
+    state: Option<TcpState>,
+    family: Family,
+    mark: u32,
+    zone: u16,
+    status: Status,
+    /// Remaining seconds.
+    pub(super) timeout: Option<u32>,
+}
+
+impl From<&Flow<'_>> for Facts {
+    fn from(flow: &Flow<'_>) -> Self {
+        Facts {
+            src: flow.original.src,
+            dst: flow.original.dst,
+            reply_src: flow.reply.src,
+            reply_dst: flow.reply.dst,
+            ports: flow.original.ports(),
+            protocol: flow.original.protocol,
+            state: flow.tcp_state(),
+            family: flow.family,
+            mark: flow.mark,
+            zone: flow.zone(),
+            status: flow.status,
+            timeout: flow.timeout,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Absent => f.pad("-"),
+            Value::Address(address) => f.pad(&address.to_string()),
+            Value::Net(net) => f.pad(&net.to_string()),
+            Value::Port(number) | Value::Zone(number) => f.pad(&number.to_string()),
+            Value::Protocol(protocol) => protocol.fmt(f),
+            Value::State(state) => state.fmt(f),
+            Value::Family(family) => family.fmt(f),
+            Value::Mark(mark) => f.pad(&format!("{mark:#x}")),
+            Value::Status(word) => f.pad(&status_names(*word)),
+        }
+    }
+}
+
+/// The bits that have a name, joined by `+`.
+fn status_names(word: u32) -> String {
+    let set = |bit: &&StatusBit| Status(word).has(**bit);
+    let names: Vec<_> = StatusBit::ALL
+        .iter()
+        .filter(set)
+        .map(|b| b.name())
+        .collect();
+    if names.is_empty() {
+        "-".to_owned()
+    } else {
+        names.join("+")
+    }
+}

@@ -1,0 +1,238 @@
+//! The dump: every flow of the table, as the kernel tells of it, over borrowed bytes.
+//!
+//! In: a [`Filter`]. Out: chunks of at most 32 KiB, each received into the same buffer, and the
+//! flows in them; nothing is allocated for a flow. Rule: a dump that a resize of the hash table ran
+//! into is an error at its end, since the kernel then leaves flows out or tells of them twice and
+//! does not say so. A dump may also miss flows that come and tell twice of a bucket while others
+//! go: who acts on flows must not mind.
+
+use std::ops::ControlFlow;
+
+use nix::errno::Errno;
+
+use crate::flow::{Filter, Flow, Malformed, Selection};
+use crate::kernel::sysctl;
+use crate::tunable::{Key, Reading};
+
+use super::messages::Messages;
+use super::request::{put_request, requests};
+use super::socket::{Part, ReceiveError, Socket};
+use super::{Buffer, IPCTNL_MSG_CT_NEW, SUBSYSTEM};
+
+/// How often [`undisturbed`] tries.
+const TRIES: usize = 3;
+
+/// Why the table was not read, or not in full.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    /// EPERM.
+    #[error(
+        "reading the conntrack table: no right to\nhint: it takes CAP_NET_ADMIN over this network namespace: run it as root"
+    )]
+    NoRight,
+    /// The kernel has no ctnetlink.
+    #[error(
+        "reading the conntrack table: this kernel does not offer it over netlink\nhint: as root, modprobe nf_conntrack_netlink"
+    )]
+    NoConntrack,
+    /// The number of buckets changed on the way.
+    #[error("reading the conntrack table: its hash was resized meanwhile")]
+    Resized,
+    /// ENOBUFS: part of the answer was dropped.
+    #[error("reading the conntrack table: the kernel had no room for its answer")]
+    Overrun,
+    /// Bytes that are not a conntrack message.
+    #[error("reading the conntrack table")]
+    Malformed(#[from] Malformed),
+    /// The number of buckets cannot be read.
+    #[error("reading the conntrack table")]
+    Buckets(#[from] sysctl::ReadError),
+    /// Anything else.
+    #[error("reading the conntrack table: {0}")]
+    Other(Errno),
+}
+
+impl DumpError {
+    /// Whether another try may go through.
+    fn is_passing(&self) -> bool {
+        matches!(self, DumpError::Resized | DumpError::Overrun)
+    }
+}
+
+impl From<ReceiveError> for DumpError {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Malformed(error) => DumpError::Malformed(error),
+            ReceiveError::Errno(Errno::EPERM) => DumpError::NoRight,
+            // nfnetlink's answer to a subsystem that no module serves.
+            ReceiveError::Errno(Errno::EINVAL) => DumpError::NoConntrack,
+            ReceiveError::Errno(Errno::ENOBUFS) => DumpError::Overrun,
+            ReceiveError::Errno(errno) => DumpError::Other(errno),
+        }
+    }
+}
+
+/// A dump under way. Dropping it ends it, at no cost.
+#[derive(Debug)]
+pub struct Dump {
+    socket: Socket,
+    /// Dumps that are still to be asked for, the next one last.
+    to_ask: Vec<Filter>,
+    /// Whether the kernel is telling.
+    under_way: bool,
+    buckets: Reading,
+}
+
+/// Flows that were received together.
+#[derive(Debug)]
+pub struct Chunk<'a>(pub(super) Messages<'a>);
+
+impl Dump {
+    /// Starts to dump the table of the calling thread's network namespace.
+    ///
+    /// The kernel leaves out what the filter excludes, as far as it can: match every flow again.
+    pub fn start(filter: &Filter) -> Result<Dump, DumpError> {
+        let socket = Socket::netfilter().map_err(|errno| match errno {
+            Errno::EPROTONOSUPPORT => DumpError::NoConntrack,
+            errno => DumpError::Other(errno),
+        })?;
+        let mut to_ask = requests(filter);
+        to_ask.reverse();
+        Ok(Dump {
+            socket,
+            to_ask,
+            under_way: false,
+            buckets: sysctl::read(Key::Buckets)?,
+        })
+    }
+
+    /// Receives the next flows; none after the last.
+    ///
+    /// What is sent about the flows of a chunk before the next one is received meets them as they
+    /// were dumped, but for what happened in that moment.
+    ///
+    /// # Errors
+    /// [`DumpError::Resized`] comes at the end, when all chunks were delivered.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>, DumpError> {
+        let Some(part) = self.receive()? else {
+            self.check_buckets()?;
+            return Ok(None);
+        };
+        Ok(Some(Chunk(self.socket.messages(part))))
+    }
+
+    /// Tells whether the hash table was resized since the start: for who stops before the end.
+    pub fn check_buckets(&self) -> Result<(), DumpError> {
+        if sysctl::read(Key::Buckets)? == self.buckets {
+            Ok(())
+        } else {
+            Err(DumpError::Resized)
+        }
+    }
+
+    /// Receives the next bytes and hands them out for a spare buffer, with their number.
+    pub(super) fn receive_whole(
+        &mut self,
+        spare: Vec<u8>,
+    ) -> Result<Option<(Vec<u8>, usize)>, DumpError> {
+        let part = self.receive()?;
+        Ok(part.map(|part| self.socket.take(part, spare)))
+    }
+
+    fn receive(&mut self) -> Result<Option<Part>, DumpError> {
+        if !self.under_way {
+            let Some(filter) = self.to_ask.pop() else {
+                return Ok(None);
+            };
+            let mut request = Buffer::default();
+            put_request(&mut request, &filter);
+            let sent = self.socket.send(request.bytes());
+            sent.map_err(ReceiveError::Errno)?;
+        }
+        let part = self.socket.receive()?;
+        self.under_way = !part.last;
+        Ok(Some(part))
+    }
+}
+
+impl<'a> Iterator for Chunk<'a> {
+    type Item = Result<Flow<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.0.next()? {
+                Ok(message) if message.kind == SUBSYSTEM | IPCTNL_MSG_CT_NEW => {
+                    return Some(Flow::parse(message.body));
+                }
+                Ok(_) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// Gives every flow that the selection matches to `each`, until it breaks.
+pub fn walk(
+    selection: &Selection,
+    mut each: impl FnMut(&Flow<'_>) -> ControlFlow<()>,
+) -> Result<(), DumpError> {
+    let mut dump = Dump::start(&Filter::of(selection))?;
+    while let Some(chunk) = dump.next_chunk()? {
+        for flow in chunk {
+            let flow = flow?;
+            if selection.matches(&flow) && each(&flow).is_break() {
+                return dump.check_buckets();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Does `work` again, three times in all, if its dump ran into a resize of the hash table or lost
+/// part of the answer. It starts anew each time: what it gathered before is void.
+pub fn undisturbed<T>(mut work: impl FnMut() -> Result<T, DumpError>) -> Result<T, DumpError> {
+    let mut left = TRIES;
+    loop {
+        left -= 1;
+        match work() {
+            Err(error) if error.is_passing() && left > 0 => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_was_disturbed_is_done_again_and_not_for_ever() {
+        let mut tries = 0;
+        let ended = undisturbed(|| {
+            tries += 1;
+            if tries < 3 {
+                Err(DumpError::Resized)
+            } else {
+                Ok(tries)
+            }
+        });
+        assert!(matches!(ended, Ok(3)));
+        let mut tries = 0;
+        let ended: Result<(), _> = undisturbed(|| {
+            tries += 1;
+            Err(DumpError::Overrun)
+        });
+        assert!(matches!(ended, Err(DumpError::Overrun)));
+        assert_eq!(tries, 3);
+    }
+
+    #[test]
+    fn what_another_try_cannot_mend_is_not_tried_again() {
+        let mut tries = 0;
+        let ended: Result<(), _> = undisturbed(|| {
+            tries += 1;
+            Err(DumpError::NoRight)
+        });
+        assert!(matches!((ended, tries), (Err(DumpError::NoRight), 1)));
+    }
+}

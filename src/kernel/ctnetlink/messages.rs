@@ -1,0 +1,131 @@
+//! Netlink messages in received bytes: where each begins and ends, and what ends an answer.
+
+use nix::errno::Errno;
+
+use crate::flow::Malformed;
+
+use super::wire::HEADER;
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+
+/// One message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Message<'a> {
+    /// `nlmsg_type`.
+    pub(super) kind: u16,
+    /// The number of the request that it answers.
+    pub(super) sequence: u32,
+    /// What follows the header.
+    pub(super) body: &'a [u8],
+}
+
+/// Messages that follow each other.
+#[derive(Debug, Clone)]
+pub(super) struct Messages<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Result<Message<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let bytes = self.0;
+        if bytes.is_empty() {
+            return None;
+        }
+        self.0 = &[];
+        let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
+            return Some(Err(Malformed("a header")));
+        };
+        // struct nlmsghdr: length, type, flags, sequence number, port; in the machine's byte order.
+        let [l0, l1, l2, l3, t0, t1, _, _, s0, s1, s2, s3, ..] = *header;
+        let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+        let Some(body) = bytes.get(HEADER..length) else {
+            return Some(Err(Malformed("the rest of a message")));
+        };
+        self.0 = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Ok(Message {
+            kind: u16::from_ne_bytes([t0, t1]),
+            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            body,
+        }))
+    }
+}
+
+impl Message<'_> {
+    /// What the kernel said to a request: nothing in a message that is no such answer, an errno,
+    /// or 0 for an acknowledgement.
+    pub(super) fn errno(&self) -> Option<i32> {
+        (self.kind == NLMSG_ERROR).then(|| self.code())
+    }
+
+    /// What ends a dump: nothing in a message that does not, or how it ended. A dump that failed
+    /// half way ends with an errno too.
+    pub(super) fn end(&self) -> Option<Result<(), Errno>> {
+        matches!(self.kind, NLMSG_ERROR | NLMSG_DONE).then(|| match self.code() {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw(errno)),
+        })
+    }
+
+    /// The first number of the body, which is a negative errno; a body without one says nothing.
+    fn code(&self) -> i32 {
+        let code = self.body.first_chunk().copied();
+        code.map_or(0, i32::from_ne_bytes).saturating_neg()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message of this kind, answering request 7.
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(HEADER + body.len()).unwrap();
+        let mut bytes = vec![length, 0, 0, 0, kind, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend_from_slice(body);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn messages_follow_each_other() {
+        let bytes = [message(2, &(-17_i32).to_ne_bytes()), message(9, &[1, 2, 3])].concat();
+        let read: Vec<_> = Messages(&bytes).map(Result::unwrap).collect();
+        assert_eq!(read.len(), 2);
+        assert_eq!((read[0].errno(), read[0].sequence), (Some(17), 7));
+        assert_eq!((read[1].kind, read[1].body), (9, &[1, 2, 3][..]));
+        assert_eq!((read[1].errno(), read[1].end()), (None, None));
+    }
+
+    #[test]
+    fn a_message_that_is_cut_anywhere_is_an_error() {
+        let bytes = message(9, &[1, 2, 3, 4]);
+        for length in 1..bytes.len() {
+            let read: Vec<_> = Messages(&bytes[..length]).collect();
+            assert!(matches!(read[..], [Err(_)]), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn a_length_shorter_than_the_header_is_an_error() {
+        let mut bytes = message(9, &[]);
+        bytes[0] = 15;
+        assert!(Messages(&bytes).next().unwrap().is_err());
+        bytes[0] = 0;
+        assert_eq!(Messages(&bytes).count(), 1);
+    }
+
+    #[test]
+    fn a_dump_ends_well_or_with_an_errno() {
+        for (kind, body, end) in [
+            (3, &0_i32.to_ne_bytes()[..], Some(Ok(()))),
+            (3, &[], Some(Ok(()))),
+            (3, &(-4_i32).to_ne_bytes(), Some(Err(Errno::EINTR))),
+            (2, &(-1_i32).to_ne_bytes(), Some(Err(Errno::EPERM))),
+            (9, &[], None),
+        ] {
+            let bytes = message(kind, body);
+            assert_eq!(Messages(&bytes).next().unwrap().unwrap().end(), end);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Which of a few named programs run.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+/// Those of `names` that a process here goes by: `/proc/PID/comm`, which the kernel cuts off
+/// after 15 bytes. Processes of containers count, where this `/proc` shows them.
+pub fn running(names: &[&'static str]) -> BTreeSet<&'static str> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let comms = processes.filter_map(|process| {
+        let is_process = process.file_name().to_str()?.parse::<u32>().is_ok();
+        // It may have ended since.
+        is_process.then(|| fs::read_to_string(process.path().join("comm")).ok())?
+    });
+    comms
+        .filter_map(|comm| names.iter().copied().find(|name| *name == comm.trim_end()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_runs_is_found_and_one_that_does_not_is_not() {
+        let ours = fs::read_to_string("/proc/self/comm").unwrap();
+        let ours: &'static str = ours.trim_end().to_owned().leak();
+        let found = running(&[ours, "no such program"]);
+        assert_eq!(found, BTreeSet::from([ours]));
+    }
+}

@@ -1,0 +1,302 @@
+//! `cttune expire`: how many flows, what became of them, and why the others were kept.
+
+use serde_json::{Map, Value, json};
+
+use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
+use crate::flow::expire::{Share, Tally};
+use crate::profile::ExpireMode;
+use crate::tunable::{format_count, format_seconds};
+
+/// What there is to tell.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
+    /// How.
+    pub mode: ExpireMode,
+    /// The flows; of a dry run, what would become of them.
+    pub tally: &'a Tally,
+    /// Whether it was only counted.
+    pub dry_run: bool,
+    /// Entries in the table afterwards, expired ones swept out; none where it was not read.
+    pub count: Option<i64>,
+}
+
+/// As machines read it.
+pub fn json(parts: Parts<'_>) -> Value {
+    let mut object = Map::new();
+    object.insert("schema".to_owned(), json!(super::SCHEMA));
+    object.extend(flows_json(parts));
+    Value::Object(object)
+}
+
+/// The same as part of another object.
+pub fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
+    let tally = parts.tally;
+    let kept_why: Map<String, Value> = tally
+        .kept_why()
+        .map(|(why, flows)| (why.name().to_owned(), json!(flows)))
+        .collect();
+    let timeouts: Vec<Value> = tally
+        .shares()
+        .map(|(key, share)| {
+            json!({
+                "key": key,
+                "timeout": share.timeout,
+                "flows": share.flows,
+                "silent": share.silent,
+            })
+        })
+        .collect();
+    let object = json!({
+        "mode": parts.mode,
+        "dry_run": parts.dry_run,
+        "examined": tally.examined(),
+        "selected": tally.selected(),
+        "clamped": tally.clamped,
+        "re_aged": tally.re_aged,
+        "deleted": tally.deleted,
+        "gone": tally.gone,
+        "failed": tally.failed,
+        "kept": tally.kept(),
+        "unknown": tally.unknown,
+        "kept_why": kept_why,
+        "timeouts": timeouts,
+        "count": parts.count,
+    });
+    match object {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+/// The sentence that comes before the question.
+pub fn foresight(mode: ExpireMode, tally: &Tally) -> String {
+    let flows = flows(tally.selected());
+    if tally.selected() == 0 {
+        return match mode {
+            ExpireMode::Clamp => "no flow has more time left than its timeout\n".to_owned(),
+            ExpireMode::ReAge | ExpireMode::Delete => "no flow is proven stale\n".to_owned(),
+        };
+    }
+    let within = times(tally);
+    let silent: u64 = tally.shares().map(|(_, share)| share.silent).sum();
+    let what = match mode {
+        ExpireMode::Clamp if silent > 0 => format!(
+            "{HEAD}{flows} would be clamped{HEAD:#}; {} of them have been silent for longer than \
+             the new timeout and end in {within} unless they speak",
+            format_count(signed(silent))
+        ),
+        ExpireMode::Clamp => {
+            format!(
+                "{HEAD}{flows} would be clamped{HEAD:#}: they end in {within} unless they speak"
+            )
+        }
+        ExpireMode::ReAge => format!(
+            "{HEAD}{flows} would be re-aged{HEAD:#}: they are idle, and end as if the timeout of \
+             {within} had held since they last spoke, but for the grace"
+        ),
+        ExpireMode::Delete => format!(
+            "{HEAD}{flows} would be deleted{HEAD:#}: they are idle for longer than {within}. \
+             {WARN}A connection among them that still lives is cut off{WARN:#}"
+        ),
+    };
+    format!("{what}\n{}", by_timeout(tally))
+}
+
+/// Each timeout with its flows, where there is more than one.
+fn by_timeout(tally: &Tally) -> String {
+    if tally.shares().count() < 2 {
+        return String::new();
+    }
+    let line = |(key, share): (crate::tunable::Key, Share)| {
+        let number = format_count(signed(share.flows));
+        let time = format_seconds(share.timeout.into());
+        format!("{number:>11}  {key} {FAINT}{time}{FAINT:#}\n")
+    };
+    tally.shares().map(line).collect()
+}
+
+/// The timeouts of the selected flows, as a time or a range of times.
+fn times(tally: &Tally) -> String {
+    let times = tally.shares().map(|(_, share)| share.timeout);
+    let (shortest, longest) = times.fold((u32::MAX, 0), |(low, high), time| {
+        (low.min(time), high.max(time))
+    });
+    if shortest >= longest {
+        return format_seconds(longest.into());
+    }
+    format!(
+        "{} to {}",
+        format_seconds(shortest.into()),
+        format_seconds(longest.into())
+    )
+}
+
+/// Why flows are kept, with their numbers.
+pub fn breakdown(tally: &Tally) -> String {
+    let mut text = String::new();
+    let line = |number: u64, name: &str, about: &str| {
+        let number = format_count(signed(number));
+        format!("{number:>11}  {name:<20} {FAINT}{about}{FAINT:#}\n")
+    };
+    if tally.kept() + tally.unknown > 0 {
+        text.push_str(&format!(
+            "{HEAD}kept{HEAD:#} {} of {}:\n",
+            format_count(signed(tally.kept() + tally.unknown)),
+            flows(tally.examined())
+        ));
+    }
+    for (why, number) in tally.kept_why() {
+        text.push_str(&line(number, why.name(), why.about()));
+    }
+    if tally.unknown > 0 {
+        let about = "too little is known of their timeout to touch them";
+        text.push_str(&line(tally.unknown, "unknown", about));
+    }
+    text
+}
+
+/// What was done, for people.
+pub fn text(parts: Parts<'_>) -> String {
+    if parts.dry_run {
+        let foresight = foresight(parts.mode, parts.tally);
+        return format!("{foresight}{}", breakdown(parts.tally));
+    }
+    let tally = parts.tally;
+    let (word, number) = match parts.mode {
+        ExpireMode::Clamp => ("clamped", tally.clamped),
+        ExpireMode::ReAge => ("re-aged", tally.re_aged),
+        ExpireMode::Delete => ("deleted", tally.deleted),
+    };
+    let mut text = format!("{GOOD}{word}{GOOD:#} {}", flows(number));
+    if tally.gone > 0 {
+        text.push_str(&format!("; {} ended meanwhile", flows(tally.gone)));
+    }
+    if tally.failed > 0 {
+        text.push_str(&format!("; {BAD}{} refused{BAD:#}", flows(tally.failed)));
+    }
+    text.push_str(&format!("; kept {}\n", flows(tally.kept() + tally.unknown)));
+    if let Some(count) = parts.count {
+        text.push_str(&format!("the table holds {} flows\n", format_count(count)));
+    }
+    text
+}
+
+/// What takes its time before anything can be counted.
+pub fn sampling(settle: i64) -> String {
+    let settle = format_seconds(settle);
+    format!(
+        "taking two samples, {settle} apart: only silence in between proves that a flow is idle"
+    )
+}
+
+/// Why it goes no faster.
+pub fn listened_to(rate: u32, tally: &Tally) -> String {
+    let seconds = signed(tally.selected() / u64::from(rate.max(1)) + 1);
+    format!(
+        "somebody listens to conntrack's events (conntrackd, conntrack -E): {} a second, so it \
+         takes {}\n",
+        flows(rate.into()),
+        format_seconds(seconds)
+    )
+}
+
+/// `1 flow`, `48,112 flows`.
+pub fn flows(number: u64) -> String {
+    match number {
+        1 => "1 flow".to_owned(),
+        number => format!("{} flows", format_count(signed(number))),
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::expire::KeptWhy;
+    use crate::tunable::Key;
+
+    fn story() -> Tally {
+        let mut tally = Tally {
+            clamped: 3,
+            unknown: 1,
+            ..Tally::default()
+        };
+        for is_silent in [true, true, false] {
+            tally.select(Key::TcpTimeoutEstablished, 600, is_silent);
+        }
+        tally.keep(KeptWhy::WithinTimeout);
+        tally
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn the_question_says_how_many_and_how_long() {
+        assert_eq!(
+            plain(&foresight(ExpireMode::Clamp, &story())),
+            "3 flows would be clamped; 2 of them have been silent for longer than the new timeout \
+             and end in 10m unless they speak\n"
+        );
+        let mut tally = Tally {
+            clamped: 2,
+            ..Tally::default()
+        };
+        tally.select(Key::TcpTimeoutEstablished, 600, false);
+        tally.select(Key::UdpTimeoutStream, 120, false);
+        assert_eq!(
+            plain(&foresight(ExpireMode::Clamp, &tally)),
+            "2 flows would be clamped: they end in 2m to 10m unless they speak\n          1  \
+             net.netfilter.nf_conntrack_tcp_timeout_established 10m\n          1  \
+             net.netfilter.nf_conntrack_udp_timeout_stream 2m\n"
+        );
+        let nothing = foresight(ExpireMode::Delete, &Tally::default());
+        assert_eq!(nothing, "no flow is proven stale\n");
+    }
+
+    #[test]
+    fn json_has_the_names_of_the_design_and_its_sums() {
+        let tally = story();
+        let parts = Parts {
+            mode: ExpireMode::Clamp,
+            tally: &tally,
+            dry_run: true,
+            count: Some(5),
+        };
+        let object = json(parts);
+        assert_eq!(object["mode"], "clamp");
+        assert_eq!(object["examined"], 5);
+        assert_eq!(object["selected"], 3);
+        assert_eq!(object["kept_why"]["within-timeout"], 1);
+        assert_eq!(object["timeouts"][0]["silent"], 2);
+        for name in [
+            "clamped", "re_aged", "deleted", "gone", "failed", "kept", "unknown",
+        ] {
+            assert!(object[name].is_u64(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_done_is_one_line_and_the_count() {
+        let tally = Tally {
+            gone: 1,
+            failed: 2,
+            ..story()
+        };
+        let parts = Parts {
+            mode: ExpireMode::Clamp,
+            tally: &tally,
+            dry_run: false,
+            count: Some(76_768),
+        };
+        assert_eq!(
+            plain(&text(parts)),
+            "clamped 3 flows; 1 flow ended meanwhile; 2 flows refused; kept 2 flows\n\
+             the table holds 76,768 flows\n"
+        );
+    }
+}

@@ -1,0 +1,319 @@
+//! `cttune expire` on a real kernel: what it brings down, and what it leaves alone.
+//!
+//! Follows "Choosing stale flows safely" and "Three ways to act on a flow" of the kernel's facts.
+//! Needs the packages conntrack, nftables and iproute2.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use support::World;
+
+/// An established connection; what follows decides.
+const TCP: &str = "conntrack -I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -d 192.0.2.1";
+
+fn with_timeout(world: &World, name: &str, seconds: u32) {
+    let path = format!("/proc/sys/net/netfilter/nf_conntrack_{name}");
+    world.sh(&format!("echo {seconds} > {path}"));
+}
+
+fn expire(world: &World, args: &[&str]) -> Value {
+    let args = [&["expire", "--format", "json"], args].concat();
+    let told = world.cttune(&args).exits(0).json();
+    let number = |name: &str| told[name].as_u64().unwrap();
+    let parts = ["clamped", "re_aged", "deleted", "gone", "failed"];
+    let selected: u64 = parts.into_iter().map(number).sum();
+    assert_eq!(number("selected"), selected, "{told}");
+    assert_eq!(
+        number("examined"),
+        selected + number("kept") + number("unknown"),
+        "{told}"
+    );
+    let why = told["kept_why"].as_object().unwrap().values();
+    let why: u64 = why.map(|flows| flows.as_u64().unwrap()).sum();
+    assert_eq!(number("kept"), why, "{told}");
+    told
+}
+
+/// Every flow as `conntrack -L` tells it, by all but its time; and its time.
+fn times(world: &World) -> BTreeMap<String, u32> {
+    let listed = world.sh("conntrack -L -o id 2>/dev/null; conntrack -L -f ipv6 -o id 2>/dev/null");
+    let time = |line: &str| {
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        let time = words.remove(2).parse().unwrap();
+        (words.join(" "), time)
+    };
+    listed.lines().map(time).collect()
+}
+
+/// The time of the one flow from this port.
+fn time_of(world: &World, port: u16) -> u32 {
+    let listed = world.sh(&format!("conntrack -L -p tcp --sport {port} 2>/dev/null"));
+    let words: Vec<&str> = listed.split_whitespace().collect();
+    words[2].parse().unwrap()
+}
+
+/// `time` seconds, or the few that a slow machine takes less.
+fn is_about(time: u32, seconds: u32) -> bool {
+    (seconds.saturating_sub(20)..=seconds).contains(&time)
+}
+
+#[test]
+fn the_story_s_flows_come_under_a_timeout_that_was_lowered() {
+    let world = World::story();
+    let nothing = expire(&world, &["--dry-run"]);
+    assert_eq!(nothing["selected"], 0);
+    with_timeout(&world, "tcp_timeout_established", 600);
+    let before = times(&world);
+    let told = expire(&world, &["--yes"]);
+    assert!(told["clamped"].as_u64().unwrap() > 54_000, "{told}");
+    let after = times(&world);
+    for (flow, time) in &after {
+        assert!(time <= &before[flow], "{flow} was raised to {time}");
+        assert!(
+            !flow.contains("ESTABLISHED") || *time <= 600,
+            "{flow} {time}"
+        );
+    }
+    // Only those are gone whose own time ran out.
+    for (flow, time) in before.iter().filter(|(flow, _)| !after.contains_key(*flow)) {
+        assert!(*time <= 120, "{flow} with {time} s is gone");
+    }
+    let again = expire(&world, &["--yes"]);
+    assert_eq!(again["selected"], 0, "{again}");
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_predicts_to_the_flow() {
+    let world = World::new();
+    world.sh(&format!(
+        "for port in $(seq 2000 2200); do
+            echo \"-I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t $((port * 3)) -s 10.0.0.1 -d 192.0.2.1 --sport $port --dport 80\"
+        done > /run/flows; conntrack -R /run/flows
+        {TCP} -t 9000 -s 10.0.0.2 --sport 1 --dport 80
+        conntrack -I -p udp -t 900 -s 10.0.0.2 -d 192.0.2.1 --sport 1 --dport 53
+        conntrack -I -p icmp -t 900 -s 10.0.0.1 -d 192.0.2.1 --icmp-type 8 --icmp-code 0 --icmp-id 7
+        conntrack -I -p gre -t 900 -s 10.0.0.1 -d 192.0.2.1 --srckey 9 --dstkey 10"
+    ));
+    with_timeout(&world, "tcp_timeout_established", 6300);
+    let before = times(&world);
+    let args = ["--keep", "src=10.0.0.2,proto=tcp", "--spread", "1m"];
+    let foreseen = expire(&world, &[&args[..], &["--dry-run"]].concat());
+    assert!(
+        times(&world)
+            .iter()
+            .all(|(flow, time)| *time + 20 >= before[flow])
+    );
+    let done = expire(&world, &[&args[..], &["--yes"]].concat());
+    for name in ["clamped", "kept", "unknown", "examined", "gone", "failed"] {
+        assert_eq!(foreseen[name], done[name], "{name}: {foreseen} {done}");
+    }
+    assert_eq!(foreseen["kept_why"], done["kept_why"]);
+    assert_eq!(done["kept_why"]["keep"], 1);
+    assert_eq!(done["kept_why"]["gre"], 1);
+    let ends: std::collections::BTreeSet<u32> = times(&world)
+        .into_iter()
+        .filter(|(flow, _)| flow.contains("10.0.0.1") && flow.contains("tcp"))
+        .map(|(_, time)| time)
+        .collect();
+    assert!(ends.len() > 30, "the ends are not spread: {ends:?}");
+}
+
+#[test]
+fn each_flow_that_clamp_must_not_touch_keeps_its_time_under_its_reason() {
+    let world = World::new();
+    world.sh(&format!(
+        "{TCP} -t 9000 -s 10.0.0.1 --sport 1001 --dport 80
+        {TCP} -t 9000 -s 10.0.0.1 --sport 1002 --dport 80
+        conntrack -U -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport 1002 --dport 80 -u FIXED_TIMEOUT
+        {TCP} -t 9000 -s 10.0.0.1 --sport 1003 --dport 22
+        {TCP} -t 9000 -s 10.0.0.1 --sport 1004 --dport 22 -g 203.0.113.9
+        {TCP} -t 9000 -s 10.0.0.1 --sport 1005 --dport 80
+        conntrack -I -p tcp --state NONE -t 9000 -s 10.0.0.1 -d 192.0.2.1 --sport 1006 --dport 80
+        {TCP} -t 100 -s 10.0.0.1 --sport 1007 --dport 80"
+    ));
+    with_timeout(&world, "tcp_timeout_established", 600);
+    let mut command = world.command("cttune");
+    // The second is sshd's view behind a translated address.
+    command.env("SSH_CONNECTION", "10.0.0.1 1004 203.0.113.9 22");
+    command.args([
+        "expire",
+        "--yes",
+        "--format",
+        "json",
+        "--keep",
+        "sport=1005",
+    ]);
+    let told = support::Told::by(&mut command).exits(0).json();
+    for (why, flows) in [
+        ("fixed-timeout", 1),
+        ("ssh-session", 1),
+        ("keep", 1),
+        ("within-timeout", 1),
+    ] {
+        assert_eq!(told["kept_why"][why], flows, "{why}: {told}");
+    }
+    assert_eq!(
+        (&told["unknown"], &told["clamped"]),
+        (&1.into(), &2.into()),
+        "{told}"
+    );
+    for (port, seconds) in [
+        (1001, 600),
+        (1002, 9000),
+        (1003, 600),
+        (1004, 9000),
+        (1005, 9000),
+        (1006, 9000),
+        (1007, 100),
+    ] {
+        let time = time_of(&world, port);
+        assert!(is_about(time, seconds), "{port}: {time}");
+    }
+}
+
+#[test]
+fn flows_under_a_timeout_policy_are_kept_and_others_go_on() {
+    let world = World::new();
+    world.sh(&format!(
+        "nft 'table inet a {{ ct timeout t {{ protocol tcp; l3proto ip; policy = {{ established: 100 }}; }}; }}'
+        {TCP} -t 9000 -s 10.0.0.1 --sport 1001 --dport 80
+        conntrack -I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t 9000 -s 2001:db8::1 -d 2001:db8::2 --sport 1002 --dport 80
+        conntrack -I -p udp -t 9000 -s 10.0.0.1 -d 192.0.2.1 --sport 1 --dport 53"
+    ));
+    with_timeout(&world, "tcp_timeout_established", 600);
+    let told = expire(&world, &["--yes"]);
+    assert_eq!(told["kept_why"]["policy"], 1, "{told}");
+    assert_eq!(told["clamped"], 2, "{told}");
+    assert!(is_about(time_of(&world, 1001), 9000));
+}
+
+#[test]
+fn flows_of_a_helper_and_those_they_announced_are_kept() {
+    let world = World::new();
+    let made = world.try_sh(&format!(
+        "{TCP} -t 9000 -s 10.0.0.1 --sport 1001 --dport 21 --helper ftp"
+    ));
+    // A kernel without the helper's module has no such flows: then the unit tests speak for it.
+    if made.code == 0 {
+        with_timeout(&world, "tcp_timeout_established", 600);
+        let told = expire(&world, &["--yes"]);
+        assert_eq!(told["kept_why"]["helper"], 1, "{told}");
+        assert!(is_about(time_of(&world, 1001), 9000));
+    } else {
+        assert!(
+            made.stderr.contains("helper") || made.stderr.contains("supported"),
+            "{made}"
+        );
+    }
+}
+
+#[test]
+fn zones_of_both_and_of_one_direction_are_told_apart() {
+    let world = World::new();
+    let flow = format!("{TCP} -t 9000 -s 10.0.0.1 --dport 80");
+    world.sh(&format!(
+        "{flow} --sport 1001; {flow} --sport 1001 -w 3; {flow} --sport 1002 --orig-zone 5; {flow} --sport 1003 --reply-zone 6"
+    ));
+    with_timeout(&world, "tcp_timeout_established", 600);
+    for (zone, left) in [("3", 3), ("5", 2), ("6", 1), ("0", 0)] {
+        let told = expire(&world, &["--yes", "--match", &format!("zone={zone}")]);
+        assert_eq!(told["clamped"], 1, "zone {zone}: {told}");
+        let long = times(&world).into_values().filter(|time| *time > 600);
+        assert_eq!(long.count(), left, "zone {zone}");
+    }
+}
+
+#[test]
+fn more_flows_than_allowed_are_refused_before_any_is_touched() {
+    let world = World::with_flows(1000);
+    with_timeout(&world, "tcp_timeout_established", 600);
+    let before = times(&world);
+    let told = world
+        .cttune(&["expire", "--yes", "--max-flows", "10"])
+        .exits(1)
+        .briefly();
+    told.says(&["--max-flows allows 10", "nothing was changed"]);
+    assert!(
+        times(&world)
+            .iter()
+            .all(|(flow, time)| *time + 20 >= before[flow])
+    );
+    expire(&world, &["--yes", "--max-flows", "5000"]);
+}
+
+#[test]
+fn a_rate_is_kept_and_a_signal_stops_between_two_chunks() {
+    let world = World::with_flows(3000);
+    with_timeout(&world, "tcp_timeout_established", 600);
+    let mut command = world.command("timeout");
+    command.args([
+        "-s", "INT", "2", "cttune", "expire", "--yes", "--rate", "100/s",
+    ]);
+    let told = support::Told::by(&mut command);
+    assert!(told.stderr.contains("stopped by SIGINT"), "{told}");
+    assert!(told.stderr.contains("stay as they were made"), "{told}");
+    let clamped = times(&world)
+        .into_values()
+        .filter(|time| *time > 600)
+        .count();
+    assert!(
+        clamped > 500,
+        "{clamped} flows are left: the rate was not kept"
+    );
+    expire(&world, &["--yes"]);
+}
+
+#[test]
+fn nobody_to_ask_an_image_and_wrong_selections_are_refused() {
+    let world = World::new();
+    let told = world.cttune(&["expire"]).exits(1).briefly();
+    told.says(&["no terminal", "--yes"]);
+    world
+        .cttune(&["expire", "--root", "/tmp", "--yes"])
+        .exits(64);
+    let told = world
+        .cttune(&["expire", "--match", "dport=x", "--keep", "foo=1", "--yes"])
+        .exits(64);
+    told.says(&["--match dport=x", "--keep foo=1"]);
+    world
+        .cttune(&["expire", "--rate", "fast", "--yes"])
+        .exits(64);
+    world
+        .cttune(&["expire", "--was", "soon", "--yes"])
+        .exits(64);
+    let mut command = world.command("setpriv");
+    command.args([
+        "--bounding-set=-net_admin",
+        "--inh-caps=-net_admin",
+        "cttune",
+        "expire",
+        "--dry-run",
+    ]);
+    let told = support::Told::by(&mut command).exits(1).briefly();
+    told.says(&["nothing was changed"]);
+}
+
+#[test]
+fn another_namespace_s_flows_can_be_named() {
+    let world = World::new();
+    let (_keeper, name) = world.netns();
+    let inside = |script: &str| {
+        let pid = name.strip_prefix("pid:").unwrap();
+        let mut command = world.command_among_processes("nsenter");
+        support::Told::by(command.args(["-t", pid, "-n", "sh", "-ec", script]))
+            .exits(0)
+            .stdout
+    };
+    inside(&format!(
+        "{TCP} -t 9000 -s 10.0.0.1 --sport 1001 --dport 80; echo 600 > /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established"
+    ));
+    let mut command = world.command_among_processes("cttune");
+    command.args(["expire", "--yes", "--format", "json", "--netns", &name]);
+    let told = support::Told::by(&mut command).exits(0).json();
+    assert_eq!(told["clamped"], 1, "{told}");
+    assert!(!inside("conntrack -L 2>/dev/null").contains(" 9000 "));
+}

@@ -1,0 +1,220 @@
+//! The question that `cttune apply` asks, and every way to answer it or not to.
+//!
+//! After each the terminal is as it was (its modes, the cursor), and so is everything that was not
+//! agreed to.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use nix::sys::signal::Signal;
+use support::terminal::{SHOW_CURSOR, Terminal};
+use support::{World, assert_same};
+
+/// Colour would stand between the words that are waited for.
+const APPLY: [&str; 6] = [
+    "apply",
+    "--profile",
+    "campus-fw",
+    "--adopt",
+    "--color",
+    "never",
+];
+const QUESTION: &str = "Apply these 8 changes? [y/N/e]";
+const DOWN: &str = "\u{1b}[B";
+const ESCAPE: &str = "\u{1b}";
+const CTRL_C: &str = "\u{3}";
+
+/// An apply that has just asked.
+fn asked(world: &World) -> Terminal {
+    let mut terminal = Terminal::start(world.command("cttune").args(APPLY));
+    terminal.wait_for(QUESTION);
+    terminal
+}
+
+/// An apply that lets steps be chosen.
+fn choosing(world: &World) -> Terminal {
+    let mut terminal = asked(world);
+    terminal.send("e\r");
+    terminal.wait_for("Enter applies");
+    // The list is there once its last step is.
+    terminal.wait_for("/etc/cttune/active.toml");
+    terminal
+}
+
+#[test]
+fn yes_does_it() {
+    for yes in ["y\r", "Y\r", "yes\r", " y \r"] {
+        let world = World::new();
+        let mut terminal = asked(&world);
+        assert!(
+            terminal
+                .screen
+                .contains("+net.netfilter.nf_conntrack_max = 1048576")
+        );
+        terminal.send(yes);
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 0, "{yes:?}: {screen}");
+        assert!(screen.contains("8 changes made"), "{screen}");
+        world.cttune(&["check"]).exits(0);
+    }
+}
+
+#[test]
+fn anything_but_yes_does_nothing() {
+    let world = World::new();
+    let (state, times) = (world.state(), world.times());
+    for no in ["n\r", "N\r", "no\r", "\r"] {
+        let mut terminal = asked(&world);
+        terminal.send(no);
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 1, "{no:?}: {screen}");
+        assert!(screen.contains("nothing was changed"), "{screen}");
+        assert_same(&state, &world.state(), no);
+    }
+    // Files were rehearsed beside the real ones: only folders' times moved.
+    let files = |times: &str| -> String {
+        times
+            .lines()
+            .filter(|line| line.contains(".conf "))
+            .collect()
+    };
+    assert_eq!(files(&times), files(&world.times()));
+}
+
+#[test]
+fn another_letter_is_asked_again() {
+    let world = World::new();
+    let state = world.state();
+    let mut terminal = asked(&world);
+    for wrong in ["x\r", "maybe\r"] {
+        terminal.send(wrong);
+        terminal.wait_for("y applies them all, n none, e lets you choose");
+        terminal.wait_for(QUESTION);
+    }
+    terminal.send("n\r");
+    assert_eq!(terminal.end().0, 1);
+    assert_same(&state, &world.state(), "n");
+}
+
+#[test]
+fn chosen_steps_are_done_and_no_others() {
+    let world = World::new();
+    let state = world.state();
+    let mut terminal = choosing(&world);
+    // Leaves the second and the third: max and the established timeout.
+    terminal.send(&format!("{DOWN} {DOWN} \r"));
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("6 changes made"), "{screen}");
+    for (name, value) in [
+        ("buckets", 1_048_576),
+        ("max", 76_800),
+        ("tcp_timeout_established", 432_000),
+        ("udp_timeout", 120),
+    ] {
+        assert_eq!(world.sysctl(name), value, "{name}");
+    }
+    assert_ne!(state, world.state());
+    world.cttune(&["check"]).exits(2);
+}
+
+#[test]
+fn choosing_nothing_or_leaving_does_nothing() {
+    let world = World::new();
+    let state = world.state();
+    let none = format!("{} \r", [" "; 8].join(DOWN).trim_end());
+    for keys in [ESCAPE, &none] {
+        let mut terminal = choosing(&world);
+        terminal.send(keys);
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 1, "{keys:?}: {screen}");
+        assert!(screen.contains("nothing was changed"), "{screen}");
+        assert_same(&state, &world.state(), "chose nothing");
+    }
+}
+
+#[test]
+fn a_signal_at_the_question_or_the_choice_changes_nothing() {
+    let world = World::new();
+    let state = world.state();
+    for start in [asked, choosing] {
+        for (signal, code) in [
+            (Signal::SIGINT, 130),
+            (Signal::SIGTERM, 143),
+            (Signal::SIGHUP, 129),
+        ] {
+            let terminal = start(&world);
+            terminal.signal(signal);
+            let (said, screen) = terminal.end();
+            assert_eq!(said, code, "{signal}: {screen}");
+            assert!(screen.contains("nothing was changed"), "{signal}: {screen}");
+            assert!(screen.contains(SHOW_CURSOR), "{signal}");
+            assert_same(&state, &world.state(), signal.as_str());
+        }
+        let mut terminal = start(&world);
+        terminal.send(CTRL_C);
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 130, "Ctrl-C: {screen}");
+        assert_same(&state, &world.state(), "Ctrl-C");
+        // The lock is free again, and the state directory is no obstacle.
+        world.cttune(&["check"]).exits(0);
+    }
+}
+
+#[test]
+fn a_signal_is_heard_where_another_namespace_is_asked_about() {
+    // The question is asked in a thread that the signal does not reach by itself.
+    let world = World::new();
+    let state = world.state();
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let mut command = world.command("cttune");
+        // The namespace of the sandbox, by its first process.
+        let netns = ["--netns", "/proc/1/ns/net"];
+        command
+            .args(["apply", "--profile", "campus-fw"])
+            .args(netns);
+        let mut terminal = Terminal::start(&command);
+        terminal.wait_for("[y/N/e]");
+        terminal.signal(signal);
+        let (said, screen) = terminal.end();
+        assert_eq!(said, code, "{screen}");
+        assert_same(&state, &world.state(), signal.as_str());
+    }
+}
+
+#[test]
+fn a_terminal_that_hangs_up_changes_nothing() {
+    let world = World::new();
+    let state = world.state();
+    for start in [asked, choosing] {
+        assert_eq!(start(&world).hang_up(), 129);
+        assert_same(&state, &world.state(), "hang-up");
+    }
+}
+
+#[test]
+fn yes_asks_nothing_on_a_terminal() {
+    let world = World::new();
+    let mut command = world.command("cttune");
+    let terminal =
+        Terminal::start(command.args(["apply", "--profile", "campus-fw", "--adopt", "--yes"]));
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(!screen.contains("[y/N/e]"), "{screen}");
+}
+
+#[test]
+fn nothing_to_do_is_said_without_asking() {
+    let world = World::new();
+    world
+        .cttune(&["apply", "--profile", "campus-fw", "--adopt", "--yes"])
+        .exits(0);
+    let mut command = world.command("cttune");
+    let (code, screen) = Terminal::start(command.arg("apply")).end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(
+        screen.contains("nothing to do") && !screen.contains("[y/N/e]"),
+        "{screen}"
+    );
+}

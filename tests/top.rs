@@ -1,0 +1,461 @@
+//! `cttune top` against the kernel that runs, judged by `conntrack -L`, in sandboxes.
+//!
+//! Needs the packages conntrack and nftables.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod inside;
+
+use std::collections::BTreeMap;
+use std::net::UdpSocket;
+use std::ops::ControlFlow;
+use std::process::{Command, Output};
+
+use cttune::flow::{Flow, Selection};
+use cttune::kernel::ctnetlink::walk;
+use inside::{FLOWS, goes_inside, goes_inside_with, path, sh};
+use serde_json::Value;
+
+fn cttune(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cttune"))
+        .args(arguments)
+        .env("PATH", path())
+        .output()
+        .unwrap()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    let output = cttune(&[&["top", "--format", "json"], arguments].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What `cttune top` shows in a sandbox with the story's flows, by a shell script.
+fn in_sandbox(flows: &str, script: &str) -> String {
+    let output = cttune(&["sandbox", "--flows", flows, "--", "sh", "-ec", script]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{script}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+const FIELDS: [&str; 9] = [
+    "family", "proto", "state", "src", "sport", "dst", "dport", "zone", "mark",
+];
+
+/// Flows counted by all fields, from the lines of `conntrack -L -o extended`.
+fn independent_count(listing: &str) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for line in listing.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // The first of the words that start so: those of the original direction.
+        let first = |name: &str| {
+            let found = words.iter().find_map(|word| word.strip_prefix(name));
+            found.map(str::to_owned)
+        };
+        let zone = first("zone=")
+            .or(first("zone-orig="))
+            .or(first("zone-reply="));
+        let proto = match (words[2], words[3]) {
+            ("unknown", number) => number.replace("50", "esp"),
+            (name, _) => name.to_owned(),
+        };
+        let state = (proto == "tcp").then(|| words[5].to_ascii_lowercase());
+        let none = || "null".to_owned();
+        let key = [
+            words[0].to_owned(),
+            proto,
+            state.unwrap_or_else(none),
+            first("src=").unwrap(),
+            first("sport=").unwrap_or_else(none),
+            first("dst=").unwrap(),
+            first("dport=").unwrap_or_else(none),
+            zone.unwrap_or_else(|| "0".to_owned()),
+            first("mark=").unwrap(),
+        ];
+        *counts.entry(key.join(" ")).or_default() += 1;
+    }
+    counts
+}
+
+fn counted_by_top(top: &Value) -> BTreeMap<String, u64> {
+    let groups = top["groups"].as_array().unwrap();
+    let key = |group: &Value| {
+        let value = |name: &&str| group["by"][*name].to_string().replace('"', "");
+        FIELDS.iter().map(value).collect::<Vec<_>>().join(" ")
+    };
+    let count = |group: &Value| (key(group), group["flows"].as_u64().unwrap());
+    groups.iter().map(count).collect()
+}
+
+/// Flows that real packets make: UDP over the loopback interface.
+fn talk() {
+    sh(
+        "nft add table inet t; nft add chain inet t o '{ type filter hook output priority 0; }'
+        nft add rule inet t o ct state new counter",
+    );
+    for ip in ["127.0.0.1", "[::1]"] {
+        let (one, two) = (
+            UdpSocket::bind(format!("{ip}:0")).unwrap(),
+            UdpSocket::bind(format!("{ip}:0")).unwrap(),
+        );
+        let mut buffer = [0; 8];
+        one.send_to(b"hello", two.local_addr().unwrap()).unwrap();
+        let (_, from) = two.recv_from(&mut buffer).unwrap();
+        two.send_to(b"you too", from).unwrap();
+        one.recv_from(&mut buffer).unwrap();
+    }
+}
+
+#[test]
+fn top_agrees_to_the_flow_with_what_conntrack_lists() {
+    if goes_inside("top_agrees_to_the_flow_with_what_conntrack_lists") {
+        return;
+    }
+    sh(FLOWS);
+    talk();
+    let top = json(&["--by", &FIELDS.join(","), "-n", "1000"]);
+    let listed = independent_count(&sh("conntrack -L -o extended"));
+    assert_eq!(counted_by_top(&top), listed);
+    assert_eq!(top["total"].as_u64().unwrap(), listed.values().sum::<u64>());
+    assert!(listed.len() >= 18, "{listed:#?}");
+    assert!(top["sampled"].is_null());
+    for group in top["groups"].as_array().unwrap() {
+        assert_eq!(group["margin"], 0.0);
+    }
+}
+
+#[test]
+fn each_field_alone_adds_up_to_the_table() {
+    if goes_inside("each_field_alone_adds_up_to_the_table") {
+        return;
+    }
+    sh(FLOWS);
+    for (field, groups) in [
+        ("family", 2),
+        ("proto", 8),
+        ("state", 4),
+        ("dport", 5),
+        ("zone", 4),
+        ("mark", 2),
+        ("reply-src", 3),
+        ("reply-dst", 4),
+    ] {
+        let top = json(&["--by", field]);
+        let shown = top["groups"].as_array().unwrap();
+        assert_eq!(shown.len(), groups, "{field}: {shown:#?}");
+        let flows: u64 = shown
+            .iter()
+            .map(|group| group["flows"].as_u64().unwrap())
+            .sum();
+        assert_eq!(flows, 16, "{field}");
+    }
+    let top = json(&["--by", "src", "--prefix", "32,8"]);
+    let nets: Vec<_> = top["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|g| g["by"]["src"].clone())
+        .collect();
+    assert_eq!(nets, ["10.0.0.0/8", "2001:db8::/32"]);
+    let top = json(&[
+        "--match",
+        "proto=tcp,zone=3",
+        "--match",
+        "proto=esp",
+        "--by",
+        "proto",
+    ]);
+    assert_eq!(top["total"], 2);
+}
+
+#[test]
+fn the_story_is_told_in_a_sentence() {
+    let text = in_sandbox("76768", "cttune top");
+    let first = text.lines().next().unwrap();
+    let (numbers, rest) = first.split_once(" %) ").unwrap();
+    assert_eq!(
+        rest,
+        "are established TCP to 2a00:1450:400b:c02::bc port 5228, \
+         from 4,100 sources (the largest 0.1 %); \
+         untouched, half of them live for 2 d 12 h more."
+    );
+    // 52,000 of 76,768 flows (67.7, less those that ended until the table was read.
+    let words: Vec<f64> = numbers
+        .split([' ', '('])
+        .filter_map(|word| word.replace(',', "").parse().ok())
+        .collect();
+    let [flows, total, share] = words[..] else {
+        panic!("{first}")
+    };
+    assert!(
+        (51_990.0..=52_000.0).contains(&flows) && total <= 76_768.0,
+        "{first}"
+    );
+    assert!(
+        (share - (1000.0 * flows / total).floor() / 10.0).abs() < 0.01,
+        "{first}"
+    );
+}
+
+/// Upper 0.1 % points of the chi-square distribution, by Wilson and Hilferty.
+fn critical(freedom: usize) -> f64 {
+    let freedom = f64::from(u32::try_from(freedom).unwrap());
+    let spread = 2.0 / (9.0 * freedom);
+    freedom * (1.0 - spread + 3.09 * spread.sqrt()).powi(3)
+}
+
+/// What flows are told apart by when the sample is judged.
+const KEYS: [fn(&Flow<'_>) -> String; 4] = [
+    |flow| {
+        format!(
+            "{} {:?} {}",
+            flow.original.protocol,
+            flow.tcp_state(),
+            flow.original.dst
+        )
+    },
+    |flow| match flow.original.src {
+        std::net::IpAddr::V4(address) => address.octets()[2].to_string(),
+        std::net::IpAddr::V6(address) => address.segments()[3].to_string(),
+    },
+    |flow| format!("{:?}", flow.original.ports().map(|(src, _)| src)),
+    |flow| format!("{:?}", flow.timeout.map(|seconds| seconds / 10_000)),
+];
+
+#[test]
+fn the_first_flows_of_a_dump_are_a_uniform_sample() {
+    if goes_inside_with("the_first_flows_of_a_dump_are_a_uniform_sample", "76768") {
+        return;
+    }
+    // The sample and the whole table from one dump, so that no flow can end in between.
+    let mut flows: Vec<[String; 4]> = Vec::new();
+    walk(&Selection::default(), |flow| {
+        flows.push(KEYS.map(|key| key(flow)));
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    for sampled in [2_000, 10_000, 50_000] {
+        for key in 0..KEYS.len() {
+            let mut counts: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+            for (place, flow) in flows.iter().enumerate() {
+                let count = counts.entry(&flow[key]).or_default();
+                count.0 += 1.0;
+                count.1 += f64::from(u8::from(place < sampled));
+            }
+            let square = chi_square(counts.values(), number(sampled) / number(flows.len()));
+            let limit = critical(square.1);
+            assert!(
+                square.0 < limit,
+                "key {key} of {sampled}: {square:?} above {limit}"
+            );
+        }
+    }
+}
+
+fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}
+
+/// How far what was sampled is from what was to be expected of `part` of each group, and in how
+/// many independent ways. Groups of fewer than five are taken together.
+fn chi_square<'a>(counts: impl Iterator<Item = &'a (f64, f64)>, part: f64) -> (f64, usize) {
+    let (mut square, mut cells, mut rest) = (0.0, 0, (0.0, 0.0));
+    // Drawn without putting back: the spread is that much smaller.
+    let mut add = |(whole, found): (f64, f64)| {
+        square += (found - whole * part).powi(2) / (whole * part) / (1.0 - part);
+        cells += 1;
+    };
+    for (whole, found) in counts {
+        if whole * part < 5.0 {
+            rest = (rest.0 + whole, rest.1 + found);
+        } else {
+            add((*whole, *found));
+        }
+    }
+    if rest.0 * part >= 5.0 {
+        add(rest);
+    }
+    assert!(cells > 5);
+    (square, cells - 1)
+}
+
+#[test]
+fn the_judge_of_samples_sees_one_that_is_not_uniform() {
+    let fair: Vec<(f64, f64)> = vec![(1000.0, 100.0); 10];
+    let (square, freedom) = chi_square(fair.iter(), 0.1);
+    assert!(square < critical(freedom));
+    let mut unfair = fair;
+    (unfair[0].1, unfair[1].1) = (160.0, 40.0);
+    let (square, freedom) = chi_square(unfair.iter(), 0.1);
+    assert!(square > critical(freedom));
+    // From the tables: 0.1 % points for 9 and 100 degrees.
+    assert!((critical(9) - 27.88).abs() < 0.3 && (critical(100) - 149.4).abs() < 0.5);
+}
+
+#[test]
+fn margins_hold_the_truth() {
+    let text = in_sandbox(
+        "76768",
+        "cttune top --by proto,state,dst --exact --format json | tr -d '\\n'; echo
+         cttune top --by proto,state,dst --sample 5000 --format json | tr -d '\\n'",
+    );
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let (all, sample) = (&lines[0], &lines[1]);
+    let truth = |by: &Value| {
+        let groups = all["groups"].as_array().unwrap();
+        let found = groups.iter().find(|group| group["by"] == *by);
+        found.map_or(0.0, |group| group["share"].as_f64().unwrap())
+    };
+    let groups = sample["groups"].as_array().unwrap();
+    let off = |group: &&Value| {
+        let (share, margin) = (
+            group["share"].as_f64().unwrap(),
+            group["margin"].as_f64().unwrap(),
+        );
+        assert!(margin > 0.0 && margin < 0.02);
+        (share - truth(&group["by"])).abs() > margin
+    };
+    // One in twenty may be; of twenty, five would be more than chance.
+    let wrong = groups.iter().filter(off).count();
+    assert!(wrong < 5, "{wrong} of {}", groups.len());
+    // Some end between the two.
+    let totals = (
+        all["total"].as_u64().unwrap(),
+        sample["total"].as_u64().unwrap(),
+    );
+    assert!(totals.0.abs_diff(totals.1) <= 1_000, "{totals:?}");
+}
+
+#[test]
+fn a_remedy_is_what_nft_accepts_and_is_not_loaded() {
+    if goes_inside("a_remedy_is_what_nft_accepts_and_is_not_loaded") {
+        return;
+    }
+    sh(FLOWS);
+    let check = |arguments: &str, expected: &str| {
+        let program = env!("CARGO_BIN_EXE_cttune");
+        let fragment = sh(&format!("{program} top --remedy {arguments}"));
+        assert!(fragment.contains(expected), "{arguments}: {fragment}");
+        std::fs::write("/run/fragment", &fragment).unwrap();
+        sh("nft -c -f /run/fragment");
+        assert_eq!(sh("nft list ruleset"), "");
+    };
+    check("", "table ");
+    for field in ["family", "src", "dst", "dport", "zone", "status"] {
+        check(&format!("--by {field}"), "table ");
+        check(&format!("--by {field},proto,sport"), "table ");
+    }
+    for protocol in [
+        "tcp", "udp", "udplite", "sctp", "icmp", "icmpv6", "gre", "esp",
+    ] {
+        let one = format!("--match proto={protocol} --by proto,src,dst,sport,dport,state");
+        check(&one, "ct count over 100");
+    }
+    // Many sources that hold a few each.
+    sh("for n in $(seq 1 60); do
+            echo \"-I -p tcp --state ESTABLISHED -t 5000 -s 10.1.0.$n -d 192.0.2.9 --sport 9 --dport 5228\"
+            echo \"-I -p tcp --state ESTABLISHED -t 5000 -s 2001:db8::1:$n -d 2001:db8::9 --sport 9 --dport 5228\"
+        done | conntrack -R - >/dev/null");
+    check("--match dport=5228,family=ipv4", "established : 7440");
+    check(
+        "--match dport=5228,family=ipv6",
+        "ip6 daddr 2001:db8::9 tcp dport 5228",
+    );
+    check("--match dport=5228 --by dst,proto --prefix 64,24", "daddr");
+    check("--by proto,dport", "table inet");
+}
+
+#[test]
+fn hostile_tables_do_not_make_it_grow() {
+    // Every flow a group of its own, by every field; peak memory from the kernel's own account.
+    let text = in_sandbox(
+        "200000",
+        "cat > /run/peak <<'END'
+cttune top --exact --by $1 --format json -n 5 >/run/out &
+pid=$!
+while [ -e /proc/$pid/status ]; do grep -s VmHWM /proc/$pid/status || true; done | sort -u | tail -1
+grep uncounted /run/out
+END
+         sh /run/peak src,sport,dst,dport
+         sh /run/peak family,proto,state,src,sport,dst,dport,reply-src,reply-dst,zone,mark,status",
+    );
+    let number = |line: &str| -> u64 {
+        let digits: String = line.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap()
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4, "{text}");
+    for pair in lines.chunks(2) {
+        assert!((1..=20).contains(&number(pair[1])), "{text}");
+        // Of this, the debug program itself is most.
+        assert!(number(pair[0]) < 40 * 1024, "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_a_wrong_command_line_and_says_what_can() {
+    for (arguments, said) in [
+        (
+            &["--by", "destination"][..],
+            "cannot be grouped by `destination`",
+        ),
+        (&["--by", "dst,dst"], "comes twice"),
+        (&["--by", ""], "one of family, proto"),
+        (&["--prefix", "64"], "write 64,24"),
+        (&["--prefix", "129,24"], "not a pair of prefix lengths"),
+        (&["--budget", "5"], "write 200ms or 2s"),
+        (&["--budget", "0ms"], "write 200ms or 2s"),
+        (&["--sample", "0"], "--sample"),
+        (&["--exact", "--sample", "5"], "cannot be used with"),
+        (&["--match", "dprt=1"], "did you mean `dport`?"),
+        (&["--root", "/"], "--root cannot go with top"),
+    ] {
+        let output = cttune(&[&["top"], arguments].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn an_empty_table_and_a_missing_right_are_told() {
+    assert_eq!(in_sandbox("0", "cttune top"), "the table is empty\n");
+    assert_eq!(
+        in_sandbox("0", "cttune top --match proto=tcp"),
+        "no flow matches\n"
+    );
+    let output = cttune(&[
+        "sandbox",
+        "--flows",
+        "0",
+        "--",
+        "setpriv",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        "cttune",
+        "top",
+    ]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("CAP_NET_ADMIN"), "{stderr}");
+}
+
+#[test]
+fn another_namespace_is_read_by_its_process() {
+    let text = in_sandbox(
+        "0",
+        "unshare -n sh -c '
+            PATH=$PATH:/usr/sbin
+            conntrack -I -p udp -t 60 -s 10.0.0.1 -d 192.0.2.1 --sport 1 --dport 53
+            touch /run/ready; exec sleep 5' &
+         while [ ! -e /run/ready ]; do sleep 0.01; done
+         cttune top --netns pid:$! --by proto,dport --format json | grep -c '\"flows\": 1'
+         cttune top
+         kill $!",
+    );
+    assert!(text.ends_with("1\nthe table is empty\n"), "{text}");
+}
