@@ -446,18 +446,6 @@ fn a_system_call_that_fails_wherever_it_is_leaves_everything_as_it_was() {
     }
 }
 
-#[test]
-fn a_rehearsal_that_cannot_be_cleaned_up_names_the_file_that_stays() {
-    let world = World::new();
-    let inject = ["-e", "inject=unlinkat:error=EIO:when=2"];
-    let told = world.strace(&inject, &APPLY).0.exits(1).briefly();
-    let left = world.sh("find /etc/sysctl.d -name '*.cttune-*~'");
-    assert_eq!(left.lines().count(), 1, "{told}");
-    told.says(&[&format!("cannot remove {}: ", left.trim()), UNTOUCHED]);
-    world.sh(&format!("rm {left}"));
-    world.cttune(&APPLY).exits(0);
-}
-
 /// Puts a sandbox back into the state that it was made in.
 fn undo_by_hand(world: &World) {
     world.sh("

@@ -123,9 +123,12 @@ impl Folder {
         self.sweep();
         let numbers = self.numbers()?;
         record.id = numbers.last().map_or(1, |last| last + 1);
-        self.put(&self.path_of(record.id), record)?;
-        self.prune(&numbers);
-        self.page(record.id)
+        let path = self.path_of(record.id);
+        self.put(&path, record)
+            .and_then(|()| self.page(record.id))
+            .inspect(|_| self.prune(&numbers))
+            // In place but perhaps not synced: a record of what was never begun.
+            .inspect_err(|_| drop(fs::remove_file(&path)))
     }
 
     /// Removes what a killed run left of a record that was not in place yet.

@@ -27,6 +27,8 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     if within.is_some() && global.root.is_some() {
         return Err(Failure::usage("--confirm-within cannot go with --root").into());
     }
+    // Before the first rehearsal, whose temporary files a signal must not leave behind.
+    let signals = Signals::catch()?;
     // Who may not read the journal may not change anything either, and is told so further down.
     let waits = change::unfinished(&root, global).is_ok_and(|records| !records.is_empty());
     let mut target = Running::new(root.clone());
@@ -40,7 +42,6 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         rehearse(&plan, &mut target)?;
     }
     refuse_without_terminal(args)?;
-    let signals = Signals::catch()?;
     let lock = change::lock(&root, args.wait.as_deref(), &|| signals.caught())?;
     // Somebody may have been at work before the lock was ours.
     let (plan, survey) = plan_command::make(&planning, global, &root)?;
