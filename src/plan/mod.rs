@@ -1,6 +1,6 @@
 //! The difference between a machine and a profile, and the way there: a plan is data.
 //!
-//! In: what the profile wants ([`Wanted`](crate::profile::Wanted)) and what was read of the machine
+//! In: what the profile wants ([`Wanted`]) and what was read of the machine
 //! ([`Machine`]). Out: every key's state ([`Comparison`]), and the [`Plan`]: ordered steps, each
 //! with what was there before, so that undo is computed from the same value.
 //! Rule: pure, and one plan for all: `plan` prints the very value that `apply` carries out. What
