@@ -275,10 +275,12 @@ fn nobody_to_ask_an_image_and_wrong_selections_are_refused() {
     world
         .cttune(&["expire", "--root", "/tmp", "--yes"])
         .exits(64);
-    let told = world
-        .cttune(&["expire", "--match", "dport=x", "--keep", "foo=1", "--yes"])
-        .exits(64);
-    told.says(&["--match dport=x", "--keep foo=1"]);
+    for option in ["--match", "--keep"] {
+        let told = world
+            .cttune(&["expire", option, "dport=x,foo=1", "--yes"])
+            .exits(64);
+        told.says(&[option, "`x` is not a port", "`foo`"]);
+    }
     world
         .cttune(&["expire", "--rate", "fast", "--yes"])
         .exits(64);
