@@ -1,6 +1,5 @@
 //! `cttune top`: who fills the table.
 
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::args::{Global, Top};
@@ -123,8 +122,8 @@ fn count(
     let start = Instant::now();
     let mut census = Census::new(wish.by.clone(), wish.prefixes);
     let mut looked_at = 0;
-    let dump = Dump::start(&wish.filter(extent))?;
-    let ended = dump.read_ahead(|chunk| {
+    let mut dump = Dump::start(&wish.filter(extent))?;
+    while let Some(chunk) = dump.next_chunk()? {
         for flow in chunk {
             let flow = flow?;
             looked_at += 1;
@@ -132,23 +131,18 @@ fn count(
                 census.add(&flow);
             }
             if extent.is_full(looked_at) {
-                return Ok(ControlFlow::Break(()));
+                break;
             }
         }
         progress.at(looked_at);
-        let enough = extent.is_over(start.elapsed());
-        Ok(if enough {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
-    })?;
-    if ended.is_continue() {
-        return Ok((census, None));
+        if extent.is_full(looked_at) || extent.is_over(start.elapsed()) {
+            dump.check_buckets()?;
+            let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
+            let table = table.unwrap_or(looked_at).max(looked_at);
+            return Ok((census, Some(Sample { looked_at, table })));
+        }
     }
-    let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
-    let table = table.unwrap_or(looked_at).max(looked_at);
-    Ok((census, Some(Sample { looked_at, table })))
+    Ok((census, None))
 }
 
 /// Reads `200ms`, `2s`.

@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 
 /// Keys that are counted before the rare ones are dropped.
 const LIMIT: usize = 32_768;
@@ -19,15 +19,16 @@ pub(super) struct Frequent<K> {
     counts: HashMap<K, Count, RandomState>,
     limit: usize,
     /// A key that is not counted came this often at most.
-    floor: u64,
+    floor: u32,
 }
 
+/// A table holds fewer than 2³¹ flows.
 #[derive(Debug, Clone, Copy)]
 struct Count {
     /// How often the key came since it is counted.
-    seen: u64,
+    seen: u32,
     /// How often it may have come before.
-    before: u64,
+    before: u32,
 }
 
 impl<K: Hash + Eq> Frequent<K> {
@@ -51,7 +52,7 @@ impl<K: Hash + Eq> Frequent<K> {
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         if let Some(count) = self.counts.get_mut(key) {
-            count.seen += 1;
+            count.seen = count.seen.saturating_add(1);
             return;
         }
         if self.counts.len() >= self.limit {
@@ -63,7 +64,7 @@ impl<K: Hash + Eq> Frequent<K> {
     }
 
     fn drop_the_rarer_half(&mut self) {
-        let mut most: Vec<u64> = self.counts.values().map(|count| count.most()).collect();
+        let mut most: Vec<u32> = self.counts.values().map(|count| count.most()).collect();
         let middle = most.len() / 2;
         let (_, &mut floor, _) = most.select_nth_unstable(middle);
         self.counts.retain(|_, count| count.most() > floor);
@@ -73,12 +74,14 @@ impl<K: Hash + Eq> Frequent<K> {
     /// Every key with how often it came at least, in no order.
     pub(super) fn into_counted(self) -> Vec<(K, u64)> {
         let counts = self.counts.into_iter();
-        counts.map(|(key, count)| (key, count.seen)).collect()
+        counts
+            .map(|(key, count)| (key, u64::from(count.seen)))
+            .collect()
     }
 
     /// By how much a count may be too low; 0 while all keys are counted.
     pub(super) fn floor(&self) -> u64 {
-        self.floor
+        u64::from(self.floor)
     }
 
     /// How many keys are counted.
@@ -90,15 +93,15 @@ impl<K: Hash + Eq> Frequent<K> {
     pub(super) fn largest(&self) -> u64 {
         self.counts
             .values()
-            .map(|count| count.seen)
+            .map(|count| u64::from(count.seen))
             .max()
             .unwrap_or(0)
     }
 }
 
 impl Count {
-    fn most(self) -> u64 {
-        self.seen + self.before
+    fn most(self) -> u32 {
+        self.seen.saturating_add(self.before)
     }
 }
 

@@ -85,7 +85,7 @@ pub struct Dump {
 
 /// Flows that were received together.
 #[derive(Debug)]
-pub struct Chunk<'a>(pub(super) Messages<'a>);
+pub struct Chunk<'a>(Messages<'a>);
 
 impl Dump {
     /// Starts to dump the table of the calling thread's network namespace.
@@ -128,15 +128,6 @@ impl Dump {
         } else {
             Err(DumpError::Resized)
         }
-    }
-
-    /// Receives the next bytes and hands them out for a spare buffer, with their number.
-    pub(super) fn receive_whole(
-        &mut self,
-        spare: Vec<u8>,
-    ) -> Result<Option<(Vec<u8>, usize)>, DumpError> {
-        let part = self.receive()?;
-        Ok(part.map(|part| self.socket.take(part, spare)))
     }
 
     fn receive(&mut self) -> Result<Option<Part>, DumpError> {

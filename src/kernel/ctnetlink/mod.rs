@@ -10,7 +10,6 @@
 //! Follows include/uapi/linux/netfilter/nfnetlink_conntrack.h and
 //! net/netfilter/nf_conntrack_netlink.c (6.18).
 
-mod ahead;
 mod change;
 mod create;
 mod dump;

@@ -12,7 +12,7 @@ use crate::flow::Malformed;
 use super::messages::Messages;
 
 /// Larger than any answer: the kernel fills at most 32 KiB and cuts silently what does not fit.
-pub(super) const RECEIVE: usize = 65536;
+const RECEIVE: usize = 65536;
 
 /// A netlink socket. It stays in the network namespace that its maker was in.
 #[derive(Debug)]
@@ -89,13 +89,6 @@ impl Socket {
     /// The messages of the part that was received last.
     pub(super) fn messages(&self, part: Part) -> Messages<'_> {
         Messages(self.received.get(..part.length).unwrap_or_default())
-    }
-
-    /// Hands the bytes that were received last out, with their number, and receives into `spare`
-    /// from now on.
-    pub(super) fn take(&mut self, part: Part, mut spare: Vec<u8>) -> (Vec<u8>, usize) {
-        spare.resize(RECEIVE, 0);
-        (std::mem::replace(&mut self.received, spare), part.length)
     }
 
     /// Sends messages in one call and gives each answer to `answer`: the number of the message and
