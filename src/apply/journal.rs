@@ -123,7 +123,11 @@ impl Folder {
         self.sweep();
         let numbers = self.numbers()?;
         record.id = numbers.last().map_or(1, |last| last + 1);
-        self.put(&self.path_of(record.id), record)?;
+        let path = self.path_of(record.id);
+        self.put(&path, record).inspect_err(|_| {
+            // It may be in place and only its folder not be synced.
+            let _ = fs::remove_file(&path);
+        })?;
         self.prune(&numbers);
         self.page(record.id)
     }

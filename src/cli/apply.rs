@@ -29,6 +29,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     }
     // Who may not read the journal may not change anything either, and is told so further down.
     let waits = change::unfinished(&root, global).is_ok_and(|records| !records.is_empty());
+    let signals = Signals::catch()?;
     let mut target = Running::new(root.clone());
     // What somebody else is changing right now is looked at when he is done.
     if !Lock::is_held(&state::directory(&root)) {
@@ -40,7 +41,6 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         rehearse(&plan, &mut target)?;
     }
     refuse_without_terminal(args)?;
-    let signals = Signals::catch()?;
     let lock = change::lock(&root, args.wait.as_deref(), &|| signals.caught())?;
     // Somebody may have been at work before the lock was ours.
     let (plan, survey) = plan_command::make(&planning, global, &root)?;
