@@ -11,6 +11,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::Value;
 use support::{Told, World, assert_same};
 
@@ -31,6 +33,17 @@ const CHANGING: [&str; 11] = [
     "fchmod",
 ];
 const SEEN: usize = 8;
+const TIMEOUTS: [&str; 6] = [
+    "tcp_timeout_established",
+    "tcp_timeout_close",
+    "udp_timeout",
+    "udp_timeout_stream",
+    "icmp_timeout",
+    "generic_timeout",
+];
+const SWITCHES: [&str; 4] = ["tcp_loose", "tcp_be_liberal", "acct", "checksum"];
+/// One of them, and what it is to be.
+type Drawn = (prop::sample::Index, (&'static str, i64));
 const STATE: &str = "/run/cttune-sandbox/state";
 
 /// A sandbox in which a plan has seven steps: values, files, a line of somebody else's, and a
@@ -313,6 +326,114 @@ fn rollback_needs_no_profile() {
     std::fs::remove_file(profile).unwrap();
     world.cttune(&["rollback"]).exits(0);
     assert_same(&state, &world.state(), "rolled back");
+}
+
+#[test]
+fn whatever_the_profile_rollback_returns_the_state_bit_for_bit() {
+    let world = World::new();
+    let state = world.state();
+    let value = prop_oneof![
+        (1..8_000_000i64).prop_map(|seconds| ("timeout", seconds)),
+        (0..2i64).prop_map(|switch| ("switch", switch)),
+    ];
+    let settings = proptest::collection::vec((any::<prop::sample::Index>(), value), 1..12);
+    let mut runner = TestRunner::new(Config::with_cases(24));
+    let law = |(settings, adopt): (Vec<Drawn>, bool)| {
+        let mut profile = BTreeMap::new();
+        for (index, (kind, value)) in settings {
+            let key = index.get(match kind {
+                "timeout" => &TIMEOUTS[..],
+                _ => &SWITCHES[..],
+            });
+            profile.insert(*key, value);
+        }
+        let lines = profile
+            .iter()
+            .map(|(key, value)| format!("{key} = {value}\n"));
+        let text = format!("[sysctl]\n{}", lines.collect::<String>());
+        let path = world.place.write("random.toml", &text);
+        let adopt = if adopt {
+            "--adopt"
+        } else {
+            "--allow-overridden"
+        };
+        let apply = ["apply", "--profile", &path, "--yes", adopt];
+        world.cttune(&apply).exits(0);
+        for (key, value) in profile {
+            assert_eq!(world.sysctl(key), value, "{text}");
+        }
+        world.cttune(&["rollback"]).exits(0);
+        assert_same(&state, &world.state(), &text);
+        Ok(())
+    };
+    runner.run(&(settings, any::<bool>()), law).unwrap();
+}
+
+#[test]
+fn a_change_in_another_namespace_is_undone_there_alone() {
+    let world = World::new();
+    let state = world.state();
+    let run = |args: &[&str]| Told::by(world.command_among_processes("cttune").args(args));
+    let (keeper, there) = world.netns();
+    let apply = [
+        "apply",
+        "--profile",
+        "kernel-defaults",
+        "--set",
+        "udp_timeout=61",
+        "--yes",
+    ];
+    run(&[&apply[..], &["--netns", &there]].concat()).exits(0);
+    assert_same(&state, &world.state(), "applied elsewhere");
+    let told = run(&["rollback", "1"]).exits(1);
+    told.says(&[
+        "another network namespace",
+        "--netns pid:",
+        "nothing was changed",
+    ]);
+    run(&["rollback"]).exits(1).says(&["no change to undo"]);
+    let value = || {
+        let pid = there.strip_prefix("pid:").unwrap();
+        let read = "cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout";
+        let mut nsenter = world.command_among_processes("nsenter");
+        Told::by(nsenter.args(["-n", "-t", pid, "sh", "-c", read])).stdout
+    };
+    assert_eq!(value(), "61\n");
+    let confirm = ["--set", "udp_timeout=62", "--confirm-within", "2s"];
+    run(&[&apply[..3], &confirm, &["--yes", "--netns", &there]].concat()).exits(0);
+    assert_eq!(value(), "62\n");
+    run(&["confirm"])
+        .exits(1)
+        .says(&["another network namespace"]);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert_eq!(value(), "61\n", "its watcher acts there");
+    run(&["rollback", "--netns", &there]).exits(0);
+    assert_eq!(value(), "30\n");
+    drop(keeper);
+
+    // One of the same name that is not the same.
+    let (_other, elsewhere) = world.netns();
+    let told = run(&["rollback", "1", "--netns", &elsewhere]).exits(1);
+    told.says(&["nothing was changed"]);
+}
+
+#[test]
+fn the_journal_of_a_root_stays_in_it() {
+    let world = World::new();
+    world.place.write("image/etc/sysctl.conf", "# site\n");
+    let image = world.place.path().join("image");
+    let root = ["--root", image.to_str().unwrap()];
+    world.cttune(&[&APPLY[..], &root].concat()).exits(0);
+    assert!(image.join("var/lib/cttune/journal/000001.json").exists());
+    assert!(image.join("etc/sysctl.d/90-cttune.conf").exists());
+    world
+        .cttune(&["rollback"])
+        .exits(1)
+        .says(&["no change to undo"]);
+    world.cttune(&[&["rollback"][..], &root].concat()).exits(0);
+    let left = std::fs::read_dir(image.join("etc")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["sysctl.conf"]);
 }
 
 #[test]
