@@ -31,7 +31,6 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let signals = Signals::catch()?;
     // Who may not read the journal may not change anything either, and is told so further down.
     let waits = change::unfinished(&root, global).is_ok_and(|records| !records.is_empty());
-    let signals = Signals::catch()?;
     let mut target = Running::new(root.clone());
     // What somebody else is changing right now is looked at when he is done.
     if !Lock::is_held(&state::directory(&root)) {
