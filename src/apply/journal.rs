@@ -3,7 +3,7 @@
 //! In: a [`Record`]. Out: a [`Page`], through which the record is brought up to date while its
 //! change is made, in place and so without any need for space.
 //! Rule: whoever writes holds the lock; readers need none, and find every file whole at every
-//! moment. The newest [`KEPT`] records stay, and all that are not done with.
+//! moment. The newest 1,000 records stay, and all that are not done with.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
