@@ -343,8 +343,8 @@ mod tests {
             change(&mut flow);
             why(&rules(), &flow)
         };
-        let state = |state| flow_with(&|f| f.tcp.as_mut().unwrap().state = Some(state));
-        assert_eq!(state(TcpState::CloseWait), "not-established");
+        let in_state = |state| flow_with(&|f| f.tcp.as_mut().unwrap().state = Some(state));
+        assert_eq!(in_state(TcpState::CloseWait), "not-established");
         assert_eq!(flow_with(&|f| f.tcp = None), "not-established");
         assert_eq!(flow_with(&|f| f.status.0 = 0x8 | 0x2), "not-assured");
         assert_eq!(flow_with(&|f| f.status.0 = 0x8 | 0x4), "not-assured");
