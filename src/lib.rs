@@ -14,7 +14,7 @@
 //! | [`profile`] | pure | what the operator wants: format, mistakes, inheritance, derived values |
 //! | [`tunable`] | pure | what the kernel offers: keys, units, ranges, readings, host facts |
 //! | [`plan`] | pure | the difference and the way there: steps, their order, their undo |
-//! | [`flow`] | pure | conntrack entries: decoding, selecting, grouping and sampling them |
+//! | [`flow`] | pure | conntrack entries: decoding, selecting, grouping, sampling, expiring them |
 //! | [`assess`] | pure | findings: what is wrong, how bad, and what to do |
 //! | [`boot`] | pure | sysctl.d text: who wins for which reader, what survives a reboot |
 //! | [`render`] | pure | results as text and JSON: returns strings |

@@ -319,3 +319,156 @@ fn another_namespace_s_flows_can_be_named() {
     assert_eq!(told["clamped"], 1, "{told}");
     assert!(!inside("conntrack -L 2>/dev/null").contains(" 9000 "));
 }
+
+const STORY: [&str; 6] = [
+    "--profile",
+    "campus-fw",
+    "--set",
+    "tcp_timeout_established=600",
+    "--adopt",
+    "--expire",
+];
+
+#[test]
+fn apply_with_expire_leaves_no_flow_above_the_new_timeout_and_loses_none() {
+    let world = World::story();
+    let plan = [&["plan", "--format", "json"], &STORY[..]].concat();
+    let plan = world.cttune(&plan).exits(2).json();
+    let step = plan["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&step["kind"], &step["mode"]),
+        (&"expire".into(), &"clamp".into())
+    );
+    assert!(step["from"].is_null() && step["to"].is_null(), "{step}");
+    assert!(step["flows"].as_u64().unwrap() > 54_000, "{step}");
+
+    let before = times(&world);
+    let apply = [&["apply", "--yes", "--format", "json"], &STORY[..]].concat();
+    let applied = world.cttune(&apply).exits(0).json();
+    let flows = &applied["flows"];
+    assert!(flows["clamped"].as_u64().unwrap() > 54_000, "{flows}");
+    assert_eq!(
+        applied["steps"].as_array().unwrap().last().unwrap()["result"],
+        "done"
+    );
+    let after = times(&world);
+    for (flow, time) in &after {
+        assert!(time <= &before[flow], "{flow} was raised to {time}");
+        assert!(
+            !flow.contains("ESTABLISHED") || *time <= 600,
+            "{flow} {time}"
+        );
+    }
+    for (flow, time) in before.iter().filter(|(flow, _)| !after.contains_key(*flow)) {
+        assert!(*time <= 120, "{flow} with {time} s is gone");
+    }
+    world.cttune(&["check"]).exits(0);
+    // Nothing is left to do, and what the journal tells is enough to count idle time.
+    let apply = [&["apply", "--yes", "--format", "json"], &STORY[..]].concat();
+    assert_eq!(world.cttune(&apply).exits(0).json()["changed"], false);
+    // The story's max is too small for its table: that alone is not put back.
+    let told = world.cttune(&["rollback", "--yes"]).exits(3);
+    told.says(&["flows are left alone"]);
+    assert!(
+        times(&world)
+            .iter()
+            .all(|(flow, time)| *time <= after[flow])
+    );
+}
+
+#[test]
+fn apply_re_ages_what_the_old_timeout_proves_idle() {
+    let world = World::new();
+    world.sh(&format!(
+        "{TCP} -t 300000 -s 10.0.0.1 --sport 1001 --dport 80
+        {TCP} -t 431998 -s 10.0.0.1 --sport 1002 --dport 80"
+    ));
+    let told = world
+        .cttune(&[
+            "apply",
+            "--yes",
+            "--format",
+            "json",
+            "--profile",
+            "campus-fw",
+            "--adopt",
+            "--expire=re-age",
+            "--only",
+            "live",
+        ])
+        .exits(0)
+        .json();
+    assert_eq!(
+        (&told["flows"]["mode"], &told["flows"]["re_aged"]),
+        (&"re-age".into(), &2.into()),
+        "{told}"
+    );
+    assert!(is_about(time_of(&world, 1001), 120));
+    assert!(is_about(time_of(&world, 1002), 7440));
+}
+
+/// Lowers the timeout as by hand, an hour ago by what is told.
+const WAS: [&str; 6] = ["--was", "5d@1h", "--settle", "3s", "--yes", "--mode"];
+
+#[test]
+fn only_what_all_eight_rules_prove_idle_is_re_aged_or_deleted() {
+    let world = World::new();
+    world.sh(&format!(
+        "sysctl -qw net.netfilter.nf_conntrack_acct=1
+        {TCP} -t 300000 -s 10.0.0.1 --sport 1001 --dport 80
+        {TCP} -t 250 -s 10.0.0.1 --sport 1002 --dport 80
+        {TCP} -t 431900 -s 10.0.0.1 --sport 1003 --dport 80
+        conntrack -I -p tcp --state ESTABLISHED -u SEEN_REPLY -d 192.0.2.1 -t 300000 -s 10.0.0.1 --sport 1004 --dport 80
+        conntrack -I -p tcp --state CLOSE_WAIT -u ASSURED,SEEN_REPLY -d 192.0.2.1 -t 300000 -s 10.0.0.1 --sport 1005 --dport 80
+        conntrack -I -p udp -u ASSURED,SEEN_REPLY -d 192.0.2.1 -t 300000 -s 10.0.0.1 --sport 1006 --dport 53
+        {TCP} -t 300000 -s 10.0.0.1 --sport 1007 --dport 80"
+    ));
+    with_timeout(&world, "tcp_timeout_established", 600);
+    // Nobody knows what it was: nothing is touched.
+    let told = expire(&world, &["--mode", "re-age", "--settle", "1s", "--yes"]);
+    assert_eq!(
+        (&told["selected"], &told["unknown"]),
+        (&0.into(), &3.into()),
+        "{told}"
+    );
+    // One of them is given its time anew between the samples, as by a packet.
+    let mut speaker = world.command("sh");
+    let mut speaker = speaker
+        .args(["-c", "sleep 1.5; conntrack -U -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport 1007 --dport 80 -t 300000"])
+        .spawn()
+        .unwrap();
+    let told = expire(&world, &[&WAS[..], &["re-age"]].concat());
+    speaker.wait().unwrap();
+    assert_eq!(told["re_aged"], 1, "{told}");
+    for (why, flows) in [
+        ("ends-soon", 1),
+        ("not-assured", 1),
+        ("not-established", 2),
+        ("spoke", 1),
+    ] {
+        assert_eq!(told["kept_why"][why], flows, "{why}: {told}");
+    }
+    assert_eq!(told["unknown"], 1, "{told}");
+    assert!(is_about(time_of(&world, 1001), 120));
+    assert!(time_of(&world, 1007) > 299_000);
+    let told = expire(&world, &[&WAS[..], &["delete"]].concat());
+    assert_eq!(told["deleted"], 1, "{told}");
+    assert_eq!(world.sh("conntrack -L -p tcp --sport 1007 2>/dev/null"), "");
+    assert_eq!(times(&world).len(), 6);
+}
+
+#[test]
+fn after_a_timeout_was_raised_what_fits_the_older_one_is_kept() {
+    let world = World::new();
+    world.sh(&format!(
+        "{TCP} -t 3599 -s 10.0.0.1 --sport 1001 --dport 80"
+    ));
+    let told = expire(
+        &world,
+        &[
+            "--mode", "delete", "--was", "1h@6d", "--settle", "1s", "--yes",
+        ],
+    );
+    assert_eq!(told["kept_why"]["ambiguous"], 1, "{told}");
+    assert!(is_about(time_of(&world, 1001), 3599));
+}

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::expire::ExpireError;
 use super::journal::Journal;
 use super::target::{Target, TargetError};
 use crate::kernel::sysctl::WriteError;
@@ -9,6 +10,7 @@ use crate::plan::{
     Cause, ENTRIES_PER_BUCKET, Ending, Outcome, Plan, Present, Record, Report, Signal, Standing,
     Step, StepResult, cuts_flows_off, way_back,
 };
+use crate::profile::ExpireParameters;
 use crate::tunable::Key;
 
 /// What a change is carried out with.
@@ -43,10 +45,14 @@ pub fn carry_out_until(
     let mut engine = Engine {
         crew,
         unresized: None,
+        stays: None,
     };
     let mut reports = Vec::new();
-    let mut broken_off = None;
+    let mut broken_off = engine.look_at_flows(record.steps.get(first..end).unwrap_or_default());
     for index in first..end {
+        if broken_off.is_some() {
+            break;
+        }
         if let Some(signal) = (engine.crew.stop)() {
             broken_off = Some(Cause::Signal(signal));
             break;
@@ -93,6 +99,7 @@ pub fn carry_back(record: &mut Record, crew: &mut Crew<'_>) -> Outcome {
     let mut engine = Engine {
         crew,
         unresized: None,
+        stays: None,
     };
     let mut reports = Vec::new();
     for index in 0..record.steps.len() {
@@ -152,9 +159,39 @@ struct Engine<'a, 'b> {
     crew: &'a mut Crew<'b>,
     /// Why the hash table kept its size, if it should have grown.
     unresized: Option<String>,
+    /// What was done to flows and cannot be undone.
+    stays: Option<String>,
 }
 
 impl Engine<'_, '_> {
+    /// Looks at flows before the timeouts change, if they are to be brought under them at the end.
+    fn look_at_flows(&mut self, steps: &[Step]) -> Option<Cause> {
+        let parameters = steps.iter().find_map(|step| match step {
+            Step::Expire { parameters, .. } => Some(parameters),
+            _ => None,
+        })?;
+        let looked = self.crew.target.look_at_flows(parameters, self.crew.stop);
+        looked.err().map(|error| self.cause(&error))
+    }
+
+    fn cause(&mut self, error: &TargetError) -> Cause {
+        if let TargetError::Expire { source, changed } = error {
+            if *changed > 0 {
+                self.stays = Some(format!(
+                    "{changed} flows keep the shorter time that they were given, until their next \
+                     packet"
+                ));
+            }
+            if let ExpireError::Stopped(signal) = source {
+                return Cause::Signal(*signal);
+            }
+        }
+        Cause::Failed {
+            message: error.to_string(),
+            hint: error.hint(),
+        }
+    }
+
     fn step(&mut self, step: &Step) -> (Report, Option<Cause>) {
         match self.act(step) {
             Ok(report) => (report, None),
@@ -169,18 +206,11 @@ impl Engine<'_, '_> {
                 )
             }
             Err(error) => {
-                let message = error.to_string();
                 let report = Report {
                     result: StepResult::Failed,
-                    note: Some(message.clone()),
+                    note: Some(error.to_string()),
                 };
-                (
-                    report,
-                    Some(Cause::Failed {
-                        message,
-                        hint: error.hint(),
-                    }),
-                )
+                (report, Some(self.cause(&error)))
             }
         }
     }
@@ -198,10 +228,24 @@ impl Engine<'_, '_> {
             | Step::EditLine { path, to, .. } => {
                 target.replace_file(path, to)?;
             }
+            Step::Expire { parameters, .. } => return self.expire(parameters),
         }
         Ok(Report {
             result: StepResult::Done,
             note: None,
+        })
+    }
+
+    fn expire(&mut self, parameters: &ExpireParameters) -> Result<Report, TargetError> {
+        let tally = self.crew.target.expire(parameters, self.crew.stop)?;
+        let result = match tally.selected() {
+            0 => StepResult::Skipped,
+            _ => StepResult::Done,
+        };
+        let refused = (tally.failed > 0).then(|| format!("the kernel refused {}", tally.failed));
+        Ok(Report {
+            result,
+            note: refused,
         })
     }
 
@@ -274,6 +318,7 @@ impl Engine<'_, '_> {
             left.extend(self.put_back(step).err());
         }
         clear_up(record, self.crew.target);
+        left.extend(self.stays.take());
         if !left.is_empty() {
             record.standing = Standing::Left;
             record.left.extend(left.iter().cloned());
@@ -304,6 +349,7 @@ impl Engine<'_, '_> {
                 .load_module()
                 .map_err(|error| is_left("the module nf_conntrack is not loaded".into(), error)),
             Step::WriteLive { key, to, .. } => put_value_back(*key, *to, target),
+            Step::Expire { .. } => Ok(()),
             Step::WriteFile { path, to: None, .. } => target
                 .remove_file(path)
                 .map_err(|error| is_left(format!("{} is still there", path.display()), error)),
@@ -685,5 +731,32 @@ mod tests {
         };
         assert_eq!(left.len(), 1);
         assert!(left[0].contains("stays at 120 instead of 30"), "{left:?}");
+    }
+
+    #[test]
+    fn flows_come_last_and_what_was_done_to_them_is_left_when_all_else_is_undone() {
+        let expire = Step::Expire {
+            parameters: crate::profile::ExpireSettings::default().into(),
+            flows: Some(9),
+            why: String::new(),
+        };
+        let plan = plan(vec![live(Key::UdpTimeout, 30, 60), expire]);
+        let mut done = machine();
+        let before = done.clone();
+        let outcome = run(&plan, &mut done);
+        assert_eq!(outcome.ending, Ending::Complete);
+        let mut stopped = Fake {
+            fails_at: Some(1),
+            ..before.clone()
+        };
+        let outcome = run(&plan, &mut stopped);
+        assert!(
+            matches!(
+                &outcome.ending,
+                Ending::Left(Cause::Signal(Signal::Interrupt), left) if left.len() == 1
+            ),
+            "{outcome:?}"
+        );
+        assert_eq!(stopped.values, before.values);
     }
 }

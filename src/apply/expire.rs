@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
+
 use crate::flow::expire::{
     Change, History, KeptWhy, Moment, Protected, Rules, Sample, Session, Shortening, Since, Tally,
     Timeouts, Verdict,
@@ -64,6 +66,15 @@ pub enum ExpireError {
 }
 
 impl ExpireError {
+    /// Whether there is no right to.
+    pub fn is_denied(&self) -> bool {
+        matches!(
+            self,
+            ExpireError::Dump(DumpError::NoRight)
+                | ExpireError::Policies(PolicyError::Refused(Errno::EPERM))
+        )
+    }
+
     /// Whether another try may go through.
     fn is_passing(&self) -> bool {
         matches!(
@@ -148,6 +159,16 @@ impl Expiry {
             first: None,
             clock: Instant::now(),
         })
+    }
+
+    /// The same with the first sample that another has taken, before the timeouts changed.
+    #[must_use]
+    pub fn after(self, other: Expiry) -> Self {
+        Expiry {
+            first: other.first,
+            clock: other.clock,
+            ..self
+        }
     }
 
     /// Flows in a second, if they are limited.

@@ -5,8 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::target::{Target, TargetError};
+use crate::apply::expire::ExpireError;
 use crate::files::FileError;
+use crate::flow::expire::Tally;
 use crate::kernel::sysctl::WriteError;
+use crate::plan::Signal;
+use crate::profile::ExpireParameters;
 use crate::tunable::{Key, as_held};
 
 /// The state of a machine, and its moods.
@@ -137,4 +141,27 @@ impl Target for Fake {
     }
 
     fn clear_up(&mut self, _: &[&Path], _: &[PathBuf]) {}
+
+    fn look_at_flows(
+        &mut self,
+        _: &ExpireParameters,
+        _: &dyn Fn() -> Option<Signal>,
+    ) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn expire(
+        &mut self,
+        _: &ExpireParameters,
+        _: &dyn Fn() -> Option<Signal>,
+    ) -> Result<Tally, TargetError> {
+        if self.fails() {
+            let source = ExpireError::Stopped(Signal::Interrupt);
+            return Err(TargetError::Expire { source, changed: 7 });
+        }
+        Ok(Tally {
+            clamped: 9,
+            ..Tally::default()
+        })
+    }
 }

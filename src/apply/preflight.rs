@@ -52,7 +52,8 @@ pub fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), PreflightEr
     let mut seen = Vec::new();
     for step in &plan.steps {
         match step {
-            Step::LoadModule { .. } | Step::UnloadModule { .. } => {}
+            // Flows are looked at when their turn comes: the plan counted them with the same right.
+            Step::LoadModule { .. } | Step::UnloadModule { .. } | Step::Expire { .. } => {}
             // Before the module is loaded there is nothing to try.
             Step::WriteLive { .. } if loads => {}
             Step::WriteLive { key, from, .. } => {

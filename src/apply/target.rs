@@ -3,9 +3,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::expire::{ExpireError, Expired, Expiry, Hands, Past};
 use crate::files::{FileError, Root};
+use crate::flow::expire::Tally;
 use crate::kernel::module::{self, ModuleError};
 use crate::kernel::sysctl::{self, ReadError, WriteError};
+use crate::plan::Signal;
+use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::Key;
 
 /// Any door's refusal.
@@ -23,6 +27,14 @@ pub enum TargetError {
     /// The module could not be loaded or unloaded.
     #[error(transparent)]
     Module(#[from] ModuleError),
+    /// Flows could not be brought under the timeouts, or not all of them.
+    #[error("{source}")]
+    Expire {
+        /// Why.
+        source: ExpireError,
+        /// Flows that were changed before.
+        changed: u64,
+    },
 }
 
 impl TargetError {
@@ -41,7 +53,7 @@ impl TargetError {
             TargetError::Module(_) => {
                 Some("is the module installed for the running kernel? `modinfo nf_conntrack`")
             }
-            TargetError::Read(_) => None,
+            TargetError::Read(_) | TargetError::Expire { .. } => None,
             TargetError::Write(error) => match error {
                 WriteError::Denied(_) => Some("run it as root: sudo cttune …"),
                 WriteError::ReadOnlyMount(_) => Some(
@@ -92,18 +104,50 @@ pub trait Target {
     fn remove_file(&mut self, path: &Path) -> Result<(), TargetError>;
     /// Removes what a killed run left beside these files, and those of the folders that are empty.
     fn clear_up(&mut self, files: &[&Path], folders: &[PathBuf]);
+    /// Takes the first of two samples of flows that will be brought under new timeouts, where that
+    /// takes two.
+    fn look_at_flows(
+        &mut self,
+        parameters: &ExpireParameters,
+        stop: &dyn Fn() -> Option<Signal>,
+    ) -> Result<(), TargetError>;
+    /// Brings flows under the timeouts that hold, and tells what became of them.
+    fn expire(
+        &mut self,
+        parameters: &ExpireParameters,
+        stop: &dyn Fn() -> Option<Signal>,
+    ) -> Result<Tally, TargetError>;
 }
 
 /// The machine that runs, its files under a root.
 #[derive(Debug)]
 pub struct Running {
     root: Root,
+    past: Past,
+    looked: Option<Expiry>,
+    expired: Option<(ExpireMode, Tally)>,
 }
 
 impl Running {
     /// The running kernel, and the files below `root`.
     pub fn new(root: Root) -> Self {
-        Running { root }
+        Running {
+            root,
+            past: Past::default(),
+            looked: None,
+            expired: None,
+        }
+    }
+
+    /// The same, with what is known of the flows' past.
+    #[must_use]
+    pub fn with_past(self, past: Past) -> Self {
+        Running { past, ..self }
+    }
+
+    /// What became of flows, if a step was about them.
+    pub fn expired(&self) -> Option<&(ExpireMode, Tally)> {
+        self.expired.as_ref()
     }
 }
 
@@ -161,5 +205,44 @@ impl Target for Running {
             self.root.sweep(file);
         }
         self.root.remove_empty(folders);
+    }
+
+    fn look_at_flows(
+        &mut self,
+        parameters: &ExpireParameters,
+        stop: &dyn Fn() -> Option<Signal>,
+    ) -> Result<(), TargetError> {
+        let unchanged = |source| TargetError::Expire { source, changed: 0 };
+        let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
+        if expiry.needs_sample() {
+            let progress = &mut |_| {};
+            expiry
+                .sample(&mut Hands { stop, progress })
+                .map_err(unchanged)?;
+        }
+        self.looked = Some(expiry);
+        Ok(())
+    }
+
+    fn expire(
+        &mut self,
+        parameters: &ExpireParameters,
+        stop: &dyn Fn() -> Option<Signal>,
+    ) -> Result<Tally, TargetError> {
+        let unchanged = |source| TargetError::Expire { source, changed: 0 };
+        let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
+        if let Some(looked) = self.looked.take() {
+            expiry = expiry.after(looked);
+        }
+        let progress = &mut |_| {};
+        let Expired { tally, broken_off } = expiry.run(&mut Hands { stop, progress });
+        self.expired = Some((parameters.mode, tally.clone()));
+        match broken_off {
+            None => Ok(tally),
+            Some(source) => Err(TargetError::Expire {
+                source,
+                changed: tally.selected(),
+            }),
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::failure::{FAILED, Failure};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::survey::Survey;
-use super::{change, plan as plan_command, survey};
+use super::{change, expire, plan as plan_command, survey};
 use crate::apply::{Crew, Lock, Running, Signals, Target, carry_out, folders_to_make, preflight};
 use crate::files::{Root, state};
 use crate::plan::{Ending, Origin, Outcome, Permission, Plan, Record, Standing, Step};
@@ -57,6 +57,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     // Whatever happened while the answer was waited for is found out here.
     rehearse(&plan, &mut target)?;
 
+    let mut target = target.with_past(expire::past_of(&plan, &root)?);
     let journal = change::journal(&root);
     let mut record = Record::new(
         &plan,
@@ -91,9 +92,10 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         change::settle(&root, global, Some(record.id));
     }
     let id = outcome.changed().then_some(record.id);
+    let flows = expire::told(&target);
     out.result(
-        || render::outcome::text(&plan, &outcome, id),
-        || render::outcome::json(&plan, &outcome, id),
+        || render::outcome::text(&plan, &outcome, id) + &render::expire::maybe_text(flows),
+        || render::outcome::json(&plan, &outcome, id, flows),
     );
     change::end(&outcome, &record, args.detailed_exitcode, out)
 }
@@ -143,7 +145,7 @@ fn nothing_to_do(plan: &Plan, survey: &Survey, out: Out) -> u8 {
     };
     out.result(
         || render::plan::text(plan, &survey.name),
-        || render::outcome::json(plan, &outcome, None),
+        || render::outcome::json(plan, &outcome, None, None),
     );
     0
 }

@@ -175,6 +175,11 @@ pub struct Planning {
     /// Change the running kernel alone, or the next boot alone
     #[arg(long, value_enum, value_name = "WHAT")]
     pub only: Option<Only>,
+    /// At last bring existing flows under the timeouts, as `cttune expire` does,
+    /// with the profile's [expire]: clamp, re-age or delete
+    #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true)]
+    #[allow(clippy::option_option)] // not given, given without a mode, given with one
+    pub expire: Option<Option<Mode>>,
     /// Comment out lines of other files that would beat ours at boot; all
     /// their other bytes stay
     #[arg(long)]

@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::args::{Apply, Confirm, Global, WatchPending};
 use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
-use super::{change, survey};
+use super::{change, expire, survey};
 use crate::apply::journal::{Journal, JournalError};
 use crate::apply::{
     Crew, Lock, READY, Running, Signals, arm_watcher, carry_back, carry_out, carry_out_until,
@@ -20,7 +20,7 @@ use crate::apply::{
 };
 use crate::files::{Root, state};
 use crate::kernel::host;
-use crate::plan::{Deadline, Ending, Outcome, Plan, Record, Signal, Standing, way_back};
+use crate::plan::{Deadline, Ending, Outcome, Plan, Record, Signal, Standing, Step, way_back};
 use crate::render;
 
 /// Time that the watcher gives a lock holder before it looks again.
@@ -77,7 +77,7 @@ pub(super) fn apply(
                 render::outcome::text(&plan, &outcome, id)
             }
         },
-        || render::outcome::json(&plan, &outcome, id),
+        || render::outcome::json(&plan, &outcome, id, None),
     );
     if pending && !args.yes && out::is_interactive() {
         return keep_asking(&record, global, root, signals, out);
@@ -205,7 +205,7 @@ fn confirm(
                 .into(),
         );
     }
-    let mut target = Running::new(root.clone());
+    let mut target = Running::new(root.clone()).with_past(expire::past(root)?);
     let rest = record.steps.get(record.live_steps()..).unwrap_or_default();
     let rest = Plan::of(record.profile.clone(), rest.to_vec());
     // Somebody may have edited a file since; whatever else is in the way is found out here too.
@@ -227,10 +227,11 @@ fn confirm(
         },
     );
     let id = Some(record.id);
+    let flows = expire::told(&target);
     // The live steps were reported when they were made.
     out.result(
-        || render::outcome::text(&rest, &outcome, id),
-        || render::outcome::json(&rest, &outcome, id),
+        || render::outcome::text(&rest, &outcome, id) + &render::expire::maybe_text(flows),
+        || render::outcome::json(&rest, &outcome, id, flows),
     );
     if outcome.ending == Ending::Complete {
         outcome.reports.clear();
@@ -310,7 +311,10 @@ pub(super) fn extend(
         .map(|(key, value)| (key.name(), *value));
     let is_same = record.profile == plan.profile
         && record.overrides == overrides.collect()
-        && plan.steps.iter().all(|step| step.file().is_some());
+        && plan
+            .steps
+            .iter()
+            .all(|step| step.file().is_some() || matches!(step, Step::Expire { .. }));
     let (Some(within), true) = (within, is_same) else {
         let message = format!(
             "change {} of {} waits to be confirmed; nothing was changed",
@@ -339,6 +343,7 @@ pub(super) fn extend(
                 &Plan::of(record.profile.clone(), Vec::new()),
                 &outcome,
                 Some(record.id),
+                None,
             )
         },
     );

@@ -5,13 +5,14 @@ use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::progress::Progress;
 use super::prompt::{self, Answer};
+use super::survey::Survey;
 use super::{change, select, session, survey};
-use crate::apply::Signals;
 use crate::apply::expire::{ExpireError, Expired, Expiry, Hands, Past};
+use crate::apply::{Running, Signals};
 use crate::files::Root;
-use crate::flow::expire::Tally;
+use crate::flow::expire::{Change, Tally};
 use crate::kernel::{host, sysctl};
-use crate::plan::{Signal, changes_of};
+use crate::plan::{Plan, Scope, Signal, Step, changes_of};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings, parse_timeout};
 use crate::render::{self, expire::Parts};
 use crate::tunable::Key;
@@ -36,11 +37,10 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
     let root = survey::root(global)?;
     let signals = Signals::catch()?;
     let stop = || signals.caught();
-    let wait = args.wait.as_deref();
     let _lock = if args.dry_run {
         None
     } else {
-        Some(change::lock(&root, wait, &stop)?)
+        Some(change::lock(&root, args.wait.as_deref(), &stop)?)
     };
     let past = Past {
         was,
@@ -68,6 +68,82 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
     let expired = with_progress(mode.name(), &stop, out, |hands| expiry.run(hands));
     show(mode, &expired.tally, false, out);
     end(&expired)
+}
+
+/// The step of a plan that brings flows under the timeouts it sets; none where no flow would change.
+pub(super) fn step(
+    typed: Option<Mode>,
+    settings: ExpireSettings,
+    scope: Scope,
+    survey: &Survey,
+    plan: &Plan,
+    root: &Root,
+) -> anyhow::Result<Option<Step>> {
+    let (true, Some(live)) = (scope.live, &survey.live) else {
+        return Err(Failure::usage("--expire needs the running kernel")
+            .hint("it cannot go with --root or --only persist")
+            .into());
+    };
+    if !live.is_loaded() {
+        return Ok(None);
+    }
+    let mut parameters = ExpireParameters::from(settings);
+    parameters.mode = typed.map_or(parameters.mode, mode);
+    let mut then = live.clone();
+    for step in &plan.steps {
+        if let Step::WriteLive { key, to, .. } = step {
+            then.set(*key, *to);
+        }
+    }
+    let past = past_of(plan, root)?;
+    let counted = Expiry::under(&parameters, &past, &then).and_then(|expiry| {
+        expiry.count(&mut Hands {
+            stop: &|| None,
+            progress: &mut |_| {},
+        })
+    });
+    let flows = match counted {
+        Ok(tally) if tally.selected() == 0 => return Ok(None),
+        Ok(tally) => {
+            refuse_more_than(parameters.max_flows, &tally)?;
+            Some(tally.selected())
+        }
+        Err(error) if error.is_denied() => None,
+        Err(error) => return Err(untouched(error).into()),
+    };
+    Ok(Some(Step::Expire {
+        parameters,
+        flows,
+        why: "existing flows keep their old countdown otherwise".to_owned(),
+    }))
+}
+
+/// What became of the flows of a plan, for people and machines; none where no step was about them.
+pub(super) fn told(target: &Running) -> Option<Parts<'_>> {
+    let (mode, tally) = target.expired()?;
+    Some(Parts {
+        mode: *mode,
+        tally,
+        dry_run: false,
+        count: sysctl::read_count().ok().flatten(),
+    })
+}
+
+/// What is known of the past when a plan is about to be carried out: what it changes counts too.
+pub(super) fn past_of(plan: &Plan, root: &Root) -> anyhow::Result<Past> {
+    let mut past = past(root)?;
+    for step in &plan.steps {
+        if let Step::WriteLive { key, from, to, .. } = step
+            && *key == Key::TcpTimeoutEstablished
+        {
+            past.changes.push(Change {
+                at: jiff::Timestamp::now().as_second(),
+                before: *from,
+                after: vec![*to],
+            });
+        }
+    }
+    Ok(past)
 }
 
 /// What is known of the past: the journal's, if it can be read, and the session.

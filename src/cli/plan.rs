@@ -2,9 +2,9 @@
 
 use super::args::{Global, Plan, Planning};
 use super::failure::{DIFFERS, Failure};
-use super::load;
 use super::out::Out;
 use super::survey::{self, Survey};
+use super::{expire, load};
 use crate::files::Root;
 use crate::plan::{self, Comparison};
 use crate::render;
@@ -42,6 +42,10 @@ pub(super) fn make(
     let survey = Survey::take(global, root)?;
     let machine = survey.machine();
     survey::demand_readings(&Comparison::new(&wanted, &machine).map_err(load::underivable)?)?;
-    let plan = plan::plan(&wanted, &machine, scope).map_err(load::underivable)?;
+    let mut plan = plan::plan(&wanted, &machine, scope).map_err(load::underivable)?;
+    if let Some(mode) = planning.expire {
+        let step = expire::step(mode, wanted.expire, scope, &survey, &plan, root)?;
+        plan.steps.extend(step);
+    }
     Ok((plan, survey))
 }

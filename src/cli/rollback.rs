@@ -42,6 +42,9 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
             _ => return Err(Failure::new(FAILED, "nothing was changed").into()),
         }
     }
+    if undone.iter().any(Record::is_about_flows) {
+        out.note("flows are left alone: each gets its timeout back at its next packet");
+    }
     let mut whole = Whole::default();
     for record in undone {
         whole.add(record, global, &root, out)?;
@@ -51,7 +54,7 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
     }
     out.result(
         || render::outcome::put_back(&whole.outcome(), whole.id),
-        || render::outcome::json(&whole.plan(), &whole.outcome(), whole.id),
+        || render::outcome::json(&whole.plan(), &whole.outcome(), whole.id, None),
     );
     match whole.last {
         Some(record) => change::end(&whole.ended, &record, false, out),

@@ -245,8 +245,15 @@ impl Record {
     pub fn live_steps(&self) -> usize {
         self.steps
             .iter()
-            .take_while(|step| step.file().is_none())
+            .take_while(|step| step.file().is_none() && !matches!(step, Step::Expire { .. }))
             .count()
+    }
+
+    /// Whether it brought flows down, or was about to.
+    pub fn is_about_flows(&self) -> bool {
+        self.steps
+            .iter()
+            .any(|step| matches!(step, Step::Expire { .. }))
     }
 
     /// The plan that it is a record of.

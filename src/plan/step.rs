@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::tunable::Key;
+use crate::profile::ExpireParameters;
+use crate::tunable::{Key, format_count};
 
 /// One thing to do, and enough to undo it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,15 @@ pub enum Step {
         /// For people.
         why: String,
     },
+    /// Bring existing flows under the timeouts that hold then. Nothing undoes it.
+    Expire {
+        /// Which, and how.
+        parameters: ExpireParameters,
+        /// How many there were when the plan was made; `None` where that could not be counted.
+        flows: Option<u64>,
+        /// For people.
+        why: String,
+    },
 }
 
 /// A file before and after a step; `None` where there is none.
@@ -81,6 +91,7 @@ impl Step {
             Step::WriteLive { .. } => "write-live",
             Step::WriteFile { .. } => "write-file",
             Step::EditLine { .. } => "edit-line",
+            Step::Expire { .. } => "expire",
         }
     }
 
@@ -91,7 +102,8 @@ impl Step {
             | Step::UnloadModule { why }
             | Step::WriteLive { why, .. }
             | Step::WriteFile { why, .. }
-            | Step::EditLine { why, .. } => why,
+            | Step::EditLine { why, .. }
+            | Step::Expire { why, .. } => why,
         }
     }
 
@@ -108,7 +120,10 @@ impl Step {
                 from: Some(from),
                 to: Some(to),
             }),
-            Step::LoadModule { .. } | Step::UnloadModule { .. } | Step::WriteLive { .. } => None,
+            Step::LoadModule { .. }
+            | Step::UnloadModule { .. }
+            | Step::WriteLive { .. }
+            | Step::Expire { .. } => None,
         }
     }
 
@@ -128,6 +143,16 @@ impl Step {
             Step::EditLine { path, lines, .. } => {
                 let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
                 format!("comment out {}:{}", path.display(), lines.join(","))
+            }
+            Step::Expire {
+                parameters, flows, ..
+            } => {
+                let mode = parameters.mode.name();
+                match flows.and_then(|flows| i64::try_from(flows).ok()) {
+                    Some(1) => format!("{mode} 1 flow"),
+                    Some(flows) => format!("{mode} {} flows", format_count(flows)),
+                    None => format!("{mode} flows"),
+                }
             }
         }
     }

@@ -141,7 +141,8 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
                 }
             }
             // A rollback that is itself undone leaves the module unloaded: nothing needs it.
-            Step::WriteLive { .. } | Step::UnloadModule { .. } => {}
+            // Flows have what their next packet would have given them, and no memory of before.
+            Step::WriteLive { .. } | Step::UnloadModule { .. } | Step::Expire { .. } => {}
         }
     }
     back

@@ -200,6 +200,11 @@ pub fn listened_to(rate: u32, tally: &Tally) -> String {
     )
 }
 
+/// What was done as part of a plan, if anything was.
+pub fn maybe_text(parts: Option<Parts<'_>>) -> String {
+    parts.map(text).unwrap_or_default()
+}
+
 /// `1 flow`, `48,112 flows`.
 pub fn flows(number: u64) -> String {
     match number {

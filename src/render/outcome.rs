@@ -10,7 +10,12 @@ use crate::plan::{Ending, Outcome, Plan, Record, Report, Step, StepResult, WayBa
 use crate::tunable::format_seconds;
 
 /// As machines read it. `id` is null where nothing was to be done.
-pub fn json(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> Value {
+pub fn json(
+    plan: &Plan,
+    outcome: &Outcome,
+    id: Option<u64>,
+    flows: Option<super::expire::Parts<'_>>,
+) -> Value {
     let steps: Vec<Value> = plan
         .steps
         .iter()
@@ -28,7 +33,7 @@ pub fn json(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> Value {
         "changed": outcome.changed(),
         "id": id.map(|id| id.to_string()),
         "steps": steps,
-        "flows": Value::Null,
+        "flows": flows.map(super::expire::flows_json),
     })
 }
 
@@ -105,7 +110,7 @@ pub fn put_back(outcome: &Outcome, id: Option<u64>) -> String {
 
 /// A change that holds and waits to be confirmed.
 pub fn pending(record: &Record, within: Duration) -> String {
-    let files = record.steps.len() - record.live_steps();
+    let files = record.steps.iter().filter_map(Step::file).count();
     let rest = match files {
         0 => String::new(),
         1 => "; 1 file is written then".to_owned(),

@@ -54,6 +54,14 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
             object.insert("from".to_owned(), json!(from));
             object.insert("to".to_owned(), json!(to));
         }
+        Step::Expire {
+            parameters, flows, ..
+        } => {
+            object.insert("from".to_owned(), Value::Null);
+            object.insert("to".to_owned(), Value::Null);
+            object.insert("mode".to_owned(), json!(parameters.mode));
+            object.insert("flows".to_owned(), json!(flows));
+        }
         Step::WriteFile { .. } | Step::EditLine { .. } => {
             if let Some(FileChange { path, from, to }) = step.file() {
                 object.insert("path".to_owned(), json!(path.display().to_string()));
