@@ -176,7 +176,7 @@ pub struct Planning {
     #[arg(long, value_enum, value_name = "WHAT")]
     pub only: Option<Only>,
     /// At last bring existing flows under the timeouts, as `cttune expire` does,
-    /// with the profile's [expire]: clamp, re-age or delete
+    /// with the profile's expire table: clamp, re-age or delete
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true)]
     #[allow(clippy::option_option)] // not given, given without a mode, given with one
     pub expire: Option<Option<Mode>>,
