@@ -192,26 +192,6 @@ fn flows_under_a_timeout_policy_are_kept_and_others_go_on() {
 }
 
 #[test]
-fn flows_of_a_helper_and_those_they_announced_are_kept() {
-    let world = World::new();
-    let made = world.try_sh(&format!(
-        "{TCP} -t 9000 -s 10.0.0.1 --sport 1001 --dport 21 --helper ftp"
-    ));
-    // A kernel without the helper's module has no such flows: then the unit tests speak for it.
-    if made.code == 0 {
-        with_timeout(&world, "tcp_timeout_established", 600);
-        let told = expire(&world, &["--yes"]);
-        assert_eq!(told["kept_why"]["helper"], 1, "{told}");
-        assert!(is_about(time_of(&world, 1001), 9000));
-    } else {
-        assert!(
-            made.stderr.contains("helper") || made.stderr.contains("supported"),
-            "{made}"
-        );
-    }
-}
-
-#[test]
 fn zones_of_both_and_of_one_direction_are_told_apart() {
     let world = World::new();
     let flow = format!("{TCP} -t 9000 -s 10.0.0.1 --dport 80");
