@@ -261,7 +261,9 @@ impl<'a> Judge<'a> {
         let ours = |write: &&super::effective::Write| write.key == self.key;
         let mut writes = self.run.writes.iter().filter(ours);
         if !writes.clone().any(|write| write.from == index) {
-            let mut named = targets(self.reader, statement).into_iter();
+            let mut named = targets(self.reader, statement)
+                .into_iter()
+                .filter(|target| target.key == self.key);
             let by = named.find_map(|target| self.run.naming(&target.path))?;
             return Some(self.pointing(Why::NamedElsewhere, by));
         }
@@ -377,6 +379,16 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn a_glob_over_many_keys_points_to_the_line_about_this_one() {
+        let text = format!(
+            "net.netfilter.nf_conntrack_* = 9\nnet.netfilter.nf_conntrack_buckets = 2\n{MAX} = 3\n"
+        );
+        let tree = tree(&[("/etc/sysctl.d/a.conf", &text)]);
+        let note = "a glob; /etc/sysctl.d/a.conf:3 names the key itself";
+        assert_eq!(table(&tree)[0], row("/etc/sysctl.d/a.conf:1", 0, note));
     }
 
     #[test]
