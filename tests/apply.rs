@@ -283,6 +283,36 @@ fn set_overrides_the_profile_and_is_remembered_with_it() {
     world.cttune(&["check"]).exits(0);
 }
 
+/// Remembered as a profile of its own it would extend itself, and nothing could read it again.
+#[test]
+fn what_is_remembered_never_extends_itself() {
+    const ACTIVE: &str = "/etc/cttune/active.toml";
+    let world = World::new();
+    world
+        .cttune(&[&ADOPT[..], &["--set", "udp_timeout=61"]].concat())
+        .exits(0);
+    let remembered = world.read(ACTIVE);
+    let told = world.cttune(&["apply", "--yes", "--profile", ACTIVE, "--format", "json"]);
+    assert_eq!(told.exits(0).json()["changed"], false);
+    assert_eq!(world.read(ACTIVE), remembered);
+
+    for damaged in [
+        "",
+        "[sysctl]\nudp_timeout = 50\n",
+        "extends = \"gone\"\n",
+        "x = [",
+    ] {
+        fs::write(world.path(ACTIVE), damaged).unwrap();
+        for command in [&["check"][..], &["plan"], &["apply", "--yes"]] {
+            world.cttune(command).exits(1).says(&[ACTIVE, "--profile"]);
+        }
+        assert_eq!(world.read(ACTIVE), damaged);
+    }
+    world.cttune(&["check", "--no-profile"]).exits(0);
+    world.cttune(&APPLY).exits(0);
+    world.cttune(&["check"]).exits(0);
+}
+
 #[test]
 fn a_larger_table_is_never_shrunk() {
     let world = World::new();

@@ -566,6 +566,20 @@ fn without_a_terminal_and_without_yes_nothing_is_done() {
 }
 
 #[test]
+fn a_folder_that_is_gone_matters_only_to_a_path_from_there() {
+    let world = World::new();
+    let from_nowhere = |args: &str| {
+        let script = format!("mkdir /tmp/gone; cd /tmp/gone; rmdir /tmp/gone; exec cttune {args}");
+        world.try_sh(&script)
+    };
+    from_nowhere("check --profile campus-fw").exits(2);
+    from_nowhere("check --profile ./mine.toml")
+        .exits(1)
+        .briefly()
+        .says(&["./mine.toml", "full path"]);
+}
+
+#[test]
 fn only_one_apply_is_at_work_at_a_time() {
     let world = World::new();
     let state = world.state();

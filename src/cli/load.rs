@@ -21,8 +21,8 @@ const MOST_PARENTS: usize = 16;
 pub(super) fn wanted(wish: &Wish, root: &Root) -> anyhow::Result<Option<Wanted>> {
     let overrides = parse_overrides(&wish.set)?;
     let Some(wanted) = (match &wish.profile {
-        Some(name) => Some(named(name)?),
-        None => active(root)?,
+        Some(name) if !is_active(name, root) => Some(named(name)?),
+        _ => active(root)?,
     }) else {
         if overrides.is_empty() {
             return Ok(None);
@@ -49,8 +49,29 @@ pub(super) fn named(name: &str) -> anyhow::Result<Wanted> {
 
 /// A profile's own text, by name or path from the folder we are in.
 pub(super) fn find(name: &str) -> anyhow::Result<Found> {
-    let here = std::env::current_dir()?;
+    let here = match std::env::current_dir() {
+        Ok(here) => here,
+        Err(_) if profiles::is_path(name) && !Path::new(name).is_absolute() => {
+            let message = format!("cannot read {name}: the folder that we are in is gone");
+            return Err(Failure::new(FAILED, message)
+                .hint("name the profile by its full path, or cd to another folder")
+                .into());
+        }
+        // Only a path from here needs it.
+        Err(_) => PathBuf::from("/"),
+    };
     profiles::find(name, &here).map_err(not_found)
+}
+
+/// Whether the file is named in which apply remembers what it put in force. It stands for the
+/// profile in it: remembered as a profile of its own it would extend itself.
+fn is_active(name: &str, root: &Root) -> bool {
+    let same = || {
+        let named = std::fs::canonicalize(name).ok()?;
+        let active = std::fs::canonicalize(root.outside(Path::new(ACTIVE))).ok()?;
+        Some(named == active)
+    };
+    profiles::is_path(name) && same().unwrap_or(false)
 }
 
 /// What apply last put in force, under the name of the profile that it was.
@@ -59,6 +80,19 @@ fn active(root: &Root) -> anyhow::Result<Option<Wanted>> {
     if !path.exists() {
         return Ok(None);
     }
+    read_active(&path).map_err(|error| match error.downcast::<Failure>() {
+        Ok(failure) if failure.hint.is_none() => failure
+            .hint(
+                "name the profile with --profile: apply then remembers it anew; \
+                 `cttune check --no-profile` ignores what is remembered",
+            )
+            .into(),
+        Ok(failure) => failure.into(),
+        Err(error) => error,
+    })
+}
+
+fn read_active(path: &Path) -> anyhow::Result<Option<Wanted>> {
     let found = profiles::find(&path.to_string_lossy(), Path::new("/")).map_err(not_found)?;
     let chain = chain(found)?;
     let Some(own) = chain.first() else {
@@ -75,10 +109,11 @@ fn active(root: &Root) -> anyhow::Result<Option<Wanted>> {
             Goal::Bounds(_) => None,
         });
     let overrides: Vec<Override> = overrides.collect();
-    let name = own
-        .extends
-        .as_ref()
-        .map_or_else(|| ACTIVE.to_owned(), |extends| extends.name.clone());
+    let Some(extends) = &own.extends else {
+        let message = format!("{} names no profile in `extends`", path.display());
+        return Err(Failure::new(FAILED, message).into());
+    };
+    let name = extends.name.clone();
     let parents = chain.get(1..).unwrap_or_default();
     let wanted = Wanted {
         name,
