@@ -373,6 +373,33 @@ fn with_a_root_only_its_files_are_compared() {
     );
 }
 
+/// The parser's own refusals too, which come before it is known what was asked for.
+#[test]
+fn a_wrong_command_line_is_json_where_json_is_asked_for() {
+    let world = World::new();
+    for args in [
+        &["bogus", "--format", "json"][..],
+        &["--format=json", "check", "--bogus"],
+        &["check", "--format", "json", "--fail-on", "never"],
+        &["check", "--format", "json", "--profile"],
+        &["--format", "json"],
+        &["--format", "json", "check", "--set", "bogus=1"],
+    ] {
+        let told = world.cttune(args).exits(64);
+        assert_eq!(told.stdout, "", "{args:?}");
+        let error = told.error();
+        assert_eq!(error["exit_code"], 64, "{args:?}");
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            !message.is_empty() && !message.contains("Usage"),
+            "{message}"
+        );
+    }
+    // After `--` it belongs to somebody else.
+    let told = world.cttune(&["sandbox", "--bogus", "--", "x", "--format", "json"]);
+    assert!(told.exits(64).stderr.starts_with("error: "));
+}
+
 #[test]
 fn the_table_is_never_walked() {
     let world = World::with_flows(100);

@@ -26,7 +26,10 @@ mod session;
 mod survey;
 mod top;
 
+use std::ffi::OsString;
+
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use self::args::{Cli, Command, Global};
 use self::failure::{FAILED, Failure, SANDBOX, USAGE};
@@ -34,10 +37,11 @@ use self::out::Out;
 use crate::kernel::netns;
 
 /// Runs the command line and gives the exit code.
-pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return answer_without_command(&error),
+        Err(error) => return answer_without_command(&error, &arguments),
     };
     let out = Out::new(&cli.global);
     let own_failure = match cli.command {
@@ -55,10 +59,38 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> u8 {
 }
 
 /// Help and version go to stdout and are no error; anything else is a wrong command line.
-fn answer_without_command(error: &clap::Error) -> u8 {
+fn answer_without_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    if error.use_stderr() && asks_for_json(arguments) {
+        let text = error.render().to_string();
+        let told: Vec<&str> = text
+            .lines()
+            .take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more "))
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let told = told.join("\n");
+        let message = match error.kind() {
+            // clap's list has the hidden ones too.
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                "a command is missing"
+            }
+            _ => told.strip_prefix("error: ").unwrap_or(&told),
+        };
+        Out::json().failure(&Failure::usage(message).hint("`cttune --help` lists what there is"));
+        return USAGE;
+    }
     // clap's own printing ends quietly where nobody reads.
     let _ = error.print();
     if error.use_stderr() { USAGE } else { 0 }
+}
+
+/// Whether JSON is asked for on a command line that cannot be parsed.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let own: Vec<&OsString> = arguments.iter().take_while(|one| *one != "--").collect();
+    own.iter().any(|one| *one == "--format=json")
+        || own.windows(2).any(
+            |pair| matches!(pair, [option, value] if *option == "--format" && *value == "json"),
+        )
 }
 
 fn into_failure(error: anyhow::Error, code: u8) -> Failure {

@@ -37,6 +37,16 @@ impl Out {
         }
     }
 
+    /// For machines, where the command line does not say how.
+    pub(super) fn json() -> Self {
+        Out {
+            format: Format::Json,
+            color: ColorChoice::Never,
+            quiet: false,
+            verbose: false,
+        }
+    }
+
     /// Whether results are JSON.
     pub(super) fn is_json(self) -> bool {
         self.format == Format::Json
