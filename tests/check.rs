@@ -400,6 +400,48 @@ fn a_wrong_command_line_is_json_where_json_is_asked_for() {
     assert!(told.exits(64).stderr.starts_with("error: "));
 }
 
+/// What a hint says can be typed as it stands: same image, same profile, same settings beside it.
+#[test]
+fn the_way_there_is_the_plan_that_goes_with_the_check() {
+    let world = World::new();
+    let way = |args: &[&str]| {
+        let told = world.cttune(args).exits(2);
+        let hint = told.stdout.lines().last().unwrap().to_owned();
+        let (_, way) = hint.split_once("the way there: ").unwrap();
+        way.to_owned()
+    };
+    let set = ["--set", "udp_timeout=61"];
+    assert_eq!(
+        way(&[&CAMPUS[..], &set].concat()),
+        "cttune plan --profile campus-fw --set udp_timeout=61"
+    );
+    let profile = world
+        .place
+        .write("our own.toml", "[sysctl]\nudp_timeout = 45\n");
+    let image = world.place.path().join("image");
+    std::fs::create_dir(&image).unwrap();
+    let image = image.to_str().unwrap();
+    assert_eq!(
+        way(&["check", "--profile", &profile, "--root", image]),
+        format!("cttune plan --profile '{profile}' --root {image}")
+    );
+
+    let apply = ["apply", "--profile", "campus-fw", "--adopt", "--yes"];
+    world.cttune(&[&apply[..], &set].concat()).exits(0);
+    world.sh("echo 62 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout");
+    assert_eq!(way(&["check"]), "cttune plan");
+
+    let root = ["--root", image];
+    let told = world.cttune(&[&apply[..], &root].concat()).exits(0);
+    let undo = format!("undo: cttune rollback 1 --root {image}\n");
+    assert!(told.stdout.ends_with(&undo), "{told}");
+    let told = world.cttune(&[&["check"][..], &root].concat()).exits(0);
+    assert!(told.stdout.ends_with("hold, persisted\n"), "{told}");
+    let told = world.cttune(&[&["rollback", "--yes"][..], &root].concat());
+    let redo = format!("redo: cttune rollback 2 --root {image}\n");
+    assert!(told.stdout.ends_with(&redo), "{told}");
+}
+
 #[test]
 fn the_table_is_never_walked() {
     let world = World::with_flows(100);

@@ -94,7 +94,10 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let id = outcome.changed().then_some(record.id);
     let flows = expire::told(&target);
     out.result(
-        || render::outcome::text(&plan, &outcome, id) + &render::expire::maybe_text(flows),
+        || {
+            render::outcome::text(&plan, &outcome, id, &survey::place(global))
+                + &render::expire::maybe_text(flows)
+        },
         || render::outcome::json(&plan, &outcome, id, flows),
     );
     change::end(&outcome, &record, args.detailed_exitcode, out)

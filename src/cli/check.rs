@@ -1,6 +1,6 @@
 //! `cttune check`: health and drift, in a few dozen short reads.
 
-use super::args::{Check, FailOn, Global};
+use super::args::{Check, FailOn, Global, Wish};
 use super::failure::DIFFERS;
 use super::out::Out;
 use super::{load, survey};
@@ -58,6 +58,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
             path.display()
         ));
     }
+    let way = way(&check.wish, global);
     let checked = render::check::Checked {
         host: &survey.name,
         profile: wanted
@@ -66,6 +67,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         live: survey.live.as_ref(),
         comparison: &comparison,
         findings: &findings,
+        way: &way,
         verbose: out.verbose,
     };
     out.result(
@@ -87,6 +89,19 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         findings.iter().any(|finding| finding.counts_as(floor))
     });
     Ok(if drifted || failed { DIFFERS } else { 0 })
+}
+
+/// The plan that goes with this check, as it would be typed. What was remembered is not named: a
+/// plan for the bare profile would leave out what was set beside it.
+fn way(wish: &Wish, global: &Global) -> String {
+    let mut way = "cttune plan".to_owned();
+    if let Some(profile) = &wish.profile {
+        way.push_str(&format!(" --profile {}", survey::quoted(profile)));
+    }
+    for set in &wish.set {
+        way.push_str(&format!(" --set {}", survey::quoted(set)));
+    }
+    way + &survey::place(global)
 }
 
 fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<u8> {

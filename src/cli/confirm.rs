@@ -74,7 +74,7 @@ pub(super) fn apply(
             if pending {
                 render::outcome::pending(&record, within)
             } else {
-                render::outcome::text(&plan, &outcome, id)
+                render::outcome::text(&plan, &outcome, id, &survey::place(global))
             }
         },
         || render::outcome::json(&plan, &outcome, id, None),
@@ -230,7 +230,10 @@ fn confirm(
     let flows = expire::told(&target);
     // The live steps were reported when they were made.
     out.result(
-        || render::outcome::text(&rest, &outcome, id) + &render::expire::maybe_text(flows),
+        || {
+            render::outcome::text(&rest, &outcome, id, &survey::place(global))
+                + &render::expire::maybe_text(flows)
+        },
         || render::outcome::json(&rest, &outcome, id, flows),
     );
     if outcome.ending == Ending::Complete {

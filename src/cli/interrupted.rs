@@ -37,24 +37,25 @@ pub(super) fn tell(cli: &Cli, out: Out) {
     if Lock::is_held(&state::directory(&root)) {
         return;
     }
+    let place = survey::place(&cli.global);
     match record.standing {
-        Standing::Begun => out.note(&interrupted(record)),
+        Standing::Begun => out.note(&interrupted(record, &place)),
         _ if is_overdue(record) => out.note(&format!(
             "note: change {} ({}) was not confirmed and should have been taken back, but what \
-             watched it is gone: `cttune rollback {}` takes it back",
+             watched it is gone: `cttune rollback {}{place}` takes it back",
             record.id, record.profile, record.id
         )),
         _ => {}
     }
 }
 
-fn interrupted(record: &Record) -> String {
+fn interrupted(record: &Record, place: &str) -> String {
     let (what, finish) = match record.origin {
-        Origin::Apply => ("an apply", "`cttune apply` finishes it"),
-        Origin::Rollback => ("a rollback", "which also finishes the rollback"),
+        Origin::Apply => ("an apply", format!("`cttune apply{place}` finishes it")),
+        Origin::Rollback => ("a rollback", "which also finishes the rollback".to_owned()),
     };
     format!(
-        "note: {what} was interrupted at step {} of {} ({}, change {}): `cttune rollback {}` puts \
+        "note: {what} was interrupted at step {} of {} ({}, change {}): `cttune rollback {}{place}` puts \
          it back, {finish}",
         (record.reached() + 1).min(record.steps.len()),
         record.steps.len(),

@@ -53,7 +53,7 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
         }
     }
     out.result(
-        || render::outcome::put_back(&whole.outcome(), whole.id),
+        || render::outcome::put_back(&whole.outcome(), whole.id, &survey::place(global)),
         || render::outcome::json(&whole.plan(), &whole.outcome(), whole.id, None),
     );
     match whole.last {

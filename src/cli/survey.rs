@@ -90,6 +90,28 @@ pub(super) fn agents(global: &Global, root: &Root) -> Option<Traces> {
     Some(agents::read(root, running))
 }
 
+/// The options that a command in a hint needs to speak of the same place: a bare `cttune rollback 1`
+/// after a change of an image would undo the machine's own change 1.
+pub(super) fn place(global: &Global) -> String {
+    let mut options = String::new();
+    if let Some(root) = &global.root {
+        options.push_str(&format!(" --root {}", quoted(&root.display().to_string())));
+    }
+    if let Some(netns) = &global.netns {
+        options.push_str(&format!(" --netns {}", quoted(netns)));
+    }
+    options
+}
+
+/// As a shell takes it for one word.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Refuses to judge what could not be read.
 pub(super) fn demand_readings(comparison: &Comparison) -> anyhow::Result<()> {
     let denied = comparison

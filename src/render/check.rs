@@ -21,6 +21,8 @@ pub struct Checked<'a> {
     pub comparison: &'a Comparison,
     /// The findings.
     pub findings: &'a [Finding],
+    /// The command that shows the way there.
+    pub way: &'a str,
     /// Whether to show what is in line, sources and reasons as well.
     pub verbose: bool,
 }
@@ -268,8 +270,21 @@ fn verdict(checked: &Checked<'_>) -> String {
             .iter()
             .filter(|setting| setting.state == State::Ok)
             .count();
+        // With --netns no file was compared, with --root no kernel.
+        let live = settings.iter().any(|setting| setting.live.is_some());
+        let persisted = settings.iter().any(|setting| setting.persisted.is_some());
+        let how = match (live, persisted) {
+            (true, false) => "live",
+            (false, true) => "persisted",
+            _ => "live and persisted",
+        };
+        let gap = if in_line < of || checked.verbose {
+            "\n"
+        } else {
+            ""
+        };
         return format!(
-            "{GOOD}in line{GOOD:#}: {in_line} of {of} settings of {name} hold, live and persisted\n"
+            "{gap}{GOOD}in line{GOOD:#}: {in_line} of {of} settings of {name} hold, {how}\n"
         );
     }
     let off = settings
@@ -278,6 +293,7 @@ fn verdict(checked: &Checked<'_>) -> String {
         .count();
     format!(
         "\n{off} of {of} settings of {name} differ\n{HINT}hint{HINT:#}: see the way there: \
-         cttune plan --profile {name}\n"
+         {}\n",
+        checked.way
     )
 }

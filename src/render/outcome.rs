@@ -52,8 +52,9 @@ pub fn step_line(step: &Step, report: &Report) -> String {
     format!("{style}{word:>7}{style:#} {}{note}", step.summary())
 }
 
-/// The last lines, where the plan was carried out.
-pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> String {
+/// The last lines, where the plan was carried out; `place` is what a command needs to speak of the
+/// same place.
+pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &str) -> String {
     match &outcome.ending {
         Ending::Complete if plan.steps.is_empty() => String::new(),
         Ending::Complete | Ending::Partly(_) => {
@@ -68,7 +69,7 @@ pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> String {
                 format!("{done} changes")
             };
             let undo = id
-                .map(|id| format!("; undo: cttune rollback {id}"))
+                .map(|id| format!("; undo: cttune rollback {id}{place}"))
                 .unwrap_or_default();
             // Not "it holds": steps may have been left out, or lines that beat ours let stand.
             format!(
@@ -84,8 +85,8 @@ pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>) -> String {
     }
 }
 
-/// The last lines, where changes were put back.
-pub fn put_back(outcome: &Outcome, id: Option<u64>) -> String {
+/// The last lines, where changes were put back; `place` as in [`text`].
+pub fn put_back(outcome: &Outcome, id: Option<u64>, place: &str) -> String {
     let done = outcome
         .reports
         .iter()
@@ -102,7 +103,7 @@ pub fn put_back(outcome: &Outcome, id: Option<u64>) -> String {
             } else {
                 &format!("{done} things")
             };
-            format!("{GOOD}put back{GOOD:#}: {things}; redo: cttune rollback {id}\n")
+            format!("{GOOD}put back{GOOD:#}: {things}; redo: cttune rollback {id}{place}\n")
         }
         _ => String::new(),
     }
