@@ -198,11 +198,12 @@ fn the_story_is_told_in_a_sentence() {
     );
 }
 
-/// Upper 0.1 % points of the chi-square distribution, by Wilson and Hilferty.
-fn critical(freedom: usize) -> f64 {
+/// What a chi-square exceeds as rarely as a normal variable exceeds `sigmas`, by Wilson and
+/// Hilferty.
+fn critical(freedom: usize, sigmas: f64) -> f64 {
     let freedom = f64::from(u32::try_from(freedom).unwrap());
     let spread = 2.0 / (9.0 * freedom);
-    freedom * (1.0 - spread + 3.09 * spread.sqrt()).powi(3)
+    freedom * (1.0 - spread + sigmas * spread.sqrt()).powi(3)
 }
 
 /// What flows are told apart by when the sample is judged.
@@ -244,7 +245,9 @@ fn the_first_flows_of_a_dump_are_a_uniform_sample() {
                 count.1 += f64::from(u8::from(place < sampled));
             }
             let square = chi_square(counts.values(), number(sampled) / number(flows.len()));
-            let limit = critical(square.1);
+            // Once in a million: a dozen are judged a run, over a table whose order is drawn anew,
+            // and at 0.1 % one run in eighty failed for nothing.
+            let limit = critical(square.1, 4.75);
             assert!(
                 square.0 < limit,
                 "key {key} of {sampled}: {square:?} above {limit}"
@@ -284,13 +287,13 @@ fn chi_square<'a>(counts: impl Iterator<Item = &'a (f64, f64)>, part: f64) -> (f
 fn the_judge_of_samples_sees_one_that_is_not_uniform() {
     let fair: Vec<(f64, f64)> = vec![(1000.0, 100.0); 10];
     let (square, freedom) = chi_square(fair.iter(), 0.1);
-    assert!(square < critical(freedom));
+    assert!(square < critical(freedom, 4.75));
     let mut unfair = fair;
     (unfair[0].1, unfair[1].1) = (160.0, 40.0);
     let (square, freedom) = chi_square(unfair.iter(), 0.1);
-    assert!(square > critical(freedom));
+    assert!(square > critical(freedom, 4.75));
     // From the tables: 0.1 % points for 9 and 100 degrees.
-    assert!((critical(9) - 27.88).abs() < 0.3 && (critical(100) - 149.4).abs() < 0.5);
+    assert!((critical(9, 3.09) - 27.88).abs() < 0.3 && (critical(100, 3.09) - 149.4).abs() < 0.5);
 }
 
 #[test]
