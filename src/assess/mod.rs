@@ -7,13 +7,18 @@
 
 mod agents;
 mod at_boot;
+mod course;
+pub mod kernel_log;
+mod memory;
 mod table;
 
 pub use agents::Traces;
+pub use course::{Course, Trend, Unread};
+pub use memory::Memory;
 
 use crate::plan::{Comparison, Files, Obstacle};
 use crate::profile::Wanted;
-use crate::tunable::Snapshot;
+use crate::tunable::{Host, Snapshot};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -56,8 +61,10 @@ impl Finding {
 pub struct Evidence<'a> {
     /// The kernel's values; `None` for an image.
     pub live: Option<&'a Snapshot>,
-    /// How many CPUs are online.
-    pub cpus: u32,
+    /// The machine.
+    pub host: &'a Host,
+    /// What the table went through; `None` for an image.
+    pub course: Option<&'a Course>,
     /// What can be seen of other agents; `None` where they are not looked for.
     pub traces: Option<&'a Traces>,
     /// The files that the next boot will read; `None` for another network namespace.
@@ -75,6 +82,10 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(live) = evidence.live {
         findings.extend(table::findings(live, evidence.wanted));
+        if let Some(course) = evidence.course {
+            findings.extend(course::findings(course, live));
+            findings.extend(memory::finding(live, evidence.host, course.flow_size));
+        }
     }
     findings.extend(at_boot::findings(&evidence));
     findings.extend(agents::findings(&evidence));

@@ -130,6 +130,7 @@ Never walks the table and needs no rights: it reads a few dozen numbers.
   cttune check                      health, and drift from what apply put in force
   cttune check --profile campus-fw  drift from this profile
   cttune check --explain max        who sets nf_conntrack_max at the next boot
+  cttune check --interval 10s       what is dropped now, and when the table is full
 
 Exit codes: with a profile 2 exactly when a value drifted, live or persisted;
 without one 2 exactly when a critical finding is not accepted.")]
@@ -141,8 +142,11 @@ pub struct Check {
     #[arg(long, conflicts_with_all = ["profile", "set"])]
     pub no_profile: bool,
     /// Show every line that sets KEY at boot, and who wins for which reader
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["profile", "set", "no_profile", "fail_on"])]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["profile", "set", "no_profile", "fail_on", "interval"])]
     pub explain: Option<String>,
+    /// Look twice, with this time between: tells rates, and when the table is full
+    #[arg(long, value_name = "TIME")]
+    pub interval: Option<String>,
     /// Exit with 2 also for findings of this severity or worse
     #[arg(long, value_enum, value_name = "SEVERITY")]
     pub fail_on: Option<FailOn>,

@@ -1,9 +1,9 @@
 //! `cttune check`: health and drift, in a few dozen short reads.
 
 use super::args::{Check, FailOn, Global, Wish};
-use super::failure::DIFFERS;
+use super::failure::{DIFFERS, Failure};
 use super::out::Out;
-use super::{load, survey};
+use super::{change, course, load, survey};
 use crate::assess::{Evidence, Severity, assess};
 use crate::boot;
 use crate::files::Root;
@@ -22,7 +22,19 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     } else {
         load::wanted(&check.wish, &root)?
     };
+    let earlier = match &check.interval {
+        Some(_) if global.root.is_some() => {
+            let failure = Failure::usage("--interval cannot go with --root");
+            return Err(failure.hint("an image has no running kernel").into());
+        }
+        Some(interval) => {
+            let interval = change::duration("--interval", interval)?;
+            Some(course::look_ahead(interval, out)?)
+        }
+        None => None,
+    };
     let survey = survey::Survey::take(global, &root)?;
+    let course = survey.live.as_ref().map(|_| course::read(earlier));
     let machine = survey.machine();
     let (comparison, obstacles) = match &wanted {
         None => (Comparison::without_profile(&machine), Vec::new()),
@@ -45,7 +57,8 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     let traces = survey::agents(global, &root);
     let findings = assess(Evidence {
         live: survey.live.as_ref(),
-        cpus: survey.host.cpus,
+        host: &survey.host,
+        course: course.as_ref(),
         traces: traces.as_ref(),
         files: survey.files.as_ref(),
         comparison: &comparison,
@@ -65,6 +78,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
             .as_ref()
             .map(|w| (w.name.as_str(), w.description.as_deref())),
         live: survey.live.as_ref(),
+        course: course.as_ref(),
         comparison: &comparison,
         findings: &findings,
         way: &way,
@@ -108,11 +122,9 @@ fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<
     let key = Key::find(key).map_err(load::unknown_key)?;
     let survey = survey::Survey::take(global, root)?;
     let Some(files) = &survey.files else {
-        return Err(
-            super::failure::Failure::usage("--explain cannot go with --netns")
-                .hint("a named namespace has no sysctl.d of its own")
-                .into(),
-        );
+        return Err(Failure::usage("--explain cannot go with --netns")
+            .hint("a named namespace has no sysctl.d of its own")
+            .into());
     };
     let explanation = boot::explain(files.tree(), key);
     out.result(

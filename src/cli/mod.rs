@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod completions;
 mod confirm;
+mod course;
 mod expire;
 mod failure;
 mod history;

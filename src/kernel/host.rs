@@ -54,6 +54,14 @@ pub fn read_release() -> String {
         .to_owned()
 }
 
+/// Bytes that the kernel allocates for one flow, its extensions not included; `None` where that may
+/// not be read, as by an ordinary user, or where the allocator does not say.
+pub fn read_flow_size() -> Option<u64> {
+    // Not object_size: the slab aligns its objects.
+    let text = fs::read_to_string("/sys/kernel/slab/nf_conntrack/slab_size").ok()?;
+    text.trim().parse().ok()
+}
+
 /// The kernel's id of this boot.
 ///
 /// # Errors

@@ -6,8 +6,10 @@
 //! Rule: it decides nothing; everything it writes it reads back. Sysctls are those of the calling
 //! thread's network namespace at the moment of the open (`/proc/sys/net` follows the thread).
 
+pub mod counters;
 pub mod ctnetlink;
 pub mod host;
+pub mod log;
 pub mod module;
 pub mod netns;
 pub mod processes;

@@ -4,9 +4,9 @@ use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
-use crate::assess::{Finding, Severity};
+use crate::assess::{Course, Finding, Memory, Severity};
 use crate::plan::{Comparison, Setting, State};
-use crate::tunable::{Key, Snapshot, format_count, format_share};
+use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size};
 
 /// All that a check found.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Checked<'a> {
     pub profile: Option<(&'a str, Option<&'a str>)>,
     /// The readings; `None` for an image.
     pub live: Option<&'a Snapshot>,
+    /// What the table went through; `None` for an image.
+    pub course: Option<&'a Course>,
     /// The settings.
     pub comparison: &'a Comparison,
     /// The findings.
@@ -48,19 +50,42 @@ pub fn json(checked: &Checked<'_>) -> Value {
         "host": checked.host,
         "profile": checked.profile.map(|(name, _)| name),
         "in_line": checked.in_line(),
-        "table": checked.live.filter(|live| live.is_loaded()).map(table_json),
+        "table": checked.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.course)),
+        "counters": checked.course.map(counters_json),
         "settings": settings,
         "findings": findings,
+        "unread": checked.course.map_or_else(Vec::new, unread_json),
     })
 }
 
-fn table_json(live: &Snapshot) -> Value {
+fn table_json(live: &Snapshot, course: Option<&Course>) -> Value {
+    let memory = Memory::of(live, course.and_then(|course| course.flow_size));
     json!({
         "count": live.count,
         "max": live.value(Key::Max),
         "buckets": live.value(Key::Buckets),
         "fill": live.fill(),
+        "memory": memory.map(|memory| memory.now),
+        "memory_when_full": memory.and_then(|memory| memory.when_full),
+        "growth_per_second": course.and_then(|course| course.growth(live)),
     })
+}
+
+/// Every counter by its name, those that this kernel does not count as null.
+fn counters_json(course: &Course) -> Value {
+    let counter = |counter: Counter| {
+        let total = course.counters.as_ref().and_then(|all| all.total(counter));
+        let value = json!({ "total": total, "per_second": course.rate(counter) });
+        (counter.name().to_owned(), value)
+    };
+    Counter::ALL.into_iter().map(counter).collect()
+}
+
+fn unread_json(course: &Course) -> Vec<Value> {
+    let unread = course.unread.iter();
+    unread
+        .map(|unread| json!({ "what": unread.what, "why": unread.why }))
+        .collect()
 }
 
 fn setting_json(setting: &Setting) -> Value {
@@ -102,7 +127,10 @@ fn finding_json(finding: &Finding) -> Value {
 pub fn text(checked: &Checked<'_>) -> String {
     let mut text = heading(checked);
     if let Some(live) = checked.live.filter(|live| live.is_loaded()) {
-        text.push_str(&table_line(live));
+        text.push_str(&table_line(live, checked.course));
+        if let Some(course) = checked.course {
+            text.push_str(&course_text(course, live, checked.verbose));
+        }
     }
     for finding in checked.findings {
         text.push_str(&finding_text(finding, checked.verbose));
@@ -124,17 +152,51 @@ fn heading(checked: &Checked<'_>) -> String {
     }
 }
 
-fn table_line(live: &Snapshot) -> String {
+fn table_line(live: &Snapshot, course: Option<&Course>) -> String {
     let number = |key| live.value(key).map_or_else(|| "?".to_owned(), format_count);
     let entries = live.count.map_or_else(|| "?".to_owned(), format_count);
     let fill = live
         .fill()
         .map_or_else(|| "no limit".to_owned(), format_share);
+    let memory = match Memory::of(live, course.and_then(|course| course.flow_size)) {
+        None => String::new(),
+        Some(memory) => {
+            let full = memory
+                .when_full
+                .map(|full| format!(", {} when full", format_size(full)));
+            format!(", {}{}", format_size(memory.now), full.unwrap_or_default())
+        }
+    };
     format!(
-        "table: {entries} of {} entries ({fill}), {} buckets\n",
+        "table: {entries} of {} entries ({fill}), {} buckets{memory}\n",
         number(Key::Max),
         number(Key::Buckets)
     )
+}
+
+/// What two looks tell, with `-v` every counter, and what could not be read.
+fn course_text(course: &Course, live: &Snapshot, verbose: bool) -> String {
+    let mut text = String::new();
+    if let Some(growth) = course.growth(live) {
+        text.push_str(&format!("growth: {growth:+.1} entries a second\n"));
+    }
+    let counters = Counter::ALL.into_iter().filter_map(|counter| {
+        let total = course.counters.as_ref()?.total(counter)?;
+        let rate = course.rate(counter);
+        let now = rate.map_or_else(String::new, |rate| format!(" ({rate:.1}/s)"));
+        Some(format!("{} {total}{now}", counter.name()))
+    });
+    if verbose || course.trend.is_some() {
+        text.push_str(&format!(
+            "counters: {}\n",
+            counters.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    for unread in &course.unread {
+        let (what, why) = (unread.what, &unread.why);
+        text.push_str(&format!("{FAINT}not read: {what} ({why}){FAINT:#}\n"));
+    }
+    text
 }
 
 fn severity_style(severity: Severity) -> (Style, &'static str) {

@@ -1,20 +1,25 @@
 //! What the kernel offers: every conntrack sysctl, its unit, range and scope, and what was read.
 //!
 //! In: names as people and files spell them, numbers as the kernel prints them. Out: a [`Key`],
-//! a [`Reading`], a [`Snapshot`] of all readings, the [`Host`] facts that sizing needs.
+//! a [`Reading`], a [`Snapshot`] of all readings, the [`Counters`], the [`Host`] facts that sizing
+//! needs.
 //! Rule: pure. Nothing here opens a file; `kernel/` fills these types in.
 //! Follows the kernel's Documentation/networking/nf_conntrack-sysctl.rst and
 //! net/netfilter/nf_conntrack_standalone.c (6.1 to 6.18).
 
 mod catalog;
+mod counters;
 mod host;
 mod number;
 mod reading;
 
 pub(crate) use catalog::nearest_name;
 pub use catalog::{Key, Kind, Scope, Tunable, Unit, UnknownKey};
+pub use counters::{Counter, Counters};
 pub use host::{Conntrack, Host};
-pub use number::{format_bytes, format_count, format_seconds, format_share, kernel_number};
+pub use number::{
+    format_bytes, format_count, format_seconds, format_share, format_size, kernel_number,
+};
 pub use reading::{Access, Reading, Snapshot};
 
 /// Bytes that one entry of a table costs: the slab object with the usual extensions (384) and its

@@ -74,6 +74,17 @@ pub fn format_bytes(bytes: i64) -> String {
     bytes.to_string()
 }
 
+/// Bytes for a sentence, rounded: `392 MiB`, `1.5 GiB`.
+pub fn format_size(bytes: u64) -> String {
+    #[allow(clippy::cast_precision_loss)] // rounded anyway
+    let of = |size: u64| bytes as f64 / size as f64;
+    match bytes {
+        0x4000_0000.. => format!("{:.1} GiB", of(1 << 30)),
+        0x10_0000.. => format!("{:.0} MiB", of(1 << 20)),
+        _ => format!("{:.0} KiB", of(1 << 10)),
+    }
+}
+
 /// A count for a sentence: `76,768`.
 pub fn format_count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();

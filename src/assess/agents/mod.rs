@@ -125,7 +125,9 @@ fn kube_proxy(traces: &Traces, evidence: &Evidence<'_>) -> Option<Finding> {
     let program = ["kube-proxy", "k3s-server", "k3s-agent"]
         .into_iter()
         .find(|program| traces.runs(program))?;
-    let max = i64::from(evidence.cpus).saturating_mul(32768).max(131_072);
+    let max = i64::from(evidence.host.cpus)
+        .saturating_mul(32768)
+        .max(131_072);
     let defaults = [
         (Key::Max, max),
         (Key::TcpTimeoutEstablished, 86400),

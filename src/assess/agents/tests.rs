@@ -87,7 +87,8 @@ impl World<'_> {
         let traces = self.traces();
         let evidence = Evidence {
             live: None,
-            cpus: host.cpus,
+            host: &host,
+            course: None,
             traces: Some(&traces),
             files: Some(&files),
             comparison: &comparison,

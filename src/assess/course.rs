@@ -1,0 +1,300 @@
+//! What the table went through: the counters, their growth, and what the kernel logged.
+
+use std::time::Duration;
+
+use super::kernel_log::{KernelLog, Lines};
+use super::{Finding, Severity};
+use crate::tunable::{Counter, Counters, Key, Snapshot, format_count, format_seconds};
+
+const STAT: &str = "kernel: struct ip_conntrack_stat in include/uapi/linux/netfilter/\
+                    nfnetlink_conntrack.h; net/netfilter/nf_conntrack_core.c";
+const FULL: &str = "kernel: __nf_conntrack_alloc in net/netfilter/nf_conntrack_core.c";
+/// Times until full below which it is worth a word, and below which it is urgent.
+const SOON: f64 = 3600.0;
+const VERY_SOON: f64 = 600.0;
+/// Packets a second above which it is worth a word; a few are always there.
+const MANY: f64 = 1.0;
+
+/// What was read, as far as it could be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Course {
+    /// Since the namespace was made.
+    pub counters: Option<Counters>,
+    /// An earlier look, where there was one.
+    pub trend: Option<Trend>,
+    /// The kernel log.
+    pub log: Option<KernelLog>,
+    /// By which the kernel log names the namespace.
+    pub netns_inode: Option<u64>,
+    /// Bytes that the kernel allocates for one flow.
+    pub flow_size: Option<u64>,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
+
+/// Something that could not be read, so that nothing is said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// What.
+    pub what: &'static str,
+    /// What the kernel said.
+    pub why: String,
+}
+
+impl Unread {
+    /// Because of this.
+    pub fn new(what: &'static str, why: &impl ToString) -> Self {
+        let why = why.to_string();
+        Unread { what, why }
+    }
+}
+
+/// An earlier look at a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trend {
+    /// How long before the later one.
+    pub interval: Duration,
+    /// The number of entries then.
+    pub count: Option<i64>,
+    /// The counters then.
+    pub counters: Option<Counters>,
+}
+
+impl Course {
+    /// How much a counter grew a second between the two looks.
+    pub fn rate(&self, counter: Counter) -> Option<f64> {
+        let trend = self.trend.as_ref()?;
+        let grown = self
+            .counters
+            .as_ref()?
+            .since(trend.counters.as_ref()?, counter)?;
+        #[allow(clippy::cast_precision_loss)] // packets of a few seconds
+        Some(grown as f64 / trend.interval.as_secs_f64())
+    }
+
+    /// By how many entries a second the table grew between the two looks; below zero it shrank.
+    pub fn growth(&self, live: &Snapshot) -> Option<f64> {
+        let trend = self.trend.as_ref()?;
+        #[allow(clippy::cast_precision_loss)] // below 2^31
+        Some((live.count? - trend.count?) as f64 / trend.interval.as_secs_f64())
+    }
+
+    fn total(&self, counter: Counter) -> u64 {
+        let total = self
+            .counters
+            .as_ref()
+            .map(|counters| counters.total(counter));
+        total.flatten().unwrap_or(0)
+    }
+}
+
+pub(super) fn findings(course: &Course, live: &Snapshot) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(filling(course, live));
+    findings.extend(logged(course));
+    findings.extend(dropped(course));
+    findings.extend(evicted(course));
+    findings.extend(chains(course));
+    findings.extend(failed_inserts(course));
+    findings.extend(invalid(course));
+    findings.extend(restarts(course));
+    findings
+}
+
+/// When the table is full, if it goes on growing as it did.
+fn filling(course: &Course, live: &Snapshot) -> Option<Finding> {
+    let growth = course.growth(live).filter(|growth| *growth > 0.0)?;
+    let max = live.value(Key::Max).filter(|max| *max > 0)?;
+    let free = max.saturating_sub(live.count?).max(0);
+    #[allow(clippy::cast_precision_loss)] // below 2^31
+    let left = free as f64 / growth;
+    if left >= SOON {
+        return None;
+    }
+    #[allow(clippy::cast_possible_truncation)] // below an hour
+    let spoken = format_seconds(left as i64);
+    Some(Finding {
+        id: "table-filling",
+        severity: if left < VERY_SOON {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        },
+        message: format!(
+            "the table grew by {growth:.1} entries a second; at that rate its {} free ones last \
+             {spoken}",
+            format_count(free)
+        ),
+        hint: "see who fills it: cttune top".to_owned(),
+        source: FULL,
+        accepted: None,
+    })
+}
+
+fn logged(course: &Course) -> Option<Finding> {
+    let log = course.log.as_ref()?;
+    let here = course.netns_inode.and_then(|inode| log.about(inode));
+    let (lines, whose) = match (here, log.unnamed()) {
+        (Some(lines), _) => (lines, "this namespace"),
+        (None, Some(lines)) => (lines, "a namespace of this machine"),
+        (None, None) => return None,
+    };
+    let Lines {
+        number,
+        first,
+        last,
+    } = lines;
+    let times = match number {
+        1 => format!("once, at {first:.0}"),
+        _ => format!(
+            "{} times{}, first at {first:.0} and last at {last:.0}",
+            format_count(i64::try_from(number).unwrap_or(i64::MAX)),
+            if log.is_cut { " or more" } else { "" }
+        ),
+    };
+    Some(Finding {
+        id: "table-full-log",
+        severity: Severity::Warning,
+        message: format!(
+            "the kernel logged that the table of {whose} was full and packets were dropped: {times}"
+        ),
+        hint: "see who fills it: cttune top; a larger table: cttune plan --profile PROFILE"
+            .to_owned(),
+        source: FULL,
+        accepted: None,
+    })
+}
+
+/// A finding about a counter that says something as soon as it is not zero.
+struct Count {
+    counter: Counter,
+    id: &'static str,
+    /// What it counts, after the number.
+    what: &'static str,
+    hint: &'static str,
+    /// While it grows, and when it has grown.
+    severities: [Severity; 2],
+}
+
+impl Count {
+    fn finding(self, course: &Course, total: u64) -> Option<Finding> {
+        let rate = course.rate(self.counter);
+        let [growing, grown] = self.severities;
+        (total > 0).then(|| Finding {
+            id: self.id,
+            severity: if rate.is_some_and(|rate| rate > 0.0) {
+                growing
+            } else {
+                grown
+            },
+            message: format!(
+                "{} {}{}",
+                format_count(i64::try_from(total).unwrap_or(i64::MAX)),
+                self.what,
+                now(rate)
+            ),
+            hint: self.hint.to_owned(),
+            source: STAT,
+            accepted: None,
+        })
+    }
+}
+
+/// `; now 12.0 a second`, where two looks tell.
+fn now(rate: Option<f64>) -> String {
+    rate.map_or_else(String::new, |rate| format!("; now {rate:.1} a second"))
+}
+
+fn dropped(course: &Course) -> Option<Finding> {
+    let count = Count {
+        counter: Counter::Drop,
+        id: "packets-dropped",
+        what: "packets were dropped by connection tracking: the table was full, or a flow could \
+               not be set up",
+        hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
+               top",
+        severities: [Severity::Critical, Severity::Warning],
+    };
+    count.finding(course, course.total(Counter::Drop))
+}
+
+fn evicted(course: &Course) -> Option<Finding> {
+    let count = Count {
+        counter: Counter::EarlyDrop,
+        id: "early-drops",
+        what: "flows were evicted to make room for new ones: the table was full",
+        hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
+               top",
+        severities: [Severity::Critical, Severity::Warning],
+    };
+    count.finding(course, course.total(Counter::EarlyDrop))
+}
+
+fn chains(course: &Course) -> Option<Finding> {
+    let count = Count {
+        counter: Counter::ChainTooLong,
+        id: "chain-too-long",
+        what: "packets were dropped because the chain of their bucket was too long: the hash table \
+               is too small, or somebody chooses addresses that collide",
+        hint: "as many buckets as entries: --set buckets=N; the limit is between 50 and 79 entries \
+               of all namespaces",
+        severities: [Severity::Critical, Severity::Warning],
+    };
+    count.finding(course, course.total(Counter::ChainTooLong))
+}
+
+fn failed_inserts(course: &Course) -> Option<Finding> {
+    let count = Count {
+        counter: Counter::InsertFailed,
+        id: "insert-failed",
+        what: "packets were dropped because another flow had just taken their place: two packets \
+               of one UDP socket at once (DNS), or NAT without a free port",
+        hint: "with NAT, see the ports in use: cttune check --deep; with DNS, it is answered by \
+               the client's next try",
+        severities: [Severity::Warning, Severity::Info],
+    };
+    // Each chain that was too long is counted here as well.
+    let total = course.total(Counter::InsertFailed);
+    count.finding(
+        course,
+        total.saturating_sub(course.total(Counter::ChainTooLong)),
+    )
+}
+
+fn invalid(course: &Course) -> Option<Finding> {
+    let rate = course.rate(Counter::Invalid).filter(|rate| *rate >= MANY)?;
+    let total = i64::try_from(course.total(Counter::Invalid)).unwrap_or(i64::MAX);
+    Some(Finding {
+        id: "invalid-packets",
+        severity: Severity::Info,
+        message: format!(
+            "{} packets were invalid{}: they belong to no flow, or do not fit theirs",
+            format_count(total),
+            now(Some(rate))
+        ),
+        hint: "have the kernel log them for a minute: sysctl \
+               net.netfilter.nf_conntrack_log_invalid=255"
+            .to_owned(),
+        source: STAT,
+        accepted: None,
+    })
+}
+
+fn restarts(course: &Course) -> Option<Finding> {
+    let rate = course
+        .rate(Counter::SearchRestart)
+        .filter(|rate| *rate >= MANY)?;
+    let total = i64::try_from(course.total(Counter::SearchRestart)).unwrap_or(i64::MAX);
+    Some(Finding {
+        id: "search-restarts",
+        severity: Severity::Info,
+        message: format!(
+            "{} lookups were begun again{}: flows come and go faster than their chains are walked",
+            format_count(total),
+            now(Some(rate))
+        ),
+        hint: "more buckets shorten the chains: --set buckets=N".to_owned(),
+        source: STAT,
+        accepted: None,
+    })
+}

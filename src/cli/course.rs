@@ -1,0 +1,57 @@
+//! Looks at a table over time: once, or twice with a pause between.
+
+use std::time::{Duration, Instant};
+
+use super::out::Out;
+use super::progress::Progress;
+use crate::assess::{Course, Trend, Unread};
+use crate::kernel::{counters, host, log, sysctl};
+
+/// How often a bar moves during the pause.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The first of two looks, and the pause after it.
+pub(super) fn look_ahead(interval: Duration, out: Out) -> anyhow::Result<(Instant, Trend)> {
+    let start = Instant::now();
+    let trend = Trend {
+        interval,
+        count: sysctl::read_count()?,
+        counters: counters::read_counters()?,
+    };
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let progress = Progress::new(out, "watching", millis(interval));
+    while let Some(left) = interval.checked_sub(start.elapsed()) {
+        std::thread::sleep(left.min(TICK));
+        progress.at(millis(start.elapsed()));
+    }
+    Ok((start, trend))
+}
+
+/// What the table went through until now.
+pub(super) fn read(earlier: Option<(Instant, Trend)>) -> Course {
+    let mut unread = Vec::new();
+    let counters = counters::read_counters().unwrap_or_else(|error| {
+        unread.push(Unread::new("the counters", &error));
+        None
+    });
+    // The pause may have been longer than it was meant to be.
+    let trend = earlier.map(|(start, trend)| Trend {
+        interval: start.elapsed(),
+        ..trend
+    });
+    let log = match log::read_kernel_log() {
+        Ok(log) => Some(log),
+        Err(error) => {
+            unread.push(Unread::new("the kernel log", &error));
+            None
+        }
+    };
+    Course {
+        counters,
+        trend,
+        log,
+        netns_inode: host::read_netns_inode(),
+        flow_size: host::read_flow_size(),
+        unread,
+    }
+}

@@ -1,0 +1,161 @@
+//! The kernel log: what it says about full tables.
+//!
+//! /dev/kmsg where it may be read; where it may not, what syslog or the journal kept of it since
+//! the boot, which a group may be allowed to read (adm, systemd-journal).
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use jiff::{SignedDuration, Timestamp};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::time::{ClockId, clock_gettime};
+
+use crate::assess::kernel_log::{
+    KernelLog, begins_a_boot, parse_journal, parse_kmsg, parse_syslog,
+};
+
+const KMSG: &str = "/dev/kmsg";
+const SYSLOG: &str = "/var/log/kern.log";
+/// No record of /dev/kmsg is longer (CONSOLE_EXT_LOG_MAX).
+const RECORD: usize = 8192;
+
+/// Reads what the kernel logged about full tables since the boot.
+///
+/// # Errors
+/// Where none of the three can be read; it is the reason of the first.
+pub fn read_kernel_log() -> io::Result<KernelLog> {
+    let reason = match read_kmsg() {
+        Ok(log) => return Ok(log),
+        Err(reason) => reason,
+    };
+    let log = read_syslog(Path::new(SYSLOG)).or_else(|_| read_journal());
+    log.map_err(|_| reason)
+}
+
+fn read_kmsg() -> io::Result<KernelLog> {
+    let mut kmsg = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(KMSG)?;
+    let boot = read_boot_time()?;
+    let mut log = KernelLog::default();
+    let mut record = [0; RECORD];
+    let mut is_first = true;
+    loop {
+        let length = match kmsg.read(&mut record) {
+            Ok(0) => break,
+            Ok(length) => length,
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EAGAIN) => break,
+                // Records were overwritten while we read; the next read goes on behind them.
+                Some(Errno::EPIPE) => {
+                    log.is_cut = true;
+                    continue;
+                }
+                Some(Errno::EINTR) => continue,
+                _ => return Err(error),
+            },
+        };
+        let record = String::from_utf8_lossy(record.get(..length).unwrap_or_default());
+        if let Some((sequence, since_boot, text)) = parse_kmsg(&record) {
+            log.is_cut |= is_first && sequence > 0;
+            is_first = false;
+            log.add(text, boot.saturating_add(since_boot).unwrap_or(boot));
+        }
+    }
+    Ok(log)
+}
+
+/// When the clock that the log's times are of stood at zero. It does not run in suspend.
+fn read_boot_time() -> io::Result<Timestamp> {
+    let up = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+    let up = SignedDuration::from_secs(up.tv_sec());
+    let now = Timestamp::now();
+    Ok(now.checked_sub(up).unwrap_or(now))
+}
+
+fn read_syslog(path: &Path) -> io::Result<KernelLog> {
+    let boot = read_boot_time()?;
+    // Without the beginning of this boot, its older lines were moved away.
+    let mut log = KernelLog::default();
+    log.is_cut = true;
+    for_lines(File::open(path)?, |line| {
+        if let Some((since_boot, text)) = parse_syslog(line) {
+            if begins_a_boot(text) {
+                log = KernelLog::default();
+            }
+            log.add(text, boot.saturating_add(since_boot).unwrap_or(boot));
+        }
+    })?;
+    Ok(log)
+}
+
+fn read_journal() -> io::Result<KernelLog> {
+    let mut child = Command::new("journalctl")
+        .args(["--dmesg", "--boot", "--no-pager", "--output=json"])
+        .args(["--output-fields=MESSAGE", "--grep=table full"])
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut log = KernelLog::default();
+    let mut records = 0;
+    if let Some(stdout) = child.stdout.take() {
+        for_lines(stdout, |line| {
+            if let Some((time, text)) = parse_journal(line) {
+                records += 1;
+                log.add(&text, time);
+            }
+        })?;
+    }
+    let ended = child.wait_with_output()?;
+    // It ends with 1 where nothing matches too. What it says is about what it may not read.
+    let said = String::from_utf8_lossy(&ended.stderr);
+    if records == 0 && !said.trim().is_empty() {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, said.trim()));
+    }
+    Ok(log)
+}
+
+/// Gives every line to `each`, one at a time; what is no UTF-8 is replaced.
+fn for_lines(from: impl Read, mut each: impl FnMut(&str)) -> io::Result<()> {
+    let mut reader = BufReader::new(from);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        each(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kern_log_is_read_from_the_last_boot_on() {
+        let line =
+            "fw kernel: [    2.500000] nf_conntrack: table full in netns 7, dropping packet\n";
+        let boot = "fw kernel: [    0.000000] Linux version 6.1.0\n";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, number, is_cut) in [
+            (
+                format!("{line}{line}{boot}{line}\u{fffd}garbage\n"),
+                Some(1),
+                false,
+            ),
+            (format!("{line}{line}"), Some(2), true),
+            (format!("{line}{boot}"), None, false),
+        ] {
+            std::fs::write(file.path(), &text).unwrap();
+            let log = read_syslog(file.path()).unwrap();
+            assert_eq!(log.about(7).map(|lines| lines.number), number, "{text}");
+            assert_eq!(log.is_cut, is_cut, "{text}");
+        }
+    }
+}
