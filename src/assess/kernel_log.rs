@@ -59,6 +59,7 @@ impl KernelLog {
 
 /// The namespace of which a message says that its table is full; `Some(None)` where it names none,
 /// `None` where the message is another.
+#[allow(clippy::option_option)] // no such message, one without a name, one with
 fn full_table(message: &str) -> Option<Option<u64>> {
     let (_, rest) = message.split_once("nf_conntrack: table full")?;
     let (before, _) = rest.split_once(", dropping packet")?;

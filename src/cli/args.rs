@@ -460,6 +460,25 @@ pub enum ProfileCommand {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Writes a profile for what this host does: watches it, and says why
+    #[command(after_help = "\
+Limits come from the most entries that were seen, the arrivals and the headroom;
+timeouts from the silences after which flows spoke again. Each setting's `why` says
+how. Watch a busy hour: what is rare is not seen in a minute.
+
+  cttune profile suggest --observe 10m ./mine.toml
+  cttune plan --profile ./mine.toml")]
+    Suggest {
+        /// How many times what is needed now the table is to hold
+        #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = headroom)]
+        headroom: f64,
+        /// For how long to watch
+        #[arg(long, value_name = "TIME", default_value = "60s")]
+        observe: String,
+        /// A file that is not there yet. Standard output without it
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Sets keys in a profile file; comments and order stay
     #[command(
         after_help = "  cttune profile set ./mine.toml tcp_timeout_established=2h4m udp_timeout=60"
@@ -472,6 +491,13 @@ pub enum ProfileCommand {
         #[arg(required = true, value_name = "KEY=VALUE")]
         settings: Vec<String>,
     },
+}
+
+/// Reads `--headroom`.
+fn headroom(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    let number = number.filter(|number| (1.0..=100.0).contains(number));
+    number.ok_or_else(|| "it is a number from 1 to 100".to_owned())
 }
 
 /// `cttune sandbox`.

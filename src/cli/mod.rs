@@ -24,6 +24,7 @@ mod rollback;
 mod sandbox;
 mod select;
 mod session;
+mod suggest;
 mod survey;
 mod top;
 
@@ -144,7 +145,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::WatchPending(args) => confirm::watch(args, global),
         Command::Expire(args) => expire::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
-        Command::Profile(profile) => profile::run(&profile.command, out),
+        Command::Profile(profile) => profile::run(&profile.command, global, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),
         Command::Completions(completions) => Ok(completions::run(completions)),

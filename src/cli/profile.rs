@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::args::ProfileCommand;
+use super::args::{Global, ProfileCommand};
 use super::failure::{FAILED, Failure};
 use super::load;
 use super::out::{self, Out};
+use super::suggest;
 use crate::files::Root;
 use crate::files::profiles;
 use crate::kernel::{host, sysctl};
@@ -17,12 +18,17 @@ use crate::render;
 use crate::tunable::Key;
 
 /// Runs it.
-pub(super) fn run(command: &ProfileCommand, out: Out) -> anyhow::Result<u8> {
+pub(super) fn run(command: &ProfileCommand, global: &Global, out: Out) -> anyhow::Result<u8> {
     match command {
         ProfileCommand::List => Ok(list(out)),
         ProfileCommand::Show { name } => show(name, out),
         ProfileCommand::Check { files } => check(files, out),
         ProfileCommand::Capture { keys, file } => capture(keys, file.as_deref(), out),
+        ProfileCommand::Suggest {
+            headroom,
+            observe,
+            file,
+        } => suggest::run(*headroom, observe, file.as_deref(), global, out),
         ProfileCommand::Set { file, settings } => set(file, settings, out),
     }
 }
@@ -139,7 +145,7 @@ fn capture(keys: &[String], file: Option<&Path>, out: Out) -> anyhow::Result<u8>
         ));
     }
     match file {
-        None => out::raw(&captured.text),
+        None => print(&captured.text, out),
         Some(file) => {
             write(
                 file,
@@ -167,6 +173,18 @@ fn set(file: &Path, settings: &[String], out: Out) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Prints a profile that was made.
+pub(super) fn print(text: &str, out: Out) {
+    if out.is_json() {
+        out.result(
+            String::new,
+            || json!({ "schema": render::SCHEMA, "profile": text }),
+        );
+    } else {
+        out::raw(text);
+    }
+}
+
 fn read(file: &Path) -> anyhow::Result<Source> {
     let text = fs::read_to_string(file).map_err(|error| {
         Failure::new(FAILED, format!("cannot read {}: {error}", file.display()))
@@ -175,7 +193,7 @@ fn read(file: &Path) -> anyhow::Result<Source> {
 }
 
 /// Replaces a profile file whole, or leaves it alone where nothing changed.
-fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> anyhow::Result<()> {
+pub(super) fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> anyhow::Result<()> {
     let changed = before != Some(text);
     if changed {
         let folder = file

@@ -1,5 +1,6 @@
 //! A conntrack entry as a dump tells it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use super::{Family, Protocol, StatusBit, TcpState};
@@ -127,6 +128,16 @@ impl<'a> Flow<'a> {
     /// a zone of the original direction included; never empty.
     pub fn raw_original(&self) -> &'a [u8] {
         self.raw_original
+    }
+
+    /// A number by which it is known again in another dump: of the tuple as it was dumped, the zone
+    /// and the id. Two flows have the same one in 2⁶⁴ times.
+    pub fn name(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.raw_original.hash(&mut hasher);
+        self.both_zone.hash(&mut hasher);
+        self.id.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Where a TCP connection stands.

@@ -62,6 +62,14 @@ pub fn read_flow_size() -> Option<u64> {
     text.trim().parse().ok()
 }
 
+/// Whether the calling thread's network namespace forwards packets, of either family.
+pub fn forwards() -> bool {
+    ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]
+        .iter()
+        .filter_map(|name| fs::read_to_string(format!("/proc/sys/net/{name}")).ok())
+        .any(|text| text.trim() != "0")
+}
+
 /// The kernel's id of this boot.
 ///
 /// # Errors

@@ -209,7 +209,7 @@ impl Deriver<'_> {
     /// A lower bound, lowered to what this share of memory can hold.
     fn capped(&self, lower: i64, percent: u8, how: &mut String) -> Result<i64, DeriveError> {
         let memory = self.host.memory;
-        let entries = self.memory_cap(percent);
+        let entries = entries_within(memory, percent);
         if entries >= lower {
             return Ok(lower);
         }
@@ -225,14 +225,6 @@ impl Deriver<'_> {
             memory_text(memory)
         ));
         Ok(entries)
-    }
-
-    /// Entries that this share of memory holds, down to a power of two: `MemTotal` differs by a
-    /// little from one kernel to the next, and a target must not.
-    fn memory_cap(&self, percent: u8) -> i64 {
-        let share = u128::from(self.host.memory) * u128::from(percent) / 100;
-        let entries = i64::try_from(share / u128::from(ENTRY_BYTES)).unwrap_or(i64::MAX);
-        entries.checked_ilog2().map_or(0, |power| 1 << power)
     }
 
     fn fragment_thresholds(&self) -> Result<(), DeriveError> {
@@ -299,6 +291,14 @@ fn memory_text(bytes: u64) -> String {
         (whole, 0) => format!("{whole} {unit}"),
         (whole, tenth) => format!("{whole}.{tenth} {unit}"),
     }
+}
+
+/// Entries that this share of so many bytes of memory holds, down to a power of two: `MemTotal`
+/// differs by a little from one kernel to the next, and a target must not.
+pub(super) fn entries_within(memory: u64, percent: u8) -> i64 {
+    let share = u128::from(memory) * u128::from(percent) / 100;
+    let entries = i64::try_from(share / u128::from(ENTRY_BYTES)).unwrap_or(i64::MAX);
+    entries.checked_ilog2().map_or(0, |power| 1 << power)
 }
 
 #[cfg(test)]

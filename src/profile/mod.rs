@@ -2,7 +2,8 @@
 //!
 //! In: the text of profiles, `--set`, host facts and readings. Out: a [`Profile`] or every
 //! [`Mistake`] in it, located; a [`Wanted`] merged over a chain of parents; the [`Target`]s that
-//! plan and check compare with; edited text with its comments kept.
+//! plan and check compare with; edited text with its comments kept; a profile for what a host was
+//! seen to do.
 //! Rule: pure. Looking a profile up, and judging who owns the file, is the caller's.
 //! Follows TOML 1.1 (toml.io) for the syntax.
 
@@ -15,6 +16,7 @@ mod inherit;
 mod mistake;
 mod read;
 mod setting;
+pub mod suggest;
 mod value;
 
 use std::collections::BTreeMap;

@@ -158,19 +158,20 @@ fn table_line(live: &Snapshot, course: Option<&Course>) -> String {
     let fill = live
         .fill()
         .map_or_else(|| "no limit".to_owned(), format_share);
-    let memory = match Memory::of(live, course.and_then(|course| course.flow_size)) {
-        None => String::new(),
-        Some(memory) => {
-            let full = memory
-                .when_full
-                .map(|full| format!(", {} when full", format_size(full)));
-            format!(", {}{}", format_size(memory.now), full.unwrap_or_default())
-        }
-    };
+    let memory = Memory::of(live, course.and_then(|course| course.flow_size));
+    let at_most = memory.and_then(|memory| memory.when_full);
     format!(
-        "table: {entries} of {} entries ({fill}), {} buckets{memory}\n",
+        "table: {entries} of {} entries ({fill}), {} buckets{}{}\n",
         number(Key::Max),
-        number(Key::Buckets)
+        number(Key::Buckets),
+        memory.map_or_else(String::new, |memory| format!(
+            ", {}",
+            format_size(memory.now)
+        )),
+        at_most.map_or_else(String::new, |bytes| format!(
+            ", {} when full",
+            format_size(bytes)
+        )),
     )
 }
 

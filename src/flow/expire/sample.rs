@@ -86,11 +86,7 @@ impl Sample {
 impl Fingerprint {
     fn of(flow: &Flow<'_>, at: u32) -> Option<Self> {
         Some(Fingerprint {
-            name: hash(|hasher| {
-                flow.raw_original().hash(hasher);
-                flow.both_zone().hash(hasher);
-                flow.id.hash(hasher);
-            }),
+            name: flow.name(),
             state: hash(|hasher| {
                 flow.status.0.hash(hasher);
                 if let Some(tcp) = flow.tcp {

@@ -1,0 +1,144 @@
+//! `cttune profile suggest`: watches the host and writes a profile for what it does.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::args::Global;
+use super::change;
+use super::failure::{FAILED, Failure};
+use super::out::Out;
+use super::profile;
+use super::progress::Progress;
+use crate::flow::expire::Timeouts;
+use crate::flow::{Filter, FirstLook, Flow, Observed, SecondLook};
+use crate::kernel::ctnetlink::{Dump, DumpError, undisturbed};
+use crate::kernel::{counters, host, sysctl};
+use crate::profile::suggest::{ESTABLISHED, Observation, STREAM, suggest};
+use crate::tunable::{Counter, Snapshot};
+
+/// How often the entries are counted.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Runs it.
+pub(super) fn run(
+    headroom: f64,
+    observe: &str,
+    file: Option<&Path>,
+    global: &Global,
+    out: Out,
+) -> anyhow::Result<u8> {
+    if global.root.is_some() {
+        let failure = Failure::usage("--root cannot go with profile suggest");
+        return Err(failure
+            .hint("an image does nothing that could be watched")
+            .into());
+    }
+    let time = change::duration("--observe", observe)?;
+    // Before the wait, not after it.
+    if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok()) {
+        let failure = Failure::new(FAILED, format!("{} is there already", file.display()));
+        return Err(failure.hint("name another file, or remove it first").into());
+    }
+    let seen = watch(time, headroom, out)?;
+    let text = suggest(&seen);
+    match file {
+        None => profile::print(&text, out),
+        Some(file) => profile::write(file, None, &text, out)?,
+    }
+    Ok(0)
+}
+
+/// Looks at the table, counts its entries for a time, and looks again.
+fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
+    let live = loaded()?;
+    let start = Instant::now();
+    let clock = || u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
+    let entries = u64::try_from(live.count.unwrap_or(0)).unwrap_or(0);
+    let first = match undisturbed(|| first_look(&live, entries, &clock)) {
+        Ok(first) => Some(first),
+        Err(DumpError::NoRight) => {
+            out.note(
+                "note: no right to look at flows, so limits are suggested and no timeouts; run \
+                 it as root",
+            );
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let peak = count(time, live.count.unwrap_or(0), out)?;
+    let flows = match &first {
+        Some(first) => Some(undisturbed(|| second_look(first, &clock))?),
+        None => None,
+    };
+    let live = loaded()?;
+    let counters = counters::read_counters().ok().flatten();
+    let refused = counters.map(|counters| {
+        let counted = [Counter::Drop, Counter::EarlyDrop];
+        let totals = counted
+            .into_iter()
+            .filter_map(|counter| counters.total(counter));
+        totals.sum()
+    });
+    Ok(Observation {
+        name: host::read_name(),
+        host: host::read_host()?,
+        peak: peak.max(live.count.unwrap_or(0)),
+        live,
+        seconds: time.as_secs(),
+        refused,
+        forwards: host::forwards(),
+        flows,
+        headroom,
+    })
+}
+
+fn loaded() -> anyhow::Result<Snapshot> {
+    let live = sysctl::read_snapshot()?;
+    if live.is_loaded() {
+        return Ok(live);
+    }
+    let failure = Failure::new(
+        FAILED,
+        "nothing to watch: the module nf_conntrack is not loaded",
+    );
+    Err(failure.hint("load it: modprobe nf_conntrack").into())
+}
+
+/// The most entries that there are at once.
+fn count(time: Duration, at_first: i64, out: Out) -> anyhow::Result<i64> {
+    let start = Instant::now();
+    let progress = Progress::new(out, "watching", time.as_secs());
+    let mut peak = at_first;
+    while let Some(left) = time.checked_sub(start.elapsed()) {
+        std::thread::sleep(left.min(TICK));
+        peak = peak.max(sysctl::read_count()?.unwrap_or(0));
+        progress.at(start.elapsed().as_secs());
+    }
+    Ok(peak)
+}
+
+fn first_look(
+    live: &Snapshot,
+    entries: u64,
+    clock: &impl Fn() -> u32,
+) -> Result<FirstLook, DumpError> {
+    let mut look = FirstLook::new(Timeouts::of(live), entries);
+    each(|flow| look.add(flow, clock()))?;
+    Ok(look.seal())
+}
+
+fn second_look(first: &FirstLook, clock: &impl Fn() -> u32) -> Result<Observed, DumpError> {
+    let mut look = SecondLook::new(first, &ESTABLISHED, &STREAM);
+    each(|flow| look.add(flow, clock()))?;
+    Ok(look.finish())
+}
+
+fn each(mut take: impl FnMut(&Flow<'_>)) -> Result<(), DumpError> {
+    let mut dump = Dump::start(&Filter::default())?;
+    while let Some(chunk) = dump.next_chunk()? {
+        for flow in chunk {
+            take(&flow?);
+        }
+    }
+    Ok(())
+}

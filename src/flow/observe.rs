@@ -1,0 +1,329 @@
+//! Two looks at a table, some time apart: which flows are new, and after how long a silence the
+//! others spoke again.
+//!
+//! Rule: a silence is judged by the timeout that holds now, so after a timeout was raised flows seem
+//! to have been silent for longer than they were, and to speak later than they did. That errs
+//! towards keeping flows. Of a table of more than a million flows it follows one in so many.
+
+use super::expire::Timeouts;
+use super::{Flow, Protocol, StatusBit, TcpState};
+use crate::tunable::Key;
+
+/// Flows that are followed at most; 24 bytes each.
+const MOST: u64 = 1 << 20;
+/// Milliseconds by which a flow's time may have fallen more or less than time has passed: both are
+/// rounded down to seconds.
+const ROUNDING: i64 = 1000;
+
+/// The flows that were there at first.
+#[derive(Debug)]
+pub struct FirstLook {
+    /// One in so many flows is followed.
+    one_in: u64,
+    timeouts: Timeouts,
+    /// Sorted by name once it is sealed.
+    flows: Vec<Seen>,
+}
+
+/// One flow as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    name: u64,
+    /// Seconds.
+    remaining: u32,
+    /// Milliseconds of the clock that both looks share.
+    at: u32,
+    /// The timeout that each of its packets brought it back to.
+    key: Option<Key>,
+}
+
+/// What two looks tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Flows at the second look.
+    pub flows: u64,
+    /// Those of them that were not there at the first: as many as began and did not end meanwhile.
+    pub new: u64,
+    /// Those of them that are translated.
+    pub translated: u64,
+    /// TCP connections that are established and whose silence is known.
+    pub established: Silence,
+    /// UDP flows that went both ways, likewise.
+    pub stream: Silence,
+}
+
+/// How long flows had been silent at the first look, and which of them spoke before the second.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// All of them.
+    pub flows: u64,
+    /// By the length of silence, the shortest first.
+    pub steps: Vec<Step>,
+}
+
+/// Flows that had been silent for longer than a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Seconds.
+    pub after: u32,
+    /// How many there were.
+    pub silent: u64,
+    /// How many of them spoke before the second look.
+    pub spoke: u64,
+}
+
+impl FirstLook {
+    /// An empty one, of a table with about so many entries.
+    pub fn new(timeouts: Timeouts, entries: u64) -> Self {
+        FirstLook {
+            one_in: entries / MOST + 1,
+            timeouts,
+            flows: Vec::new(),
+        }
+    }
+
+    /// Adds a flow, dumped at so many milliseconds of the clock that both looks share.
+    pub fn add(&mut self, flow: &Flow<'_>, at: u32) {
+        if let Some(remaining) = flow.timeout.filter(|_| self.follows(flow)) {
+            self.flows.push(Seen {
+                name: flow.name(),
+                remaining,
+                at,
+                key: speaker(flow),
+            });
+        }
+    }
+
+    /// Makes it ready to be compared with. What a dump told twice stays once.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        self.flows.sort_unstable();
+        self.flows.dedup_by_key(|seen| seen.name);
+        self
+    }
+
+    /// Ids are hashes, so that one in so many of them is a fair choice.
+    fn follows(&self, flow: &Flow<'_>) -> bool {
+        u64::from(flow.id).is_multiple_of(self.one_in)
+    }
+
+    fn find(&self, flow: &Flow<'_>) -> Option<&Seen> {
+        let name = flow.name();
+        let place = self.flows.binary_search_by_key(&name, |seen| seen.name);
+        self.flows.get(place.ok()?)
+    }
+}
+
+/// The second look, while it is taken.
+#[derive(Debug)]
+pub struct SecondLook<'a> {
+    first: &'a FirstLook,
+    observed: Observed,
+}
+
+impl<'a> SecondLook<'a> {
+    /// One that tells silences by these steps, in seconds, the shortest first.
+    pub fn new(first: &'a FirstLook, established: &[u32], stream: &[u32]) -> Self {
+        let silence = |steps: &[u32]| Silence {
+            flows: 0,
+            steps: steps
+                .iter()
+                .map(|after| Step {
+                    after: *after,
+                    silent: 0,
+                    spoke: 0,
+                })
+                .collect(),
+        };
+        let observed = Observed {
+            flows: 0,
+            new: 0,
+            translated: 0,
+            established: silence(established),
+            stream: silence(stream),
+        };
+        SecondLook { first, observed }
+    }
+
+    /// Adds a flow, dumped at so many milliseconds of the same clock.
+    pub fn add(&mut self, flow: &Flow<'_>, at: u32) {
+        if !self.first.follows(flow) {
+            return;
+        }
+        self.observed.flows += 1;
+        self.observed.translated += u64::from(flow.is_translated());
+        let Some(seen) = self.first.find(flow) else {
+            self.observed.new += 1;
+            return;
+        };
+        let Some((key, remaining)) = seen.key.zip(flow.timeout) else {
+            return;
+        };
+        let Some(silent) = silence(&self.first.timeouts, key, seen.remaining) else {
+            return;
+        };
+        let fell = (i64::from(seen.remaining) - i64::from(remaining)) * 1000;
+        let passed = i64::from(at) - i64::from(seen.at);
+        // One that is in another state by now spoke as well.
+        let spoke = (fell - passed).abs() > ROUNDING || speaker(flow) != Some(key);
+        let silence = match key {
+            Key::TcpTimeoutEstablished => &mut self.observed.established,
+            _ => &mut self.observed.stream,
+        };
+        silence.flows += 1;
+        for step in silence.steps.iter_mut().filter(|step| step.after < silent) {
+            step.silent += 1;
+            step.spoke += u64::from(spoke);
+        }
+    }
+
+    /// What was seen, for the whole table.
+    pub fn finish(self) -> Observed {
+        let (mut observed, one_in) = (self.observed, self.first.one_in);
+        for number in [
+            &mut observed.flows,
+            &mut observed.new,
+            &mut observed.translated,
+        ] {
+            *number *= one_in;
+        }
+        for silence in [&mut observed.established, &mut observed.stream] {
+            silence.flows *= one_in;
+            for step in &mut silence.steps {
+                step.silent *= one_in;
+                step.spoke *= one_in;
+            }
+        }
+        observed
+    }
+}
+
+/// The timeout that each packet of such a flow brings it back to; none where it is another's.
+fn speaker(flow: &Flow<'_>) -> Option<Key> {
+    let is_assured = flow.status.has(StatusBit::Assured);
+    let is_fixed = flow.status.has(StatusBit::FixedTimeout);
+    match flow.original.protocol {
+        _ if !is_assured || is_fixed || flow.has_master || flow.helper.is_some() => None,
+        Protocol::TCP if flow.tcp_state() == Some(TcpState::Established) => {
+            let waits = flow.tcp.is_some_and(super::Tcp::has_unacknowledged_data);
+            (!waits).then_some(Key::TcpTimeoutEstablished)
+        }
+        Protocol::UDP => Some(Key::UdpTimeoutStream),
+        _ => None,
+    }
+}
+
+/// For how many seconds a flow with so many left had been silent; none where that cannot be told.
+fn silence(timeouts: &Timeouts, key: Key, remaining: u32) -> Option<u32> {
+    let full = timeouts.get(key)?;
+    if key == Key::TcpTimeoutEstablished {
+        // A flow with less may have been bounded by one of them.
+        let bounds = [Key::TcpTimeoutUnacknowledged, Key::TcpTimeoutMaxRetrans];
+        let bound = bounds.iter().filter_map(|key| timeouts.get(*key)).max()?;
+        if full > bound && remaining <= bound + 2 {
+            return None;
+        }
+    }
+    full.checked_sub(remaining)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::captured::TCP;
+    use crate::tunable::{Access, Reading, Snapshot};
+
+    /// The captured connection has 999 s left; its timeout is 2000 s, so it was silent for 1001 s.
+    fn first(flows: &[Flow<'_>]) -> FirstLook {
+        let values = [
+            (Key::TcpTimeoutEstablished, 2000),
+            (Key::TcpTimeoutUnacknowledged, 300),
+            (Key::TcpTimeoutMaxRetrans, 300),
+        ];
+        let access = Access::Writable;
+        let readings = values.map(|(key, value)| (key, Reading::Value { value, access }));
+        let timeouts = Timeouts::of(&Snapshot::new(readings, None));
+        let mut look = FirstLook::new(timeouts, 1);
+        for flow in flows {
+            look.add(flow, 0);
+        }
+        look.seal()
+    }
+
+    fn second(first: &FirstLook, flow: &Flow<'_>) -> Observed {
+        let mut look = SecondLook::new(first, &[1000, 1001], &[]);
+        look.add(flow, 10_000);
+        look.finish()
+    }
+
+    /// How many had been silent for over 1000 s, and how many of them spoke.
+    fn silent_and_spoke(left: u32, change: impl FnOnce(&mut Flow<'_>)) -> (u64, u64) {
+        let flow = Flow::parse(TCP).unwrap();
+        let first = first(&[flow, flow]);
+        let mut later = flow;
+        later.timeout = Some(left);
+        change(&mut later);
+        let observed = second(&first, &later);
+        assert_eq!((observed.flows, observed.new), (1, 0));
+        let [over, not_over] = observed.established.steps[..] else {
+            panic!("{observed:?}");
+        };
+        assert_eq!((not_over.silent, not_over.spoke), (0, 0));
+        (over.silent, over.spoke)
+    }
+
+    #[test]
+    fn a_flow_that_fell_as_the_clock_went_did_not_speak() {
+        for (left, spoke) in [(989, 0), (988, 0), (990, 0), (1999, 1), (991, 1), (50, 1)] {
+            assert_eq!(silent_and_spoke(left, |_| ()), (1, spoke), "{left}");
+        }
+    }
+
+    #[test]
+    fn a_flow_that_closes_or_waits_spoke() {
+        let closes =
+            |flow: &mut Flow<'_>| flow.tcp.as_mut().unwrap().state = Some(TcpState::FinWait);
+        assert_eq!(silent_and_spoke(989, closes), (1, 1));
+        let waits = |flow: &mut Flow<'_>| flow.tcp.as_mut().unwrap().reply_flags |= 0x10;
+        assert_eq!(silent_and_spoke(989, waits), (1, 1));
+    }
+
+    #[test]
+    fn a_flow_that_was_not_there_is_new() {
+        let flow = Flow::parse(TCP).unwrap();
+        let observed = second(&first(&[]), &flow);
+        assert_eq!((observed.flows, observed.new), (1, 1));
+        assert_eq!(observed.established.flows, 0);
+    }
+
+    #[test]
+    fn of_a_flow_that_another_timeout_may_have_bounded_nothing_is_known() {
+        let mut flow = Flow::parse(TCP).unwrap();
+        for (left, known) in [(303, 1), (302, 0), (1, 0), (2001, 0), (2000, 1)] {
+            flow.timeout = Some(left);
+            let observed = second(&first(&[flow]), &flow);
+            assert_eq!(observed.established.flows, known, "{left}");
+        }
+    }
+
+    #[test]
+    fn of_a_large_table_one_flow_in_so_many_is_followed() {
+        let mut look = first(&[]);
+        look.one_in = 3;
+        let mut flow = Flow::parse(TCP).unwrap();
+        for id in 0..300 {
+            flow.id = id;
+            look.add(&flow, 0);
+        }
+        let look = look.seal();
+        assert_eq!(look.flows.len(), 100);
+        let mut again = SecondLook::new(&look, &[], &[]);
+        for id in 0..600 {
+            flow.id = id;
+            again.add(&flow, 0);
+        }
+        let observed = again.finish();
+        assert_eq!((observed.flows, observed.new), (600, 300));
+        assert!(size_of::<Seen>() <= 24);
+    }
+}

@@ -1,0 +1,491 @@
+//! A profile for what a host was seen to do: limits from the peak and the arrivals, timeouts from
+//! the silences after which flows spoke again, each with the reasoning in its `why`.
+//!
+//! Rule: never below what the RFCs ask for; never below what was seen, whatever memory says; a
+//! timeout is lowered only where no flow that would have lost by it was seen.
+
+use toml_edit::{DocumentMut, Item, Table};
+
+use super::Role;
+use super::derive::entries_within;
+use crate::flow::{Observed, Silence};
+use crate::tunable::{
+    ENTRY_BYTES, Host, Key, Snapshot, format_count, format_seconds, format_share, format_size,
+};
+
+/// Seconds that an established connection may be given: RFC 5382 REQ-5's 2 h 4 min, Linux's own
+/// keepalive with all its probes, then as people round.
+pub const ESTABLISHED: [u32; 7] = [7440, 7875, 14400, 28800, 86400, 172_800, 432_000];
+/// Seconds that a UDP flow that went both ways may be given: from RFC 4787 REQ-5's minimum to what
+/// it recommends.
+pub const STREAM: [u32; 3] = [120, 180, 300];
+/// No table is suggested smaller.
+const SMALLEST: i64 = 65536;
+/// Shares of memory that a table may have, in percent: the first that holds it.
+const SHARES: [u8; 2] = [10, 25];
+/// The fill from which on the demand cannot be seen: new flows are refused.
+const FULL: f64 = 0.95;
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// The machine's name.
+    pub name: String,
+    /// The machine.
+    pub host: Host,
+    /// Its sysctls, and the number of entries at the end.
+    pub live: Snapshot,
+    /// For how long, in seconds.
+    pub seconds: u64,
+    /// The most entries that were counted.
+    pub peak: i64,
+    /// Packets dropped and flows evicted since boot; none where it was not read.
+    pub refused: Option<u64>,
+    /// Whether the machine forwards packets.
+    pub forwards: bool,
+    /// What two looks at the table told; none without the right to look.
+    pub flows: Option<Observed>,
+    /// How many times the demand the table is to hold.
+    pub headroom: f64,
+}
+
+impl Observation {
+    /// Flows that began, a second; those that began and ended between the two looks not included.
+    pub fn arrivals(&self) -> Option<f64> {
+        #[allow(clippy::cast_precision_loss)] // a rate, rounded when it is shown
+        let rate = |flows: &Observed| flows.new as f64 / self.seconds.max(1) as f64;
+        self.flows.as_ref().map(rate)
+    }
+
+    /// A machine that translates, forwards, or neither.
+    pub fn role(&self) -> Role {
+        let translates = |flows: &Observed| flows.translated * 100 > flows.flows;
+        if self.flows.as_ref().is_some_and(translates) {
+            Role::Nat
+        } else if self.forwards {
+            Role::Firewall
+        } else {
+            Role::Host
+        }
+    }
+
+    /// Whether flows were refused, so that the demand is larger than what was seen.
+    fn was_full(&self) -> bool {
+        self.live.fill().is_some_and(|fill| fill >= FULL) || self.refused.is_some_and(|n| n > 0)
+    }
+
+    /// Entries that are there at once, and how that is known.
+    fn demand(&self) -> (i64, String) {
+        let peak = format!(
+            "{} entries at the most in {}",
+            format_count(self.peak),
+            format_seconds(i64::try_from(self.seconds).unwrap_or(i64::MAX))
+        );
+        let linger = self.live.value(Key::TcpTimeoutTimeWait).unwrap_or(120);
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // below 2^53
+        let lingering = self
+            .arrivals()
+            .map(|rate| (rate * linger as f64).ceil() as i64);
+        let arrivals = self.arrivals().unwrap_or(0.0);
+        match lingering.filter(|lingering| *lingering > self.peak) {
+            Some(lingering) => (
+                lingering,
+                format!(
+                    "{peak}, but {arrivals:.0} new flows a second, each kept for {linger} s after \
+                     its end, make {}",
+                    format_count(lingering)
+                ),
+            ),
+            None => (self.peak, peak),
+        }
+    }
+
+    /// Entries to allow, a power of two, and why so many.
+    fn max(&self) -> (i64, Option<u8>, String) {
+        let (demand, mut why) = self.demand();
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // saturates
+        let wanted = (demand as f64 * self.headroom).ceil() as i64;
+        let wanted = wanted.clamp(SMALLEST, 1 << 30);
+        let max = 1_i64 << (i64::BITS - (wanted - 1).leading_zeros());
+        why.push_str(&format!(
+            "; times {} and up to a power of two",
+            self.headroom
+        ));
+        if self.was_full() {
+            why.push_str("; flows were refused, so more may be wanted: look again once it holds");
+        }
+        let memory = self.host.memory;
+        let bytes = u64::try_from(max).unwrap_or(0).saturating_mul(ENTRY_BYTES);
+        #[allow(clippy::cast_precision_loss)] // a share
+        let share = bytes as f64 / memory as f64;
+        why.push_str(&format!(
+            "; takes {}, {} of memory",
+            format_size(bytes),
+            format_share(share)
+        ));
+        let holds = |share: &u8| entries_within(memory, *share) >= max;
+        let cap = SHARES.into_iter().find(holds).or_else(|| {
+            let [.., largest] = SHARES;
+            (entries_within(memory, largest) >= SMALLEST).then_some(largest)
+        });
+        if let Some(cap) = cap.filter(|cap| !holds(cap)) {
+            why.push_str(&format!(", more than the {cap} % it may have"));
+        }
+        (max, cap, why)
+    }
+}
+
+/// The profile's text.
+pub fn suggest(seen: &Observation) -> String {
+    let mut document = DocumentMut::new();
+    let root = document.as_table_mut();
+    let about = format!("Suggested for {}", seen.name);
+    root.insert("description", about.into());
+    root.insert("role", seen.role().name().into());
+    root.insert("extends", "kernel-defaults".into());
+    let mut sysctl = Table::new();
+    sysctl.set_implicit(true);
+    for (key, setting) in settings(seen) {
+        sysctl.insert(key.file_name(), Item::Table(setting));
+    }
+    root.insert("sysctl", Item::Table(sysctl));
+    format!("{}{document}", comment(seen))
+}
+
+/// What was seen, in the words of a comment.
+fn comment(seen: &Observation) -> String {
+    let mut lines = vec![format!(
+        "Suggested by `cttune profile suggest` after watching for {}.",
+        format_seconds(i64::try_from(seen.seconds).unwrap_or(i64::MAX))
+    )];
+    let [max, buckets] = [Key::Max, Key::Buckets].map(|key| seen.live.value(key));
+    if let (Some(max), Some(buckets)) = (max, buckets.filter(|buckets| *buckets > 0)) {
+        #[allow(clippy::cast_precision_loss)] // below 2^31
+        let load = 2.0 * seen.peak as f64 / buckets as f64;
+        lines.push(format!(
+            "Table:    at most {} of {} entries; each is in two chains of the {} buckets, {load:.2} \
+             to a chain.",
+            format_count(seen.peak),
+            format_count(max),
+            format_count(buckets)
+        ));
+    }
+    match (&seen.flows, seen.arrivals()) {
+        (Some(flows), Some(rate)) => {
+            lines.push(format!(
+                "Arrivals: {rate:.1} flows a second that were still there at the end.",
+            ));
+            lines.extend(silences(
+                "TCP:     ",
+                "established connections",
+                &flows.established,
+            ));
+            lines.extend(silences(
+                "UDP:     ",
+                "flows that went both ways",
+                &flows.stream,
+            ));
+        }
+        _ => lines.push(
+            "Flows:    not seen, for want of rights: no timeout is suggested by what they do."
+                .to_owned(),
+        ),
+    }
+    lines.push("Look at a busy hour too; what is rare is not seen in a short time.".to_owned());
+    let comment = lines.iter().map(|line| format!("# {line}\n"));
+    comment.collect::<String>() + "\n"
+}
+
+fn silences(label: &str, what: &str, silence: &Silence) -> Option<String> {
+    let count = |number: u64| format_count(i64::try_from(number).unwrap_or(i64::MAX));
+    (silence.flows > 0).then(|| {
+        let steps = silence.steps.iter().filter(|step| step.silent > 0);
+        let steps = steps.map(|step| {
+            format!(
+                "{} for over {} ({} spoke)",
+                count(step.silent),
+                format_seconds(i64::from(step.after)),
+                count(step.spoke)
+            )
+        });
+        let steps: Vec<String> = steps.collect();
+        let silent = match steps.as_slice() {
+            [] => "none of them silent for long".to_owned(),
+            steps => format!("silent: {}", steps.join(", ")),
+        };
+        format!("{label} {} {what}; {silent}.", count(silence.flows))
+    })
+}
+
+fn settings(seen: &Observation) -> Vec<(Key, Table)> {
+    let (max, cap, why) = seen.max();
+    let mut limit = Table::new();
+    limit.insert("at-least", max.into());
+    if let Some(cap) = cap {
+        limit.insert("memory-cap", format!("{cap}%").into());
+    }
+    limit.insert("why", why.into());
+    let mut buckets = Table::new();
+    buckets.insert("follow", Key::Max.file_name().into());
+    let ratio = "a bucket an entry keeps chains at two, and is the kernel's default since 5.15";
+    buckets.insert("why", ratio.into());
+    let mut settings = vec![(Key::Max, limit), (Key::Buckets, buckets)];
+    if let Some(flows) = &seen.flows {
+        let is_router = seen.role() != Role::Host;
+        settings.extend(timeout(
+            Key::TcpTimeoutEstablished,
+            &flows.established,
+            "RFC 5382 REQ-5: not below 2 h 4 min",
+        ));
+        if is_router {
+            settings.extend(timeout(
+                Key::UdpTimeoutStream,
+                &flows.stream,
+                "RFC 4787 REQ-5: not below 2 min, 5 min recommended",
+            ));
+        }
+    }
+    settings
+}
+
+/// The shortest timeout after which nobody was seen to speak, if any flow tells.
+fn timeout(key: Key, silence: &Silence, rule: &str) -> Option<(Key, Table)> {
+    let (last, _) = silence.steps.split_last()?;
+    let step = silence
+        .steps
+        .iter()
+        .find(|step| step.spoke == 0)
+        .unwrap_or(last);
+    if silence.flows == 0 {
+        return None;
+    }
+    let count = |number: u64| format_count(i64::try_from(number).unwrap_or(i64::MAX));
+    let mut setting = Table::new();
+    let value = super::render_value(key, i64::from(step.after));
+    setting.insert("value", value.trim_matches('"').into());
+    let seen = match (step.silent, step.spoke) {
+        (0, _) => format!(
+            "none of {} flows had been silent for longer",
+            count(silence.flows)
+        ),
+        (silent, 0) => format!(
+            "{} of {} flows had been silent for longer, and none of them spoke again",
+            count(silent),
+            count(silence.flows)
+        ),
+        (silent, spoke) => format!(
+            "the longest there is: {} of {} flows that had been silent for longer spoke again",
+            count(spoke),
+            count(silent)
+        ),
+    };
+    setting.insert("why", format!("{rule}; {seen}").into());
+    Some((key, setting))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Step;
+    use crate::profile::{Goal, Source, derive, inherit, parse};
+    use crate::tunable::{Access, Conntrack, Reading};
+
+    fn live(count: i64, values: &[(Key, i64)]) -> Snapshot {
+        let access = Access::Writable;
+        let values = [(Key::Max, 65536), (Key::Buckets, 65536)]
+            .iter()
+            .chain(values);
+        let readings = values.map(|(key, value)| {
+            (
+                *key,
+                Reading::Value {
+                    value: *value,
+                    access,
+                },
+            )
+        });
+        Snapshot::new(readings, Some(count))
+    }
+
+    fn silence(flows: u64, steps: &[(u32, u64, u64)]) -> Silence {
+        let steps = steps.iter().map(|(after, silent, spoke)| Step {
+            after: *after,
+            silent: *silent,
+            spoke: *spoke,
+        });
+        Silence {
+            flows,
+            steps: steps.collect(),
+        }
+    }
+
+    fn quiet() -> Observation {
+        Observation {
+            name: "fw \"one\"".to_owned(),
+            host: Host {
+                cpus: 2,
+                memory: 16 << 30,
+                conntrack: Conntrack::BuiltIn,
+            },
+            live: live(30_000, &[]),
+            seconds: 60,
+            peak: 40_000,
+            refused: Some(0),
+            forwards: true,
+            flows: Some(Observed {
+                flows: 30_000,
+                new: 600,
+                translated: 0,
+                established: silence(20_000, &[(7440, 900, 3), (14400, 500, 0), (86400, 5, 0)]),
+                stream: silence(0, &[(120, 0, 0)]),
+            }),
+            headroom: 2.0,
+        }
+    }
+
+    /// The suggested goal of each key, and its reason.
+    fn suggested(seen: &Observation) -> Vec<(Key, Goal, String)> {
+        let text = suggest(seen);
+        let profile = parse(&Source::new("test", text.as_str()));
+        let profile = profile.unwrap_or_else(|mistakes| panic!("{mistakes:#?} in {text}"));
+        let settings = inherit(&[profile]).settings.into_iter();
+        settings
+            .map(|(key, wish)| (key, wish.goal, wish.why.unwrap()))
+            .collect()
+    }
+
+    /// What would be applied for a key.
+    fn target(seen: &Observation, key: Key) -> Option<i64> {
+        let profile = parse(&Source::new("test", suggest(seen))).unwrap();
+        let wanted = inherit(&[profile]);
+        let targets = derive(&wanted, &seen.host, &|_| None).unwrap();
+        let target = targets.iter().find(|target| target.key == key);
+        target.map(|target| target.wanted)
+    }
+
+    #[track_caller]
+    fn why(seen: &Observation, key: Key, part: &str) {
+        let suggested = suggested(seen);
+        let (_, _, why) = suggested.iter().find(|(k, _, _)| *k == key).unwrap();
+        assert!(why.contains(part), "{part:?} is not in {why:?}");
+    }
+
+    #[test]
+    fn max_is_the_peak_times_the_headroom_up_to_a_power_of_two() {
+        for (peak, headroom, max) in [
+            (0, 2.0, 65536),
+            (32768, 2.0, 65536),
+            (32769, 2.0, 131_072),
+            (40_000, 2.0, 131_072),
+            (40_000, 1.0, 65536),
+            (40_000, 4.0, 262_144),
+        ] {
+            let seen = Observation {
+                peak,
+                headroom,
+                ..quiet()
+            };
+            assert_eq!(target(&seen, Key::Max), Some(max), "{peak} {headroom}");
+            assert_eq!(target(&seen, Key::Buckets), Some(max), "{peak} {headroom}");
+        }
+        why(
+            &quiet(),
+            Key::Max,
+            "40,000 entries at the most in 1m; times 2 and up",
+        );
+    }
+
+    #[test]
+    fn arrivals_that_linger_count_where_they_are_more_than_the_peak() {
+        let mut seen = quiet();
+        seen.flows.as_mut().unwrap().new = 60_000;
+        assert_eq!(target(&seen, Key::Max), Some(262_144));
+        why(
+            &seen,
+            Key::Max,
+            "1000 new flows a second, each kept for 120 s",
+        );
+    }
+
+    #[test]
+    fn a_table_that_was_full_is_said_to_want_more() {
+        let part = "flows were refused";
+        why(
+            &Observation {
+                refused: Some(7),
+                ..quiet()
+            },
+            Key::Max,
+            part,
+        );
+        why(
+            &Observation {
+                live: live(65_000, &[]),
+                ..quiet()
+            },
+            Key::Max,
+            part,
+        );
+        let (_, _, why) = &suggested(&quiet())[0];
+        assert!(!why.contains(part), "{why}");
+    }
+
+    #[test]
+    fn memory_caps_what_it_cannot_hold() {
+        for (memory, max) in [
+            (16_u64 << 30, 131_072),
+            (256 << 20, 131_072),
+            (128 << 20, 65536),
+        ] {
+            let mut seen = quiet();
+            seen.host.memory = memory;
+            assert_eq!(target(&seen, Key::Max), Some(max), "{memory}");
+        }
+        let mut seen = quiet();
+        seen.host.memory = 128 << 20;
+        why(&seen, Key::Max, "more than the 25 % it may have");
+        // Too small for any share that a profile may name.
+        seen.host.memory = 64 << 20;
+        assert_eq!(target(&seen, Key::Max), Some(131_072));
+    }
+
+    #[test]
+    fn a_timeout_is_the_shortest_after_which_nobody_spoke() {
+        let key = Key::TcpTimeoutEstablished;
+        let mut seen = quiet();
+        assert_eq!(target(&seen, key), Some(14400));
+        why(
+            &seen,
+            key,
+            "500 of 20,000 flows had been silent for longer, and none of them spoke",
+        );
+        let flows = seen.flows.as_mut().unwrap();
+        flows.established = silence(9, &[(7440, 0, 0), (86400, 0, 0)]);
+        assert_eq!(target(&seen, key), Some(7440));
+        why(&seen, key, "none of 9 flows had been silent for longer");
+        let flows = seen.flows.as_mut().unwrap();
+        flows.established = silence(9, &[(7440, 3, 3), (86400, 2, 1)]);
+        assert_eq!(target(&seen, key), Some(86400));
+        why(&seen, key, "the longest there is: 1 of 2 flows");
+    }
+
+    #[test]
+    fn what_was_not_seen_is_not_suggested() {
+        let mut seen = quiet();
+        assert_eq!(target(&seen, Key::UdpTimeoutStream), None);
+        seen.flows = None;
+        assert_eq!(target(&seen, Key::TcpTimeoutEstablished), None);
+        assert_eq!(target(&seen, Key::Max), Some(131_072));
+        assert!(suggest(&seen).contains("# Flows:    not seen, for want of rights"));
+    }
+
+    #[test]
+    fn a_machine_that_translates_or_forwards_has_the_role() {
+        let mut seen = quiet();
+        assert_eq!(seen.role(), Role::Firewall);
+        seen.forwards = false;
+        assert_eq!(seen.role(), Role::Host);
+        seen.flows.as_mut().unwrap().translated = 400;
+        assert_eq!(seen.role(), Role::Nat);
+    }
+}
