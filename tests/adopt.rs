@@ -229,6 +229,30 @@ fn a_file_keeps_its_mode_even_where_all_may_write_it() {
 }
 
 #[test]
+fn of_a_package_s_file_it_is_said_that_an_upgrade_may_bring_the_line_back() {
+    for (folder, is_a_package_s) in [
+        ("usr/lib/sysctl.d", true),
+        ("usr/local/lib/sysctl.d", false),
+    ] {
+        let image = Image::with_conf(b"");
+        fs::create_dir_all(image.at(folder)).unwrap();
+        fs::write(
+            image.at(&format!("{folder}/99-x.conf")),
+            format!("{RIVAL}\n"),
+        )
+        .unwrap();
+        let plan = image.cttune(&["plan", "--profile", "campus-fw", "--adopt"]);
+        let told = String::from_utf8_lossy(&plan.stdout);
+        assert!(told.contains("99-x.conf"), "{told}");
+        assert_eq!(
+            told.contains("an upgrade of its package"),
+            is_a_package_s,
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn a_link_to_the_file_is_kept_and_the_file_is_edited() {
     let image = Image::with_conf(b"");
     fs::create_dir_all(image.at("srv")).unwrap();

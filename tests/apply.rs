@@ -314,6 +314,25 @@ fn what_is_remembered_never_extends_itself() {
 }
 
 #[test]
+fn what_is_added_to_the_remembered_profile_by_hand_counts() {
+    let world = World::new();
+    world.cttune(&ADOPT).exits(0);
+    world.cttune(&["check"]).exits(0);
+    let path = world.path("/etc/cttune/active.toml");
+    let remembered = fs::read_to_string(&path).unwrap();
+    let by_hand = "[sysctl]\nudp_timeout_stream = { at-least = 400 }\n";
+    fs::write(&path, format!("{remembered}{by_hand}")).unwrap();
+    let told = world.cttune(&["check", "--format", "json"]).exits(2).json();
+    assert_eq!(told["profile"], "campus-fw");
+    let settings = told["settings"].as_array().unwrap().iter();
+    let off: Vec<_> = settings.filter(|one| one["state"] != "ok").collect();
+    let [stream] = off[..] else {
+        panic!("{off:#?}");
+    };
+    assert_eq!(stream["wanted"], 400);
+}
+
+#[test]
 fn a_larger_table_is_never_shrunk() {
     let world = World::new();
     world.sh("cd /proc/sys/net/netfilter

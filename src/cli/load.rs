@@ -114,10 +114,19 @@ fn read_active(path: &Path) -> anyhow::Result<Option<Wanted>> {
         return Err(Failure::new(FAILED, message).into());
     };
     let name = extends.name.clone();
-    let parents = chain.get(1..).unwrap_or_default();
+    let parents = profile::inherit(chain.get(1..).unwrap_or_default());
+    // What apply wrote are values, which are overrides as `--set` is; what somebody added by hand
+    // counts as in any profile.
+    let mut chain = chain.clone();
+    if let Some(own) = chain.first_mut() {
+        own.settings
+            .retain(|setting| matches!(setting.goal, Goal::Bounds(_)));
+    }
+    let whole = profile::inherit(&chain);
     let wanted = Wanted {
         name,
-        ..profile::inherit(parents)
+        description: whole.description.or(parents.description),
+        ..whole
     };
     Ok(Some(wanted.with_overrides(&overrides)))
 }

@@ -273,6 +273,11 @@ fn adopt_steps(comparison: &Comparison, tree: &mut Tree) -> Vec<Step> {
         lines.sort_unstable();
         let to = adopt::comment_out(&from, &lines);
         let why = match managed::manager(&from) {
+            // hier(7): /usr is the packages', but for /usr/local.
+            None if path.starts_with("/usr") && !path.starts_with("/usr/local") => {
+                "it would beat ours at the next boot; an upgrade of its package may bring it back"
+                    .to_owned()
+            }
             None => "it would beat ours at the next boot".to_owned(),
             Some(tool) => format!(
                 "it would beat ours at the next boot; {tool} manages this file and may bring it back"
