@@ -6,6 +6,8 @@
 
 mod support;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::Value;
@@ -508,4 +510,54 @@ fn a_file_that_may_not_be_read_is_noted() {
     let told = Told::by(command.args(["check", "--root", "image", "--profile", "campus-fw"]));
     told.exits(2)
         .says(&["note: ", "/etc/sysctl.d/50-secret.conf cannot be read"]);
+}
+
+/// A journalctl that has this line, in front of the real one.
+fn journal_with(world: &World, record: &str) {
+    let script = format!("#!/bin/sh\ncat <<'END'\n{record}\nEND\n");
+    let path = world.path("/run/cttune-sandbox/bin/journalctl");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The sandbox's root is nobody special to the kernel log, which such a user may not read.
+#[test]
+fn where_the_kernel_log_may_not_be_read_the_journal_is_asked() {
+    let world = World::new();
+    // It may where dmesg_restrict is 0, so it is taken away.
+    world.sh("
+        touch /run/null; mount --bind /dev/null /run/null
+        mount -t tmpfs none /dev; touch /dev/null; mount --bind /run/null /dev/null");
+    let unread = json(&world, &["check"])["unread"].clone();
+    assert_eq!(unread[0]["what"], "the kernel log", "{unread}");
+    let told = world.cttune(&["check"]);
+    assert!(
+        told.stdout.contains("\nnot read: the kernel log ("),
+        "{told}"
+    );
+
+    let mut stat = world.command_among_processes("stat");
+    let inode = Told::by(stat.args(["-L", "-c", "%i", "/proc/self/ns/net"]))
+        .exits(0)
+        .stdout;
+    let message = format!(
+        "nf_conntrack: table full in netns {}, dropping packet",
+        inode.trim()
+    );
+    journal_with(
+        &world,
+        &format!("{{\"__REALTIME_TIMESTAMP\":\"1767225600000000\",\"MESSAGE\":\"{message}\"}}"),
+    );
+    let mut check = world.command_among_processes("cttune");
+    let checked = Told::by(check.args(["check", "--format", "json"])).json();
+    assert_eq!(checked["unread"].as_array().unwrap().len(), 0);
+    let findings = checked["findings"].as_array().unwrap().iter();
+    let logged = findings.clone().find(|one| one["id"] == "table-full-log");
+    let logged = logged.unwrap_or_else(|| panic!("{checked:#}"));
+    let message = logged["message"].as_str().unwrap();
+    assert!(message.contains("this namespace was full"), "{message}");
+    assert!(
+        message.ends_with("once, at 2026-01-01T00:00:00Z"),
+        "{message}"
+    );
 }

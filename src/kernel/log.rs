@@ -95,31 +95,34 @@ fn read_syslog(path: &Path) -> io::Result<KernelLog> {
 }
 
 fn read_journal() -> io::Result<KernelLog> {
+    // It says nothing where nothing matches, nor where nothing may be read.
+    let mut is_readable = false;
+    journalctl(&["--lines=1"], |_| is_readable = true)?;
+    if !is_readable {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut log = KernelLog::default();
+    journalctl(&["--grep=table full"], |record| {
+        if let Some((time, text)) = parse_journal(record) {
+            log.add(&text, time);
+        }
+    })?;
+    Ok(log)
+}
+
+/// Gives every record of this boot's kernel messages to `each`, as JSON.
+fn journalctl(options: &[&str], each: impl FnMut(&str)) -> io::Result<()> {
     let mut child = Command::new("journalctl")
-        .args(["--dmesg", "--boot", "--no-pager", "--output=json"])
-        .args(["--output-fields=MESSAGE", "--grep=table full"])
-        .env("LC_ALL", "C")
+        .args(["--dmesg", "--boot", "--quiet", "--no-pager"])
+        .args(["--output=json", "--output-fields=MESSAGE"])
+        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()?;
-    let mut log = KernelLog::default();
-    let mut records = 0;
-    if let Some(stdout) = child.stdout.take() {
-        for_lines(stdout, |line| {
-            if let Some((time, text)) = parse_journal(line) {
-                records += 1;
-                log.add(&text, time);
-            }
-        })?;
-    }
-    let ended = child.wait_with_output()?;
-    // It ends with 1 where nothing matches too. What it says is about what it may not read.
-    let said = String::from_utf8_lossy(&ended.stderr);
-    if records == 0 && !said.trim().is_empty() {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, said.trim()));
-    }
-    Ok(log)
+    let told = child.stdout.take().map(|stdout| for_lines(stdout, each));
+    child.wait()?;
+    told.unwrap_or(Ok(()))
 }
 
 /// Gives every line to `each`, one at a time; what is no UTF-8 is replaced.
