@@ -453,6 +453,60 @@ fn the_journal_is_its_owners_and_one_that_others_may_write_is_refused() {
 }
 
 #[test]
+fn a_damaged_record_is_in_the_way_of_what_came_before_it_alone() {
+    let world = World::new();
+    let apply = |value: &str| {
+        let set = format!("udp_timeout={value}");
+        let args = [
+            "apply",
+            "--profile",
+            "kernel-defaults",
+            "--only",
+            "live",
+            "--yes",
+        ];
+        world
+            .cttune(&[&args[..], &["--set", &set]].concat())
+            .exits(0);
+    };
+    let before = world.sysctl("udp_timeout");
+    for value in ["41", "42", "43"] {
+        apply(value);
+    }
+    std::fs::write(
+        world.path(&format!("{STATE}/journal/000002.json")),
+        "{\"half",
+    )
+    .unwrap();
+    let told = world.cttune(&["history"]).exits(0);
+    assert!(told.stdout.contains("kernel-defaults"), "{told}");
+    told.says(&["note: change 2 is not shown", "000002.json is damaged"]);
+    for args in [
+        &["history", "2"][..],
+        &["rollback", "2"],
+        &["rollback", "1"],
+    ] {
+        world
+            .cttune(args)
+            .exits(1)
+            .says(&["000002.json is damaged", "move that file"]);
+        assert_eq!(world.sysctl("udp_timeout"), 43);
+    }
+    world
+        .cttune(&["rollback", "--to", "1"])
+        .exits(1)
+        .says(&["000002.json is damaged"]);
+    world.cttune(&["rollback"]).exits(0);
+    assert_eq!(world.sysctl("udp_timeout"), 42);
+    // Whoever moves it away decides that nothing of it matters any more.
+    world.sh(&format!("rm {STATE}/journal/000002.json"));
+    world
+        .cttune(&["rollback", "--yes", "--overwrite-changed", "1"])
+        .exits(0);
+    assert_eq!(world.sysctl("udp_timeout"), before);
+}
+
+#[test]
 fn a_relative_state_directory_is_taken_from_where_we_are() {
     let world = World::new();
     let state = "cd /run; CTTUNE_STATE_DIR=here cttune";

@@ -78,6 +78,9 @@ impl JournalError {
     }
 }
 
+/// The number of a record that is damaged, and what is wrong with it.
+pub type Damage = (u64, JournalError);
+
 /// Where a change is written down while it is made.
 pub trait Journal {
     /// Writes the progress of a record down.
@@ -217,6 +220,23 @@ impl Folder {
             .into_iter()
             .map(|id| self.read_one(id))
             .collect()
+    }
+
+    /// Every record that can be read, oldest first, and beside them the number of each that is
+    /// damaged.
+    ///
+    /// # Errors
+    /// If the journal may not be read.
+    pub fn read_whole_ones(&self) -> Result<(Vec<Record>, Vec<Damage>), JournalError> {
+        let (mut records, mut damaged) = (Vec::new(), Vec::new());
+        for id in self.numbers()? {
+            match self.read_one(id) {
+                Ok(record) => records.push(record),
+                Err(error @ JournalError::Damaged { .. }) => damaged.push((id, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((records, damaged))
     }
 
     /// The newest record, if there is one.

@@ -4,6 +4,7 @@ use super::args::{Global, History};
 use super::failure::{FAILED, Failure};
 use super::out::Out;
 use super::{change, survey};
+use crate::apply::journal::JournalError;
 use crate::apply::{Running, present};
 use crate::kernel::host;
 use crate::plan::Record;
@@ -12,9 +13,15 @@ use crate::render;
 /// Runs it.
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = survey::root(global)?;
-    let mut records = change::journal(&root)
-        .read()
-        .map_err(|error| Failure::new(FAILED, error.to_string()).maybe_hint(error.hint()))?;
+    let failed =
+        |error: JournalError| Failure::new(FAILED, error.to_string()).maybe_hint(error.hint());
+    let (mut records, damaged) = change::journal(&root).read_whole_ones().map_err(failed)?;
+    for (id, error) in damaged {
+        if args.id == Some(id) {
+            return Err(failed(error).into());
+        }
+        out.note(&format!("note: change {id} is not shown: {error}"));
+    }
     if let Some(id) = args.id {
         records.retain(|record| record.id == id);
         if records.is_empty() {

@@ -7,7 +7,7 @@ use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::survey;
-use crate::apply::journal::{Folder, Journal};
+use crate::apply::journal::{Damage, Folder, Journal};
 use crate::apply::{Crew, Running, Signals, carry_back, clear_up, folders_to_make, present};
 use crate::files::Root;
 use crate::kernel::sysctl;
@@ -22,11 +22,13 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
     let signals = Signals::catch()?;
     let journal = change::journal(&root);
     // Read before the lock, so that somebody without the right to either is told so plainly.
-    journal.read().map_err(change::journal_failure)?;
+    journal.read_whole_ones().map_err(change::journal_failure)?;
     let _lock = change::lock(&root, args.wait.as_deref(), &|| signals.caught())?;
     change::settle(&root, global, Some(0));
-    let records = journal.read().map_err(change::journal_failure)?;
-    let undone = select(args, global, &root, &records)?;
+    let (records, damaged) = journal.read_whole_ones().map_err(change::journal_failure)?;
+    let undone = select(args, global, &root, &records);
+    refuse_damage(undone.as_deref().ok(), args, damaged)?;
+    let undone = undone?;
     for record in &undone {
         change::belongs_here(record, global, &root)?;
     }
@@ -131,6 +133,23 @@ fn select(
         .hint("`cttune history` lists what was done")
         .into()),
     }
+}
+
+/// Refuses where a damaged record may be of a change that was made after the oldest one that is
+/// undone, or be the very one that is meant. An older one is in nobody's way.
+fn refuse_damage(
+    undone: Option<&[Record]>,
+    args: &Rollback,
+    damaged: Vec<Damage>,
+) -> anyhow::Result<()> {
+    let asked = args.id.or(args.to);
+    let oldest = undone.and_then(|undone| undone.iter().map(|record| record.id).min());
+    for (id, error) in damaged {
+        if oldest.is_none_or(|oldest| id > oldest) || asked.is_some_and(|asked| id >= asked) {
+            return Err(change::journal_failure(error).into());
+        }
+    }
+    Ok(())
 }
 
 /// What several rollbacks came to.
