@@ -1,6 +1,6 @@
 //! `cttune top`: who fills the table.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::args::{Global, Top};
 use super::failure::Failure;
@@ -8,9 +8,9 @@ use super::out::Out;
 use super::progress::Progress;
 use super::select;
 use crate::flow::{
-    By, Census, Extent, Field, FieldError, Filter, Prefixes, Remedy, Sample, Selection,
+    By, Census, Extent, Field, FieldError, Filter, Flow, Prefixes, Remedy, Sample, Selection,
 };
-use crate::kernel::ctnetlink::{Dump, DumpError, undisturbed};
+use crate::kernel::ctnetlink::{DumpError, look, undisturbed};
 use crate::kernel::sysctl;
 use crate::render;
 
@@ -119,30 +119,15 @@ fn count(
     extent: Extent,
     progress: &Progress,
 ) -> Result<(Census, Option<Sample>), DumpError> {
-    let start = Instant::now();
     let mut census = Census::new(wish.by.clone(), wish.prefixes);
-    let mut looked_at = 0;
-    let mut dump = Dump::start(&wish.filter(extent))?;
-    while let Some(chunk) = dump.next_chunk()? {
-        for flow in chunk {
-            let flow = flow?;
-            looked_at += 1;
-            if wish.selection.matches(&flow) {
-                census.add(&flow);
-            }
-            if extent.is_full(looked_at) {
-                break;
-            }
+    let each = |flow: &Flow<'_>| {
+        if wish.selection.matches(flow) {
+            census.add(flow);
         }
-        progress.at(looked_at);
-        if extent.is_full(looked_at) || extent.is_over(start.elapsed()) {
-            dump.check_buckets()?;
-            let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
-            let table = table.unwrap_or(looked_at).max(looked_at);
-            return Ok((census, Some(Sample { looked_at, table })));
-        }
-    }
-    Ok((census, None))
+    };
+    let filter = wish.filter(extent);
+    let sample = look(&filter, extent, each, |looked_at| progress.at(looked_at))?;
+    Ok((census, sample))
 }
 
 /// Reads `200ms`, `2s`.
