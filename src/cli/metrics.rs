@@ -3,6 +3,7 @@
 //! What may not be read is told, and the rest is told nevertheless: a monitor that runs as nobody
 //! still sees how full the table is.
 
+use std::io;
 use std::path::Path;
 
 use super::args::{self, Format, Global, Request};
@@ -19,7 +20,7 @@ use crate::plan::{Comparison, Origin, Standing};
 use crate::profile::Wanted;
 use crate::render;
 use crate::render::metrics::{Flows, LastApply, Metrics, Source};
-use crate::tunable::Snapshot;
+use crate::tunable::{Counters, Snapshot};
 
 /// Runs it.
 pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -33,9 +34,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     let survey = Survey::take(global, &root)?;
     let live = survey.live.clone().unwrap_or_else(Snapshot::not_loaded);
     let course = Course {
-        counters: sources
-            .take("counters", counters::read_counters())
-            .flatten(),
+        counters: sources.take("counters", counters(&live)).flatten(),
         flow_size: host::read_flow_size(),
         ..Course::default()
     };
@@ -153,6 +152,14 @@ impl Sources {
 
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The counters; a kernel may track connections and not show them.
+fn counters(live: &Snapshot) -> io::Result<Option<Counters>> {
+    match counters::read_counters()? {
+        None if live.is_loaded() => Err(io::Error::other("/proc/net/stat has none")),
+        counters => Ok(counters),
+    }
 }
 
 /// Counts the flows, in one pass.
