@@ -131,3 +131,55 @@ fn flows_json(flows: &Flows) -> Value {
         "destinations": destinations.collect::<Vec<_>>(),
     })
 }
+
+/// The same numbers for the tests of every renderer.
+#[cfg(test)]
+pub(super) mod example {
+    use super::*;
+    use crate::assess::Unread;
+    use crate::flow::{By, Census, Field, Kinds};
+    use crate::tunable::{Access, Counters, Reading};
+
+    const STAT: &str = "entries invalid drop early_drop\n2 1 a 0\n2 0 1 3\n";
+
+    /// A table with these values, the counters of two CPUs, and no flows.
+    pub(in crate::render) fn table(count: i64, max: i64) -> (Snapshot, Course, Flows) {
+        let reading = |value| {
+            let access = Access::Writable;
+            Reading::Value { value, access }
+        };
+        let readings = [
+            (Key::Max, reading(max)),
+            (Key::Buckets, reading(512)),
+            (Key::UdpTimeout, Reading::Denied),
+        ];
+        let course = Course {
+            counters: Counters::parse(STAT),
+            flow_size: Some(256),
+            unread: vec![Unread::new("the kernel log", &"no right to")],
+            ..Course::default()
+        };
+        let flows = Flows {
+            population: Kinds::default().finish(None),
+            destinations: Census::new(By::Fields(vec![Field::Dst]), None).finish(None),
+        };
+        (Snapshot::new(readings, Some(count)), course, flows)
+    }
+
+    pub(in crate::render) fn metrics<'a>(
+        live: &'a Snapshot,
+        course: &'a Course,
+        flows: Option<&'a Flows>,
+        sources: &'a [Source],
+    ) -> Metrics<'a> {
+        Metrics {
+            live,
+            course,
+            flows,
+            profile: None,
+            last_apply: None,
+            sources,
+            netns: None,
+        }
+    }
+}

@@ -219,3 +219,79 @@ fn destinations(metrics: &Metrics<'_>) -> Graph {
     }
     graph
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::example;
+    use super::*;
+
+    const VALUES: Answer = Answer {
+        config: false,
+        values: true,
+        multigraph: false,
+    };
+    const ALL: Answer = Answer {
+        config: true,
+        values: true,
+        multigraph: true,
+    };
+
+    #[test]
+    fn what_was_not_read_is_unknown_and_the_total_is_known_anyway() {
+        let (live, course, _) = example::table(2, 100);
+        assert_eq!(
+            text(&example::metrics(&live, &course, None, &[]), VALUES),
+            "established.value U\nfin_wait.value U\ntime_wait.value U\nsyn_sent.value U\n\
+             udp.value U\nassured.value U\nnated.value U\ntotal.value 2\n"
+        );
+    }
+
+    #[test]
+    fn limits_are_munins_and_a_table_without_a_limit_has_none() {
+        for (max, line) in [
+            (
+                262_144,
+                Some("total.warning 209715.2\ntotal.critical 235929.6\n"),
+            ),
+            (76_800, Some("total.warning 61440\ntotal.critical 69120\n")),
+            (0, None),
+        ] {
+            let (live, course, flows) = example::table(2, max);
+            let text = text(&example::metrics(&live, &course, Some(&flows), &[]), ALL);
+            match line {
+                Some(line) => assert!(text.contains(line), "{text}"),
+                None => assert!(!text.contains("total.warning"), "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn graphs_of_a_namespace_have_names_of_their_own() {
+        let (live, course, flows) = example::table(2, 100);
+        let metrics = Metrics {
+            netns: Some("blue-1"),
+            ..example::metrics(&live, &course, Some(&flows), &[])
+        };
+        let text = text(&metrics, ALL);
+        let named = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("multigraph "));
+        assert_eq!(
+            named.collect::<Vec<_>>(),
+            [
+                "cttune_blue_1_drops",
+                "cttune_blue_1_drift",
+                "cttune_blue_1_destinations"
+            ]
+        );
+        // No destination has a flow: each place is there, and empty.
+        assert!(text.contains("place5.label 5\n") && text.contains("place5.value 0\n"));
+        assert!(text.contains("early_drop.value 3\n") && text.contains("chain_toolong.value U\n"));
+    }
+
+    #[test]
+    fn autoconf_is_yes_or_no_with_a_reason() {
+        assert_eq!(autoconf(None), "yes\n");
+        assert_eq!(autoconf(Some("not loaded")), "no (not loaded)\n");
+    }
+}

@@ -114,3 +114,85 @@ fn entries(live: &Snapshot, levels: Levels) -> Option<String> {
     let (warning, critical) = (at(levels.warning), at(levels.critical));
     Some(format!("'entries'={count};{warning};{critical};0;{max}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::example;
+    use super::*;
+    use crate::assess::Finding;
+    use crate::plan::{Comparison, Machine};
+    use crate::tunable::{Conntrack, Host};
+
+    fn finding(id: &'static str, accepted: bool) -> Finding {
+        Finding {
+            id,
+            severity: Severity::Warning,
+            message: format!("{id} is | bad\nindeed"),
+            hint: String::new(),
+            source: "",
+            accepted: accepted.then(|| "it is fine".to_owned()),
+        }
+    }
+
+    fn line_for(count: i64, max: i64, findings: &[Finding]) -> String {
+        let (live, course, _) = example::table(count, max);
+        let host = Host {
+            cpus: 1,
+            memory: 1 << 30,
+            conntrack: Conntrack::BuiltIn,
+        };
+        let comparison = Comparison::without_profile(&Machine {
+            host: &host,
+            live: Some(&live),
+            files: None,
+        });
+        let checked = Checked {
+            host: "edge",
+            profile: None,
+            live: Some(&live),
+            course: Some(&course),
+            comparison: &comparison,
+            findings,
+            way: "",
+            verbose: false,
+        };
+        line(&checked, Levels::default(), Some(Severity::Warning))
+    }
+
+    #[test]
+    fn findings_that_count_follow_the_fill_and_neither_bar_nor_line_comes_from_them() {
+        let findings = [
+            finding("table-fill", false),
+            finding("early-drops", false),
+            finding("hash-load", true),
+        ];
+        assert_eq!(
+            line_for(99_999, 100_000, &findings),
+            "CTTUNE WARNING - 99,999 of 100,000 entries (99.9 %); early-drops is / bad indeed \
+             [early-drops]; not read: the kernel log (no right to) | \
+             'entries'=99999;80000;90000;0;100000 'fill'=99.99%;80;90;0;100 'drop'=11c \
+             'early_drop'=3c 'invalid'=1c\n"
+        );
+    }
+
+    #[test]
+    fn a_table_without_a_limit_has_no_fill() {
+        let line = line_for(5, 0, &[]);
+        assert!(line.contains(" - 5 entries, no limit; "), "{line}");
+        assert!(line.contains(" | 'entries'=5;;;0 'drop'=11c "), "{line}");
+    }
+
+    #[test]
+    fn trouble_is_one_line_with_its_advice() {
+        let messages = ["cannot read\n it | all".to_owned(), "nor that".to_owned()];
+        let parts = Parts {
+            messages: &messages,
+            hint: Some("run it as root"),
+            mistakes: &[],
+        };
+        assert_eq!(
+            unknown(parts),
+            "CTTUNE UNKNOWN - cannot read it / all; nor that; hint: run it as root\n"
+        );
+    }
+}

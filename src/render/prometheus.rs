@@ -205,3 +205,63 @@ fn labels_text(labels: &[Label]) -> String {
     });
     format!("{{{}}}", labels.collect::<Vec<_>>().join(","))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::{Source, example};
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_help_and_a_type_and_what_was_not_read_is_left_out() {
+        let (live, course, _) = example::table(2, 100);
+        let sources = [Source {
+            name: "flows",
+            trouble: Some("no right to".to_owned()),
+        }];
+        let text = text(&example::metrics(&live, &course, None, &sources));
+        let numbers: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            numbers[1..],
+            [
+                "cttune_loaded 1",
+                "cttune_table_entries 2",
+                "cttune_table_max_entries 100",
+                "cttune_table_buckets 512",
+                "cttune_table_memory_bytes 4864",
+                "cttune_table_memory_full_bytes 42496",
+                "cttune_drop_total 11",
+                "cttune_early_drop_total 3",
+                "cttune_invalid_total 1",
+                "cttune_setting_value{key=\"net.netfilter.nf_conntrack_max\"} 100",
+                "cttune_setting_value{key=\"net.netfilter.nf_conntrack_buckets\"} 512",
+                "cttune_source_up{source=\"flows\"} 0",
+            ]
+        );
+        for number in numbers {
+            let name = number.split(['{', ' ']).next().unwrap();
+            let kind = if name.ends_with("_total") {
+                "counter"
+            } else {
+                "gauge"
+            };
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}");
+        }
+    }
+
+    #[test]
+    fn kinds_without_flows_are_told_as_zero() {
+        let (live, course, flows) = example::table(0, 100);
+        let text = text(&example::metrics(&live, &course, Some(&flows), &[]));
+        let line = "cttune_flows{family=\"ipv6\",protocol=\"tcp\",state=\"established\"} 0\n";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("cttune_flows{family=\"ipv4\",protocol=\"udp\",state=\"\"} 0\n"));
+    }
+
+    #[test]
+    fn a_label_may_hold_anything() {
+        let label = [("profile", "a\\b \"c\"\nd".to_owned())];
+        assert_eq!(labels_text(&label), r#"{profile="a\\b \"c\"\nd"}"#);
+        assert_eq!(labels_text(&[]), "");
+    }
+}
