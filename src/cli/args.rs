@@ -144,8 +144,8 @@ Never walks the table and needs no rights: it reads a few dozen numbers.
 Exit codes: with a profile 2 exactly when a value drifted, live or persisted;
 without one 2 exactly when a critical finding is not accepted.
 With --format nagios: 0 fine, 1 a warning or drift, 2 a critical finding, 3 all
-trouble, a wrong command line included. What a profile accepts does not count; with
---fail-on critical warnings do not either.")]
+trouble, a wrong command line included. What a profile accepts does not count;
+with --fail-on critical, warnings do not either.")]
 pub struct Check {
     /// What to compare with.
     #[command(flatten)]
@@ -446,15 +446,15 @@ pub struct Top {
 /// `cttune metrics`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The table's size, fill and memory, every counter, each setting and whether it drifted
-from what apply put in force, the last apply, and flows by family, protocol and state.
-Flows alone need root, or CAP_NET_ADMIN. What could not be read is said on stderr, and
-to Prometheus by cttune_source_up.
+The table's size, limit and memory, every counter, each setting and whether it
+drifted from what apply put in force, the last apply, and flows by family,
+protocol and state. Flows take root or CAP_NET_ADMIN, the last apply takes root.
+What could not be read is said on stderr, and by cttune_source_up.
 
   cttune metrics --textfile /var/lib/prometheus/node-exporter/cttune.prom
   cttune metrics --format munin config
 
-contrib/ has a munin plugin, alert rules, a dashboard, and a timer for the file.")]
+contrib/ has a munin plugin, alerts, a dashboard, and a timer for the file.")]
 pub struct Metrics {
     /// What to compare with.
     #[command(flatten)]
