@@ -4,6 +4,29 @@ use super::{Finding, Severity};
 use crate::profile::Wanted;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
 
+/// Fill at which munin's plugin and this one warn, and call it critical.
+pub(super) const WARN_FILL: f64 = 0.8;
+pub(super) const CRITICAL_FILL: f64 = 0.9;
+/// Entries per bucket up to which chains stay short, and above which it is a mistake.
+const MOST_PER_BUCKET: i64 = 4;
+const ABSURD_PER_BUCKET: i64 = 8;
+
+const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.rst";
+const MUNIN: &str = "munin: fw_conntrack, warning at 80 % and critical at 90 % of max";
+const CORE: &str = "kernel: net/netfilter/nf_conntrack_core.c";
+
+pub(super) fn findings(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Vec<Finding> {
+    if !live.is_loaded() {
+        return vec![not_loaded()];
+    }
+    let mut findings = Vec::new();
+    findings.extend(fill(live, levels, wanted));
+    findings.extend(unlimited(live));
+    findings.extend(hash(live));
+    findings.extend(dead_timeouts(live));
+    findings
+}
+
 /// How full a table is worth a warning, and how full it is critical: shares of max.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Levels {
@@ -17,8 +40,8 @@ impl Default for Levels {
     /// Those of munin's plugin.
     fn default() -> Self {
         Levels {
-            warning: 0.8,
-            critical: 0.9,
+            warning: WARN_FILL,
+            critical: CRITICAL_FILL,
         }
     }
 }
@@ -33,27 +56,6 @@ impl Levels {
             None
         }
     }
-}
-
-/// Entries per bucket up to which chains stay short, and above which it is a mistake.
-const MOST_PER_BUCKET: i64 = 4;
-const ABSURD_PER_BUCKET: i64 = 8;
-
-const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.rst";
-const LEVELS: &str =
-    "--warn and --crit; without them as munin's fw_conntrack: 80 % and 90 % of max";
-const CORE: &str = "kernel: net/netfilter/nf_conntrack_core.c";
-
-pub(super) fn findings(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Vec<Finding> {
-    if !live.is_loaded() {
-        return vec![not_loaded()];
-    }
-    let mut findings = Vec::new();
-    findings.extend(fill(live, levels, wanted));
-    findings.extend(unlimited(live));
-    findings.extend(hash(live));
-    findings.extend(dead_timeouts(live));
-    findings
 }
 
 fn not_loaded() -> Finding {
@@ -90,7 +92,7 @@ fn fill(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Option<Find
             format_share(fill)
         ),
         hint: format!("see what a profile would change: cttune plan --profile {profile}"),
-        source: LEVELS,
+        source: MUNIN,
         accepted: None,
     })
 }

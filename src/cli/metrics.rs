@@ -9,12 +9,13 @@ use std::path::Path;
 use super::args::{self, Format, Global, Request};
 use super::failure::{FAILED, Failure};
 use super::out::Out;
+use super::progress::Progress;
 use super::survey::Survey;
-use super::{change, load, out};
+use super::{change, load, out, walk};
 use crate::assess::Course;
 use crate::files::Root;
 use crate::flow::{By, Census, Extent, Field, Filter, Flow, Kinds};
-use crate::kernel::ctnetlink::{DumpError, look, undisturbed};
+use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::kernel::{counters, host};
 use crate::plan::{Comparison, Origin, Standing};
 use crate::profile::Wanted;
@@ -27,7 +28,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     refuse_what_does_not_go(args, global)?;
     let root = Root::machine();
     if args.request == Some(Request::Autoconf) {
-        out::raw(&render::munin::autoconf(trouble().as_deref()));
+        out::raw(&render::munin::autoconf(trouble(out).as_deref()));
         return Ok(0);
     }
     let mut sources = Sources(Vec::new());
@@ -41,7 +42,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     let flows = match args.flows {
         args::Flows::None => None,
         _ if !live.is_loaded() => None,
-        which => sources.take("flows", flows(which, &live)),
+        which => sources.take("flows", flows(which, &live, out)),
     };
     sources.files(&survey);
     let wanted = match load::wanted(&args.wish, &root) {
@@ -163,11 +164,13 @@ fn counters(live: &Snapshot) -> io::Result<Option<Counters>> {
 }
 
 /// Counts the flows, in one pass.
-fn flows(which: args::Flows, live: &Snapshot) -> Result<Flows, DumpError> {
+fn flows(which: args::Flows, live: &Snapshot, out: Out) -> Result<Flows, DumpError> {
     let entries = live.count.and_then(|count| u64::try_from(count).ok());
+    let entries = entries.unwrap_or(0);
+    let progress = Progress::new(out, "reading the table", entries);
     let extent = match which {
         args::Flows::All | args::Flows::None => Extent::Exact,
-        args::Flows::Auto => Extent::for_table(entries.unwrap_or(0)),
+        args::Flows::Auto => Extent::for_table(entries),
     };
     undisturbed(|| {
         let mut kinds = Kinds::default();
@@ -176,7 +179,7 @@ fn flows(which: args::Flows, live: &Snapshot) -> Result<Flows, DumpError> {
             kinds.add(flow);
             census.add(flow);
         };
-        let sample = look(&Filter::default(), extent, each, |_| {})?;
+        let sample = walk::walk(&Filter::default(), extent, &progress, each)?;
         Ok(Flows {
             population: kinds.finish(sample),
             destinations: census.finish(sample),
@@ -185,8 +188,9 @@ fn flows(which: args::Flows, live: &Snapshot) -> Result<Flows, DumpError> {
 }
 
 /// What would keep munin from drawing anything.
-fn trouble() -> Option<String> {
-    let looked = look(&Filter::default(), Extent::Sample(1), |_| {}, |_| {});
+fn trouble(out: Out) -> Option<String> {
+    let progress = Progress::new(out, "reading the table", 1);
+    let looked = walk::walk(&Filter::default(), Extent::Sample(1), &progress, |_| {});
     let trouble = looked.err()?;
     Some(first_line(&trouble.to_string()))
 }

@@ -27,6 +27,7 @@ mod select;
 mod session;
 mod survey;
 mod top;
+mod walk;
 
 use std::ffi::OsString;
 

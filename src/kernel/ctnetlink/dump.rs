@@ -7,11 +7,10 @@
 //! go: who acts on flows must not mind.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use nix::errno::Errno;
 
-use crate::flow::{Extent, Filter, Flow, Malformed, Sample, Selection};
+use crate::flow::{Filter, Flow, Malformed, Selection};
 use crate::kernel::sysctl;
 use crate::tunable::{Key, Reading};
 
@@ -161,36 +160,6 @@ impl<'a> Iterator for Chunk<'a> {
             }
         }
     }
-}
-
-/// Gives as many flows as `extent` wants to `each`, and after each chunk how many they were to
-/// `progress`. There is no sample where the table ended first: all of it was looked at.
-pub fn look(
-    filter: &Filter,
-    extent: Extent,
-    mut each: impl FnMut(&Flow<'_>),
-    progress: impl Fn(u64),
-) -> Result<Option<Sample>, DumpError> {
-    let start = Instant::now();
-    let mut looked_at = 0;
-    let mut dump = Dump::start(filter)?;
-    while let Some(chunk) = dump.next_chunk()? {
-        for flow in chunk {
-            looked_at += 1;
-            each(&flow?);
-            if extent.is_full(looked_at) {
-                break;
-            }
-        }
-        progress(looked_at);
-        if extent.is_full(looked_at) || extent.is_over(start.elapsed()) {
-            dump.check_buckets()?;
-            let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
-            let table = table.unwrap_or(looked_at).max(looked_at);
-            return Ok(Some(Sample { looked_at, table }));
-        }
-    }
-    Ok(None)
 }
 
 /// Gives every flow that the selection matches to `each`, until it breaks.

@@ -23,7 +23,7 @@ mod wire;
 
 pub use change::{Answer, ChangeError, Changes, Shorter};
 pub use create::{CreateError, NewFlow, Seen, create};
-pub use dump::{Chunk, Dump, DumpError, look, undisturbed, walk};
+pub use dump::{Chunk, Dump, DumpError, undisturbed, walk};
 pub use listeners::{Listeners, read_listeners};
 pub use policies::{PolicyError, read_policies};
 pub use socket::Socket;
