@@ -60,7 +60,7 @@ pub struct Global {
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people; of metrics, Prometheus's.
+    /// For people; metrics prints what prometheus would.
     Text,
     /// One JSON object; errors are JSON on stderr.
     Json,
