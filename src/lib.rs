@@ -17,7 +17,7 @@
 //! | [`flow`] | pure | conntrack entries: decoding, selecting, grouping, sampling, expiring them |
 //! | [`assess`] | pure | findings: what is wrong, how bad, and what to do |
 //! | [`boot`] | pure | sysctl.d text: who wins for which reader, what survives a reboot |
-//! | [`render`] | pure | results as text and JSON: returns strings |
+//! | [`render`] | pure | results as text, JSON, and for monitors: returns strings |
 //! | [`kernel`] | door | sysctl tree, ctnetlink, module, host facts, network namespaces |
 //! | [`files`] | door | rooted reading, atomic replacement, ownership, no symlink followed |
 //!

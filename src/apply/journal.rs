@@ -244,10 +244,24 @@ impl Folder {
     /// # Errors
     /// As [`Folder::read`].
     pub fn newest(&self) -> Result<Option<Record>, JournalError> {
-        self.numbers()?
-            .last()
-            .map(|id| self.read_one(*id))
-            .transpose()
+        self.find_newest(|_| true)
+    }
+
+    /// The newest record that `fits`; those before it are not read.
+    ///
+    /// # Errors
+    /// As [`Folder::read`].
+    pub fn find_newest(
+        &self,
+        fits: impl Fn(&Record) -> bool,
+    ) -> Result<Option<Record>, JournalError> {
+        for id in self.numbers()?.into_iter().rev() {
+            let record = self.read_one(id)?;
+            if fits(&record) {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
     /// One record.

@@ -15,6 +15,7 @@ mod table;
 pub use agents::Traces;
 pub use course::{Course, Trend, Unread};
 pub use memory::Memory;
+pub use table::Levels;
 
 use crate::plan::{Comparison, Files, Obstacle};
 use crate::profile::Wanted;
@@ -61,6 +62,8 @@ impl Finding {
 pub struct Evidence<'a> {
     /// The kernel's values; `None` for an image.
     pub live: Option<&'a Snapshot>,
+    /// How full is too full.
+    pub levels: Levels,
     /// The machine.
     pub host: &'a Host,
     /// What the table went through; `None` for an image.
@@ -81,7 +84,7 @@ pub struct Evidence<'a> {
 pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(live) = evidence.live {
-        findings.extend(table::findings(live, evidence.wanted));
+        findings.extend(table::findings(live, evidence.levels, evidence.wanted));
         if let Some(course) = evidence.course {
             findings.extend(course::findings(course, live));
             findings.extend(memory::finding(live, evidence.host, course.flow_size));

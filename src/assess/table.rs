@@ -5,8 +5,8 @@ use crate::profile::Wanted;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
 
 /// Fill at which munin's plugin and this one warn, and call it critical.
-const WARN_FILL: f64 = 0.8;
-const CRITICAL_FILL: f64 = 0.9;
+pub(super) const WARN_FILL: f64 = 0.8;
+pub(super) const CRITICAL_FILL: f64 = 0.9;
 /// Entries per bucket up to which chains stay short, and above which it is a mistake.
 const MOST_PER_BUCKET: i64 = 4;
 const ABSURD_PER_BUCKET: i64 = 8;
@@ -15,16 +15,47 @@ const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.r
 const MUNIN: &str = "munin: fw_conntrack, warning at 80 % and critical at 90 % of max";
 const CORE: &str = "kernel: net/netfilter/nf_conntrack_core.c";
 
-pub(super) fn findings(live: &Snapshot, wanted: Option<&Wanted>) -> Vec<Finding> {
+pub(super) fn findings(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Vec<Finding> {
     if !live.is_loaded() {
         return vec![not_loaded()];
     }
     let mut findings = Vec::new();
-    findings.extend(fill(live, wanted));
+    findings.extend(fill(live, levels, wanted));
     findings.extend(unlimited(live));
     findings.extend(hash(live));
     findings.extend(dead_timeouts(live));
     findings
+}
+
+/// How full a table is worth a warning, and how full it is critical: shares of max.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Levels {
+    /// From here on it is worth a warning.
+    pub warning: f64,
+    /// From here on it is critical.
+    pub critical: f64,
+}
+
+impl Default for Levels {
+    /// Those of munin's plugin.
+    fn default() -> Self {
+        Levels {
+            warning: WARN_FILL,
+            critical: CRITICAL_FILL,
+        }
+    }
+}
+
+impl Levels {
+    fn severity(self, fill: f64) -> Option<Severity> {
+        if fill >= self.critical {
+            Some(Severity::Critical)
+        } else if fill >= self.warning {
+            Some(Severity::Warning)
+        } else {
+            None
+        }
+    }
 }
 
 fn not_loaded() -> Finding {
@@ -41,13 +72,9 @@ fn not_loaded() -> Finding {
     }
 }
 
-fn fill(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
-    let fill = live.fill().filter(|fill| *fill >= WARN_FILL)?;
-    let severity = if fill >= CRITICAL_FILL {
-        Severity::Critical
-    } else {
-        Severity::Warning
-    };
+fn fill(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Option<Finding> {
+    let fill = live.fill()?;
+    let severity = levels.severity(fill)?;
     let (entries, max) = (live.count?, live.value(Key::Max)?);
     let effect = if entries >= max {
         "packets of new flows are dropped"
@@ -157,7 +184,7 @@ mod tests {
     }
 
     fn ids(snapshot: &Snapshot) -> Vec<(&'static str, Severity)> {
-        findings(snapshot, None)
+        findings(snapshot, Levels::default(), None)
             .iter()
             .map(|finding| (finding.id, finding.severity))
             .collect()
@@ -173,6 +200,23 @@ mod tests {
             (1000, vec![("table-fill", Severity::Critical)]),
         ] {
             assert_eq!(ids(&table(count, &[(Key::Max, 1000)])), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn levels_can_be_others() {
+        let levels = Levels {
+            warning: 0.5,
+            critical: 1.0,
+        };
+        for (count, severity) in [
+            (499, None),
+            (500, Some(Severity::Warning)),
+            (999, Some(Severity::Warning)),
+            (1000, Some(Severity::Critical)),
+        ] {
+            let found = fill(&table(count, &[(Key::Max, 1000)]), levels, None);
+            assert_eq!(found.map(|finding| finding.severity), severity, "{count}");
         }
     }
 
@@ -202,7 +246,7 @@ mod tests {
             ],
         );
         assert_eq!(ids(&dead), [("timeout-below-one", Severity::Critical)]);
-        let message = &findings(&dead, None)[0].message;
+        let message = &findings(&dead, Levels::default(), None)[0].message;
         assert!(message.contains("udp_timeout is 0") && message.contains("icmp_timeout is -3"));
     }
 

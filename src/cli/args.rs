@@ -60,10 +60,16 @@ pub struct Global {
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// For people; metrics prints what prometheus would.
     Text,
     /// One JSON object; errors are JSON on stderr.
     Json,
+    /// One line, and the exit codes of a plugin; check alone has it.
+    Nagios,
+    /// The text format of Prometheus; metrics alone has it.
+    Prometheus,
+    /// The answers of a munin plugin; metrics alone has it.
+    Munin,
 }
 
 /// When colour is used.
@@ -96,6 +102,8 @@ pub enum Command {
     Expire(Expire),
     /// Shows who fills the table: flows by address, port, protocol, state
     Top(Top),
+    /// Prints numbers for a monitor: Prometheus, munin, JSON
+    Metrics(Metrics),
     /// Lists, shows, checks, captures and edits profiles
     Profile(Profile),
     /// Runs a command in private namespaces with a table that is filling up
@@ -131,9 +139,13 @@ Never walks the table and needs no rights: it reads a few dozen numbers.
   cttune check --profile campus-fw  drift from this profile
   cttune check --explain max        who sets nf_conntrack_max at the next boot
   cttune check --interval 10s       what is dropped now, and when the table is full
+  cttune check --format nagios --warn 80% --crit 90%
 
 Exit codes: with a profile 2 exactly when a value drifted, live or persisted;
-without one 2 exactly when a critical finding is not accepted.")]
+without one 2 exactly when a critical finding is not accepted.
+With --format nagios: 0 fine, 1 a warning or drift, 2 a critical finding, 3 all
+trouble, a wrong command line included. What a profile accepts does not count;
+with --fail-on critical, warnings do not either.")]
 pub struct Check {
     /// What to compare with.
     #[command(flatten)]
@@ -150,6 +162,12 @@ pub struct Check {
     /// Exit with 2 also for findings of this severity or worse
     #[arg(long, value_enum, value_name = "SEVERITY")]
     pub fail_on: Option<FailOn>,
+    /// How full a table is worth a warning [default: 80%]
+    #[arg(long, value_name = "PERCENT", conflicts_with = "explain")]
+    pub warn: Option<String>,
+    /// How full a table is critical [default: 90%]
+    #[arg(long, value_name = "PERCENT", conflicts_with = "explain")]
+    pub crit: Option<String>,
 }
 
 /// The severities that `--fail-on` takes.
@@ -423,6 +441,54 @@ pub struct Top {
     /// never loaded
     #[arg(long)]
     pub remedy: bool,
+}
+
+/// `cttune metrics`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The table's size, limit and memory, every counter, each setting and whether it
+drifted from what apply put in force, the last apply, and flows by family,
+protocol and state. Flows take root or CAP_NET_ADMIN, the last apply takes root.
+What could not be read is said on stderr, and by cttune_source_up.
+
+  cttune metrics --textfile /var/lib/prometheus/node-exporter/cttune.prom
+  cttune metrics --format munin config
+
+contrib/ has a munin plugin, alerts, a dashboard, and a timer for the file.")]
+pub struct Metrics {
+    /// What to compare with.
+    #[command(flatten)]
+    pub wish: Wish,
+    /// Which flows to count
+    #[arg(long, value_enum, default_value_t = Flows::Auto, value_name = "WHICH")]
+    pub flows: Flows,
+    /// Write to this file in one step, for the textfile collector of
+    /// node_exporter, and print nothing
+    #[arg(long, value_name = "PATH.prom")]
+    pub textfile: Option<PathBuf>,
+    /// What munin asks for; the values without it
+    #[arg(value_enum, value_name = "REQUEST", conflicts_with = "textfile")]
+    pub request: Option<Request>,
+}
+
+/// The flows that `metrics` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Flows {
+    /// All of them; from 200,000 on a random sample of 50,000, as top does.
+    Auto,
+    /// All of them, however many.
+    All,
+    /// None: the table is never walked.
+    None,
+}
+
+/// What munin asks a plugin for beside its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Request {
+    /// Titles, labels and limits.
+    Config,
+    /// Whether there is anything to show here.
+    Autoconf,
 }
 
 /// `cttune profile`.

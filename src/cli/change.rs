@@ -175,8 +175,7 @@ pub(super) fn end(
         }
         Cause::Signal(signal) => {
             let message = format!("stopped by {}; everything is as it was", signal.name());
-            out.failure(&Failure::new(signal.exit_code(), message));
-            Ok(signal.exit_code())
+            Ok(out.failure(&Failure::new(signal.exit_code(), message)))
         }
     }
 }

@@ -1,22 +1,32 @@
 //! `cttune check`: health and drift, in a few dozen short reads.
 
 use super::args::{Check, FailOn, Global, Wish};
-use super::failure::{DIFFERS, Failure};
+use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
 use super::out::Out;
 use super::{change, course, load, survey};
-use crate::assess::{Evidence, Severity, assess};
+use crate::assess::{Evidence, Finding, Levels, Severity, assess};
 use crate::boot;
 use crate::files::Root;
 use crate::plan::{Comparison, Scope, plan};
 use crate::render;
-use crate::tunable::Key;
+use crate::render::check::Checked;
+use crate::tunable::{Key, Snapshot};
 
 /// Runs it.
 pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = survey::root(global)?;
     if let Some(key) = &check.explain {
+        if out.is_nagios() {
+            return Err(Failure::usage("--format nagios cannot go with --explain").into());
+        }
         return explain(key, global, &root, out);
     }
+    if global.root.is_some() && out.is_nagios() {
+        return Err(Failure::usage("--format nagios cannot go with --root")
+            .hint("an image has no running kernel, and so nothing to watch")
+            .into());
+    }
+    let levels = levels(check)?;
     let wanted = if check.no_profile {
         None
     } else {
@@ -57,6 +67,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     let traces = survey::agents(global, &root);
     let findings = assess(Evidence {
         live: survey.live.as_ref(),
+        levels,
         host: &survey.host,
         course: course.as_ref(),
         traces: traces.as_ref(),
@@ -72,7 +83,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         ));
     }
     let way = way(&check.wish, global);
-    let checked = render::check::Checked {
+    let checked = Checked {
         host: &survey.name,
         profile: wanted
             .as_ref()
@@ -84,25 +95,86 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         way: &way,
         verbose: out.verbose,
     };
+    if out.is_nagios() {
+        return watched(&checked, levels, check.fail_on, out);
+    }
     out.result(
         || render::check::text(&checked),
         || render::check::json(&checked),
     );
 
+    let failed = check
+        .fail_on
+        .is_some_and(|fail_on| worst(&findings, fail_on).is_some());
     let drifted = match wanted {
         Some(_) => !comparison.in_line(),
-        None => findings
-            .iter()
-            .any(|finding| finding.counts_as(Severity::Critical)),
+        None => worst(&findings, FailOn::Critical).is_some(),
     };
-    let failed = check.fail_on.is_some_and(|fail_on| {
-        let floor = match fail_on {
-            FailOn::Warning => Severity::Warning,
-            FailOn::Critical => Severity::Critical,
-        };
-        findings.iter().any(|finding| finding.counts_as(floor))
-    });
     Ok(if drifted || failed { DIFFERS } else { 0 })
+}
+
+/// The worst finding of a severity that matters.
+fn worst(findings: &[Finding], from: FailOn) -> Option<Severity> {
+    let floor = match from {
+        FailOn::Warning => Severity::Warning,
+        FailOn::Critical => Severity::Critical,
+    };
+    let counted = findings.iter().filter(|finding| finding.counts_as(floor));
+    counted.map(|finding| finding.severity).max()
+}
+
+/// How full is too full, as it was typed.
+fn levels(check: &Check) -> anyhow::Result<Levels> {
+    let usual = Levels::default();
+    let share = |option: &str, text: &Option<String>, usual| match text {
+        Some(text) => percentage(option, text),
+        None => Ok(usual),
+    };
+    let levels = Levels {
+        warning: share("--warn", &check.warn, usual.warning)?,
+        critical: share("--crit", &check.crit, usual.critical)?,
+    };
+    if levels.warning > levels.critical {
+        return Err(Failure::usage("--warn is above --crit")
+            .hint("without them they are 80% and 90%")
+            .into());
+    }
+    Ok(levels)
+}
+
+/// Reads `80%` or `80` as a share of one.
+fn percentage(option: &str, text: &str) -> Result<f64, Failure> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim().parse();
+    let number = number.ok().filter(|number| (0.0..=100.0).contains(number));
+    number.map(|number: f64| number / 100.0).ok_or_else(|| {
+        Failure::usage(format!("{option} {text}: not a percentage"))
+            .hint("write 80%, or a number from 0 to 100")
+    })
+}
+
+/// The same for Nagios: its line, and its exit codes. There drift is a warning.
+fn watched(
+    checked: &Checked<'_>,
+    levels: Levels,
+    fail_on: Option<FailOn>,
+    out: Out,
+) -> anyhow::Result<u8> {
+    if !checked.live.is_some_and(Snapshot::is_loaded) {
+        // Perhaps the firewall has no rules: whether the table is fine cannot be told.
+        let failure = Failure::new(FAILED, "connection tracking is not loaded");
+        return Err(failure.hint("as root, modprobe nf_conntrack").into());
+    }
+    let drift = (!checked.comparison.in_line()).then_some(Severity::Warning);
+    let state = worst(checked.findings, fail_on.unwrap_or(FailOn::Warning)).max(drift);
+    out.result(
+        || render::nagios::line(checked, levels, state),
+        || render::check::json(checked),
+    );
+    Ok(match state {
+        Some(Severity::Critical) => CRITICAL,
+        Some(Severity::Warning) => WARNING,
+        Some(Severity::Info) | None => 0,
+    })
 }
 
 /// The plan that goes with this check, as it would be typed. What was remembered is not named: a

@@ -12,6 +12,10 @@ pub(super) const DIFFERS: u8 = 2;
 pub(super) const LEFT: u8 = 3;
 /// The command line is wrong.
 pub(super) const USAGE: u8 = 64;
+/// For Nagios: a warning, something critical, or nothing that could be measured.
+pub(super) const WARNING: u8 = 1;
+pub(super) const CRITICAL: u8 = 2;
+pub(super) const UNKNOWN: u8 = 3;
 /// The sandbox itself failed.
 pub(super) const SANDBOX: u8 = 125;
 

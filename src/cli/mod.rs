@@ -15,6 +15,7 @@ mod failure;
 mod history;
 mod interrupted;
 mod load;
+mod metrics;
 mod out;
 mod plan;
 mod profile;
@@ -27,14 +28,15 @@ mod session;
 mod suggest;
 mod survey;
 mod top;
+mod walk;
 
 use std::ffi::OsString;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Parser, ValueEnum};
 
-use self::args::{Cli, Command, Global};
-use self::failure::{FAILED, Failure, SANDBOX, USAGE};
+use self::args::{Cli, Command, Format, Global};
+use self::failure::{FAILED, Failure, SANDBOX, UNKNOWN, USAGE};
 use self::out::Out;
 use crate::kernel::netns;
 
@@ -50,19 +52,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Sandbox(_) | Command::SandboxInside(_) => SANDBOX,
         _ => FAILED,
     };
-    match in_namespace(&cli, out) {
+    let ran = has_format(&cli).and_then(|()| in_namespace(&cli, out));
+    match ran {
         Ok(code) => code,
         Err(error) => {
             let failure = into_failure(error, own_failure);
-            out.failure(&failure);
-            failure.code
+            out.failure(&failure)
         }
     }
 }
 
 /// Help and version go to stdout and are no error; anything else is a wrong command line.
 fn answer_without_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
-    if error.use_stderr() && asks_for_json(arguments) {
+    let format = asked_format(arguments).unwrap_or(Format::Text);
+    if error.use_stderr() && matches!(format, Format::Json | Format::Nagios) {
         let text = error.render().to_string();
         let told: Vec<&str> = text
             .lines()
@@ -78,21 +81,44 @@ fn answer_without_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
             }
             _ => told.strip_prefix("error: ").unwrap_or(&told),
         };
-        Out::json().failure(&Failure::usage(message).hint("`cttune --help` lists what there is"));
-        return USAGE;
+        let failure = Failure::usage(message).hint("`cttune --help` lists what there is");
+        return Out::plain(format).failure(&failure);
     }
     // clap's own printing ends quietly where nobody reads.
     let _ = error.print();
-    if error.use_stderr() { USAGE } else { 0 }
+    match (error.use_stderr(), format) {
+        // A monitor whose command prints this page measures nothing.
+        (_, Format::Nagios) => UNKNOWN,
+        (true, _) => USAGE,
+        (false, _) => 0,
+    }
 }
 
-/// Whether JSON is asked for on a command line that cannot be parsed.
-fn asks_for_json(arguments: &[OsString]) -> bool {
-    let own: Vec<&OsString> = arguments.iter().take_while(|one| *one != "--").collect();
-    own.iter().any(|one| *one == "--format=json")
-        || own.windows(2).any(
-            |pair| matches!(pair, [option, value] if *option == "--format" && *value == "json"),
-        )
+/// The format that is asked for on a command line that cannot be parsed.
+fn asked_format(arguments: &[OsString]) -> Option<Format> {
+    let own = arguments.iter().take_while(|one| *one != "--");
+    let own: Vec<&str> = own.filter_map(|one| one.to_str()).collect();
+    let inline = own.iter().find_map(|one| one.strip_prefix("--format="));
+    let pairs = own.windows(2);
+    let mut apart = pairs.filter_map(|pair| match pair {
+        ["--format", format] => Some(*format),
+        _ => None,
+    });
+    Format::from_str(inline.or(apart.next_back())?, false).ok()
+}
+
+/// Refuses a format that another command has.
+fn has_format(cli: &Cli) -> anyhow::Result<()> {
+    let owner = match (cli.global.format, &cli.command) {
+        (Format::Text | Format::Json, _)
+        | (Format::Nagios, Command::Check(_))
+        | (Format::Prometheus | Format::Munin, Command::Metrics(_)) => return Ok(()),
+        (Format::Nagios, _) => "check",
+        (Format::Prometheus | Format::Munin, _) => "metrics",
+    };
+    Err(Failure::usage("this command does not have that format")
+        .hint(format!("it belongs to `cttune {owner}`"))
+        .into())
 }
 
 fn into_failure(error: anyhow::Error, code: u8) -> Failure {
@@ -145,6 +171,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::WatchPending(args) => confirm::watch(args, global),
         Command::Expire(args) => expire::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
+        Command::Metrics(metrics) => metrics::run(metrics, global, out),
         Command::Profile(profile) => profile::run(&profile.command, global, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),

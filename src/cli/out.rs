@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use anstream::{AutoStream, ColorChoice};
 
 use super::args::{Color, Format, Global};
-use super::failure::Failure;
+use super::failure::{Failure, UNKNOWN};
 use crate::render;
 
 /// Where and how to print.
@@ -37,10 +37,10 @@ impl Out {
         }
     }
 
-    /// For machines, where the command line does not say how.
-    pub(super) fn json() -> Self {
+    /// For machines, where the command line cannot be parsed.
+    pub(super) fn plain(format: Format) -> Self {
         Out {
-            format: Format::Json,
+            format,
             color: ColorChoice::Never,
             quiet: false,
             verbose: false,
@@ -50,6 +50,11 @@ impl Out {
     /// Whether results are JSON.
     pub(super) fn is_json(self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Whether the result is one line for Nagios.
+    pub(super) fn is_nagios(self) -> bool {
+        self.format == Format::Nagios
     }
 
     /// Whether somebody watches stderr.
@@ -65,6 +70,8 @@ impl Out {
     ) {
         match self.format {
             Format::Json => raw(&format!("{:#}\n", json())),
+            // What a monitor asks for is its result, however quiet.
+            Format::Nagios | Format::Prometheus | Format::Munin => raw(&text()),
             Format::Text if self.quiet => {}
             Format::Text => write_to(
                 AutoStream::new(io::stdout().lock(), self.choice(&io::stdout())),
@@ -95,15 +102,24 @@ impl Out {
         }
     }
 
-    /// Prints a failure: what went wrong and what to do next.
-    pub(super) fn failure(self, failure: &Failure) {
+    /// Prints a failure: what went wrong and what to do next. Gives the exit code: Nagios has one
+    /// for all of them, and reads stdout alone.
+    pub(super) fn failure(self, failure: &Failure) -> u8 {
+        let parts = failure_parts(failure);
         match self.format {
-            Format::Text => self.say(&render::failure::text(failure_parts(failure))),
+            Format::Text | Format::Prometheus | Format::Munin => {
+                self.say(&render::failure::text(parts));
+            }
             Format::Json => {
-                let json = render::failure::json(failure_parts(failure), failure.code);
+                let json = render::failure::json(parts, failure.code);
                 write_to(io::stderr().lock(), &format!("{json}\n"));
             }
+            Format::Nagios => {
+                raw(&render::nagios::unknown(parts));
+                return UNKNOWN;
+            }
         }
+        failure.code
     }
 
     /// Writes to stderr, colours stripped where they are not wanted.

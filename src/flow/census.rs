@@ -172,6 +172,18 @@ pub struct Sample {
     pub table: u64,
 }
 
+impl Sample {
+    /// Whether there is more in the table than was looked at.
+    pub(super) fn is_part(self) -> bool {
+        self.looked_at < self.table
+    }
+
+    /// How many flows of the table one that was looked at stands for.
+    pub(super) fn scale(self) -> f64 {
+        as_f64(self.table) / as_f64(self.looked_at.max(1))
+    }
+}
+
 #[derive(Debug)]
 struct Counts {
     columns: Vec<Column>,
@@ -225,10 +237,8 @@ impl Counts {
     }
 
     fn into_top(self, flows: u64, sample: Option<Sample>) -> Top {
-        let sample = sample.filter(|sample| sample.looked_at < sample.table);
-        let scale = sample.map_or(1.0, |sample| {
-            as_f64(sample.table) / as_f64(sample.looked_at.max(1))
-        });
+        let sample = sample.filter(|sample| sample.is_part());
+        let scale = sample.map_or(1.0, Sample::scale);
         let total = scaled(flows, scale);
         let uncounted = self.groups.floor();
         let mut counted = self.groups.into_counted();
@@ -317,6 +327,6 @@ fn values_of(columns: &[Column], facts: &Facts, values: &mut Vec<Value>) {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // both are positive and small
-fn scaled(flows: u64, scale: f64) -> u64 {
+pub(super) fn scaled(flows: u64, scale: f64) -> u64 {
     (as_f64(flows) * scale).round() as u64
 }

@@ -18,6 +18,7 @@ pub mod expire;
 mod field;
 mod filter;
 mod frequent;
+mod kinds;
 mod matches;
 mod model;
 mod names;
@@ -33,6 +34,7 @@ pub(crate) use attributes::{Attributes, cta, cta_filter, cta_ip, cta_proto, cta_
 pub use census::{By, Census, Group, Lead, Others, Sample, Top};
 pub use field::{Column, Field, FieldError, Prefixes, Value};
 pub use filter::{Filter, StatusFilter};
+pub use kinds::{Kind, Kinds, Population};
 pub use model::{Counters, Flow, Layer4, Status, Tcp, Tuple};
 pub use names::{Family, Protocol, StatusBit, TcpState};
 pub use observe::{FirstLook, Observed, SecondLook, Silence, Step};

@@ -58,7 +58,7 @@ pub fn json(checked: &Checked<'_>) -> Value {
     })
 }
 
-fn table_json(live: &Snapshot, course: Option<&Course>) -> Value {
+pub(super) fn table_json(live: &Snapshot, course: Option<&Course>) -> Value {
     let memory = Memory::of(live, course.and_then(|course| course.flow_size));
     json!({
         "count": live.count,
@@ -72,7 +72,7 @@ fn table_json(live: &Snapshot, course: Option<&Course>) -> Value {
 }
 
 /// Every counter by its name, those that this kernel does not count as null.
-fn counters_json(course: &Course) -> Value {
+pub(super) fn counters_json(course: &Course) -> Value {
     let counter = |counter: Counter| {
         let total = course.counters.as_ref().and_then(|all| all.total(counter));
         let value = json!({ "total": total, "per_second": course.rate(counter) });

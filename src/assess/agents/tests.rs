@@ -86,6 +86,7 @@ impl World<'_> {
         };
         let traces = self.traces();
         let evidence = Evidence {
+            levels: crate::assess::Levels::default(),
             live: None,
             host: &host,
             course: None,

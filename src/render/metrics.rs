@@ -1,0 +1,185 @@
+//! `cttune metrics`: all the numbers of one moment, and as JSON.
+//!
+//! [`prometheus`](super::prometheus) and [`munin`](super::munin) show the same [`Metrics`].
+
+use serde_json::{Value, json};
+
+use crate::assess::Course;
+use crate::flow::{Kind, Population, TcpState, Top};
+use crate::plan::{Comparison, Setting};
+use crate::tunable::{Key, Snapshot};
+
+/// Groups of destinations that are shown.
+pub(super) const DESTINATIONS: usize = 5;
+
+/// The numbers of one moment, as far as they could be read.
+#[derive(Debug)]
+pub struct Metrics<'a> {
+    /// Every setting, and the number of entries.
+    pub live: &'a Snapshot,
+    /// The counters.
+    pub course: &'a Course,
+    /// The flows, where they were counted.
+    pub flows: Option<&'a Flows>,
+    /// The profile's name, and how everything stands to it.
+    pub profile: Option<(&'a str, &'a Comparison)>,
+    /// When apply last changed something here.
+    pub last_apply: Option<&'a LastApply>,
+    /// What was to be read, and whether it was.
+    pub sources: &'a [Source],
+    /// The namespace that `--netns` named.
+    pub netns: Option<&'a str>,
+}
+
+/// The flows of the table, counted in one pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Flows {
+    /// By kind.
+    pub population: Population,
+    /// By destination.
+    pub destinations: Top,
+}
+
+/// A change that apply made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastApply {
+    /// Its number in the journal.
+    pub id: u64,
+    /// Seconds since 1970.
+    pub time: i64,
+}
+
+/// Something that was to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// `counters`, `flows`, `files`, `profile` or `journal`.
+    pub name: &'static str,
+    /// Why it could not be read.
+    pub trouble: Option<String>,
+}
+
+impl Metrics<'_> {
+    /// The settings that were read, in catalog order.
+    pub(super) fn values(&self) -> impl Iterator<Item = (Key, i64)> {
+        let keys = Key::ALL.iter().copied();
+        keys.filter_map(|key| Some((key, self.live.value(key)?)))
+    }
+
+    /// The settings of the profile, each with whether it drifted.
+    pub(super) fn drift(&self) -> impl Iterator<Item = (&Setting, bool)> {
+        let comparison = self.profile.map(|(_, comparison)| comparison);
+        comparison.into_iter().flat_map(|comparison| {
+            let settings = comparison.settings.iter();
+            settings.map(|setting| (setting, comparison.is_drift(setting)))
+        })
+    }
+}
+
+/// As machines read it.
+pub fn json(metrics: &Metrics<'_>) -> Value {
+    let live = metrics.live;
+    let drift = |key: Key| {
+        let mut drift = metrics.drift();
+        let own = drift.find(|(setting, _)| setting.key == key);
+        own.map(|(_, drifted)| drifted)
+    };
+    let settings = metrics
+        .values()
+        .map(|(key, value)| json!({ "key": key, "value": value, "drift": drift(key) }));
+    let unread = metrics.sources.iter().filter_map(|source| {
+        let why = source.trouble.as_ref()?;
+        Some(json!({ "what": source.name, "why": why }))
+    });
+    json!({
+        "schema": super::SCHEMA,
+        "table": live.is_loaded().then(|| super::check::table_json(live, Some(metrics.course))),
+        "counters": super::check::counters_json(metrics.course),
+        "flows": metrics.flows.map(flows_json),
+        "profile": metrics.profile.map(|(name, _)| name),
+        "settings": settings.collect::<Vec<_>>(),
+        "last_apply": metrics.last_apply.map(|last| json!({ "id": last.id, "time": last.time })),
+        "unread": unread.collect::<Vec<_>>(),
+    })
+}
+
+fn flows_json(flows: &Flows) -> Value {
+    let population = &flows.population;
+    let kind = |(kind, flows): (&Kind, &u64)| {
+        json!({
+            "family": kind.family.name(),
+            "protocol": kind.protocol.to_string(),
+            "state": kind.state.map(TcpState::name),
+            "flows": flows,
+        })
+    };
+    let destinations = flows.destinations.groups.iter().take(DESTINATIONS);
+    let destinations = destinations.map(|group| {
+        json!({
+            "dst": group.values.first().map(ToString::to_string),
+            "flows": group.flows,
+            "share": group.share,
+            "margin": group.margin,
+        })
+    });
+    json!({
+        "total": population.total,
+        "sampled": population.sampled,
+        "margin": population.margin,
+        "assured": population.assured,
+        "nated": population.nated,
+        "kinds": population.kinds.iter().map(kind).collect::<Vec<_>>(),
+        "destinations": destinations.collect::<Vec<_>>(),
+    })
+}
+
+/// The same numbers for the tests of every renderer.
+#[cfg(test)]
+pub(super) mod example {
+    use super::*;
+    use crate::assess::Unread;
+    use crate::flow::{By, Census, Field, Kinds};
+    use crate::tunable::{Access, Counters, Reading};
+
+    const STAT: &str = "entries invalid drop early_drop\n2 1 a 0\n2 0 1 3\n";
+
+    /// A table with these values, the counters of two CPUs, and no flows.
+    pub(in crate::render) fn table(count: i64, max: i64) -> (Snapshot, Course, Flows) {
+        let reading = |value| {
+            let access = Access::Writable;
+            Reading::Value { value, access }
+        };
+        let readings = [
+            (Key::Max, reading(max)),
+            (Key::Buckets, reading(512)),
+            (Key::UdpTimeout, Reading::Denied),
+        ];
+        let course = Course {
+            counters: Counters::parse(STAT),
+            flow_size: Some(256),
+            unread: vec![Unread::new("the kernel log", &"no right to")],
+            ..Course::default()
+        };
+        let flows = Flows {
+            population: Kinds::default().finish(None),
+            destinations: Census::new(By::Fields(vec![Field::Dst]), None).finish(None),
+        };
+        (Snapshot::new(readings, Some(count)), course, flows)
+    }
+
+    pub(in crate::render) fn metrics<'a>(
+        live: &'a Snapshot,
+        course: &'a Course,
+        flows: Option<&'a Flows>,
+        sources: &'a [Source],
+    ) -> Metrics<'a> {
+        Metrics {
+            live,
+            course,
+            flows,
+            profile: None,
+            last_apply: None,
+            sources,
+            netns: None,
+        }
+    }
+}

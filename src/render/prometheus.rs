@@ -1,0 +1,267 @@
+//! `cttune metrics` in the text format of Prometheus.
+//!
+//! Follows prometheus.io/docs/instrumenting/exposition_formats and its rules for names: base units,
+//! counters end in `_total`, no time stamps, since the textfile collector takes none.
+
+use std::fmt::Display;
+
+use super::metrics::Metrics;
+use crate::assess::Memory;
+use crate::tunable::{Counter, Key};
+
+/// As Prometheus reads it.
+pub fn text(metrics: &Metrics<'_>) -> String {
+    let mut text = Text::default();
+    let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
+    text.gauge("build_info", "The cttune that tells this.", [(&version, 1)]);
+    table(metrics, &mut text);
+    counters(metrics, &mut text);
+    flows(metrics, &mut text);
+    settings(metrics, &mut text);
+    let up = metrics.sources.iter();
+    text.gauge(
+        "source_up",
+        "Whether a source of these numbers could be read.",
+        up.map(|source| {
+            let label = [("source", source.name.to_owned())];
+            (label, u8::from(source.trouble.is_none()))
+        }),
+    );
+    text.0
+}
+
+fn table(metrics: &Metrics<'_>, text: &mut Text) {
+    let live = metrics.live;
+    text.number(
+        "loaded",
+        "Whether the kernel tracks connections.",
+        Some(u8::from(live.is_loaded())),
+    );
+    text.number(
+        "table_entries",
+        "Entries in the table, expired ones that were not collected yet included.",
+        live.count,
+    );
+    text.number(
+        "table_max_entries",
+        "Entries that the table may hold; 0 is no limit.",
+        live.value(Key::Max),
+    );
+    text.number(
+        "table_buckets",
+        "Buckets of the hash table.",
+        live.value(Key::Buckets),
+    );
+    let memory = Memory::of(live, metrics.course.flow_size);
+    text.number(
+        "table_memory_bytes",
+        "Memory that the entries and the hash table take.",
+        memory.map(|memory| memory.now),
+    );
+    text.number(
+        "table_memory_full_bytes",
+        "Memory that they take when the table is full.",
+        memory.and_then(|memory| memory.when_full),
+    );
+}
+
+fn counters(metrics: &Metrics<'_>, text: &mut Text) {
+    for counter in Counter::ALL {
+        let counters = metrics.course.counters.as_ref();
+        let total = counters.and_then(|counters| counters.total(counter));
+        let name = format!("{}_total", counter.name());
+        let none: [Label; 0] = [];
+        let samples = total.map(|total| (none, total));
+        text.family("counter", &name, meaning(counter), samples);
+    }
+}
+
+fn meaning(counter: Counter) -> &'static str {
+    match counter {
+        Counter::Drop => "Packets dropped, most often because the table was full.",
+        Counter::EarlyDrop => "Flows evicted to make room in a full table.",
+        Counter::InsertFailed => "Packets dropped because their flow could not be entered.",
+        Counter::ChainTooLong => "Packets dropped because the chain of their bucket was too long.",
+        Counter::ClashResolve => "Packets that lost a race to enter a flow and were let through.",
+        Counter::Invalid => "Packets that belong to no flow, or do not fit theirs.",
+        Counter::IcmpError => "ICMP errors that could not be assigned.",
+        Counter::SearchRestart => "Lookups begun again because the table changed below them.",
+    }
+}
+
+fn flows(metrics: &Metrics<'_>, text: &mut Text) {
+    let population = metrics.flows.map(|flows| &flows.population);
+    let kinds = population.iter().flat_map(|population| &population.kinds);
+    text.gauge(
+        "flows",
+        "Flows by family, protocol and, of TCP, state; estimated where a sample was read.",
+        kinds.map(|(kind, flows)| {
+            let state = kind.state.map_or("", |state| state.name());
+            let labels = [
+                ("family", kind.family.name().to_owned()),
+                ("protocol", kind.protocol.to_string()),
+                ("state", state.to_owned()),
+            ];
+            (labels, flows)
+        }),
+    );
+    text.number(
+        "flows_assured",
+        "Flows that are not evicted early; offloaded ones are not counted.",
+        population.map(|population| population.assured),
+    );
+    text.number(
+        "flows_nated",
+        "Flows with ports and a translated address.",
+        population.map(|population| population.nated),
+    );
+    text.number(
+        "flows_sampled",
+        "Flows that were read to tell these numbers.",
+        population.map(|population| population.sampled.unwrap_or(population.total)),
+    );
+    text.number(
+        "flows_margin_ratio",
+        "How far the share of any kind of flow can be off at 95 %; 0 if all flows were read.",
+        population.map(|population| population.margin),
+    );
+}
+
+fn settings(metrics: &Metrics<'_>, text: &mut Text) {
+    let key = |key: Key| [("key", key.name())];
+    text.gauge(
+        "setting_value",
+        "What a sysctl holds, in its own unit.",
+        metrics.values().map(|(own, value)| (key(own), value)),
+    );
+    text.gauge(
+        "setting_drift",
+        "Whether a sysctl, now or at the next boot, is not as the profile wants it.",
+        metrics
+            .drift()
+            .map(|(setting, drifted)| (key(setting.key), u8::from(drifted))),
+    );
+    let profile = metrics
+        .profile
+        .map(|(name, _)| [("profile", name.to_owned())]);
+    text.gauge(
+        "profile_info",
+        "The profile that settings are compared with.",
+        profile.map(|label| (label, 1)),
+    );
+    text.number(
+        "last_apply_timestamp_seconds",
+        "When apply last changed something here.",
+        metrics.last_apply.map(|last| last.time),
+    );
+}
+
+type Label = (&'static str, String);
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    /// A number without labels.
+    fn number(&mut self, name: &str, help: &str, value: Option<impl Display>) {
+        let none: [Label; 0] = [];
+        self.gauge(name, help, value.map(|value| (none, value)));
+    }
+
+    fn gauge<L: AsRef<[Label]>>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, impl Display)>,
+    ) {
+        self.family("gauge", name, help, samples);
+    }
+
+    /// Everything of one name; nothing where there is no number.
+    fn family<L: AsRef<[Label]>>(
+        &mut self,
+        kind: &str,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, impl Display)>,
+    ) {
+        let mut samples = samples.into_iter().peekable();
+        if samples.peek().is_some() {
+            self.0 += &format!("# HELP cttune_{name} {help}\n# TYPE cttune_{name} {kind}\n");
+        }
+        for (labels, value) in samples {
+            self.0 += &format!("cttune_{name}{} {value}\n", labels_text(labels.as_ref()));
+        }
+    }
+}
+
+fn labels_text(labels: &[Label]) -> String {
+    if labels.is_empty() {
+        return String::new();
+    }
+    let labels = labels.iter().map(|(name, value)| {
+        let value = value.replace('\\', r"\\").replace('"', r#"\""#);
+        format!("{name}=\"{}\"", value.replace('\n', r"\n"))
+    });
+    format!("{{{}}}", labels.collect::<Vec<_>>().join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::{Source, example};
+    use super::*;
+
+    #[test]
+    fn every_number_has_a_help_and_a_type_and_what_was_not_read_is_left_out() {
+        let (live, course, _) = example::table(2, 100);
+        let sources = [Source {
+            name: "flows",
+            trouble: Some("no right to".to_owned()),
+        }];
+        let text = text(&example::metrics(&live, &course, None, &sources));
+        let numbers: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            numbers[1..],
+            [
+                "cttune_loaded 1",
+                "cttune_table_entries 2",
+                "cttune_table_max_entries 100",
+                "cttune_table_buckets 512",
+                "cttune_table_memory_bytes 4864",
+                "cttune_table_memory_full_bytes 42496",
+                "cttune_drop_total 11",
+                "cttune_early_drop_total 3",
+                "cttune_invalid_total 1",
+                "cttune_setting_value{key=\"net.netfilter.nf_conntrack_max\"} 100",
+                "cttune_setting_value{key=\"net.netfilter.nf_conntrack_buckets\"} 512",
+                "cttune_source_up{source=\"flows\"} 0",
+            ]
+        );
+        for number in numbers {
+            let name = number.split(['{', ' ']).next().unwrap();
+            let kind = if name.ends_with("_total") {
+                "counter"
+            } else {
+                "gauge"
+            };
+            assert!(text.contains(&format!("# HELP {name} ")), "{name}");
+            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}");
+        }
+    }
+
+    #[test]
+    fn kinds_without_flows_are_told_as_zero() {
+        let (live, course, flows) = example::table(0, 100);
+        let text = text(&example::metrics(&live, &course, Some(&flows), &[]));
+        let line = "cttune_flows{family=\"ipv6\",protocol=\"tcp\",state=\"established\"} 0\n";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("cttune_flows{family=\"ipv4\",protocol=\"udp\",state=\"\"} 0\n"));
+    }
+
+    #[test]
+    fn a_label_may_hold_anything() {
+        let label = [("profile", "a\\b \"c\"\nd".to_owned())];
+        assert_eq!(labels_text(&label), r#"{profile="a\\b \"c\"\nd"}"#);
+        assert_eq!(labels_text(&[]), "");
+    }
+}
