@@ -9,9 +9,10 @@ use super::failure::{FAILED, Failure};
 use super::out::Out;
 use super::profile;
 use super::progress::Progress;
+use super::walk::walk;
 use crate::flow::expire::Timeouts;
-use crate::flow::{Filter, FirstLook, Flow, Observed, SecondLook};
-use crate::kernel::ctnetlink::{Dump, DumpError, undisturbed};
+use crate::flow::{Extent, Filter, FirstLook, Flow, SecondLook};
+use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::kernel::{counters, host, sysctl};
 use crate::profile::suggest::{ESTABLISHED, Observation, STREAM, suggest};
 use crate::tunable::{Counter, Snapshot};
@@ -52,9 +53,15 @@ pub(super) fn run(
 fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
     let live = loaded()?;
     let start = Instant::now();
-    let clock = || u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX);
     let entries = u64::try_from(live.count.unwrap_or(0)).unwrap_or(0);
-    let first = match undisturbed(|| first_look(&live, entries, &clock)) {
+    let progress = Progress::new(out, "reading the table", entries);
+    let first = undisturbed(|| {
+        let mut look = FirstLook::new(Timeouts::of(&live), entries);
+        each(start, &progress, |flow, at| look.add(flow, at))?;
+        Ok(look.seal())
+    });
+    drop(progress);
+    let first = match first {
         Ok(first) => Some(first),
         Err(DumpError::NoRight) => {
             out.note(
@@ -67,7 +74,12 @@ fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation>
     };
     let peak = count(time, live.count.unwrap_or(0), out)?;
     let flows = match &first {
-        Some(first) => Some(undisturbed(|| second_look(first, &clock))?),
+        Some(first) => Some(undisturbed(|| {
+            let mut look = SecondLook::new(first, &ESTABLISHED, &STREAM);
+            let progress = Progress::new(out, "reading the table", entries);
+            each(start, &progress, |flow, at| look.add(flow, at))?;
+            Ok(look.finish())
+        })?),
         None => None,
     };
     let live = loaded()?;
@@ -117,28 +129,15 @@ fn count(time: Duration, at_first: i64, out: Out) -> anyhow::Result<i64> {
     Ok(peak)
 }
 
-fn first_look(
-    live: &Snapshot,
-    entries: u64,
-    clock: &impl Fn() -> u32,
-) -> Result<FirstLook, DumpError> {
-    let mut look = FirstLook::new(Timeouts::of(live), entries);
-    each(|flow| look.add(flow, clock()))?;
-    Ok(look.seal())
-}
-
-fn second_look(first: &FirstLook, clock: &impl Fn() -> u32) -> Result<Observed, DumpError> {
-    let mut look = SecondLook::new(first, &ESTABLISHED, &STREAM);
-    each(|flow| look.add(flow, clock()))?;
-    Ok(look.finish())
-}
-
-fn each(mut take: impl FnMut(&Flow<'_>)) -> Result<(), DumpError> {
-    let mut dump = Dump::start(&Filter::default())?;
-    while let Some(chunk) = dump.next_chunk()? {
-        for flow in chunk {
-            take(&flow?);
-        }
-    }
+/// Gives every flow to `take`, with the milliseconds at which it was told of.
+fn each(
+    start: Instant,
+    progress: &Progress,
+    mut take: impl FnMut(&Flow<'_>, u32),
+) -> Result<(), DumpError> {
+    walk(&Filter::default(), Extent::Exact, progress, |flow| {
+        let at = start.elapsed().as_millis();
+        take(flow, u32::try_from(at).unwrap_or(u32::MAX));
+    })?;
     Ok(())
 }

@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn limits_are_munins_and_a_table_without_a_limit_has_none() {
-        for (max, line) in [
+        for (max, part) in [
             (
                 262_144,
                 Some("total.warning 209715.2\ntotal.critical 235929.6\n"),
@@ -258,8 +258,8 @@ mod tests {
         ] {
             let (live, course, flows) = example::table(2, max);
             let text = text(&example::metrics(&live, &course, Some(&flows), &[]), ALL);
-            match line {
-                Some(line) => assert!(text.contains(line), "{text}"),
+            match part {
+                Some(part) => assert!(text.contains(part), "{text}"),
                 None => assert!(!text.contains("total.warning"), "{text}"),
             }
         }

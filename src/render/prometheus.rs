@@ -253,8 +253,8 @@ mod tests {
     fn kinds_without_flows_are_told_as_zero() {
         let (live, course, flows) = example::table(0, 100);
         let text = text(&example::metrics(&live, &course, Some(&flows), &[]));
-        let line = "cttune_flows{family=\"ipv6\",protocol=\"tcp\",state=\"established\"} 0\n";
-        assert!(text.contains(line), "{text}");
+        let part = "cttune_flows{family=\"ipv6\",protocol=\"tcp\",state=\"established\"} 0\n";
+        assert!(text.contains(part), "{text}");
         assert!(text.contains("cttune_flows{family=\"ipv4\",protocol=\"udp\",state=\"\"} 0\n"));
     }
 
