@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::inside::goes_inside;
-use crate::net::{Connection, End, Net, Outcome, SERVERS};
+use crate::net::{Connection, End, Net, Outcome, SERVERS, until};
 
 /// 20,000 short connections in a minute.
 const PACE: Duration = Duration::from_millis(3);
+
+/// Connections that come and go in a round, half of them under the long timeouts.
+const IN_A_ROUND: u64 = 400;
 
 /// States whose timeouts go up and down; what they are down and up.
 const TIMEOUTS: [(&str, &str, u32, u32); 4] = [
@@ -19,6 +22,9 @@ const TIMEOUTS: [(&str, &str, u32, u32); 4] = [
     ("CLOSE_WAIT", "tcp_timeout_close_wait", 5, 60),
     ("TIME_WAIT", "tcp_timeout_time_wait", 2, 120),
 ];
+
+/// How long a word may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Live connections, half of them over IPv6.
 const LIVE: usize = 40;
@@ -38,6 +44,10 @@ fn no_live_connection_breaks_while_others_come_and_go() {
     let addresses = listeners.each_ref().map(|one| one.local_addr().unwrap());
     let (stop, come, begun) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
     let (mut clamped, mut gone) = (0, 0);
+    let enough = |round: usize, more: u64| {
+        let due = round as u64 * IN_A_ROUND + more;
+        until("enough come and go", || come.load(Ordering::Relaxed) >= due);
+    };
     std::thread::scope(|scope| {
         // However a round ends, those who come and go are told to stop.
         let _stop = OnDrop(|| stop.store(true, Ordering::Relaxed));
@@ -52,6 +62,7 @@ fn no_live_connection_breaks_while_others_come_and_go() {
             for connection in live.iter().skip(round % PARTS).step_by(PARTS) {
                 connection.must_work();
             }
+            enough(round, IN_A_ROUND / 2);
             for (_, name, down, _) in TIMEOUTS {
                 net.set(name, down);
             }
@@ -64,6 +75,7 @@ fn no_live_connection_breaks_while_others_come_and_go() {
                 let is_longer = longest.is_some_and(|(.., down, _)| seconds > *down);
                 assert!(!is_longer, "round {round}: {port} {state} has {seconds} s");
             }
+            enough(round, IN_A_ROUND);
         }
     });
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
@@ -97,6 +109,7 @@ fn serve(listener: &TcpListener, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         match listener.accept() {
             Ok((mut stream, _)) => {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
                 let mut word = [0];
                 if stream.read_exact(&mut word).is_ok() {
                     stream.write_all(&word).unwrap();
@@ -118,6 +131,7 @@ fn come_and_go(addresses: &[SocketAddr; 2], stop: &AtomicBool, come: &AtomicU64)
             return;
         }
         let mut stream = TcpStream::connect(addresses[number as usize % 2]).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(b"?").unwrap();
         stream.read_exact(&mut [0]).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
