@@ -42,7 +42,8 @@ fn no_live_connection_breaks_while_others_come_and_go() {
     let live: Vec<Connection> = (0..LIVE).map(|n| net.connect(SERVERS[n % 2])).collect();
     let listeners = SERVERS.map(|server| net.listen(server, 0));
     let addresses = listeners.each_ref().map(|one| one.local_addr().unwrap());
-    let (stop, come, begun) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now());
+    let [stop, left] = [false; 2].map(AtomicBool::new);
+    let (come, begun) = (AtomicU64::new(0), Instant::now());
     let (mut clamped, mut gone) = (0, 0);
     let enough = |round: usize, more: u64| {
         let due = round as u64 * IN_A_ROUND + more;
@@ -52,9 +53,12 @@ fn no_live_connection_breaks_while_others_come_and_go() {
         // However a round ends, those who come and go are told to stop.
         let _stop = OnDrop(|| stop.store(true, Ordering::Relaxed));
         for listener in &listeners {
-            scope.spawn(|| serve(listener, &stop));
+            scope.spawn(|| serve(listener, &left));
         }
-        scope.spawn(|| net.on_client(|| come_and_go(&addresses, &stop, &come)));
+        scope.spawn(|| {
+            let _left = OnDrop(|| left.store(true, Ordering::Relaxed));
+            net.on_client(|| come_and_go(&addresses, &stop, &come));
+        });
         for round in 0..rounds {
             for (_, name, _, up) in TIMEOUTS {
                 net.set(name, up);
@@ -70,10 +74,13 @@ fn no_live_connection_breaks_while_others_come_and_go() {
             clamped += told["clamped"].as_u64().unwrap();
             gone += told["gone"].as_u64().unwrap();
             assert_eq!(told["failed"], 0, "{told}");
-            for (port, (state, seconds)) in net.flows() {
+            for ((client, _), (state, seconds)) in net.flows() {
                 let longest = TIMEOUTS.iter().find(|(name, ..)| *name == state);
                 let is_longer = longest.is_some_and(|(.., down, _)| seconds > *down);
-                assert!(!is_longer, "round {round}: {port} {state} has {seconds} s");
+                assert!(
+                    !is_longer,
+                    "round {round}: {client} {state} has {seconds} s"
+                );
             }
             enough(round, IN_A_ROUND);
         }
@@ -103,10 +110,10 @@ impl<F: Fn()> Drop for OnDrop<F> {
     }
 }
 
-/// Answers one word on each connection and waits for its end.
-fn serve(listener: &TcpListener, stop: &AtomicBool) {
+/// Answers one word on each connection, until nobody comes any more.
+fn serve(listener: &TcpListener, left: &AtomicBool) {
     listener.set_nonblocking(true).unwrap();
-    while !stop.load(Ordering::Relaxed) {
+    while !left.load(Ordering::Relaxed) {
         match listener.accept() {
             Ok((mut stream, _)) => {
                 stream.set_read_timeout(Some(PATIENCE)).unwrap();

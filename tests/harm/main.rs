@@ -10,5 +10,7 @@ mod churn;
 mod inside;
 mod matrix;
 mod net;
+mod race;
+mod rules;
 #[path = "../support/mod.rs"]
 mod support;

@@ -101,7 +101,7 @@ fn spares_who_speaks(firewall: &Firewall, mode: &[&str]) {
         let flows = net.flows();
         !silent
             .iter()
-            .any(|(one, _)| flows.contains_key(&one.port()))
+            .any(|(one, _)| flows.contains_key(&one.tuple()))
     });
     for (connection, _) in speaking.iter().chain(&kept_alive) {
         connection.must_work();
@@ -117,7 +117,9 @@ fn spares_who_speaks(firewall: &Firewall, mode: &[&str]) {
         .map(str::to_owned)
         .into();
     for (connection, _) in &deleted {
-        arguments.push(format!("--match=sport={}", connection.port()));
+        let (client, server) = connection.tuple();
+        let ports = format!("sport={},dport={}", client.port(), server.port());
+        arguments.push(format!("--match={ports}"));
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let told = net.expire(&arguments);

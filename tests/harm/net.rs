@@ -160,19 +160,32 @@ impl Net {
         flows
     }
 
-    /// TCP flows on the firewall by the client's port: their state and the seconds they have.
-    pub(crate) fn flows(&self) -> BTreeMap<u16, (String, u32)> {
+    /// TCP flows on the firewall: their state and the seconds they have.
+    pub(crate) fn flows(&self) -> BTreeMap<Tuple, (String, u32)> {
         let listed =
             self.sh("conntrack -L -p tcp 2>/dev/null; conntrack -L -f ipv6 -p tcp 2>/dev/null");
         let flow = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let port = words.iter().find_map(|word| word.strip_prefix("sport="));
-            let flow = (words[3].to_owned(), words[2].parse().unwrap());
-            (port.unwrap().parse().unwrap(), flow)
+            // The first of the words that start so: those of the original direction.
+            let first = |name: &str| {
+                words
+                    .iter()
+                    .find_map(|word| word.strip_prefix(name))
+                    .unwrap()
+            };
+            let address = |host, port| {
+                let address: IpAddr = first(host).parse().unwrap();
+                SocketAddr::new(address, first(port).parse().unwrap())
+            };
+            let tuple = (address("src=", "sport="), address("dst=", "dport="));
+            (tuple, (words[3].to_owned(), words[2].parse().unwrap()))
         };
         listed.lines().map(flow).collect()
     }
 }
+
+/// Who opened a connection, and to whom.
+pub(crate) type Tuple = (SocketAddr, SocketAddr);
 
 /// Chains that let a SYN of the client open a connection, and nothing else.
 pub(crate) const SYN_ONLY: &str = "chain forward {
@@ -215,9 +228,11 @@ impl Connection {
         Connection { client, server }
     }
 
-    /// The client's port.
-    pub(crate) fn port(&self) -> u16 {
-        self.client.local_addr().unwrap().port()
+    pub(crate) fn tuple(&self) -> Tuple {
+        (
+            self.client.local_addr().unwrap(),
+            self.client.peer_addr().unwrap(),
+        )
     }
 
     pub(crate) fn end(&self, end: End) -> &TcpStream {
