@@ -32,7 +32,9 @@ const LIVE: usize = 40;
 /// Of these, one part speaks in each round, so that a flow is silent for as many rounds.
 const PARTS: usize = 4;
 
+/// `CTTUNE_TEST_ROUNDS` says how many rounds; the numbers are told with `--nocapture`.
 #[test]
+#[allow(clippy::print_stdout)]
 fn no_live_connection_breaks_while_others_come_and_go() {
     if goes_inside("churn::no_live_connection_breaks_while_others_come_and_go") {
         return;
