@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cttune::flow::Selection;
+use cttune::flow::{Selection, Tcp};
 use cttune::kernel::ctnetlink::walk;
 use cttune::kernel::netns::{Spec, run_in};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -152,7 +152,7 @@ impl Net {
         let mut flows = 0;
         self.on_firewall(|| {
             walk(&Selection::default(), |flow| {
-                flows += usize::from(flow.tcp.is_some_and(|tcp| tcp.has_unacknowledged_data()));
+                flows += usize::from(flow.tcp.is_some_and(Tcp::has_unacknowledged_data));
                 ControlFlow::Continue(())
             })
             .unwrap();
@@ -248,8 +248,8 @@ impl Connection {
             End::Client => (&self.client, &self.server),
             End::Server => (&self.server, &self.client),
         };
-        said(from, b"?", to)
-            .and_then(|()| said(to, b"!", from))
+        said(from, b'?', to)
+            .and_then(|()| said(to, b'!', from))
             .map_or_else(|lost| lost, |()| Outcome::Answered)
     }
 
@@ -270,17 +270,17 @@ impl Connection {
     }
 }
 
-fn said(mut from: &TcpStream, word: &[u8; 1], mut to: &TcpStream) -> Result<(), Outcome> {
+fn said(mut from: &TcpStream, word: u8, mut to: &TcpStream) -> Result<(), Outcome> {
     let outcome = |error: std::io::Error| match error.kind() {
         ErrorKind::TimedOut => Outcome::Lost,
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => Outcome::Reset,
         _ => panic!("{error}"),
     };
-    from.write_all(word).map_err(outcome)?;
+    from.write_all(&[word]).map_err(outcome)?;
     let mut heard = [0];
     loop {
         match to.read(&mut heard) {
-            Ok(1) if heard == *word => return Ok(()),
+            Ok(1) if heard == [word] => return Ok(()),
             Ok(_) => return Err(Outcome::Reset),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(outcome(error)),

@@ -121,10 +121,12 @@ fn who_speaks_between_the_samples_and_who_takes_the_place_of_another_is_kept() {
         let spoke = SERVERS.map(|server| net.connect(server));
         net.settle();
         net.set("timestamp", 0);
-        // Idle; anew with the time of a new flow, and with that of the old one.
-        for port in [1, 2, 3] {
-            silent(&net, port, 300_000);
-        }
+        // Idle for long, and idle for less than the timeout that holds now.
+        silent(&net, 1, 300_000);
+        silent(&net, 4, 431_700);
+        // To be ended and made anew, with the time of a new flow and with that of the old one.
+        silent(&net, 2, 300_000);
+        silent(&net, 3, 300_000);
         net.set("tcp_timeout_established", 600);
         let tally = net.on_firewall(|| {
             let mut expiry = prepare(mode);
@@ -139,13 +141,16 @@ fn who_speaks_between_the_samples_and_who_takes_the_place_of_another_is_kept() {
             silent(&net, 3, 299_998);
             run(&expiry, |_| ())
         });
-        assert_eq!((tally.selected(), tally.unknown), (1, 0), "{tally:?}");
+        let not_stale = u64::from(mode == ExpireMode::Delete);
+        assert_eq!(tally.selected(), 2 - not_stale, "{tally:?}");
+        assert_eq!(tally.unknown, 0, "{tally:?}");
         let kept = |why| {
             tally
                 .kept_why()
                 .find(|(one, _)| *one == why)
                 .map_or(0, |(_, flows)| flows)
         };
+        assert_eq!(kept(KeptWhy::NotStale), not_stale, "{tally:?}");
         assert_eq!(kept(KeptWhy::Younger), 1, "{tally:?}");
         // The new flow may have the name of the old one, down to the kernel's id.
         assert!(kept(KeptWhy::Spoke) >= 2, "{tally:?}");

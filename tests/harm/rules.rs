@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
@@ -22,25 +21,6 @@ fn patient(net: &Net) -> Connection {
     connection
 }
 
-/// Fills a connection whose other end does not read; how much went in.
-fn fill(connection: &Connection) -> usize {
-    let mut client = &connection.client;
-    client.set_nonblocking(true).unwrap();
-    let mut written = 0;
-    let mut write = || {
-        let more = client.write(&[b'.'; 65536]).unwrap_or(0);
-        written += more;
-        more == 0
-    };
-    // Until the server has taken what it takes.
-    for _ in 0..10 {
-        until("it is full", &mut write);
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    client.set_nonblocking(false).unwrap();
-    written
-}
-
 #[test]
 fn a_connection_that_waits_for_the_other_end_is_not_idle() {
     if goes_inside("rules::a_connection_that_waits_for_the_other_end_is_not_idle") {
@@ -55,11 +35,16 @@ fn a_connection_that_waits_for_the_other_end_is_not_idle() {
         unanswered.tuple().0.port()
     ));
     (&unanswered.client).write_all(b"?").unwrap();
-    let written = fill(&full);
+    full.client.set_nonblocking(true).unwrap();
+    let mut written = 0;
     let waiting = || net.unacknowledged() == 1;
     until("the window is closed", || {
+        while let Ok(more) = (&full.client).write(&[b'.'; 4096]) {
+            written += more;
+        }
         waiting() && net.flows()[&full.tuple()].1 <= 300
     });
+    full.client.set_nonblocking(false).unwrap();
     for mode in [RE_AGE, DELETE] {
         net.set("tcp_timeout_established", 432_000);
         let idle = net.connect(SERVERS[1]);
