@@ -17,7 +17,7 @@ const IN_A_ROUND: u64 = 400;
 
 /// States whose timeouts go up and down; what they are down and up.
 const TIMEOUTS: [(&str, &str, u32, u32); 4] = [
-    ("ESTABLISHED", "tcp_timeout_established", 10, 432_000),
+    ("ESTABLISHED", "tcp_timeout_established", 30, 432_000),
     ("FIN_WAIT", "tcp_timeout_fin_wait", 5, 120),
     ("CLOSE_WAIT", "tcp_timeout_close_wait", 5, 60),
     ("TIME_WAIT", "tcp_timeout_time_wait", 2, 120),

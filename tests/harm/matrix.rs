@@ -47,7 +47,7 @@ fn firewalls() -> [Firewall; 6] {
 }
 
 /// Seconds that a flow may be silent for.
-const TIMEOUT: u32 = 8;
+const TIMEOUT: u32 = 12;
 
 const ENDS: [End; 2] = [End::Client, End::Server];
 
