@@ -228,6 +228,7 @@ impl Connection {
         Connection { client, server }
     }
 
+    /// How the firewall knows it.
     pub(crate) fn tuple(&self) -> Tuple {
         (
             self.client.local_addr().unwrap(),
@@ -235,7 +236,7 @@ impl Connection {
         )
     }
 
-    pub(crate) fn end(&self, end: End) -> &TcpStream {
+    fn end(&self, end: End) -> &TcpStream {
         match end {
             End::Client => &self.client,
             End::Server => &self.server,
@@ -251,6 +252,19 @@ impl Connection {
         said(from, b'?', to)
             .and_then(|()| said(to, b'!', from))
             .map_or_else(|lost| lost, |()| Outcome::Answered)
+    }
+
+    /// Reads so many bytes at one end.
+    #[track_caller]
+    pub(crate) fn hear(&self, mut bytes: usize, end: End) {
+        let mut buffer = vec![0; bytes];
+        until("what was sent arrives", || {
+            match self.end(end).read(&mut buffer[..bytes]) {
+                Ok(read) => bytes -= read,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            bytes == 0
+        });
     }
 
     /// Both ends hear each other, whoever speaks first.
@@ -280,7 +294,10 @@ fn said(mut from: &TcpStream, word: u8, mut to: &TcpStream) -> Result<(), Outcom
     let mut heard = [0];
     loop {
         match to.read(&mut heard) {
-            Ok(1) if heard == [word] => return Ok(()),
+            Ok(1) => {
+                assert_eq!(heard, [word]);
+                return Ok(());
+            }
             Ok(_) => return Err(Outcome::Reset),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(outcome(error)),

@@ -1,12 +1,12 @@
 //! The rules by which `cttune expire` leaves flows alone, on flows that real packets made.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::inside::goes_inside;
-use crate::net::{Connection, Net, SERVERS, until};
+use crate::net::{Connection, End, Net, SERVERS, until};
 
 /// Told that the timeout was six days, a flow of five looks as if it had been silent for one.
 const RE_AGE: [&str; 6] = ["--mode", "re-age", "--was", "6d", "--settle", "2s"];
@@ -60,8 +60,8 @@ fn a_connection_that_waits_for_the_other_end_is_not_idle() {
         ));
     }
     net.sh("nft flush chain inet fw lost");
-    (&full.server).read_exact(&mut vec![0; written]).unwrap();
-    (&unanswered.server).read_exact(&mut [0]).unwrap();
+    full.hear(written, End::Server);
+    unanswered.hear(1, End::Server);
     for connection in [&unanswered, &full] {
         connection.must_work();
     }
@@ -104,9 +104,7 @@ fn what_a_helper_follows_and_what_it_announced_keep_their_time() {
         }'");
     let say = |control: &Connection, line: &str| {
         (&control.server).write_all(line.as_bytes()).unwrap();
-        (&control.client)
-            .read_exact(&mut vec![0; line.len()])
-            .unwrap();
+        control.hear(line.len(), End::Client);
     };
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     let followed = SERVERS.map(|server| {
