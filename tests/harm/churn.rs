@@ -71,12 +71,14 @@ fn no_live_connection_breaks_while_others_come_and_go() {
             for (connection, spoke) in live.iter_mut().skip(round % PARTS).step_by(PARTS) {
                 let silence = spoke.elapsed();
                 longest_silence = longest_silence.max(silence);
+                let is_in_time = silence < Duration::from_secs(TIMEOUTS[0].2.into());
+                assert!(is_in_time, "too slow a machine: {silence:?} of silence");
                 let outcomes = [End::Client, End::Server].map(|first| connection.speak(first));
                 assert_eq!(
                     outcomes,
                     [Outcome::Answered; 2],
                     "round {round}, after {silence:?} of silence: {:?}",
-                    net.flows().get(&connection.tuple())
+                    net.flows().get(&connection.tuple)
                 );
                 *spoke = Instant::now();
             }

@@ -99,9 +99,7 @@ fn spares_who_speaks(firewall: &Firewall, mode: &[&str]) {
             assert_eq!(outcome, Outcome::Answered, "{}", firewall.name);
         }
         let flows = net.flows();
-        !silent
-            .iter()
-            .any(|(one, _)| flows.contains_key(&one.tuple()))
+        !silent.iter().any(|(one, _)| flows.contains_key(&one.tuple))
     });
     for (connection, _) in speaking.iter().chain(&kept_alive) {
         connection.must_work();
@@ -117,7 +115,7 @@ fn spares_who_speaks(firewall: &Firewall, mode: &[&str]) {
         .map(str::to_owned)
         .into();
     for (connection, _) in &deleted {
-        let (client, server) = connection.tuple();
+        let (client, server) = connection.tuple;
         let ports = format!("sport={},dport={}", client.port(), server.port());
         arguments.push(format!("--match={ports}"));
     }

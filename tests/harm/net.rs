@@ -214,6 +214,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Connection {
     pub(crate) client: TcpStream,
     pub(crate) server: TcpStream,
+    /// How the firewall knows it.
+    pub(crate) tuple: Tuple,
 }
 
 impl Connection {
@@ -225,15 +227,13 @@ impl Connection {
             end.set_read_timeout(Some(Duration::from_millis(20)))
                 .unwrap();
         }
-        Connection { client, server }
-    }
-
-    /// How the firewall knows it.
-    pub(crate) fn tuple(&self) -> Tuple {
-        (
-            self.client.local_addr().unwrap(),
-            self.client.peer_addr().unwrap(),
-        )
+        // Later it may be broken, and then its socket no longer tells.
+        let tuple = (client.local_addr().unwrap(), client.peer_addr().unwrap());
+        Connection {
+            client,
+            server,
+            tuple,
+        }
     }
 
     fn end(&self, end: End) -> &TcpStream {

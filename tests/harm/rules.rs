@@ -32,7 +32,7 @@ fn a_connection_that_waits_for_the_other_end_is_not_idle() {
     net.sh(&format!(
         "nft 'add chain inet fw lost {{ type filter hook prerouting priority -400; }}
         add rule inet fw lost iifname s tcp dport {} drop'",
-        unanswered.tuple().0.port()
+        unanswered.tuple.0.port()
     ));
     (&unanswered.client).write_all(b"?").unwrap();
     full.client.set_nonblocking(true).unwrap();
@@ -42,7 +42,7 @@ fn a_connection_that_waits_for_the_other_end_is_not_idle() {
         while let Ok(more) = (&full.client).write(&[b'.'; 4096]) {
             written += more;
         }
-        waiting() && net.flows()[&full.tuple()].1 <= 300
+        waiting() && net.flows()[&full.tuple].1 <= 300
     });
     full.client.set_nonblocking(false).unwrap();
     for mode in [RE_AGE, DELETE] {
@@ -54,7 +54,7 @@ fn a_connection_that_waits_for_the_other_end_is_not_idle() {
         let why = serde_json::json!({"unacknowledged-data": 1, "ends-soon": 1});
         assert_eq!(told["kept_why"], why, "{told}");
         assert_eq!(told["selected"], 1, "{told}");
-        let port = idle.tuple().0.port();
+        let port = idle.tuple.0.port();
         net.sh(&format!(
             "conntrack -D -f ipv6 -p tcp --sport {port} || true"
         ));
@@ -132,10 +132,10 @@ fn what_a_helper_follows_and_what_it_announced_keep_their_time() {
     assert_eq!(told["kept_why"]["master"], 2, "{told}");
     let flows = net.flows();
     for connection in followed.as_flattened() {
-        assert!(flows[&connection.tuple()].1 > 400_000, "{flows:?}");
+        assert!(flows[&connection.tuple].1 > 400_000, "{flows:?}");
     }
     for connection in &plain {
-        assert!(flows[&connection.tuple()].1 <= 600, "{flows:?}");
+        assert!(flows[&connection.tuple].1 <= 600, "{flows:?}");
     }
     for [control, _] in &followed {
         control.must_work();
