@@ -185,6 +185,13 @@ fn flows_under_a_timeout_policy_are_kept_and_others_go_on() {
         conntrack -I -p udp -t 9000 -s 10.0.0.1 -d 192.0.2.1 --sport 1 --dport 53"
     ));
     with_timeout(&world, "tcp_timeout_established", 600);
+    for mode in ["re-age", "delete"] {
+        let mode = ["--mode", mode, "--was", "5d@1h", "--settle", "1s"];
+        let told = expire(&world, &[&mode[..], &["--dry-run"]].concat());
+        let why = serde_json::json!({"policy": 1, "not-established": 1});
+        assert_eq!(told["kept_why"], why, "{told}");
+        assert_eq!(told["selected"], 1, "{told}");
+    }
     let told = expire(&world, &["--yes"]);
     assert_eq!(told["kept_why"]["policy"], 1, "{told}");
     assert_eq!(told["clamped"], 2, "{told}");
@@ -401,7 +408,9 @@ fn only_what_all_eight_rules_prove_idle_is_re_aged_or_deleted() {
         conntrack -I -p tcp --state ESTABLISHED -u SEEN_REPLY -d 192.0.2.1 -t 300000 -s 10.0.0.1 --sport 1004 --dport 80
         conntrack -I -p tcp --state CLOSE_WAIT -u ASSURED,SEEN_REPLY -d 192.0.2.1 -t 300000 -s 10.0.0.1 --sport 1005 --dport 80
         conntrack -I -p udp -u ASSURED,SEEN_REPLY -d 192.0.2.1 -t 300000 -s 10.0.0.1 --sport 1006 --dport 53
-        {TCP} -t 300000 -s 10.0.0.1 --sport 1007 --dport 80"
+        {TCP} -t 300000 -s 10.0.0.1 --sport 1007 --dport 80
+        {TCP} -t 300000 -s 10.0.0.1 --sport 1008 --dport 80
+        conntrack -U -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport 1008 --dport 80 -u FIXED_TIMEOUT"
     ));
     with_timeout(&world, "tcp_timeout_established", 600);
     // Nobody knows what it was: nothing is touched.
@@ -421,6 +430,7 @@ fn only_what_all_eight_rules_prove_idle_is_re_aged_or_deleted() {
     speaker.wait().unwrap();
     assert_eq!(told["re_aged"], 1, "{told}");
     for (why, flows) in [
+        ("fixed-timeout", 1),
         ("ends-soon", 1),
         ("not-assured", 1),
         ("not-established", 2),
@@ -434,7 +444,7 @@ fn only_what_all_eight_rules_prove_idle_is_re_aged_or_deleted() {
     let told = expire(&world, &[&WAS[..], &["delete"]].concat());
     assert_eq!(told["deleted"], 1, "{told}");
     assert_eq!(world.sh("conntrack -L -p tcp --sport 1007 2>/dev/null"), "");
-    assert_eq!(times(&world).len(), 6);
+    assert_eq!(times(&world).len(), 7);
 }
 
 #[test]

@@ -88,6 +88,27 @@ fn counted_by_top(top: &Value) -> BTreeMap<String, u64> {
     groups.iter().map(count).collect()
 }
 
+/// Every protocol that conntrack tracks here (DCCP is gone since about 6.17) and two that it does
+/// not know, over each family that has it, with and without a zone, of both directions and of one,
+/// and a mark.
+const EVERY_KIND: &str = r#"
+    every() {
+        for protocol in "$@" \
+            'tcp --sport 1 --dport 2 --state ESTABLISHED' 'udp --sport 1 --dport 2' \
+            'udplite --sport 1 --dport 2' \
+            'sctp --sport 1 --dport 2 --state ESTABLISHED --orig-vtag 1 --reply-vtag 2' \
+            'gre --srckey 9 --dstkey 10' 50 2
+        do
+            set -- $protocol; name=$1; shift
+            for more in 4 '5 -w 3' '6 -m 7' '7 -w 3 -m 7' '8 --orig-zone 5' '9 --reply-zone 6 -m 8'; do
+                conntrack -I -p $name -t 60 -d ${net}1 -s $net$more $*
+            done
+        done
+    }
+    net=10.0.0. every 'icmp --icmp-type 8 --icmp-code 0 --icmp-id 77'
+    net=2001:db8:: every 'icmpv6 --icmpv6-type 128 --icmpv6-code 0 --icmpv6-id 78'
+"#;
+
 /// Flows that real packets make: UDP over the loopback interface.
 fn talk() {
     sh(
@@ -113,12 +134,14 @@ fn top_agrees_to_the_flow_with_what_conntrack_lists() {
         return;
     }
     sh(FLOWS);
+    sh(EVERY_KIND);
     talk();
     let top = json(&["--by", &FIELDS.join(","), "-n", "1000"]);
     let listed = independent_count(&sh("conntrack -L -o extended"));
     assert_eq!(counted_by_top(&top), listed);
     assert_eq!(top["total"].as_u64().unwrap(), listed.values().sum::<u64>());
-    assert!(listed.len() >= 18, "{listed:#?}");
+    // Eight protocols, two families, six ways; FLOWS; and the two that talked.
+    assert!(listed.len() >= 8 * 2 * 6 + 18, "{listed:#?}");
     assert!(top["sampled"].is_null());
     for group in top["groups"].as_array().unwrap() {
         assert_eq!(group["margin"], 0.0);

@@ -26,7 +26,14 @@ pub(crate) fn goes_inside_with(test: &str, flows: &str) -> bool {
         + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
+    shown(&said);
     true
+}
+
+/// For `--nocapture`.
+#[allow(clippy::print_stdout)]
+fn shown(said: &str) {
+    print!("{said}");
 }
 
 pub(crate) fn path() -> String {

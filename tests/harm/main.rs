@@ -1,0 +1,16 @@
+//! `cttune expire` does no harm to connections that are alive: real TCP through real firewalls.
+//!
+//! Each test runs in a sandbox, where the client, the firewall and the server are namespaces.
+//! Needs the packages conntrack, iproute2, nftables and util-linux.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod churn;
+#[path = "../inside/mod.rs"]
+mod inside;
+mod matrix;
+mod net;
+mod race;
+mod rules;
+#[path = "../support/mod.rs"]
+mod support;
