@@ -1,9 +1,11 @@
 //! The next boot: values that come to nothing, lines that beat what is wanted, readers that
 //! disagree.
 
+use std::path::Path;
+
 use super::{Evidence, Finding, Severity};
-use crate::boot::Reader;
 use crate::boot::modules::Loading;
+use crate::boot::{Reader, Tree};
 use crate::plan::{Comparison, DROP_IN, Files, Obstacle, Setting};
 use crate::tunable::{Key, format_count};
 
@@ -16,6 +18,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(evidence.files.and_then(lost));
     findings.extend(evidence.files.and_then(hash_size));
+    findings.extend(evidence.files.and_then(unread_by_systemd));
     let obstacles = evidence.obstacles.iter();
     findings.extend(obstacles.filter_map(|obstacle| beaten(obstacle, comparison)));
     findings.extend(comparison.settings.iter().filter_map(split));
@@ -106,6 +109,31 @@ fn hash_size(files: &Files) -> Option<Finding> {
     })
 }
 
+/// Values in /etc/sysctl.conf alone, where that is not linked into sysctl.d.
+fn unread_by_systemd(files: &Files) -> Option<Finding> {
+    let is_alone = |key: &Key| {
+        let persisted = files.persisted(*key);
+        let procps = persisted.procps.filter(|_| persisted.systemd.is_none())?;
+        (procps.file == Path::new(Tree::SYSCTL_CONF)).then(|| format!("{key} = {}", procps.value))
+    };
+    let alone: Vec<String> = Key::ALL.iter().filter_map(is_alone).collect();
+    (files.has_systemd_sysctl() && !alone.is_empty()).then(|| Finding {
+        id: "sysctl-conf-unread",
+        severity: Severity::Warning,
+        message: format!(
+            "{} alone sets {}: systemd-sysctl does not read that file, and the next boot comes \
+             without",
+            Tree::SYSCTL_CONF,
+            alone.join(", ")
+        ),
+        hint: "cttune apply writes the profile's values to sysctl.d; by hand: \
+               ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf"
+            .to_owned(),
+        source: "sysctl.d(5), which does not name /etc/sysctl.conf; Debian 13's release notes",
+        accepted: None,
+    })
+}
+
 /// A line that sets another value than the profile wants, and beats the drop-in whatever that
 /// says.
 fn beaten(obstacle: &Obstacle, comparison: &Comparison) -> Option<Finding> {
@@ -178,10 +206,8 @@ fn split(setting: &Setting) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::path::Path;
 
     use super::*;
-    use crate::boot::Tree;
     use crate::boot::modules::{ConfFile, ModuleFiles};
 
     const LOAD: &str = "/etc/modules-load.d/x.conf";
@@ -211,6 +237,24 @@ mod tests {
         let drop_in = Path::new("/etc/sysctl.d/x.conf");
         let tree = Tree::default().with_file(drop_in, Some(sysctl.into()));
         Files::new(tree, BTreeMap::new(), module, None)
+    }
+
+    #[test]
+    fn what_sysctl_conf_alone_sets_is_lost_where_systemd_does_not_read_it() {
+        let line = b"net.netfilter.nf_conntrack_max = 5\n";
+        let conf = Tree::default().with_file(Path::new(Tree::SYSCTL_CONF), Some(line.to_vec()));
+        let drop_in = Path::new("/etc/sysctl.d/x.conf");
+        let both = conf.clone().with_file(drop_in, Some(line.to_vec()));
+        let program = || Some("/lib/systemd/systemd-sysctl".into());
+        for (tree, systemd, found) in [
+            (conf.clone(), program(), true),
+            (conf, None, false),
+            (both, program(), false),
+            (Tree::default(), program(), false),
+        ] {
+            let files = Files::new(tree, BTreeMap::new(), None, systemd);
+            assert_eq!(unread_by_systemd(&files).is_some(), found, "{files:?}");
+        }
     }
 
     const VALUES: &str =

@@ -7,18 +7,25 @@
 
 mod agents;
 mod at_boot;
+mod behaviour;
 mod course;
+mod deep;
 pub mod kernel_log;
 mod memory;
+mod namespaces;
+mod rfc;
 mod table;
+mod timeouts;
 
 pub use agents::Traces;
 pub use course::{Course, Trend, Unread};
+pub use deep::Deep;
 pub use memory::Memory;
+pub use namespaces::Namespace;
 
 use crate::plan::{Comparison, Files, Obstacle};
-use crate::profile::Wanted;
-use crate::tunable::{Host, Snapshot};
+use crate::profile::{Role, Wanted};
+use crate::tunable::{Host, Key, Snapshot};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -54,7 +61,15 @@ impl Finding {
     pub fn counts_as(&self, severity: Severity) -> bool {
         self.severity >= severity && self.accepted.is_none()
     }
+
+    /// Whether it is a choice that can be made either way, which people are told of on request.
+    pub fn is_choice(&self) -> bool {
+        CHOICES.contains(&self.id)
+    }
 }
+
+/// Findings about what most machines rightly have as it is.
+const CHOICES: [&str; 4] = ["acct-off", "rfc7857-opening", "tcp-loose", "timestamp-off"];
 
 /// What was read, as far as there was anything to read.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +80,10 @@ pub struct Evidence<'a> {
     pub host: &'a Host,
     /// What the table went through; `None` for an image.
     pub course: Option<&'a Course>,
+    /// What a walk through the table showed; `None` where none was asked for.
+    pub deep: Option<&'a Deep>,
+    /// Every network namespace that was looked into; none where that was not asked for.
+    pub namespaces: &'a [Namespace],
     /// What can be seen of other agents; `None` where they are not looked for.
     pub traces: Option<&'a Traces>,
     /// The files that the next boot will read; `None` for another network namespace.
@@ -77,6 +96,38 @@ pub struct Evidence<'a> {
     pub wanted: Option<&'a Wanted>,
 }
 
+impl Evidence<'_> {
+    /// The value that holds, or in an image the one that will.
+    fn value(&self, key: Key) -> Option<i64> {
+        let Some(live) = self.live else {
+            let persisted = self.files?.persisted(key);
+            let winner = persisted.systemd.or(persisted.procps)?;
+            return Some(winner.value);
+        };
+        live.value(key)
+    }
+
+    /// What the profile is for; a host where none says so.
+    fn role(&self) -> Role {
+        let role = self.wanted.and_then(|wanted| wanted.role);
+        role.unwrap_or(Role::Host)
+    }
+}
+
+/// The plan that sets these beside what is wanted already, as it would be typed.
+fn set_command(wanted: Option<&Wanted>, values: &[(Key, i64)]) -> String {
+    let profile = wanted.map_or("PROFILE", |wanted| wanted.name.as_str());
+    let mut command = format!("cttune plan --profile {profile}");
+    let overrides = wanted.map(|wanted| wanted.overrides.as_slice());
+    let kept = overrides.unwrap_or_default().iter();
+    let kept = kept.map(|own| (own.key, own.value));
+    let kept = kept.filter(|(key, _)| !values.iter().any(|(other, _)| other == key));
+    for (key, value) in kept.chain(values.iter().copied()) {
+        command.push_str(&format!(" --set {}={value}", key.short_name()));
+    }
+    command
+}
+
 /// Every finding, the worst first, those that the profile accepts last.
 pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -86,6 +137,13 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
             findings.extend(course::findings(course, live));
             findings.extend(memory::finding(live, evidence.host, course.flow_size));
         }
+    }
+    findings.extend(rfc::findings(&evidence));
+    findings.extend(timeouts::findings(&evidence));
+    findings.extend(behaviour::findings(&evidence));
+    findings.extend(namespaces::finding(evidence.namespaces));
+    if let (Some(deep), Some(live)) = (evidence.deep, evidence.live) {
+        findings.extend(deep::findings(deep, live, &evidence));
     }
     findings.extend(at_boot::findings(&evidence));
     findings.extend(agents::findings(&evidence));

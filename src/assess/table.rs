@@ -5,8 +5,8 @@ use crate::profile::Wanted;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
 
 /// Fill at which munin's plugin and this one warn, and call it critical.
-const WARN_FILL: f64 = 0.8;
-const CRITICAL_FILL: f64 = 0.9;
+pub(super) const WARN_FILL: f64 = 0.8;
+pub(super) const CRITICAL_FILL: f64 = 0.9;
 /// Entries per bucket up to which chains stay short, and above which it is a mistake.
 const MOST_PER_BUCKET: i64 = 4;
 const ABSURD_PER_BUCKET: i64 = 8;

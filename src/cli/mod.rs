@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod confirm;
 mod course;
+mod deep;
 mod expire;
 mod failure;
 mod history;
@@ -27,6 +28,7 @@ mod session;
 mod suggest;
 mod survey;
 mod top;
+mod walk;
 
 use std::ffi::OsString;
 

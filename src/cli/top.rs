@@ -1,17 +1,16 @@
 //! `cttune top`: who fills the table.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::args::{Global, Top};
 use super::failure::Failure;
 use super::out::Out;
 use super::progress::Progress;
-use super::select;
+use super::{select, walk};
 use crate::flow::{
     By, Census, Extent, Field, FieldError, Filter, Prefixes, Remedy, Sample, Selection,
 };
-use crate::kernel::ctnetlink::{Dump, DumpError, undisturbed};
-use crate::kernel::sysctl;
+use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::render;
 
 /// Runs it.
@@ -22,7 +21,7 @@ pub(super) fn run(args: &Top, global: &Global, out: Out) -> anyhow::Result<u8> {
             .into());
     }
     let wish = Wish::new(args)?;
-    let entries = entries()?;
+    let entries = walk::entries()?;
     let extent = wish.extent.unwrap_or_else(|| wish.usual_extent(entries));
     let progress = Progress::new(out, "reading the table", entries);
     let (census, sample) = undisturbed(|| count(&wish, extent, &progress))?;
@@ -101,48 +100,19 @@ impl Wish {
     }
 }
 
-/// The number of entries in the table.
-fn entries() -> anyhow::Result<u64> {
-    match sysctl::read_count()? {
-        Some(count) => Ok(u64::try_from(count).unwrap_or(0)),
-        None => Err(
-            Failure::new(super::failure::FAILED, "connection tracking is not loaded")
-                .hint("there is no table to read; as root, modprobe nf_conntrack")
-                .into(),
-        ),
-    }
-}
-
-/// Reads the table as far as it is wanted. The sample is none if all of it was read.
+/// Counts the flows that are wanted. The sample is none if all of the table was read.
 fn count(
     wish: &Wish,
     extent: Extent,
     progress: &Progress,
 ) -> Result<(Census, Option<Sample>), DumpError> {
-    let start = Instant::now();
     let mut census = Census::new(wish.by.clone(), wish.prefixes);
-    let mut looked_at = 0;
-    let mut dump = Dump::start(&wish.filter(extent))?;
-    while let Some(chunk) = dump.next_chunk()? {
-        for flow in chunk {
-            let flow = flow?;
-            looked_at += 1;
-            if wish.selection.matches(&flow) {
-                census.add(&flow);
-            }
-            if extent.is_full(looked_at) {
-                break;
-            }
+    let sample = walk::walk(&wish.filter(extent), extent, progress, |flow| {
+        if wish.selection.matches(flow) {
+            census.add(flow);
         }
-        progress.at(looked_at);
-        if extent.is_full(looked_at) || extent.is_over(start.elapsed()) {
-            dump.check_buckets()?;
-            let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
-            let table = table.unwrap_or(looked_at).max(looked_at);
-            return Ok((census, Some(Sample { looked_at, table })));
-        }
-    }
-    Ok((census, None))
+    })?;
+    Ok((census, sample))
 }
 
 /// Reads `200ms`, `2s`.
