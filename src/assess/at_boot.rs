@@ -129,7 +129,7 @@ fn unread_by_systemd(files: &Files) -> Option<Finding> {
         hint: "cttune apply writes the profile's values to sysctl.d; by hand: \
                ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf"
             .to_owned(),
-        source: "sysctl.d(5), which does not name /etc/sysctl.conf; Debian 13's release notes",
+        source: "sysctl.d(5), which does not name /etc/sysctl.conf",
         accepted: None,
     })
 }
