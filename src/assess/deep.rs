@@ -1,15 +1,14 @@
 //! What a walk through the table shows, and what else only netlink tells: `check --deep`.
 
-use super::timeouts::POOLED;
+use super::table::WARN_FILL;
+use super::timeouts::{POOLED, SAFE};
 use super::{Evidence, Finding, Severity, set_command};
 use crate::flow::{Estimate, NAT_PORTS, Policies, Pressure};
 use crate::profile::Role;
 use crate::tunable::{Key, Snapshot, format_count, format_seconds, format_share};
 
-/// Fill from which it matters what could be evicted.
+/// Fill from which it matters what could be evicted, and the share of the flows that cannot.
 const HALF_FULL: f64 = 0.5;
-/// The share of max that may be held for good, before evicting the rest makes too little room.
-const HELD: f64 = 0.8;
 /// Shares of the ports in use above which new flows soon find none.
 const PORTS_WARN: f64 = 0.8;
 const PORTS_CRITICAL: f64 = 0.95;
@@ -58,11 +57,11 @@ fn of_max(flows: u64, live: &Snapshot) -> Option<f64> {
 }
 
 fn not_reclaimable(pressure: &Pressure, live: &Snapshot) -> Option<Finding> {
-    live.fill().filter(|fill| *fill >= HALF_FULL)?;
+    let fill = live.fill().filter(|fill| *fill >= HALF_FULL)?;
     let held = of_max(pressure.fixed.flows, live)?;
     (pressure.fixed.share >= HALF_FULL).then(|| Finding {
         id: "not-reclaimable",
-        severity: if held >= HELD {
+        severity: if fill >= WARN_FILL {
             Severity::Warning
         } else {
             Severity::Info
@@ -128,7 +127,10 @@ fn push(pressure: &Pressure, live: &Snapshot, evidence: &Evidence<'_>) -> Option
             key.file_name(),
             format_seconds(value)
         ),
-        hint: set_command(evidence.wanted, &[(key, POOLED)]),
+        hint: format!(
+            "connections get more with their next packet: {}",
+            set_command(evidence.wanted, &[(key, SAFE)])
+        ),
         source: "Firebase: Configure your network for FCM, 30 minutes or more",
         accepted: None,
     })

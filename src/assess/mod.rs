@@ -24,7 +24,7 @@ pub use memory::Memory;
 pub use namespaces::Namespace;
 
 use crate::plan::{Comparison, Files, Obstacle};
-use crate::profile::{Role, Wanted};
+use crate::profile::{Goal, Role, Wanted};
 use crate::tunable::{Host, Key, Snapshot};
 
 /// How much a finding matters.
@@ -114,18 +114,33 @@ impl Evidence<'_> {
     }
 }
 
-/// The plan that sets these beside what is wanted already, as it would be typed.
+/// The plan that brings these values, as it would be typed: what the profile brings by itself is
+/// not set beside it.
 fn set_command(wanted: Option<&Wanted>, values: &[(Key, i64)]) -> String {
-    let profile = wanted.map_or("PROFILE", |wanted| wanted.name.as_str());
-    let mut command = format!("cttune plan --profile {profile}");
-    let overrides = wanted.map(|wanted| wanted.overrides.as_slice());
-    let kept = overrides.unwrap_or_default().iter();
-    let kept = kept.map(|own| (own.key, own.value));
-    let kept = kept.filter(|(key, _)| !values.iter().any(|(other, _)| other == key));
-    for (key, value) in kept.chain(values.iter().copied()) {
-        command.push_str(&format!(" --set {}={value}", key.short_name()));
-    }
-    command
+    let Some(wanted) = wanted else {
+        return format!("cttune plan --profile PROFILE{}", set_options(values));
+    };
+    let brings = |(key, value): &(Key, i64)| match wanted.settings.get(key).map(|own| &own.goal) {
+        Some(Goal::Exact(own)) if key.is_time() => own >= value,
+        Some(Goal::Exact(own)) => own == value,
+        Some(Goal::Bounds(_)) => true,
+        None => false,
+    };
+    let lacking = values.iter().copied().filter(|one| !brings(one));
+    let lacking: Vec<(Key, i64)> = lacking.collect();
+    let kept = wanted.overrides.iter().map(|own| (own.key, own.value));
+    let kept = kept.filter(|(key, _)| !lacking.iter().any(|(other, _)| other == key));
+    let options: Vec<(Key, i64)> = kept.chain(lacking.iter().copied()).collect();
+    format!(
+        "cttune plan --profile {}{}",
+        wanted.name,
+        set_options(&options)
+    )
+}
+
+fn set_options(values: &[(Key, i64)]) -> String {
+    let option = |(key, value): &(Key, i64)| format!(" --set {}={value}", key.short_name());
+    values.iter().map(option).collect()
 }
 
 /// Every finding, the worst first, those that the profile accepts last.
@@ -160,4 +175,33 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
         )
     });
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Override, Source, inherit, parse};
+
+    #[test]
+    fn a_command_sets_what_the_profile_does_not_bring() {
+        let text = "[sysctl]\nudp_timeout = 300\nacct = 0\nbuckets = { follow = \"max\" }\n";
+        let mut wanted = inherit(&[parse(&Source::new("own", text)).unwrap()]);
+        wanted.name = "own".to_owned();
+        let wanted = wanted.with_overrides(&[Override {
+            key: Key::Timestamp,
+            value: 1,
+        }]);
+        for (values, options) in [
+            (vec![(Key::UdpTimeout, 120), (Key::Buckets, 5)], ""),
+            (vec![(Key::UdpTimeout, 301)], " --set udp_timeout=301"),
+            (vec![(Key::Acct, 1)], " --set acct=1"),
+            (vec![(Key::GreTimeout, 60)], " --set gre_timeout=60"),
+        ] {
+            let command = set_command(Some(&wanted), &values);
+            let expected = format!("cttune plan --profile own --set timestamp=1{options}");
+            assert_eq!(command, expected);
+        }
+        let without = set_command(None, &[(Key::Acct, 1)]);
+        assert_eq!(without, "cttune plan --profile PROFILE --set acct=1");
+    }
 }

@@ -6,7 +6,7 @@ use crate::tunable::{Key, format_seconds};
 /// The first probe of Linux's keepalive comes after this, the last of nine at 7875.
 const FIRST_PROBE: i64 = 7200;
 /// What RFC 5382 and every shipped profile ask for at least.
-const SAFE: i64 = 7440;
+pub(super) const SAFE: i64 = 7440;
 /// What pools of connections, and push services, keep a silent connection for.
 pub(super) const POOLED: i64 = 1800;
 
@@ -27,7 +27,7 @@ fn established(evidence: &Evidence<'_>) -> Option<Finding> {
     let value = held(evidence, key).filter(|value| *value <= FIRST_PROBE)?;
     let (name, time) = (key.file_name(), format_seconds(value));
     let hint = format!(
-        "{}; then `cttune expire` brings existing flows under it",
+        "connections get more with their next packet: {}",
         set_command(evidence.wanted, &[(key, SAFE)])
     );
     Some(if value < POOLED {
@@ -71,7 +71,10 @@ fn stream(evidence: &Evidence<'_>) -> Option<Finding> {
             udp.file_name(),
             format_seconds(long)
         ),
-        hint: set_command(evidence.wanted, &[(stream, long)]),
+        hint: format!(
+            "as long at least: {}",
+            set_command(evidence.wanted, &[(stream, long)])
+        ),
         source: "kernel: nf_conntrack_udp_packet in net/netfilter/nf_conntrack_proto_udp.c",
         accepted: None,
     })
