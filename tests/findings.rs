@@ -70,6 +70,11 @@ const FINDINGS: &[(&str, &str, &str)] = &[
         "a_value_provokes_its_finding",
     ),
     (
+        "expire-deletes-nat",
+        "kernel: nf_nat_l4proto_unique_tuple",
+        "expiry_that_deletes_is_a_warning_behind_nat",
+    ),
+    (
         "flowtables",
         "kernel: Documentation/networking/nf_flowtable.rst",
         "guest full",
@@ -510,6 +515,23 @@ fn expiry_that_forgets_connections_makes_tcp_loose_a_warning() {
 }
 
 #[test]
+fn expiry_that_deletes_is_a_warning_behind_nat() {
+    let world = World::new();
+    for (role, mode, wanted) in [
+        ("nat", "delete", true),
+        ("cgn", "delete", true),
+        ("nat", "clamp", false),
+        ("firewall", "delete", false),
+    ] {
+        let text = format!("role = \"{role}\"\n[expire]\nmode = \"{mode}\"\n");
+        let profile = world.place.write("own.toml", &text);
+        let checked = check(&world, &["--profile", &profile]);
+        let found = find(&checked, "expire-deletes-nat");
+        assert_eq!(found.is_some(), wanted, "{role} {mode}");
+    }
+}
+
+#[test]
 fn a_choice_is_told_on_request() {
     let world = World::new();
     let nat = ["check", "--profile", "rfc-nat"];
@@ -664,6 +686,23 @@ fn a_namespace_near_full_is_found_from_another() {
     assert_eq!(find(&checked, "netns-near-full"), None);
     assert_eq!(severity(&checked, "table-fill"), "critical");
     assert_eq!(from(&pid, &[])["namespaces"], Value::Null);
+}
+
+#[test]
+fn a_namespace_with_a_name_is_listed_by_it() {
+    let world = World::new();
+    let inside = |program: &str, args: &[&str]| {
+        let mut command = world.command_among_processes(program);
+        support::Told::by(command.args(args)).exits(0)
+    };
+    inside("sh", &["-ec", "ip netns add blue; ip netns add red"]);
+    let told = inside("cttune", &["check", "--all-netns", "--format", "json"]);
+    let checked = told.json();
+    let namespaces = checked["namespaces"].as_array().unwrap();
+    let names: Vec<Value> = namespaces.iter().map(|one| one["name"].clone()).collect();
+    // Ours, which has none, comes last.
+    assert_eq!(names, ["blue".into(), "red".into(), Value::Null]);
+    assert_eq!(namespaces[2]["own"], true);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Finding, Severity, set_command};
 use crate::profile::{ExpireMode, Role};
-use crate::tunable::Key;
+use crate::tunable::{Key, format_seconds};
 
 const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.rst";
 const TCP: &str = "kernel: net/netfilter/nf_conntrack_proto_tcp.c";
@@ -11,6 +11,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(loose(evidence));
     findings.extend(strict(evidence));
+    findings.extend(deletes(evidence));
     findings.extend(liberal(evidence));
     findings.extend(off(evidence, Key::Acct));
     findings.extend(off(evidence, Key::Timestamp));
@@ -70,6 +71,28 @@ fn strict(evidence: &Evidence<'_>) -> Option<Finding> {
             set_command(evidence.wanted, &[(key, 1)])
         ),
         source: TCP,
+        accepted: None,
+    })
+}
+
+/// Seen on 6.18: behind masquerade a server that speaks first after its flow is gone is answered
+/// by a reset, and a client that speaks first may find its port with another.
+fn deletes(evidence: &Evidence<'_>) -> Option<Finding> {
+    let mode = evidence.wanted?.expire.mode?;
+    let established = evidence.value(Key::TcpTimeoutEstablished)?;
+    let translates = matches!(evidence.role(), Role::Nat | Role::Cgn);
+    (translates && mode == ExpireMode::Delete).then(|| Finding {
+        id: "expire-deletes-nat",
+        severity: Severity::Warning,
+        message: format!(
+            "the profile's [expire] deletes stale flows, and the role translates addresses: a \
+             silent connection that is still wanted, though it has {}, is reset when the server \
+             speaks next",
+            format_seconds(established)
+        ),
+        hint: "mode = \"clamp\" waits for the timeout: cttune expire --mode clamp --dry-run"
+            .to_owned(),
+        source: "kernel: nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c; RFC 5382 REQ-5",
         accepted: None,
     })
 }

@@ -83,7 +83,8 @@ fn find() -> (BTreeMap<u64, Ways>, Vec<Unread>) {
         }
     }
     if denied > 0 {
-        let why = format!("permission denied for {denied} processes");
+        let processes = if denied == 1 { "process" } else { "processes" };
+        let why = format!("permission denied for {denied} {processes}");
         unread.push(Unread::new("the network namespaces of all processes", &why));
     }
     (found, unread)

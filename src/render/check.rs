@@ -251,7 +251,13 @@ fn namespaces_text(namespaces: &[Namespace], verbose: bool) -> String {
     let fill = |one: &Namespace| one.fill().unwrap_or(0.0);
     sorted.sort_by(|one, other| fill(other).total_cmp(&fill(one)));
     let shown = if verbose { sorted.len() } else { SHOWN };
-    let name = |one: &Namespace| one.spoken() + if one.is_own { " (this one)" } else { "" };
+    let name = |one: &Namespace| {
+        if one.is_own {
+            "this one".to_owned()
+        } else {
+            one.spoken()
+        }
+    };
     let width = sorted.iter().take(shown).map(|one| name(one).len()).max();
     let width = width.unwrap_or(0);
     let mut text = String::from("network namespaces:\n");
