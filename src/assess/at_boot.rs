@@ -263,6 +263,7 @@ mod tests {
     #[test]
     fn values_are_lost_where_nothing_loads_the_module_in_time() {
         let finding = lost(&machine(VALUES, &[])).unwrap();
+        assert_eq!((finding.id, finding.source), ("lost-at-boot", EARLY));
         assert_eq!(
             finding.message,
             "lost: nothing loads nf_conntrack before sysctl.d is applied; 2 values of sysctl.d \
@@ -297,6 +298,7 @@ mod tests {
     fn a_hash_size_names_the_max_that_it_brings() {
         let option = [(OPTIONS, "options nf_conntrack hashsize=16385\n")];
         let alone = hash_size(&machine("", &option)).unwrap();
+        assert_eq!((alone.id, alone.source), ("hashsize-option", EIGHTFOLD));
         assert_eq!(alone.severity, Severity::Warning);
         assert_eq!(
             alone.message,
