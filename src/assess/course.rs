@@ -169,7 +169,7 @@ fn logged(course: &Course) -> Option<Finding> {
 struct Count {
     counter: Counter,
     id: &'static str,
-    /// What it counts, after the number.
+    /// What it counts, before the number.
     what: &'static str,
     hint: &'static str,
     /// While it grows, and when it has grown.
@@ -194,9 +194,9 @@ impl Count {
                 grown
             },
             message: format!(
-                "{} {}{}",
-                format_count(i64::try_from(total).unwrap_or(i64::MAX)),
+                "{}: {}{}",
                 self.what,
+                format_count(i64::try_from(total).unwrap_or(i64::MAX)),
                 now(rate)
             ),
             hint: self.hint.to_owned(),
@@ -215,8 +215,8 @@ fn dropped(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::Drop,
         id: "packets-dropped",
-        what: "packets were dropped by connection tracking: the table was full, or a flow could \
-               not be set up",
+        what: "packets dropped by connection tracking, because the table was full or a flow could not \
+               be set up",
         hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
                top",
         severities: [Severity::Critical, Severity::Warning],
@@ -232,7 +232,7 @@ fn evicted(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::EarlyDrop,
         id: "early-drops",
-        what: "flows were evicted to make room for new ones: the table was full",
+        what: "flows evicted to make room for new ones, because the table was full",
         hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
                top",
         severities: [Severity::Critical, Severity::Warning],
@@ -244,8 +244,8 @@ fn chains(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::ChainTooLong,
         id: "chain-too-long",
-        what: "packets were dropped because the chain of their bucket was too long: the hash table \
-               is too small, or somebody chooses addresses that collide",
+        what: "packets dropped because the chain of their bucket was too long, the hash table being \
+               too small or addresses chosen so that they collide",
         hint: "as many buckets as entries: cttune plan --profile PROFILE --set buckets=N; the limit is between 50 and 79 entries \
                of all namespaces",
         severities: [Severity::Critical, Severity::Warning],
@@ -257,8 +257,8 @@ fn failed_inserts(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::InsertFailed,
         id: "insert-failed",
-        what: "packets were dropped because another flow had just taken their place: two packets \
-               of one UDP socket at once (DNS), or NAT without a free port",
+        what: "packets dropped because another flow had taken their place, by two packets of one UDP \
+               socket at once (DNS) or NAT without a free port",
         hint: "with NAT, see the ports in use: cttune check --deep; with DNS, it is answered by \
                the client's next try",
         severities: [Severity::Warning, Severity::Info],
