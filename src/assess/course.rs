@@ -215,8 +215,8 @@ fn dropped(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::Drop,
         id: "packets-dropped",
-        what: "packets dropped by connection tracking, because the table was full or a flow could not \
-               be set up",
+        what: "packets dropped by connection tracking, because the table was full or a flow \
+               could not be set up",
         hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
                top",
         severities: [Severity::Critical, Severity::Warning],
@@ -244,10 +244,10 @@ fn chains(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::ChainTooLong,
         id: "chain-too-long",
-        what: "packets dropped because the chain of their bucket was too long, the hash table being \
-               too small or addresses chosen so that they collide",
-        hint: "as many buckets as entries: cttune plan --profile PROFILE --set buckets=N; the limit is between 50 and 79 entries \
-               of all namespaces",
+        what: "packets dropped because the chain of their bucket was too long, the hash table \
+               being too small or addresses chosen so that they collide",
+        hint: "as many buckets as entries: cttune plan --profile PROFILE --set buckets=N; the \
+               limit is between 50 and 79 entries of all namespaces",
         severities: [Severity::Critical, Severity::Warning],
     };
     count.finding(course)
@@ -257,8 +257,8 @@ fn failed_inserts(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::InsertFailed,
         id: "insert-failed",
-        what: "packets dropped because another flow had taken their place, by two packets of one UDP \
-               socket at once (DNS) or NAT without a free port",
+        what: "packets dropped because another flow had taken their place, by two packets of \
+               one UDP socket at once (DNS) or NAT without a free port",
         hint: "with NAT, see the ports in use: cttune check --deep; with DNS, it is answered by \
                the client's next try",
         severities: [Severity::Warning, Severity::Info],
