@@ -16,8 +16,8 @@ use crate::flow::expire::{
 };
 use crate::flow::{Filter, Flow, Selection, TcpState};
 use crate::kernel::ctnetlink::{
-    Answer, ChangeError, Changes, Chunk, Dump, DumpError, PolicyError, Shorter, read_listeners,
-    read_policies,
+    Answer, ChangeError, Changes, Chunk, Dump, DumpError, ListError, PolicyError, Shorter,
+    read_listeners, read_policies,
 };
 use crate::kernel::sysctl::{self, ReadError};
 use crate::plan::Signal;
@@ -71,7 +71,7 @@ impl ExpireError {
         matches!(
             self,
             ExpireError::Dump(DumpError::NoRight)
-                | ExpireError::Policies(PolicyError::Refused(Errno::EPERM))
+                | ExpireError::Policies(PolicyError(ListError::Refused(Errno::EPERM)))
         )
     }
 

@@ -1,9 +1,11 @@
 //! The next boot: values that come to nothing, lines that beat what is wanted, readers that
 //! disagree.
 
+use std::path::Path;
+
 use super::{Evidence, Finding, Severity};
-use crate::boot::Reader;
 use crate::boot::modules::Loading;
+use crate::boot::{Reader, Tree};
 use crate::plan::{Comparison, DROP_IN, Files, Obstacle, Setting};
 use crate::tunable::{Key, format_count};
 
@@ -16,6 +18,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(evidence.files.and_then(lost));
     findings.extend(evidence.files.and_then(hash_size));
+    findings.extend(evidence.files.and_then(unread_by_systemd));
     let obstacles = evidence.obstacles.iter();
     findings.extend(obstacles.filter_map(|obstacle| beaten(obstacle, comparison)));
     findings.extend(comparison.settings.iter().filter_map(split));
@@ -106,6 +109,31 @@ fn hash_size(files: &Files) -> Option<Finding> {
     })
 }
 
+/// Values in /etc/sysctl.conf alone, where that is not linked into sysctl.d.
+fn unread_by_systemd(files: &Files) -> Option<Finding> {
+    let is_alone = |key: &Key| {
+        let persisted = files.persisted(*key);
+        let procps = persisted.procps.filter(|_| persisted.systemd.is_none())?;
+        (procps.file == Path::new(Tree::SYSCTL_CONF)).then(|| format!("{key} = {}", procps.value))
+    };
+    let alone: Vec<String> = Key::ALL.iter().filter_map(is_alone).collect();
+    (files.has_systemd_sysctl() && !alone.is_empty()).then(|| Finding {
+        id: "sysctl-conf-unread",
+        severity: Severity::Warning,
+        message: format!(
+            "{} alone sets {}: systemd-sysctl does not read that file, and the next boot comes \
+             without",
+            Tree::SYSCTL_CONF,
+            alone.join(", ")
+        ),
+        hint: "cttune apply writes the profile's values to sysctl.d; by hand: \
+               ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf"
+            .to_owned(),
+        source: "sysctl.d(5), which does not name /etc/sysctl.conf",
+        accepted: None,
+    })
+}
+
 /// A line that sets another value than the profile wants, and beats the drop-in whatever that
 /// says.
 fn beaten(obstacle: &Obstacle, comparison: &Comparison) -> Option<Finding> {
@@ -178,10 +206,8 @@ fn split(setting: &Setting) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::path::Path;
 
     use super::*;
-    use crate::boot::Tree;
     use crate::boot::modules::{ConfFile, ModuleFiles};
 
     const LOAD: &str = "/etc/modules-load.d/x.conf";
@@ -213,12 +239,31 @@ mod tests {
         Files::new(tree, BTreeMap::new(), module, None)
     }
 
+    #[test]
+    fn what_sysctl_conf_alone_sets_is_lost_where_systemd_does_not_read_it() {
+        let line = b"net.netfilter.nf_conntrack_max = 5\n";
+        let conf = Tree::default().with_file(Path::new(Tree::SYSCTL_CONF), Some(line.to_vec()));
+        let drop_in = Path::new("/etc/sysctl.d/x.conf");
+        let both = conf.clone().with_file(drop_in, Some(line.to_vec()));
+        let program = || Some("/lib/systemd/systemd-sysctl".into());
+        for (tree, systemd, found) in [
+            (conf.clone(), program(), true),
+            (conf, None, false),
+            (both, program(), false),
+            (Tree::default(), program(), false),
+        ] {
+            let files = Files::new(tree, BTreeMap::new(), None, systemd);
+            assert_eq!(unread_by_systemd(&files).is_some(), found, "{files:?}");
+        }
+    }
+
     const VALUES: &str =
         "net.netfilter.nf_conntrack_max = 5\nnet.netfilter.nf_conntrack_acct = 1\n";
 
     #[test]
     fn values_are_lost_where_nothing_loads_the_module_in_time() {
         let finding = lost(&machine(VALUES, &[])).unwrap();
+        assert_eq!((finding.id, finding.source), ("lost-at-boot", EARLY));
         assert_eq!(
             finding.message,
             "lost: nothing loads nf_conntrack before sysctl.d is applied; 2 values of sysctl.d \
@@ -253,6 +298,7 @@ mod tests {
     fn a_hash_size_names_the_max_that_it_brings() {
         let option = [(OPTIONS, "options nf_conntrack hashsize=16385\n")];
         let alone = hash_size(&machine("", &option)).unwrap();
+        assert_eq!((alone.id, alone.source), ("hashsize-option", EIGHTFOLD));
         assert_eq!(alone.severity, Severity::Warning);
         assert_eq!(
             alone.message,

@@ -169,7 +169,7 @@ fn logged(course: &Course) -> Option<Finding> {
 struct Count {
     counter: Counter,
     id: &'static str,
-    /// What it counts, after the number.
+    /// What it counts, before the number.
     what: &'static str,
     hint: &'static str,
     /// While it grows, and when it has grown.
@@ -177,8 +177,14 @@ struct Count {
 }
 
 impl Count {
-    fn finding(self, course: &Course, total: u64) -> Option<Finding> {
+    fn finding(self, course: &Course) -> Option<Finding> {
+        let total = course.total(self.counter);
         let rate = course.rate(self.counter);
+        self.finding_of(total, rate)
+    }
+
+    /// Where not all that is counted is meant.
+    fn finding_of(self, total: u64, rate: Option<f64>) -> Option<Finding> {
         let [growing, grown] = self.severities;
         (total > 0).then(|| Finding {
             id: self.id,
@@ -188,9 +194,9 @@ impl Count {
                 grown
             },
             message: format!(
-                "{} {}{}",
-                format_count(i64::try_from(total).unwrap_or(i64::MAX)),
+                "{}: {}{}",
                 self.what,
+                format_count(i64::try_from(total).unwrap_or(i64::MAX)),
                 now(rate)
             ),
             hint: self.hint.to_owned(),
@@ -209,56 +215,69 @@ fn dropped(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::Drop,
         id: "packets-dropped",
-        what: "packets were dropped by connection tracking: the table was full, or a flow could \
-               not be set up",
+        what: "packets dropped by connection tracking, because the table was full or a flow \
+               could not be set up",
         hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
                top",
         severities: [Severity::Critical, Severity::Warning],
     };
-    count.finding(course, course.total(Counter::Drop))
+    // Each that another flow was quicker than is counted here as well, and told below.
+    let (clashes, clash_rate) = clashes(course);
+    let total = course.total(Counter::Drop).saturating_sub(clashes);
+    let rate = course.rate(Counter::Drop);
+    count.finding_of(total, less(rate, clash_rate))
 }
 
 fn evicted(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::EarlyDrop,
         id: "early-drops",
-        what: "flows were evicted to make room for new ones: the table was full",
+        what: "flows evicted to make room for new ones, because the table was full",
         hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
                top",
         severities: [Severity::Critical, Severity::Warning],
     };
-    count.finding(course, course.total(Counter::EarlyDrop))
+    count.finding(course)
 }
 
 fn chains(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::ChainTooLong,
         id: "chain-too-long",
-        what: "packets were dropped because the chain of their bucket was too long: the hash table \
-               is too small, or somebody chooses addresses that collide",
-        hint: "as many buckets as entries: --set buckets=N; the limit is between 50 and 79 entries \
-               of all namespaces",
+        what: "packets dropped because the chain of their bucket was too long, the hash table \
+               being too small or addresses chosen so that they collide",
+        hint: "as many buckets as entries: cttune plan --profile PROFILE --set buckets=N; the \
+               limit is between 50 and 79 entries of all namespaces",
         severities: [Severity::Critical, Severity::Warning],
     };
-    count.finding(course, course.total(Counter::ChainTooLong))
+    count.finding(course)
 }
 
 fn failed_inserts(course: &Course) -> Option<Finding> {
     let count = Count {
         counter: Counter::InsertFailed,
         id: "insert-failed",
-        what: "packets were dropped because another flow had just taken their place: two packets \
-               of one UDP socket at once (DNS), or NAT without a free port",
+        what: "packets dropped because another flow had taken their place, by two packets of \
+               one UDP socket at once (DNS) or NAT without a free port",
         hint: "with NAT, see the ports in use: cttune check --deep; with DNS, it is answered by \
                the client's next try",
         severities: [Severity::Warning, Severity::Info],
     };
-    // Each chain that was too long is counted here as well.
+    let (total, rate) = clashes(course);
+    count.finding_of(total, rate)
+}
+
+/// Packets that another flow was quicker than, and how many a second: of the failed inserts those
+/// whose chain was not too long.
+fn clashes(course: &Course) -> (u64, Option<f64>) {
     let total = course.total(Counter::InsertFailed);
-    count.finding(
-        course,
-        total.saturating_sub(course.total(Counter::ChainTooLong)),
-    )
+    let total = total.saturating_sub(course.total(Counter::ChainTooLong));
+    let rate = course.rate(Counter::InsertFailed);
+    (total, less(rate, course.rate(Counter::ChainTooLong)))
+}
+
+fn less(rate: Option<f64>, part: Option<f64>) -> Option<f64> {
+    Some((rate? - part.unwrap_or(0.0)).max(0.0))
 }
 
 fn invalid(course: &Course) -> Option<Finding> {
@@ -293,8 +312,83 @@ fn restarts(course: &Course) -> Option<Finding> {
             format_count(total),
             now(Some(rate))
         ),
-        hint: "more buckets shorten the chains: --set buckets=N".to_owned(),
+        hint: "more buckets shorten the chains: cttune plan --profile PROFILE --set buckets=N"
+            .to_owned(),
         source: STAT,
         accepted: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counters of one CPU.
+    fn counters(drop: u32, insert_failed: u32, chain: u32, restarts: u32) -> Option<Counters> {
+        Counters::parse(&format!(
+            "entries drop insert_failed chainlength search_restart\n\
+             0 {drop:x} {insert_failed:x} {chain:x} {restarts:x}\n"
+        ))
+    }
+
+    /// Ten seconds, from these counters to those.
+    fn course(then: Option<Counters>, now: Option<Counters>) -> Course {
+        Course {
+            counters: now,
+            trend: Some(Trend {
+                interval: Duration::from_secs(10),
+                count: None,
+                counters: then,
+            }),
+            ..Course::default()
+        }
+    }
+
+    fn told(course: &Course) -> Vec<(&'static str, Severity)> {
+        let findings = findings(course, &Snapshot::default());
+        findings.iter().map(|one| (one.id, one.severity)).collect()
+    }
+
+    #[test]
+    fn lookups_that_are_begun_again_are_told_by_their_rate() {
+        let then = counters(0, 0, 0, 5);
+        for (now, expected) in [
+            (counters(0, 0, 0, 14), vec![]),
+            (
+                counters(0, 0, 0, 15),
+                vec![("search-restarts", Severity::Info)],
+            ),
+        ] {
+            assert_eq!(told(&course(then.clone(), now)), expected);
+        }
+        let once = Course {
+            trend: None,
+            ..course(None, counters(0, 0, 0, 1000))
+        };
+        assert_eq!(told(&once), []);
+    }
+
+    #[test]
+    fn a_failed_insert_is_told_once_and_by_its_cause() {
+        use Severity::{Critical, Info, Warning};
+        for (now, expected) in [
+            (counters(0, 0, 0, 0), vec![]),
+            // The kernel counts a packet that another flow was quicker than under both.
+            (counters(4, 4, 0, 0), vec![("insert-failed", Warning)]),
+            (counters(0, 4, 4, 0), vec![("chain-too-long", Critical)]),
+            (
+                counters(9, 6, 2, 0),
+                vec![
+                    ("packets-dropped", Critical),
+                    ("chain-too-long", Critical),
+                    ("insert-failed", Warning),
+                ],
+            ),
+        ] {
+            assert_eq!(told(&course(counters(0, 0, 0, 0), now)), expected);
+        }
+        let long_ago = course(counters(5, 4, 0, 0), counters(5, 4, 0, 0));
+        let expected = [("packets-dropped", Warning), ("insert-failed", Info)];
+        assert_eq!(told(&long_ago), expected);
+    }
 }

@@ -58,9 +58,10 @@ pub(super) fn finding(live: &Snapshot, host: &Host, flow_size: Option<u64>) -> O
             format_count(live.value(Key::Max).unwrap_or(0)),
             memory.per_flow
         ),
-        hint: "cap max by memory: in a profile, nf_conntrack_max = { at-least = N, memory-cap = \
-               \"10%\" }"
-            .to_owned(),
+        hint:
+            "cap it by memory, as campus-fw does: cttune plan --profile campus-fw; in a profile: \
+               nf_conntrack_max = { at-least = N, memory-cap = \"10%\" }"
+                .to_owned(),
         source: "kernel: struct nf_conn in include/net/netfilter/nf_conntrack.h; slab_size of \
                  /sys/kernel/slab/nf_conntrack",
         accepted: None,

@@ -7,19 +7,26 @@
 
 mod agents;
 mod at_boot;
+mod behaviour;
 mod course;
+mod deep;
 pub mod kernel_log;
 mod memory;
+mod namespaces;
+mod rfc;
 mod table;
+mod timeouts;
 
 pub use agents::Traces;
 pub use course::{Course, Trend, Unread};
+pub use deep::Deep;
 pub use memory::Memory;
+pub use namespaces::Namespace;
 pub use table::Levels;
 
 use crate::plan::{Comparison, Files, Obstacle};
-use crate::profile::Wanted;
-use crate::tunable::{Host, Snapshot};
+use crate::profile::{Goal, Role, Wanted};
+use crate::tunable::{Host, Key, Snapshot};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -55,7 +62,15 @@ impl Finding {
     pub fn counts_as(&self, severity: Severity) -> bool {
         self.severity >= severity && self.accepted.is_none()
     }
+
+    /// Whether it is a choice that can be made either way, which people are told of on request.
+    pub fn is_choice(&self) -> bool {
+        CHOICES.contains(&self.id)
+    }
 }
+
+/// Findings about what most machines rightly have as it is.
+const CHOICES: [&str; 4] = ["acct-off", "rfc7857-opening", "tcp-loose", "timestamp-off"];
 
 /// What was read, as far as there was anything to read.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +83,10 @@ pub struct Evidence<'a> {
     pub host: &'a Host,
     /// What the table went through; `None` for an image.
     pub course: Option<&'a Course>,
+    /// What a walk through the table showed; `None` where none was asked for.
+    pub deep: Option<&'a Deep>,
+    /// Every network namespace that was looked into; none where that was not asked for.
+    pub namespaces: &'a [Namespace],
     /// What can be seen of other agents; `None` where they are not looked for.
     pub traces: Option<&'a Traces>,
     /// The files that the next boot will read; `None` for another network namespace.
@@ -80,6 +99,53 @@ pub struct Evidence<'a> {
     pub wanted: Option<&'a Wanted>,
 }
 
+impl Evidence<'_> {
+    /// The value that holds, or in an image the one that will.
+    fn value(&self, key: Key) -> Option<i64> {
+        let Some(live) = self.live else {
+            let persisted = self.files?.persisted(key);
+            let winner = persisted.systemd.or(persisted.procps)?;
+            return Some(winner.value);
+        };
+        live.value(key)
+    }
+
+    /// What the profile is for; a host where none says so.
+    fn role(&self) -> Role {
+        let role = self.wanted.and_then(|wanted| wanted.role);
+        role.unwrap_or(Role::Host)
+    }
+}
+
+/// The plan that brings these values, as it would be typed: what the profile brings by itself is
+/// not set beside it.
+fn set_command(wanted: Option<&Wanted>, values: &[(Key, i64)]) -> String {
+    let Some(wanted) = wanted else {
+        return format!("cttune plan --profile PROFILE{}", set_options(values));
+    };
+    let brings = |(key, value): &(Key, i64)| match wanted.settings.get(key).map(|own| &own.goal) {
+        Some(Goal::Exact(own)) if key.is_time() => own >= value,
+        Some(Goal::Exact(own)) => own == value,
+        Some(Goal::Bounds(_)) => true,
+        None => false,
+    };
+    let lacking = values.iter().copied().filter(|one| !brings(one));
+    let lacking: Vec<(Key, i64)> = lacking.collect();
+    let kept = wanted.overrides.iter().map(|own| (own.key, own.value));
+    let kept = kept.filter(|(key, _)| !lacking.iter().any(|(other, _)| other == key));
+    let options: Vec<(Key, i64)> = kept.chain(lacking.iter().copied()).collect();
+    format!(
+        "cttune plan --profile {}{}",
+        wanted.name,
+        set_options(&options)
+    )
+}
+
+fn set_options(values: &[(Key, i64)]) -> String {
+    let option = |(key, value): &(Key, i64)| format!(" --set {}={value}", key.short_name());
+    values.iter().map(option).collect()
+}
+
 /// Every finding, the worst first, those that the profile accepts last.
 pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -89,6 +155,13 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
             findings.extend(course::findings(course, live));
             findings.extend(memory::finding(live, evidence.host, course.flow_size));
         }
+    }
+    findings.extend(rfc::findings(&evidence));
+    findings.extend(timeouts::findings(&evidence));
+    findings.extend(behaviour::findings(&evidence));
+    findings.extend(namespaces::finding(evidence.namespaces));
+    if let (Some(deep), Some(live)) = (evidence.deep, evidence.live) {
+        findings.extend(deep::findings(deep, live, &evidence));
     }
     findings.extend(at_boot::findings(&evidence));
     findings.extend(agents::findings(&evidence));
@@ -105,4 +178,33 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
         )
     });
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Override, Source, inherit, parse};
+
+    #[test]
+    fn a_command_sets_what_the_profile_does_not_bring() {
+        let text = "[sysctl]\nudp_timeout = 300\nacct = 0\nbuckets = { follow = \"max\" }\n";
+        let mut wanted = inherit(&[parse(&Source::new("own", text)).unwrap()]);
+        wanted.name = "own".to_owned();
+        let wanted = wanted.with_overrides(&[Override {
+            key: Key::Timestamp,
+            value: 1,
+        }]);
+        for (values, options) in [
+            (vec![(Key::UdpTimeout, 120), (Key::Buckets, 5)], ""),
+            (vec![(Key::UdpTimeout, 301)], " --set udp_timeout=301"),
+            (vec![(Key::Acct, 1)], " --set acct=1"),
+            (vec![(Key::GreTimeout, 60)], " --set gre_timeout=60"),
+        ] {
+            let command = set_command(Some(&wanted), &values);
+            let expected = format!("cttune plan --profile own --set timestamp=1{options}");
+            assert_eq!(command, expected);
+        }
+        let without = set_command(None, &[(Key::Acct, 1)]);
+        assert_eq!(without, "cttune plan --profile PROFILE --set acct=1");
+    }
 }

@@ -1,6 +1,6 @@
 //! The table itself: how full it is, how its hash fits, and values that cannot be right.
 
-use super::{Finding, Severity};
+use super::{Finding, Severity, set_command};
 use crate::profile::Wanted;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
 
@@ -10,6 +10,8 @@ pub(super) const CRITICAL_FILL: f64 = 0.9;
 /// Entries per bucket up to which chains stay short, and above which it is a mistake.
 const MOST_PER_BUCKET: i64 = 4;
 const ABSURD_PER_BUCKET: i64 = 8;
+/// A timeout in seconds that harms no protocol.
+const ANY_TIME: i64 = 60;
 
 const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.rst";
 const MUNIN: &str = "munin: fw_conntrack, warning at 80 % and critical at 90 % of max";
@@ -22,8 +24,8 @@ pub(super) fn findings(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>)
     let mut findings = Vec::new();
     findings.extend(fill(live, levels, wanted));
     findings.extend(unlimited(live));
-    findings.extend(hash(live));
-    findings.extend(dead_timeouts(live));
+    findings.extend(hash(live, wanted));
+    findings.extend(dead_timeouts(live, wanted));
     findings
 }
 
@@ -105,13 +107,13 @@ fn unlimited(live: &Snapshot) -> Option<Finding> {
             "{} is 0: the table may grow until memory runs out",
             Key::Max
         ),
-        hint: "set a limit: cttune apply with a profile that has one".to_owned(),
+        hint: "set a limit: cttune plan --profile campus-fw, which caps it by memory".to_owned(),
         source: CORE,
         accepted: None,
     })
 }
 
-fn hash(live: &Snapshot) -> Option<Finding> {
+fn hash(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
     let (max, buckets) = (
         live.value(Key::Max)?,
         live.value(Key::Buckets).filter(|n| *n > 0)?,
@@ -121,7 +123,7 @@ fn hash(live: &Snapshot) -> Option<Finding> {
     }
     let absurd = max > buckets.saturating_mul(ABSURD_PER_BUCKET);
     #[allow(clippy::cast_precision_loss)] // both are below 2^31
-    let ratio = max as f64 / buckets as f64;
+    let chain = 2.0 * max as f64 / buckets as f64;
     Some(Finding {
         id: "hash-load",
         severity: if absurd {
@@ -130,38 +132,43 @@ fn hash(live: &Snapshot) -> Option<Finding> {
             Severity::Warning
         },
         message: format!(
-            "{} entries may stand in {} buckets, {ratio:.1} in each: long chains cost time on \
-             every packet",
+            "{} entries may stand in {} buckets, {chain:.1} in a chain, since each stands in two: \
+             long ones cost time on every packet, and past 50 to 79 packets are dropped",
             format_count(max),
             format_count(buckets)
         ),
-        hint: format!("as many buckets as entries: --set buckets={max}"),
+        hint: format!(
+            "as many buckets as entries: {}",
+            set_command(wanted, &[(Key::Buckets, max)])
+        ),
         source: SYSCTL_DOC,
         accepted: None,
     })
 }
 
-fn dead_timeouts(live: &Snapshot) -> Option<Finding> {
-    let dead: Vec<String> = Key::ALL
+fn dead_timeouts(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
+    let dead: Vec<(Key, i64)> = Key::ALL
         .iter()
         .filter(|key| key.is_time())
-        .filter_map(|key| {
-            let value = live.value(*key)?;
-            (value < 1).then(|| format!("{key} is {value}"))
-        })
+        .filter_map(|key| Some((*key, live.value(*key)?)))
+        .filter(|(_, value)| *value < 1)
         .collect();
     if dead.is_empty() {
         return None;
     }
+    let said = dead.iter().map(|(key, value)| format!("{key} is {value}"));
+    let set: Vec<(Key, i64)> = dead.iter().map(|(key, _)| (*key, ANY_TIME)).collect();
     Some(Finding {
         id: "timeout-below-one",
         severity: Severity::Critical,
         message: format!(
             "{}: such a flow is forgotten before its next packet",
-            dead.join(", ")
+            said.collect::<Vec<_>>().join(", ")
         ),
-        hint: "set at least a second; the kernel's own default is in a fresh network namespace"
-            .to_owned(),
+        hint: format!(
+            "a minute, or the kernel's own default, which a fresh network namespace has: {}",
+            set_command(wanted, &set)
+        ),
         source: CORE,
         accepted: None,
     })

@@ -133,12 +133,14 @@ pub struct Wish {
 /// `cttune check`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Never walks the table and needs no rights: it reads a few dozen numbers.
+Reads a few dozen numbers and needs no rights; only --deep walks the table.
 
   cttune check                      health, and drift from what apply put in force
   cttune check --profile campus-fw  drift from this profile
   cttune check --explain max        who sets nf_conntrack_max at the next boot
   cttune check --interval 10s       what is dropped now, and when the table is full
+  cttune check --deep               what cannot be evicted, ports of NAT in use
+  cttune check --all-netns          which network namespace is near full
   cttune check --format nagios --warn 80% --crit 90%
 
 Exit codes: with a profile 2 exactly when a value drifted, live or persisted;
@@ -154,11 +156,19 @@ pub struct Check {
     #[arg(long, conflicts_with_all = ["profile", "set"])]
     pub no_profile: bool,
     /// Show every line that sets KEY at boot, and who wins for which reader
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["profile", "set", "no_profile", "fail_on", "interval"])]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["profile", "set", "no_profile", "fail_on", "interval", "deep", "all_netns"])]
     pub explain: Option<String>,
     /// Look twice, with this time between: tells rates, and when the table is full
     #[arg(long, value_name = "TIME")]
     pub interval: Option<String>,
+    /// Walk the table too, or a sample of it: what a full one could not evict,
+    /// ports of NAT in use, push connections; timeout policies and flowtables
+    #[arg(long)]
+    pub deep: bool,
+    /// Look into every network namespace: those that `ip netns` names and those
+    /// of processes
+    #[arg(long)]
+    pub all_netns: bool,
     /// Exit with 2 also for findings of this severity or worse
     #[arg(long, value_enum, value_name = "SEVERITY")]
     pub fail_on: Option<FailOn>,

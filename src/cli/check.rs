@@ -3,10 +3,11 @@
 use super::args::{Check, FailOn, Global, Wish};
 use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
 use super::out::Out;
-use super::{change, course, load, survey};
+use super::{change, course, deep, load, survey};
 use crate::assess::{Evidence, Finding, Levels, Severity, assess};
 use crate::boot;
 use crate::files::Root;
+use crate::kernel::namespaces;
 use crate::plan::{Comparison, Scope, plan};
 use crate::render;
 use crate::render::check::Checked;
@@ -32,11 +33,8 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     } else {
         load::wanted(&check.wish, &root)?
     };
+    demand_kernel(check, global)?;
     let earlier = match &check.interval {
-        Some(_) if global.root.is_some() => {
-            let failure = Failure::usage("--interval cannot go with --root");
-            return Err(failure.hint("an image has no running kernel").into());
-        }
         Some(interval) => {
             let interval = change::duration("--interval", interval)?;
             Some(course::look_ahead(interval, out)?)
@@ -44,7 +42,21 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         None => None,
     };
     let survey = survey::Survey::take(global, &root)?;
-    let course = survey.live.as_ref().map(|_| course::read(earlier));
+    let mut course = survey.live.as_ref().map(|_| course::read(earlier));
+    let mut unread = Vec::new();
+    let deep = if check.deep {
+        Some(deep::read(out, &mut unread)?)
+    } else {
+        None
+    };
+    let namespaces = check.all_netns.then(|| {
+        let (namespaces, not_entered) = namespaces::read_namespaces();
+        unread.extend(not_entered);
+        namespaces
+    });
+    if let Some(course) = &mut course {
+        course.unread.extend(unread);
+    }
     let machine = survey.machine();
     let (comparison, obstacles) = match &wanted {
         None => (Comparison::without_profile(&machine), Vec::new()),
@@ -70,6 +82,8 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         levels,
         host: &survey.host,
         course: course.as_ref(),
+        deep: deep.as_ref(),
+        namespaces: namespaces.as_deref().unwrap_or_default(),
         traces: traces.as_ref(),
         files: survey.files.as_ref(),
         comparison: &comparison,
@@ -90,6 +104,8 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
             .map(|w| (w.name.as_str(), w.description.as_deref())),
         live: survey.live.as_ref(),
         course: course.as_ref(),
+        deep: deep.as_ref(),
+        namespaces: namespaces.as_deref(),
         comparison: &comparison,
         findings: &findings,
         way: &way,
@@ -175,6 +191,27 @@ fn watched(
         Some(Severity::Warning) => WARNING,
         Some(Severity::Info) | None => 0,
     })
+}
+
+/// Refuses what asks a kernel about an image, or other namespaces about one.
+fn demand_kernel(check: &Check, global: &Global) -> anyhow::Result<()> {
+    let asked = [
+        (check.interval.is_some(), "--interval"),
+        (check.deep, "--deep"),
+        (check.all_netns, "--all-netns"),
+    ];
+    let first = asked.into_iter().find(|(is_asked, _)| *is_asked);
+    match first {
+        Some((_, option)) if global.root.is_some() => {
+            let failure = Failure::usage(format!("{option} cannot go with --root"));
+            Err(failure.hint("an image has no running kernel").into())
+        }
+        _ if check.all_netns && global.netns.is_some() => {
+            let failure = Failure::usage("--all-netns cannot go with --netns");
+            Err(failure.hint("--netns is about one alone").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The plan that goes with this check, as it would be typed. What was remembered is not named: a

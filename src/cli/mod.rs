@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod confirm;
 mod course;
+mod deep;
 mod expire;
 mod failure;
 mod history;

@@ -11,6 +11,7 @@ pub mod ctnetlink;
 pub mod host;
 pub mod log;
 pub mod module;
+pub mod namespaces;
 pub mod netns;
 pub mod processes;
 pub mod sysctl;

@@ -5,6 +5,7 @@
 //! Inside, `/proc/sys/net` and new netlink sockets are the namespace's; `/proc/net` is not.
 //! Follows ip-netns(8), setns(2) and namespaces(7).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -179,15 +180,18 @@ fn no_such_name(name: &str, known: Vec<String>) -> NetnsError {
 
 /// Every name that `ip netns` knows, sorted; none where its directories are missing.
 fn names() -> Vec<String> {
-    let mut names: Vec<String> = NAMED
-        .iter()
-        .filter_map(|directory| std::fs::read_dir(directory).ok())
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+    named().into_keys().collect()
+}
+
+/// The same, each with the file that stands for the namespace.
+pub(super) fn named() -> BTreeMap<String, PathBuf> {
+    // The first directory wins.
+    let directories = NAMED.iter().rev();
+    let entries = directories.filter_map(|directory| std::fs::read_dir(directory).ok());
+    let entries = entries.flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .collect()
 }
 
 fn classify(path: PathBuf, source: io::Error) -> NetnsError {

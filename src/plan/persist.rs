@@ -63,6 +63,11 @@ impl Files {
         self.module.as_ref()
     }
 
+    /// Whether the next boot applies sysctl.d by systemd.
+    pub fn has_systemd_sysctl(&self) -> bool {
+        self.systemd_sysctl.is_some()
+    }
+
     /// The files whose text could not be read, so that what they set is not known.
     pub fn unread(&self) -> BTreeSet<&Path> {
         let unread = self.procps.unread().iter().chain(self.systemd.unread());

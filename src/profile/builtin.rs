@@ -239,7 +239,7 @@ mod tests {
             let accepts = wanted(builtin.name).accept.contains_key("rfc4787-req5");
             assert_eq!(
                 accepts,
-                matches!(builtin.name, "home-router" | "dns-udp"),
+                matches!(builtin.name, "home-router" | "vpn-edge" | "dns-udp"),
                 "{}",
                 builtin.name
             );

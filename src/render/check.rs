@@ -4,7 +4,8 @@ use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
-use crate::assess::{Course, Finding, Memory, Severity};
+use crate::assess::{Course, Deep, Finding, Memory, Namespace, Severity};
+use crate::flow::Estimate;
 use crate::plan::{Comparison, Setting, State};
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size};
 
@@ -19,6 +20,10 @@ pub struct Checked<'a> {
     pub live: Option<&'a Snapshot>,
     /// What the table went through; `None` for an image.
     pub course: Option<&'a Course>,
+    /// What a walk through the table showed; `None` where none was asked for.
+    pub deep: Option<&'a Deep>,
+    /// Every network namespace; `None` where that was not asked for.
+    pub namespaces: Option<&'a [Namespace]>,
     /// The settings.
     pub comparison: &'a Comparison,
     /// The findings.
@@ -52,6 +57,8 @@ pub fn json(checked: &Checked<'_>) -> Value {
         "in_line": checked.in_line(),
         "table": checked.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.course)),
         "counters": checked.course.map(counters_json),
+        "deep": checked.deep.map(deep_json),
+        "namespaces": checked.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
         "settings": settings,
         "findings": findings,
         "unread": checked.course.map_or_else(Vec::new, unread_json),
@@ -79,6 +86,39 @@ pub(super) fn counters_json(course: &Course) -> Value {
         (counter.name().to_owned(), value)
     };
     Counter::ALL.into_iter().map(counter).collect()
+}
+
+fn deep_json(deep: &Deep) -> Value {
+    let pressure = &deep.pressure;
+    let estimate =
+        |one: Estimate| json!({ "flows": one.flows, "share": one.share, "margin": one.margin });
+    json!({
+        "total": pressure.table,
+        "sampled": (pressure.looked_at < pressure.table).then_some(pressure.looked_at),
+        "not_reclaimable": estimate(pressure.fixed),
+        "push": estimate(pressure.push),
+        "nat": pressure.nat.as_ref().map(|nat| json!({
+            "protocol": nat.protocol.to_string(),
+            "address": nat.address,
+            "server": nat.server,
+            "used": estimate(nat.used),
+        })),
+        "timeout_policies": deep.policies.as_ref().map(|policies| policies.0.len()),
+        "flowtables": deep.flowtables,
+    })
+}
+
+fn namespace_json(namespace: &Namespace) -> Value {
+    json!({
+        "name": namespace.name,
+        "pids": namespace.pids,
+        "inode": namespace.inode,
+        "own": namespace.is_own,
+        "count": namespace.count,
+        "max": namespace.max,
+        "fill": namespace.fill(),
+        "drop": namespace.drop,
+    })
 }
 
 fn unread_json(course: &Course) -> Vec<Value> {
@@ -132,7 +172,11 @@ pub fn text(checked: &Checked<'_>) -> String {
             text.push_str(&course_text(course, live, checked.verbose));
         }
     }
-    for finding in checked.findings {
+    if let Some(namespaces) = checked.namespaces {
+        text.push_str(&namespaces_text(namespaces, checked.verbose));
+    }
+    let shown = checked.findings.iter();
+    for finding in shown.filter(|finding| checked.verbose || !finding.is_choice()) {
         text.push_str(&finding_text(finding, checked.verbose));
     }
     text.push('\n');
@@ -196,6 +240,42 @@ fn course_text(course: &Course, live: &Snapshot, verbose: bool) -> String {
     for unread in &course.unread {
         let (what, why) = (unread.what, &unread.why);
         text.push_str(&format!("{FAINT}not read: {what} ({why}){FAINT:#}\n"));
+    }
+    text
+}
+
+/// The fullest first; with `-v` all of them.
+fn namespaces_text(namespaces: &[Namespace], verbose: bool) -> String {
+    const SHOWN: usize = 20;
+    let mut sorted: Vec<&Namespace> = namespaces.iter().collect();
+    let fill = |one: &Namespace| one.fill().unwrap_or(0.0);
+    sorted.sort_by(|one, other| fill(other).total_cmp(&fill(one)));
+    let shown = if verbose { sorted.len() } else { SHOWN };
+    let name = |one: &Namespace| {
+        if one.is_own {
+            "this one".to_owned()
+        } else {
+            one.spoken()
+        }
+    };
+    let width = sorted.iter().take(shown).map(|one| name(one).len()).max();
+    let width = width.unwrap_or(0);
+    let mut text = String::from("network namespaces:\n");
+    for one in sorted.iter().take(shown) {
+        let drop = one
+            .drop
+            .map_or_else(|| "?".to_owned(), |drop| drop.to_string());
+        text.push_str(&format!(
+            "  {:<width$}  {:>9} of {:>9} entries ({}), dropped {drop}\n",
+            name(one),
+            format_count(one.count),
+            format_count(one.max),
+            one.fill()
+                .map_or_else(|| "no limit".to_owned(), format_share),
+        ));
+    }
+    if sorted.len() > shown {
+        text.push_str(&format!("  and {} more: -v\n", sorted.len() - shown));
     }
     text
 }

@@ -149,6 +149,8 @@ mod tests {
         let checked = Checked {
             host: "edge",
             profile: None,
+            deep: None,
+            namespaces: None,
             live: Some(&live),
             course: Some(&course),
             comparison: &comparison,

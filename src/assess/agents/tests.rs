@@ -90,6 +90,8 @@ impl World<'_> {
             live: None,
             host: &host,
             course: None,
+            deep: None,
+            namespaces: &[],
             traces: Some(&traces),
             files: Some(&files),
             comparison: &comparison,

@@ -4,12 +4,9 @@
 //! `CT --timeout` (nfnetlink_cttimeout), or nft's `ct timeout`.
 //! Follows linux/netfilter/nfnetlink_cttimeout.h and nf_tables.h.
 
-use nix::errno::Errno;
-
 use crate::flow::{Attributes, Family, Malformed, Policies, Policy, Protocol};
 
-use super::socket::{ReceiveError, Socket};
-use super::{Buffer, Head, NLM_F_DUMP, NLM_F_REQUEST};
+use super::listing::{ListError, list};
 
 /// `NFNL_SUBSYS_CTNETLINK_TIMEOUT` and `IPCTNL_MSG_TIMEOUT_GET`.
 const GET_TIMEOUT: u16 = 0x0801;
@@ -29,63 +26,24 @@ const OBJECT_L4: u16 = 2;
 
 /// The policies cannot be read, so that there may be some.
 #[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
-    /// What the kernel said.
-    #[error("reading the timeout policies: {0}")]
-    Refused(Errno),
-    /// Bytes that are no policy.
-    #[error("reading the timeout policies")]
-    Malformed(#[from] Malformed),
-}
+#[error("reading the timeout policies: {0}")]
+pub struct PolicyError(#[from] pub ListError);
 
 /// Reads the policies of the calling thread's network namespace, both kinds.
 ///
 /// Needs `CAP_NET_ADMIN` over it. A kind that the kernel does not have has no policies.
 pub fn read_policies() -> Result<Policies, PolicyError> {
-    let mut socket = Socket::netfilter().map_err(PolicyError::Refused)?;
     let mut policies = Vec::new();
-    dump(&mut socket, GET_TIMEOUT, |attributes| {
+    list(GET_TIMEOUT, |attributes| {
         policies.extend(policy(attributes, TIMEOUT_L3, TIMEOUT_L4)?);
         Ok(())
     })?;
-    dump(&mut socket, GET_OBJECT, |attributes| {
+    list(GET_OBJECT, |attributes| {
         policies.extend(object(attributes)?);
         Ok(())
     })?;
     policies.dedup();
     Ok(Policies(policies))
-}
-
-/// Gives the attributes of every message of a dump to `each`.
-fn dump(
-    socket: &mut Socket,
-    kind: u16,
-    mut each: impl FnMut(Attributes<'_>) -> Result<(), Malformed>,
-) -> Result<(), PolicyError> {
-    let flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut request = Buffer::default();
-    // struct nfgenmsg: any family, version 0.
-    request.message(Head { kind, flags }, |message| message.raw(&[0; 4]));
-    socket.send(request.bytes()).map_err(PolicyError::Refused)?;
-    loop {
-        let part = match socket.receive() {
-            Ok(part) => part,
-            // nfnetlink's answer to a subsystem that no module serves.
-            Err(ReceiveError::Errno(Errno::EINVAL)) => return Ok(()),
-            Err(ReceiveError::Errno(errno)) => return Err(PolicyError::Refused(errno)),
-            Err(ReceiveError::Malformed(error)) => return Err(error.into()),
-        };
-        for message in socket.messages(part) {
-            let message = message?;
-            if message.end().is_none() {
-                let attributes = message.body.get(4..).ok_or(Malformed("its fixed part"))?;
-                each(Attributes::new(attributes))?;
-            }
-        }
-        if part.last {
-            return Ok(());
-        }
-    }
 }
 
 /// The policy of an nft object, if it is one.
