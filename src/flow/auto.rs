@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::quality::RandomState;
+
 use super::field::Facts;
 use super::{Column, Field, Prefixes, Value};
 
@@ -100,7 +102,7 @@ struct Candidate {
 
 impl Candidate {
     fn new(column: Column, sample: &[Facts]) -> Self {
-        let mut known: HashMap<Value, u16> = HashMap::new();
+        let mut known: HashMap<Value, u16, RandomState> = HashMap::default();
         let numbers = sample.iter().map(|flow| match column.of(flow) {
             Value::Absent => 0,
             value => {

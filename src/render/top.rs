@@ -13,7 +13,7 @@ pub struct Shown<'a> {
     pub top: &'a Top,
     /// Groups to show.
     pub rows: usize,
-    /// Whether `--match` left flows out.
+    /// Whether `--match` or `--keep` left flows out.
     pub is_selection: bool,
     /// The fragment of `--remedy`, if it was asked for.
     pub remedy: Option<&'a str>,
@@ -212,9 +212,11 @@ fn spoken_others(others: &Others) -> String {
     if others.count < 2 {
         return format!("{preposition} {more}{count}");
     }
-    // Rounded up: it is said to be small, and must not be larger than said.
-    let largest = (others.largest * 1000.0 - 1e-9).ceil() / 10.0;
-    format!("{preposition} {more}{count} (the largest {largest:.1} %)")
+    let largest = match others.largest {
+        small if small < 0.001 => "under 0.1 %".to_owned(),
+        share => format_share(share),
+    };
+    format!("{preposition} {more}{count} (the largest {largest})")
 }
 
 /// The two largest units, rounded to the smaller one: `2 d 12 h`.
