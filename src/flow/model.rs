@@ -80,11 +80,11 @@ pub enum Layer4 {
 }
 
 /// `IPS_*` bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Status(pub u32);
 
 /// What the tracker of a TCP connection tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tcp {
     /// None for a number that cttune does not know.
     pub state: Option<TcpState>,
@@ -95,7 +95,7 @@ pub struct Tcp {
 }
 
 /// Packets and bytes, by direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Counters {
     /// Packets of the original direction.
     pub original_packets: u64,
