@@ -15,8 +15,8 @@ use super::remaining::Remaining;
 use super::sample::{as_f64, margin};
 use super::{Column, Field, Flow, Prefixes, Value, auto};
 
-/// Flows that are held back: half a megabyte.
-const HELD_BACK: usize = 4096;
+/// Flows that are held back: a quarter of a megabyte.
+const HELD_BACK: usize = 2048;
 
 /// Groups that are looked into, since the largest of the first flows may not stay the largest.
 const LOOKED_INTO: usize = 3;

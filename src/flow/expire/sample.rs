@@ -1,7 +1,8 @@
 //! A first look at flows, by which a second one proves that they were silent in between.
 //!
-//! Rule: 24 bytes a flow. A name of 64 bits may be that of another flow; then its state and its
-//! time would have to agree as well, and the price is a flow that is idle by all other rules.
+//! Rule: 24 bytes a flow, and half a megabyte to find it by. A name of 64 bits may be that of
+//! another flow; then its state and its time would have to agree as well, and the price is a flow
+//! that is idle by all other rules.
 
 use std::hash::BuildHasher;
 
