@@ -1,139 +1,82 @@
-//! How fast the table is read: `cttune top` beside the bare receive loop and `conntrack -L`.
+//! How fast the table is read: `cttune top` beside the bare receive loop, `conntrack -L` and
+//! /proc/net/nf_conntrack.
 //!
-//! `cargo bench --bench top [-- FLOWS]`. Everything happens in a `cttune sandbox`, which holds at
-//! most the host's max of flows; nothing on the host is raised. Ratios within one run count: absolute
-//! times drift with the machine. Each is the best of several rounds, taken in turn.
+//! `cargo bench --bench top [-- FLOWS…]`. Needs the package conntrack.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+mod inside;
 
-use cttune::flow::{By, Census, Filter};
-use cttune::kernel::ctnetlink::Dump;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
-};
-use std::os::fd::AsRawFd;
+use inside::{Bare, CTTUNE, contest, in_sandbox, peak, run, tell, timed};
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 9;
+
+const BARE: &str = "bare receive loop";
+const EXACT: &str = "cttune top --exact";
+const SAMPLED: &str = "cttune top --sample 50000";
+const LIST: &str = "conntrack -L";
+const CAT: &str = "cat /proc/net/nf_conntrack";
+const CHECK: &str = "cttune check";
+const PEAK: &str = "peak";
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "inside") {
-        return inside();
+    if inside::told_peak() {
+        return;
     }
-    let number = arguments
-        .iter()
-        .find(|argument| argument.parse::<u32>().is_ok());
-    let max = std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
-    let flows = number.map_or(max.trim(), String::as_str);
-    let status = Command::new(env!("CARGO_BIN_EXE_cttune"))
-        .args(["sandbox", "--flows", flows, "--"])
-        .arg(std::env::current_exe().unwrap())
-        .arg("inside")
-        .env(
-            "PATH",
-            format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()),
-        )
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
-fn inside() {
-    let cttune = env!("CARGO_BIN_EXE_cttune");
-    let works: [(&str, &dyn Fn() -> u64); 6] = [
-        ("bare receive loop", &bare),
-        ("decode each flow", &decode),
-        ("census, by auto", &census),
-        ("cttune top --exact", &|| run(cttune, &["top", "--exact"])),
-        ("cttune top --sample 50000", &|| {
-            run(cttune, &["top", "--sample", "50000"])
-        }),
-        ("conntrack -L", &|| run("conntrack", &["-L"])),
-    ];
-    let mut best = [Duration::MAX; 6];
-    let mut flows = 0;
-    for _ in 0..ROUNDS {
-        for (place, (_, work)) in works.iter().enumerate() {
-            let start = Instant::now();
-            flows = flows.max(work());
-            best[place] = best[place].min(start.elapsed());
-        }
+    if let Some((part, _)) = inside::part() {
+        return match part.as_str() {
+            "check" => check(),
+            _ => read(),
+        };
     }
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    println!("{flows} flows, Linux {}, best of {ROUNDS}", kernel.trim());
-    println!(
-        "{:<26} {:>9} {:>9} {:>11}",
-        "", "ms", "µs/flow", "× bare loop"
-    );
-    for ((name, _), time) in works.iter().zip(best) {
-        #[allow(clippy::cast_precision_loss)]
-        let per_flow = time.as_secs_f64() * 1e6 / flows.max(1) as f64;
+    inside::headline("reading the table");
+    let empty = in_sandbox("check", 0, 0);
+    empty.print();
+    let measured: Vec<_> = inside::sizes()
+        .into_iter()
+        .map(|flows| in_sandbox("read", flows, flows))
+        .collect();
+    for table in &measured {
+        table.print();
+        println!();
+        table.ratio(EXACT, BARE, "at most 1.08");
+        table.ratio(LIST, EXACT, "at least 2");
+        table.ratio(CAT, EXACT, "");
+        table.ratio(LIST, SAMPLED, "at least 25 at 1 M");
+        let check = table.median(CHECK) / empty.median(CHECK);
+        println!("{CHECK} ÷ {CHECK} of an empty table: {check:.2}, about 1 is wanted");
+        let peak = table.median(PEAK) / 1024.0;
+        println!("peak memory of {EXACT}: {peak:.1} MiB, at most 16");
+    }
+    if let [small, .., large] = measured.as_slice() {
         println!(
-            "{name:<26} {:>9.1} {per_flow:>9.3} {:>11.3}",
-            time.as_secs_f64() * 1e3,
-            time.as_secs_f64() / best[0].as_secs_f64(),
+            "\n{SAMPLED}, {} ÷ {} flows: {:.2}, at most 1.5",
+            large.flows,
+            small.flows,
+            large.median(SAMPLED) / small.median(SAMPLED)
         );
     }
 }
 
-/// Asks for a dump and receives it, and looks at nothing but the end.
-fn bare() -> u64 {
-    let fd = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkNetFilter,
-    )
-    .unwrap();
-    let request = [20, 0, 0, 0, 1, 1, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    send(fd.as_raw_fd(), &request, MsgFlags::empty()).unwrap();
-    let mut buffer = vec![0; 65536];
-    loop {
-        let length = recv(fd.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap();
-        // NLMSG_DONE comes first in a part of its own, or last behind the flows.
-        let last = &buffer[length.saturating_sub(20)..length];
-        if last.starts_with(&[20, 0, 0, 0, 3, 0]) {
-            return 0;
-        }
-    }
+fn read() {
+    let mut bare = || timed(|| Bare::open().dump());
+    contest(
+        ROUNDS,
+        &mut [
+            (BARE, &mut bare),
+            (EXACT, &mut || run(CTTUNE, &["top", "--exact"])),
+            (LIST, &mut || run("conntrack", &["-L"])),
+            (CAT, &mut || run("cat", &["/proc/net/nf_conntrack"])),
+            (SAMPLED, &mut || run(CTTUNE, &["top", "--sample", "50000"])),
+        ],
+    );
+    check();
+    tell(PEAK, peak(CTTUNE, &["top", "--exact"]));
 }
 
-fn decode() -> u64 {
-    let mut flows = 0;
-    let mut dump = Dump::start(&Filter::default()).unwrap();
-    while let Some(chunk) = dump.next_chunk().unwrap() {
-        for flow in chunk {
-            flows += u64::from(flow.unwrap().id != 0);
-        }
-    }
-    flows
-}
-
-fn census() -> u64 {
-    let mut census = Census::new(By::Auto, None);
-    let mut dump = Dump::start(&Filter::default()).unwrap();
-    while let Some(chunk) = dump.next_chunk().unwrap() {
-        for flow in chunk {
-            census.add(&flow.unwrap());
-        }
-    }
-    census.finish(None).total
-}
-
-fn run(program: &str, arguments: &[&str]) -> u64 {
-    let status = Command::new(program)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    assert!(status.unwrap().success());
-    0
+fn check() {
+    let mut check = || run(CTTUNE, &["check"]);
+    // Too short for few rounds, and the first one warms up.
+    check();
+    contest(3 * ROUNDS, &mut [(CHECK, &mut check)]);
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use support::World;
+use support::terminal::Terminal;
 
 /// An established connection; what follows decides.
 const TCP: &str = "conntrack -I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -d 192.0.2.1";
@@ -254,6 +255,61 @@ fn a_rate_is_kept_and_a_signal_stops_between_two_chunks() {
     expire(&world, &["--yes"]);
 }
 
+/// Runs a script while somebody listens to conntrack's events.
+fn listened_to(world: &World, script: &str) -> support::Told {
+    let listener = "conntrack -E >/dev/null 2>&1 & trap 'kill $!' EXIT
+        for n in $(seq 1000); do
+            awk '$2 == 12 && $4 != 0 { found = 1 } END { exit !found }' /proc/net/netlink && break
+            sleep 0.01
+        done";
+    let script = format!("{listener}\n{script}");
+    let mut command = world.command_among_processes("sh");
+    support::Told::by(command.args(["-ec", &script])).exits(0)
+}
+
+#[test]
+fn a_listener_is_told_of_with_the_rate_even_where_nobody_is_asked() {
+    let world = World::new();
+    world.sh(&format!("{TCP} -t 9000 -s 10.0.0.1 --sport 1 --dport 80"));
+    with_timeout(&world, "tcp_timeout_established", 8000);
+    listened_to(&world, "cttune expire --yes").says(&["somebody listens", "20,000 flows a second"]);
+    let apply = "cttune apply --only live --yes --expire --profile campus-fw";
+    listened_to(&world, apply).says(&["20,000 flows a second, so it takes 1s"]);
+    let told = world.cttune(&["expire", "--yes"]).exits(0);
+    assert!(!told.stderr.contains("listens"), "{told}");
+}
+
+#[test]
+fn flows_that_never_come_under_their_timeout_are_told_after_three_passes() {
+    let world = World::new();
+    world.sh(&format!("{TCP} -t 9000 -s 10.0.0.1 --sport 1 --dport 80"));
+    with_timeout(&world, "tcp_timeout_established", 600);
+    let told = world.sh(
+        "while [ ! -e /run/stop ]; do conntrack -U -p tcp -d 192.0.2.1 -t 9000 || true; done >/dev/null 2>&1 &
+        cttune expire --yes --rate 1/s; touch /run/stop; wait",
+    );
+    assert!(told.contains("clamped 3 flows"), "{told}");
+    assert!(
+        told.contains("the last pass over the table still changed 1 flow"),
+        "{told}"
+    );
+}
+
+#[test]
+fn apply_shows_how_far_it_is_with_flows_that_take_long() {
+    let world = World::with_flows(2000);
+    world.sh(
+        "printf '[sysctl]\ntcp_timeout_established = 600\n[expire]\nrate = 500\n' > /run/slow.toml",
+    );
+    let mut command = world.command("cttune");
+    command.args(["apply", "--only", "live", "--yes", "--expire"]);
+    let mut terminal = Terminal::start(command.args(["--profile", "/run/slow.toml"]));
+    terminal.wait_for("looking at flows");
+    terminal.wait_for("clamp 1,");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+}
+
 #[test]
 fn nobody_to_ask_an_image_and_wrong_selections_are_refused() {
     let world = World::new();
@@ -370,19 +426,20 @@ fn apply_re_ages_what_the_old_timeout_proves_idle() {
         "{TCP} -t 300000 -s 10.0.0.1 --sport 1001 --dport 80
         {TCP} -t 431998 -s 10.0.0.1 --sport 1002 --dport 80"
     ));
+    let wanted = [
+        "--profile",
+        "campus-fw",
+        "--expire=re-age",
+        "--only",
+        "live",
+    ];
+    let planned = world.cttune(&[&["plan"], &wanted[..]].concat()).exits(2);
+    assert!(
+        planned.stdout.contains("re-age at most 2 flows"),
+        "{planned}"
+    );
     let told = world
-        .cttune(&[
-            "apply",
-            "--yes",
-            "--format",
-            "json",
-            "--profile",
-            "campus-fw",
-            "--adopt",
-            "--expire=re-age",
-            "--only",
-            "live",
-        ])
+        .cttune(&[&["apply", "--yes", "--format", "json"], &wanted[..]].concat())
         .exits(0)
         .json();
     assert_eq!(

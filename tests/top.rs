@@ -190,6 +190,17 @@ fn each_field_alone_adds_up_to_the_table() {
         "proto",
     ]);
     assert_eq!(top["total"], 2);
+    let top = json(&[
+        "--match",
+        "dport=80",
+        "--keep",
+        "zone=3",
+        "--keep",
+        "family=ipv6",
+    ]);
+    let listed = sh("conntrack -L -f ipv4 -p tcp --dport 80 2>/dev/null");
+    let wanted = listed.lines().filter(|line| !line.contains("zone=3"));
+    assert_eq!(top["total"], wanted.count());
 }
 
 #[test]
@@ -438,6 +449,7 @@ fn what_cannot_be_is_a_wrong_command_line_and_says_what_can() {
         (&["--sample", "0"], "--sample"),
         (&["--exact", "--sample", "5"], "cannot be used with"),
         (&["--match", "dprt=1"], "did you mean `dport`?"),
+        (&["--keep", "dprt=1"], "--keep dprt=1: "),
         (&["--root", "/"], "--root cannot go with top"),
     ] {
         let output = cttune(&[&["top"], arguments].concat());

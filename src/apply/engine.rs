@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::expire::ExpireError;
+use super::expire::{ExpireError, Hands};
 use super::journal::Journal;
 use super::target::{Target, TargetError};
 use crate::kernel::sysctl::WriteError;
@@ -23,6 +23,19 @@ pub struct Crew<'a> {
     pub stop: &'a dyn Fn() -> Option<Signal>,
     /// Told of each step.
     pub progress: &'a mut dyn FnMut(&Step, &Report),
+    /// Told how many flows were looked at, while a step is about them.
+    pub looked_at: &'a mut dyn FnMut(u64),
+}
+
+impl Crew<'_> {
+    /// What is acted upon, and what flows are changed with.
+    fn at_flows(&mut self) -> (&mut dyn Target, Hands<'_>) {
+        let hands = Hands {
+            stop: self.stop,
+            progress: self.looked_at,
+        };
+        (self.target, hands)
+    }
 }
 
 /// Carries the steps of a record out in order, from the first that was not reached.
@@ -170,7 +183,8 @@ impl Engine<'_, '_> {
             Step::Expire { parameters, .. } => Some(parameters),
             _ => None,
         })?;
-        let looked = self.crew.target.look_at_flows(parameters, self.crew.stop);
+        let (target, mut hands) = self.crew.at_flows();
+        let looked = target.look_at_flows(parameters, &mut hands);
         looked.err().map(|error| self.cause(&error))
     }
 
@@ -237,7 +251,8 @@ impl Engine<'_, '_> {
     }
 
     fn expire(&mut self, parameters: &ExpireParameters) -> Result<Report, TargetError> {
-        let tally = self.crew.target.expire(parameters, self.crew.stop)?;
+        let (target, mut hands) = self.crew.at_flows();
+        let tally = target.expire(parameters, &mut hands)?;
         let result = match tally.selected() {
             0 => StepResult::Skipped,
             _ => StepResult::Done,
@@ -540,6 +555,7 @@ mod tests {
             journal: &mut Paper,
             stop,
             progress: &mut |_, _| {},
+            looked_at: &mut |_| {},
         };
         carry_out(&mut record(plan), &mut crew)
     }

@@ -224,7 +224,7 @@ impl Expiry {
         let mut tally = Tally::default();
         for pass in 1..=PASSES {
             let done = self.pass(pass > 1, hands);
-            let changed = done.tally.selected() > 0 || done.lost > 0;
+            let changed = done.tally.selected() + done.lost;
             if pass == 1 {
                 tally = done.tally;
                 tally.unknown += done.lost;
@@ -232,8 +232,11 @@ impl Expiry {
                 tally.add_changes(&done.tally);
             }
             let broken_off = match done.ended {
-                Ok(()) if changed && pass < PASSES => continue,
-                Ok(()) => None,
+                Ok(()) if changed > 0 && pass < PASSES => continue,
+                Ok(()) => {
+                    tally.late = changed;
+                    None
+                }
                 Err(error) if error.is_passing() && pass < PASSES => continue,
                 Err(error) => Some(error),
             };

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::target::{Target, TargetError};
-use crate::apply::expire::ExpireError;
+use crate::apply::expire::{ExpireError, Hands};
 use crate::files::FileError;
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl::WriteError;
@@ -145,16 +145,12 @@ impl Target for Fake {
     fn look_at_flows(
         &mut self,
         _: &ExpireParameters,
-        _: &dyn Fn() -> Option<Signal>,
+        _: &mut Hands<'_>,
     ) -> Result<(), TargetError> {
         Ok(())
     }
 
-    fn expire(
-        &mut self,
-        _: &ExpireParameters,
-        _: &dyn Fn() -> Option<Signal>,
-    ) -> Result<Tally, TargetError> {
+    fn expire(&mut self, _: &ExpireParameters, _: &mut Hands<'_>) -> Result<Tally, TargetError> {
         if self.fails() {
             let source = ExpireError::Stopped(Signal::Interrupt);
             return Err(TargetError::Expire { source, changed: 7 });

@@ -8,7 +8,6 @@ use crate::files::{FileError, Root};
 use crate::flow::expire::Tally;
 use crate::kernel::module::{self, ModuleError};
 use crate::kernel::sysctl::{self, ReadError, WriteError};
-use crate::plan::Signal;
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::Key;
 
@@ -109,13 +108,13 @@ pub trait Target {
     fn look_at_flows(
         &mut self,
         parameters: &ExpireParameters,
-        stop: &dyn Fn() -> Option<Signal>,
+        hands: &mut Hands<'_>,
     ) -> Result<(), TargetError>;
     /// Brings flows under the timeouts that hold, and tells what became of them.
     fn expire(
         &mut self,
         parameters: &ExpireParameters,
-        stop: &dyn Fn() -> Option<Signal>,
+        hands: &mut Hands<'_>,
     ) -> Result<Tally, TargetError>;
 }
 
@@ -210,15 +209,12 @@ impl Target for Running {
     fn look_at_flows(
         &mut self,
         parameters: &ExpireParameters,
-        stop: &dyn Fn() -> Option<Signal>,
+        hands: &mut Hands<'_>,
     ) -> Result<(), TargetError> {
         let unchanged = |source| TargetError::Expire { source, changed: 0 };
         let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
         if expiry.needs_sample() {
-            let progress = &mut |_| {};
-            expiry
-                .sample(&mut Hands { stop, progress })
-                .map_err(unchanged)?;
+            expiry.sample(hands).map_err(unchanged)?;
         }
         self.looked = Some(expiry);
         Ok(())
@@ -227,15 +223,14 @@ impl Target for Running {
     fn expire(
         &mut self,
         parameters: &ExpireParameters,
-        stop: &dyn Fn() -> Option<Signal>,
+        hands: &mut Hands<'_>,
     ) -> Result<Tally, TargetError> {
         let unchanged = |source| TargetError::Expire { source, changed: 0 };
         let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
         if let Some(looked) = self.looked.take() {
             expiry = expiry.after(looked);
         }
-        let progress = &mut |_| {};
-        let Expired { tally, broken_off } = expiry.run(&mut Hands { stop, progress });
+        let Expired { tally, broken_off } = expiry.run(hands);
         self.expired = Some((parameters.mode, tally.clone()));
         match broken_off {
             None => Ok(tally),

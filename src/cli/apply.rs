@@ -2,6 +2,7 @@
 
 use super::args::{Apply, Global, Planning};
 use super::confirm;
+use super::expire::FlowProgress;
 use super::failure::{FAILED, Failure};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
@@ -53,6 +54,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         change::settle(&root, global, None);
         return Ok(nothing_to_do(&plan, &survey, out));
     }
+    expire::tell_pace(&plan, out);
     let plan = chosen(plan, args, &survey, &signals, out)?;
     // Whatever happened while the answer was waited for is found out here.
     rehearse(&plan, &mut target)?;
@@ -81,13 +83,16 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let mut page = journal
         .begin(&mut record)
         .map_err(change::journal_failure)?;
+    let flows = FlowProgress::new(out);
     let mut crew = Crew {
         target: &mut target,
         journal: &mut page,
         stop: &|| signals.caught(),
-        progress: &mut |step, report| out.progress(&render::outcome::step_line(step, report)),
+        progress: &mut |step, report| flows.step(step, report),
+        looked_at: &mut |number| flows.at(number),
     };
     let outcome = carry_out(&mut record, &mut crew);
+    drop(flows);
     if matches!(outcome.ending, Ending::Complete | Ending::Partly(_)) {
         change::settle(&root, global, Some(record.id));
     }

@@ -419,7 +419,7 @@ sample since the table is a hash: every share then says how far it can be off.
 
   cttune top                               what explains most in the fewest rows
   cttune top --by src --prefix 64,24       by subscriber
-  cttune top --by dst,dport --match proto=udp -n 5
+  cttune top --by dst,dport --match proto=udp --keep dport=53 -n 5
   cttune top --remedy | nft -c -f -        rules for the largest group, checked
 
 Fields: family proto state src sport dst dport reply-src reply-dst zone mark status")]
@@ -437,6 +437,9 @@ pub struct Top {
     /// any of them
     #[arg(long = "match", value_name = "TERM,TERM")]
     pub matching: Vec<String>,
+    /// No flows like these, whatever else selects them
+    #[arg(long, value_name = "TERM,TERM")]
+    pub keep: Vec<String>,
     /// Read the whole table, however large
     #[arg(long, conflicts_with_all = ["sample", "budget"])]
     pub exact: bool,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::args::{Apply, Confirm, Global, WatchPending};
+use super::expire::FlowProgress;
 use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::{change, expire, survey};
@@ -60,6 +61,7 @@ pub(super) fn apply(
             journal: &mut page,
             stop: &|| signals.caught(),
             progress: &mut |step, report| out.progress(&render::outcome::step_line(step, report)),
+            looked_at: &mut |_| {},
         },
     );
     let pending = record.standing == Standing::Pending;
@@ -217,15 +219,19 @@ fn confirm(
     // From here on a kill leaves an interrupted change, which the journal can put back whole.
     record.standing = Standing::Begun;
     page.progress(&record).map_err(change::journal_failure)?;
+    expire::tell_pace(&rest, out);
+    let flows = FlowProgress::new(out);
     let mut outcome = carry_out(
         &mut record,
         &mut Crew {
             target: &mut target,
             journal: &mut page,
             stop: &|| signals.caught(),
-            progress: &mut |step, report| out.progress(&render::outcome::step_line(step, report)),
+            progress: &mut |step, report| flows.step(step, report),
+            looked_at: &mut |number| flows.at(number),
         },
     );
+    drop(flows);
     let id = Some(record.id);
     let flows = expire::told(&target);
     // The live steps were reported when they were made.
@@ -409,6 +415,7 @@ fn take_back(id: u64, root: &Root, standing: Standing) -> anyhow::Result<Record>
             journal: &mut Unwritten,
             stop: &|| None,
             progress: &mut |_, _| {},
+            looked_at: &mut |_| {},
         },
     );
     clear_up(&record, &mut target);

@@ -1,5 +1,7 @@
 //! `cttune expire`: counts, asks, and brings existing flows under the timeouts that hold.
 
+use std::cell::RefCell;
+
 use super::args::{Expire, Global, Mode};
 use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
@@ -12,7 +14,7 @@ use crate::apply::{Running, Signals};
 use crate::files::Root;
 use crate::flow::expire::{Change, Tally};
 use crate::kernel::{host, sysctl};
-use crate::plan::{Plan, Scope, Signal, Step, changes_of};
+use crate::plan::{Plan, Report, Scope, Signal, Step, changes_of};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings, parse_timeout};
 use crate::render::{self, expire::Parts};
 use crate::tunable::Key;
@@ -64,6 +66,9 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
         if !args.yes {
             ask(&expiry, mode, &tally, &signals, out)?;
         }
+    }
+    if args.yes {
+        say_pace(&expiry, None, out);
     }
     let expired = with_progress(mode.name(), &stop, out, |hands| expiry.run(hands));
     show(mode, &expired.tally, false, out);
@@ -167,12 +172,65 @@ pub(super) fn with_progress<T>(
     out: Out,
     work: impl FnOnce(&mut Hands<'_>) -> T,
 ) -> T {
-    let count = sysctl::read_count().ok().flatten().unwrap_or(0);
-    let progress = Progress::new(out, what, u64::try_from(count).unwrap_or(0));
+    let progress = progress(what, out);
     work(&mut Hands {
         stop,
         progress: &mut |looked_at| progress.at(looked_at),
     })
+}
+
+/// How far a plan's step about flows is, between the lines of the other steps.
+pub(super) struct FlowProgress {
+    out: Out,
+    bar: RefCell<Option<Progress>>,
+}
+
+impl FlowProgress {
+    pub(super) fn new(out: Out) -> Self {
+        let bar = RefCell::default();
+        FlowProgress { out, bar }
+    }
+
+    /// So many flows were looked at.
+    pub(super) fn at(&self, looked_at: u64) {
+        let mut bar = self.bar.borrow_mut();
+        bar.get_or_insert_with(|| progress("looking at flows", self.out))
+            .at(looked_at);
+    }
+
+    /// A step is done.
+    pub(super) fn step(&self, step: &Step, report: &Report) {
+        self.bar.take();
+        let line = render::outcome::step_line(step, report);
+        self.out.progress(&line);
+    }
+}
+
+fn progress(what: &'static str, out: Out) -> Progress {
+    let count = sysctl::read_count().ok().flatten().unwrap_or(0);
+    Progress::new(out, what, u64::try_from(count).unwrap_or(0))
+}
+
+/// Says how fast a plan's flows will be changed, where somebody listens.
+pub(super) fn tell_pace(plan: &Plan, out: Out) {
+    let about_flows = |step: &Step| match step {
+        Step::Expire {
+            parameters, flows, ..
+        } => Some((parameters.clone(), *flows)),
+        _ => None,
+    };
+    if let Some((parameters, flows)) = plan.steps.iter().find_map(about_flows)
+        && let Ok(expiry) = Expiry::prepare(&parameters, &Past::default())
+    {
+        say_pace(&expiry, flows, out);
+    }
+}
+
+/// Says why it goes no faster, where somebody listens. `flows` is none where they were not counted.
+fn say_pace(expiry: &Expiry, flows: Option<u64>, out: Out) {
+    if let (true, Some(rate)) = (expiry.is_listened_to(), expiry.rate()) {
+        out.note(&render::expire::listened_to(rate, flows));
+    }
 }
 
 /// Asks; a no, or a signal, is a failure that changed nothing.
@@ -184,9 +242,7 @@ fn ask(
     out: Out,
 ) -> anyhow::Result<()> {
     out.question(&render::expire::foresight(mode, tally));
-    if let (true, Some(rate)) = (expiry.is_listened_to(), expiry.rate()) {
-        out.question(&render::expire::listened_to(rate, tally));
-    }
+    say_pace(expiry, Some(tally.selected()), out);
     let question = match mode {
         ExpireMode::Clamp => "Clamp them? [y/N]",
         ExpireMode::ReAge => "Re-age them? [y/N]",

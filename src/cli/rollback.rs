@@ -238,6 +238,7 @@ impl Whole {
                 progress: &mut |step, report| {
                     out.progress(&render::outcome::step_line(step, report));
                 },
+                looked_at: &mut |_| {},
             },
         );
         clear_up(&undone, &mut target);

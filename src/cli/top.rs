@@ -72,22 +72,23 @@ impl Wish {
             prefixes: prefixes.map_err(wrong)?,
             selection: Selection {
                 matching: select::terms("--match", &args.matching)?,
-                keep: Vec::new(),
+                keep: select::terms("--keep", &args.keep)?,
             },
             extent,
         })
     }
 
     fn is_selection(&self) -> bool {
-        !self.selection.matching.is_empty()
+        !self.selection.matching.is_empty() || !self.selection.keep.is_empty()
     }
 
-    /// A selection is read in full: the kernel leaves out much of the rest, and few may be left.
+    /// What `--match` selects is read in full: the kernel leaves out much of the rest, and few may
+    /// be left.
     fn usual_extent(&self, entries: u64) -> Extent {
-        if self.is_selection() {
-            Extent::Exact
-        } else {
+        if self.selection.matching.is_empty() {
             Extent::for_table(entries)
+        } else {
+            Extent::Exact
         }
     }
 

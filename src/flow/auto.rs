@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::quality::RandomState;
+
 use super::field::Facts;
 use super::{Column, Field, Prefixes, Value};
 
@@ -52,10 +54,11 @@ pub(super) fn choose(sample: &[Facts], prefixes: Option<Prefixes>) -> Vec<Column
         .collect();
     let mut best = Guess::default();
     for start in &candidates {
-        let mut guess = Guess::everything(sample.len());
-        if let Some(first) = guess.narrowed(start, sample.len()) {
-            guess = first.grown(&candidates, sample.len());
-        }
+        let everything = Guess::everything(sample.len());
+        let guess = match everything.step(start, sample.len()) {
+            Some(first) => everything.narrowed(&first).grown(&candidates, sample.len()),
+            None => everything,
+        };
         if guess.score > best.score {
             best = guess;
         }
@@ -100,7 +103,7 @@ struct Candidate {
 
 impl Candidate {
     fn new(column: Column, sample: &[Facts]) -> Self {
-        let mut known: HashMap<Value, u16> = HashMap::new();
+        let mut known: HashMap<Value, u16, RandomState> = HashMap::default();
         let numbers = sample.iter().map(|flow| match column.of(flow) {
             Value::Absent => 0,
             value => {
@@ -118,23 +121,31 @@ impl Candidate {
         }
     }
 
-    /// The most frequent value among these flows, and which of them have it.
-    fn most_frequent(&self, flows: &[u16]) -> Option<Vec<u16>> {
-        let number = |flow: &u16| self.numbers.get(usize::from(*flow)).copied().unwrap_or(0);
-        let mut counts = vec![0_u32; self.given];
+    /// The number of the most frequent value among these flows, and how many have it.
+    fn most_frequent(&self, flows: &[u16]) -> Option<(usize, usize)> {
+        let mut counts = vec![0; self.given];
         for flow in flows {
-            if let Some(count) = counts.get_mut(usize::from(number(flow))) {
+            if let Some(count) = counts.get_mut(self.number(*flow)) {
                 *count += 1;
             }
         }
-        let values = counts.iter().enumerate().skip(1);
+        let values = counts.into_iter().enumerate().skip(1);
         // The first of equals, so that the same sample gives the same answer.
-        let (value, _) = values.rev().max_by_key(|(_, count)| **count)?;
-        let with = flows
-            .iter()
-            .filter(|flow| usize::from(number(flow)) == value);
-        Some(with.copied().collect())
+        values.rev().max_by_key(|(_, count)| *count)
     }
+
+    /// The number of a flow's value.
+    fn number(&self, flow: u16) -> usize {
+        let number = self.numbers.get(usize::from(flow));
+        number.copied().unwrap_or(0).into()
+    }
+}
+
+/// What a group would become with a column more.
+struct Step<'a> {
+    with: &'a Candidate,
+    value: usize,
+    score: f64,
 }
 
 /// A group under construction.
@@ -156,24 +167,26 @@ impl Guess {
         }
     }
 
-    /// The group of those that also have the most frequent value of another column.
-    fn narrowed(&self, with: &Candidate, of: usize) -> Option<Guess> {
-        let flows = with.most_frequent(&self.flows)?;
-        let share = as_f64(flows.len()) / as_f64(of);
-        let bits = self.bits + with.bits;
-        let score = if flows.is_empty() {
-            0.0
-        } else {
-            share * (bits + share.log2())
+    /// What the most frequent value of another column would make of it. Which flows have it is
+    /// left for [`Guess::narrowed`]: most steps are only weighed.
+    fn step<'a>(&self, with: &'a Candidate, of: usize) -> Option<Step<'a>> {
+        let (value, flows) = with.most_frequent(&self.flows)?;
+        let share = as_f64(flows) / as_f64(of);
+        let score = match flows {
+            0 => 0.0,
+            _ => share * (self.bits + with.bits + share.log2()),
         };
-        let mut columns = self.columns.clone();
-        columns.push(with.column);
-        Some(Guess {
-            columns,
-            flows,
-            bits,
-            score,
-        })
+        Some(Step { with, value, score })
+    }
+
+    /// The group after a step.
+    fn narrowed(mut self, step: &Step<'_>) -> Guess {
+        let Step { with, value, score } = *step;
+        self.flows.retain(|flow| with.number(*flow) == value);
+        self.columns.push(with.column);
+        self.bits += with.bits;
+        self.score = score;
+        self
     }
 
     /// The group with columns added, the best first, for as long as they tell more.
@@ -182,14 +195,15 @@ impl Guess {
         loop {
             let taken = |field| guess.columns.iter().any(|column| column.field == field);
             let free = candidates.iter().filter(|next| !taken(next.column.field));
-            let narrowed = free.filter_map(|next| guess.narrowed(next, of));
-            let best = narrowed.reduce(
-                |one, other| {
-                    if other.score > one.score { other } else { one }
-                },
-            );
+            let best = free
+                .filter_map(|next| guess.step(next, of))
+                .reduce(
+                    |one, other| {
+                        if other.score > one.score { other } else { one }
+                    },
+                );
             match best {
-                Some(best) if best.score > guess.score + 1e-9 => guess = best,
+                Some(best) if best.score > guess.score + 1e-9 => guess = guess.narrowed(&best),
                 _ => return guess,
             }
         }

@@ -15,14 +15,17 @@ use super::remaining::Remaining;
 use super::sample::{as_f64, margin};
 use super::{Column, Field, Flow, Prefixes, Value, auto};
 
-/// Flows that are held back: half a megabyte.
-const HELD_BACK: usize = 4096;
+/// Flows that are held back: a quarter of a megabyte.
+const HELD_BACK: usize = 2048;
 
 /// Groups that are looked into, since the largest of the first flows may not stay the largest.
 const LOOKED_INTO: usize = 3;
 
 /// Sources that are counted of each group which is looked into.
 const OTHERS: usize = 16_384;
+
+/// Sources that wait to be counted together.
+const WAITING: usize = 4096;
 
 /// How flows are grouped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,6 +205,9 @@ struct Focus {
     /// How often each came, by a seeded hash of its value: which ones they are is not told, and
     /// counts that lie close together spare most of the cache misses.
     others: Frequent<u64>,
+    /// Hashes that wait to be counted: many in a row find the counts in the processor's cache,
+    /// where the kernel's work on the next chunk would have driven them out in between.
+    waiting: Vec<u64>,
     hasher: RandomState,
     remaining: Remaining,
     flows: u64,
@@ -227,13 +233,19 @@ impl Counts {
         }
     }
 
+    /// Most flows are of a group that is looked into: they are told by comparing, and no key is
+    /// made for them.
     fn add(&mut self, facts: &Facts) {
-        values_of(&self.columns, facts, &mut self.values);
-        let mut focus = self.focus.iter_mut();
-        match focus.find(|focus| focus.values == self.values) {
-            Some(focus) => focus.add(facts),
-            None => self.groups.add(self.values.as_slice()),
+        let is_of = |focus: &&mut Focus| {
+            let mut values = self.columns.iter().zip(&focus.values);
+            values.all(|(column, value)| column.of(facts) == *value)
+        };
+        if let Some(focus) = self.focus.iter_mut().find(is_of) {
+            focus.add(facts);
+            return;
         }
+        values_of(&self.columns, facts, &mut self.values);
+        self.groups.add(self.values.as_slice());
     }
 
     fn into_top(self, flows: u64, sample: Option<Sample>) -> Top {
@@ -285,6 +297,7 @@ impl Focus {
             values,
             other: other.map(Column::whole),
             others: Frequent::with_limit(OTHERS),
+            waiting: Vec::with_capacity(WAITING),
             hasher: RandomState::default(),
             remaining: Remaining::default(),
             flows: 0,
@@ -294,14 +307,24 @@ impl Focus {
     fn add(&mut self, facts: &Facts) {
         self.flows += 1;
         if let Some(other) = self.other {
-            self.others.add(&self.hasher.hash_one(other.of(facts)));
+            self.waiting.push(self.hasher.hash_one(other.of(facts)));
+            if self.waiting.len() == WAITING {
+                self.count_waiting();
+            }
         }
         if let Some(seconds) = facts.timeout {
             self.remaining.add(seconds);
         }
     }
 
-    fn into_lead(self, sampled: bool) -> Lead {
+    fn count_waiting(&mut self) {
+        for hash in self.waiting.drain(..) {
+            self.others.add(&hash);
+        }
+    }
+
+    fn into_lead(mut self, sampled: bool) -> Lead {
+        self.count_waiting();
         let others = self.other.map(|column| Others {
             field: column.field,
             count: u64::try_from(self.others.len()).unwrap_or(u64::MAX),

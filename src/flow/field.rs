@@ -162,6 +162,7 @@ impl Column {
     }
 
     /// The flow's value.
+    #[inline]
     pub fn of(self, flow: &Facts) -> Value {
         let port = |port: Option<u16>| port.map_or(Value::Absent, Value::Port);
         match self.field {
@@ -182,13 +183,17 @@ impl Column {
 }
 
 impl Prefixes {
+    #[inline]
     fn of(self, address: IpAddr) -> Value {
-        let (length, whole) = match address {
-            IpAddr::V4(_) => (self.v4, 32),
-            IpAddr::V6(_) => (self.v6, 128),
+        let length = match address {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
         };
+        if self == Prefixes::WHOLE {
+            return Value::Address(address);
+        }
         match IpNet::new(address, length) {
-            Ok(net) if length < whole => Value::Net(net.trunc()),
+            Ok(net) if net.prefix_len() < net.max_prefix_len() => Value::Net(net.trunc()),
             _ => Value::Address(address),
         }
     }
@@ -213,6 +218,7 @@ pub struct Facts {
 }
 
 impl From<&Flow<'_>> for Facts {
+    #[inline]
     fn from(flow: &Flow<'_>) -> Self {
         Facts {
             src: flow.original.src,

@@ -1,6 +1,5 @@
 //! A conntrack entry as a dump tells it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use super::{Family, Protocol, StatusBit, TcpState};
@@ -81,11 +80,11 @@ pub enum Layer4 {
 }
 
 /// `IPS_*` bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Status(pub u32);
 
 /// What the tracker of a TCP connection tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tcp {
     /// None for a number that cttune does not know.
     pub state: Option<TcpState>,
@@ -96,7 +95,7 @@ pub struct Tcp {
 }
 
 /// Packets and bytes, by direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Counters {
     /// Packets of the original direction.
     pub original_packets: u64,
@@ -130,14 +129,9 @@ impl<'a> Flow<'a> {
         self.raw_original
     }
 
-    /// A number by which it is known again in another dump: of the tuple as it was dumped, the zone
-    /// and the id. Two flows have the same one in 2⁶⁴ times.
-    pub fn name(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.raw_original.hash(&mut hasher);
-        self.both_zone.hash(&mut hasher);
-        self.id.hash(&mut hasher);
-        hasher.finish()
+    /// By which it is known again in another dump: the tuple as it was dumped, the zone, the id.
+    pub fn identity(&self) -> (&'a [u8], Option<u16>, u32) {
+        (self.raw_original, self.both_zone, self.id)
     }
 
     /// Where a TCP connection stands.

@@ -5,6 +5,10 @@
 //! to have been silent for longer than they were, and to speak later than they did. That errs
 //! towards keeping flows. Of a table of more than a million flows it follows one in so many.
 
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+
 use super::expire::Timeouts;
 use super::{Flow, Protocol, StatusBit, TcpState};
 use crate::tunable::Key;
@@ -21,6 +25,7 @@ pub struct FirstLook {
     /// One in so many flows is followed.
     one_in: u64,
     timeouts: Timeouts,
+    hasher: RandomState,
     /// Sorted by name once it is sealed.
     flows: Vec<Seen>,
 }
@@ -78,6 +83,7 @@ impl FirstLook {
         FirstLook {
             one_in: entries / MOST + 1,
             timeouts,
+            hasher: RandomState::default(),
             flows: Vec::new(),
         }
     }
@@ -86,7 +92,7 @@ impl FirstLook {
     pub fn add(&mut self, flow: &Flow<'_>, at: u32) {
         if let Some(remaining) = flow.timeout.filter(|_| self.follows(flow)) {
             self.flows.push(Seen {
-                name: flow.name(),
+                name: self.name(flow),
                 remaining,
                 at,
                 key: speaker(flow),
@@ -102,13 +108,17 @@ impl FirstLook {
         self
     }
 
+    fn name(&self, flow: &Flow<'_>) -> u64 {
+        self.hasher.hash_one(flow.identity())
+    }
+
     /// Ids are hashes, so that one in so many of them is a fair choice.
     fn follows(&self, flow: &Flow<'_>) -> bool {
         u64::from(flow.id).is_multiple_of(self.one_in)
     }
 
     fn find(&self, flow: &Flow<'_>) -> Option<&Seen> {
-        let name = flow.name();
+        let name = self.name(flow);
         let place = self.flows.binary_search_by_key(&name, |seen| seen.name);
         self.flows.get(place.ok()?)
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::ExpireParameters;
+use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::{Key, format_count};
 
 /// One thing to do, and enough to undo it.
@@ -147,10 +147,15 @@ impl Step {
             Step::Expire {
                 parameters, flows, ..
             } => {
+                // Which of them are idle only two samples prove, when it is done.
+                let most = match parameters.mode {
+                    ExpireMode::Clamp => "",
+                    ExpireMode::ReAge | ExpireMode::Delete => "at most ",
+                };
                 let mode = parameters.mode.name();
                 match flows.and_then(|flows| i64::try_from(flows).ok()) {
-                    Some(1) => format!("{mode} 1 flow"),
-                    Some(flows) => format!("{mode} {} flows", format_count(flows)),
+                    Some(1) => format!("{mode} {most}1 flow"),
+                    Some(flows) => format!("{mode} {most}{} flows", format_count(flows)),
                     None => format!("{mode} flows"),
                 }
             }
@@ -224,6 +229,29 @@ pub fn lowest_safe_max(count: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::ExpireSettings;
+
+    #[test]
+    fn a_step_about_flows_says_how_many_it_is_at_most() {
+        for (mode, flows, said) in [
+            (ExpireMode::Clamp, Some(48_112), "clamp 48,112 flows"),
+            (ExpireMode::Clamp, None, "clamp flows"),
+            (ExpireMode::ReAge, Some(1), "re-age at most 1 flow"),
+            (ExpireMode::Delete, Some(2), "delete at most 2 flows"),
+        ] {
+            let parameters = ExpireParameters {
+                mode,
+                ..ExpireSettings::default().into()
+            };
+            let why = String::new();
+            let step = Step::Expire {
+                parameters,
+                flows,
+                why,
+            };
+            assert_eq!(step.summary(), said);
+        }
+    }
 
     #[test]
     fn an_undo_leaves_a_tenth_of_room() {

@@ -56,6 +56,7 @@ pub fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
         "deleted": tally.deleted,
         "gone": tally.gone,
         "failed": tally.failed,
+        "late": tally.late,
         "kept": tally.kept(),
         "unknown": tally.unknown,
         "kept_why": kept_why,
@@ -175,6 +176,13 @@ pub fn text(parts: Parts<'_>) -> String {
         text.push_str(&format!("; {BAD}{} refused{BAD:#}", flows(tally.failed)));
     }
     text.push_str(&format!("; kept {}\n", flows(tally.kept() + tally.unknown)));
+    if tally.late > 0 {
+        text.push_str(&format!(
+            "{WARN}note{WARN:#}: the last pass over the table still changed {}, so others may be \
+             left: run it again\n",
+            flows(tally.late)
+        ));
+    }
     if let Some(count) = parts.count {
         text.push_str(&format!("the table holds {} flows\n", format_count(count)));
     }
@@ -189,14 +197,16 @@ pub fn sampling(settle: i64) -> String {
     )
 }
 
-/// Why it goes no faster.
-pub fn listened_to(rate: u32, tally: &Tally) -> String {
-    let seconds = signed(tally.selected() / u64::from(rate.max(1)) + 1);
+/// Why it goes no faster; and how long it takes, where the flows were counted.
+pub fn listened_to(rate: u32, flows_to_change: Option<u64>) -> String {
+    let time = flows_to_change.map(|flows| {
+        let seconds = signed(flows / u64::from(rate.max(1)) + 1);
+        format!(", so it takes {}", format_seconds(seconds))
+    });
     format!(
-        "somebody listens to conntrack's events (conntrackd, conntrack -E): {} a second, so it \
-         takes {}\n",
+        "somebody listens to conntrack's events (conntrackd, conntrack -E): {} a second{}",
         flows(rate.into()),
-        format_seconds(seconds)
+        time.unwrap_or_default()
     )
 }
 
@@ -261,6 +271,36 @@ mod tests {
         );
         let nothing = foresight(ExpireMode::Delete, &Tally::default());
         assert_eq!(nothing, "no flow is proven stale\n");
+    }
+
+    #[test]
+    fn what_the_last_pass_still_changed_is_told() {
+        let tally = Tally { late: 2, ..story() };
+        let parts = Parts {
+            mode: ExpireMode::Clamp,
+            tally: &tally,
+            dry_run: false,
+            count: None,
+        };
+        assert_eq!(
+            plain(&text(parts)),
+            "clamped 3 flows; kept 2 flows\nnote: the last pass over the table still changed 2 \
+             flows, so others may be left: run it again\n"
+        );
+        assert_eq!(json(parts)["late"], 2);
+    }
+
+    #[test]
+    fn a_listener_s_pace_is_told_with_the_time_where_it_is_known() {
+        let who = "somebody listens to conntrack's events (conntrackd, conntrack -E)";
+        assert_eq!(
+            listened_to(20_000, None),
+            format!("{who}: 20,000 flows a second")
+        );
+        assert_eq!(
+            listened_to(100, Some(12_000)),
+            format!("{who}: 100 flows a second, so it takes 2m1s")
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Shown<'a> {
     pub top: &'a Top,
     /// Groups to show.
     pub rows: usize,
-    /// Whether `--match` left flows out.
+    /// Whether `--match` or `--keep` left flows out.
     pub is_selection: bool,
     /// The fragment of `--remedy`, if it was asked for.
     pub remedy: Option<&'a str>,
@@ -212,9 +212,11 @@ fn spoken_others(others: &Others) -> String {
     if others.count < 2 {
         return format!("{preposition} {more}{count}");
     }
-    // Rounded up: it is said to be small, and must not be larger than said.
-    let largest = (others.largest * 1000.0 - 1e-9).ceil() / 10.0;
-    format!("{preposition} {more}{count} (the largest {largest:.1} %)")
+    let largest = match others.largest {
+        small if small < 0.001 => "under 0.1 %".to_owned(),
+        share => format_share(share),
+    };
+    format!("{preposition} {more}{count} (the largest {largest})")
 }
 
 /// The two largest units, rounded to the smaller one: `2 d 12 h`.
@@ -289,4 +291,208 @@ fn count(number: u64) -> String {
 fn plural(number: u64, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {noun}{ending}", count(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{Protocol, TcpState};
+
+    fn group(flows: u64, of: u64, margin: f64, values: &[Value]) -> Group {
+        #[expect(clippy::cast_precision_loss)] // small numbers
+        let share = flows as f64 / of as f64;
+        Group {
+            values: values.to_vec(),
+            flows,
+            share,
+            margin,
+        }
+    }
+
+    fn address(text: &str) -> Value {
+        Value::Address(text.parse().unwrap())
+    }
+
+    /// The sandbox's table, as `--by auto` shows it.
+    fn story() -> Top {
+        let push = [
+            Value::Protocol(Protocol::TCP),
+            Value::State(TcpState::Established),
+            address("2a00:1450:400b:c02::bc"),
+            Value::Port(5228),
+        ];
+        let dns = [
+            Value::Protocol(Protocol::UDP),
+            Value::Absent,
+            address("2001:db8:ffff::9"),
+            Value::Port(53),
+        ];
+        let ping = [
+            Value::Protocol(Protocol::ICMP),
+            Value::Absent,
+            address("192.0.2.11"),
+            Value::Absent,
+        ];
+        let fields = [Field::Proto, Field::State, Field::Dst, Field::Dport];
+        Top {
+            total: 76_768,
+            sampled: None,
+            columns: fields.map(Column::whole).into(),
+            groups: vec![
+                group(52_000, 76_768, 0.0, &push),
+                group(4_300, 76_768, 0.0, &dns),
+                group(300, 76_768, 0.0, &ping),
+            ],
+            uncounted: 0,
+            lead: Some(Lead {
+                others: Some(Others {
+                    field: Field::Src,
+                    count: 4_100,
+                    or_more: false,
+                    largest: 53.0 / 52_000.0,
+                }),
+                half_life: Some(216_000),
+            }),
+        }
+    }
+
+    fn shown(top: &Top, rows: usize) -> String {
+        let text = text(&Shown {
+            top,
+            rows,
+            is_selection: false,
+            remedy: None,
+        });
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn the_story_is_a_sentence_and_a_row_for_each_group() {
+        assert_eq!(
+            shown(&story(), 20),
+            "\
+52,000 of 76,768 flows (67.7 %) are established TCP to 2a00:1450:400b:c02::bc port 5228, \
+from 4,100 sources (the largest 0.1 %); untouched, half of them live for 2 d 12 h more.
+
+ flows   share  proto  state        dst                     dport
+52,000  67.7 %  tcp    established  2a00:1450:400b:c02::bc  5228
+ 4,300   5.6 %  udp    -            2001:db8:ffff::9        53
+   300   0.3 %  icmp   -            192.0.2.11              -
+"
+        );
+    }
+
+    #[test]
+    fn groups_that_are_not_shown_are_added_up() {
+        let text = shown(&story(), 1);
+        let rest = text.lines().skip(4).collect::<Vec<_>>();
+        assert_eq!(rest, ["and 4,600 flows in 2 smaller groups"]);
+    }
+
+    #[test]
+    fn a_sample_gives_estimates_with_their_margin() {
+        let mut top = story();
+        top.sampled = Some(50_000);
+        top.uncounted = 7;
+        top.groups.truncate(1);
+        top.groups[0].margin = 0.004_01;
+        top.lead.as_mut().unwrap().others.as_mut().unwrap().or_more = true;
+        assert_eq!(
+            shown(&top, 20),
+            "\
+about 52,000 of 76,768 flows (67.7 % ± 0.5) are established TCP to 2a00:1450:400b:c02::bc port \
+5228, from at least 4,100 sources (the largest 0.1 %); untouched, half of them live for 2 d 12 h \
+more.
+
+ flows         share  proto  state        dst                     dport
+52,000  67.7 % ± 0.5  tcp    established  2a00:1450:400b:c02::bc  5228
+a sample of 50,000 flows: numbers are estimates, shares right within the margin in 95 of 100 \
+samples; --exact reads all
+note: too many groups to count each: a row may lack up to 7 flows
+"
+        );
+    }
+
+    #[test]
+    fn the_largest_of_others_is_never_told_as_more_or_less_than_it_is() {
+        for (largest, said) in [
+            (0.000_25, "from 4,100 sources (the largest under 0.1 %)"),
+            (0.001, "from 4,100 sources (the largest 0.1 %)"),
+            (0.001_99, "from 4,100 sources (the largest 0.1 %)"),
+            (0.5, "from 4,100 sources (the largest 50.0 %)"),
+        ] {
+            let mut others = story().lead.unwrap().others.unwrap();
+            others.largest = largest;
+            assert_eq!(spoken_others(&others), said);
+        }
+    }
+
+    #[test]
+    fn a_group_is_described_by_what_its_columns_say() {
+        let net = Value::Net("10.1.0.0/16".parse().unwrap());
+        for (columns, values, said) in [
+            (
+                &[Field::Family, Field::Src, Field::Sport][..],
+                &[
+                    Value::Family(crate::flow::Family::Ipv4),
+                    net,
+                    Value::Port(53),
+                ][..],
+                "IPv4 from 10.1.0.0/16 source port 53",
+            ),
+            (
+                &[Field::State, Field::Dport, Field::Zone],
+                &[
+                    Value::State(TcpState::TimeWait),
+                    Value::Port(443),
+                    Value::Zone(3),
+                ],
+                "time_wait TCP to port 443 in zone 3",
+            ),
+            (
+                &[Field::Proto, Field::ReplyDst, Field::Mark],
+                &[
+                    Value::Protocol(Protocol(50)),
+                    address("192.0.2.1"),
+                    Value::Mark(16),
+                ],
+                "ESP answered to 192.0.2.1 with mark 0x10",
+            ),
+            (&[Field::State], &[Value::Absent], "without any of these"),
+        ] {
+            let columns: Vec<_> = columns.iter().copied().map(Column::whole).collect();
+            let group = group(1, 1, 0.0, values);
+            assert_eq!(description(&columns, &group), said);
+        }
+    }
+
+    #[test]
+    fn one_flow_no_flow_and_a_selection_are_spoken_of_as_such() {
+        let mut top = story();
+        top.lead = None;
+        top.total = 1;
+        top.groups.truncate(1);
+        (top.groups[0].flows, top.groups[0].share) = (1, 1.0);
+        let told = sentence(&top, true);
+        assert!(told.starts_with("1 of 1 matching flow (100.0 %) is established TCP to"));
+        top.groups.clear();
+        assert_eq!(sentence(&top, false), "the table is empty");
+        assert_eq!(sentence(&top, true), "no flow matches");
+    }
+
+    #[test]
+    fn a_time_is_told_in_its_two_largest_units() {
+        for (seconds, said) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3_569, "59 min 29 s"),
+            (3_599, "1 h"),
+            (3_601, "1 h"),
+            (86_399, "1 d"),
+            (216_000, "2 d 12 h"),
+        ] {
+            assert_eq!(about_seconds(seconds), said, "{seconds}");
+        }
+    }
 }

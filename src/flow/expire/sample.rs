@@ -1,9 +1,12 @@
 //! A first look at flows, by which a second one proves that they were silent in between.
 //!
-//! Rule: 24 bytes a flow. A name of 64 bits may be that of another flow; then its state and its
-//! time would have to agree as well, and the price is a flow that is idle by all other rules.
+//! Rule: 24 bytes a flow, and half a megabyte to find it by. A name of 64 bits may be that of
+//! another flow; then its state and its time would have to agree as well, and the price is a flow
+//! that is idle by all other rules.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
 
 use crate::flow::Flow;
 
@@ -11,11 +14,17 @@ use crate::flow::Flow;
 /// both times are rounded down to seconds.
 const ROUNDING: i64 = 1000;
 
+/// Bits of a name by which it is looked up: a part of a million flows is then a few cache lines.
+const PART: u32 = 16;
+
 /// Flows as they were.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
     /// Sorted by name once it is sealed.
     flows: Vec<Fingerprint>,
+    /// Where each part of the names begins, and after the last one ends; made when it is sealed.
+    parts: Vec<usize>,
+    hasher: RandomState,
 }
 
 /// One flow as it was.
@@ -46,7 +55,8 @@ impl Sample {
     /// Adds a flow, dumped at so many milliseconds of the clock that both samples share. A flow
     /// without a time is passed over.
     pub fn add(&mut self, flow: &Flow<'_>, at: u32) {
-        self.flows.extend(Fingerprint::of(flow, at));
+        let fingerprint = self.fingerprint(flow, at);
+        self.flows.extend(fingerprint);
     }
 
     /// How many flows it holds.
@@ -64,43 +74,54 @@ impl Sample {
     pub fn seal(mut self) -> Sample {
         self.flows.sort_unstable();
         self.flows.dedup();
+        self.parts.push(0);
+        for part in 0..1 << PART {
+            let start = self.parts.last().copied().unwrap_or(0);
+            let rest = self.flows.get(start..).unwrap_or_default();
+            let length = rest.iter().take_while(|flow| flow.part() == part).count();
+            self.parts.push(start + length);
+        }
         self
     }
 
     /// What the flow, dumped at `at`, did since.
     pub fn compare(&self, flow: &Flow<'_>, at: u32) -> Since {
-        let Some(now) = Fingerprint::of(flow, at) else {
+        let Some(now) = self.fingerprint(flow, at) else {
             return Since::Unseen;
         };
-        let start = self.flows.partition_point(|then| then.name < now.name);
-        let same: Vec<_> = self.flows.iter().skip(start).take(2).collect();
-        match same.as_slice() {
-            [then, next] if then.name == now.name && next.name == now.name => Since::Unseen,
-            [then, ..] if then.name == now.name && now.was_silent_since(then) => Since::Silent,
-            [then, ..] if then.name == now.name => Since::Spoke,
+        let mut same = self
+            .part(now.part())
+            .iter()
+            .filter(|then| then.name == now.name);
+        match (same.next(), same.next()) {
+            (Some(then), None) if now.was_silent_since(then) => Since::Silent,
+            (Some(_), None) => Since::Spoke,
             _ => Since::Unseen,
         }
+    }
+
+    fn part(&self, part: usize) -> &[Fingerprint] {
+        match self.parts.get(part..) {
+            Some(&[start, end, ..]) => self.flows.get(start..end).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    fn fingerprint(&self, flow: &Flow<'_>, at: u32) -> Option<Fingerprint> {
+        let state = (flow.status, flow.tcp, flow.counters);
+        Some(Fingerprint {
+            name: self.hasher.hash_one(flow.identity()),
+            state: self.hasher.hash_one(state),
+            remaining: flow.timeout?,
+            at,
+        })
     }
 }
 
 impl Fingerprint {
-    fn of(flow: &Flow<'_>, at: u32) -> Option<Self> {
-        Some(Fingerprint {
-            name: flow.name(),
-            state: hash(|hasher| {
-                flow.status.0.hash(hasher);
-                if let Some(tcp) = flow.tcp {
-                    let state = tcp.state.map(crate::flow::TcpState::number);
-                    (state, tcp.original_flags, tcp.reply_flags).hash(hasher);
-                }
-                if let Some(counted) = flow.counters {
-                    (counted.original_packets, counted.original_bytes).hash(hasher);
-                    (counted.reply_packets, counted.reply_bytes).hash(hasher);
-                }
-            }),
-            remaining: flow.timeout?,
-            at,
-        })
+    /// The first bits of its name.
+    fn part(&self) -> usize {
+        (self.name >> (u64::BITS - PART)) as usize
     }
 
     fn was_silent_since(&self, then: &Fingerprint) -> bool {
@@ -108,12 +129,6 @@ impl Fingerprint {
         let passed = i64::from(self.at) - i64::from(then.at);
         self.state == then.state && (fell - passed).abs() <= ROUNDING
     }
-}
-
-fn hash(feed: impl FnOnce(&mut DefaultHasher)) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    feed(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -186,6 +201,21 @@ mod tests {
         assert_eq!(since(|flow| flow.timeout = None, 500), Since::Unseen);
         let flow = Flow::parse(TCP).unwrap();
         assert_eq!(Sample::default().compare(&flow, 0), Since::Unseen);
+    }
+
+    #[test]
+    fn each_of_many_is_found_and_no_other() {
+        let numbered = |id| Flow {
+            id,
+            ..Flow::parse(TCP).unwrap()
+        };
+        let mut sample = Sample::default();
+        (0..200_000).for_each(|id| sample.add(&numbered(2 * id), 0));
+        let sample = sample.seal();
+        for id in 0..200_000 {
+            assert_eq!(sample.compare(&numbered(2 * id), 0), Since::Silent);
+            assert_eq!(sample.compare(&numbered(2 * id + 1), 0), Since::Unseen);
+        }
     }
 
     #[test]

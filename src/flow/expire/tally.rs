@@ -20,6 +20,8 @@ pub struct Tally {
     pub failed: u64,
     /// Flows of which too little is known, or the kernel's answer was lost.
     pub unknown: u64,
+    /// Flows that the last of all passes still changed, so that others may be left.
+    pub late: u64,
     pub(crate) kept: BTreeMap<KeptWhy, u64>,
     pub(crate) shares: BTreeMap<Key, Share>,
 }

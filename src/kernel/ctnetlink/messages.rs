@@ -33,22 +33,34 @@ impl<'a> Iterator for Messages<'a> {
             return None;
         }
         self.0 = &[];
-        let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else {
+        let Some((length, kind, sequence)) = header(bytes) else {
             return Some(Err(Malformed("a header")));
         };
-        // struct nlmsghdr: length, type, flags, sequence number, port; in the machine's byte order.
-        let [l0, l1, l2, l3, t0, t1, _, _, s0, s1, s2, s3, ..] = *header;
-        let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
         let Some(body) = bytes.get(HEADER..length) else {
             return Some(Err(Malformed("the rest of a message")));
         };
         self.0 = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(Ok(Message {
-            kind: u16::from_ne_bytes([t0, t1]),
-            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            kind,
+            sequence,
             body,
         }))
     }
+}
+
+/// `struct nlmsghdr`: length, type, flags, sequence number, port; in the machine's byte order.
+#[inline]
+fn header(bytes: &[u8]) -> Option<(usize, u16, u32)> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (kind, rest) = rest.split_first_chunk()?;
+    let (_flags, rest) = rest.split_first_chunk::<2>()?;
+    let (sequence, rest) = rest.split_first_chunk()?;
+    rest.first_chunk::<4>()?;
+    Some((
+        u32::from_ne_bytes(*length) as usize,
+        u16::from_ne_bytes(*kind),
+        u32::from_ne_bytes(*sequence),
+    ))
 }
 
 impl Message<'_> {

@@ -1,0 +1,241 @@
+//! How fast flows are changed: `cttune expire` beside bare batched updates and `conntrack -D`.
+//!
+//! `cargo bench --bench expire [-- FLOWS…]`. Needs the package conntrack. The table holds flows
+//! of its own, established TCP over IPv6, all of which have to be changed; setting them up is not
+//! counted.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+
+mod inside;
+
+use std::fs;
+use std::net::Ipv6Addr;
+use std::time::{Duration, Instant};
+
+use cttune::apply::expire::{Expiry, Hands, Past};
+use cttune::flow::{Filter, Flow, TcpState};
+use cttune::kernel::ctnetlink::{Addresses, Dump, Layer4, NewFlow, Seen, Socket, Tuple, create};
+use cttune::profile::{ExpireMode, ExpireParameters, ExpireSettings};
+use inside::{Bare, CTTUNE, contest, in_sandbox, peak, run, tell, timed};
+
+const ROUNDS: usize = 5;
+
+const BARE: &str = "bare dump + bare batched updates";
+const CLAMP: &str = "clamp, first pass";
+const WHOLE: &str = "cttune expire --yes";
+const CONNTRACK: &str = "conntrack -D -p tcp --state ESTABLISHED";
+const DELETE: &str = "delete, after its first sample";
+const WHOLE_DELETE: &str = "cttune expire --mode delete, less the settle";
+const RE_AGE: &str = "cttune expire --mode re-age, less the settle";
+const PEAK: &str = "peak";
+
+/// The timeout that holds, and what every flow has left.
+const TIMEOUT: u32 = 600;
+const REMAINING: u32 = 400_000;
+
+/// Five days until now, and two samples as close as they can be.
+const STALE: [&str; 5] = ["--was", "5d", "--settle", "1s", "--yes"];
+const SETTLE: Duration = Duration::from_secs(1);
+
+fn main() {
+    if inside::told_peak() {
+        return;
+    }
+    if let Some((_, flows)) = inside::part() {
+        return change(flows);
+    }
+    inside::headline("changing flows");
+    for flows in inside::sizes() {
+        let table = in_sandbox("change", 0, flows);
+        table.print();
+        println!();
+        table.ratio(CLAMP, BARE, "at most 1.10");
+        table.ratio(WHOLE, BARE, "");
+        table.ratio(CONNTRACK, DELETE, "at least 2");
+        table.ratio(CONNTRACK, WHOLE_DELETE, "");
+        let peak = table.median(PEAK);
+        println!(
+            "peak memory of expire --mode re-age: {:.1} MiB, {:.0} bytes a flow, at most 64 MiB at 1 M",
+            peak / 1024.0,
+            peak * 1024.0 / f64::from(flows)
+        );
+    }
+}
+
+fn change(flows: u32) {
+    let timeout = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
+    fs::write(timeout, TIMEOUT.to_string()).unwrap();
+    fill(flows);
+    let (shorten, reset) = batches();
+    let mut bare = Bare::open();
+    let mut bare_changes = || {
+        bare.update(&reset);
+        timed(|| {
+            bare.dump();
+            bare.update(&shorten);
+        })
+    };
+    let mut first_pass = || {
+        Bare::open().update(&reset);
+        clamp(flows)
+    };
+    let mut whole = || {
+        Bare::open().update(&reset);
+        run(CTTUNE, &["expire", "--yes"])
+    };
+    let mut by_conntrack = || {
+        Bare::open().update(&reset);
+        let time = run(
+            "conntrack",
+            &["-D", "-f", "ipv6", "-p", "tcp", "--state", "ESTABLISHED"],
+        );
+        refill(flows);
+        time
+    };
+    let mut deleted = || {
+        Bare::open().update(&reset);
+        let time = delete(flows);
+        refill(flows);
+        time
+    };
+    let mut deleted_whole = || {
+        Bare::open().update(&reset);
+        let time = run(
+            CTTUNE,
+            &[&["expire", "--mode", "delete"], &STALE[..]].concat(),
+        );
+        refill(flows);
+        time.saturating_sub(SETTLE)
+    };
+    let mut re_aged = || {
+        Bare::open().update(&reset);
+        let time = run(
+            CTTUNE,
+            &[&["expire", "--mode", "re-age"], &STALE[..]].concat(),
+        );
+        time.saturating_sub(SETTLE)
+    };
+    contest(
+        ROUNDS,
+        &mut [
+            (BARE, &mut bare_changes),
+            (CLAMP, &mut first_pass),
+            (WHOLE, &mut whole),
+            (CONNTRACK, &mut by_conntrack),
+            (DELETE, &mut deleted),
+            (WHOLE_DELETE, &mut deleted_whole),
+            (RE_AGE, &mut re_aged),
+        ],
+    );
+    Bare::open().update(&reset);
+    let re_age = [&["expire", "--mode", "re-age"], &STALE[..]].concat();
+    tell(PEAK, peak(CTTUNE, &re_age));
+}
+
+fn fill(flows: u32) {
+    let flow = |n: u32| {
+        let [_, high, middle, low] = n.to_be_bytes();
+        let host = u16::from_be_bytes([middle, low]);
+        let client = Ipv6Addr::new(0x2001, 0xdb8, 0, u16::from(high), 0, 0, 0, host);
+        let server = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
+        NewFlow {
+            original: Tuple {
+                addresses: Addresses::V6(client, server),
+                layer4: Layer4::Tcp(1024, 443),
+            },
+            seen: Seen::Assured,
+            tcp: Some(TcpState::Established),
+            timeout: REMAINING,
+        }
+    };
+    let mut socket = Socket::netfilter().unwrap();
+    create(&mut socket, (0..flows).map(flow)).unwrap();
+}
+
+/// Fills the table again, which must have become empty.
+fn refill(flows: u32) {
+    let count = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").unwrap();
+    assert_eq!(count.trim(), "0", "not all flows were deleted");
+    fill(flows);
+}
+
+/// Updates of every flow, 128 in a batch: to the timeout, and back to what was left.
+fn batches() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let mut messages = (Vec::new(), Vec::new());
+    let mut dump = Dump::start(&Filter::default()).unwrap();
+    while let Some(chunk) = dump.next_chunk().unwrap() {
+        for flow in chunk {
+            let flow = flow.unwrap();
+            messages.0.push(update(&flow, TIMEOUT));
+            messages.1.push(update(&flow, REMAINING));
+        }
+    }
+    let batched = |messages: &[Vec<u8>]| messages.chunks(128).map(<[_]>::concat).collect();
+    (batched(&messages.0), batched(&messages.1))
+}
+
+/// `IPCTNL_MSG_CT_NEW` without `NLM_F_CREATE`: the tuple as it was dumped, and `CTA_TIMEOUT`.
+fn update(flow: &Flow<'_>, seconds: u32) -> Vec<u8> {
+    let tuple = flow.raw_original();
+    let size = |length: usize| u16::try_from(length).unwrap();
+    let length = 16 + 4 + 4 + tuple.len() + 8;
+    [
+        &u32::from(size(length)).to_ne_bytes()[..],
+        &[0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[flow.family.number(), 0, 0, 0],
+        &size(4 + tuple.len()).to_ne_bytes(),
+        &(0x8000_u16 | 1).to_ne_bytes(),
+        tuple,
+        &8_u16.to_ne_bytes(),
+        &7_u16.to_ne_bytes(),
+        &seconds.to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// Clamps every flow, and gives the time of the first pass; a second one follows, and finds nothing.
+fn clamp(flows: u32) -> Duration {
+    let start = Instant::now();
+    let parameters = ExpireParameters::from(ExpireSettings::default());
+    let expiry = Expiry::prepare(&parameters, &Past::default()).unwrap();
+    let (mut looked_at, mut first_pass) = (0, Duration::ZERO);
+    let expired = expiry.run(&mut Hands {
+        stop: &|| None,
+        progress: &mut |number| {
+            if number > looked_at {
+                (looked_at, first_pass) = (number, start.elapsed());
+            }
+        },
+    });
+    assert!(expired.broken_off.is_none());
+    assert_eq!(expired.tally.clamped, u64::from(flows));
+    first_pass
+}
+
+/// Deletes every flow, and gives the time of all that follows the first sample and the settle.
+fn delete(flows: u32) -> Duration {
+    let parameters = ExpireParameters::from(ExpireSettings {
+        mode: Some(ExpireMode::Delete),
+        settle: Some(1),
+        ..ExpireSettings::default()
+    });
+    let past = Past {
+        was: Some((432_000, None)),
+        ..Past::default()
+    };
+    let mut hands = Hands {
+        stop: &|| None,
+        progress: &mut |_| {},
+    };
+    let mut expiry = Expiry::prepare(&parameters, &past).unwrap();
+    expiry.sample(&mut hands).unwrap();
+    timed(|| {
+        let expired = expiry.run(&mut hands);
+        assert_eq!(expired.tally.deleted, u64::from(flows));
+    })
+}
