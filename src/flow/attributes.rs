@@ -74,6 +74,14 @@ const HEADER: usize = 4;
 
 /// The kind without the bits that say "nested" and "network byte order".
 const KIND: u16 = 0x3fff;
+/// The first of them.
+pub(crate) const NESTED: u16 = 0x8000;
+
+/// The header of an attribute with so many bytes, these four included.
+pub(crate) const fn header(length: u16, kind: u16) -> [u8; HEADER] {
+    let ([first, second], [third, fourth]) = (length.to_ne_bytes(), kind.to_ne_bytes());
+    [first, second, third, fourth]
+}
 
 /// One attribute.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +107,7 @@ impl<'a> Iterator for Attributes<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         // After an error nothing follows: no length behind it could be trusted.
         let bytes = std::mem::take(&mut self.0);
-        let Some((length, kind)) = header(bytes) else {
+        let Some((length, kind)) = read_header(bytes) else {
             let rest = (!bytes.is_empty()).then_some(Malformed("an attribute's header"));
             return rest.map(Err);
         };
@@ -115,7 +123,7 @@ impl<'a> Iterator for Attributes<'a> {
 /// `struct nlattr`: the length, this header included, and the kind. Taken apart so that each is
 /// one load: there are two dozen in a flow.
 #[inline]
-fn header(bytes: &[u8]) -> Option<(usize, u16)> {
+fn read_header(bytes: &[u8]) -> Option<(usize, u16)> {
     let ([length, kind], []) = bytes.first_chunk::<HEADER>()?.as_chunks() else {
         return None;
     };

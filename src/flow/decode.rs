@@ -4,7 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::attributes::{Attribute, Attributes, Malformed, cta, cta_ip, cta_proto, cta_tuple};
+use super::attributes::{
+    Attribute, Attributes, Malformed, NESTED, cta, cta_ip, cta_proto, cta_tuple, header,
+};
 use super::{Counters, Family, Flow, Layer4, Protocol, Status, Tcp, TcpState, Tuple};
 
 /// `CTA_PROTOINFO_TCP` and `CTA_PROTOINFO_SCTP`.
@@ -172,6 +174,63 @@ fn tcp(attribute: Attribute<'_>) -> Result<Tcp, Malformed> {
 }
 
 fn tuple(attribute: Attribute<'_>) -> Result<Tuple, Malformed> {
+    match usual_tuple(attribute.value) {
+        Some(tuple) => Ok(tuple),
+        None => any_tuple(attribute),
+    }
+}
+
+/// A tuple with ports and without a zone, in the very order in which the kernel writes it, as nearly
+/// all are; `None` for any other. Reading attribute by attribute takes three times as many
+/// instructions, and there are two tuples in a flow.
+fn usual_tuple(value: &[u8]) -> Option<Tuple> {
+    const V4: [u8; 4] = header(4 + 2 * 8, NESTED | cta_tuple::IP);
+    const V6: [u8; 4] = header(4 + 2 * 20, NESTED | cta_tuple::IP);
+    const PROTO: [u8; 4] = header(4 + 3 * 8, NESTED | cta_tuple::PROTO);
+    let (head, rest) = value.split_first_chunk()?;
+    let (src, dst, rest) = match *head {
+        V4 => {
+            let (src, rest) = behind::<4>(header(8, cta_ip::V4_SRC), rest)?;
+            let (dst, rest) = behind::<4>(header(8, cta_ip::V4_DST), rest)?;
+            (IpAddr::from(*src), IpAddr::from(*dst), rest)
+        }
+        V6 => {
+            let (src, rest) = behind::<16>(header(20, cta_ip::V6_SRC), rest)?;
+            let (dst, rest) = behind::<16>(header(20, cta_ip::V6_DST), rest)?;
+            (IpAddr::from(*src), IpAddr::from(*dst), rest)
+        }
+        _ => return None,
+    };
+    let ([], rest) = behind(PROTO, rest)?;
+    // What follows a number is padding.
+    let ([number, _, _, _], rest) = behind(header(5, cta_proto::NUMBER), rest)?;
+    let ([from, port, _, _], rest) = behind(header(6, cta_proto::SRC_PORT), rest)?;
+    let src_port = u16::from_be_bytes([*from, *port]);
+    let ([to, port, _, _], rest) = behind(header(6, cta_proto::DST_PORT), rest)?;
+    let dst_port = u16::from_be_bytes([*to, *port]);
+    rest.is_empty().then_some(Tuple {
+        src,
+        dst,
+        protocol: Protocol(*number),
+        layer4: Layer4::Ports {
+            src: src_port,
+            dst: dst_port,
+        },
+        zone: None,
+    })
+}
+
+/// The bytes behind an attribute's header, if it is this one, and the rest.
+fn behind<const N: usize>(header: [u8; 4], bytes: &[u8]) -> Option<(&[u8; N], &[u8])> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    if *head == header {
+        rest.split_first_chunk()
+    } else {
+        None
+    }
+}
+
+fn any_tuple(attribute: Attribute<'_>) -> Result<Tuple, Malformed> {
     let (mut addresses, mut layer4, mut zone) = (None, None, None);
     for inner in attribute.nested() {
         let inner = inner?;
@@ -234,6 +293,8 @@ fn proto(attribute: Attribute<'_>) -> Result<(Protocol, Layer4), Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use proptest::prelude::*;
 
     use super::super::StatusBit;
@@ -352,7 +413,48 @@ mod tests {
         assert_eq!(Flow::parse(&bytes), Err(Malformed("an address family")));
     }
 
+    /// The tuples of the captured flows, and whether they are as nearly all are.
+    const TUPLES: [(&[u8], Range<usize>, bool); 4] = [
+        (TCP, 8..56, true),
+        (TCP, 60..108, true),
+        (UDP, 8..88, false),
+        (UDP, 92..164, true),
+    ];
+
+    fn slowly(value: &[u8]) -> Result<Tuple, Malformed> {
+        any_tuple(Attribute { kind: 0, value })
+    }
+
+    #[test]
+    fn the_usual_tuple_is_read_as_any_other() {
+        for (flow, place, is_usual) in TUPLES {
+            let value = &flow[place];
+            let tuple = usual_tuple(value);
+            assert_eq!(tuple.is_some(), is_usual, "{value:?}");
+            assert!(tuple.is_none_or(|tuple| slowly(value) == Ok(tuple)));
+            assert!(slowly(value).is_ok());
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_read_as_a_usual_tuple_is_one(
+            which in 0..TUPLES.len(),
+            place in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            length in 0..80_usize,
+        ) {
+            let (flow, range, _) = TUPLES[which].clone();
+            let mut value = flow[range].to_vec();
+            let place = place.index(value.len());
+            value[place] = byte;
+            for value in [&value[..], &value[..length.min(value.len())]] {
+                if let Some(tuple) = usual_tuple(value) {
+                    prop_assert_eq!(slowly(value), Ok(tuple));
+                }
+            }
+        }
+
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Flow::parse(&bytes);
