@@ -591,6 +591,8 @@ fn files_that_the_next_boot_reads_otherwise() {
     assert_eq!(find(&checked, "sysctl-conf-unread"), None);
     assert_eq!(find(&checked, "readers-disagree"), None);
     assert_eq!(severity(&checked, "beaten-at-boot"), "warning");
+    let hint = find(&checked, "beaten-at-boot").unwrap()["hint"].to_string();
+    assert!(hint.contains("apply --adopt --profile campus-fw"), "{hint}");
     // Debian 13 has no such link.
     world.sh("rm /etc/sysctl.d/99-sysctl.conf");
     let checked = check(&world, &[]);
@@ -706,7 +708,14 @@ fn a_namespace_with_a_name_is_listed_by_it() {
     // Ours, which has none, comes last.
     assert_eq!(names, ["blue".into(), "red".into(), Value::Null]);
     assert_eq!(namespaces[2]["own"], true);
+    // What a hint says to do is done there.
+    inside("ip", &["netns", "exec", "red", "sysctl", "-qw", SHORT]);
+    let told = inside("cttune", &["check", "--netns", "red"]);
+    let hint = "cttune --netns red plan --profile PROFILE --set tcp_timeout_established=7440";
+    assert!(told.stdout.contains(hint), "{told}");
 }
+
+const SHORT: &str = "net.netfilter.nf_conntrack_tcp_timeout_established=600";
 
 #[test]
 fn an_image_is_judged_by_what_it_will_bring() {

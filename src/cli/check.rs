@@ -4,7 +4,7 @@ use super::args::{Check, FailOn, Global, Wish};
 use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
 use super::out::Out;
 use super::{change, course, deep, load, survey};
-use crate::assess::{Evidence, Finding, Levels, Severity, assess};
+use crate::assess::{Evidence, Finding, Levels, Severity, assess, quoted};
 use crate::boot;
 use crate::files::Root;
 use crate::kernel::namespaces;
@@ -89,6 +89,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         comparison: &comparison,
         obstacles: &obstacles,
         wanted: wanted.as_ref(),
+        place: &survey::place(global),
     });
     for path in survey.unread() {
         out.note(&format!(
@@ -219,10 +220,10 @@ fn demand_kernel(check: &Check, global: &Global) -> anyhow::Result<()> {
 fn way(wish: &Wish, global: &Global) -> String {
     let mut way = "cttune plan".to_owned();
     if let Some(profile) = &wish.profile {
-        way.push_str(&format!(" --profile {}", survey::quoted(profile)));
+        way.push_str(&format!(" --profile {}", quoted(profile)));
     }
     for set in &wish.set {
-        way.push_str(&format!(" --set {}", survey::quoted(set)));
+        way.push_str(&format!(" --set {}", quoted(set)));
     }
     way + &survey::place(global)
 }
