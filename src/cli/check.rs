@@ -163,10 +163,13 @@ fn levels(check: &Check) -> anyhow::Result<Levels> {
 fn percentage(option: &str, text: &str) -> Result<f64, Failure> {
     let number = text.strip_suffix('%').unwrap_or(text).trim().parse();
     let number = number.ok().filter(|number| (0.0..=100.0).contains(number));
-    number.map(|number: f64| number / 100.0).ok_or_else(|| {
-        Failure::usage(format!("{option} {text}: not a percentage"))
-            .hint("write 80%, or a number from 0 to 100")
-    })
+    // A zero with a sign is one.
+    number
+        .map(|number: f64| number.abs() / 100.0)
+        .ok_or_else(|| {
+            Failure::usage(format!("{option} {text}: not a percentage"))
+                .hint("write 80%, or a number from 0 to 100")
+        })
 }
 
 /// The same for Nagios: its line, and its exit codes. There drift is a warning.
