@@ -129,7 +129,7 @@ fn has_format(cli: &Cli) -> anyhow::Result<()> {
 fn into_failure(error: anyhow::Error, code: u8) -> Failure {
     match error.downcast::<Failure>() {
         Ok(failure) => failure,
-        Err(error) => Failure::from_text(code, &format!("{error:#}")),
+        Err(error) => Failure::from_text(code, &failure::told(&error)),
     }
 }
 
