@@ -92,9 +92,12 @@ pub(super) fn told(error: &anyhow::Error) -> String {
     error
         .chain()
         .map(ToString::to_string)
-        .reduce(|told, cause| match told.contains(&cause) {
-            true => told,
-            false => format!("{told}: {cause}"),
+        .reduce(|told, cause| {
+            if told.contains(&cause) {
+                told
+            } else {
+                format!("{told}: {cause}")
+            }
         })
         .unwrap_or_default()
 }
