@@ -657,6 +657,10 @@ fn timeout_policies_are_counted() {
     );
     let checked = check(&world, &["--deep"]);
     assert_eq!(severity(&checked, "timeout-policies"), "info");
+    let hint = find(&checked, "timeout-policies").unwrap()["hint"].as_str();
+    let (_, way) = hint.unwrap().split_once("see them: ").unwrap();
+    let (nft, _) = way.split_once(';').unwrap();
+    assert!(world.sh(nft).contains("established : 100"), "{nft}");
     // The sandbox's own check asks no netlink.
     assert_eq!(find(&check(&world, &[]), "timeout-policies"), None);
 }
