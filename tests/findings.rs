@@ -591,6 +591,8 @@ fn files_that_the_next_boot_reads_otherwise() {
     assert_eq!(find(&checked, "sysctl-conf-unread"), None);
     assert_eq!(find(&checked, "readers-disagree"), None);
     assert_eq!(severity(&checked, "beaten-at-boot"), "warning");
+    let hint = find(&checked, "beaten-at-boot").unwrap()["hint"].to_string();
+    assert!(hint.contains("apply --adopt --profile campus-fw"), "{hint}");
     // Debian 13 has no such link.
     world.sh("rm /etc/sysctl.d/99-sysctl.conf");
     let checked = check(&world, &[]);
@@ -655,6 +657,10 @@ fn timeout_policies_are_counted() {
     );
     let checked = check(&world, &["--deep"]);
     assert_eq!(severity(&checked, "timeout-policies"), "info");
+    let hint = find(&checked, "timeout-policies").unwrap()["hint"].as_str();
+    let (_, way) = hint.unwrap().split_once("see them: ").unwrap();
+    let (nft, _) = way.split_once(';').unwrap();
+    assert!(world.sh(nft).contains("established : 100"), "{nft}");
     // The sandbox's own check asks no netlink.
     assert_eq!(find(&check(&world, &[]), "timeout-policies"), None);
 }
@@ -706,7 +712,14 @@ fn a_namespace_with_a_name_is_listed_by_it() {
     // Ours, which has none, comes last.
     assert_eq!(names, ["blue".into(), "red".into(), Value::Null]);
     assert_eq!(namespaces[2]["own"], true);
+    // What a hint says to do is done there.
+    inside("ip", &["netns", "exec", "red", "sysctl", "-qw", SHORT]);
+    let told = inside("cttune", &["check", "--netns", "red"]);
+    let hint = "cttune --netns red plan --profile PROFILE --set tcp_timeout_established=7440";
+    assert!(told.stdout.contains(hint), "{told}");
 }
+
+const SHORT: &str = "net.netfilter.nf_conntrack_tcp_timeout_established=600";
 
 #[test]
 fn an_image_is_judged_by_what_it_will_bring() {

@@ -58,6 +58,8 @@ fn a_table_is_judged_by_how_full_it_is() {
     let line = answers(nagios(&world, &["--warn", "50%", "--crit", "75%"]), 2);
     assert!(line.contains(";38400;57600;0;76800 "), "{line}");
     assert!(line.contains("%;50;75;0;100 "), "{line}");
+    let line = answers(nagios(&world, &["--warn=-0", "--crit", "29"]), 2);
+    assert!(line.contains("%;0;29;0;100 "), "{line}");
     // The levels are those of the finding, in every format.
     let text = world.cttune(&["check", "--warn", "100", "--crit", "100"]);
     assert!(!text.stdout.contains("table-fill"), "{text}");
@@ -123,6 +125,11 @@ fn every_trouble_is_unknown() {
         // Of the command line, wherever the format stands on it.
         (&["check", "--format=nagios", "--no-such"][..], "--no-such"),
         (&["--format", "nagios"], "a command is missing"),
+        (
+            &["check", "--format", "nagios", "--format=json"],
+            "--format",
+        ),
+        (&["check", "--format=text", "--format=nagios"], "--format"),
         (&["--format", "nagios", "chekc"], "chekc"),
         (&["check", "--warn"], "--warn"),
         (&["check", "--warn", "x"], "--warn x: not a percentage"),

@@ -39,7 +39,7 @@ fn the_story_gets_a_profile_that_ends_it() {
     assert_eq!(wanted(&world, file, "tcp_timeout_established"), 7440);
     let text = std::fs::read_to_string(file).unwrap();
     for part in [
-        "flows were refused",
+        "the table was nearly full",
         "RFC 5382 REQ-5",
         "Arrivals: ",
         "spoke)",
@@ -119,11 +119,23 @@ fn what_cannot_be_is_refused_before_the_watch() {
     for (args, part) in [
         (&["--headroom", "0.5"][..], "from 1 to 100"),
         (&["--headroom", "NaN"], "from 1 to 100"),
-        (&["--observe", "0s"], "--observe 0s"),
+        (&["--observe", "0s"], "--observe 0s: a time of zero"),
         (&["--observe", "soon"], "--observe soon"),
         (&["--root", "/"], "--root cannot go with"),
     ] {
         let args = [&["profile", "suggest"][..], args].concat();
         world.cttune(&args).exits(64).says(&[part]);
+    }
+    // Ten minutes would be lost.
+    for (file, part) in [
+        ("/no/such.toml", "/no: No such"),
+        ("/proc/x.toml", "/proc/x.toml"),
+    ] {
+        let args = ["profile", "suggest", "--observe", "10m", file];
+        world
+            .cttune(&args)
+            .exits(1)
+            .briefly()
+            .says(&["cannot", part]);
     }
 }

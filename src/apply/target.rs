@@ -48,6 +48,14 @@ impl TargetError {
     /// What the operator can do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            _ if self.is_full() => {
+                Some("free some space, or apply to the running kernel alone: --only live")
+            }
+            TargetError::File(FileError::Io { source, .. })
+                if source.kind() == ErrorKind::ReadOnlyFilesystem =>
+            {
+                Some("remount it writable, or apply to the running kernel alone: --only live")
+            }
             TargetError::File(error) => error.hint(),
             TargetError::Module(_) => {
                 Some("is the module installed for the running kernel? `modinfo nf_conntrack`")

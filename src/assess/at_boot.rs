@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
+use super::command::command;
 use super::{Evidence, Finding, Severity};
 use crate::boot::modules::Loading;
 use crate::boot::{Reader, Tree};
-use crate::plan::{Comparison, DROP_IN, Files, Obstacle, Setting};
+use crate::plan::{DROP_IN, Files, Obstacle, Setting};
 use crate::tunable::{Key, format_count};
 
 const READERS: &str = "sysctl.d(5); procps reads /etc/sysctl.conf last, systemd-sysctl does not";
@@ -20,7 +21,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     findings.extend(evidence.files.and_then(hash_size));
     findings.extend(evidence.files.and_then(unread_by_systemd));
     let obstacles = evidence.obstacles.iter();
-    findings.extend(obstacles.filter_map(|obstacle| beaten(obstacle, comparison)));
+    findings.extend(obstacles.filter_map(|obstacle| beaten(obstacle, evidence)));
     findings.extend(comparison.settings.iter().filter_map(split));
     findings
 }
@@ -136,7 +137,7 @@ fn unread_by_systemd(files: &Files) -> Option<Finding> {
 
 /// A line that sets another value than the profile wants, and beats the drop-in whatever that
 /// says.
-fn beaten(obstacle: &Obstacle, comparison: &Comparison) -> Option<Finding> {
+fn beaten(obstacle: &Obstacle, evidence: &Evidence<'_>) -> Option<Finding> {
     let Obstacle::Overridden {
         key,
         file,
@@ -147,7 +148,8 @@ fn beaten(obstacle: &Obstacle, comparison: &Comparison) -> Option<Finding> {
     else {
         return None;
     };
-    let setting = comparison
+    let setting = evidence
+        .comparison
         .settings
         .iter()
         .find(|setting| setting.key == *key)?;
@@ -162,8 +164,8 @@ fn beaten(obstacle: &Obstacle, comparison: &Comparison) -> Option<Finding> {
             read_by(readers),
         ),
         hint: format!(
-            "cttune apply --adopt comments that line out; cttune check --explain {} shows every \
-             line",
+            "comment that line out: {}; see every line: cttune check --explain {}",
+            command("apply --adopt", evidence.wanted, &[]),
             key.short_name()
         ),
         source: READERS,

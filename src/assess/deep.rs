@@ -178,9 +178,10 @@ fn policies(policies: &Policies) -> Option<Finding> {
             if number == 1 { "policy" } else { "policies" },
             said.join(", ")
         ),
-        hint: "see them: nft list ct timeouts; nfct list timeout. cttune expire leaves flows of \
-               these protocols alone"
-            .to_owned(),
+        hint:
+            "see them: nft list ruleset | grep -A9 'ct timeout'; nfct list timeout. cttune expire \
+               leaves flows of these protocols alone"
+                .to_owned(),
         source: "kernel: nf_ct_timeout_lookup in include/net/netfilter/nf_conntrack_timeout.h",
         accepted: None,
     })

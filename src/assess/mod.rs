@@ -8,6 +8,7 @@
 mod agents;
 mod at_boot;
 mod behaviour;
+mod command;
 mod course;
 mod deep;
 pub mod kernel_log;
@@ -18,14 +19,16 @@ mod table;
 mod timeouts;
 
 pub use agents::Traces;
+pub use command::quoted;
 pub use course::{Course, Trend, Unread};
 pub use deep::Deep;
 pub use memory::Memory;
 pub use namespaces::Namespace;
 pub use table::Levels;
 
+use self::command::set_command;
 use crate::plan::{Comparison, Files, Obstacle};
-use crate::profile::{Goal, Role, Wanted};
+use crate::profile::{Role, Wanted};
 use crate::tunable::{Host, Key, Snapshot};
 
 /// How much a finding matters.
@@ -97,6 +100,8 @@ pub struct Evidence<'a> {
     pub obstacles: &'a [Obstacle],
     /// The profile.
     pub wanted: Option<&'a Wanted>,
+    /// The options by which a command speaks of the same place: ` --netns NAME`.
+    pub place: &'a str,
 }
 
 impl Evidence<'_> {
@@ -115,35 +120,6 @@ impl Evidence<'_> {
         let role = self.wanted.and_then(|wanted| wanted.role);
         role.unwrap_or(Role::Host)
     }
-}
-
-/// The plan that brings these values, as it would be typed: what the profile brings by itself is
-/// not set beside it.
-fn set_command(wanted: Option<&Wanted>, values: &[(Key, i64)]) -> String {
-    let Some(wanted) = wanted else {
-        return format!("cttune plan --profile PROFILE{}", set_options(values));
-    };
-    let brings = |(key, value): &(Key, i64)| match wanted.settings.get(key).map(|own| &own.goal) {
-        Some(Goal::Exact(own)) if key.is_time() => own >= value,
-        Some(Goal::Exact(own)) => own == value,
-        Some(Goal::Bounds(_)) => true,
-        None => false,
-    };
-    let lacking = values.iter().copied().filter(|one| !brings(one));
-    let lacking: Vec<(Key, i64)> = lacking.collect();
-    let kept = wanted.overrides.iter().map(|own| (own.key, own.value));
-    let kept = kept.filter(|(key, _)| !lacking.iter().any(|(other, _)| other == key));
-    let options: Vec<(Key, i64)> = kept.chain(lacking.iter().copied()).collect();
-    format!(
-        "cttune plan --profile {}{}",
-        wanted.name,
-        set_options(&options)
-    )
-}
-
-fn set_options(values: &[(Key, i64)]) -> String {
-    let option = |(key, value): &(Key, i64)| format!(" --set {}={value}", key.short_name());
-    values.iter().map(option).collect()
 }
 
 /// Every finding, the worst first, those that the profile accepts last.
@@ -166,6 +142,7 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     findings.extend(at_boot::findings(&evidence));
     findings.extend(agents::findings(&evidence));
     for finding in &mut findings {
+        finding.hint = command::at(&finding.hint, evidence.place);
         finding.accepted = evidence
             .wanted
             .and_then(|wanted| wanted.accept.get(finding.id))
@@ -178,33 +155,4 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
         )
     });
     findings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::profile::{Override, Source, inherit, parse};
-
-    #[test]
-    fn a_command_sets_what_the_profile_does_not_bring() {
-        let text = "[sysctl]\nudp_timeout = 300\nacct = 0\nbuckets = { follow = \"max\" }\n";
-        let mut wanted = inherit(&[parse(&Source::new("own", text)).unwrap()]);
-        wanted.name = "own".to_owned();
-        let wanted = wanted.with_overrides(&[Override {
-            key: Key::Timestamp,
-            value: 1,
-        }]);
-        for (values, options) in [
-            (vec![(Key::UdpTimeout, 120), (Key::Buckets, 5)], ""),
-            (vec![(Key::UdpTimeout, 301)], " --set udp_timeout=301"),
-            (vec![(Key::Acct, 1)], " --set acct=1"),
-            (vec![(Key::GreTimeout, 60)], " --set gre_timeout=60"),
-        ] {
-            let command = set_command(Some(&wanted), &values);
-            let expected = format!("cttune plan --profile own --set timestamp=1{options}");
-            assert_eq!(command, expected);
-        }
-        let without = set_command(None, &[(Key::Acct, 1)]);
-        assert_eq!(without, "cttune plan --profile PROFILE --set acct=1");
-    }
 }

@@ -83,7 +83,6 @@ fn fill(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Option<Find
     } else {
         "when it is full, packets of new flows are dropped"
     };
-    let profile = wanted.map_or("PROFILE", |wanted| wanted.name.as_str());
     Some(Finding {
         id: "table-fill",
         severity,
@@ -93,7 +92,10 @@ fn fill(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Option<Find
             format_count(max),
             format_share(fill)
         ),
-        hint: format!("see what a profile would change: cttune plan --profile {profile}"),
+        hint: format!(
+            "see what a profile would change: {}",
+            set_command(wanted, &[])
+        ),
         source: MUNIN,
         accepted: None,
     })

@@ -4,7 +4,7 @@ use super::args::{Check, FailOn, Global, Wish};
 use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
 use super::out::Out;
 use super::{change, course, deep, load, survey};
-use crate::assess::{Evidence, Finding, Levels, Severity, assess};
+use crate::assess::{Evidence, Finding, Levels, Severity, assess, quoted};
 use crate::boot;
 use crate::files::Root;
 use crate::kernel::namespaces;
@@ -89,6 +89,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         comparison: &comparison,
         obstacles: &obstacles,
         wanted: wanted.as_ref(),
+        place: &survey::place(global),
     });
     for path in survey.unread() {
         out.note(&format!(
@@ -162,10 +163,13 @@ fn levels(check: &Check) -> anyhow::Result<Levels> {
 fn percentage(option: &str, text: &str) -> Result<f64, Failure> {
     let number = text.strip_suffix('%').unwrap_or(text).trim().parse();
     let number = number.ok().filter(|number| (0.0..=100.0).contains(number));
-    number.map(|number: f64| number / 100.0).ok_or_else(|| {
-        Failure::usage(format!("{option} {text}: not a percentage"))
-            .hint("write 80%, or a number from 0 to 100")
-    })
+    // A zero with a sign is one.
+    number
+        .map(|number: f64| number.abs() / 100.0)
+        .ok_or_else(|| {
+            Failure::usage(format!("{option} {text}: not a percentage"))
+                .hint("write 80%, or a number from 0 to 100")
+        })
 }
 
 /// The same for Nagios: its line, and its exit codes. There drift is a warning.
@@ -219,10 +223,10 @@ fn demand_kernel(check: &Check, global: &Global) -> anyhow::Result<()> {
 fn way(wish: &Wish, global: &Global) -> String {
     let mut way = "cttune plan".to_owned();
     if let Some(profile) = &wish.profile {
-        way.push_str(&format!(" --profile {}", survey::quoted(profile)));
+        way.push_str(&format!(" --profile {}", quoted(profile)));
     }
     for set in &wish.set {
-        way.push_str(&format!(" --set {}", survey::quoted(set)));
+        way.push_str(&format!(" --set {}", quoted(set)));
     }
     way + &survey::place(global)
 }

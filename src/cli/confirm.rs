@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::args::{Apply, Confirm, Global, WatchPending};
 use super::expire::FlowProgress;
-use super::failure::{FAILED, Failure, LEFT};
+use super::failure::{FAILED, Failure, LEFT, told};
 use super::out::{self, Out};
 use super::{change, expire, survey};
 use crate::apply::journal::{Journal, JournalError};
@@ -49,7 +49,7 @@ pub(super) fn apply(
     if let Err(error) = arm_watcher(&record, &state::directory(root)) {
         record.standing = Standing::Undone;
         let _ = page.end(&record);
-        return Err(Failure::new(FAILED, format!("{error:#}; nothing was changed")).into());
+        return Err(Failure::new(FAILED, format!("{}; nothing was changed", told(&error))).into());
     }
     let live = record.live_steps();
     let outcome = carry_out_until(
@@ -339,8 +339,9 @@ pub(super) fn extend(
         .map_err(change::journal_failure)?;
     // The one that watches would look again when the old time is over; it may be too late then, if
     // the new one is shorter.
-    arm_watcher(&record, &state::directory(root))
-        .map_err(|error| Failure::new(FAILED, format!("{error:#}; the change still waits")))?;
+    arm_watcher(&record, &state::directory(root)).map_err(|error| {
+        Failure::new(FAILED, format!("{}; the change still waits", told(&error)))
+    })?;
     let outcome = Outcome {
         reports: Vec::new(),
         ending: Ending::Complete,

@@ -86,3 +86,36 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// What went wrong, and below it why, but for what is said already: many an error names its cause.
+pub(super) fn told(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .reduce(|told, cause| {
+            if told.contains(&cause) {
+                told
+            } else {
+                format!("{told}: {cause}")
+            }
+        })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let file = crate::files::FileError::Io {
+            doing: "read",
+            path: "/x".into(),
+            source: std::io::Error::from_raw_os_error(13),
+        };
+        let error = anyhow::Error::new(file);
+        let once = "cannot read /x: Permission denied (os error 13)";
+        assert_eq!(told(&error), once);
+        assert_eq!(told(&error.context("no news")), format!("no news: {once}"));
+    }
+}

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::args::{self, Format, Global, Request};
-use super::failure::{FAILED, Failure};
+use super::failure::{FAILED, Failure, told};
 use super::out::Out;
 use super::progress::Progress;
 use super::survey::Survey;
@@ -113,7 +113,7 @@ struct Sources(Vec<Source>);
 
 impl Sources {
     /// Notes whether a source could be read.
-    fn take<T, E: std::fmt::Display>(
+    fn take<T, E: Into<anyhow::Error>>(
         &mut self,
         name: &'static str,
         read: Result<T, E>,
@@ -121,7 +121,7 @@ impl Sources {
         let (value, trouble) = match read {
             Ok(value) => (Some(value), None),
             // With the causes below it, and without the advice.
-            Err(error) => (None, Some(first_line(&format!("{error:#}")))),
+            Err(error) => (None, Some(first_line(&told(&error.into())))),
         };
         self.0.retain(|source| source.name != name);
         self.0.push(Source { name, trouble });
@@ -138,7 +138,7 @@ impl Sources {
             Some(path) => Err(format!("{} cannot be read", path.display())),
             None => Ok(()),
         };
-        self.take("files", read);
+        self.take("files", read.map_err(anyhow::Error::msg));
     }
 
     /// Tells people what could not be read.

@@ -95,17 +95,21 @@ fn answer_without_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
     }
 }
 
-/// The format that is asked for on a command line that cannot be parsed.
+/// The format that is asked for on a command line that cannot be parsed; of several that of
+/// Nagios, since whoever reads its exit codes understands no other.
 fn asked_format(arguments: &[OsString]) -> Option<Format> {
     let own = arguments.iter().take_while(|one| *one != "--");
     let own: Vec<&str> = own.filter_map(|one| one.to_str()).collect();
-    let inline = own.iter().find_map(|one| one.strip_prefix("--format="));
-    let pairs = own.windows(2);
-    let mut apart = pairs.filter_map(|pair| match pair {
+    let inline = own.iter().filter_map(|one| one.strip_prefix("--format="));
+    let apart = own.windows(2).filter_map(|pair| match pair {
         ["--format", format] => Some(*format),
         _ => None,
     });
-    Format::from_str(inline.or(apart.next_back())?, false).ok()
+    let asked = inline.chain(apart);
+    let asked = asked.filter_map(|format| Format::from_str(format, false).ok());
+    let asked: Vec<Format> = asked.collect();
+    let of_nagios = asked.iter().find(|format| **format == Format::Nagios);
+    of_nagios.or(asked.last()).copied()
 }
 
 /// Refuses a format that another command has.
@@ -125,7 +129,7 @@ fn has_format(cli: &Cli) -> anyhow::Result<()> {
 fn into_failure(error: anyhow::Error, code: u8) -> Failure {
     match error.downcast::<Failure>() {
         Ok(failure) => failure,
-        Err(error) => Failure::from_text(code, &format!("{error:#}")),
+        Err(error) => Failure::from_text(code, &failure::told(&error)),
     }
 }
 

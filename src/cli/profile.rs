@@ -1,6 +1,7 @@
 //! `cttune profile`: lists, shows, checks, captures and edits profiles.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -10,8 +11,7 @@ use super::failure::{FAILED, Failure};
 use super::load;
 use super::out::{self, Out};
 use super::suggest;
-use crate::files::Root;
-use crate::files::profiles;
+use crate::files::{FileError, Root, profiles};
 use crate::kernel::{host, sysctl};
 use crate::profile::{Source, edit};
 use crate::render;
@@ -196,14 +196,10 @@ fn read(file: &Path) -> anyhow::Result<Source> {
 pub(super) fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> anyhow::Result<()> {
     let changed = before != Some(text);
     if changed {
-        let folder = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")))?;
-        let path: PathBuf = folder.join(file.file_name().unwrap_or_default());
+        let path = target(file)?;
         Root::machine()
             .replace(&path, text.as_bytes())
-            .map_err(|error| Failure::new(FAILED, error.to_string()).maybe_hint(error.hint()))?;
+            .map_err(not_written)?;
     }
     out.result(
         || match (changed, before) {
@@ -214,4 +210,30 @@ pub(super) fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> 
         || json!({ "schema": render::SCHEMA, "path": file.display().to_string(), "changed": changed }),
     );
     Ok(())
+}
+
+/// Makes sure that a profile can be written, before it takes minutes to make one.
+pub(super) fn rehearse(file: &Path) -> anyhow::Result<()> {
+    let path = target(file)?;
+    Root::machine().rehearse(&path, &[]).map_err(not_written)?;
+    Ok(())
+}
+
+/// The file itself, whatever its folder is called.
+fn target(file: &Path) -> Result<PathBuf, Failure> {
+    let folder = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let real = fs::canonicalize(folder).map_err(|error| {
+        let (file, folder) = (file.display(), folder.display());
+        let failure = Failure::new(FAILED, format!("cannot write {file}: {folder}: {error}"));
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        failure.maybe_hint(is_missing.then_some("make that folder first, or name another"))
+    })?;
+    Ok(real.join(file.file_name().unwrap_or_default()))
+}
+
+fn not_written(error: FileError) -> Failure {
+    Failure::new(FAILED, error.to_string()).maybe_hint(error.hint())
 }

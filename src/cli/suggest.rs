@@ -40,6 +40,9 @@ pub(super) fn run(
         let failure = Failure::new(FAILED, format!("{} is there already", file.display()));
         return Err(failure.hint("name another file, or remove it first").into());
     }
+    if let Some(file) = file {
+        profile::rehearse(file)?;
+    }
     let seen = watch(time, headroom, out)?;
     let text = suggest(&seen);
     match file {

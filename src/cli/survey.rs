@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::args::{Global, Only};
 use super::failure::{FAILED, Failure};
-use crate::assess::Traces;
+use crate::assess::{Traces, quoted};
 use crate::files::{Root, agents, boot_files};
 use crate::kernel::{host, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine, Occasion, Scope};
@@ -101,15 +101,6 @@ pub(super) fn place(global: &Global) -> String {
         options.push_str(&format!(" --netns {}", quoted(netns)));
     }
     options
-}
-
-/// As a shell takes it for one word.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Refuses to judge what could not be read.

@@ -61,11 +61,9 @@ impl FileError {
                 io::ErrorKind::PermissionDenied => Some(
                     "run it as root; where root is refused too, look for an immutable file (lsattr)",
                 ),
-                io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("remount it writable, or apply to the running kernel alone: --only live")
-                }
+                io::ErrorKind::ReadOnlyFilesystem => Some("remount it writable"),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Some("free some space, or apply to the running kernel alone: --only live")
+                    Some("free some space there")
                 }
                 _ => None,
             },

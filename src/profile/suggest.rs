@@ -69,9 +69,14 @@ impl Observation {
         }
     }
 
-    /// Whether flows were refused, so that the demand is larger than what was seen.
-    fn was_full(&self) -> bool {
-        self.live.fill().is_some_and(|fill| fill >= FULL) || self.refused.is_some_and(|n| n > 0)
+    /// Why the demand may be larger than what was seen.
+    fn unseen(&self) -> Option<&'static str> {
+        if self.refused.is_some_and(|number| number > 0) {
+            Some("flows were refused since the boot")
+        } else {
+            let is_full = self.live.fill().is_some_and(|fill| fill >= FULL);
+            is_full.then_some("the table was nearly full")
+        }
     }
 
     /// Entries that are there at once, and how that is known.
@@ -106,15 +111,28 @@ impl Observation {
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // saturates
         let wanted = (demand as f64 * self.headroom).ceil() as i64;
         let wanted = wanted.clamp(SMALLEST, 1 << 30);
-        let max = 1_i64 << (i64::BITS - (wanted - 1).leading_zeros());
+        let mut max = power_of_two(wanted);
         why.push_str(&format!(
             "; times {} and up to a power of two",
             self.headroom
         ));
-        if self.was_full() {
-            why.push_str("; flows were refused, so more may be wanted: look again once it holds");
+        if let Some(unseen) = self.unseen() {
+            why.push_str(&format!(
+                "; {unseen}, so more may be wanted: look again once it holds"
+            ));
         }
         let memory = self.host.memory;
+        let [.., largest] = SHARES;
+        let bearable = entries_within(memory, largest);
+        // No cap can be written that is less than the smallest: what was seen has to do.
+        let seen = power_of_two(demand.clamp(1, 1 << 30));
+        if bearable < SMALLEST && seen.max(bearable) < max {
+            max = seen.max(bearable);
+            why.push_str(&format!(
+                "; no more than {}, for want of memory",
+                format_count(max)
+            ));
+        }
         let bytes = u64::try_from(max).unwrap_or(0).saturating_mul(ENTRY_BYTES);
         #[allow(clippy::cast_precision_loss)] // a share
         let share = bytes as f64 / memory as f64;
@@ -124,15 +142,17 @@ impl Observation {
             format_share(share)
         ));
         let holds = |share: &u8| entries_within(memory, *share) >= max;
-        let cap = SHARES.into_iter().find(holds).or_else(|| {
-            let [.., largest] = SHARES;
-            (entries_within(memory, largest) >= SMALLEST).then_some(largest)
-        });
+        let cap = (bearable >= SMALLEST).then(|| SHARES.into_iter().find(holds).unwrap_or(largest));
         if let Some(cap) = cap.filter(|cap| !holds(cap)) {
             why.push_str(&format!(", more than the {cap} % it may have"));
         }
         (max, cap, why)
     }
+}
+
+/// The smallest power of two that is no less than a number from 1 on.
+fn power_of_two(number: i64) -> i64 {
+    1_i64 << (i64::BITS - (number - 1).leading_zeros())
 }
 
 /// The profile's text.
@@ -409,22 +429,24 @@ mod tests {
 
     #[test]
     fn a_table_that_was_full_is_said_to_want_more() {
-        let part = "flows were refused";
+        let part = "so more may be wanted";
+        let refused = Observation {
+            refused: Some(7),
+            ..quiet()
+        };
         why(
-            &Observation {
-                refused: Some(7),
-                ..quiet()
-            },
+            &refused,
             Key::Max,
-            part,
+            &format!("flows were refused since the boot, {part}"),
         );
+        let full = Observation {
+            live: live(65_000, &[]),
+            ..quiet()
+        };
         why(
-            &Observation {
-                live: live(65_000, &[]),
-                ..quiet()
-            },
+            &full,
             Key::Max,
-            part,
+            &format!("the table was nearly full, {part}"),
         );
         let (_, _, why) = &suggested(&quiet())[0];
         assert!(!why.contains(part), "{why}");
@@ -446,7 +468,12 @@ mod tests {
         why(&seen, Key::Max, "more than the 25 % it may have");
         // Too small for any share that a profile may name.
         seen.host.memory = 64 << 20;
-        assert_eq!(target(&seen, Key::Max), Some(131_072));
+        seen.headroom = 100.0;
+        assert_eq!(target(&seen, Key::Max), Some(65536));
+        why(&seen, Key::Max, "no more than 65,536, for want of memory");
+        seen.peak = 20;
+        seen.flows = None;
+        assert_eq!(target(&seen, Key::Max), Some(32768));
     }
 
     #[test]

@@ -372,7 +372,8 @@ pub(super) fn unquoted(text: &str) -> Written<'_> {
 /// # Errors
 /// With what is wrong, in a few words.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
-    within(Unit::Seconds, unquoted(text), 1..=86400).map_err(|wrong| wrong.title)
+    let read = within(Unit::Seconds, unquoted(text), 1..=86400);
+    read.map_err(|wrong| wrong.title.replace("timeout", "time"))
 }
 
 /// The seconds of a conntrack timeout as the command line takes them: `5d`, `2h4m`, `432000`.

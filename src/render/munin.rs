@@ -138,7 +138,7 @@ fn connections(metrics: &Metrics<'_>) -> Graph {
     let mut lines = vec!["type GAUGE".to_owned(), "graph no".to_owned()];
     if let Some(max) = metrics.live.value(Key::Max).filter(|max| *max > 0) {
         #[allow(clippy::cast_precision_loss)] // below 2^31
-        let tenths = |tenths: i64| (max * tenths) as f64 / 10.0;
+        let tenths = |tenths: i64| max.saturating_mul(tenths) as f64 / 10.0;
         lines.push(format!("warning {}", tenths(8)));
         lines.push(format!("critical {}", tenths(9)));
     }
@@ -254,6 +254,7 @@ mod tests {
                 Some("total.warning 209715.2\ntotal.critical 235929.6\n"),
             ),
             (76_800, Some("total.warning 61440\ntotal.critical 69120\n")),
+            (i64::MAX, Some("total.warning 92")),
             (0, None),
         ] {
             let (live, course, flows) = example::table(2, max);

@@ -87,7 +87,9 @@ fn numbers(checked: &Checked<'_>, levels: Levels) -> String {
     if let Some(live) = checked.live {
         numbers.extend(entries(live, levels));
         numbers.extend(live.fill().map(|fill| {
-            let (warning, critical) = (levels.warning * 100.0, levels.critical * 100.0);
+            // As they were typed: 29 % is 0.29, and 100 times that is not 29.
+            let percent = |share: f64| (share * 1e12).round() / 1e10;
+            let (warning, critical) = (percent(levels.warning), percent(levels.critical));
             // Truncated: 100 % is said only of what is full.
             let fill = (fill * 10_000.0).floor() / 100.0;
             format!("'fill'={fill}%;{warning};{critical};0;100")

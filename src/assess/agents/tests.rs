@@ -97,6 +97,7 @@ impl World<'_> {
             comparison: &comparison,
             obstacles: &obstacles,
             wanted: wanted.as_ref(),
+            place: "",
         };
         let told = |one: Finding| format!("{:?} {}: {}", one.severity, one.id, one.message);
         findings(&evidence).into_iter().map(told).collect()
