@@ -1,14 +1,14 @@
 //! The table itself: how full it is, how its hash fits, and values that cannot be right.
 
 use super::{Finding, Severity, set_command};
+use crate::plan::ENTRIES_PER_BUCKET;
 use crate::profile::Wanted;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
 
 /// Fill at which munin's plugin and this one warn, and call it critical.
 pub(super) const WARN_FILL: f64 = 0.8;
 pub(super) const CRITICAL_FILL: f64 = 0.9;
-/// Entries per bucket up to which chains stay short, and above which it is a mistake.
-const MOST_PER_BUCKET: i64 = 4;
+/// Entries per bucket above which it is a mistake.
 const ABSURD_PER_BUCKET: i64 = 8;
 /// A timeout in seconds that harms no protocol.
 const ANY_TIME: i64 = 60;
@@ -120,7 +120,7 @@ fn hash(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
         live.value(Key::Max)?,
         live.value(Key::Buckets).filter(|n| *n > 0)?,
     );
-    if max <= buckets.saturating_mul(MOST_PER_BUCKET) {
+    if max <= buckets.saturating_mul(ENTRIES_PER_BUCKET) {
         return None;
     }
     let absurd = max > buckets.saturating_mul(ABSURD_PER_BUCKET);

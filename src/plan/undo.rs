@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::{Plan, Record, Step, lowest_safe_max};
+use super::{ENTRIES_PER_BUCKET, Plan, Record, Step, lowest_safe_max};
 use crate::tunable::Key;
 
 /// What holds now, as far as a way back needs to know.
@@ -122,6 +122,10 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
         conflicts: Vec::new(),
         kept: Vec::new(),
     };
+    let max_stays = values.get(&Key::Max).and_then(|net| {
+        let now = present.values.get(&Key::Max).copied()?;
+        cuts_flows_off(Key::Max, net.before?, now, present.count).map(|_| now)
+    });
     let (mut seen_keys, mut seen_files) = (BTreeSet::new(), BTreeSet::new());
     for step in record.perhaps_in_force().rev() {
         match step {
@@ -132,7 +136,7 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
             }),
             Step::WriteLive { key, .. } if seen_keys.insert(*key) => {
                 if let Some(net) = values.get(key) {
-                    back.value(*key, net, present);
+                    back.value(*key, net, present, max_stays);
                 }
             }
             Step::WriteFile { path, .. } | Step::EditLine { path, .. } => {
@@ -149,7 +153,13 @@ pub fn way_back(record: &Record, present: &Present) -> WayBack {
 }
 
 impl WayBack {
-    fn value(&mut self, key: Key, net: &Net<Option<i64>>, present: &Present) {
+    fn value(
+        &mut self,
+        key: Key,
+        net: &Net<Option<i64>>,
+        present: &Present,
+        max_stays: Option<i64>,
+    ) {
         let why = "as it was before the change".to_owned();
         let (Some(before), Some(now)) = (net.before, present.values.get(&key).copied()) else {
             // Not there before, or not there now: the module comes or goes with it.
@@ -171,7 +181,9 @@ impl WayBack {
                 now,
             });
         }
-        if let Some(why) = cuts_flows_off(key, before, now, present.count) {
+        let why_not = cuts_flows_off(key, before, now, present.count)
+            .or_else(|| overloads_the_hash(key, before, now, max_stays?));
+        if let Some(why) = why_not {
             self.kept.push(why);
             return;
         }
@@ -198,6 +210,18 @@ impl WayBack {
             why: "as it was before the change".to_owned(),
         });
     }
+}
+
+/// Why putting buckets back would make chains long, if it would: where max stays, its entries are
+/// still to come.
+fn overloads_the_hash(key: Key, before: i64, now: i64, max: i64) -> Option<String> {
+    let is_fewer = key == Key::Buckets && before < now;
+    (is_fewer && before.saturating_mul(ENTRIES_PER_BUCKET) < max).then(|| {
+        format!(
+            "{key} stays at {now} instead of {before}, since {} stays at {max}",
+            Key::Max
+        )
+    })
 }
 
 /// Why putting max back would cut flows off, if it would; with both numbers.
