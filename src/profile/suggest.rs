@@ -211,6 +211,12 @@ fn comment(seen: &Observation) -> String {
                 .to_owned(),
         ),
     }
+    if seen.live.reading(Key::Max).is_read_only() {
+        lines.push(
+            "Limits:   they hold for every network namespace, and one of them was watched."
+                .to_owned(),
+        );
+    }
     lines.push("Look at a busy hour too; what is rare is not seen in a short time.".to_owned());
     let comment = lines.iter().map(|line| format!("# {line}\n"));
     comment.collect::<String>() + "\n"
@@ -504,6 +510,19 @@ mod tests {
         assert_eq!(target(&seen, Key::TcpTimeoutEstablished), None);
         assert_eq!(target(&seen, Key::Max), Some(131_072));
         assert!(suggest(&seen).contains("# Flows:    not seen, for want of rights"));
+    }
+
+    #[test]
+    fn of_limits_that_only_the_first_namespace_may_set_it_is_said_whose_they_are() {
+        let mut seen = quiet();
+        let part = "# Limits:   they hold for every network namespace";
+        assert!(!suggest(&seen).contains(part));
+        let reading = Reading::Value {
+            value: 65536,
+            access: Access::ReadOnly,
+        };
+        seen.live = Snapshot::new([(Key::Max, reading)], Some(1));
+        assert!(suggest(&seen).contains(part));
     }
 
     #[test]
