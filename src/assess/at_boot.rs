@@ -16,9 +16,9 @@ const EIGHTFOLD: &str = "kernel: nf_conntrack_init_start in net/netfilter/nf_con
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let comparison = evidence.comparison;
     let mut findings = Vec::new();
-    findings.extend(evidence.files.and_then(lost));
-    findings.extend(evidence.files.and_then(hash_size));
-    findings.extend(evidence.files.and_then(unread_by_systemd));
+    findings.extend(evidence.machine.files.and_then(lost));
+    findings.extend(evidence.machine.files.and_then(hash_size));
+    findings.extend(evidence.machine.files.and_then(unread_by_systemd));
     let obstacles = evidence.obstacles.iter();
     findings.extend(obstacles.filter_map(|obstacle| beaten(obstacle, comparison)));
     findings.extend(comparison.settings.iter().filter_map(split));
