@@ -36,10 +36,7 @@ fn lost(files: &Files) -> Option<Finding> {
     let values = match Key::ALL.iter().filter(is_set).count() {
         0 => return None,
         1 => "1 value".to_owned(),
-        number => format!(
-            "{} values",
-            format_count(number.try_into().unwrap_or(i64::MAX))
-        ),
+        number => format!("{} values", format_count(number)),
     };
     if module.reapplied().is_some() {
         return None;

@@ -148,7 +148,7 @@ fn logged(course: &Course) -> Option<Finding> {
         1 => format!("once, at {first:.0}"),
         _ => format!(
             "{} times{}, first at {first:.0} and last at {last:.0}",
-            format_count(i64::try_from(number).unwrap_or(i64::MAX)),
+            format_count(number),
             if log.is_cut { " or more" } else { "" }
         ),
     };
@@ -193,12 +193,7 @@ impl Count {
             } else {
                 grown
             },
-            message: format!(
-                "{}: {}{}",
-                self.what,
-                format_count(i64::try_from(total).unwrap_or(i64::MAX)),
-                now(rate)
-            ),
+            message: format!("{}: {}{}", self.what, format_count(total), now(rate)),
             hint: self.hint.to_owned(),
             source: STAT,
             accepted: None,
@@ -282,7 +277,7 @@ fn less(rate: Option<f64>, part: Option<f64>) -> Option<f64> {
 
 fn invalid(course: &Course) -> Option<Finding> {
     let rate = course.rate(Counter::Invalid).filter(|rate| *rate >= MANY)?;
-    let total = i64::try_from(course.total(Counter::Invalid)).unwrap_or(i64::MAX);
+    let total = course.total(Counter::Invalid);
     Some(Finding {
         id: "invalid-packets",
         severity: Severity::Info,
@@ -303,7 +298,7 @@ fn restarts(course: &Course) -> Option<Finding> {
     let rate = course
         .rate(Counter::SearchRestart)
         .filter(|rate| *rate >= MANY)?;
-    let total = i64::try_from(course.total(Counter::SearchRestart)).unwrap_or(i64::MAX);
+    let total = course.total(Counter::SearchRestart);
     Some(Finding {
         id: "search-restarts",
         severity: Severity::Info,

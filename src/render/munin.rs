@@ -104,7 +104,7 @@ fn connections(metrics: &Metrics<'_>) -> Graph {
         graph.config += &format!(
             "graph_info Estimated from a sample of {} flows: each line is right within {} of the \
              total, in 95 of 100 samples.\n",
-            format_count(i64::try_from(sampled).unwrap_or(i64::MAX)),
+            format_count(sampled),
             format_share(population.margin)
         );
     }
