@@ -79,12 +79,14 @@ impl Course {
         Some((live.count? - trend.count?) as f64 / trend.interval.as_secs_f64())
     }
 
-    fn total(&self, counter: Counter) -> u64 {
-        let total = self
-            .counters
-            .as_ref()
-            .map(|counters| counters.total(counter));
-        total.flatten().unwrap_or(0)
+    /// What a counter has come to; `None` where this kernel does not count it, or it was not read.
+    pub fn total(&self, counter: Counter) -> Option<u64> {
+        self.counters.as_ref()?.total(counter)
+    }
+
+    /// The same for a finding, which is about what was counted.
+    fn counted(&self, counter: Counter) -> u64 {
+        self.total(counter).unwrap_or(0)
     }
 }
 
@@ -178,7 +180,7 @@ struct Count {
 
 impl Count {
     fn finding(self, course: &Course) -> Option<Finding> {
-        let total = course.total(self.counter);
+        let total = course.counted(self.counter);
         let rate = course.rate(self.counter);
         self.finding_of(total, rate)
     }
@@ -218,7 +220,7 @@ fn dropped(course: &Course) -> Option<Finding> {
     };
     // Each that another flow was quicker than is counted here as well, and told below.
     let (clashes, clash_rate) = clashes(course);
-    let total = course.total(Counter::Drop).saturating_sub(clashes);
+    let total = course.counted(Counter::Drop).saturating_sub(clashes);
     let rate = course.rate(Counter::Drop);
     count.finding_of(total, less(rate, clash_rate))
 }
@@ -265,8 +267,8 @@ fn failed_inserts(course: &Course) -> Option<Finding> {
 /// Packets that another flow was quicker than, and how many a second: of the failed inserts those
 /// whose chain was not too long.
 fn clashes(course: &Course) -> (u64, Option<f64>) {
-    let total = course.total(Counter::InsertFailed);
-    let total = total.saturating_sub(course.total(Counter::ChainTooLong));
+    let total = course.counted(Counter::InsertFailed);
+    let total = total.saturating_sub(course.counted(Counter::ChainTooLong));
     let rate = course.rate(Counter::InsertFailed);
     (total, less(rate, course.rate(Counter::ChainTooLong)))
 }
@@ -277,7 +279,7 @@ fn less(rate: Option<f64>, part: Option<f64>) -> Option<f64> {
 
 fn invalid(course: &Course) -> Option<Finding> {
     let rate = course.rate(Counter::Invalid).filter(|rate| *rate >= MANY)?;
-    let total = course.total(Counter::Invalid);
+    let total = course.counted(Counter::Invalid);
     Some(Finding {
         id: "invalid-packets",
         severity: Severity::Info,
@@ -298,7 +300,7 @@ fn restarts(course: &Course) -> Option<Finding> {
     let rate = course
         .rate(Counter::SearchRestart)
         .filter(|rate| *rate >= MANY)?;
-    let total = course.total(Counter::SearchRestart);
+    let total = course.counted(Counter::SearchRestart);
     Some(Finding {
         id: "search-restarts",
         severity: Severity::Info,

@@ -74,8 +74,7 @@ pub(super) fn table_json(live: &Snapshot, course: Option<&Course>) -> Value {
 /// Every counter by its name, those that this kernel does not count as null.
 pub(super) fn counters_json(course: &Course) -> Value {
     let counter = |counter: Counter| {
-        let total = course.counters.as_ref().and_then(|all| all.total(counter));
-        let value = json!({ "total": total, "per_second": course.rate(counter) });
+        let value = json!({ "total": course.total(counter), "per_second": course.rate(counter) });
         (counter.name().to_owned(), value)
     };
     Counter::ALL.into_iter().map(counter).collect()
@@ -224,7 +223,7 @@ fn course_text(course: &Course, live: &Snapshot, verbose: bool) -> String {
         text.push_str(&format!("growth: {growth:+.1} entries a second\n"));
     }
     let counters = Counter::ALL.into_iter().filter_map(|counter| {
-        let total = course.counters.as_ref()?.total(counter)?;
+        let total = course.total(counter)?;
         let rate = course.rate(counter);
         let now = rate.map_or_else(String::new, |rate| format!(" ({rate:.1}/s)"));
         Some(format!("{} {total}{now}", counter.name()))

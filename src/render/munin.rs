@@ -171,8 +171,7 @@ fn dropped(metrics: &Metrics<'_>) -> Graph {
         (Counter::ChainTooLong, "Chain of the bucket too long"),
         (Counter::Invalid, "Invalid, no flow fits"),
     ] {
-        let counters = metrics.course.counters.as_ref();
-        let total = counters.and_then(|counters| counters.total(counter));
+        let total = metrics.course.total(counter);
         graph.field(counter.name(), label, &["type DERIVE", "min 0"], total);
     }
     graph

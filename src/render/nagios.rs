@@ -98,9 +98,8 @@ fn numbers(evidence: &Evidence<'_>) -> String {
             format!("'fill'={fill}%;{warning};{critical};0;100")
         }));
     }
-    let counters = evidence.course.and_then(|course| course.counters.as_ref());
     numbers.extend(Counter::ALL.into_iter().filter_map(|counter| {
-        let total = counters?.total(counter)?;
+        let total = evidence.course?.total(counter)?;
         Some(format!("'{}'={total}c", counter.name()))
     }));
     if evidence.wanted.is_some() {
