@@ -1,7 +1,6 @@
 //! `cttune check --deep`: walks the table, and asks netlink for the rest.
 
 use super::out::Out;
-use super::progress::Progress;
 use super::walk;
 use crate::assess::{Deep, Unread};
 use crate::flow::{Extent, Filter, PressureCount};
@@ -11,7 +10,7 @@ use crate::kernel::ctnetlink::{read_flowtables, read_policies, undisturbed};
 pub(super) fn read(out: Out, unread: &mut Vec<Unread>) -> anyhow::Result<Deep> {
     let entries = walk::entries()?;
     let extent = Extent::for_table(entries);
-    let progress = Progress::new(out, "reading the table", entries);
+    let progress = walk::progress(out, entries);
     let pressure = undisturbed(|| {
         let mut count = PressureCount::default();
         let sample = walk::walk(&Filter::default(), extent, &progress, |flow| {
