@@ -156,7 +156,8 @@ pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     findings.extend(rfc::findings(&evidence));
     findings.extend(timeouts::findings(&evidence));
     findings.extend(behaviour::findings(&evidence));
-    findings.extend(evidence.namespaces.and_then(namespaces::finding));
+    let namespaces = evidence.namespaces.unwrap_or_default();
+    findings.extend(namespaces::finding(namespaces, evidence.levels));
     if let (Some(deep), Some(live)) = (evidence.deep, evidence.machine.live) {
         findings.extend(deep::findings(deep, live, &evidence));
     }

@@ -6,7 +6,7 @@ use crate::tunable::{Key, Snapshot, format_count, format_share};
 
 /// Fill at which munin's plugin and this one warn, and call it critical.
 pub(super) const WARN_FILL: f64 = 0.8;
-pub(super) const CRITICAL_FILL: f64 = 0.9;
+const CRITICAL_FILL: f64 = 0.9;
 /// Entries per bucket up to which chains stay short, and above which it is a mistake.
 const MOST_PER_BUCKET: i64 = 4;
 const ABSURD_PER_BUCKET: i64 = 8;
@@ -49,7 +49,8 @@ impl Default for Levels {
 }
 
 impl Levels {
-    fn severity(self, fill: f64) -> Option<Severity> {
+    /// How bad this fill is, if it is worth a word.
+    pub(super) fn severity(self, fill: f64) -> Option<Severity> {
         if fill >= self.critical {
             Some(Severity::Critical)
         } else if fill >= self.warning {
