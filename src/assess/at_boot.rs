@@ -17,9 +17,9 @@ const EIGHTFOLD: &str = "kernel: nf_conntrack_init_start in net/netfilter/nf_con
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let comparison = evidence.comparison;
     let mut findings = Vec::new();
-    findings.extend(evidence.files.and_then(lost));
-    findings.extend(evidence.files.and_then(hash_size));
-    findings.extend(evidence.files.and_then(unread_by_systemd));
+    findings.extend(evidence.machine.files.and_then(lost));
+    findings.extend(evidence.machine.files.and_then(hash_size));
+    findings.extend(evidence.machine.files.and_then(unread_by_systemd));
     let obstacles = evidence.obstacles.iter();
     findings.extend(obstacles.filter_map(|obstacle| beaten(obstacle, evidence)));
     findings.extend(comparison.settings.iter().filter_map(split));
@@ -37,10 +37,7 @@ fn lost(files: &Files) -> Option<Finding> {
     let values = match Key::ALL.iter().filter(is_set).count() {
         0 => return None,
         1 => "1 value".to_owned(),
-        number => format!(
-            "{} values",
-            format_count(number.try_into().unwrap_or(i64::MAX))
-        ),
+        number => format!("{} values", format_count(number)),
     };
     if module.reapplied().is_some() {
         return None;

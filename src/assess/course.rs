@@ -79,12 +79,14 @@ impl Course {
         Some((live.count? - trend.count?) as f64 / trend.interval.as_secs_f64())
     }
 
-    fn total(&self, counter: Counter) -> u64 {
-        let total = self
-            .counters
-            .as_ref()
-            .map(|counters| counters.total(counter));
-        total.flatten().unwrap_or(0)
+    /// What a counter has come to; `None` where this kernel does not count it, or it was not read.
+    pub fn total(&self, counter: Counter) -> Option<u64> {
+        self.counters.as_ref()?.total(counter)
+    }
+
+    /// The same for a finding, which is about what was counted.
+    fn counted(&self, counter: Counter) -> u64 {
+        self.total(counter).unwrap_or(0)
     }
 }
 
@@ -148,7 +150,7 @@ fn logged(course: &Course) -> Option<Finding> {
         1 => format!("once, at {first:.0}"),
         _ => format!(
             "{} times{}, first at {first:.0} and last at {last:.0}",
-            format_count(i64::try_from(number).unwrap_or(i64::MAX)),
+            format_count(number),
             if log.is_cut { " or more" } else { "" }
         ),
     };
@@ -178,7 +180,7 @@ struct Count {
 
 impl Count {
     fn finding(self, course: &Course) -> Option<Finding> {
-        let total = course.total(self.counter);
+        let total = course.counted(self.counter);
         let rate = course.rate(self.counter);
         self.finding_of(total, rate)
     }
@@ -193,12 +195,7 @@ impl Count {
             } else {
                 grown
             },
-            message: format!(
-                "{}: {}{}",
-                self.what,
-                format_count(i64::try_from(total).unwrap_or(i64::MAX)),
-                now(rate)
-            ),
+            message: format!("{}: {}{}", self.what, format_count(total), now(rate)),
             hint: self.hint.to_owned(),
             source: STAT,
             accepted: None,
@@ -223,7 +220,7 @@ fn dropped(course: &Course) -> Option<Finding> {
     };
     // Each that another flow was quicker than is counted here as well, and told below.
     let (clashes, clash_rate) = clashes(course);
-    let total = course.total(Counter::Drop).saturating_sub(clashes);
+    let total = course.counted(Counter::Drop).saturating_sub(clashes);
     let rate = course.rate(Counter::Drop);
     count.finding_of(total, less(rate, clash_rate))
 }
@@ -270,8 +267,8 @@ fn failed_inserts(course: &Course) -> Option<Finding> {
 /// Packets that another flow was quicker than, and how many a second: of the failed inserts those
 /// whose chain was not too long.
 fn clashes(course: &Course) -> (u64, Option<f64>) {
-    let total = course.total(Counter::InsertFailed);
-    let total = total.saturating_sub(course.total(Counter::ChainTooLong));
+    let total = course.counted(Counter::InsertFailed);
+    let total = total.saturating_sub(course.counted(Counter::ChainTooLong));
     let rate = course.rate(Counter::InsertFailed);
     (total, less(rate, course.rate(Counter::ChainTooLong)))
 }
@@ -282,7 +279,7 @@ fn less(rate: Option<f64>, part: Option<f64>) -> Option<f64> {
 
 fn invalid(course: &Course) -> Option<Finding> {
     let rate = course.rate(Counter::Invalid).filter(|rate| *rate >= MANY)?;
-    let total = i64::try_from(course.total(Counter::Invalid)).unwrap_or(i64::MAX);
+    let total = course.counted(Counter::Invalid);
     Some(Finding {
         id: "invalid-packets",
         severity: Severity::Info,
@@ -303,7 +300,7 @@ fn restarts(course: &Course) -> Option<Finding> {
     let rate = course
         .rate(Counter::SearchRestart)
         .filter(|rate| *rate >= MANY)?;
-    let total = i64::try_from(course.total(Counter::SearchRestart)).unwrap_or(i64::MAX);
+    let total = course.counted(Counter::SearchRestart);
     Some(Finding {
         id: "search-restarts",
         severity: Severity::Info,

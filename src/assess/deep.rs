@@ -40,7 +40,7 @@ pub(super) fn findings(deep: &Deep, live: &Snapshot, evidence: &Evidence<'_>) ->
 
 /// Their number, and of a sample how far it can be off.
 fn spoken(estimate: Estimate) -> String {
-    let flows = format_count(i64::try_from(estimate.flows).unwrap_or(i64::MAX));
+    let flows = format_count(estimate.flows);
     let share = format_share(estimate.share);
     if estimate.margin > 0.0 {
         let margin = format!("{:.1}", estimate.margin * 100.0);
@@ -100,7 +100,7 @@ fn nat_ports(pressure: &Pressure) -> Option<Finding> {
             nat.server,
             nat.protocol,
             format_share(used),
-            format_count(i64::try_from(NAT_PORTS).unwrap_or(i64::MAX))
+            format_count(NAT_PORTS)
         ),
         hint: format!(
             "see who has them: cttune top --by src --match reply-dst={},reply-src={}; translate to more \

@@ -27,9 +27,9 @@ pub use namespaces::Namespace;
 pub use table::Levels;
 
 use self::command::set_command;
-use crate::plan::{Comparison, Files, Obstacle};
+use crate::plan::{Comparison, Machine, Obstacle};
 use crate::profile::{Role, Wanted};
-use crate::tunable::{Host, Key, Snapshot};
+use crate::tunable::Key;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -78,22 +78,18 @@ const CHOICES: [&str; 4] = ["acct-off", "rfc7857-opening", "tcp-loose", "timesta
 /// What was read, as far as there was anything to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
-    /// The kernel's values; `None` for an image.
-    pub live: Option<&'a Snapshot>,
+    /// The machine: its kernel, its files.
+    pub machine: Machine<'a>,
     /// How full is too full.
     pub levels: Levels,
-    /// The machine.
-    pub host: &'a Host,
     /// What the table went through; `None` for an image.
     pub course: Option<&'a Course>,
     /// What a walk through the table showed; `None` where none was asked for.
     pub deep: Option<&'a Deep>,
-    /// Every network namespace that was looked into; none where that was not asked for.
-    pub namespaces: &'a [Namespace],
+    /// Every network namespace that was looked into; `None` where that was not asked for.
+    pub namespaces: Option<&'a [Namespace]>,
     /// What can be seen of other agents; `None` where they are not looked for.
     pub traces: Option<&'a Traces>,
-    /// The files that the next boot will read; `None` for another network namespace.
-    pub files: Option<&'a Files>,
     /// How everything stands to the profile.
     pub comparison: &'a Comparison,
     /// What stands in the way of persisting the profile.
@@ -107,8 +103,8 @@ pub struct Evidence<'a> {
 impl Evidence<'_> {
     /// The value that holds, or in an image the one that will.
     fn value(&self, key: Key) -> Option<i64> {
-        let Some(live) = self.live else {
-            let persisted = self.files?.persisted(key);
+        let Some(live) = self.machine.live else {
+            let persisted = self.machine.files?.persisted(key);
             let winner = persisted.systemd.or(persisted.procps)?;
             return Some(winner.value);
         };
@@ -125,18 +121,20 @@ impl Evidence<'_> {
 /// Every finding, the worst first, those that the profile accepts last.
 pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(live) = evidence.live {
+    if let Some(live) = evidence.machine.live {
         findings.extend(table::findings(live, evidence.levels, evidence.wanted));
         if let Some(course) = evidence.course {
             findings.extend(course::findings(course, live));
-            findings.extend(memory::finding(live, evidence.host, course.flow_size));
+            let host = evidence.machine.host;
+            findings.extend(memory::finding(live, host, course.flow_size));
         }
     }
     findings.extend(rfc::findings(&evidence));
     findings.extend(timeouts::findings(&evidence));
     findings.extend(behaviour::findings(&evidence));
-    findings.extend(namespaces::finding(evidence.namespaces));
-    if let (Some(deep), Some(live)) = (evidence.deep, evidence.live) {
+    let namespaces = evidence.namespaces.unwrap_or_default();
+    findings.extend(namespaces::finding(namespaces, evidence.levels));
+    if let (Some(deep), Some(live)) = (evidence.deep, evidence.machine.live) {
         findings.extend(deep::findings(deep, live, &evidence));
     }
     findings.extend(at_boot::findings(&evidence));

@@ -1,7 +1,6 @@
 //! Every network namespace of the machine: each may hold max entries on its own.
 
-use super::table::{CRITICAL_FILL, WARN_FILL};
-use super::{Finding, Severity};
+use super::{Finding, Levels};
 use crate::tunable::{format_count, format_share};
 
 /// Namespaces that one finding names.
@@ -42,12 +41,12 @@ impl Namespace {
 }
 
 /// Those that are near full, but for our own, which has a finding of its own.
-pub(super) fn finding(namespaces: &[Namespace]) -> Option<Finding> {
+pub(super) fn finding(namespaces: &[Namespace], levels: Levels) -> Option<Finding> {
     let mut near: Vec<(f64, &Namespace)> = namespaces
         .iter()
         .filter(|one| !one.is_own)
         .filter_map(|one| Some((one.fill()?, one)))
-        .filter(|(fill, _)| *fill >= WARN_FILL)
+        .filter(|(fill, _)| levels.severity(*fill).is_some())
         .collect();
     near.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     let (fullest, first) = near.first()?;
@@ -64,11 +63,7 @@ pub(super) fn finding(namespaces: &[Namespace]) -> Option<Finding> {
     let more = if near.len() > NAMED { "; …" } else { "" };
     Some(Finding {
         id: "netns-near-full",
-        severity: if *fullest >= CRITICAL_FILL {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        },
+        severity: levels.severity(*fullest)?,
         message: format!(
             "{} of {} network namespaces {} near full: {}{more}",
             near.len(),
@@ -86,6 +81,7 @@ pub(super) fn finding(namespaces: &[Namespace]) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assess::Severity;
 
     fn namespace(name: Option<&str>, count: i64, is_own: bool) -> Namespace {
         Namespace {
@@ -103,7 +99,8 @@ mod tests {
     fn the_fullest_decides_and_our_own_is_left_to_table_fill() {
         let blue = namespace(Some("blue"), 800, false);
         let nameless = namespace(None, 900, false);
-        let near = |all: &[Namespace]| finding(all).map(|one| (one.severity, one.hint));
+        let levels = Levels::default();
+        let near = |all: &[Namespace]| finding(all, levels).map(|one| (one.severity, one.hint));
         for (all, found) in [
             (vec![namespace(Some("blue"), 799, false)], None),
             (vec![namespace(Some("blue"), 1000, true)], None),
@@ -118,6 +115,22 @@ mod tests {
             max: 0,
             ..namespace(None, 1000, false)
         };
-        assert_eq!(finding(&[unlimited]), None);
+        assert_eq!(finding(&[unlimited], levels), None);
+    }
+
+    #[test]
+    fn levels_that_were_asked_for_hold_in_every_namespace() {
+        let levels = Levels {
+            warning: 0.5,
+            critical: 0.6,
+        };
+        for (count, severity) in [
+            (499, None),
+            (500, Some(Severity::Warning)),
+            (600, Some(Severity::Critical)),
+        ] {
+            let found = finding(&[namespace(Some("blue"), count, false)], levels);
+            assert_eq!(found.map(|one| one.severity), severity, "{count}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::tunable::{Key, Snapshot, format_count, format_share};
 
 /// Fill at which munin's plugin and this one warn, and call it critical.
 pub(super) const WARN_FILL: f64 = 0.8;
-pub(super) const CRITICAL_FILL: f64 = 0.9;
+const CRITICAL_FILL: f64 = 0.9;
 /// Entries per bucket above which it is a mistake.
 const ABSURD_PER_BUCKET: i64 = 8;
 /// A timeout in seconds that harms no protocol.
@@ -49,7 +49,8 @@ impl Default for Levels {
 }
 
 impl Levels {
-    fn severity(self, fill: f64) -> Option<Severity> {
+    /// How bad this fill is, if it is worth a word.
+    pub(super) fn severity(self, fill: f64) -> Option<Severity> {
         if fill >= self.critical {
             Some(Severity::Critical)
         } else if fill >= self.warning {

@@ -3,29 +3,24 @@
 use super::args::{Check, FailOn, Global, Wish};
 use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
 use super::out::Out;
-use super::{change, course, deep, load, survey};
-use crate::assess::{Evidence, Finding, Levels, Severity, assess, quoted};
+use super::survey::{self, Survey};
+use super::{change, course, deep, load};
+use crate::assess::{Course, Deep, Evidence, Finding, Levels, Namespace, Severity, assess, quoted};
 use crate::boot;
 use crate::files::Root;
 use crate::kernel::namespaces;
-use crate::plan::{Comparison, Scope, plan};
+use crate::plan::{Comparison, Machine, Obstacle, Scope, plan};
+use crate::profile::Wanted;
 use crate::render;
 use crate::render::check::Checked;
 use crate::tunable::{Key, Snapshot};
 
 /// Runs it.
 pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8> {
+    refuse_what_does_not_go(check, global, out)?;
     let root = survey::root(global)?;
     if let Some(key) = &check.explain {
-        if out.is_nagios() {
-            return Err(Failure::usage("--format nagios cannot go with --explain").into());
-        }
         return explain(key, global, &root, out);
-    }
-    if global.root.is_some() && out.is_nagios() {
-        return Err(Failure::usage("--format nagios cannot go with --root")
-            .hint("an image has no running kernel, and so nothing to watch")
-            .into());
     }
     let levels = levels(check)?;
     let wanted = if check.no_profile {
@@ -33,101 +28,112 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     } else {
         load::wanted(&check.wish, &root)?
     };
-    demand_kernel(check, global)?;
-    let earlier = match &check.interval {
-        Some(interval) => {
-            let interval = change::duration("--interval", interval)?;
-            Some(course::look_ahead(interval, out)?)
-        }
-        None => None,
-    };
-    let survey = survey::Survey::take(global, &root)?;
-    let mut course = survey.live.as_ref().map(|_| course::read(earlier));
-    let mut unread = Vec::new();
-    let deep = if check.deep {
-        Some(deep::read(out, &mut unread)?)
-    } else {
-        None
-    };
-    let namespaces = check.all_netns.then(|| {
-        let (namespaces, not_entered) = namespaces::read_namespaces();
-        unread.extend(not_entered);
-        namespaces
-    });
-    if let Some(course) = &mut course {
-        course.unread.extend(unread);
-    }
-    let machine = survey.machine();
-    let (comparison, obstacles) = match &wanted {
-        None => (Comparison::without_profile(&machine), Vec::new()),
-        Some(wanted) => {
-            let scope = Scope {
-                live: false,
-                persist: true,
-                adopt: false,
-            };
-            let obstacles = plan(wanted, &machine, scope)
-                .map_err(load::underivable)?
-                .obstacles;
-            (
-                Comparison::new(wanted, &machine).map_err(load::underivable)?,
-                obstacles,
-            )
-        }
-    };
+    let looks = Looks::take(check, global, &root, out)?;
+    let machine = looks.survey.machine();
+    let (comparison, obstacles) = compare(wanted.as_ref(), &machine)?;
     survey::demand_readings(&comparison)?;
     let traces = survey::agents(global, &root);
-    let findings = assess(Evidence {
-        live: survey.live.as_ref(),
+    let place = survey::place(global);
+    let evidence = Evidence {
+        machine,
         levels,
-        host: &survey.host,
-        course: course.as_ref(),
-        deep: deep.as_ref(),
-        namespaces: namespaces.as_deref().unwrap_or_default(),
+        course: looks.course.as_ref(),
+        deep: looks.deep.as_ref(),
+        namespaces: looks.namespaces.as_deref(),
         traces: traces.as_ref(),
-        files: survey.files.as_ref(),
         comparison: &comparison,
         obstacles: &obstacles,
         wanted: wanted.as_ref(),
-        place: &survey::place(global),
-    });
-    for path in survey.unread() {
+        place: &place,
+    };
+    for path in looks.survey.unread() {
         out.note(&format!(
             "note: {} cannot be read, what it sets is not known",
             path.display()
         ));
     }
-    let way = way(&check.wish, global);
     let checked = Checked {
-        host: &survey.name,
-        profile: wanted
-            .as_ref()
-            .map(|w| (w.name.as_str(), w.description.as_deref())),
-        live: survey.live.as_ref(),
-        course: course.as_ref(),
-        deep: deep.as_ref(),
-        namespaces: namespaces.as_deref(),
-        comparison: &comparison,
-        findings: &findings,
-        way: &way,
+        host: &looks.survey.name,
+        evidence,
+        findings: &assess(evidence),
+        way: &way(&check.wish, global),
         verbose: out.verbose,
     };
     if out.is_nagios() {
-        return watched(&checked, levels, check.fail_on, out);
+        return watched(&checked, check.fail_on, out);
     }
     out.result(
         || render::check::text(&checked),
         || render::check::json(&checked),
     );
+    Ok(exit_code(&checked, check.fail_on))
+}
 
-    let failed = check
-        .fail_on
-        .is_some_and(|fail_on| worst(&findings, fail_on).is_some());
-    let drifted = match wanted {
-        Some(_) => !comparison.in_line(),
-        None => worst(&findings, FailOn::Critical).is_some(),
+/// What was read of the machine, by as many looks as were asked for.
+struct Looks {
+    survey: Survey,
+    course: Option<Course>,
+    deep: Option<Deep>,
+    namespaces: Option<Vec<Namespace>>,
+}
+
+impl Looks {
+    fn take(check: &Check, global: &Global, root: &Root, out: Out) -> anyhow::Result<Self> {
+        let earlier = match &check.interval {
+            Some(interval) => {
+                let interval = change::duration("--interval", interval)?;
+                Some(course::look_ahead(interval, out)?)
+            }
+            None => None,
+        };
+        let survey = Survey::take(global, root)?;
+        let mut course = survey.live.as_ref().map(|_| course::read(earlier));
+        let mut unread = Vec::new();
+        let deep = check.deep.then(|| deep::read(out, &mut unread));
+        let deep = deep.transpose()?;
+        let namespaces = check.all_netns.then(|| {
+            let (namespaces, not_entered) = namespaces::read_namespaces();
+            unread.extend(not_entered);
+            namespaces
+        });
+        if let Some(course) = &mut course {
+            course.unread.extend(unread);
+        }
+        Ok(Looks {
+            survey,
+            course,
+            deep,
+            namespaces,
+        })
+    }
+}
+
+/// How the machine stands to the profile, and what is in the way of persisting it.
+fn compare(
+    wanted: Option<&Wanted>,
+    machine: &Machine<'_>,
+) -> anyhow::Result<(Comparison, Vec<Obstacle>)> {
+    let Some(wanted) = wanted else {
+        return Ok((Comparison::without_profile(machine), Vec::new()));
     };
-    Ok(if drifted || failed { DIFFERS } else { 0 })
+    let scope = Scope {
+        live: false,
+        persist: true,
+        adopt: false,
+    };
+    let plan = plan(wanted, machine, scope).map_err(load::underivable)?;
+    let comparison = Comparison::new(wanted, machine).map_err(load::underivable)?;
+    Ok((comparison, plan.obstacles))
+}
+
+/// For who asks whether something is to be done.
+fn exit_code(checked: &Checked<'_>, fail_on: Option<FailOn>) -> u8 {
+    let failed = fail_on.is_some_and(|fail_on| worst(checked.findings, fail_on).is_some());
+    let drifted = match checked.evidence.wanted {
+        Some(_) => !checked.evidence.comparison.in_line(),
+        None => worst(checked.findings, FailOn::Critical).is_some(),
+    };
+    if drifted || failed { DIFFERS } else { 0 }
 }
 
 /// The worst finding of a severity that matters.
@@ -173,21 +179,17 @@ fn percentage(option: &str, text: &str) -> Result<f64, Failure> {
 }
 
 /// The same for Nagios: its line, and its exit codes. There drift is a warning.
-fn watched(
-    checked: &Checked<'_>,
-    levels: Levels,
-    fail_on: Option<FailOn>,
-    out: Out,
-) -> anyhow::Result<u8> {
-    if !checked.live.is_some_and(Snapshot::is_loaded) {
+fn watched(checked: &Checked<'_>, fail_on: Option<FailOn>, out: Out) -> anyhow::Result<u8> {
+    let evidence = &checked.evidence;
+    if !evidence.machine.live.is_some_and(Snapshot::is_loaded) {
         // Perhaps the firewall has no rules: whether the table is fine cannot be told.
         let failure = Failure::new(FAILED, "connection tracking is not loaded");
         return Err(failure.hint("as root, modprobe nf_conntrack").into());
     }
-    let drift = (!checked.comparison.in_line()).then_some(Severity::Warning);
+    let drift = (!evidence.comparison.in_line()).then_some(Severity::Warning);
     let state = worst(checked.findings, fail_on.unwrap_or(FailOn::Warning)).max(drift);
     out.result(
-        || render::nagios::line(checked, levels, state),
+        || render::nagios::line(checked, state),
         || render::check::json(checked),
     );
     Ok(match state {
@@ -197,8 +199,16 @@ fn watched(
     })
 }
 
-/// Refuses what asks a kernel about an image, or other namespaces about one.
-fn demand_kernel(check: &Check, global: &Global) -> anyhow::Result<()> {
+/// Refuses, before anything is read, what asks a kernel about an image or other namespaces about
+/// one, and more than a line of Nagios.
+fn refuse_what_does_not_go(check: &Check, global: &Global, out: Out) -> Result<(), Failure> {
+    if check.explain.is_some() && out.is_nagios() {
+        return Err(Failure::usage("--format nagios cannot go with --explain"));
+    }
+    if global.root.is_some() && out.is_nagios() {
+        return Err(Failure::usage("--format nagios cannot go with --root")
+            .hint("an image has no running kernel, and so nothing to watch"));
+    }
     let asked = [
         (check.interval.is_some(), "--interval"),
         (check.deep, "--deep"),
@@ -208,11 +218,11 @@ fn demand_kernel(check: &Check, global: &Global) -> anyhow::Result<()> {
     match first {
         Some((_, option)) if global.root.is_some() => {
             let failure = Failure::usage(format!("{option} cannot go with --root"));
-            Err(failure.hint("an image has no running kernel").into())
+            Err(failure.hint("an image has no running kernel"))
         }
         _ if check.all_netns && global.netns.is_some() => {
             let failure = Failure::usage("--all-netns cannot go with --netns");
-            Err(failure.hint("--netns is about one alone").into())
+            Err(failure.hint("--netns is about one alone"))
         }
         _ => Ok(()),
     }
@@ -233,7 +243,7 @@ fn way(wish: &Wish, global: &Global) -> String {
 
 fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<u8> {
     let key = Key::find(key).map_err(load::unknown_key)?;
-    let survey = survey::Survey::take(global, root)?;
+    let survey = Survey::take(global, root)?;
     let Some(files) = &survey.files else {
         return Err(Failure::usage("--explain cannot go with --netns")
             .hint("a named namespace has no sysctl.d of its own")

@@ -30,28 +30,29 @@ pub(super) fn look_ahead(interval: Duration, out: Out) -> anyhow::Result<(Instan
 /// What the table went through until now.
 pub(super) fn read(earlier: Option<(Instant, Trend)>) -> Course {
     let mut unread = Vec::new();
-    let counters = counters::read_counters().unwrap_or_else(|error| {
-        unread.push(Unread::new("the counters", &error));
-        None
-    });
+    let counters = or_unread("the counters", counters::read_counters(), &mut unread);
     // The pause may have been longer than it was meant to be.
     let trend = earlier.map(|(start, trend)| Trend {
         interval: start.elapsed(),
         ..trend
     });
-    let log = match log::read_kernel_log() {
-        Ok(log) => Some(log),
-        Err(error) => {
-            unread.push(Unread::new("the kernel log", &error));
-            None
-        }
-    };
+    let log = or_unread("the kernel log", log::read_kernel_log(), &mut unread);
     Course {
-        counters,
+        counters: counters.flatten(),
         trend,
         log,
         netns_inode: host::read_netns_inode(),
         flow_size: host::read_flow_size(),
         unread,
     }
+}
+
+/// What was read, or nothing and the reason for it beside the others.
+pub(super) fn or_unread<T, E: ToString>(
+    what: &'static str,
+    read: Result<T, E>,
+    unread: &mut Vec<Unread>,
+) -> Option<T> {
+    read.map_err(|why| unread.push(Unread::new(what, &why)))
+        .ok()
 }

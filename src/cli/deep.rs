@@ -1,7 +1,7 @@
 //! `cttune check --deep`: walks the table, and asks netlink for the rest.
 
+use super::course::or_unread;
 use super::out::Out;
-use super::progress::Progress;
 use super::walk;
 use crate::assess::{Deep, Unread};
 use crate::flow::{Extent, Filter, PressureCount};
@@ -11,7 +11,7 @@ use crate::kernel::ctnetlink::{read_flowtables, read_policies, undisturbed};
 pub(super) fn read(out: Out, unread: &mut Vec<Unread>) -> anyhow::Result<Deep> {
     let entries = walk::entries()?;
     let extent = Extent::for_table(entries);
-    let progress = Progress::new(out, "reading the table", entries);
+    let progress = walk::progress(out, entries);
     let pressure = undisturbed(|| {
         let mut count = PressureCount::default();
         let sample = walk::walk(&Filter::default(), extent, &progress, |flow| {
@@ -20,11 +20,9 @@ pub(super) fn read(out: Out, unread: &mut Vec<Unread>) -> anyhow::Result<Deep> {
         Ok(count.finish(sample))
     })?;
     drop(progress);
-    let policies = read_policies().map_err(|error| Unread::new("the timeout policies", &error));
-    let flowtables = read_flowtables().map_err(|error| Unread::new("the flowtables", &error));
     Ok(Deep {
         pressure,
-        policies: policies.map_err(|error| unread.push(error)).ok(),
-        flowtables: flowtables.map_err(|error| unread.push(error)).ok(),
+        policies: or_unread("the timeout policies", read_policies(), unread),
+        flowtables: or_unread("the flowtables", read_flowtables(), unread),
     })
 }

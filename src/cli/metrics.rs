@@ -9,7 +9,6 @@ use std::path::Path;
 use super::args::{self, Format, Global, Request};
 use super::failure::{FAILED, Failure, told};
 use super::out::Out;
-use super::progress::Progress;
 use super::survey::Survey;
 use super::{change, load, out, walk};
 use crate::assess::Course;
@@ -167,7 +166,7 @@ fn counters(live: &Snapshot) -> io::Result<Option<Counters>> {
 fn flows(which: args::Flows, live: &Snapshot, out: Out) -> Result<Flows, DumpError> {
     let entries = live.count.and_then(|count| u64::try_from(count).ok());
     let entries = entries.unwrap_or(0);
-    let progress = Progress::new(out, "reading the table", entries);
+    let progress = walk::progress(out, entries);
     let extent = match which {
         args::Flows::All | args::Flows::None => Extent::Exact,
         args::Flows::Auto => Extent::for_table(entries),
@@ -189,7 +188,7 @@ fn flows(which: args::Flows, live: &Snapshot, out: Out) -> Result<Flows, DumpErr
 
 /// What would keep munin from drawing anything.
 fn trouble(out: Out) -> Option<String> {
-    let progress = Progress::new(out, "reading the table", 1);
+    let progress = walk::progress(out, 1);
     let looked = walk::walk(&Filter::default(), Extent::Sample(1), &progress, |_| {});
     let trouble = looked.err()?;
     Some(first_line(&trouble.to_string()))

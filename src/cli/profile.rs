@@ -15,7 +15,7 @@ use crate::files::{FileError, Root, profiles};
 use crate::kernel::{host, sysctl};
 use crate::profile::{Source, edit};
 use crate::render;
-use crate::tunable::Key;
+use crate::tunable::{Key, Snapshot};
 
 /// Runs it.
 pub(super) fn run(command: &ProfileCommand, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -105,6 +105,17 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
     Err(all.into())
 }
 
+/// The kernel's values, where there are any to do this with.
+pub(super) fn loaded(purpose: &str) -> anyhow::Result<Snapshot> {
+    let live = sysctl::read_snapshot()?;
+    if live.is_loaded() {
+        return Ok(live);
+    }
+    let message = format!("nothing to {purpose}: the module nf_conntrack is not loaded");
+    let failure = Failure::new(FAILED, message);
+    Err(failure.hint("load it: modprobe nf_conntrack").into())
+}
+
 fn capture(keys: &[String], file: Option<&Path>, out: Out) -> anyhow::Result<u8> {
     let keys: Vec<Key> = match keys {
         [] => Key::ALL.to_vec(),
@@ -114,15 +125,7 @@ fn capture(keys: &[String], file: Option<&Path>, out: Out) -> anyhow::Result<u8>
             .collect::<Result<_, _>>()
             .map_err(load::unknown_key)?,
     };
-    let snapshot = sysctl::read_snapshot()?;
-    if !snapshot.is_loaded() {
-        return Err(Failure::new(
-            FAILED,
-            "nothing to capture: the module nf_conntrack is not loaded",
-        )
-        .hint("load it: modprobe nf_conntrack")
-        .into());
-    }
+    let snapshot = loaded("capture")?;
     let readings: Vec<(Key, i64)> = keys
         .into_iter()
         .filter_map(|key| Some((key, snapshot.value(key)?)))

@@ -9,13 +9,13 @@ use super::failure::{FAILED, Failure};
 use super::out::Out;
 use super::profile;
 use super::progress::Progress;
-use super::walk::walk;
+use super::walk;
 use crate::flow::expire::Timeouts;
 use crate::flow::{Extent, Filter, FirstLook, Flow, SecondLook};
 use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::kernel::{counters, host, sysctl};
 use crate::profile::suggest::{ESTABLISHED, Observation, STREAM, suggest};
-use crate::tunable::{Counter, Snapshot};
+use crate::tunable::Counter;
 
 /// How often the entries are counted.
 const TICK: Duration = Duration::from_millis(250);
@@ -54,10 +54,10 @@ pub(super) fn run(
 
 /// Looks at the table, counts its entries for a time, and looks again.
 fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
-    let live = loaded()?;
+    let live = profile::loaded("watch")?;
     let start = Instant::now();
     let entries = u64::try_from(live.count.unwrap_or(0)).unwrap_or(0);
-    let progress = Progress::new(out, "reading the table", entries);
+    let progress = walk::progress(out, entries);
     let first = undisturbed(|| {
         let mut look = FirstLook::new(Timeouts::of(&live), entries);
         each(start, &progress, |flow, at| look.add(flow, at))?;
@@ -79,13 +79,13 @@ fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation>
     let flows = match &first {
         Some(first) => Some(undisturbed(|| {
             let mut look = SecondLook::new(first, &ESTABLISHED, &STREAM);
-            let progress = Progress::new(out, "reading the table", entries);
+            let progress = walk::progress(out, entries);
             each(start, &progress, |flow, at| look.add(flow, at))?;
             Ok(look.finish())
         })?),
         None => None,
     };
-    let live = loaded()?;
+    let live = profile::loaded("watch")?;
     let counters = counters::read_counters().ok().flatten();
     let refused = counters.map(|counters| {
         let counted = [Counter::Drop, Counter::EarlyDrop];
@@ -107,18 +107,6 @@ fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation>
     })
 }
 
-fn loaded() -> anyhow::Result<Snapshot> {
-    let live = sysctl::read_snapshot()?;
-    if live.is_loaded() {
-        return Ok(live);
-    }
-    let failure = Failure::new(
-        FAILED,
-        "nothing to watch: the module nf_conntrack is not loaded",
-    );
-    Err(failure.hint("load it: modprobe nf_conntrack").into())
-}
-
 /// The most entries that there are at once.
 fn count(time: Duration, at_first: i64, out: Out) -> anyhow::Result<i64> {
     let start = Instant::now();
@@ -138,7 +126,7 @@ fn each(
     progress: &Progress,
     mut take: impl FnMut(&Flow<'_>, u32),
 ) -> Result<(), DumpError> {
-    walk(&Filter::default(), Extent::Exact, progress, |flow| {
+    walk::walk(&Filter::default(), Extent::Exact, progress, |flow| {
         let at = start.elapsed().as_millis();
         take(flow, u32::try_from(at).unwrap_or(u32::MAX));
     })?;

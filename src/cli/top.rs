@@ -23,7 +23,7 @@ pub(super) fn run(args: &Top, global: &Global, out: Out) -> anyhow::Result<u8> {
     let wish = Wish::new(args)?;
     let entries = walk::entries()?;
     let extent = wish.extent.unwrap_or_else(|| wish.usual_extent(entries));
-    let progress = Progress::new(out, "reading the table", entries);
+    let progress = walk::progress(out, entries);
     let (census, sample) = undisturbed(|| count(&wish, extent, &progress))?;
     drop(progress);
     let top = census.finish(sample);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::failure::{FAILED, Failure};
+use super::out::Out;
 use super::progress::Progress;
 use crate::flow::{Extent, Filter, Flow, Sample};
 use crate::kernel::ctnetlink::{Dump, DumpError};
@@ -16,6 +17,11 @@ pub(super) fn entries() -> anyhow::Result<u64> {
             .hint("there is no table to read; as root, modprobe nf_conntrack")
             .into()),
     }
+}
+
+/// Shows how far a walk through a table with so many entries is.
+pub(super) fn progress(out: Out, entries: u64) -> Progress {
+    Progress::new(out, "reading the table", entries)
 }
 
 /// Gives flows to `each`, as far as the table is to be read. The sample is none if all of it was.

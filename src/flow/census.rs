@@ -12,7 +12,7 @@ use foldhash::quality::RandomState;
 use super::field::Facts;
 use super::frequent::Frequent;
 use super::remaining::Remaining;
-use super::sample::{as_f64, margin};
+use super::sample::{Sample, as_f64, margin, scaled};
 use super::{Column, Field, Flow, Prefixes, Value, auto};
 
 /// Flows that are held back: a quarter of a megabyte.
@@ -163,27 +163,6 @@ impl Census {
             counts.add(facts);
         }
         counts
-    }
-}
-
-/// What a sample was taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample {
-    /// Flows that were looked at, those that did not match included.
-    pub looked_at: u64,
-    /// Entries in the table.
-    pub table: u64,
-}
-
-impl Sample {
-    /// Whether there is more in the table than was looked at.
-    pub(super) fn is_part(self) -> bool {
-        self.looked_at < self.table
-    }
-
-    /// How many flows of the table one that was looked at stands for.
-    pub(super) fn scale(self) -> f64 {
-        as_f64(self.table) / as_f64(self.looked_at.max(1))
     }
 }
 
@@ -347,9 +326,4 @@ fn ranked(mut counted: Vec<(Vec<Value>, u64)>) -> Vec<(Vec<Value>, u64)> {
 fn values_of(columns: &[Column], facts: &Facts, values: &mut Vec<Value>) {
     values.clear();
     values.extend(columns.iter().map(|column| column.of(facts)));
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // both are positive and small
-pub(super) fn scaled(flows: u64, scale: f64) -> u64 {
-    (as_f64(flows) * scale).round() as u64
 }

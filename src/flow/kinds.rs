@@ -7,9 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::census::scaled;
-use super::sample::margin;
-use super::{Family, Flow, Protocol, Sample, StatusBit, TcpState};
+use super::sample::{Sample, margin, scaled};
+use super::{Family, Flow, Protocol, StatusBit, TcpState};
 
 /// What flows are told apart by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

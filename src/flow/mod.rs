@@ -32,7 +32,7 @@ mod terms;
 
 pub use attributes::Malformed;
 pub(crate) use attributes::{Attributes, cta, cta_filter, cta_ip, cta_proto, cta_tuple};
-pub use census::{By, Census, Group, Lead, Others, Sample, Top};
+pub use census::{By, Census, Group, Lead, Others, Top};
 pub use field::{Column, Field, FieldError, Prefixes, Value};
 pub use filter::{Filter, StatusFilter};
 pub use kinds::{Kind, Kinds, Population};
@@ -42,7 +42,7 @@ pub use observe::{FirstLook, Observed, SecondLook, Silence, Step};
 pub use policies::{Policies, Policy};
 pub use pressure::{Estimate, NAT_PORTS, NatPorts, Pressure, PressureCount};
 pub use remedy::{Means, Remedy, Target};
-pub use sample::Extent;
+pub use sample::{Extent, Sample};
 pub use terms::{Mark, Ports, Prefix, Selection, Term, TermError, Terms, Test};
 
 #[cfg(test)]

@@ -43,6 +43,33 @@ impl Extent {
     }
 }
 
+/// What a sample was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Flows that were looked at, those that did not match included.
+    pub looked_at: u64,
+    /// Entries in the table.
+    pub table: u64,
+}
+
+impl Sample {
+    /// Whether there is more in the table than was looked at.
+    pub(super) fn is_part(self) -> bool {
+        self.looked_at < self.table
+    }
+
+    /// How many flows of the table one that was looked at stands for.
+    pub(super) fn scale(self) -> f64 {
+        as_f64(self.table) / as_f64(self.looked_at.max(1))
+    }
+}
+
+/// For how many flows of the table so many that were looked at stand.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // both are positive and small
+pub(super) fn scaled(flows: u64, scale: f64) -> u64 {
+    (as_f64(flows) * scale).round() as u64
+}
+
 /// How far `share`, found in a sample of `sampled` out of `total` flows, can be off at 95 %.
 pub(super) fn margin(share: f64, sampled: u64, total: u64) -> f64 {
     const Z: f64 = 1.96;

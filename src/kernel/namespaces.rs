@@ -3,13 +3,13 @@
 //! Out: the numbers of each table, and what could not be looked into. Rule: a namespace is found
 //! by its inode, whatever leads to it, and looked into once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::netns::{self, NetnsError, Spec};
-use super::{counters, host, sysctl};
+use super::{counters, host, processes, sysctl};
 use crate::assess::{Namespace, Unread};
 use crate::tunable::{Counter, Key};
 
@@ -74,7 +74,8 @@ fn find() -> (BTreeMap<u64, Ways>, Vec<Unread>) {
         }
     }
     let mut denied = 0;
-    for pid in pids() {
+    let ascending: BTreeSet<u32> = processes::pids().collect();
+    for pid in ascending {
         match fs::metadata(format!("/proc/{pid}/ns/net")) {
             Ok(metadata) => found.entry(metadata.ino()).or_default().pids.push(pid),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => denied += 1,
@@ -88,15 +89,6 @@ fn find() -> (BTreeMap<u64, Ways>, Vec<Unread>) {
         unread.push(Unread::new("the network namespaces of all processes", &why));
     }
     (found, unread)
-}
-
-/// The processes that this /proc shows, ascending.
-fn pids() -> Vec<u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut pids: Vec<u32> = pids.collect();
-    pids.sort_unstable();
-    pids
 }
 
 impl Ways {

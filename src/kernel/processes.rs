@@ -1,4 +1,4 @@
-//! Which of a few named programs run.
+//! The processes of this machine, and which of a few named programs run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,15 +6,17 @@ use std::fs;
 /// Those of `names` that a process here goes by: `/proc/PID/comm`, which the kernel cuts off
 /// after 15 bytes. Processes of containers count, where this `/proc` shows them.
 pub fn running(names: &[&'static str]) -> BTreeSet<&'static str> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let comms = processes.filter_map(|process| {
-        let is_process = process.file_name().to_str()?.parse::<u32>().is_ok();
-        // It may have ended since.
-        is_process.then(|| fs::read_to_string(process.path().join("comm")).ok())?
-    });
+    // It may have ended since.
+    let comms = pids().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
     comms
         .filter_map(|comm| names.iter().copied().find(|name| *name == comm.trim_end()))
         .collect()
+}
+
+/// The processes that this `/proc` shows.
+pub(super) fn pids() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 #[cfg(test)]

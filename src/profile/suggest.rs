@@ -223,15 +223,14 @@ fn comment(seen: &Observation) -> String {
 }
 
 fn silences(label: &str, what: &str, silence: &Silence) -> Option<String> {
-    let count = |number: u64| format_count(i64::try_from(number).unwrap_or(i64::MAX));
     (silence.flows > 0).then(|| {
         let steps = silence.steps.iter().filter(|step| step.silent > 0);
         let steps = steps.map(|step| {
             format!(
                 "{} for over {} ({} spoke)",
-                count(step.silent),
+                format_count(step.silent),
                 format_seconds(i64::from(step.after)),
-                count(step.spoke)
+                format_count(step.spoke)
             )
         });
         let steps: Vec<String> = steps.collect();
@@ -239,7 +238,7 @@ fn silences(label: &str, what: &str, silence: &Silence) -> Option<String> {
             [] => "none of them silent for long".to_owned(),
             steps => format!("silent: {}", steps.join(", ")),
         };
-        format!("{label} {} {what}; {silent}.", count(silence.flows))
+        format!("{label} {} {what}; {silent}.", format_count(silence.flows))
     })
 }
 
@@ -285,24 +284,23 @@ fn timeout(key: Key, silence: &Silence, rule: &str) -> Option<(Key, Table)> {
     if silence.flows == 0 {
         return None;
     }
-    let count = |number: u64| format_count(i64::try_from(number).unwrap_or(i64::MAX));
     let mut setting = Table::new();
     let value = super::render_value(key, i64::from(step.after));
     setting.insert("value", value.trim_matches('"').into());
     let seen = match (step.silent, step.spoke) {
         (0, _) => format!(
             "none of {} flows had been silent for longer",
-            count(silence.flows)
+            format_count(silence.flows)
         ),
         (silent, 0) => format!(
             "{} of {} flows had been silent for longer, and none of them spoke again",
-            count(silent),
-            count(silence.flows)
+            format_count(silent),
+            format_count(silence.flows)
         ),
         (silent, spoke) => format!(
             "the longest there is: {} of {} flows that had been silent for longer spoke again",
-            count(spoke),
-            count(silent)
+            format_count(spoke),
+            format_count(silent)
         ),
     };
     setting.insert("why", format!("{rule}; {seen}").into());

@@ -4,28 +4,19 @@ use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
-use crate::assess::{Course, Deep, Finding, Memory, Namespace, Severity};
+use crate::assess::{Course, Deep, Evidence, Finding, Memory, Namespace, Severity};
 use crate::flow::Estimate;
-use crate::plan::{Comparison, Setting, State};
+use crate::plan::{Setting, State};
+use crate::profile::Wanted;
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size};
 
 /// All that a check found.
 #[derive(Debug)]
 pub struct Checked<'a> {
-    /// The machine's name.
+    /// What to call the machine.
     pub host: &'a str,
-    /// The profile's name and description, if it was compared with one.
-    pub profile: Option<(&'a str, Option<&'a str>)>,
-    /// The readings; `None` for an image.
-    pub live: Option<&'a Snapshot>,
-    /// What the table went through; `None` for an image.
-    pub course: Option<&'a Course>,
-    /// What a walk through the table showed; `None` where none was asked for.
-    pub deep: Option<&'a Deep>,
-    /// Every network namespace; `None` where that was not asked for.
-    pub namespaces: Option<&'a [Namespace]>,
-    /// The settings.
-    pub comparison: &'a Comparison,
+    /// What was read, and how it stands to the profile.
+    pub evidence: Evidence<'a>,
     /// The findings.
     pub findings: &'a [Finding],
     /// The command that shows the way there.
@@ -37,13 +28,15 @@ pub struct Checked<'a> {
 impl Checked<'_> {
     /// Whether nothing drifted; `None` where nothing was compared.
     fn in_line(&self) -> Option<bool> {
-        self.profile.map(|_| self.comparison.in_line())
+        let compared = self.evidence.wanted.is_some();
+        compared.then(|| self.evidence.comparison.in_line())
     }
 }
 
 /// As machines read it.
 pub fn json(checked: &Checked<'_>) -> Value {
     let settings: Vec<Value> = checked
+        .evidence
         .comparison
         .settings
         .iter()
@@ -53,15 +46,15 @@ pub fn json(checked: &Checked<'_>) -> Value {
     json!({
         "schema": super::SCHEMA,
         "host": checked.host,
-        "profile": checked.profile.map(|(name, _)| name),
+        "profile": checked.evidence.wanted.map(|wanted| &wanted.name),
         "in_line": checked.in_line(),
-        "table": checked.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.course)),
-        "counters": checked.course.map(counters_json),
-        "deep": checked.deep.map(deep_json),
-        "namespaces": checked.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
+        "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.course)),
+        "counters": checked.evidence.course.map(counters_json),
+        "deep": checked.evidence.deep.map(deep_json),
+        "namespaces": checked.evidence.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
         "settings": settings,
         "findings": findings,
-        "unread": checked.course.map_or_else(Vec::new, unread_json),
+        "unread": checked.evidence.course.map_or_else(Vec::new, unread_json),
     })
 }
 
@@ -81,8 +74,7 @@ pub(super) fn table_json(live: &Snapshot, course: Option<&Course>) -> Value {
 /// Every counter by its name, those that this kernel does not count as null.
 pub(super) fn counters_json(course: &Course) -> Value {
     let counter = |counter: Counter| {
-        let total = course.counters.as_ref().and_then(|all| all.total(counter));
-        let value = json!({ "total": total, "per_second": course.rate(counter) });
+        let value = json!({ "total": course.total(counter), "per_second": course.rate(counter) });
         (counter.name().to_owned(), value)
     };
     Counter::ALL.into_iter().map(counter).collect()
@@ -166,13 +158,18 @@ fn finding_json(finding: &Finding) -> Value {
 /// As people read it.
 pub fn text(checked: &Checked<'_>) -> String {
     let mut text = heading(checked);
-    if let Some(live) = checked.live.filter(|live| live.is_loaded()) {
-        text.push_str(&table_line(live, checked.course));
-        if let Some(course) = checked.course {
+    if let Some(live) = checked
+        .evidence
+        .machine
+        .live
+        .filter(|live| live.is_loaded())
+    {
+        text.push_str(&table_line(live, checked.evidence.course));
+        if let Some(course) = checked.evidence.course {
             text.push_str(&course_text(course, live, checked.verbose));
         }
     }
-    if let Some(namespaces) = checked.namespaces {
+    if let Some(namespaces) = checked.evidence.namespaces {
         text.push_str(&namespaces_text(namespaces, checked.verbose));
     }
     let shown = checked.findings.iter();
@@ -187,13 +184,13 @@ pub fn text(checked: &Checked<'_>) -> String {
 
 fn heading(checked: &Checked<'_>) -> String {
     let host = checked.host;
-    match checked.profile {
-        Some((name, Some(about))) => {
-            format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#} ({about})\n")
-        }
-        Some((name, None)) => format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#}\n"),
-        None => format!("{HEAD}{host}{HEAD:#}, compared with no profile\n"),
-    }
+    let Some(wanted) = checked.evidence.wanted else {
+        return format!("{HEAD}{host}{HEAD:#}, compared with no profile\n");
+    };
+    let name = &wanted.name;
+    let about = wanted.description.as_ref();
+    let about = about.map_or_else(String::new, |about| format!(" ({about})"));
+    format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#}{about}\n")
 }
 
 fn table_line(live: &Snapshot, course: Option<&Course>) -> String {
@@ -226,7 +223,7 @@ fn course_text(course: &Course, live: &Snapshot, verbose: bool) -> String {
         text.push_str(&format!("growth: {growth:+.1} entries a second\n"));
     }
     let counters = Counter::ALL.into_iter().filter_map(|counter| {
-        let total = course.counters.as_ref()?.total(counter)?;
+        let total = course.total(counter)?;
         let rate = course.rate(counter);
         let now = rate.map_or_else(String::new, |rate| format!(" ({rate:.1}/s)"));
         Some(format!("{} {total}{now}", counter.name()))
@@ -304,8 +301,9 @@ fn finding_text(finding: &Finding, verbose: bool) -> String {
 
 /// The settings as a table: with a profile those that are not in line, and all with `-v`.
 fn settings_text(checked: &Checked<'_>) -> String {
-    let compared = checked.profile.is_some();
+    let compared = checked.evidence.wanted.is_some();
     let shown: Vec<&Setting> = checked
+        .evidence
         .comparison
         .settings
         .iter()
@@ -402,13 +400,13 @@ fn table(rows: &[[String; 6]], compared: bool, settings: &[&Setting]) -> String 
 }
 
 fn verdict(checked: &Checked<'_>) -> String {
-    let Some((name, _)) = checked.profile else {
+    let Some(Wanted { name, .. }) = checked.evidence.wanted else {
         return "\ncompare with a profile: cttune check --profile NAME (cttune profile list)\n"
             .to_owned();
     };
-    let settings = &checked.comparison.settings;
+    let settings = &checked.evidence.comparison.settings;
     let of = settings.len();
-    if checked.comparison.in_line() {
+    if checked.evidence.comparison.in_line() {
         let in_line = settings
             .iter()
             .filter(|setting| setting.state == State::Ok)
@@ -432,7 +430,7 @@ fn verdict(checked: &Checked<'_>) -> String {
     }
     let off = settings
         .iter()
-        .filter(|setting| checked.comparison.is_drift(setting))
+        .filter(|setting| checked.evidence.comparison.is_drift(setting))
         .count();
     format!(
         "\n{off} of {of} settings of {name} differ\n{HINT}hint{HINT:#}: see the way there: \

@@ -84,7 +84,7 @@ pub fn foresight(mode: ExpireMode, tally: &Tally) -> String {
         ExpireMode::Clamp if silent > 0 => format!(
             "{HEAD}{flows} would be clamped{HEAD:#}; {} of them have been silent for longer than \
              the new timeout and end in {within} unless they speak",
-            format_count(signed(silent))
+            format_count(silent)
         ),
         ExpireMode::Clamp => {
             format!(
@@ -109,7 +109,7 @@ fn by_timeout(tally: &Tally) -> String {
         return String::new();
     }
     let line = |(key, share): (crate::tunable::Key, Share)| {
-        let number = format_count(signed(share.flows));
+        let number = format_count(share.flows);
         let time = format_seconds(share.timeout.into());
         format!("{number:>11}  {key} {FAINT}{time}{FAINT:#}\n")
     };
@@ -136,13 +136,13 @@ fn times(tally: &Tally) -> String {
 pub fn breakdown(tally: &Tally) -> String {
     let mut text = String::new();
     let line = |number: u64, name: &str, about: &str| {
-        let number = format_count(signed(number));
+        let number = format_count(number);
         format!("{number:>11}  {name:<20} {FAINT}{about}{FAINT:#}\n")
     };
     if tally.kept() + tally.unknown > 0 {
         text.push_str(&format!(
             "{HEAD}kept{HEAD:#} {} of {}:\n",
-            format_count(signed(tally.kept() + tally.unknown)),
+            format_count(tally.kept() + tally.unknown),
             flows(tally.examined())
         ));
     }
@@ -200,7 +200,8 @@ pub fn sampling(settle: i64) -> String {
 /// Why it goes no faster; and how long it takes, where the flows were counted.
 pub fn listened_to(rate: u32, flows_to_change: Option<u64>) -> String {
     let time = flows_to_change.map(|flows| {
-        let seconds = signed(flows / u64::from(rate.max(1)) + 1);
+        let seconds = flows / u64::from(rate.max(1)) + 1;
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
         format!(", so it takes {}", format_seconds(seconds))
     });
     format!(
@@ -219,12 +220,8 @@ pub fn maybe_text(parts: Option<Parts<'_>>) -> String {
 pub fn flows(number: u64) -> String {
     match number {
         1 => "1 flow".to_owned(),
-        number => format!("{} flows", format_count(signed(number))),
+        number => format!("{} flows", format_count(number)),
     }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

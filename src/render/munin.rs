@@ -104,7 +104,7 @@ fn connections(metrics: &Metrics<'_>) -> Graph {
         graph.config += &format!(
             "graph_info Estimated from a sample of {} flows: each line is right within {} of the \
              total, in 95 of 100 samples.\n",
-            format_count(i64::try_from(sampled).unwrap_or(i64::MAX)),
+            format_count(sampled),
             format_share(population.margin)
         );
     }
@@ -171,8 +171,7 @@ fn dropped(metrics: &Metrics<'_>) -> Graph {
         (Counter::ChainTooLong, "Chain of the bucket too long"),
         (Counter::Invalid, "Invalid, no flow fits"),
     ] {
-        let counters = metrics.course.counters.as_ref();
-        let total = counters.and_then(|counters| counters.total(counter));
+        let total = metrics.course.total(counter);
         graph.field(counter.name(), label, &["type DERIVE", "min 0"], total);
     }
     graph

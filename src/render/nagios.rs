@@ -4,29 +4,33 @@
 
 use super::check::Checked;
 use super::failure::Parts;
-use crate::assess::{Levels, Severity};
+use crate::assess::{Evidence, Levels, Severity};
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share};
 
 /// The line for what was checked.
-pub fn line(checked: &Checked<'_>, levels: Levels, state: Option<Severity>) -> String {
+pub fn line(checked: &Checked<'_>, state: Option<Severity>) -> String {
     let word = match state {
         Some(Severity::Critical) => "CRITICAL",
         Some(Severity::Warning) => "WARNING",
         Some(Severity::Info) | None => "OK",
     };
     let mut told = Vec::new();
-    told.extend(checked.live.map(fill));
-    told.extend(drift(checked));
+    told.extend(checked.evidence.machine.live.map(fill));
+    told.extend(drift(&checked.evidence));
     let findings = checked.findings.iter();
     let counted = findings.filter(|finding| finding.counts_as(Severity::Warning));
     // The fill is told already.
     let others = counted.filter(|finding| finding.id != "table-fill");
     told.extend(others.map(|finding| format!("{} [{}]", finding.message, finding.id)));
-    let unread = checked.course.iter().flat_map(|course| &course.unread);
+    let unread = checked
+        .evidence
+        .course
+        .iter()
+        .flat_map(|course| &course.unread);
     told.extend(unread.map(|unread| format!("not read: {} ({})", unread.what, unread.why)));
     one_line(&format!("CTTUNE {word} - {}", told.join("; ")))
         + " | "
-        + &numbers(checked, levels)
+        + &numbers(&checked.evidence)
         + "\n"
 }
 
@@ -62,29 +66,30 @@ fn fill(live: &Snapshot) -> String {
     }
 }
 
-fn drift(checked: &Checked<'_>) -> Option<String> {
-    let (name, _) = checked.profile?;
-    let off = drifted(checked);
+fn drift(evidence: &Evidence<'_>) -> Option<String> {
+    let name = &evidence.wanted?.name;
+    let off = drifted(evidence);
     Some(match off.as_slice() {
         [] => format!("{name} holds"),
         keys => format!(
             "{} of {} settings of {name} differ: {}",
             keys.len(),
-            checked.comparison.settings.len(),
+            evidence.comparison.settings.len(),
             keys.join(", ")
         ),
     })
 }
 
-fn drifted(checked: &Checked<'_>) -> Vec<String> {
-    let settings = checked.comparison.settings.iter();
-    let off = settings.filter(|setting| checked.comparison.is_drift(setting));
+fn drifted(evidence: &Evidence<'_>) -> Vec<String> {
+    let settings = evidence.comparison.settings.iter();
+    let off = settings.filter(|setting| evidence.comparison.is_drift(setting));
     off.map(|setting| setting.key.name()).collect()
 }
 
-fn numbers(checked: &Checked<'_>, levels: Levels) -> String {
+fn numbers(evidence: &Evidence<'_>) -> String {
+    let levels = evidence.levels;
     let mut numbers = Vec::new();
-    if let Some(live) = checked.live {
+    if let Some(live) = evidence.machine.live {
         numbers.extend(entries(live, levels));
         numbers.extend(live.fill().map(|fill| {
             // As they were typed: 29 % is 0.29, and 100 times that is not 29.
@@ -95,13 +100,12 @@ fn numbers(checked: &Checked<'_>, levels: Levels) -> String {
             format!("'fill'={fill}%;{warning};{critical};0;100")
         }));
     }
-    let counters = checked.course.and_then(|course| course.counters.as_ref());
     numbers.extend(Counter::ALL.into_iter().filter_map(|counter| {
-        let total = counters?.total(counter)?;
+        let total = evidence.course?.total(counter)?;
         Some(format!("'{}'={total}c", counter.name()))
     }));
-    if checked.profile.is_some() {
-        numbers.push(format!("'drift'={};;;0", drifted(checked).len()));
+    if evidence.wanted.is_some() {
+        numbers.push(format!("'drift'={};;;0", drifted(evidence).len()));
     }
     numbers.join(" ")
 }
@@ -143,24 +147,31 @@ mod tests {
             memory: 1 << 30,
             conntrack: Conntrack::BuiltIn,
         };
-        let comparison = Comparison::without_profile(&Machine {
+        let machine = Machine {
             host: &host,
             live: Some(&live),
             files: None,
-        });
-        let checked = Checked {
-            host: "edge",
-            profile: None,
+        };
+        let evidence = Evidence {
+            machine,
+            levels: Levels::default(),
+            course: Some(&course),
             deep: None,
             namespaces: None,
-            live: Some(&live),
-            course: Some(&course),
-            comparison: &comparison,
+            traces: None,
+            comparison: &Comparison::without_profile(&machine),
+            obstacles: &[],
+            wanted: None,
+            place: "",
+        };
+        let checked = Checked {
+            host: "edge",
+            evidence,
             findings,
             way: "",
             verbose: false,
         };
-        line(&checked, Levels::default(), Some(Severity::Warning))
+        line(&checked, Some(Severity::Warning))
     }
 
     #[test]

@@ -67,8 +67,7 @@ fn table(metrics: &Metrics<'_>, text: &mut Text) {
 
 fn counters(metrics: &Metrics<'_>, text: &mut Text) {
     for counter in Counter::ALL {
-        let counters = metrics.course.counters.as_ref();
-        let total = counters.and_then(|counters| counters.total(counter));
+        let total = metrics.course.total(counter);
         let name = format!("{}_total", counter.name());
         let none: [Label; 0] = [];
         let samples = total.map(|total| (none, total));

@@ -82,7 +82,7 @@ pub fn text(shown: &Shown<'_>) -> String {
     if let Some(sampled) = top.sampled {
         text.push_str(&format!(
             "{FAINT}a sample of {} flows: numbers are estimates, shares right within the margin in 95 of 100 samples; --exact reads all{FAINT:#}\n",
-            count(sampled)
+            format_count(sampled)
         ));
     }
     if top.uncounted > 0 {
@@ -112,7 +112,7 @@ pub fn sentence(top: &Top, is_selection: bool) -> String {
     let verb = if group.flows == 1 { "is" } else { "are" };
     let mut sentence = format!(
         "{about}{} of {} ({}) {verb} {}",
-        count(group.flows),
+        format_count(group.flows),
         plural(top.total, flows),
         share(group),
         description(&top.columns, group),
@@ -250,7 +250,7 @@ fn table(top: &Top, rows: usize) -> String {
         );
     }
     for group in top.groups.iter().take(rows) {
-        let mut line = vec![count(group.flows), share(group)];
+        let mut line = vec![format_count(group.flows), share(group)];
         line.extend(group.values.iter().map(ToString::to_string));
         lines.push(line);
     }
@@ -284,13 +284,9 @@ fn width(line: &[String], at: usize) -> usize {
     line.get(at).map_or(0, |cell| cell.chars().count())
 }
 
-fn count(number: u64) -> String {
-    format_count(i64::try_from(number).unwrap_or(i64::MAX))
-}
-
 fn plural(number: u64, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{ending}", count(number))
+    format!("{} {noun}{ending}", format_count(number))
 }
 
 #[cfg(test)]

@@ -85,8 +85,9 @@ pub fn format_size(bytes: u64) -> String {
     }
 }
 
-/// A count for a sentence: `76,768`.
-pub fn format_count(number: i64) -> String {
+/// A count for a sentence: `76,768`. One past what an `i64` holds is told as the largest.
+pub fn format_count(number: impl TryInto<i64>) -> String {
+    let number: i64 = number.try_into().unwrap_or(i64::MAX);
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {

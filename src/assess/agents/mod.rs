@@ -103,7 +103,7 @@ fn managed_files(evidence: &Evidence<'_>) -> Vec<Finding> {
         });
     let beating: BTreeSet<&Path> = beating.collect();
     let managed = beating.into_iter().filter_map(|file| {
-        let tool = manager(evidence.files?.tree().file(file)?)?;
+        let tool = manager(evidence.machine.files?.tree().file(file)?)?;
         Some(Finding {
             id: "managed-file",
             severity: Severity::Warning,
@@ -125,7 +125,7 @@ fn kube_proxy(traces: &Traces, evidence: &Evidence<'_>) -> Option<Finding> {
     let program = ["kube-proxy", "k3s-server", "k3s-agent"]
         .into_iter()
         .find(|program| traces.runs(program))?;
-    let max = i64::from(evidence.host.cpus)
+    let max = i64::from(evidence.machine.host.cpus)
         .saturating_mul(32768)
         .max(131_072);
     let defaults = [
@@ -199,7 +199,7 @@ fn firewalld(traces: &Traces, evidence: &Evidence<'_>) -> Option<Finding> {
     if !traces.runs("firewalld") {
         return None;
     }
-    let module = evidence.files?.module()?;
+    let module = evidence.machine.files?.module()?;
     let conf = traces.text(FIREWALLD_CONF).unwrap_or_default();
     let unloads = assigned(&conf, "CleanupModulesOnExit")
         .is_some_and(|value| ["yes", "true"].contains(&value.to_lowercase().as_str()));

@@ -86,14 +86,12 @@ impl World<'_> {
         };
         let traces = self.traces();
         let evidence = Evidence {
+            machine,
             levels: crate::assess::Levels::default(),
-            live: None,
-            host: &host,
             course: None,
             deep: None,
-            namespaces: &[],
+            namespaces: None,
             traces: Some(&traces),
-            files: Some(&files),
             comparison: &comparison,
             obstacles: &obstacles,
             wanted: wanted.as_ref(),

@@ -64,7 +64,10 @@ pub(super) fn findings(traces: &Traces, evidence: &Evidence<'_>) -> Vec<Finding>
 /// Whether the key is in a file that tuned applies again behind its own values: it looks into
 /// /etc and /run alone.
 fn is_reapplied(evidence: &Evidence<'_>, key: Key) -> bool {
-    let winner = evidence.files.and_then(|files| files.persisted(key).procps);
+    let winner = evidence
+        .machine
+        .files
+        .and_then(|files| files.persisted(key).procps);
     winner.is_some_and(|winner| winner.file.starts_with("/etc") || winner.file.starts_with("/run"))
 }
 
