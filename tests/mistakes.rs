@@ -238,3 +238,21 @@ fn help_and_version_are_results() {
         );
     }
 }
+
+#[test]
+fn a_finding_that_there_is_not_is_accepted_with_a_word() {
+    let place = Place::new();
+    let text = "[accept]\n\"rfc4787-req55\" = \"x\"\n\"rfc4787-req5\" = \"x\"\n";
+    let profile = place.write("x.toml", text);
+    for args in [
+        &["profile", "check", &profile][..],
+        &["check", "--profile", &profile],
+    ] {
+        let told = cttune(&place, args).exits(0);
+        let note = "note: the accept table of ";
+        assert_eq!(told.stderr.matches(note).count(), 1, "{told}");
+        told.says(&["no finding is called `rfc4787-req55`; did you mean `rfc4787-req5`?"]);
+    }
+    let told = cttune(&place, &["profile", "check", "dns-udp"]).exits(0);
+    assert_eq!(told.stderr, "");
+}

@@ -28,6 +28,9 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     } else {
         load::wanted(&check.wish, &root)?
     };
+    if let Some(wanted) = &wanted {
+        load::note_strange_ids(wanted, out);
+    }
     let looks = Looks::take(check, global, &root, out)?;
     let machine = looks.survey.machine();
     let (comparison, obstacles) = compare(wanted.as_ref(), &machine)?;

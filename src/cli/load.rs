@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::args::Wish;
 use super::failure::{FAILED, Failure, USAGE};
+use super::out::Out;
+use crate::assess::strange_id;
 use crate::files::Root;
 use crate::files::profiles::{self, Found, ProfileError};
 use crate::plan::ACTIVE;
@@ -247,6 +249,16 @@ pub(super) fn underivable(error: DeriveError) -> anyhow::Error {
     Failure::new(FAILED, format!("{error}; nothing was changed"))
         .hint("set the key outright: --set KEY=VALUE")
         .into()
+}
+
+/// Tells of findings that a profile accepts and that there are not.
+pub(super) fn note_strange_ids(wanted: &Wanted, out: Out) {
+    for (id, accepted) in &wanted.accept {
+        if let Some(said) = strange_id(id) {
+            let origin = &accepted.origin;
+            out.note(&format!("note: the accept table of {origin}: {said}"));
+        }
+    }
 }
 
 /// A key on the command line that is none.

@@ -74,7 +74,7 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
     let mut failures = Vec::new();
     for file in files {
         match load::named(file) {
-            Ok(_) => {}
+            Ok(wanted) => load::note_strange_ids(&wanted, out),
             Err(error) => failures.push(error.downcast::<Failure>()?),
         }
     }
