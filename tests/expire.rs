@@ -50,6 +50,22 @@ fn times(world: &World) -> BTreeMap<String, u32> {
     listed.lines().map(time).collect()
 }
 
+/// No flow has more time than before, no established one above 600 s, and only those are gone whose
+/// own time ran out.
+#[track_caller]
+fn only_came_down(before: &BTreeMap<String, u32>, after: &BTreeMap<String, u32>) {
+    for (flow, time) in after {
+        assert!(time <= &before[flow], "{flow} was raised to {time}");
+        assert!(
+            !flow.contains("ESTABLISHED") || *time <= 600,
+            "{flow} {time}"
+        );
+    }
+    for (flow, time) in before.iter().filter(|(flow, _)| !after.contains_key(*flow)) {
+        assert!(*time <= 120, "{flow} with {time} s is gone");
+    }
+}
+
 /// The time of the one flow from this port.
 fn time_of(world: &World, port: u16) -> u32 {
     let listed = world.sh(&format!("conntrack -L -p tcp --sport {port} 2>/dev/null"));
@@ -71,18 +87,7 @@ fn the_story_s_flows_come_under_a_timeout_that_was_lowered() {
     let before = times(&world);
     let told = expire(&world, &["--yes"]);
     assert!(told["clamped"].as_u64().unwrap() > 54_000, "{told}");
-    let after = times(&world);
-    for (flow, time) in &after {
-        assert!(time <= &before[flow], "{flow} was raised to {time}");
-        assert!(
-            !flow.contains("ESTABLISHED") || *time <= 600,
-            "{flow} {time}"
-        );
-    }
-    // Only those are gone whose own time ran out.
-    for (flow, time) in before.iter().filter(|(flow, _)| !after.contains_key(*flow)) {
-        assert!(*time <= 120, "{flow} with {time} s is gone");
-    }
+    only_came_down(&before, &times(&world));
     let again = expire(&world, &["--yes"]);
     assert_eq!(again["selected"], 0, "{again}");
 }
@@ -395,16 +400,7 @@ fn apply_with_expire_leaves_no_flow_above_the_new_timeout_and_loses_none() {
         "done"
     );
     let after = times(&world);
-    for (flow, time) in &after {
-        assert!(time <= &before[flow], "{flow} was raised to {time}");
-        assert!(
-            !flow.contains("ESTABLISHED") || *time <= 600,
-            "{flow} {time}"
-        );
-    }
-    for (flow, time) in before.iter().filter(|(flow, _)| !after.contains_key(*flow)) {
-        assert!(*time <= 120, "{flow} with {time} s is gone");
-    }
+    only_came_down(&before, &after);
     world.cttune(&["check"]).exits(0);
     // Nothing is left to do, and what the journal tells is enough to count idle time.
     let apply = [&["apply", "--yes", "--format", "json"], &STORY[..]].concat();
