@@ -9,7 +9,7 @@
 //! | room | kind | what it owns |
 //! |---|---|---|
 //! | [`cli`] | top | what the operator types: one short file a command, the one writer, the prompts |
-//! | [`apply`] | acting | the engine that carries a plan out, reads it back and undoes it; the lock |
+//! | [`change`] | acting | the engine that carries a plan out, reads it back and undoes it; the lock |
 //! | [`sandbox`] | acting | private namespaces with a table filled as in the story |
 //! | [`profile`] | pure | what the operator wants: format, mistakes, inheritance, derived values |
 //! | [`tunable`] | pure | what the kernel offers: keys, units, ranges, readings, host facts |
@@ -33,15 +33,18 @@
     )
 )]
 
-pub mod apply;
-pub mod assess;
-pub mod boot;
-pub mod cli;
-pub mod files;
-pub mod flow;
-pub mod kernel;
-pub mod plan;
-pub mod profile;
-pub mod render;
-pub mod sandbox;
-pub mod tunable;
+mod assess;
+mod boot;
+mod change;
+mod cli;
+mod files;
+mod flow;
+mod kernel;
+mod plan;
+mod profile;
+mod render;
+mod sandbox;
+mod tunable;
+
+/// Runs the command line and gives the exit code.
+pub use cli::run;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(cttune::cli::run(std::env::args_os()))
+    ExitCode::from(cttune::run(std::env::args_os()))
 }

@@ -48,7 +48,7 @@ pub(super) fn at(hint: &str, place: &str) -> String {
 }
 
 /// As a shell takes it for one word.
-pub fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -17,33 +17,33 @@ const MANY: f64 = 1.0;
 
 /// What was read, as far as it could be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Course {
+pub(crate) struct Course {
     /// Since the namespace was made.
-    pub counters: Option<Counters>,
+    pub(crate) counters: Option<Counters>,
     /// An earlier look, where there was one.
-    pub trend: Option<Trend>,
+    pub(crate) trend: Option<Trend>,
     /// The kernel log.
-    pub log: Option<KernelLog>,
+    pub(crate) log: Option<KernelLog>,
     /// By which the kernel log names the namespace.
-    pub netns_inode: Option<u64>,
+    pub(crate) netns_inode: Option<u64>,
     /// Bytes that the kernel allocates for one flow.
-    pub flow_size: Option<u64>,
+    pub(crate) flow_size: Option<u64>,
     /// What could not be read.
-    pub unread: Vec<Unread>,
+    pub(crate) unread: Vec<Unread>,
 }
 
 /// Something that could not be read, so that nothing is said about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
+pub(crate) struct Unread {
     /// What.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// What the kernel said.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl Unread {
     /// Because of this.
-    pub fn new(what: &'static str, why: &impl ToString) -> Self {
+    pub(crate) fn new(what: &'static str, why: &impl ToString) -> Self {
         let why = why.to_string();
         Unread { what, why }
     }
@@ -51,18 +51,18 @@ impl Unread {
 
 /// An earlier look at a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trend {
+pub(crate) struct Trend {
     /// How long before the later one.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// The number of entries then.
-    pub count: Option<i64>,
+    pub(crate) count: Option<i64>,
     /// The counters then.
-    pub counters: Option<Counters>,
+    pub(crate) counters: Option<Counters>,
 }
 
 impl Course {
     /// How much a counter grew a second between the two looks.
-    pub fn rate(&self, counter: Counter) -> Option<f64> {
+    pub(crate) fn rate(&self, counter: Counter) -> Option<f64> {
         let trend = self.trend.as_ref()?;
         let grown = self
             .counters
@@ -73,14 +73,14 @@ impl Course {
     }
 
     /// By how many entries a second the table grew between the two looks; below zero it shrank.
-    pub fn growth(&self, live: &Snapshot) -> Option<f64> {
+    pub(crate) fn growth(&self, live: &Snapshot) -> Option<f64> {
         let trend = self.trend.as_ref()?;
         #[allow(clippy::cast_precision_loss)] // below 2^31
         Some((live.count? - trend.count?) as f64 / trend.interval.as_secs_f64())
     }
 
     /// What a counter has come to; `None` where this kernel does not count it, or it was not read.
-    pub fn total(&self, counter: Counter) -> Option<u64> {
+    pub(crate) fn total(&self, counter: Counter) -> Option<u64> {
         self.counters.as_ref()?.total(counter)
     }
 

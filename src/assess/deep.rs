@@ -17,13 +17,13 @@ const SUBSCRIBER: f64 = 0.1;
 
 /// What was read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Deep {
+pub(crate) struct Deep {
     /// Of the flows.
-    pub pressure: Pressure,
+    pub(crate) pressure: Pressure,
     /// The timeout policies; `None` where they could not be read.
-    pub policies: Option<Policies>,
+    pub(crate) policies: Option<Policies>,
     /// The flowtables, as `TABLE NAME`; `None` where they could not be read.
-    pub flowtables: Option<Vec<String>>,
+    pub(crate) flowtables: Option<Vec<String>>,
 }
 
 pub(super) fn findings(deep: &Deep, live: &Snapshot, evidence: &Evidence<'_>) -> Vec<Finding> {

@@ -3,7 +3,7 @@
 use crate::tunable::nearest_name;
 
 /// The id of every finding.
-pub const IDS: [&str; 49] = [
+pub(crate) const IDS: [&str; 49] = [
     "acct-off",
     "agent-conntrackd",
     "agent-docker",
@@ -58,7 +58,7 @@ pub const IDS: [&str; 49] = [
 /// What to say to somebody who takes this for a finding's id; `None` where it is one.
 ///
 /// That is no mistake: a newer cttune may know it.
-pub fn strange_id(id: &str) -> Option<String> {
+pub(crate) fn strange_id(id: &str) -> Option<String> {
     if IDS.contains(&id) {
         return None;
     }

@@ -12,27 +12,27 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Lines that say that a table was full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// How many.
-    pub number: u64,
+    pub(crate) number: u64,
     /// When the first was logged.
-    pub first: Timestamp,
+    pub(crate) first: Timestamp,
     /// When the last was logged.
-    pub last: Timestamp,
+    pub(crate) last: Timestamp,
 }
 
 /// What the kernel log has about full tables.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct KernelLog {
+pub(crate) struct KernelLog {
     /// By the inode of the namespace; `None` where the kernel does not name it.
     lines: BTreeMap<Option<u64>, Lines>,
     /// Whether older records were overwritten, so that there may have been more.
-    pub is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 impl KernelLog {
     /// Adds a message that was logged at `time`, if it is about a full table.
-    pub fn add(&mut self, message: &str, time: Timestamp) {
+    pub(crate) fn add(&mut self, message: &str, time: Timestamp) {
         let Some(netns) = full_table(message) else {
             return;
         };
@@ -47,12 +47,12 @@ impl KernelLog {
     }
 
     /// The lines about the namespace with this inode.
-    pub fn about(&self, inode: u64) -> Option<Lines> {
+    pub(crate) fn about(&self, inode: u64) -> Option<Lines> {
         self.lines.get(&Some(inode)).copied()
     }
 
     /// The lines of a kernel that names no namespace: they may be about any.
-    pub fn unnamed(&self) -> Option<Lines> {
+    pub(crate) fn unnamed(&self) -> Option<Lines> {
         self.lines.get(&None).copied()
     }
 }
@@ -71,7 +71,7 @@ fn full_table(message: &str) -> Option<Option<u64>> {
 
 /// A record of /dev/kmsg, `prio,sequence,µs,flags;text`: the sequence number, the time since boot
 /// and the text.
-pub fn parse_kmsg(record: &str) -> Option<(u64, SignedDuration, &str)> {
+pub(crate) fn parse_kmsg(record: &str) -> Option<(u64, SignedDuration, &str)> {
     let (head, text) = record.split_once(';')?;
     let mut fields = head.split(',').skip(1);
     let sequence = fields.next()?.parse().ok()?;
@@ -82,7 +82,7 @@ pub fn parse_kmsg(record: &str) -> Option<(u64, SignedDuration, &str)> {
 
 /// A record of `journalctl -o json`: the time and the text. A text that is no UTF-8, which comes as
 /// a list of bytes, is none of ours.
-pub fn parse_journal(record: &str) -> Option<(Timestamp, String)> {
+pub(crate) fn parse_journal(record: &str) -> Option<(Timestamp, String)> {
     let record: serde_json::Value = serde_json::from_str(record).ok()?;
     let micros = record.get("__REALTIME_TIMESTAMP")?.as_str()?.parse().ok()?;
     let text = record.get("MESSAGE")?.as_str()?;
@@ -91,7 +91,7 @@ pub fn parse_journal(record: &str) -> Option<(Timestamp, String)> {
 
 /// A line that syslog wrote, with the kernel's own time in brackets: the time since boot and the
 /// text. The time in front is not asked, since it may name neither year nor time zone.
-pub fn parse_syslog(line: &str) -> Option<(SignedDuration, &str)> {
+pub(crate) fn parse_syslog(line: &str) -> Option<(SignedDuration, &str)> {
     let (_, rest) = line.split_once(" kernel: [")?;
     let (time, text) = rest.split_once("] ")?;
     let (seconds, micros) = time.trim().split_once('.')?;
@@ -101,7 +101,7 @@ pub fn parse_syslog(line: &str) -> Option<(SignedDuration, &str)> {
 }
 
 /// Whether this is the first message of a boot.
-pub fn begins_a_boot(message: &str) -> bool {
+pub(crate) fn begins_a_boot(message: &str) -> bool {
     message.starts_with("Linux version ")
 }
 

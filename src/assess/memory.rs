@@ -15,18 +15,18 @@ const DEAR: f64 = 0.25;
 
 /// What the table takes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// One flow, as much as it usually takes.
-    pub per_flow: u64,
+    pub(crate) per_flow: u64,
     /// All flows and buckets there are.
-    pub now: u64,
+    pub(crate) now: u64,
     /// The same with as many flows as max allows; `None` where there is no limit.
-    pub when_full: Option<u64>,
+    pub(crate) when_full: Option<u64>,
 }
 
 impl Memory {
     /// Of the table that was read; `flow_size` is the slab object, where it is known.
-    pub fn of(live: &Snapshot, flow_size: Option<u64>) -> Option<Self> {
+    pub(crate) fn of(live: &Snapshot, flow_size: Option<u64>) -> Option<Self> {
         let per_flow = flow_size.unwrap_or(OBJECT).saturating_add(EXTENSIONS);
         let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
         let buckets = number(live.value(Key::Buckets))?.saturating_mul(BUCKET);

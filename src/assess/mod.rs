@@ -12,21 +12,21 @@ mod command;
 mod course;
 mod deep;
 mod ids;
-pub mod kernel_log;
+pub(crate) mod kernel_log;
 mod memory;
 mod namespaces;
 mod rfc;
 mod table;
 mod timeouts;
 
-pub use agents::Traces;
-pub use command::quoted;
-pub use course::{Course, Trend, Unread};
-pub use deep::Deep;
-pub use ids::{IDS, strange_id};
-pub use memory::Memory;
-pub use namespaces::Namespace;
-pub use table::Levels;
+pub(crate) use agents::Traces;
+pub(crate) use command::quoted;
+pub(crate) use course::{Course, Trend, Unread};
+pub(crate) use deep::Deep;
+pub(crate) use ids::strange_id;
+pub(crate) use memory::Memory;
+pub(crate) use namespaces::Namespace;
+pub(crate) use table::Levels;
 
 use self::command::set_command;
 use crate::plan::{Comparison, Machine, Obstacle};
@@ -36,7 +36,7 @@ use crate::tunable::Key;
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Worth knowing.
     Info,
     /// Will hurt.
@@ -47,29 +47,29 @@ pub enum Severity {
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Stable, for `[accept]` and for monitors.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// How much it matters.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// What was seen, with numbers.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do.
-    pub hint: String,
+    pub(crate) hint: String,
     /// Where the rule comes from.
-    pub source: &'static str,
+    pub(crate) source: &'static str,
     /// The reason for which the profile accepts it.
-    pub accepted: Option<String>,
+    pub(crate) accepted: Option<String>,
 }
 
 impl Finding {
     /// Whether it counts: is of this severity or worse, and not accepted.
-    pub fn counts_as(&self, severity: Severity) -> bool {
+    pub(crate) fn counts_as(&self, severity: Severity) -> bool {
         self.severity >= severity && self.accepted.is_none()
     }
 
     /// Whether it is a choice that can be made either way, which people are told of on request.
-    pub fn is_choice(&self) -> bool {
+    pub(crate) fn is_choice(&self) -> bool {
         CHOICES.contains(&self.id)
     }
 }
@@ -79,27 +79,27 @@ const CHOICES: [&str; 4] = ["acct-off", "rfc7857-opening", "tcp-loose", "timesta
 
 /// What was read, as far as there was anything to read.
 #[derive(Debug, Clone, Copy)]
-pub struct Evidence<'a> {
+pub(crate) struct Evidence<'a> {
     /// The machine: its kernel, its files.
-    pub machine: Machine<'a>,
+    pub(crate) machine: Machine<'a>,
     /// How full is too full.
-    pub levels: Levels,
+    pub(crate) levels: Levels,
     /// What the table went through; `None` for an image.
-    pub course: Option<&'a Course>,
+    pub(crate) course: Option<&'a Course>,
     /// What a walk through the table showed; `None` where none was asked for.
-    pub deep: Option<&'a Deep>,
+    pub(crate) deep: Option<&'a Deep>,
     /// Every network namespace that was looked into; `None` where that was not asked for.
-    pub namespaces: Option<&'a [Namespace]>,
+    pub(crate) namespaces: Option<&'a [Namespace]>,
     /// What can be seen of other agents; `None` where they are not looked for.
-    pub traces: Option<&'a Traces>,
+    pub(crate) traces: Option<&'a Traces>,
     /// How everything stands to the profile.
-    pub comparison: &'a Comparison,
+    pub(crate) comparison: &'a Comparison,
     /// What stands in the way of persisting the profile.
-    pub obstacles: &'a [Obstacle],
+    pub(crate) obstacles: &'a [Obstacle],
     /// The profile.
-    pub wanted: Option<&'a Wanted>,
+    pub(crate) wanted: Option<&'a Wanted>,
     /// The options by which a command speaks of the same place: ` --netns NAME`.
-    pub place: &'a str,
+    pub(crate) place: &'a str,
 }
 
 impl Evidence<'_> {
@@ -121,7 +121,7 @@ impl Evidence<'_> {
 }
 
 /// Every finding, the worst first, those that the profile accepts last.
-pub fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
+pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(live) = evidence.machine.live {
         findings.extend(table::findings(live, evidence.levels, evidence.wanted));

@@ -8,32 +8,32 @@ const NAMED: usize = 5;
 
 /// The table of one network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     /// By which the kernel log names it.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// The name that `ip netns` knows.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Processes that are in it, ascending.
-    pub pids: Vec<u32>,
+    pub(crate) pids: Vec<u32>,
     /// Whether it is the one that everything else in the check is about.
-    pub is_own: bool,
+    pub(crate) is_own: bool,
     /// Its entries.
-    pub count: i64,
+    pub(crate) count: i64,
     /// How many it may hold; 0 for no limit.
-    pub max: i64,
+    pub(crate) max: i64,
     /// Packets dropped since it was made; `None` where that could not be read.
-    pub drop: Option<u64>,
+    pub(crate) drop: Option<u64>,
 }
 
 impl Namespace {
     /// Share of max that is in use; none where there is no limit.
-    pub fn fill(&self) -> Option<f64> {
+    pub(crate) fn fill(&self) -> Option<f64> {
         #[allow(clippy::cast_precision_loss)] // both are below 2^31
         (self.max > 0).then(|| self.count as f64 / self.max as f64)
     }
 
     /// What to call it, as `--netns` takes it.
-    pub fn spoken(&self) -> String {
+    pub(crate) fn spoken(&self) -> String {
         let process = || self.pids.first().map(|pid| format!("pid:{pid}"));
         let named = self.name.clone().or_else(process);
         named.unwrap_or_else(|| format!("inode {}", self.inode))

@@ -31,11 +31,11 @@ pub(super) fn findings(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>)
 
 /// How full a table is worth a warning, and how full it is critical: shares of max.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Levels {
+pub(crate) struct Levels {
     /// From here on it is worth a warning.
-    pub warning: f64,
+    pub(crate) warning: f64,
     /// From here on it is critical.
-    pub critical: f64,
+    pub(crate) critical: f64,
 }
 
 impl Default for Levels {

@@ -4,14 +4,14 @@
 //! those lines say. Rule: nothing is taken away or changed, whatever the file holds.
 
 /// What cttune puts in front of a line that it comments out; taking it away again restores the file.
-pub const MARK: &str = "# commented out by cttune: ";
+pub(crate) const MARK: &str = "# commented out by cttune: ";
 
 /// Comments out these lines, numbered from 1; a number that the file does not have is ignored.
 ///
 /// systemd also ends lines at a carriage return and at a NUL, so what follows one of those inside a
 /// line gets a mark of its own.
 #[must_use]
-pub fn comment_out(bytes: &[u8], lines: &[usize]) -> Vec<u8> {
+pub(crate) fn comment_out(bytes: &[u8], lines: &[usize]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + lines.len() * MARK.len());
     for (line, number) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1..) {
         if lines.contains(&number) {

@@ -7,13 +7,13 @@
 use std::path::Path;
 
 /// Where the list of modules to load at boot lies.
-pub const MODULES_LOAD: &str = "/etc/modules-load.d/cttune.conf";
+pub(crate) const MODULES_LOAD: &str = "/etc/modules-load.d/cttune.conf";
 
 /// Where the udev rule lies.
-pub const UDEV_RULES: &str = "/etc/udev/rules.d/90-cttune.rules";
+pub(crate) const UDEV_RULES: &str = "/etc/udev/rules.d/90-cttune.rules";
 
 /// The text of [`MODULES_LOAD`].
-pub fn modules_load() -> String {
+pub(crate) fn modules_load() -> String {
     "\
 # Kept by cttune: the next `cttune apply` overwrites edits.
 # Loads connection tracking before systemd-sysctl runs: its sysctls do not exist earlier, and what
@@ -30,7 +30,7 @@ nf_conntrack
 /// 5.12 are said to send the event before the module has started; in guests with 5.10, as with 6.1
 /// and 6.12, the rule found every key there, six loads in a row. To load the module from the rule
 /// as well would wait for its start, and bring it back where it was unloaded right away.
-pub fn udev_rules(systemd_sysctl: &Path) -> String {
+pub(crate) fn udev_rules(systemd_sysctl: &Path) -> String {
     format!(
         "\
 # Kept by cttune: the next `cttune apply` overwrites edits.

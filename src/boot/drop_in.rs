@@ -10,45 +10,45 @@ use super::effective::DEFAULT_FRAG6_LOW;
 use crate::tunable::Key;
 
 /// Where the drop-in lies.
-pub const PATH: &str = "/etc/sysctl.d/90-cttune.conf";
+pub(crate) const PATH: &str = "/etc/sysctl.d/90-cttune.conf";
 
 /// What the first line begins with; the profile's name follows. It names no version, so an upgrade
 /// of cttune rewrites nothing.
-pub const HEADER: &str = "# Kept by cttune, from profile: ";
+pub(crate) const HEADER: &str = "# Kept by cttune, from profile: ";
 
 /// One setting to keep over a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// The key.
-    pub key: Key,
+    pub(crate) key: Key,
     /// The number, in the key's unit.
-    pub value: i64,
+    pub(crate) value: i64,
     /// Why the profile wants it.
-    pub why: Option<&'a str>,
+    pub(crate) why: Option<&'a str>,
 }
 
 /// What one of our files says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ours {
+pub(crate) struct Ours {
     /// The profile that its header names.
-    pub profile: String,
+    pub(crate) profile: String,
     /// The numbers that it keeps.
-    pub values: BTreeMap<Key, i64>,
+    pub(crate) values: BTreeMap<Key, i64>,
 }
 
 /// A line that cttune would not have written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} was not written by cttune: `{text}`")]
-pub struct NotOurs {
+pub(crate) struct NotOurs {
     /// Number of the line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// The line.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// The text of the drop-in, keys in the order in which the kernel takes them at boot: that of the
 /// catalog, but for fragment thresholds that both sink below the kernel's own low one.
-pub fn render(profile: &str, entries: &[Entry<'_>]) -> String {
+pub(crate) fn render(profile: &str, entries: &[Entry<'_>]) -> String {
     let mut text = format!(
         "{HEADER}{}\n\
          # The next `cttune apply` overwrites edits: change the profile and apply it again.\n",
@@ -85,7 +85,7 @@ fn sink_low_first(entries: &mut [Entry<'_>]) {
 /// # Errors
 /// The first line that is not ours: a first line without [`HEADER`], or one that is neither blank
 /// nor a comment nor a catalogued key with a plain decimal number.
-pub fn parse(bytes: &[u8]) -> Result<Ours, NotOurs> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Ours, NotOurs> {
     let text = String::from_utf8_lossy(bytes);
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
     let not_ours = |line: usize, text: &str| NotOurs {

@@ -18,44 +18,44 @@ pub(super) const DEFAULT_FRAG6_LOW: i64 = 3 << 20;
 
 /// The line whose value a reader leaves in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Winner {
+pub(crate) struct Winner {
     /// The number that the kernel holds, buckets rounded up.
-    pub value: i64,
+    pub(crate) value: i64,
     /// The file, by the path at which the reader finds it.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The same file with all links resolved: the one to edit.
     #[serde(skip)]
-    pub real: PathBuf,
+    pub(crate) real: PathBuf,
     /// Number of the line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 /// What a reader leaves in the kernel, for every key that some line sets.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Effective {
+pub(crate) struct Effective {
     winners: BTreeMap<Key, Winner>,
     unread: Vec<PathBuf>,
 }
 
 impl Effective {
     /// The line that wins for `key`; none where the kernel's default stays.
-    pub fn winner(&self, key: Key) -> Option<&Winner> {
+    pub(crate) fn winner(&self, key: Key) -> Option<&Winner> {
         self.winners.get(&key)
     }
 
     /// Every winner, in catalog order.
-    pub fn winners(&self) -> impl Iterator<Item = (Key, &Winner)> {
+    pub(crate) fn winners(&self) -> impl Iterator<Item = (Key, &Winner)> {
         self.winners.iter().map(|(key, winner)| (*key, winner))
     }
 
     /// Files that the reader would read and we could not: what they say is not counted.
-    pub fn unread(&self) -> &[PathBuf] {
+    pub(crate) fn unread(&self) -> &[PathBuf] {
         &self.unread
     }
 }
 
 /// Works out what `reader` leaves in a kernel that has every key, started with its defaults.
-pub fn effective(tree: &Tree, reader: Reader) -> Effective {
+pub(crate) fn effective(tree: &Tree, reader: Reader) -> Effective {
     let run = Run::of(tree, reader);
     let mut winners = BTreeMap::new();
     for write in &run.writes {

@@ -17,49 +17,49 @@ use crate::tunable::{self, Key};
 
 /// Who sets a key, and who merely tries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The key.
-    pub key: Key,
+    pub(crate) key: Key,
     /// What `sysctl --system` leaves in the kernel.
-    pub procps: Option<Winner>,
+    pub(crate) procps: Option<Winner>,
     /// What `systemd-sysctl` leaves in the kernel.
-    pub systemd: Option<Winner>,
+    pub(crate) systemd: Option<Winner>,
     /// Every line that says something about the key, in reading order.
-    pub lines: Vec<ExplainedLine>,
+    pub(crate) lines: Vec<ExplainedLine>,
 }
 
 /// One line that says something about the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ExplainedLine {
+pub(crate) struct ExplainedLine {
     /// The file, by the path at which a reader would find it.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Number of the line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// The line as it stands there.
-    pub text: String,
+    pub(crate) text: String,
     /// The number that the kernel would hold after this line alone; none where it would refuse, and
     /// for a line that only keeps globs off.
     #[serde(rename = "value")]
-    pub number: Option<i64>,
+    pub(crate) number: Option<i64>,
     /// The readers that leave this line's value in the kernel.
-    pub wins_for: Vec<Reader>,
+    pub(crate) wins_for: Vec<Reader>,
     /// Why it does not win for the others.
-    pub losses: Vec<Loss>,
+    pub(crate) losses: Vec<Loss>,
 }
 
 /// Why a line does not win for a reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Loss {
+pub(crate) struct Loss {
     /// The reader.
-    pub reader: Reader,
+    pub(crate) reader: Reader,
     /// The reason.
     #[serde(serialize_with = "as_text")]
-    pub why: Why,
+    pub(crate) why: Why,
 }
 
 /// A reason for not winning.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// An earlier directory masks the name with a link to `/dev/null`.
     Masked(PathBuf),
     /// An earlier directory has a file of the same name.
@@ -105,7 +105,7 @@ fn as_text<S: Serializer>(why: &Why, serializer: S) -> Result<S::Ok, S::Error> {
 
 impl ExplainedLine {
     /// Why it loses, in one line; none where it wins for both readers.
-    pub fn note(&self) -> Option<String> {
+    pub(crate) fn note(&self) -> Option<String> {
         match self.losses.as_slice() {
             [] => None,
             [one, other] if one.why == other.why => Some(one.why.to_string()),
@@ -118,7 +118,7 @@ impl ExplainedLine {
 }
 
 /// Explains every line of `tree` that says something about `key`.
-pub fn explain(tree: &Tree, key: Key) -> Explanation {
+pub(crate) fn explain(tree: &Tree, key: Key) -> Explanation {
     let mut lines: BTreeMap<Place, ExplainedLine> = BTreeMap::new();
     for reader in Reader::ALL {
         for (place, statement, text) in lines_about(tree, reader, key) {

@@ -6,27 +6,27 @@
 //! Rule: pure; the two real programs are the specification, and `tests/sysctl_judges.rs` asks them.
 //! Follows sysctl.d(5), sysctl.conf(5), procps 4.0.2 `src/sysctl.c`, systemd 252 `src/sysctl`.
 
-pub mod adopt;
-pub mod at_boot;
-pub mod drop_in;
+pub(crate) mod adopt;
+pub(crate) mod at_boot;
+pub(crate) mod drop_in;
 mod effective;
 mod explain;
-pub mod managed;
-pub mod modules;
+pub(crate) mod managed;
+pub(crate) mod modules;
 mod pattern;
 mod statement;
 mod tree;
 
 use std::fmt;
 
-pub use effective::{Effective, Winner, effective};
-pub use explain::{ExplainedLine, Explanation, Loss, Why, explain};
-pub use tree::{Content, Directory, Entry, Source, Tree, has_conf_name};
+pub(crate) use effective::{Effective, Winner, effective};
+pub(crate) use explain::{ExplainedLine, Explanation, explain};
+pub(crate) use tree::{Content, Directory, Entry, Tree, has_conf_name};
 
 /// A program that carries sysctl.d into the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Reader {
+pub(crate) enum Reader {
     /// `sysctl --system` of procps.
     Procps,
     /// `systemd-sysctl`, which runs at boot.
@@ -35,7 +35,7 @@ pub enum Reader {
 
 impl Reader {
     /// Both readers, in the order in which they are reported.
-    pub const ALL: [Reader; 2] = [Reader::Procps, Reader::Systemd];
+    pub(crate) const ALL: [Reader; 2] = [Reader::Procps, Reader::Systemd];
 }
 
 impl fmt::Display for Reader {

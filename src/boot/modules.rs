@@ -14,14 +14,14 @@ use std::path::PathBuf;
 use crate::tunable::{self, Key};
 
 /// Folders of modules-load.d, strongest first.
-pub const MODULES_LOAD_FOLDERS: [&str; 4] = [
+pub(crate) const MODULES_LOAD_FOLDERS: [&str; 4] = [
     "/etc/modules-load.d",
     "/run/modules-load.d",
     "/usr/local/lib/modules-load.d",
     "/usr/lib/modules-load.d",
 ];
 /// Folders of modprobe.d, strongest first.
-pub const MODPROBE_FOLDERS: [&str; 5] = [
+pub(crate) const MODPROBE_FOLDERS: [&str; 5] = [
     "/etc/modprobe.d",
     "/run/modprobe.d",
     "/usr/local/lib/modprobe.d",
@@ -29,7 +29,7 @@ pub const MODPROBE_FOLDERS: [&str; 5] = [
     "/lib/modprobe.d",
 ];
 /// Folders of udev's rules, strongest first.
-pub const UDEV_FOLDERS: [&str; 5] = [
+pub(crate) const UDEV_FOLDERS: [&str; 5] = [
     "/etc/udev/rules.d",
     "/run/udev/rules.d",
     "/usr/local/lib/udev/rules.d",
@@ -46,20 +46,20 @@ const MAX_PER_BUCKET: i64 = 8;
 
 /// One file of a folder of configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfFile {
+pub(crate) struct ConfFile {
     /// Its path.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What is in it, nothing where it is masked; `None` if it could not be read.
-    pub bytes: Option<Vec<u8>>,
+    pub(crate) bytes: Option<Vec<u8>>,
 }
 
 /// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// The file.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Its number, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 impl fmt::Display for Line {
@@ -70,20 +70,20 @@ impl fmt::Display for Line {
 
 /// Everything that decides how the module comes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ModuleFiles {
+pub(crate) struct ModuleFiles {
     /// The files of [`MODULES_LOAD_FOLDERS`], the stronger folder first.
-    pub modules_load: Vec<ConfFile>,
+    pub(crate) modules_load: Vec<ConfFile>,
     /// The files of [`MODPROBE_FOLDERS`], the stronger folder first.
-    pub modprobe: Vec<ConfFile>,
+    pub(crate) modprobe: Vec<ConfFile>,
     /// The files of [`UDEV_FOLDERS`], the stronger folder first.
-    pub udev: Vec<ConfFile>,
+    pub(crate) udev: Vec<ConfFile>,
     /// For each kernel, the modules that bring conntrack with them.
-    pub dependents: Vec<BTreeSet<String>>,
+    pub(crate) dependents: Vec<BTreeSet<String>>,
 }
 
 /// What loads the module before sysctl.d is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Loading {
+pub(crate) enum Loading {
     /// A line of modules-load.d names it, or a module that needs it.
     Early(Line),
     /// A line of modules-load.d does, and this one of modprobe.d forbids it.
@@ -96,28 +96,28 @@ pub enum Loading {
 
 /// An `options nf_conntrack hashsize=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HashSize {
+pub(crate) struct HashSize {
     /// The line.
-    pub line: Line,
+    pub(crate) line: Line,
     /// What it asks for.
-    pub asked: i64,
+    pub(crate) asked: i64,
 }
 
 impl HashSize {
     /// The buckets that the kernel makes of it.
-    pub fn buckets(&self) -> i64 {
+    pub(crate) fn buckets(&self) -> i64 {
         tunable::as_held(Key::Buckets, self.asked)
     }
 
     /// What `nf_conntrack_max` becomes by it.
-    pub fn max(&self) -> i64 {
+    pub(crate) fn max(&self) -> i64 {
         self.buckets().saturating_mul(MAX_PER_BUCKET)
     }
 }
 
 impl ModuleFiles {
     /// What loads the module before sysctl.d is applied.
-    pub fn loading(&self) -> Loading {
+    pub(crate) fn loading(&self) -> Loading {
         let files = in_reading_order(&self.modules_load);
         let lines = files.iter().copied().flat_map(lines);
         let early = lines
@@ -135,7 +135,7 @@ impl ModuleFiles {
     }
 
     /// The hash size that the module is given, if one is.
-    pub fn hash_size(&self) -> Option<HashSize> {
+    pub(crate) fn hash_size(&self) -> Option<HashSize> {
         let mut found = None;
         for (line, text) in self.modprobe_lines() {
             let mut words = text.split_ascii_whitespace();
@@ -153,7 +153,7 @@ impl ModuleFiles {
     }
 
     /// The udev rule that applies sysctl.d whenever the module comes.
-    pub fn reapplied(&self) -> Option<Line> {
+    pub(crate) fn reapplied(&self) -> Option<Line> {
         let files = in_reading_order(&self.udev);
         let mut rules = files.into_iter().flat_map(lines);
         let found = rules.find(|(_, text)| {
@@ -185,7 +185,7 @@ impl ModuleFiles {
 }
 
 /// The modules that need conntrack, from a kernel's modules.dep(5).
-pub fn dependents(modules_dep: &str) -> BTreeSet<String> {
+pub(crate) fn dependents(modules_dep: &str) -> BTreeSet<String> {
     let needs_it = |path: &str| module_of(path) == MODULE;
     let lines = modules_dep.lines().filter_map(|line| line.split_once(':'));
     lines

@@ -9,7 +9,7 @@ use super::Reader;
 
 /// What a name in a directory leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub(crate) enum Content {
     /// A regular file, perhaps through links.
     File {
         /// Everything in it.
@@ -33,42 +33,42 @@ pub enum Content {
 
 /// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The name, without the directory.
-    pub name: OsString,
+    pub(crate) name: OsString,
     /// What it leads to.
-    pub content: Content,
+    pub(crate) content: Content,
 }
 
 /// One sysctl.d directory; empty where the machine has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Directory {
+pub(crate) struct Directory {
     /// Its path as the readers spell it.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its path with all links resolved: `/lib` is often a link to `/usr/lib`.
-    pub real: PathBuf,
+    pub(crate) real: PathBuf,
     /// What is in it, each name once, sorted.
-    pub entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Everything that a reader may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// One for each of [`Tree::DIRECTORIES`], in that order.
-    pub directories: Vec<Directory>,
+    pub(crate) directories: Vec<Directory>,
     /// `/etc/sysctl.conf`, where there is one.
-    pub sysctl_conf: Option<Content>,
+    pub(crate) sysctl_conf: Option<Content>,
 }
 
 /// One name that a reader meets, in the order in which it meets them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// The path by which the reader opens it.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it finds there.
-    pub content: &'a Content,
+    pub(crate) content: &'a Content,
     /// The source of the same name, in an earlier directory, that hides this one.
-    pub shadowed_by: Option<(PathBuf, &'a Content)>,
+    pub(crate) shadowed_by: Option<(PathBuf, &'a Content)>,
 }
 
 impl Default for Tree {
@@ -87,7 +87,7 @@ impl Default for Tree {
 
 impl Tree {
     /// The directories, strongest first. systemd built for a merged `/usr` skips the last.
-    pub const DIRECTORIES: [&'static str; 5] = [
+    pub(crate) const DIRECTORIES: [&'static str; 5] = [
         "/etc/sysctl.d",
         "/run/sysctl.d",
         "/usr/local/lib/sysctl.d",
@@ -95,11 +95,11 @@ impl Tree {
         "/lib/sysctl.d",
     ];
     /// The file that procps reads last and systemd never reads by this name.
-    pub const SYSCTL_CONF: &'static str = "/etc/sysctl.conf";
+    pub(crate) const SYSCTL_CONF: &'static str = "/etc/sysctl.conf";
 
     /// The bytes of the file whose path, with all links resolved, is `real`; `None` if no reader
     /// meets it, or it cannot be read.
-    pub fn file(&self, real: &Path) -> Option<&[u8]> {
+    pub(crate) fn file(&self, real: &Path) -> Option<&[u8]> {
         let entries = self
             .directories
             .iter()
@@ -117,7 +117,7 @@ impl Tree {
     /// there, a dangling link to a new file comes alive, and a link to a removed one dangles.
     /// A path that no reader knows changes nothing.
     #[must_use]
-    pub fn with_file(&self, path: &Path, bytes: Option<Vec<u8>>) -> Tree {
+    pub(crate) fn with_file(&self, path: &Path, bytes: Option<Vec<u8>>) -> Tree {
         let mut tree = self.clone();
         let real = self.real_path(path);
         let content = match bytes {
@@ -161,7 +161,7 @@ impl Tree {
     ///
     /// Names sort by their bytes over all directories, and the first directory that has a name
     /// hides it in the others, whatever it leads to.
-    pub fn sources(&self, reader: Reader) -> Vec<Source<'_>> {
+    pub(crate) fn sources(&self, reader: Reader) -> Vec<Source<'_>> {
         let mut by_name: BTreeMap<&OsStr, Vec<(PathBuf, &Content)>> = BTreeMap::new();
         for directory in self.directories_of(reader) {
             for entry in directory.entries.iter().filter(|e| reads(reader, &e.name)) {
@@ -227,7 +227,7 @@ impl Directory {
 }
 
 /// Whether a reader would consider this name at all: it ends in `.conf`.
-pub fn has_conf_name(name: &OsStr) -> bool {
+pub(crate) fn has_conf_name(name: &OsStr) -> bool {
     name.as_bytes().ends_with(b".conf")
 }
 

@@ -8,7 +8,7 @@ use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::survey::Survey;
 use super::{change, expire, plan as plan_command, survey};
-use crate::apply::{Crew, Lock, Running, Signals, Target, carry_out, folders_to_make, preflight};
+use crate::change::{Crew, Lock, Running, Signals, Target, carry_out, folders_to_make, preflight};
 use crate::files::{Root, state};
 use crate::plan::{Ending, Origin, Outcome, Permission, Plan, Record, Standing, Step};
 use crate::render;

@@ -22,44 +22,44 @@ Try everything without risk: `cttune sandbox -- bash`, then `cttune check` in it
 Exit codes: 0 done or nothing to do; 1 failed or refused, nothing was changed;
 2 something differs; 3 failed and something is left; 64 wrong command line."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     /// What holds for every command.
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
 }
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
-pub struct Global {
+pub(crate) struct Global {
     /// Look at another network namespace: a name of `ip netns`, a path, or
     /// pid:PID. Files are never written then
     #[arg(long, global = true, value_name = "NAME|PATH|pid:PID")]
-    pub netns: Option<String>,
+    pub(crate) netns: Option<String>,
     /// Read and write files below DIR (an image or chroot); the running kernel
     /// is left alone
     #[arg(long, global = true, value_name = "DIR")]
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
     /// How to print results
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    pub(crate) format: Format,
     /// When to use colour; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
-    pub color: Color,
+    pub(crate) color: Color,
     /// Print errors alone; the exit code tells the rest
     #[arg(long, short, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Say more: sources, reasons, and what is in line
     #[arg(long, short, global = true)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people; metrics prints what prometheus would.
     Text,
     /// One JSON object; errors are JSON on stderr.
@@ -74,7 +74,7 @@ pub enum Format {
 
 /// When colour is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// On a terminal.
     Auto,
     /// Always.
@@ -85,7 +85,7 @@ pub enum Color {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Shows the table's health, and what differs from a profile
     Check(Check),
     /// Shows what apply would do, step by step, and changes nothing
@@ -120,14 +120,14 @@ pub enum Command {
 
 /// Which profile, and what to change in it.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// A profile: a name that `cttune profile list` shows, or a path. Without
     /// it, what apply last put in force
     #[arg(long, short, value_name = "PROFILE")]
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// Set one key beside the profile: tcp_timeout_established=2h4m
     #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub set: Vec<String>,
+    pub(crate) set: Vec<String>,
 }
 
 /// `cttune check`.
@@ -148,41 +148,41 @@ without one 2 exactly when a critical finding is not accepted.
 With --format nagios: 0 fine, 1 a warning or drift, 2 a critical finding, 3 all
 trouble, a wrong command line included. What a profile accepts does not count;
 with --fail-on critical, warnings do not either.")]
-pub struct Check {
+pub(crate) struct Check {
     /// What to compare with.
     #[command(flatten)]
-    pub wish: Wish,
+    pub(crate) wish: Wish,
     /// Compare with nothing, even if apply put a profile in force
     #[arg(long, conflicts_with_all = ["profile", "set"])]
-    pub no_profile: bool,
+    pub(crate) no_profile: bool,
     /// Show every line that sets KEY at boot, and who wins for which reader
     #[arg(long, value_name = "KEY", conflicts_with_all = ["profile", "set", "no_profile", "fail_on", "interval", "deep", "all_netns"])]
-    pub explain: Option<String>,
+    pub(crate) explain: Option<String>,
     /// Look twice, with this time between: tells rates, and when the table is full
     #[arg(long, value_name = "TIME")]
-    pub interval: Option<String>,
+    pub(crate) interval: Option<String>,
     /// Walk the table too, or a sample of it: what a full one could not evict,
     /// ports of NAT in use, push connections; timeout policies and flowtables
     #[arg(long)]
-    pub deep: bool,
+    pub(crate) deep: bool,
     /// Look into every network namespace: those that `ip netns` names and those
     /// of processes
     #[arg(long)]
-    pub all_netns: bool,
+    pub(crate) all_netns: bool,
     /// Exit with 2 also for findings of this severity or worse
     #[arg(long, value_enum, value_name = "SEVERITY")]
-    pub fail_on: Option<FailOn>,
+    pub(crate) fail_on: Option<FailOn>,
     /// How full a table is worth a warning [default: 80%]
     #[arg(long, value_name = "PERCENT", conflicts_with = "explain")]
-    pub warn: Option<String>,
+    pub(crate) warn: Option<String>,
     /// How full a table is critical [default: 90%]
     #[arg(long, value_name = "PERCENT", conflicts_with = "explain")]
-    pub crit: Option<String>,
+    pub(crate) crit: Option<String>,
 }
 
 /// The severities that `--fail-on` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
+pub(crate) enum FailOn {
     /// Warnings and critical findings.
     Warning,
     /// Critical findings.
@@ -191,7 +191,7 @@ pub enum FailOn {
 
 /// How much of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Only {
+pub(crate) enum Only {
     /// The running kernel.
     Live,
     /// The files that the next boot reads.
@@ -200,29 +200,29 @@ pub enum Only {
 
 /// What `plan` and `apply` have in common.
 #[derive(Debug, Clone, Args)]
-pub struct Planning {
+pub(crate) struct Planning {
     /// What to aim at.
     #[command(flatten)]
-    pub wish: Wish,
+    pub(crate) wish: Wish,
     /// Change the running kernel alone, or the next boot alone
     #[arg(long, value_enum, value_name = "WHAT")]
-    pub only: Option<Only>,
+    pub(crate) only: Option<Only>,
     /// At last bring existing flows under the timeouts, as `cttune expire` does,
     /// with the profile's expire table: clamp, re-age or delete
     #[arg(long, value_enum, value_name = "MODE", num_args = 0..=1, require_equals = true)]
     #[allow(clippy::option_option)] // not given, given without a mode, given with one
-    pub expire: Option<Option<Mode>>,
+    pub(crate) expire: Option<Option<Mode>>,
     /// Comment out lines of other files that would beat ours at boot; all
     /// their other bytes stay
     #[arg(long)]
-    pub adopt: bool,
+    pub(crate) adopt: bool,
     /// Go on although another file's line beats ours at the next boot
     #[arg(long)]
-    pub allow_overridden: bool,
+    pub(crate) allow_overridden: bool,
     /// Go on although max would be lower than the number of entries, which
     /// drops every new flow
     #[arg(long)]
-    pub allow_max_below_count: bool,
+    pub(crate) allow_max_below_count: bool,
 }
 
 /// `cttune plan`.
@@ -232,10 +232,10 @@ pub struct Planning {
   cttune plan --profile campus-fw --set udp_timeout=60 --only live
 
 Exit codes: 0 nothing to do, 2 there are steps.")]
-pub struct Plan {
+pub(crate) struct Plan {
     /// What to plan.
     #[command(flatten)]
-    pub planning: Planning,
+    pub(crate) planning: Planning,
 }
 
 /// `cttune apply`.
@@ -252,26 +252,26 @@ Ctrl-C comes, what was done is put back. `cttune rollback` undoes it later.
 
 Exit codes: 0 done or nothing to do; 1 refused or failed, nothing is changed;
 3 failed and something is left; 130, 143, 129 stopped by a signal, undone.")]
-pub struct Apply {
+pub(crate) struct Apply {
     /// What to plan.
     #[command(flatten)]
-    pub planning: Planning,
+    pub(crate) planning: Planning,
     /// Do not ask
     #[arg(long, short)]
-    pub yes: bool,
+    pub(crate) yes: bool,
     /// Show the plan as `cttune plan` does, and stop
     #[arg(long, conflicts_with = "yes")]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Exit with 2 if something was changed
     #[arg(long)]
-    pub detailed_exitcode: bool,
+    pub(crate) detailed_exitcode: bool,
     /// Change the running kernel alone, and take it back after this time unless
     /// `cttune confirm` is given: 2m, 90s. Files are written by confirm
     #[arg(long, value_name = "TIME", conflicts_with_all = ["dry_run", "only"])]
-    pub confirm_within: Option<String>,
+    pub(crate) confirm_within: Option<String>,
     /// Wait so long for another cttune to finish: 30s
     #[arg(long, value_name = "TIME")]
-    pub wait: Option<String>,
+    pub(crate) wait: Option<String>,
 }
 
 /// `cttune confirm`.
@@ -279,10 +279,10 @@ pub struct Apply {
 #[command(after_help = "\
 Keeps the change that waits for it, and writes its files. After the time is over the
 change is gone already, and confirm says so.")]
-pub struct Confirm {
+pub(crate) struct Confirm {
     /// Wait so long for another cttune to finish: 30s
     #[arg(long, value_name = "TIME")]
-    pub wait: Option<String>,
+    pub(crate) wait: Option<String>,
 }
 
 /// `cttune rollback`.
@@ -297,22 +297,22 @@ they were, but never lowers nf_conntrack_max below what the table holds and a te
 
 Exit codes: 0 done or nothing to do; 1 refused, nothing is changed; 3 something
 could not be put back: the message says what.")]
-pub struct Rollback {
+pub(crate) struct Rollback {
     /// Which change; the last one without it
     #[arg(value_name = "ID")]
-    pub id: Option<u64>,
+    pub(crate) id: Option<u64>,
     /// Undo every change after this one
     #[arg(long, value_name = "ID", conflicts_with = "id")]
-    pub to: Option<u64>,
+    pub(crate) to: Option<u64>,
     /// Do not ask
     #[arg(long, short)]
-    pub yes: bool,
+    pub(crate) yes: bool,
     /// Put back also what somebody else changed since
     #[arg(long)]
-    pub overwrite_changed: bool,
+    pub(crate) overwrite_changed: bool,
     /// Wait so long for another cttune to finish: 30s
     #[arg(long, value_name = "TIME")]
-    pub wait: Option<String>,
+    pub(crate) wait: Option<String>,
 }
 
 /// `cttune expire`.
@@ -340,51 +340,51 @@ was done to a flow cannot be undone.
 
 Exit codes: 0 done or nothing to do; 1 refused or failed, nothing is changed; 3 some
 flows were changed and some could not be; 130, 143, 129 stopped by a signal.")]
-pub struct Expire {
+pub(crate) struct Expire {
     /// How, mildest first
     #[arg(long, value_enum, default_value_t = Mode::Clamp)]
-    pub mode: Mode,
+    pub(crate) mode: Mode,
     /// Only flows like these; given again, flows like any of them
     #[arg(long = "match", value_name = "TERM,TERM")]
-    pub matching: Vec<String>,
+    pub(crate) matching: Vec<String>,
     /// Never flows like these, whatever else selects them
     #[arg(long, value_name = "TERM,TERM")]
-    pub keep: Vec<String>,
+    pub(crate) keep: Vec<String>,
     /// Spread the ends of flows over this time, so that they do not come in one
     /// second
     #[arg(long, value_name = "TIME")]
-    pub spread: Option<String>,
+    pub(crate) spread: Option<String>,
     /// With re-age: leave each flow at least so long to speak [default: 2m]
     #[arg(long, value_name = "TIME")]
-    pub grace: Option<String>,
+    pub(crate) grace: Option<String>,
     /// With re-age and delete: time between the two samples [default: 10s]
     #[arg(long, value_name = "TIME")]
-    pub settle: Option<String>,
+    pub(crate) settle: Option<String>,
     /// With re-age and delete: what tcp_timeout_established was, and since when
     /// it is no more (2h ago, or 2026-11-23T12:00:00Z); else the journal tells
     #[arg(long, value_name = "TIME[@SINCE]")]
-    pub was: Option<String>,
+    pub(crate) was: Option<String>,
     /// Refuse if more flows than this would be changed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_flows: Option<u32>,
+    pub(crate) max_flows: Option<u32>,
     /// Change so many flows a second at most: 5000 or 5000/s. Without it as many
     /// as go, or 20000/s where somebody listens to conntrack's events
     #[arg(long, value_name = "N/s")]
-    pub rate: Option<String>,
+    pub(crate) rate: Option<String>,
     /// Count, tell why flows are kept, and stop
     #[arg(long, conflicts_with = "yes")]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Do not ask
     #[arg(long, short)]
-    pub yes: bool,
+    pub(crate) yes: bool,
     /// Wait so long for another cttune to finish: 30s
     #[arg(long, value_name = "TIME")]
-    pub wait: Option<String>,
+    pub(crate) wait: Option<String>,
 }
 
 /// How flows are brought under the timeouts, as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Give a flow no more than its timeout.
     Clamp,
     /// Count the idle time that is proven.
@@ -395,20 +395,20 @@ pub enum Mode {
 
 /// `cttune history`.
 #[derive(Debug, Args)]
-pub struct History {
+pub(crate) struct History {
     /// Show this change with all its steps
     #[arg(value_name = "ID")]
-    pub id: Option<u64>,
+    pub(crate) id: Option<u64>,
 }
 
 /// `cttune watch-pending`.
 #[derive(Debug, Args)]
-pub struct WatchPending {
+pub(crate) struct WatchPending {
     /// The change.
-    pub id: u64,
+    pub(crate) id: u64,
     /// Leave the terminal's session.
     #[arg(long)]
-    pub detach: bool,
+    pub(crate) detach: bool,
 }
 
 /// `cttune top`.
@@ -423,37 +423,37 @@ sample since the table is a hash: every share then says how far it can be off.
   cttune top --remedy | nft -c -f -        rules for the largest group, checked
 
 Fields: family proto state src sport dst dport reply-src reply-dst zone mark status")]
-pub struct Top {
+pub(crate) struct Top {
     /// Group flows by these fields, or by those that say most
     #[arg(long, value_name = "FIELD,FIELD|auto", default_value = "auto")]
-    pub by: String,
+    pub(crate) by: String,
     /// Group addresses by prefix: bits of IPv6 addresses, then of IPv4 ones
     #[arg(long, value_name = "V6,V4")]
-    pub prefix: Option<String>,
+    pub(crate) prefix: Option<String>,
     /// Show this many groups
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    pub rows: usize,
+    pub(crate) rows: usize,
     /// Only flows that meet every term, as dst=10.1.0.0/16,proto=tcp; repeated:
     /// any of them
     #[arg(long = "match", value_name = "TERM,TERM")]
-    pub matching: Vec<String>,
+    pub(crate) matching: Vec<String>,
     /// No flows like these, whatever else selects them
     #[arg(long, value_name = "TERM,TERM")]
-    pub keep: Vec<String>,
+    pub(crate) keep: Vec<String>,
     /// Read the whole table, however large
     #[arg(long, conflicts_with_all = ["sample", "budget"])]
-    pub exact: bool,
+    pub(crate) exact: bool,
     /// Read a sample of K flows
     #[arg(long, value_name = "K", conflicts_with = "budget",
           value_parser = clap::value_parser!(u64).range(1..))]
-    pub sample: Option<u64>,
+    pub(crate) sample: Option<u64>,
     /// Read for this long, as 200ms or 2s
     #[arg(long, value_name = "TIME")]
-    pub budget: Option<String>,
+    pub(crate) budget: Option<String>,
     /// Print an nftables fragment against the largest group instead; it is
     /// never loaded
     #[arg(long)]
-    pub remedy: bool,
+    pub(crate) remedy: bool,
 }
 
 /// `cttune metrics`.
@@ -468,25 +468,25 @@ What could not be read is said on stderr, and by cttune_source_up.
   cttune metrics --format munin config
 
 contrib/ has a munin plugin, alerts, a dashboard, and a timer for the file.")]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// What to compare with.
     #[command(flatten)]
-    pub wish: Wish,
+    pub(crate) wish: Wish,
     /// Which flows to count
     #[arg(long, value_enum, default_value_t = Flows::Auto, value_name = "WHICH")]
-    pub flows: Flows,
+    pub(crate) flows: Flows,
     /// Write to this file in one step, for the textfile collector of
     /// node_exporter, and print nothing
     #[arg(long, value_name = "PATH.prom")]
-    pub textfile: Option<PathBuf>,
+    pub(crate) textfile: Option<PathBuf>,
     /// What munin asks for; the values without it
     #[arg(value_enum, value_name = "REQUEST", conflicts_with = "textfile")]
-    pub request: Option<Request>,
+    pub(crate) request: Option<Request>,
 }
 
 /// The flows that `metrics` counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Flows {
+pub(crate) enum Flows {
     /// All of them; from 200,000 on a random sample of 50,000, as top does.
     Auto,
     /// All of them, however many.
@@ -497,7 +497,7 @@ pub enum Flows {
 
 /// What munin asks a plugin for beside its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Request {
+pub(crate) enum Request {
     /// Titles, labels and limits.
     Config,
     /// Whether there is anything to show here.
@@ -506,15 +506,15 @@ pub enum Request {
 
 /// `cttune profile`.
 #[derive(Debug, Args)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// What to do with it.
     #[command(subcommand)]
-    pub command: ProfileCommand,
+    pub(crate) command: ProfileCommand,
 }
 
 /// The commands of `cttune profile`.
 #[derive(Debug, Subcommand)]
-pub enum ProfileCommand {
+pub(crate) enum ProfileCommand {
     /// Lists the profiles that can be named
     List,
     /// Prints a profile, comments and all
@@ -591,28 +591,28 @@ private and gone when CMD ends. `cttune` inside is the program that runs now.
 
 Exit codes: CMD's own, 128+n if a signal ended it, 125 if the sandbox failed,
 126 CMD cannot be run, 127 CMD was not found.")]
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     /// How many flows stand in the table; they are scaled down where the host's
     /// max is smaller
     #[arg(long, value_name = "N", default_value_t = 76_768)]
-    pub flows: u32,
+    pub(crate) flows: u32,
     /// The command
     #[arg(required = true, last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
 }
 
 /// `cttune sandbox-inside`.
 #[derive(Debug, Args)]
-pub struct SandboxInside {
+pub(crate) struct SandboxInside {
     /// The part, and what it needs to know.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub part: Vec<OsString>,
+    pub(crate) part: Vec<OsString>,
 }
 
 /// `cttune completions`.
 #[derive(Debug, Args)]
-pub struct Completions {
+pub(crate) struct Completions {
     /// The shell
     #[arg(value_enum)]
-    pub shell: clap_complete::Shell,
+    pub(crate) shell: clap_complete::Shell,
 }

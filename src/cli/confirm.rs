@@ -14,8 +14,8 @@ use super::expire::FlowProgress;
 use super::failure::{FAILED, Failure, LEFT, told};
 use super::out::{self, Out};
 use super::{change, expire, survey};
-use crate::apply::journal::{Journal, JournalError};
-use crate::apply::{
+use crate::change::journal::{Journal, JournalError};
+use crate::change::{
     Crew, Lock, READY, Running, Signals, arm_watcher, carry_back, carry_out, carry_out_until,
     clear_up, close_stdout, leave_session, preflight, present,
 };

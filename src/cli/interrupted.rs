@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::args::{Cli, Command};
 use super::out::Out;
 use super::{change, survey};
-use crate::apply::Lock;
+use crate::change::Lock;
 use crate::files::state;
 use crate::kernel::host;
 use crate::plan::{Origin, Record, Standing};

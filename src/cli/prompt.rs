@@ -9,7 +9,7 @@ use dialoguer::console::Term;
 use dialoguer::{Input, MultiSelect};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 
-use crate::apply::Signals;
+use crate::change::Signals;
 use crate::plan::{Plan, Signal};
 
 /// What the operator answered.

@@ -7,8 +7,8 @@ use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::survey;
-use crate::apply::journal::{Damage, Folder, Journal};
-use crate::apply::{Crew, Running, Signals, carry_back, clear_up, folders_to_make, present};
+use crate::change::journal::{Damage, Folder, Journal};
+use crate::change::{Crew, Running, Signals, carry_back, clear_up, folders_to_make, present};
 use crate::files::Root;
 use crate::kernel::sysctl;
 use crate::plan::{

@@ -9,7 +9,7 @@ use crate::assess::Traces;
 const MOST_ROUNDS: usize = 20;
 
 /// Reads every file that [`Traces`] asks for; what cannot be read counts as absent.
-pub fn read(root: &Root, running: BTreeSet<&'static str>) -> Traces {
+pub(crate) fn read(root: &Root, running: BTreeSet<&'static str>) -> Traces {
     let mut traces = Traces {
         running,
         ..Traces::default()

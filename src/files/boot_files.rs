@@ -19,7 +19,7 @@ const SYSTEMD_SYSCTL: [&str; 2] = [
 ///
 /// # Errors
 /// Where a folder or a file of ours cannot be looked at.
-pub fn read(root: &Root, running: Conntrack) -> Result<Files, FileError> {
+pub(crate) fn read(root: &Root, running: Conntrack) -> Result<Files, FileError> {
     let tree = sysctl_tree::read(root.base()).map_err(|source| FileError::Io {
         doing: "read the sysctl.d folders below",
         path: root.base().to_owned(),

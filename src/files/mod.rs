@@ -5,24 +5,24 @@
 //! Rule: reading follows symlinks, but never out of the root; writing follows none, replaces a
 //! file whole or not at all, and keeps its mode and owner. It decides nothing.
 
-pub mod agents;
-pub mod boot_files;
+pub(crate) mod agents;
+pub(crate) mod boot_files;
 mod conf_folders;
 mod owner;
 mod place;
-pub mod profiles;
+pub(crate) mod profiles;
 mod root;
-pub mod state;
-pub mod sysctl_tree;
+pub(crate) mod state;
+pub(crate) mod sysctl_tree;
 
-pub use root::Root;
+pub(crate) use root::Root;
 
 use std::io;
 use std::path::PathBuf;
 
 /// What went wrong with one path.
 #[derive(Debug, thiserror::Error)]
-pub enum FileError {
+pub(crate) enum FileError {
     /// A part of the path is a symlink, and we would write there.
     #[error("refusing to write {}: {} is a symbolic link", path.display(), link.display())]
     Symlink {
@@ -53,7 +53,7 @@ pub enum FileError {
 
 impl FileError {
     /// What the operator can do about it, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             FileError::Symlink { .. } => Some("put a real file or folder there, then try again"),
             FileError::NotAFile { .. } => None,

@@ -9,7 +9,7 @@ use crate::profile::{Source, builtin};
 
 /// Where named profiles are looked for, the first that has one wins; those built into the binary
 /// come last.
-pub const SHELVES: [&str; 3] = [
+pub(crate) const SHELVES: [&str; 3] = [
     "/etc/cttune/profiles",
     "/usr/local/share/cttune/profiles",
     "/usr/share/cttune/profiles",
@@ -20,18 +20,18 @@ const MOST_BYTES: u64 = 1 << 20;
 
 /// A profile that was found and read.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub(crate) struct Found {
     /// What another profile's `extends` would call it: a name, or an absolute path.
-    pub name: String,
+    pub(crate) name: String,
     /// The folder of the file; `None` for one that is built in.
-    pub folder: Option<PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
     /// Its text.
-    pub source: Source,
+    pub(crate) source: Source,
 }
 
 /// A profile that was not read.
 #[derive(Debug, thiserror::Error)]
-pub enum ProfileError {
+pub(crate) enum ProfileError {
     /// Nothing of that name anywhere.
     #[error("no profile `{name}`")]
     NotFound {
@@ -63,11 +63,11 @@ pub enum ProfileError {
 
 /// A profile on a shelf.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its file; `None` for one that is built in.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; anything else is a name, looked for on the shelves, among those built in, and last as
@@ -75,7 +75,7 @@ pub struct Listed {
 ///
 /// # Errors
 /// Told apart; run as root, also for a file that others could have written.
-pub fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
+pub(crate) fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
     let path = folder.join(asked);
     if is_path(asked) {
         return read_at(&path, asked);
@@ -112,7 +112,7 @@ pub fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
 }
 
 /// Whether a profile is asked for by path: it has a slash or ends in `.toml`.
-pub fn is_path(asked: &str) -> bool {
+pub(crate) fn is_path(asked: &str) -> bool {
     asked.contains('/')
         || Path::new(asked)
             .extension()
@@ -120,7 +120,7 @@ pub fn is_path(asked: &str) -> bool {
 }
 
 /// Every profile on a shelf or built in, by name; one that an earlier shelf hides is left out.
-pub fn list() -> Vec<Listed> {
+pub(crate) fn list() -> Vec<Listed> {
     let mut listed: Vec<Listed> = Vec::new();
     let on_shelves = SHELVES.iter().flat_map(|shelf| {
         let mut paths: Vec<PathBuf> = fs::read_dir(shelf)

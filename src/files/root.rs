@@ -13,13 +13,13 @@ const MOST_LINKS: usize = 40;
 
 /// The tree in which files are read and written; paths are absolute as seen from inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Root {
+pub(crate) struct Root {
     base: PathBuf,
 }
 
 impl Root {
     /// The running machine.
-    pub fn machine() -> Self {
+    pub(crate) fn machine() -> Self {
         Root {
             base: PathBuf::from("/"),
         }
@@ -29,7 +29,7 @@ impl Root {
     ///
     /// # Errors
     /// If it is not a directory that can be entered.
-    pub fn at(base: &Path) -> Result<Self, FileError> {
+    pub(crate) fn at(base: &Path) -> Result<Self, FileError> {
         let failed = |source| FileError::Io {
             doing: "enter",
             path: base.to_owned(),
@@ -43,17 +43,17 @@ impl Root {
     }
 
     /// Whether this is the running machine.
-    pub fn is_machine(&self) -> bool {
+    pub(crate) fn is_machine(&self) -> bool {
         self.base == Path::new("/")
     }
 
     /// Where the tree stands on the running machine.
-    pub fn base(&self) -> &Path {
+    pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
     /// The path on the running machine of a path inside, no link followed.
-    pub fn outside(&self, inside: &Path) -> PathBuf {
+    pub(crate) fn outside(&self, inside: &Path) -> PathBuf {
         self.base.join(inside.strip_prefix("/").unwrap_or(inside))
     }
 
@@ -62,7 +62,7 @@ impl Root {
     ///
     /// # Errors
     /// For a loop of links, or a part that cannot be looked at.
-    pub fn resolve(&self, inside: &Path) -> io::Result<PathBuf> {
+    pub(crate) fn resolve(&self, inside: &Path) -> io::Result<PathBuf> {
         let mut rest: Vec<OsString> = parts(inside);
         rest.reverse();
         let mut resolved = PathBuf::from("/");
@@ -94,7 +94,7 @@ impl Root {
     ///
     /// # Errors
     /// For what is not a regular file, and for what the kernel refuses.
-    pub fn read(&self, inside: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    pub(crate) fn read(&self, inside: &Path) -> Result<Option<Vec<u8>>, FileError> {
         let failed = |source| FileError::Io {
             doing: "read",
             path: self.outside(inside),
@@ -117,7 +117,7 @@ impl Root {
     }
 
     /// Whether something is there, links followed inside the root.
-    pub fn exists(&self, inside: &Path) -> bool {
+    pub(crate) fn exists(&self, inside: &Path) -> bool {
         self.resolve(inside)
             .is_ok_and(|real| self.outside(&real).exists())
     }
@@ -127,7 +127,7 @@ impl Root {
     ///
     /// # Errors
     /// What replacing would answer.
-    pub fn rehearse(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    pub(crate) fn rehearse(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         place::rehearse(&self.base, inside, bytes)
     }
 
@@ -137,12 +137,12 @@ impl Root {
     /// # Errors
     /// After an error the old file stands untouched, unless it was the syncing that failed: compare
     /// before you believe either.
-    pub fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    pub(crate) fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         place::replace(&self.base, inside, bytes)
     }
 
     /// The folders on the way to a file that do not exist, outermost first.
-    pub fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
+    pub(crate) fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
         let above: Vec<&Path> = inside.ancestors().skip(1).collect();
         let missing = |folder: &&&Path| !self.outside(folder).exists();
         above
@@ -158,7 +158,7 @@ impl Root {
     ///
     /// # Errors
     /// If the bytes do not stand there now.
-    pub fn overwrite(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    pub(crate) fn overwrite(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         place::overwrite(&self.base, inside, bytes)
     }
 
@@ -166,17 +166,17 @@ impl Root {
     ///
     /// # Errors
     /// If the file is still there.
-    pub fn remove(&self, inside: &Path) -> Result<(), FileError> {
+    pub(crate) fn remove(&self, inside: &Path) -> Result<(), FileError> {
         place::remove(&self.base, inside)
     }
 
     /// Removes what a killed cttune left beside a file.
-    pub fn sweep(&self, inside: &Path) {
+    pub(crate) fn sweep(&self, inside: &Path) {
         place::sweep(&self.base, inside);
     }
 
     /// Removes those of `folders` that are empty, innermost first; they are given outermost first.
-    pub fn remove_empty(&self, folders: &[PathBuf]) {
+    pub(crate) fn remove_empty(&self, folders: &[PathBuf]) {
         for folder in folders.iter().rev() {
             let _ = fs::remove_dir(self.outside(folder));
         }

@@ -13,11 +13,11 @@ use super::{Root, owner};
 /// The usual place, as seen from inside a root.
 const USUAL: &str = "/var/lib/cttune";
 /// The variable that names another place; it does not hold for `--root`.
-pub const VARIABLE: &str = "CTTUNE_STATE_DIR";
+pub(crate) const VARIABLE: &str = "CTTUNE_STATE_DIR";
 
 /// The state directory of a root, as seen on the running machine. It may not exist yet. A relative
 /// path is taken from where we are; a link inside a root is followed inside it alone.
-pub fn directory(root: &Root) -> PathBuf {
+pub(crate) fn directory(root: &Root) -> PathBuf {
     match std::env::var_os(VARIABLE) {
         Some(directory) if root.is_machine() && !directory.is_empty() => {
             let directory = PathBuf::from(directory);
@@ -36,7 +36,7 @@ pub fn directory(root: &Root) -> PathBuf {
 ///
 /// # Errors
 /// As [`check`], and if it cannot be made.
-pub fn make(folder: &Path) -> io::Result<()> {
+pub(crate) fn make(folder: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -48,7 +48,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// If somebody may; if it does not exist.
-pub fn check(folder: &Path) -> io::Result<()> {
+pub(crate) fn check(folder: &Path) -> io::Result<()> {
     match owner::stranger(&fs::metadata(folder)?) {
         None => Ok(()),
         Some(why) => Err(io::Error::new(

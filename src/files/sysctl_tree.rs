@@ -25,7 +25,7 @@ const MAX_LINKS: usize = 40;
 ///
 /// # Errors
 /// A directory that exists and cannot be listed, with its path.
-pub fn read(root: &Path) -> io::Result<Tree> {
+pub(crate) fn read(root: &Path) -> io::Result<Tree> {
     let mut directories = Vec::new();
     for path in Tree::DIRECTORIES {
         directories.push(read_directory(root, Path::new(path))?);

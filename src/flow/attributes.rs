@@ -67,7 +67,7 @@ pub(crate) mod cta_filter {
 /// Bytes from the kernel that end too early, or lack what every conntrack entry has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("reading a netlink message: it is cut short, or lacks {0}")]
-pub struct Malformed(pub(crate) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// Bytes of an attribute's header.
 const HEADER: usize = 4;

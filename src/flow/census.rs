@@ -29,7 +29,7 @@ const WAITING: usize = 4096;
 
 /// How flows are grouped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum By {
+pub(crate) enum By {
     /// By the fields that say most.
     Auto,
     /// By these.
@@ -38,7 +38,7 @@ pub enum By {
 
 /// Flows under count.
 #[derive(Debug)]
-pub struct Census {
+pub(crate) struct Census {
     by: By,
     prefixes: Option<Prefixes>,
     held_back: Vec<Facts>,
@@ -48,60 +48,60 @@ pub struct Census {
 
 /// Who has the table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Top {
+pub(crate) struct Top {
     /// Flows that match, in the whole table; estimated from the sample if there is one.
-    pub total: u64,
+    pub(crate) total: u64,
     /// Flows that were looked at, if not all were.
-    pub sampled: Option<u64>,
+    pub(crate) sampled: Option<u64>,
     /// What the groups are told apart by.
-    pub columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// The groups, largest first.
-    pub groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     /// By how many of the flows counted a group may be larger; 0 unless there were more groups
     /// than are counted.
-    pub uncounted: u64,
+    pub(crate) uncounted: u64,
     /// What else is known of the largest group.
-    pub lead: Option<Lead>,
+    pub(crate) lead: Option<Lead>,
 }
 
 /// Flows that have the same value under every column.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Group {
+pub(crate) struct Group {
     /// One for each column.
-    pub values: Vec<Value>,
+    pub(crate) values: Vec<Value>,
     /// In the whole table; estimated from the sample if there is one.
-    pub flows: u64,
+    pub(crate) flows: u64,
     /// Of all flows that match, 0 to 1.
-    pub share: f64,
+    pub(crate) share: f64,
     /// How far the share can be off at 95 %; 0 without a sample.
-    pub margin: f64,
+    pub(crate) margin: f64,
 }
 
 /// The largest group, seen from the other side.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Lead {
+pub(crate) struct Lead {
     /// Who shares it, by the first field of address or port that the columns leave open.
-    pub others: Option<Others>,
+    pub(crate) others: Option<Others>,
     /// The seconds that half of its flows live for if they stay silent.
-    pub half_life: Option<u32>,
+    pub(crate) half_life: Option<u32>,
 }
 
 /// Who shares a group.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Others {
+pub(crate) struct Others {
     /// What tells them apart.
-    pub field: Field,
+    pub(crate) field: Field,
     /// How many were seen.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Whether there are more: in the table behind a sample, or past what is counted.
-    pub or_more: bool,
+    pub(crate) or_more: bool,
     /// The share of the group that the largest of them has, 0 to 1.
-    pub largest: f64,
+    pub(crate) largest: f64,
 }
 
 impl Census {
     /// A census of nothing yet. `prefixes` cut addresses; without them they count whole.
-    pub fn new(by: By, prefixes: Option<Prefixes>) -> Self {
+    pub(crate) fn new(by: By, prefixes: Option<Prefixes>) -> Self {
         Census {
             by,
             prefixes,
@@ -112,7 +112,7 @@ impl Census {
     }
 
     /// Counts a flow.
-    pub fn add(&mut self, flow: &Flow<'_>) {
+    pub(crate) fn add(&mut self, flow: &Flow<'_>) {
         self.flows += 1;
         let facts = Facts::from(flow);
         if let Some(counts) = &mut self.counts {
@@ -126,12 +126,12 @@ impl Census {
     }
 
     /// How many flows were counted.
-    pub fn flows(&self) -> u64 {
+    pub(crate) fn flows(&self) -> u64 {
         self.flows
     }
 
     /// Ends the census. `sample` tells of a sample what it was taken from.
-    pub fn finish(mut self, sample: Option<Sample>) -> Top {
+    pub(crate) fn finish(mut self, sample: Option<Sample>) -> Top {
         let counts = match self.counts.take() {
             Some(counts) => counts,
             None => self.decided(),

@@ -28,7 +28,7 @@ impl<'a> Flow<'a> {
     ///
     /// # Errors
     /// If the bytes end too early, or lack a tuple, the id or a family that conntrack has.
-    pub fn parse(message: &'a [u8]) -> Result<Flow<'a>, Malformed> {
+    pub(crate) fn parse(message: &'a [u8]) -> Result<Flow<'a>, Malformed> {
         let (&[family, ..], attributes) = message
             .split_first_chunk::<4>()
             .ok_or(Malformed("its fixed part"))?;

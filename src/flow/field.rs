@@ -13,16 +13,16 @@ macro_rules! fields {
     ($( $variant:ident $name:literal $doc:literal, )*) => {
         /// Something that flows can be grouped by, named as in a term.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Field {
+        pub(crate) enum Field {
             $( #[doc = $doc] $variant, )*
         }
 
         impl Field {
             /// Every one of them, in the order in which a listing shows them.
-            pub const ALL: &'static [Field] = &[ $( Field::$variant, )* ];
+            pub(crate) const ALL: &'static [Field] = &[ $( Field::$variant, )* ];
 
             /// The name that terms and listings use.
-            pub fn name(self) -> &'static str {
+            pub(crate) fn name(self) -> &'static str {
                 match self { $( Field::$variant => $name, )* }
             }
         }
@@ -46,25 +46,25 @@ fields! {
 
 /// How many bits of an address tell groups apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Prefixes {
+pub(crate) struct Prefixes {
     /// Of IPv6 addresses, 0 to 128.
-    pub v6: u8,
+    pub(crate) v6: u8,
     /// Of IPv4 addresses, 0 to 32.
-    pub v4: u8,
+    pub(crate) v4: u8,
 }
 
 /// A field and, for an address, how much of it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     /// The field.
-    pub field: Field,
+    pub(crate) field: Field,
     /// Without effect on fields that are no address.
-    pub prefixes: Prefixes,
+    pub(crate) prefixes: Prefixes,
 }
 
 /// A flow's value under a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Value {
+pub(crate) enum Value {
     /// The flow has none: a port of an ESP flow, a TCP state of a UDP flow.
     Absent,
     /// An address.
@@ -90,7 +90,7 @@ pub enum Value {
 /// Why `--by` or `--prefix` was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}\nhint: {help}")]
-pub struct FieldError {
+pub(crate) struct FieldError {
     problem: String,
     help: String,
 }
@@ -100,7 +100,7 @@ impl Field {
     ///
     /// # Errors
     /// For the first name that is no field, or comes twice.
-    pub fn parse_list(text: &str) -> Result<Vec<Field>, FieldError> {
+    pub(crate) fn parse_list(text: &str) -> Result<Vec<Field>, FieldError> {
         let mut fields = Vec::new();
         for name in text.split(',').map(str::trim) {
             let field = name.parse()?;
@@ -130,9 +130,9 @@ impl FromStr for Field {
 
 impl Prefixes {
     /// Whole addresses.
-    pub const WHOLE: Prefixes = Prefixes { v6: 128, v4: 32 };
+    pub(crate) const WHOLE: Prefixes = Prefixes { v6: 128, v4: 32 };
     /// What one subscriber has, as a rule of thumb.
-    pub const USUAL: Prefixes = Prefixes { v6: 64, v4: 24 };
+    pub(crate) const USUAL: Prefixes = Prefixes { v6: 64, v4: 24 };
 }
 
 impl FromStr for Prefixes {
@@ -156,14 +156,14 @@ impl FromStr for Prefixes {
 
 impl Column {
     /// A column of whole values.
-    pub fn whole(field: Field) -> Column {
+    pub(crate) fn whole(field: Field) -> Column {
         let prefixes = Prefixes::WHOLE;
         Column { field, prefixes }
     }
 
     /// The flow's value.
     #[inline]
-    pub fn of(self, flow: &Facts) -> Value {
+    pub(crate) fn of(self, flow: &Facts) -> Value {
         let port = |port: Option<u16>| port.map_or(Value::Absent, Value::Port);
         match self.field {
             Field::Family => Value::Family(flow.family),
@@ -201,7 +201,7 @@ impl Prefixes {
 
 /// What a listing wants to know of a flow, without the bytes that told of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts {
+pub(crate) struct Facts {
     src: IpAddr,
     dst: IpAddr,
     reply_src: IpAddr,

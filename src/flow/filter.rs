@@ -10,35 +10,35 @@ use super::{Family, Mark, Protocol, Selection, Term, Terms, Test};
 /// matched against the selection again. Addresses are left out, since the kernel's filter for IPv6
 /// ones is inverted (6.18).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// The family of the addresses.
-    pub family: Option<Family>,
+    pub(crate) family: Option<Family>,
     /// The protocol.
-    pub protocol: Option<Protocol>,
+    pub(crate) protocol: Option<Protocol>,
     /// The source port of the original direction.
-    pub source_port: Option<u16>,
+    pub(crate) source_port: Option<u16>,
     /// The destination port of the original direction.
-    pub destination_port: Option<u16>,
+    pub(crate) destination_port: Option<u16>,
     /// The mark under a mask.
-    pub mark: Option<Mark>,
+    pub(crate) mark: Option<Mark>,
     /// The zone.
-    pub zone: Option<u16>,
+    pub(crate) zone: Option<u16>,
     /// Status bits that are set, and some that are not.
-    pub status: StatusFilter,
+    pub(crate) status: StatusFilter,
 }
 
 /// What some bits of the status must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StatusFilter {
+pub(crate) struct StatusFilter {
     /// The bits that must be set; none outside the mask.
-    pub value: u32,
+    pub(crate) value: u32,
     /// The bits that are looked at.
-    pub mask: u32,
+    pub(crate) mask: u32,
 }
 
 impl Filter {
     /// What all flows of a selection have in common.
-    pub fn of(selection: &Selection) -> Filter {
+    pub(crate) fn of(selection: &Selection) -> Filter {
         let filters = selection.matching.iter().map(Filter::of_terms);
         filters.reduce(Filter::common).unwrap_or_default()
     }

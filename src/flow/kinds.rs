@@ -12,18 +12,18 @@ use super::{Family, Flow, Protocol, StatusBit, TcpState};
 
 /// What flows are told apart by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// IPv4 or IPv6.
-    pub family: Family,
+    pub(crate) family: Family,
     /// The protocol.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// For TCP; none for an offloaded flow.
-    pub state: Option<TcpState>,
+    pub(crate) state: Option<TcpState>,
 }
 
 /// Flows under count.
 #[derive(Debug)]
-pub struct Kinds {
+pub(crate) struct Kinds {
     counts: BTreeMap<Kind, u64>,
     assured: u64,
     nated: u64,
@@ -32,19 +32,19 @@ pub struct Kinds {
 
 /// The flows of a table, by kind.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Population {
+pub(crate) struct Population {
     /// All of them.
-    pub total: u64,
+    pub(crate) total: u64,
     /// How many were looked at, if not all were.
-    pub sampled: Option<u64>,
+    pub(crate) sampled: Option<u64>,
     /// How far the share that any kind has of the table can be off at 95 %; 0 without a sample.
-    pub margin: f64,
+    pub(crate) margin: f64,
     /// By kind; estimated from the sample if there is one.
-    pub kinds: BTreeMap<Kind, u64>,
+    pub(crate) kinds: BTreeMap<Kind, u64>,
     /// Flows that are not evicted early, offloaded ones not counted, as conntrack(8) prints it.
-    pub assured: u64,
+    pub(crate) assured: u64,
     /// Flows with ports and a translated address.
-    pub nated: u64,
+    pub(crate) nated: u64,
 }
 
 impl Default for Kinds {
@@ -82,7 +82,7 @@ impl Default for Kinds {
 
 impl Kinds {
     /// Counts a flow.
-    pub fn add(&mut self, flow: &Flow<'_>) {
+    pub(crate) fn add(&mut self, flow: &Flow<'_>) {
         let kind = Kind {
             family: flow.family,
             protocol: flow.original.protocol,
@@ -95,7 +95,7 @@ impl Kinds {
     }
 
     /// Ends the count. `sample` tells of a sample what it was taken from.
-    pub fn finish(self, sample: Option<Sample>) -> Population {
+    pub(crate) fn finish(self, sample: Option<Sample>) -> Population {
         let sample = sample.filter(|sample| sample.is_part());
         let scale = sample.map_or(1.0, Sample::scale);
         let total = sample.map_or(self.flows, |sample| sample.table);
@@ -116,12 +116,12 @@ impl Kinds {
 
 impl Population {
     /// TCP flows in a state.
-    pub fn in_state(&self, state: TcpState) -> u64 {
+    pub(crate) fn in_state(&self, state: TcpState) -> u64 {
         self.sum(|kind| kind.state == Some(state))
     }
 
     /// Flows of a protocol.
-    pub fn of_protocol(&self, protocol: Protocol) -> u64 {
+    pub(crate) fn of_protocol(&self, protocol: Protocol) -> u64 {
         self.sum(|kind| kind.protocol == protocol)
     }
 

@@ -9,24 +9,24 @@ use super::{Flow, Ports, Selection, Term, Terms, Test};
 impl Selection {
     /// Whether the flow is one to act on: any of `matching` holds, or there is none, and none of
     /// `keep` does.
-    pub fn matches(&self, flow: &Flow<'_>) -> bool {
+    pub(crate) fn matches(&self, flow: &Flow<'_>) -> bool {
         self.covers(flow) && !self.keeps(flow)
     }
 
     /// Whether any of `matching` holds, or there is none.
-    pub fn covers(&self, flow: &Flow<'_>) -> bool {
+    pub(crate) fn covers(&self, flow: &Flow<'_>) -> bool {
         self.matching.is_empty() || self.matching.iter().any(|terms| terms.match_flow(flow))
     }
 
     /// Whether any of `keep` protects the flow.
-    pub fn keeps(&self, flow: &Flow<'_>) -> bool {
+    pub(crate) fn keeps(&self, flow: &Flow<'_>) -> bool {
         self.keep.iter().any(|terms| terms.match_flow(flow))
     }
 }
 
 impl Terms {
     /// Whether every term holds.
-    pub fn match_flow(&self, flow: &Flow<'_>) -> bool {
+    pub(crate) fn match_flow(&self, flow: &Flow<'_>) -> bool {
         self.0.iter().all(|term| term.holds_for(flow))
     }
 }
@@ -34,7 +34,7 @@ impl Terms {
 impl Term {
     /// Whether the test succeeds, or with `!=` fails. A flow without ports, or one that is not TCP,
     /// fails every test of a port, or of a state.
-    pub fn holds_for(&self, flow: &Flow<'_>) -> bool {
+    pub(crate) fn holds_for(&self, flow: &Flow<'_>) -> bool {
         self.test.succeeds(flow) != self.negated
     }
 }

@@ -8,33 +8,33 @@ use super::{Family, Protocol, StatusBit, TcpState};
 ///
 /// Made by [`Flow::parse`] alone, so that it always has both tuples and an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flow<'a> {
+pub(crate) struct Flow<'a> {
     /// IPv4 or IPv6.
-    pub family: Family,
+    pub(crate) family: Family,
     /// The direction of the first packet.
-    pub original: Tuple,
+    pub(crate) original: Tuple,
     /// The direction of the answer; not the mirror of `original` where addresses are translated.
-    pub reply: Tuple,
+    pub(crate) reply: Tuple,
     /// What the kernel has noted about it.
-    pub status: Status,
+    pub(crate) status: Status,
     /// Remaining seconds, rounded down; none for an offloaded flow, whose flowtable keeps it alive.
-    pub timeout: Option<u32>,
+    pub(crate) timeout: Option<u32>,
     /// 0 if nobody set one.
-    pub mark: u32,
+    pub(crate) mark: u32,
     /// Not unique over time: a tuple that ends and comes again can have the same.
-    pub id: u32,
+    pub(crate) id: u32,
     /// For TCP; none for an offloaded flow.
-    pub tcp: Option<Tcp>,
+    pub(crate) tcp: Option<Tcp>,
     /// For SCTP: `enum sctp_conntrack`.
-    pub sctp: Option<u8>,
+    pub(crate) sctp: Option<u8>,
     /// Counted from the first packet; none if accounting was off when the flow was made.
-    pub counters: Option<Counters>,
+    pub(crate) counters: Option<Counters>,
     /// Start, in nanoseconds since 1970; none if timestamps were off when the flow was made.
-    pub started: Option<u64>,
+    pub(crate) started: Option<u64>,
     /// The name of its helper, as the kernel spells it.
-    pub helper: Option<&'a [u8]>,
+    pub(crate) helper: Option<&'a [u8]>,
     /// Whether another flow announced this one.
-    pub has_master: bool,
+    pub(crate) has_master: bool,
     /// The zone of both directions; one direction's own is in its tuple.
     pub(super) both_zone: Option<u16>,
     /// The value of `CTA_TUPLE_ORIG`, never empty.
@@ -43,22 +43,22 @@ pub struct Flow<'a> {
 
 /// One direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Tuple {
+pub(crate) struct Tuple {
     /// Where its packets come from.
-    pub src: IpAddr,
+    pub(crate) src: IpAddr,
     /// Where they go.
-    pub dst: IpAddr,
+    pub(crate) dst: IpAddr,
     /// TCP, UDP, ICMP, …
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// What tells flows of the same addresses and protocol apart.
-    pub layer4: Layer4,
+    pub(crate) layer4: Layer4,
     /// The zone that this direction alone belongs to.
-    pub zone: Option<u16>,
+    pub(crate) zone: Option<u16>,
 }
 
 /// What tells flows of the same addresses and protocol apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Layer4 {
+pub(crate) enum Layer4 {
     /// TCP, UDP, UDP-Lite, SCTP and DCCP ports; the keys of GRE.
     Ports {
         /// Of the sender.
@@ -81,37 +81,37 @@ pub enum Layer4 {
 
 /// `IPS_*` bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Status(pub u32);
+pub(crate) struct Status(pub(crate) u32);
 
 /// What the tracker of a TCP connection tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Tcp {
+pub(crate) struct Tcp {
     /// None for a number that cttune does not know.
-    pub state: Option<TcpState>,
+    pub(crate) state: Option<TcpState>,
     /// `IP_CT_TCP_FLAG_*` of the original direction.
-    pub original_flags: u8,
+    pub(crate) original_flags: u8,
     /// `IP_CT_TCP_FLAG_*` of the reply direction.
-    pub reply_flags: u8,
+    pub(crate) reply_flags: u8,
 }
 
 /// Packets and bytes, by direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// Packets of the original direction.
-    pub original_packets: u64,
+    pub(crate) original_packets: u64,
     /// Bytes of the original direction.
-    pub original_bytes: u64,
+    pub(crate) original_bytes: u64,
     /// Packets of the reply direction.
-    pub reply_packets: u64,
+    pub(crate) reply_packets: u64,
     /// Bytes of the reply direction.
-    pub reply_bytes: u64,
+    pub(crate) reply_bytes: u64,
 }
 
 impl<'a> Flow<'a> {
     /// The zone: of both directions, else the one that a direction has for itself, else 0.
     ///
     /// A flow has one zone number, whichever directions it holds for; the kernel compares it so.
-    pub fn zone(&self) -> u16 {
+    pub(crate) fn zone(&self) -> u16 {
         let of_a_direction = self.original.zone.or(self.reply.zone);
         self.both_zone.or(of_a_direction).unwrap_or(0)
     }
@@ -119,29 +119,29 @@ impl<'a> Flow<'a> {
     /// The zone as `CTA_ZONE` tells it: of both directions, else none.
     ///
     /// A request about the flow must repeat it; without, it names another flow or none.
-    pub fn both_zone(&self) -> Option<u16> {
+    pub(crate) fn both_zone(&self) -> Option<u16> {
         self.both_zone
     }
 
     /// The bytes that name the flow to the kernel: the value of `CTA_TUPLE_ORIG` as it was dumped,
     /// a zone of the original direction included; never empty.
-    pub fn raw_original(&self) -> &'a [u8] {
+    pub(crate) fn raw_original(&self) -> &'a [u8] {
         self.raw_original
     }
 
     /// By which it is known again in another dump: the tuple as it was dumped, the zone, the id.
-    pub fn identity(&self) -> (&'a [u8], Option<u16>, u32) {
+    pub(crate) fn identity(&self) -> (&'a [u8], Option<u16>, u32) {
         (self.raw_original, self.both_zone, self.id)
     }
 
     /// Where a TCP connection stands.
-    pub fn tcp_state(&self) -> Option<TcpState> {
+    pub(crate) fn tcp_state(&self) -> Option<TcpState> {
         self.tcp?.state
     }
 
     /// Whether an address or port is translated: the answer does not come the way the first packet
     /// went.
-    pub fn is_translated(&self) -> bool {
+    pub(crate) fn is_translated(&self) -> bool {
         let (there, back) = (&self.original, &self.reply);
         (there.src, there.dst) != (back.dst, back.src)
             || match (there.layer4, back.layer4) {
@@ -156,7 +156,7 @@ impl<'a> Flow<'a> {
 
 impl Tuple {
     /// The ports, source first, where the protocol has them. GRE's keys are none.
-    pub fn ports(&self) -> Option<(u16, u16)> {
+    pub(crate) fn ports(&self) -> Option<(u16, u16)> {
         match self.layer4 {
             Layer4::Ports { src, dst } if self.protocol != Protocol::GRE => Some((src, dst)),
             _ => None,
@@ -166,7 +166,7 @@ impl Tuple {
 
 impl Status {
     /// Whether the bit is set.
-    pub fn has(self, bit: StatusBit) -> bool {
+    pub(crate) fn has(self, bit: StatusBit) -> bool {
         self.0 & bit.mask() != 0
     }
 }
@@ -177,7 +177,7 @@ impl Tcp {
 
     /// Whether a side waits for its data to be acknowledged: the kernel then bounds the flow's time
     /// by `tcp_timeout_unacknowledged`.
-    pub fn has_unacknowledged_data(self) -> bool {
+    pub(crate) fn has_unacknowledged_data(self) -> bool {
         (self.original_flags | self.reply_flags) & Self::UNACKNOWLEDGED != 0
     }
 }

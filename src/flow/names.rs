@@ -4,25 +4,25 @@ use std::fmt;
 
 /// An IP protocol number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Protocol(pub u8);
+pub(crate) struct Protocol(pub(crate) u8);
 
 impl Protocol {
     /// ICMP of IPv4.
-    pub const ICMP: Protocol = Protocol(1);
+    pub(crate) const ICMP: Protocol = Protocol(1);
     /// TCP.
-    pub const TCP: Protocol = Protocol(6);
+    pub(crate) const TCP: Protocol = Protocol(6);
     /// UDP.
-    pub const UDP: Protocol = Protocol(17);
+    pub(crate) const UDP: Protocol = Protocol(17);
     /// DCCP, which kernels from about 6.17 do not track.
-    pub const DCCP: Protocol = Protocol(33);
+    pub(crate) const DCCP: Protocol = Protocol(33);
     /// GRE.
-    pub const GRE: Protocol = Protocol(47);
+    pub(crate) const GRE: Protocol = Protocol(47);
     /// ICMP of IPv6.
-    pub const ICMPV6: Protocol = Protocol(58);
+    pub(crate) const ICMPV6: Protocol = Protocol(58);
     /// SCTP.
-    pub const SCTP: Protocol = Protocol(132);
+    pub(crate) const SCTP: Protocol = Protocol(132);
     /// UDP-Lite.
-    pub const UDPLITE: Protocol = Protocol(136);
+    pub(crate) const UDPLITE: Protocol = Protocol(136);
 
     /// The protocols that conntrack knows by name, as conntrack(8) prints them.
     pub(super) const NAMES: [(&'static str, u8); 10] = [
@@ -39,7 +39,7 @@ impl Protocol {
     ];
 
     /// The protocol of this name or number.
-    pub fn find(text: &str) -> Option<Protocol> {
+    pub(crate) fn find(text: &str) -> Option<Protocol> {
         let named = Self::NAMES.iter().find(|(name, _)| *name == text);
         named.map_or_else(
             || text.parse().ok().map(Protocol),
@@ -61,32 +61,32 @@ macro_rules! named {
     ($(#[$about:meta])* $type:ident { $( $variant:ident = $number:literal $name:literal $doc:literal, )* }) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $type {
+        pub(crate) enum $type {
             $( #[doc = $doc] $variant = $number, )*
         }
 
         impl $type {
             /// Every one of them, in the kernel's order.
-            pub const ALL: &'static [$type] = &[ $( $type::$variant, )* ];
+            pub(crate) const ALL: &'static [$type] = &[ $( $type::$variant, )* ];
 
             /// The name that terms and listings use.
-            pub fn name(self) -> &'static str {
+            pub(crate) fn name(self) -> &'static str {
                 match self { $( $type::$variant => $name, )* }
             }
 
             /// The kernel's number.
-            pub fn number(self) -> u8 {
+            pub(crate) fn number(self) -> u8 {
                 self as u8
             }
 
             /// The one of this name; letter case and `-` for `_` make no difference.
-            pub fn find(text: &str) -> Option<$type> {
+            pub(crate) fn find(text: &str) -> Option<$type> {
                 let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
                 Self::ALL.iter().copied().find(|one| plain(one.name()) == plain(text))
             }
 
             /// The one that the kernel gives this number.
-            pub fn from_number(number: u8) -> Option<$type> {
+            pub(crate) fn from_number(number: u8) -> Option<$type> {
                 Self::ALL.iter().copied().find(|one| one.number() == number)
             }
         }
@@ -135,7 +135,7 @@ named! {
 
 impl StatusBit {
     /// The bit as it stands in a status word.
-    pub fn mask(self) -> u32 {
+    pub(crate) fn mask(self) -> u32 {
         1 << self.number()
     }
 }

@@ -21,7 +21,7 @@ const ROUNDING: i64 = 1000;
 
 /// The flows that were there at first.
 #[derive(Debug)]
-pub struct FirstLook {
+pub(crate) struct FirstLook {
     /// One in so many flows is followed.
     one_in: u64,
     timeouts: Timeouts,
@@ -44,42 +44,42 @@ struct Seen {
 
 /// What two looks tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// Flows at the second look.
-    pub flows: u64,
+    pub(crate) flows: u64,
     /// Those of them that were not there at the first: as many as began and did not end meanwhile.
-    pub new: u64,
+    pub(crate) new: u64,
     /// Those of them that are translated.
-    pub translated: u64,
+    pub(crate) translated: u64,
     /// TCP connections that are established and whose silence is known.
-    pub established: Silence,
+    pub(crate) established: Silence,
     /// UDP flows that went both ways, likewise.
-    pub stream: Silence,
+    pub(crate) stream: Silence,
 }
 
 /// How long flows had been silent at the first look, and which of them spoke before the second.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silence {
+pub(crate) struct Silence {
     /// All of them.
-    pub flows: u64,
+    pub(crate) flows: u64,
     /// By the length of silence, the shortest first.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// Flows that had been silent for longer than a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// Seconds.
-    pub after: u32,
+    pub(crate) after: u32,
     /// How many there were.
-    pub silent: u64,
+    pub(crate) silent: u64,
     /// How many of them spoke before the second look.
-    pub spoke: u64,
+    pub(crate) spoke: u64,
 }
 
 impl FirstLook {
     /// An empty one, of a table with about so many entries.
-    pub fn new(timeouts: Timeouts, entries: u64) -> Self {
+    pub(crate) fn new(timeouts: Timeouts, entries: u64) -> Self {
         FirstLook {
             one_in: entries / MOST + 1,
             timeouts,
@@ -89,7 +89,7 @@ impl FirstLook {
     }
 
     /// Adds a flow, dumped at so many milliseconds of the clock that both looks share.
-    pub fn add(&mut self, flow: &Flow<'_>, at: u32) {
+    pub(crate) fn add(&mut self, flow: &Flow<'_>, at: u32) {
         if let Some(remaining) = flow.timeout.filter(|_| self.follows(flow)) {
             self.flows.push(Seen {
                 name: self.name(flow),
@@ -102,7 +102,7 @@ impl FirstLook {
 
     /// Makes it ready to be compared with. What a dump told twice stays once.
     #[must_use]
-    pub fn seal(mut self) -> Self {
+    pub(crate) fn seal(mut self) -> Self {
         self.flows.sort_unstable();
         self.flows.dedup_by_key(|seen| seen.name);
         self
@@ -126,14 +126,14 @@ impl FirstLook {
 
 /// The second look, while it is taken.
 #[derive(Debug)]
-pub struct SecondLook<'a> {
+pub(crate) struct SecondLook<'a> {
     first: &'a FirstLook,
     observed: Observed,
 }
 
 impl<'a> SecondLook<'a> {
     /// One that tells silences by these steps, in seconds, the shortest first.
-    pub fn new(first: &'a FirstLook, established: &[u32], stream: &[u32]) -> Self {
+    pub(crate) fn new(first: &'a FirstLook, established: &[u32], stream: &[u32]) -> Self {
         let silence = |steps: &[u32]| Silence {
             flows: 0,
             steps: steps
@@ -156,7 +156,7 @@ impl<'a> SecondLook<'a> {
     }
 
     /// Adds a flow, dumped at so many milliseconds of the same clock.
-    pub fn add(&mut self, flow: &Flow<'_>, at: u32) {
+    pub(crate) fn add(&mut self, flow: &Flow<'_>, at: u32) {
         if !self.first.follows(flow) {
             return;
         }
@@ -188,7 +188,7 @@ impl<'a> SecondLook<'a> {
     }
 
     /// What was seen, for the whole table.
-    pub fn finish(self) -> Observed {
+    pub(crate) fn finish(self) -> Observed {
         let (mut observed, one_in) = (self.observed, self.first.one_in);
         for number in [
             &mut observed.flows,

@@ -7,20 +7,20 @@ use super::{Family, Flow, Protocol};
 
 /// The flows that a policy may hold for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// None for both families.
-    pub family: Option<Family>,
+    pub(crate) family: Option<Family>,
     /// The protocol.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
 }
 
 /// Every policy of a network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Policies(pub Vec<Policy>);
+pub(crate) struct Policies(pub(crate) Vec<Policy>);
 
 impl Policies {
     /// Whether a policy may hold for this flow.
-    pub fn may_hold_for(&self, flow: &Flow<'_>) -> bool {
+    pub(crate) fn may_hold_for(&self, flow: &Flow<'_>) -> bool {
         self.0.iter().any(|policy| {
             policy.protocol == flow.original.protocol
                 && policy.family.is_none_or(|family| family == flow.family)

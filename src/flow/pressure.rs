@@ -16,11 +16,11 @@ use super::{Flow, Layer4, Protocol, Sample, StatusBit, TcpState};
 const PUSH: std::ops::RangeInclusive<u16> = 5228..=5230;
 
 /// Ports that the kernel chooses from for a flow whose own is 1024 or above: 1024 to 65535.
-pub const NAT_PORTS: u64 = 64_512;
+pub(crate) const NAT_PORTS: u64 = 64_512;
 
 /// Flows under count.
 #[derive(Debug)]
-pub struct PressureCount {
+pub(crate) struct PressureCount {
     looked_at: u64,
     fixed: u64,
     push: u64,
@@ -39,43 +39,43 @@ struct NatKey {
 
 /// A number of flows of the whole table.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// Estimated from the sample if there is one.
-    pub flows: u64,
+    pub(crate) flows: u64,
     /// Of all flows, 0 to 1.
-    pub share: f64,
+    pub(crate) share: f64,
     /// How far the share can be off at 95 %; 0 without a sample.
-    pub margin: f64,
+    pub(crate) margin: f64,
 }
 
 /// The ports of one address, towards one server.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NatPorts {
+pub(crate) struct NatPorts {
     /// TCP, UDP, …
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The address that flows are translated to.
-    pub address: IpAddr,
+    pub(crate) address: IpAddr,
     /// Where they go.
-    pub server: SocketAddr,
+    pub(crate) server: SocketAddr,
     /// How many there are; each needs a port of its own.
-    pub used: Estimate,
+    pub(crate) used: Estimate,
 }
 
 /// What presses on a table.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pressure {
+pub(crate) struct Pressure {
     /// Flows that were looked at.
-    pub looked_at: u64,
+    pub(crate) looked_at: u64,
     /// Entries in the table.
-    pub table: u64,
+    pub(crate) table: u64,
     /// Flows that the kernel does not evict when the table is full.
-    pub fixed: Estimate,
+    pub(crate) fixed: Estimate,
     /// Connections to push services.
-    pub push: Estimate,
+    pub(crate) push: Estimate,
     /// Where most ports are in use; none where no address is translated.
-    pub nat: Option<NatPorts>,
+    pub(crate) nat: Option<NatPorts>,
     /// The source that most flows come from.
-    pub source: Option<(IpAddr, Estimate)>,
+    pub(crate) source: Option<(IpAddr, Estimate)>,
 }
 
 impl Default for PressureCount {
@@ -92,7 +92,7 @@ impl Default for PressureCount {
 
 impl PressureCount {
     /// Counts a flow.
-    pub fn add(&mut self, flow: &Flow<'_>) {
+    pub(crate) fn add(&mut self, flow: &Flow<'_>) {
         self.looked_at += 1;
         self.fixed += u64::from(is_fixed(flow));
         self.push += u64::from(is_push(flow));
@@ -103,7 +103,7 @@ impl PressureCount {
     }
 
     /// Ends the count. `sample` tells of a sample what it was taken from.
-    pub fn finish(self, sample: Option<Sample>) -> Pressure {
+    pub(crate) fn finish(self, sample: Option<Sample>) -> Pressure {
         let looked_at = self.looked_at;
         let table = sample.map_or(looked_at, |sample| sample.table.max(looked_at));
         let estimate = |seen: u64| estimate(seen, looked_at, table);

@@ -17,36 +17,36 @@ const LEAST: u64 = 100;
 
 /// What could be done about the largest group.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remedy {
+pub(crate) struct Remedy {
     /// The flows that it is about.
-    pub target: Target,
+    pub(crate) target: Target,
     /// What it does with them.
-    pub means: Means,
+    pub(crate) means: Means,
     /// Fields that tell the group apart and that no rule can ask for when a flow begins, so that
     /// the rules are about more flows than the group has.
-    pub left_out: Vec<Field>,
+    pub(crate) left_out: Vec<Field>,
 }
 
 /// What a rule asks of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Target {
+pub(crate) struct Target {
     /// The family, if an address or the protocol tells.
-    pub family: Option<Family>,
+    pub(crate) family: Option<Family>,
     /// Source addresses.
-    pub src: Option<IpNet>,
+    pub(crate) src: Option<IpNet>,
     /// Destination addresses.
-    pub dst: Option<IpNet>,
+    pub(crate) dst: Option<IpNet>,
     /// The protocol.
-    pub protocol: Option<Protocol>,
+    pub(crate) protocol: Option<Protocol>,
     /// Source port.
-    pub sport: Option<u16>,
+    pub(crate) sport: Option<u16>,
     /// Destination port.
-    pub dport: Option<u16>,
+    pub(crate) dport: Option<u16>,
 }
 
 /// How a group is kept small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Means {
+pub(crate) enum Means {
     /// Idle TCP connections end after so many seconds: many sources hold a few each.
     Timeout(u32),
     /// A source may hold so many flows: a few hold many each, or flows end soon anyway.
@@ -55,7 +55,7 @@ pub enum Means {
 
 impl Remedy {
     /// The remedy for the largest group; none for an empty table.
-    pub fn new(top: &Top) -> Option<Remedy> {
+    pub(crate) fn new(top: &Top) -> Option<Remedy> {
         let group = top.groups.first()?;
         let mut target = Target::default();
         let mut left_out = Vec::new();

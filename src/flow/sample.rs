@@ -13,7 +13,7 @@ const SAMPLE: u64 = 50_000;
 
 /// How much of the table is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// All of it.
     Exact,
     /// This many flows.
@@ -24,7 +24,7 @@ pub enum Extent {
 
 impl Extent {
     /// What suits a table with `count` entries: all of it below 200,000, else 50,000 flows.
-    pub fn for_table(count: u64) -> Extent {
+    pub(crate) fn for_table(count: u64) -> Extent {
         if count < FULL_BELOW {
             Extent::Exact
         } else {
@@ -33,23 +33,23 @@ impl Extent {
     }
 
     /// Whether so many flows are enough.
-    pub fn is_full(self, flows: u64) -> bool {
+    pub(crate) fn is_full(self, flows: u64) -> bool {
         matches!(self, Extent::Sample(wanted) if flows >= wanted)
     }
 
     /// Whether so much time is enough.
-    pub fn is_over(self, elapsed: Duration) -> bool {
+    pub(crate) fn is_over(self, elapsed: Duration) -> bool {
         matches!(self, Extent::Budget(time) if elapsed >= time)
     }
 }
 
 /// What a sample was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Flows that were looked at, those that did not match included.
-    pub looked_at: u64,
+    pub(crate) looked_at: u64,
     /// Entries in the table.
-    pub table: u64,
+    pub(crate) table: u64,
 }
 
 impl Sample {

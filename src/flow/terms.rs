@@ -27,29 +27,29 @@ const NAMES: [&str; 12] = [
 
 /// Which flows to act on: those of any `matching`, none of any `keep`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// Any of these selects a flow; none at all selects every flow.
-    pub matching: Vec<Terms>,
+    pub(crate) matching: Vec<Terms>,
     /// Any of these protects a flow, whatever else selects it.
-    pub keep: Vec<Terms>,
+    pub(crate) keep: Vec<Terms>,
 }
 
 /// Terms that must all hold. Prints as `TERM,TERM`, which parses to the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Terms(pub Vec<Term>);
+pub(crate) struct Terms(pub(crate) Vec<Term>);
 
 /// One test and whether it must hold (`=`) or must not (`!=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Term {
+pub(crate) struct Term {
     /// The test.
-    pub test: Test,
+    pub(crate) test: Test,
     /// Whether the test must fail.
-    pub negated: bool,
+    pub(crate) negated: bool,
 }
 
 /// What is asked of a flow. Addresses and ports are those of the original direction, unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Test {
+pub(crate) enum Test {
     /// The source lies in this prefix.
     Src(IpNet),
     /// The destination lies in this prefix.
@@ -78,32 +78,32 @@ pub enum Test {
 
 /// Ports from `first` to `last`, both included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// The lowest.
-    pub first: u16,
+    pub(crate) first: u16,
     /// The highest; not below `first`.
-    pub last: u16,
+    pub(crate) last: u16,
 }
 
 /// A mark under a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// What the masked mark must be; no bit outside the mask.
-    pub value: u32,
+    pub(crate) value: u32,
     /// The bits that are looked at.
-    pub mask: u32,
+    pub(crate) mask: u32,
 }
 
 /// Part of a term that does not parse, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
-pub struct TermError {
+pub(crate) struct TermError {
     /// Bytes of the text that was parsed.
-    pub at: Range<usize>,
+    pub(crate) at: Range<usize>,
     /// What is wrong with that part.
-    pub problem: String,
+    pub(crate) problem: String,
     /// What is allowed there.
-    pub help: Option<String>,
+    pub(crate) help: Option<String>,
 }
 
 impl Terms {
@@ -111,7 +111,7 @@ impl Terms {
     ///
     /// # Errors
     /// One for every term that does not parse, in order.
-    pub fn parse(text: &str) -> Result<Terms, Vec<TermError>> {
+    pub(crate) fn parse(text: &str) -> Result<Terms, Vec<TermError>> {
         let mut terms = Vec::new();
         let mut errors = Vec::new();
         let mut start = 0;
@@ -357,7 +357,7 @@ impl fmt::Display for Term {
 
 /// A prefix that prints as the address it is where its length is full.
 #[derive(Debug, Clone, Copy)]
-pub struct Prefix(pub IpNet);
+pub(crate) struct Prefix(pub(crate) IpNet);
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

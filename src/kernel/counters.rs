@@ -12,7 +12,7 @@ const PATH: &str = "/proc/thread-self/net/stat/nf_conntrack";
 ///
 /// # Errors
 /// Where the file is there and cannot be read, or is not what it should be.
-pub fn read_counters() -> io::Result<Option<Counters>> {
+pub(crate) fn read_counters() -> io::Result<Option<Counters>> {
     let text = match fs::read_to_string(PATH) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

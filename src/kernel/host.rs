@@ -16,7 +16,7 @@ use crate::tunable::{Conntrack, Host};
 ///
 /// # Errors
 /// Where `/proc/meminfo` or the number of CPUs cannot be read.
-pub fn read_host() -> io::Result<Host> {
+pub(crate) fn read_host() -> io::Result<Host> {
     Ok(Host {
         cpus: read_cpus()?,
         memory: read_memory()?,
@@ -25,7 +25,7 @@ pub fn read_host() -> io::Result<Host> {
 }
 
 /// How the kernel that runs has conntrack.
-pub fn read_conntrack() -> Conntrack {
+pub(crate) fn read_conntrack() -> Conntrack {
     // Only a loadable module has a state of loading; a built-in one has a folder without it, and
     // one without parameters not even that.
     if Path::new("/sys/module/nf_conntrack/initstate").exists() {
@@ -38,7 +38,7 @@ pub fn read_conntrack() -> Conntrack {
 }
 
 /// The machine's name, for people; `localhost` where it has none.
-pub fn read_name() -> String {
+pub(crate) fn read_name() -> String {
     gethostname()
         .ok()
         .and_then(|name| name.into_string().ok())
@@ -47,7 +47,7 @@ pub fn read_name() -> String {
 }
 
 /// The kernel's release, such as `6.18.44`; empty where it cannot be read.
-pub fn read_release() -> String {
+pub(crate) fn read_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease")
         .unwrap_or_default()
         .trim()
@@ -56,14 +56,14 @@ pub fn read_release() -> String {
 
 /// Bytes that the kernel allocates for one flow, its extensions not included; `None` where that may
 /// not be read, as by an ordinary user, or where the allocator does not say.
-pub fn read_flow_size() -> Option<u64> {
+pub(crate) fn read_flow_size() -> Option<u64> {
     // Not object_size: the slab aligns its objects.
     let text = fs::read_to_string("/sys/kernel/slab/nf_conntrack/slab_size").ok()?;
     text.trim().parse().ok()
 }
 
 /// Whether the calling thread's network namespace forwards packets, of either family.
-pub fn forwards() -> bool {
+pub(crate) fn forwards() -> bool {
     ["ipv4/ip_forward", "ipv6/conf/all/forwarding"]
         .iter()
         .filter_map(|name| fs::read_to_string(format!("/proc/sys/net/{name}")).ok())
@@ -74,7 +74,7 @@ pub fn forwards() -> bool {
 ///
 /// # Errors
 /// Where procfs is not there.
-pub fn read_boot_id() -> io::Result<String> {
+pub(crate) fn read_boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()
         .to_owned())
@@ -82,7 +82,7 @@ pub fn read_boot_id() -> io::Result<String> {
 
 /// The inode of the calling thread's network namespace, by which the kernel log names it; `None`
 /// where the /proc that is mounted belongs to a PID namespace without us.
-pub fn read_netns_inode() -> Option<u64> {
+pub(crate) fn read_netns_inode() -> Option<u64> {
     // Not /proc/self: that is the main thread's namespace.
     fs::metadata("/proc/thread-self/ns/net")
         .ok()
@@ -90,7 +90,7 @@ pub fn read_netns_inode() -> Option<u64> {
 }
 
 /// Seconds since the boot, time in suspend included; nobody can set this clock.
-pub fn read_boottime() -> io::Result<Duration> {
+pub(crate) fn read_boottime() -> io::Result<Duration> {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
     let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
     let nanoseconds = u32::try_from(now.tv_nsec()).unwrap_or(0);
@@ -98,7 +98,7 @@ pub fn read_boottime() -> io::Result<Duration> {
 }
 
 /// Waits until so much time has passed since the boot, or a signal comes.
-pub fn wait_until_boottime(seconds: u64) {
+pub(crate) fn wait_until_boottime(seconds: u64) {
     let until = TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0);
     let _ = clock_nanosleep(
         ClockId::CLOCK_BOOTTIME,
@@ -109,7 +109,7 @@ pub fn wait_until_boottime(seconds: u64) {
 
 /// The values that a variable has in the environments of the processes that started this one,
 /// nearest first, as far as they may be read. Those of other pid namespaces are not seen.
-pub fn read_ancestors_variable(name: &str) -> Vec<String> {
+pub(crate) fn read_ancestors_variable(name: &str) -> Vec<String> {
     let mut values = Vec::new();
     let mut process = nix::unistd::getppid().as_raw();
     // Longer chains than this are not typed by people.
@@ -138,7 +138,7 @@ fn find_variable(environment: &[u8], name: &str) -> Option<String> {
 
 /// Whether systemd runs the machine and we live in its namespaces, so that it can keep a timer
 /// that outlives us.
-pub fn is_systemds() -> bool {
+pub(crate) fn is_systemds() -> bool {
     let shared = |kind: &str| {
         let link = |process: &str| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
         let own = link("thread-self");

@@ -27,7 +27,7 @@ const RECORD: usize = 8192;
 ///
 /// # Errors
 /// Where none of the three can be read; it is the reason of the first.
-pub fn read_kernel_log() -> io::Result<KernelLog> {
+pub(crate) fn read_kernel_log() -> io::Result<KernelLog> {
     let reason = match read_kmsg() {
         Ok(log) => return Ok(log),
         Err(reason) => reason,

@@ -6,12 +6,12 @@
 //! Rule: it decides nothing; everything it writes it reads back. Sysctls are those of the calling
 //! thread's network namespace at the moment of the open (`/proc/sys/net` follows the thread).
 
-pub mod counters;
-pub mod ctnetlink;
-pub mod host;
-pub mod log;
-pub mod module;
-pub mod namespaces;
-pub mod netns;
-pub mod processes;
-pub mod sysctl;
+pub(crate) mod counters;
+pub(crate) mod ctnetlink;
+pub(crate) mod host;
+pub(crate) mod log;
+pub(crate) mod module;
+pub(crate) mod namespaces;
+pub(crate) mod netns;
+pub(crate) mod processes;
+pub(crate) mod sysctl;

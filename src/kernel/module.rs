@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 /// The module could not be loaded or unloaded.
 #[derive(Debug, thiserror::Error)]
-pub enum ModuleError {
+pub(crate) enum ModuleError {
     /// There is no `modprobe`.
     #[error("cannot run modprobe: {0}")]
     NoModprobe(#[source] io::Error),
@@ -23,7 +23,7 @@ pub enum ModuleError {
 ///
 /// # Errors
 /// With what modprobe said.
-pub fn load() -> Result<(), ModuleError> {
+pub(crate) fn load() -> Result<(), ModuleError> {
     modprobe(&["nf_conntrack"])
 }
 
@@ -32,7 +32,7 @@ pub fn load() -> Result<(), ModuleError> {
 ///
 /// # Errors
 /// With what modprobe said, "in use" among it.
-pub fn unload() -> Result<(), ModuleError> {
+pub(crate) fn unload() -> Result<(), ModuleError> {
     modprobe(&["-r", "nf_conntrack"])
 }
 

@@ -32,7 +32,7 @@ struct Table {
 /// Reads the table of every namespace that may be entered, named ones first.
 ///
 /// Needs `CAP_SYS_ADMIN`; without it, only our own is read.
-pub fn read_namespaces() -> (Vec<Namespace>, Vec<Unread>) {
+pub(crate) fn read_namespaces() -> (Vec<Namespace>, Vec<Unread>) {
     let own = host::read_netns_inode();
     let (found, mut unread) = find();
     let mut namespaces = Vec::new();

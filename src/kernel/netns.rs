@@ -22,7 +22,7 @@ const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 
 /// Which network namespace is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spec {
+pub(crate) enum Spec {
     /// A name that `ip netns` knows.
     Name(String),
     /// A file that stands for a namespace.
@@ -33,7 +33,7 @@ pub enum Spec {
 
 /// Why `--netns` was not understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SpecError {
+pub(crate) enum SpecError {
     /// Nothing, or a name that no file can have.
     #[error("{0:?} is not the name of a network namespace")]
     NotAName(String),
@@ -63,7 +63,7 @@ impl FromStr for Spec {
 
 /// Why a network namespace could not be entered.
 #[derive(Debug, thiserror::Error)]
-pub enum NetnsError {
+pub(crate) enum NetnsError {
     /// `ip netns` knows no such name.
     #[error("no network namespace is named {name:?}\nhint: {}", known_names(.nearest.as_deref(), .known))]
     NoSuchName {
@@ -119,7 +119,10 @@ fn known_names(nearest: Option<&str>, known: &[String]) -> String {
 ///
 /// A panic of `work` goes on in the caller. `work` must open `/proc/sys/net` itself: what was
 /// opened before stays with the namespace of its opener.
-pub fn run_in<T: Send>(spec: &Spec, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+pub(crate) fn run_in<T: Send>(
+    spec: &Spec,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, NetnsError> {
     let (path, file) = open(spec)?;
     let entered = std::thread::scope(|scope| {
         let inside = std::thread::Builder::new().name("netns".into());
@@ -207,7 +210,7 @@ fn classify(path: PathBuf, source: io::Error) -> NetnsError {
 /// Brings the loopback interface of the caller's network namespace up; a new one has it down.
 ///
 /// Needs `CAP_NET_ADMIN` over the namespace.
-pub fn raise_loopback() -> Result<(), Errno> {
+pub(crate) fn raise_loopback() -> Result<(), Errno> {
     const RTM_NEWLINK: u16 = 16;
     const REQUEST_AND_ACK: u16 = 0x1 | 0x4;
     // The loopback device is the first of every network namespace.

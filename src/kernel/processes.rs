@@ -5,7 +5,7 @@ use std::fs;
 
 /// Those of `names` that a process here goes by: `/proc/PID/comm`, which the kernel cuts off
 /// after 15 bytes. Processes of containers count, where this `/proc` shows them.
-pub fn running(names: &[&'static str]) -> BTreeSet<&'static str> {
+pub(crate) fn running(names: &[&'static str]) -> BTreeSet<&'static str> {
     // It may have ended since.
     let comms = pids().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
     comms

@@ -22,14 +22,14 @@ const DIRECTORY: &str = "/proc/sys/net/netfilter";
 /// A sysctl that exists and could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {name}: {source}")]
-pub struct ReadError {
+pub(crate) struct ReadError {
     name: String,
     source: io::Error,
 }
 
 /// A sysctl that was not changed, or does not hold what was written.
 #[derive(Debug, thiserror::Error)]
-pub enum WriteError {
+pub(crate) enum WriteError {
     /// The file does not exist.
     #[error("{0} does not exist on this kernel")]
     Missing(Key),
@@ -85,7 +85,7 @@ pub enum WriteError {
 ///
 /// # Errors
 /// Only for a key that exists and gives no number; a missing or denied one is a reading.
-pub fn read_snapshot() -> Result<Snapshot, ReadError> {
+pub(crate) fn read_snapshot() -> Result<Snapshot, ReadError> {
     let Some(count) = read_count()? else {
         return Ok(Snapshot::not_loaded());
     };
@@ -101,7 +101,7 @@ pub fn read_snapshot() -> Result<Snapshot, ReadError> {
 ///
 /// # Errors
 /// As [`read_snapshot`].
-pub fn read(key: Key) -> Result<Reading, ReadError> {
+pub(crate) fn read(key: Key) -> Result<Reading, ReadError> {
     match read_on(key, mount_access())? {
         Reading::Missing if read_count()?.is_none() => Ok(Reading::NotLoaded),
         reading => Ok(reading),
@@ -113,7 +113,7 @@ pub fn read(key: Key) -> Result<Reading, ReadError> {
 ///
 /// # Errors
 /// Where the number exists and cannot be read.
-pub fn read_count() -> Result<Option<i64>, ReadError> {
+pub(crate) fn read_count() -> Result<Option<i64>, ReadError> {
     const COUNT: &str = "net.netfilter.nf_conntrack_count";
     match read_number(COUNT) {
         Ok(count) => Ok(Some(count)),
@@ -129,7 +129,7 @@ pub fn read_count() -> Result<Option<i64>, ReadError> {
 ///
 /// # Errors
 /// What a write would answer, as far as opening the file tells.
-pub fn rehearse(key: Key) -> Result<(), WriteError> {
+pub(crate) fn rehearse(key: Key) -> Result<(), WriteError> {
     open_for_writing(key).map(drop)
 }
 
@@ -138,7 +138,7 @@ pub fn rehearse(key: Key) -> Result<(), WriteError> {
 /// # Errors
 /// The kernel's refusal, told apart; [`WriteError::NotHeld`] where another number holds then.
 /// After an error the key may hold either number: the caller puts the old one back.
-pub fn write(key: Key, value: i64) -> Result<(), WriteError> {
+pub(crate) fn write(key: Key, value: i64) -> Result<(), WriteError> {
     let mut file = open_for_writing(key)?;
     let written = if is_procfs(&file) {
         write_sysctl(&key.name(), value)

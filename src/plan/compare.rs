@@ -10,7 +10,7 @@ use crate::tunable::{Key, Reading};
 /// How a key stands to what is wanted; the first that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub(crate) enum State {
     /// This kernel does not have it.
     Missing,
     /// The live value is off, and nobody can write it here.
@@ -23,35 +23,35 @@ pub enum State {
 
 /// What the two readers of sysctl.d will leave in the kernel at the next boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Persisted {
+pub(crate) struct Persisted {
     /// For `sysctl --system`.
-    pub procps: Option<Winner>,
+    pub(crate) procps: Option<Winner>,
     /// For systemd-sysctl.
-    pub systemd: Option<Winner>,
+    pub(crate) systemd: Option<Winner>,
 }
 
 /// One key of the comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// Which.
-    pub key: Key,
+    pub(crate) key: Key,
     /// What reading the kernel gave; `None` for an image that does not run.
-    pub live: Option<Reading>,
+    pub(crate) live: Option<Reading>,
     /// What the next boot brings; `None` where files are not compared.
-    pub persisted: Option<Persisted>,
+    pub(crate) persisted: Option<Persisted>,
     /// What is wanted of the running kernel; `None` without a profile.
-    pub target: Option<Target>,
+    pub(crate) target: Option<Target>,
     /// What is wanted of the files; differs from `target` only inside its bounds.
-    pub target_at_boot: Option<Target>,
+    pub(crate) target_at_boot: Option<Target>,
     /// The sum of it.
-    pub state: State,
+    pub(crate) state: State,
 }
 
 /// The settings of one profile on one machine, in catalog order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// One for each key of the profile, or for every key if there is none.
-    pub settings: Vec<Setting>,
+    pub(crate) settings: Vec<Setting>,
     /// Whether read-only keys that are off count as drift: in the initial namespace they do.
     read_only_counts: bool,
 }
@@ -61,7 +61,7 @@ impl Comparison {
     ///
     /// # Errors
     /// If the profile cannot be met by a machine of this size.
-    pub fn new(wanted: &Wanted, machine: &Machine<'_>) -> Result<Self, DeriveError> {
+    pub(crate) fn new(wanted: &Wanted, machine: &Machine<'_>) -> Result<Self, DeriveError> {
         let live = |key| machine.live.and_then(|snapshot| snapshot.value(key));
         let targets = derive(wanted, machine.host, &live)?;
         let ours = machine.files.map(Files::our_values).unwrap_or_default();
@@ -80,7 +80,7 @@ impl Comparison {
     }
 
     /// Every key of the catalog as it stands, compared with nothing.
-    pub fn without_profile(machine: &Machine<'_>) -> Self {
+    pub(crate) fn without_profile(machine: &Machine<'_>) -> Self {
         let settings = Key::ALL
             .iter()
             .map(|key| Setting::new(*key, None, machine))
@@ -92,12 +92,12 @@ impl Comparison {
     }
 
     /// Whether nothing drifted.
-    pub fn in_line(&self) -> bool {
+    pub(crate) fn in_line(&self) -> bool {
         !self.settings.iter().any(|setting| self.is_drift(setting))
     }
 
     /// Whether a setting of this comparison is not as the profile wants it.
-    pub fn is_drift(&self, setting: &Setting) -> bool {
+    pub(crate) fn is_drift(&self, setting: &Setting) -> bool {
         match setting.state {
             State::Ok => false,
             State::Missing => setting.is_required(),
@@ -172,12 +172,12 @@ impl Setting {
     }
 
     /// Whether the profile cannot do without this key.
-    pub fn is_required(&self) -> bool {
+    pub(crate) fn is_required(&self) -> bool {
         self.target.as_ref().is_some_and(|target| target.required)
     }
 
     /// Whether the running kernel has another value than is wanted.
-    pub fn live_is_off(&self) -> bool {
+    pub(crate) fn live_is_off(&self) -> bool {
         let (Some(reading), Some(target)) = (self.live, &self.target) else {
             return false;
         };
@@ -185,7 +185,7 @@ impl Setting {
     }
 
     /// Whether either reader will bring another value than is wanted, or none.
-    pub fn persisted_is_off(&self) -> bool {
+    pub(crate) fn persisted_is_off(&self) -> bool {
         let (Some(persisted), Some(target)) = (&self.persisted, &self.target_at_boot) else {
             return false;
         };
@@ -198,13 +198,13 @@ impl Setting {
     }
 
     /// The number that holds now.
-    pub fn live_value(&self) -> Option<i64> {
+    pub(crate) fn live_value(&self) -> Option<i64> {
         self.live.and_then(Reading::value)
     }
 
     /// The number to show for the next boot. Where the two readers disagree it is the one that is
     /// off; `None` also where one of them brings nothing.
-    pub fn persisted_value(&self) -> Option<i64> {
+    pub(crate) fn persisted_value(&self) -> Option<i64> {
         let persisted = self.persisted.as_ref()?;
         let (procps, systemd) = (persisted.procps.as_ref()?, persisted.systemd.as_ref()?);
         let off = |value| {
@@ -219,7 +219,7 @@ impl Setting {
 
 impl Persisted {
     /// What one of the two readers brings.
-    pub fn winner(&self, reader: Reader) -> Option<&Winner> {
+    pub(crate) fn winner(&self, reader: Reader) -> Option<&Winner> {
         match reader {
             Reader::Procps => self.procps.as_ref(),
             Reader::Systemd => self.systemd.as_ref(),

@@ -7,7 +7,12 @@ use crate::tunable::Key;
 /// How a key changed since the boot in a network namespace, as far as records tell, oldest first.
 ///
 /// A record that left the key alone tells what it was at that time.
-pub fn changes_of(key: Key, records: &[Record], boot_id: &str, netns_inode: u64) -> Vec<Change> {
+pub(crate) fn changes_of(
+    key: Key,
+    records: &[Record],
+    boot_id: &str,
+    netns_inode: u64,
+) -> Vec<Change> {
     records
         .iter()
         .filter(|record| {

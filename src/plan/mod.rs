@@ -16,15 +16,15 @@ mod record;
 mod step;
 mod undo;
 
-pub use compare::{Comparison, Persisted, Setting, State};
-pub use held::changes_of;
-pub use obstacle::{Obstacle, Permission};
+pub(crate) use compare::{Comparison, Persisted, Setting, State};
+pub(crate) use held::changes_of;
+pub(crate) use obstacle::{Obstacle, Permission};
 pub(crate) use order::ENTRIES_PER_BUCKET;
-pub use outcome::{Cause, Ending, Outcome, Report, Signal, StepResult};
-pub use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
-pub use record::{Deadline, Occasion, Origin, Record, Standing};
-pub use step::{FileChange, Step, lowest_safe_max};
-pub use undo::{Conflict, Present, WayBack, cuts_flows_off, way_back};
+pub(crate) use outcome::{Cause, Ending, Outcome, Report, Signal, StepResult};
+pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
+pub(crate) use record::{Deadline, Occasion, Origin, Record, Standing};
+pub(crate) use step::{FileChange, Step, lowest_safe_max};
+pub(crate) use undo::{Present, WayBack, cuts_flows_off, way_back};
 
 use std::collections::BTreeMap;
 
@@ -33,29 +33,29 @@ use crate::tunable::{Host, Key, Snapshot};
 
 /// What was read of the machine, all of it before anything is decided.
 #[derive(Debug, Clone, Copy)]
-pub struct Machine<'a> {
+pub(crate) struct Machine<'a> {
     /// CPUs, memory, module.
-    pub host: &'a Host,
+    pub(crate) host: &'a Host,
     /// The kernel's values; `None` for an image that does not run.
-    pub live: Option<&'a Snapshot>,
+    pub(crate) live: Option<&'a Snapshot>,
     /// What the next boot will read; `None` for another network namespace, which has no files.
-    pub files: Option<&'a Files>,
+    pub(crate) files: Option<&'a Files>,
 }
 
 /// How much of a plan is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// Change the running kernel.
-    pub live: bool,
+    pub(crate) live: bool,
     /// Change what the next boot reads.
-    pub persist: bool,
+    pub(crate) persist: bool,
     /// Comment out the lines of others that would beat ours.
-    pub adopt: bool,
+    pub(crate) adopt: bool,
 }
 
 /// A key that the plan leaves alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Skip {
+pub(crate) enum Skip {
     /// This kernel does not have it.
     Missing,
     /// It can be written in the initial network namespace alone, or nowhere here.
@@ -64,22 +64,22 @@ pub enum Skip {
 
 /// The steps that bring a machine in line with a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The profile, as `extends` would name it.
-    pub profile: String,
+    pub(crate) profile: String,
     /// What was set beside the profile.
-    pub overrides: BTreeMap<Key, i64>,
+    pub(crate) overrides: BTreeMap<Key, i64>,
     /// What to do, in this order.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// What would be done and cannot be.
-    pub skipped: Vec<(Key, Skip)>,
+    pub(crate) skipped: Vec<(Key, Skip)>,
     /// What stands in the way.
-    pub obstacles: Vec<Obstacle>,
+    pub(crate) obstacles: Vec<Obstacle>,
 }
 
 impl Plan {
     /// A plan of these steps alone.
-    pub fn of(profile: impl Into<String>, steps: Vec<Step>) -> Plan {
+    pub(crate) fn of(profile: impl Into<String>, steps: Vec<Step>) -> Plan {
         Plan {
             profile: profile.into(),
             overrides: BTreeMap::new(),
@@ -92,7 +92,7 @@ impl Plan {
     /// The plan with only the steps that were chosen, by index. Of two writes to one key the later
     /// starts from where the chosen ones before it lead.
     #[must_use]
-    pub fn choose(&self, chosen: &[usize]) -> Plan {
+    pub(crate) fn choose(&self, chosen: &[usize]) -> Plan {
         let mut holds: BTreeMap<Key, Option<i64>> = BTreeMap::new();
         let mut steps = Vec::new();
         for (index, step) in self.steps.iter().enumerate() {
@@ -118,7 +118,11 @@ impl Plan {
 ///
 /// # Errors
 /// If the profile cannot be met by a machine of this size.
-pub fn plan(wanted: &Wanted, machine: &Machine<'_>, scope: Scope) -> Result<Plan, DeriveError> {
+pub(crate) fn plan(
+    wanted: &Wanted,
+    machine: &Machine<'_>,
+    scope: Scope,
+) -> Result<Plan, DeriveError> {
     let comparison = Comparison::new(wanted, machine)?;
     let mut plan = Plan {
         profile: wanted.name.clone(),

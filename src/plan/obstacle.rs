@@ -8,7 +8,7 @@ use crate::tunable::Key;
 
 /// A reason not to carry a plan out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Obstacle {
+pub(crate) enum Obstacle {
     /// After the plan, another line would still win at boot.
     Overridden {
         /// Of which key.
@@ -58,16 +58,16 @@ pub enum Obstacle {
 
 /// The dangers that an operator has allowed, each by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Permission {
+pub(crate) struct Permission {
     /// `--allow-overridden`.
-    pub overridden: bool,
+    pub(crate) overridden: bool,
     /// `--allow-max-below-count`.
-    pub max_below_count: bool,
+    pub(crate) max_below_count: bool,
 }
 
 impl Obstacle {
     /// Whether the operator has allowed it.
-    pub fn is_permitted(&self, permission: Permission) -> bool {
+    pub(crate) fn is_permitted(&self, permission: Permission) -> bool {
         match self {
             Obstacle::Overridden { .. } => permission.overridden,
             Obstacle::MaxBelowCount { .. } => permission.max_below_count,
@@ -76,7 +76,7 @@ impl Obstacle {
     }
 
     /// What the operator can do about it.
-    pub fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> String {
         match self {
             Obstacle::Overridden { .. } => {
                 "--adopt comments that line out, undoably; --allow-overridden leaves it".to_owned()

@@ -3,7 +3,7 @@
 /// What became of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StepResult {
+pub(crate) enum StepResult {
     /// It holds.
     Done,
     /// It was not tried, or was undone.
@@ -14,16 +14,16 @@ pub enum StepResult {
 
 /// What became of one step, and why, where it does not hold as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// What became of it.
-    pub result: StepResult,
+    pub(crate) result: StepResult,
     /// What went wrong, or was adjusted.
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// A signal that asks cttune to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// Ctrl-C.
     Interrupt,
     /// `kill`.
@@ -34,7 +34,7 @@ pub enum Signal {
 
 impl Signal {
     /// The exit code by which a shell knows it: 128 and its number.
-    pub fn exit_code(self) -> u8 {
+    pub(crate) fn exit_code(self) -> u8 {
         match self {
             Signal::HangUp => 129,
             Signal::Interrupt => 130,
@@ -43,7 +43,7 @@ impl Signal {
     }
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Signal::Interrupt => "SIGINT",
             Signal::Terminate => "SIGTERM",
@@ -54,7 +54,7 @@ impl Signal {
 
 /// Why a plan was broken off.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// A step failed.
     Failed {
         /// What went wrong.
@@ -68,7 +68,7 @@ pub enum Cause {
 
 /// How carrying out a plan ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Every step holds.
     Complete,
     /// The hash table could not be resized; the rest holds, max as far as the table can bear it.
@@ -81,16 +81,16 @@ pub enum Ending {
 
 /// What became of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// One for each step, in order.
-    pub reports: Vec<Report>,
+    pub(crate) reports: Vec<Report>,
     /// How it ended.
-    pub ending: Ending,
+    pub(crate) ending: Ending,
 }
 
 impl Outcome {
     /// Whether anything on the machine is different now.
-    pub fn changed(&self) -> bool {
+    pub(crate) fn changed(&self) -> bool {
         let done = self
             .reports
             .iter()

@@ -11,17 +11,17 @@ use crate::profile::{Wanted, active};
 use crate::tunable::Key;
 
 /// Our sysctl.d file.
-pub const DROP_IN: &str = drop_in::PATH;
+pub(crate) const DROP_IN: &str = drop_in::PATH;
 /// Loads the module before sysctl.d is applied.
-pub const MODULES_LOAD: &str = at_boot::MODULES_LOAD;
+pub(crate) const MODULES_LOAD: &str = at_boot::MODULES_LOAD;
 /// Applies sysctl.d again whenever the module is loaded later.
-pub const UDEV_RULE: &str = at_boot::UDEV_RULES;
+pub(crate) const UDEV_RULE: &str = at_boot::UDEV_RULES;
 /// What apply last put in force: a profile like any other.
-pub const ACTIVE: &str = "/etc/cttune/active.toml";
+pub(crate) const ACTIVE: &str = "/etc/cttune/active.toml";
 
 /// The files that the next boot will read, and what they come to.
 #[derive(Debug, Clone)]
-pub struct Files {
+pub(crate) struct Files {
     tree: Tree,
     procps: Effective,
     systemd: Effective,
@@ -35,7 +35,7 @@ pub struct Files {
 impl Files {
     /// The files as they were read: the sysctl.d tree, and those of [`MODULES_LOAD`],
     /// [`UDEV_RULE`] and [`ACTIVE`] that exist, and, where conntrack is a module, how it comes.
-    pub fn new(
+    pub(crate) fn new(
         tree: Tree,
         others: BTreeMap<PathBuf, Vec<u8>>,
         module: Option<ModuleFiles>,
@@ -54,28 +54,28 @@ impl Files {
     }
 
     /// The sysctl.d tree.
-    pub fn tree(&self) -> &Tree {
+    pub(crate) fn tree(&self) -> &Tree {
         &self.tree
     }
 
     /// How the module comes at the next boot; `None` where conntrack is built in.
-    pub fn module(&self) -> Option<&ModuleFiles> {
+    pub(crate) fn module(&self) -> Option<&ModuleFiles> {
         self.module.as_ref()
     }
 
     /// Whether the next boot applies sysctl.d by systemd.
-    pub fn has_systemd_sysctl(&self) -> bool {
+    pub(crate) fn has_systemd_sysctl(&self) -> bool {
         self.systemd_sysctl.is_some()
     }
 
     /// The files whose text could not be read, so that what they set is not known.
-    pub fn unread(&self) -> BTreeSet<&Path> {
+    pub(crate) fn unread(&self) -> BTreeSet<&Path> {
         let unread = self.procps.unread().iter().chain(self.systemd.unread());
         unread.map(PathBuf::as_path).collect()
     }
 
     /// What the next boot brings for a key, for each reader.
-    pub fn persisted(&self, key: Key) -> Persisted {
+    pub(crate) fn persisted(&self, key: Key) -> Persisted {
         Persisted {
             procps: self.procps.winner(key).cloned(),
             systemd: self.systemd.winner(key).cloned(),

@@ -11,7 +11,7 @@ use crate::tunable::{Key, Snapshot};
 /// How a change stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Its steps are being carried out, or were when cttune was killed.
     Begun,
     /// It holds now and waits for `cttune confirm`; its files are not written yet.
@@ -36,7 +36,7 @@ pub enum Standing {
 
 impl Standing {
     /// The word for people and machines.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Standing::Begun => "begun",
             Standing::Pending => "pending",
@@ -57,7 +57,7 @@ impl Standing {
     }
 
     /// How a record stands whose first bytes, [`Record::head`], are these.
-    pub fn from_head(head: &[u8]) -> Option<Self> {
+    pub(crate) fn from_head(head: &[u8]) -> Option<Self> {
         let word = std::str::from_utf8(head)
             .ok()?
             .split('"')
@@ -68,12 +68,12 @@ impl Standing {
     }
 
     /// Whether something is to come: its steps, or somebody's word.
-    pub fn is_unfinished(self) -> bool {
+    pub(crate) fn is_unfinished(self) -> bool {
         matches!(self, Standing::Begun | Standing::Pending)
     }
 
     /// Whether some of its steps may be in force.
-    pub fn can_be_rolled_back(self) -> bool {
+    pub(crate) fn can_be_rolled_back(self) -> bool {
         !matches!(
             self,
             Standing::Undone | Standing::RolledBack | Standing::Rebooted | Standing::Expired
@@ -84,7 +84,7 @@ impl Standing {
 /// What made the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Origin {
+pub(crate) enum Origin {
     /// `cttune apply`.
     Apply,
     /// `cttune rollback`.
@@ -93,31 +93,31 @@ pub enum Origin {
 
 /// Where and when a change was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Occasion {
+pub(crate) struct Occasion {
     /// RFC 3339, in UTC.
-    pub time: String,
+    pub(crate) time: String,
     /// The kernel's id of the boot: live values last no longer.
-    pub boot_id: String,
+    pub(crate) boot_id: String,
     /// The machine's name.
-    pub host: String,
+    pub(crate) host: String,
     /// The kernel's release.
-    pub kernel: String,
+    pub(crate) kernel: String,
     /// The namespace that `--netns` named; `None` for the one that cttune was started in.
-    pub netns: Option<String>,
+    pub(crate) netns: Option<String>,
     /// The inode of the network namespace, by which the kernel log names it; `None` where the
     /// process does not show in the /proc that is mounted.
-    pub netns_inode: Option<u64>,
+    pub(crate) netns_inode: Option<u64>,
     /// The folder that `--root` named; `/` for the machine.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
 }
 
 /// When a pending change is taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deadline {
+pub(crate) struct Deadline {
     /// Seconds of `CLOCK_BOOTTIME`, which neither stops in suspend nor is set by hand.
-    pub boottime: u64,
+    pub(crate) boottime: u64,
     /// How long the operator has, in seconds.
-    pub within: u64,
+    pub(crate) within: u64,
 }
 
 /// A change, as the journal keeps it.
@@ -126,43 +126,43 @@ pub struct Deadline {
 /// length, so that progress is one small write in place: it needs no space on a full disk, and the
 /// file is valid at every moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     /// How it stands, padded with blanks to a fixed length.
     #[serde(with = "padded")]
-    pub standing: Standing,
+    pub(crate) standing: Standing,
     /// One letter a step: `.` not reached, `d` done, `s` skipped, `f` failed.
-    pub progress: String,
+    pub(crate) progress: String,
     /// The version of this format.
-    pub schema: u32,
+    pub(crate) schema: u32,
     /// What `cttune rollback` calls it.
-    pub id: u64,
+    pub(crate) id: u64,
     /// What made it.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// The change that it undid.
-    pub undoes: Option<u64>,
+    pub(crate) undoes: Option<u64>,
     /// Where and when.
-    pub occasion: Occasion,
+    pub(crate) occasion: Occasion,
     /// The profile.
-    pub profile: String,
+    pub(crate) profile: String,
     /// What was set beside the profile, by full name.
-    pub overrides: BTreeMap<String, i64>,
+    pub(crate) overrides: BTreeMap<String, i64>,
     /// Entries in the table before.
-    pub count: Option<i64>,
+    pub(crate) count: Option<i64>,
     /// Every value before, by full name, in base units.
-    pub readings: BTreeMap<String, i64>,
+    pub(crate) readings: BTreeMap<String, i64>,
     /// Until when it waits to be confirmed.
-    pub deadline: Option<Deadline>,
+    pub(crate) deadline: Option<Deadline>,
     /// The steps, each with before and after.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     /// Folders that did not exist before.
-    pub folders: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
     /// What could not be done, or put back.
-    pub left: Vec<String>,
+    pub(crate) left: Vec<String>,
 }
 
 impl Record {
     /// A record of a plan that is about to be carried out.
-    pub fn new(plan: &Plan, occasion: Occasion, before: Option<&Snapshot>) -> Self {
+    pub(crate) fn new(plan: &Plan, occasion: Occasion, before: Option<&Snapshot>) -> Self {
         let value = |key: &Key| Some((key.name(), before?.value(*key)?));
         Record {
             standing: Standing::Begun,
@@ -189,7 +189,7 @@ impl Record {
 
     /// The first bytes of the record's pretty JSON: the two fields that are brought up to date in
     /// place.
-    pub fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         format!(
             "{{\n  \"standing\": \"{}\",\n  \"progress\": \"{}\"",
             self.standing.padded(),
@@ -198,7 +198,7 @@ impl Record {
     }
 
     /// The letter of a step's result.
-    pub fn letter(result: StepResult) -> char {
+    pub(crate) fn letter(result: StepResult) -> char {
         match result {
             StepResult::Done => 'd',
             StepResult::Skipped => 's',
@@ -207,7 +207,7 @@ impl Record {
     }
 
     /// Steps that were reached.
-    pub fn reached(&self) -> usize {
+    pub(crate) fn reached(&self) -> usize {
         self.progress
             .chars()
             .take_while(|letter| *letter != '.')
@@ -230,7 +230,7 @@ impl Record {
     /// The record as it stands in this boot: what was about the running kernel alone ended with
     /// the boot that it was made in.
     #[must_use]
-    pub fn in_boot(self, boot_id: &str) -> Self {
+    pub(crate) fn in_boot(self, boot_id: &str) -> Self {
         let is_live = self.deadline.is_some() && self.reached() <= self.live_steps();
         let standing = match self.standing {
             Standing::Pending | Standing::Begun if is_live && self.occasion.boot_id != boot_id => {
@@ -242,7 +242,7 @@ impl Record {
     }
 
     /// How many steps at the beginning are about the running kernel alone.
-    pub fn live_steps(&self) -> usize {
+    pub(crate) fn live_steps(&self) -> usize {
         self.steps
             .iter()
             .take_while(|step| step.file().is_none() && !matches!(step, Step::Expire { .. }))
@@ -250,19 +250,19 @@ impl Record {
     }
 
     /// Whether it brought flows down, or was about to.
-    pub fn is_about_flows(&self) -> bool {
+    pub(crate) fn is_about_flows(&self) -> bool {
         self.steps
             .iter()
             .any(|step| matches!(step, Step::Expire { .. }))
     }
 
     /// The plan that it is a record of.
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         Plan::of(self.profile.clone(), self.steps.clone())
     }
 
     /// Whether everything that it changed holds now.
-    pub fn holds(&self, present: &Present) -> bool {
+    pub(crate) fn holds(&self, present: &Present) -> bool {
         let mut last: BTreeMap<Key, i64> = BTreeMap::new();
         let mut files: BTreeMap<&std::path::Path, Option<&[u8]>> = BTreeMap::new();
         for step in self.perhaps_in_force() {

@@ -10,7 +10,7 @@ use crate::tunable::{Key, format_count};
 /// One thing to do, and enough to undo it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Step {
+pub(crate) enum Step {
     /// Load the module `nf_conntrack`.
     LoadModule {
         /// For people.
@@ -73,18 +73,18 @@ pub enum Step {
 
 /// A file before and after a step; `None` where there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileChange<'a> {
+pub(crate) struct FileChange<'a> {
     /// Where, as seen from inside the root.
-    pub path: &'a Path,
+    pub(crate) path: &'a Path,
     /// Its bytes before.
-    pub from: Option<&'a [u8]>,
+    pub(crate) from: Option<&'a [u8]>,
     /// Its bytes after.
-    pub to: Option<&'a [u8]>,
+    pub(crate) to: Option<&'a [u8]>,
 }
 
 impl Step {
     /// The kind, as machines read it.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Step::LoadModule { .. } => "load-module",
             Step::UnloadModule { .. } => "unload-module",
@@ -96,7 +96,7 @@ impl Step {
     }
 
     /// Why it is to be done, for people.
-    pub fn why(&self) -> &str {
+    pub(crate) fn why(&self) -> &str {
         match self {
             Step::LoadModule { why }
             | Step::UnloadModule { why }
@@ -108,7 +108,7 @@ impl Step {
     }
 
     /// What it does to a file, if it is about one.
-    pub fn file(&self) -> Option<FileChange<'_>> {
+    pub(crate) fn file(&self) -> Option<FileChange<'_>> {
         match self {
             Step::WriteFile { path, from, to, .. } => Some(FileChange {
                 path,
@@ -128,7 +128,7 @@ impl Step {
     }
 
     /// One line that names the step: what, from, to.
-    pub fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let was =
             |from: &Option<i64>| from.map_or_else(|| "not loaded".to_owned(), |n| n.to_string());
         match self {
@@ -222,7 +222,7 @@ mod text {
 
 /// The lowest max that an undo may set: a tenth above what the table holds, so that putting a
 /// smaller max back never cuts off the flows that came since.
-pub fn lowest_safe_max(count: i64) -> i64 {
+pub(crate) fn lowest_safe_max(count: i64) -> i64 {
     count.saturating_add(count.saturating_add(9) / 10)
 }
 

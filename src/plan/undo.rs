@@ -9,21 +9,21 @@ use crate::tunable::Key;
 
 /// What holds now, as far as a way back needs to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Present {
+pub(crate) struct Present {
     /// Values, where they could be read.
-    pub values: BTreeMap<Key, i64>,
+    pub(crate) values: BTreeMap<Key, i64>,
     /// Keys that exist and could not be read.
-    pub unread: BTreeSet<Key>,
+    pub(crate) unread: BTreeSet<Key>,
     /// Bytes of files that exist.
-    pub files: BTreeMap<PathBuf, Vec<u8>>,
+    pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
     /// Entries in the table.
-    pub count: Option<i64>,
+    pub(crate) count: Option<i64>,
 }
 
 impl Present {
     /// What will hold once a way back was gone.
     #[must_use]
-    pub fn after(mut self, back: &Plan) -> Present {
+    pub(crate) fn after(mut self, back: &Plan) -> Present {
         for step in &back.steps {
             if let Step::WriteLive { key, to, .. } = step {
                 self.values.insert(*key, *to);
@@ -43,7 +43,7 @@ impl Present {
 
 /// Something that is neither as it was before the change nor as the change left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Conflict {
+pub(crate) enum Conflict {
     /// A sysctl.
     Value {
         /// Which.
@@ -81,13 +81,13 @@ impl fmt::Display for Conflict {
 
 /// The way back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WayBack {
+pub(crate) struct WayBack {
     /// The steps that put everything back that can be, last change first.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// What somebody else changed since; the plan overwrites it all the same.
-    pub conflicts: Vec<Conflict>,
+    pub(crate) conflicts: Vec<Conflict>,
     /// What is not put back, because it would cut flows off.
-    pub kept: Vec<String>,
+    pub(crate) kept: Vec<String>,
 }
 
 /// What a change did to one thing: before, after, and on the way.
@@ -98,7 +98,7 @@ struct Net<T> {
 
 /// Works out the way back from a record and what holds now. Each thing is put back once, whatever
 /// number of steps changed it; what is as it was already is left alone.
-pub fn way_back(record: &Record, present: &Present) -> WayBack {
+pub(crate) fn way_back(record: &Record, present: &Present) -> WayBack {
     let mut values: BTreeMap<Key, Net<Option<i64>>> = BTreeMap::new();
     let mut files: BTreeMap<&Path, Net<Option<&[u8]>>> = BTreeMap::new();
     for step in record.perhaps_in_force() {
@@ -225,7 +225,12 @@ fn overloads_the_hash(key: Key, before: i64, now: i64, max: i64) -> Option<Strin
 }
 
 /// Why putting max back would cut flows off, if it would; with both numbers.
-pub fn cuts_flows_off(key: Key, before: i64, now: i64, count: Option<i64>) -> Option<String> {
+pub(crate) fn cuts_flows_off(
+    key: Key,
+    before: i64,
+    now: i64,
+    count: Option<i64>,
+) -> Option<String> {
     // A max of 0 is unlimited: putting it back lowers nothing.
     if key != Key::Max || before == 0 || (now != 0 && now <= before) {
         return None;

@@ -10,7 +10,7 @@ const HEADER: &str = "\
 ";
 
 /// The text of that profile. Reading it gives the same name and overrides again.
-pub fn render(name: &str, overrides: &[Override]) -> String {
+pub(crate) fn render(name: &str, overrides: &[Override]) -> String {
     let mut document = DocumentMut::new();
     document.insert("extends", value(name));
     if !overrides.is_empty() {

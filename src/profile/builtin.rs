@@ -4,11 +4,11 @@ use super::Source;
 
 /// A profile that ships inside the binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Builtin {
+pub(crate) struct Builtin {
     /// The name that `--profile` and `extends` use.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// TOML.
-    pub text: &'static str,
+    pub(crate) text: &'static str,
 }
 
 macro_rules! builtins {
@@ -35,18 +35,18 @@ const ALL: &[Builtin] = builtins![
 ];
 
 /// Every shipped profile.
-pub fn all() -> &'static [Builtin] {
+pub(crate) fn all() -> &'static [Builtin] {
     ALL
 }
 
 /// The shipped profile of this name.
-pub fn find(name: &str) -> Option<Builtin> {
+pub(crate) fn find(name: &str) -> Option<Builtin> {
     ALL.iter().copied().find(|builtin| builtin.name == name)
 }
 
 impl Builtin {
     /// Its text, named as people see it.
-    pub fn source(&self) -> Source {
+    pub(crate) fn source(&self) -> Source {
         Source::new(format!("built-in:{}", self.name), self.text)
     }
 }

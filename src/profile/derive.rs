@@ -13,25 +13,25 @@ const SMALLEST_CAP: i64 = 65536;
 
 /// What one sysctl should be on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// The sysctl.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Below this the value differs from what is wanted.
-    pub lower: Option<i64>,
+    pub(crate) lower: Option<i64>,
     /// Above this the value differs from what is wanted.
-    pub upper: Option<i64>,
+    pub(crate) upper: Option<i64>,
     /// The value to write: what holds now if it lies inside the bounds.
-    pub wanted: i64,
+    pub(crate) wanted: i64,
     /// Whether a kernel without this key is a failure.
-    pub required: bool,
+    pub(crate) required: bool,
     /// The author's reason and how the number came about, for people.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl Target {
     /// Whether a value lies inside what is wanted, once the kernel has rounded it. A max of 0 is
     /// unlimited: above every lower bound, and outside every upper one.
-    pub fn allows(&self, value: i64) -> bool {
+    pub(crate) fn allows(&self, value: i64) -> bool {
         let held = tunable::as_held(self.key, value);
         if self.key == Key::Max && held == 0 {
             return self.upper.is_none();
@@ -42,7 +42,7 @@ impl Target {
 
 /// Why no number can be worked out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DeriveError {
+pub(crate) enum DeriveError {
     /// The share of memory holds too few entries to be meant.
     #[error(
         "nf_conntrack_max: {percent} % of {} of memory hold {entries} entries, fewer than {SMALLEST_CAP}",
@@ -90,7 +90,7 @@ fn names(keys: &[Key]) -> String {
 ///
 /// # Errors
 /// When a bound cannot be worked out on this host.
-pub fn derive(
+pub(crate) fn derive(
     wanted: &Wanted,
     host: &Host,
     current: &dyn Fn(Key) -> Option<i64>,

@@ -10,7 +10,7 @@ use crate::tunable::{Key, UnknownKey};
 
 /// Why a profile was not edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EditError {
+pub(crate) enum EditError {
     /// The text, or what the edit would make of it, has mistakes.
     #[error("the profile would have mistakes: {}", first(.0))]
     Mistakes(Vec<Mistake>),
@@ -43,13 +43,13 @@ fn first(mistakes: &[Mistake]) -> String {
 
 /// What `capture` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Captured {
+pub(crate) struct Captured {
     /// The profile.
-    pub text: String,
+    pub(crate) text: String,
     /// Keys that have bounds in the existing text: those stand as they were.
-    pub kept_bounds: Vec<Key>,
+    pub(crate) kept_bounds: Vec<Key>,
     /// Values that hold now and that no profile may ask for, such as a timeout of 0.
-    pub left_out: Vec<(Key, i64)>,
+    pub(crate) left_out: Vec<(Key, i64)>,
 }
 
 /// The place in a profile that a field names.
@@ -105,7 +105,7 @@ impl Field {
 ///
 /// # Errors
 /// When the field or value is none, the text does not parse, or bounds would become a value.
-pub fn set(source: &Source, field: &str, value: &str) -> Result<String, EditError> {
+pub(crate) fn set(source: &Source, field: &str, value: &str) -> Result<String, EditError> {
     let (bom, mut document) = document(source)?;
     match Field::find(field)? {
         Field::Value(key) => {
@@ -131,7 +131,7 @@ pub fn set(source: &Source, field: &str, value: &str) -> Result<String, EditErro
 ///
 /// # Errors
 /// When the existing text has mistakes.
-pub fn capture(
+pub(crate) fn capture(
     existing: Option<&Source>,
     description: &str,
     readings: &[(Key, i64)],

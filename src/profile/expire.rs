@@ -13,7 +13,7 @@ use crate::tunable::Unit;
 /// How flows are brought under the timeouts that hold, mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ExpireMode {
+pub(crate) enum ExpireMode {
     /// A flow that has longer to live than its timeout gets its timeout.
     Clamp,
     /// Idle time that is proven is counted, but for a grace.
@@ -24,10 +24,11 @@ pub enum ExpireMode {
 
 impl ExpireMode {
     /// Every mode, mildest first.
-    pub const ALL: [ExpireMode; 3] = [ExpireMode::Clamp, ExpireMode::ReAge, ExpireMode::Delete];
+    pub(crate) const ALL: [ExpireMode; 3] =
+        [ExpireMode::Clamp, ExpireMode::ReAge, ExpireMode::Delete];
 
     /// The name that profiles and options use.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             ExpireMode::Clamp => "clamp",
             ExpireMode::ReAge => "re-age",
@@ -38,46 +39,46 @@ impl ExpireMode {
 
 /// What `[expire]` says; what it leaves out is the parent's, then the command's default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ExpireSettings {
+pub(crate) struct ExpireSettings {
     /// How.
-    pub mode: Option<ExpireMode>,
+    pub(crate) mode: Option<ExpireMode>,
     /// Which flows; any of these.
-    pub matching: Option<Vec<Terms>>,
+    pub(crate) matching: Option<Vec<Terms>>,
     /// Flows that are never touched; any of these.
-    pub keep: Option<Vec<Terms>>,
+    pub(crate) keep: Option<Vec<Terms>>,
     /// Seconds that a re-aged flow keeps at least.
-    pub grace: Option<i64>,
+    pub(crate) grace: Option<i64>,
     /// Seconds over which flows are spread so that they do not end in the same one.
-    pub spread: Option<i64>,
+    pub(crate) spread: Option<i64>,
     /// Seconds between the two samples that prove a flow idle.
-    pub settle: Option<i64>,
+    pub(crate) settle: Option<i64>,
     /// Flows to act on at most.
-    pub max_flows: Option<i64>,
+    pub(crate) max_flows: Option<i64>,
     /// Flows to act on in a second at most.
-    pub rate: Option<i64>,
+    pub(crate) rate: Option<i64>,
 }
 
 /// Everything that is to be known to bring flows under the timeouts, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExpireParameters {
+pub(crate) struct ExpireParameters {
     /// How.
-    pub mode: ExpireMode,
+    pub(crate) mode: ExpireMode,
     /// Which flows; any of these, all if there is none.
     #[serde(rename = "match", with = "text")]
-    pub matching: Vec<Terms>,
+    pub(crate) matching: Vec<Terms>,
     /// Flows that are never touched; any of these.
     #[serde(with = "text")]
-    pub keep: Vec<Terms>,
+    pub(crate) keep: Vec<Terms>,
     /// Seconds that a re-aged flow keeps at least.
-    pub grace: i64,
+    pub(crate) grace: i64,
     /// Seconds over which the ends of flows are spread.
-    pub spread: i64,
+    pub(crate) spread: i64,
     /// Seconds between the two samples that prove a flow idle.
-    pub settle: i64,
+    pub(crate) settle: i64,
     /// Flows to act on at most.
-    pub max_flows: Option<i64>,
+    pub(crate) max_flows: Option<i64>,
     /// Flows to act on in a second at most.
-    pub rate: Option<i64>,
+    pub(crate) rate: Option<i64>,
 }
 
 /// Long enough for a connection that still lives to speak, if its keepalive is lively.
@@ -142,7 +143,7 @@ const LONGEST: i64 = i32::MAX as i64;
 impl ExpireSettings {
     /// Fills what is left out from a parent.
     #[must_use]
-    pub fn over(self, parent: ExpireSettings) -> ExpireSettings {
+    pub(crate) fn over(self, parent: ExpireSettings) -> ExpireSettings {
         ExpireSettings {
             mode: self.mode.or(parent.mode),
             matching: self.matching.or(parent.matching),

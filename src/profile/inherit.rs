@@ -8,50 +8,50 @@ use crate::tunable::Key;
 
 /// What the operator wants, parents and overrides merged in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// The profile's name, as `extends` would give it; empty until somebody names it.
-    pub name: String,
+    pub(crate) name: String,
     /// What was put over the profile, in the order in which it was given.
-    pub overrides: Vec<Override>,
+    pub(crate) overrides: Vec<Override>,
     /// What the profile is for, in its own words.
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     /// From the nearest profile that names one.
-    pub role: Option<Role>,
+    pub(crate) role: Option<Role>,
     /// By key, in catalog order.
-    pub settings: BTreeMap<Key, Wish>,
+    pub(crate) settings: BTreeMap<Key, Wish>,
     /// Each field from the nearest profile that has it.
-    pub expire: ExpireSettings,
+    pub(crate) expire: ExpireSettings,
     /// By finding.
-    pub accept: BTreeMap<String, Accepted>,
+    pub(crate) accept: BTreeMap<String, Accepted>,
 }
 
 /// What is wanted of one sysctl, and who wants it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// The value, or the bounds of it.
-    pub goal: Goal,
+    pub(crate) goal: Goal,
     /// Whether a kernel without this key is a failure.
-    pub required: bool,
+    pub(crate) required: bool,
     /// The author's reason.
-    pub why: Option<String>,
+    pub(crate) why: Option<String>,
     /// The profile that says so, as people know it, or `--set`.
-    pub origin: String,
+    pub(crate) origin: String,
 }
 
 /// A finding that is accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// Why.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The profile that says so.
-    pub origin: String,
+    pub(crate) origin: String,
 }
 
 /// Merges a chain of profiles, the child first and each parent behind its child.
 ///
 /// A setting is taken whole from the nearest profile that has the key: a child's value is never
 /// mixed with a parent's bounds.
-pub fn inherit(chain: &[Profile]) -> Wanted {
+pub(crate) fn inherit(chain: &[Profile]) -> Wanted {
     let mut wanted = Wanted {
         description: chain.first().and_then(|child| child.description.clone()),
         ..Wanted::default()
@@ -83,13 +83,13 @@ pub fn inherit(chain: &[Profile]) -> Wanted {
 
 impl Wanted {
     /// Why a key is wanted so, as the profile says it.
-    pub fn why(&self, key: Key) -> Option<&str> {
+    pub(crate) fn why(&self, key: Key) -> Option<&str> {
         self.settings.get(&key)?.why.as_deref()
     }
 
     /// Puts overrides over what the profiles say; of two for one key the later one wins.
     #[must_use]
-    pub fn with_overrides(mut self, overrides: &[Override]) -> Wanted {
+    pub(crate) fn with_overrides(mut self, overrides: &[Override]) -> Wanted {
         for Override { key, value } in overrides {
             self.overrides.retain(|known| known.key != *key);
             self.overrides.push(Override {
@@ -111,23 +111,23 @@ impl Wanted {
 
 /// A value from the command line, `--set KEY=VALUE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Override {
+pub(crate) struct Override {
     /// The sysctl.
-    pub key: Key,
+    pub(crate) key: Key,
     /// In the key's unit; buckets are rounded up as the kernel does.
-    pub value: i64,
+    pub(crate) value: i64,
 }
 
 /// What is wrong with `KEY=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}`: {problem}")]
-pub struct OverrideError {
+pub(crate) struct OverrideError {
     /// What was given.
-    pub text: String,
+    pub(crate) text: String,
     /// What is wrong with it.
-    pub problem: String,
+    pub(crate) problem: String,
     /// What to write instead.
-    pub help: Option<String>,
+    pub(crate) help: Option<String>,
 }
 
 impl std::str::FromStr for Override {

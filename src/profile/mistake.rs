@@ -8,42 +8,42 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 /// The text of a profile and the name that people know it by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Source {
+pub(crate) struct Source {
     /// A path, or `built-in:NAME`.
-    pub name: String,
+    pub(crate) name: String,
     /// TOML.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// One thing that is wrong in a profile. Prints as `file:line:column: title`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// Where it was read.
-    pub source: Arc<Source>,
+    pub(crate) source: Arc<Source>,
     /// The bytes of the text that are wrong.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// What is wrong, in a line.
-    pub title: String,
+    pub(crate) title: String,
     /// What stands under the caret.
-    pub label: String,
+    pub(crate) label: String,
     /// What to write instead.
-    pub help: Option<String>,
+    pub(crate) help: Option<String>,
     /// Another place that has to do with it, and what is there.
-    pub also: Option<(Range<usize>, String)>,
+    pub(crate) also: Option<(Range<usize>, String)>,
 }
 
 /// A place in a text, as editors count: from 1, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
+pub(crate) struct Position {
     /// The line.
-    pub line: usize,
+    pub(crate) line: usize,
     /// The character in that line.
-    pub column: usize,
+    pub(crate) column: usize,
 }
 
 impl Source {
     /// A text and its name.
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Source {
             name: name.into(),
             text: text.into(),
@@ -51,7 +51,7 @@ impl Source {
     }
 
     /// Where a byte of the text stands. A byte order mark is no character of the first line.
-    pub fn position(&self, offset: usize) -> Position {
+    pub(crate) fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line = before.rsplit('\n').next().unwrap_or_default();
         Position {
@@ -75,7 +75,7 @@ impl Source {
 
 impl Mistake {
     /// A mistake at these bytes of the source.
-    pub fn new(
+    pub(crate) fn new(
         source: &Arc<Source>,
         span: Range<usize>,
         title: impl Into<String>,
@@ -93,20 +93,20 @@ impl Mistake {
 
     /// Adds what to write instead.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
     /// Adds another place that has to do with it.
     #[must_use]
-    pub fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+    pub(crate) fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.also = Some((self.source.clip(span), label.into()));
         self
     }
 
     /// Where it begins.
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         self.source.position(self.span.start)
     }
 }

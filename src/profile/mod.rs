@@ -7,16 +7,16 @@
 //! Rule: pure. Looking a profile up, and judging who owns the file, is the caller's.
 //! Follows TOML 1.1 (toml.io) for the syntax.
 
-pub mod active;
-pub mod builtin;
+pub(crate) mod active;
+pub(crate) mod builtin;
 mod derive;
-pub mod edit;
+pub(crate) mod edit;
 mod expire;
 mod inherit;
 mod mistake;
 mod read;
 mod setting;
-pub mod suggest;
+pub(crate) mod suggest;
 mod value;
 
 use std::collections::BTreeMap;
@@ -24,47 +24,47 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use derive::{DeriveError, Target, derive};
-pub use expire::{ExpireMode, ExpireParameters, ExpireSettings};
-pub use inherit::{Accepted, Override, OverrideError, Wanted, Wish, inherit};
-pub use mistake::{Mistake, Position, Source};
-pub use read::parse;
-pub use value::{parse_duration, parse_timeout, render_value};
+pub(crate) use derive::{DeriveError, Target, derive};
+pub(crate) use expire::{ExpireMode, ExpireParameters, ExpireSettings};
+pub(crate) use inherit::{Override, OverrideError, Wanted, Wish, inherit};
+pub(crate) use mistake::{Mistake, Source};
+pub(crate) use read::parse;
+pub(crate) use value::{parse_duration, parse_timeout, render_value};
 
 use crate::tunable::Key;
 
 /// One profile, as its text says, before parents are merged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// Where it was read.
-    pub source: Arc<Source>,
+    pub(crate) source: Arc<Source>,
     /// What it is for, in a line.
-    pub description: Option<String>,
+    pub(crate) description: Option<String>,
     /// What kind of machine it is for.
-    pub role: Option<Role>,
+    pub(crate) role: Option<Role>,
     /// The parent.
-    pub extends: Option<Extends>,
+    pub(crate) extends: Option<Extends>,
     /// What it sets, in the order of the file; no key twice.
-    pub settings: Vec<Setting>,
+    pub(crate) settings: Vec<Setting>,
     /// Parameters for bringing flows under the timeouts; nothing here touches a flow.
-    pub expire: ExpireSettings,
+    pub(crate) expire: ExpireSettings,
     /// Findings that are accepted, and the reason.
-    pub accept: BTreeMap<String, String>,
+    pub(crate) accept: BTreeMap<String, String>,
 }
 
 /// The parent that a profile names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extends {
+pub(crate) struct Extends {
     /// Its name or path.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it is named.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// What kind of machine a profile is for: decides how severe an RFC finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Role {
+pub(crate) enum Role {
     /// Tracks its own connections.
     Host,
     /// Forwards and filters.
@@ -77,10 +77,10 @@ pub enum Role {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 4] = [Role::Host, Role::Firewall, Role::Nat, Role::Cgn];
+    pub(crate) const ALL: [Role; 4] = [Role::Host, Role::Firewall, Role::Nat, Role::Cgn];
 
     /// The name that a profile uses.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Role::Host => "host",
             Role::Firewall => "firewall",
@@ -98,22 +98,22 @@ impl fmt::Display for Role {
 
 /// What a profile wants of one sysctl.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The sysctl.
-    pub key: Key,
+    pub(crate) key: Key,
     /// The value, or the bounds of it.
-    pub goal: Goal,
+    pub(crate) goal: Goal,
     /// Whether a kernel without this key is a failure and not a thing to skip.
-    pub required: bool,
+    pub(crate) required: bool,
     /// The author's reason.
-    pub why: Option<String>,
+    pub(crate) why: Option<String>,
     /// Where its name stands.
-    pub span: Range<usize>,
+    pub(crate) span: Range<usize>,
 }
 
 /// The value that a setting asks for, in the key's unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// This value. Buckets are rounded up as the kernel does.
     Exact(i64),
     /// Any value between bounds: a live value inside them is kept.
@@ -122,22 +122,22 @@ pub enum Goal {
 
 /// The bounds of a value. At least one of them is there; a memory cap alone is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Not below this.
-    pub at_least: Option<i64>,
+    pub(crate) at_least: Option<i64>,
     /// Not above this; wins over every lower bound.
-    pub at_most: Option<i64>,
+    pub(crate) at_most: Option<i64>,
     /// Not below this for each CPU that is online.
-    pub per_cpu: Option<i64>,
+    pub(crate) per_cpu: Option<i64>,
     /// Not below what will hold for this key.
-    pub follow: Option<Key>,
+    pub(crate) follow: Option<Key>,
     /// The lower bound is lowered to what this percentage of memory can hold.
-    pub memory_cap: Option<u8>,
+    pub(crate) memory_cap: Option<u8>,
 }
 
 /// Why a parent cannot be had; found by the loader, told at `extends`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoParent {
+pub(crate) enum NoParent {
     /// Nothing of that name; the nearest that there is.
     NotFound {
         /// A name, if one is near.
@@ -149,7 +149,7 @@ pub enum NoParent {
 
 impl Profile {
     /// The mistake of naming a parent that cannot be had; none where no parent is named.
-    pub fn mistaken_parent(&self, trouble: &NoParent) -> Option<Mistake> {
+    pub(crate) fn mistaken_parent(&self, trouble: &NoParent) -> Option<Mistake> {
         let Extends { name, span } = self.extends.as_ref()?;
         let at = |title: String, label| Mistake::new(&self.source, span.clone(), title, label);
         Some(match trouble {
@@ -199,7 +199,7 @@ mod tests {
             let mistake = profile.mistaken_parent(&trouble).unwrap();
             assert_eq!(
                 mistake.position(),
-                Position {
+                mistake::Position {
                     line: 2,
                     column: 11
                 }

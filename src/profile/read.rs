@@ -18,7 +18,7 @@ pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 ///
 /// # Errors
 /// Every mistake that can be told apart, in the order of the text.
-pub fn parse(source: &Source) -> Result<Profile, Vec<Mistake>> {
+pub(crate) fn parse(source: &Source) -> Result<Profile, Vec<Mistake>> {
     let (tree, errors) = DeTable::parse_recoverable(&source.text);
     let mut reader = Reader::new(source);
     let profile = reader.profile(tree.get_ref());
@@ -319,7 +319,8 @@ pub(super) fn written<'v>(value: &'v Value<'_>) -> Written<'v> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Bounds, ExpireMode, Goal, Position};
+    use crate::profile::mistake::Position;
+    use crate::profile::{Bounds, ExpireMode, Goal};
     use proptest::prelude::*;
 
     /// What is pointed at, the title and the help of each mistake.

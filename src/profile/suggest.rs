@@ -15,10 +15,10 @@ use crate::tunable::{
 
 /// Seconds that an established connection may be given: RFC 5382 REQ-5's 2 h 4 min, Linux's own
 /// keepalive with all its probes, then as people round.
-pub const ESTABLISHED: [u32; 7] = [7440, 7875, 14400, 28800, 86400, 172_800, 432_000];
+pub(crate) const ESTABLISHED: [u32; 7] = [7440, 7875, 14400, 28800, 86400, 172_800, 432_000];
 /// Seconds that a UDP flow that went both ways may be given: from RFC 4787 REQ-5's minimum to what
 /// it recommends.
-pub const STREAM: [u32; 3] = [120, 180, 300];
+pub(crate) const STREAM: [u32; 3] = [120, 180, 300];
 /// No table is suggested smaller.
 const SMALLEST: i64 = 65536;
 /// Shares of memory that a table may have, in percent: the first that holds it.
@@ -28,37 +28,37 @@ const FULL: f64 = 0.95;
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Observation {
+pub(crate) struct Observation {
     /// The machine's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The machine.
-    pub host: Host,
+    pub(crate) host: Host,
     /// Its sysctls, and the number of entries at the end.
-    pub live: Snapshot,
+    pub(crate) live: Snapshot,
     /// For how long, in seconds.
-    pub seconds: u64,
+    pub(crate) seconds: u64,
     /// The most entries that were counted.
-    pub peak: i64,
+    pub(crate) peak: i64,
     /// Packets dropped and flows evicted since boot; none where it was not read.
-    pub refused: Option<u64>,
+    pub(crate) refused: Option<u64>,
     /// Whether the machine forwards packets.
-    pub forwards: bool,
+    pub(crate) forwards: bool,
     /// What two looks at the table told; none without the right to look.
-    pub flows: Option<Observed>,
+    pub(crate) flows: Option<Observed>,
     /// How many times the demand the table is to hold.
-    pub headroom: f64,
+    pub(crate) headroom: f64,
 }
 
 impl Observation {
     /// Flows that began, a second; those that began and ended between the two looks not included.
-    pub fn arrivals(&self) -> Option<f64> {
+    pub(crate) fn arrivals(&self) -> Option<f64> {
         #[allow(clippy::cast_precision_loss)] // a rate, rounded when it is shown
         let rate = |flows: &Observed| flows.new as f64 / self.seconds.max(1) as f64;
         self.flows.as_ref().map(rate)
     }
 
     /// A machine that translates, forwards, or neither.
-    pub fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         let translates = |flows: &Observed| flows.translated * 100 > flows.flows;
         if self.flows.as_ref().is_some_and(translates) {
             Role::Nat
@@ -156,7 +156,7 @@ fn power_of_two(number: i64) -> i64 {
 }
 
 /// The profile's text.
-pub fn suggest(seen: &Observation) -> String {
+pub(crate) fn suggest(seen: &Observation) -> String {
     let mut document = DocumentMut::new();
     let root = document.as_table_mut();
     let about = format!("Suggested for {}", seen.name);
@@ -310,7 +310,7 @@ fn timeout(key: Key, silence: &Silence, rule: &str) -> Option<(Key, Table)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Step;
+    use crate::flow::observe::Step;
     use crate::profile::{Goal, Source, derive, inherit, parse};
     use crate::tunable::{Access, Conntrack, Reading};
 

@@ -21,13 +21,13 @@ pub(super) enum Written<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
     /// What is wrong, in a line.
-    pub title: String,
+    pub(crate) title: String,
     /// What stands under the caret.
-    pub label: String,
+    pub(crate) label: String,
     /// What to write instead.
-    pub help: Option<String>,
+    pub(crate) help: Option<String>,
     /// The part of the text that is wrong, where it is not the whole.
-    pub part: Option<Range<usize>>,
+    pub(crate) part: Option<Range<usize>>,
 }
 
 impl Wrong {
@@ -371,7 +371,7 @@ pub(super) fn unquoted(text: &str) -> Written<'_> {
 ///
 /// # Errors
 /// With what is wrong, in a few words.
-pub fn parse_duration(text: &str) -> Result<i64, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let read = within(Unit::Seconds, unquoted(text), 1..=86400);
     read.map_err(|wrong| wrong.title.replace("timeout", "time"))
 }
@@ -380,13 +380,13 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
 ///
 /// # Errors
 /// With what is wrong, in a few words.
-pub fn parse_timeout(text: &str) -> Result<i64, String> {
+pub(crate) fn parse_timeout(text: &str) -> Result<i64, String> {
     let range = Key::TcpTimeoutEstablished.tunable().range.clone();
     within(Unit::Seconds, unquoted(text), range).map_err(|wrong| wrong.title)
 }
 
 /// A value as a profile writes it: `"2h4m"` with its quotes, `"4MiB"`, `true`, `1048576`.
-pub fn render_value(key: Key, value: i64) -> String {
+pub(crate) fn render_value(key: Key, value: i64) -> String {
     match key.tunable().unit {
         Unit::Seconds => format!("\"{}\"", format_seconds(value)),
         Unit::Bytes if value % 1024 == 0 && value > 0 => format!("\"{}\"", format_bytes(value)),

@@ -12,17 +12,17 @@ use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_
 
 /// All that a check found.
 #[derive(Debug)]
-pub struct Checked<'a> {
+pub(crate) struct Checked<'a> {
     /// What to call the machine.
-    pub host: &'a str,
+    pub(crate) host: &'a str,
     /// What was read, and how it stands to the profile.
-    pub evidence: Evidence<'a>,
+    pub(crate) evidence: Evidence<'a>,
     /// The findings.
-    pub findings: &'a [Finding],
+    pub(crate) findings: &'a [Finding],
     /// The command that shows the way there.
-    pub way: &'a str,
+    pub(crate) way: &'a str,
     /// Whether to show what is in line, sources and reasons as well.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 impl Checked<'_> {
@@ -34,7 +34,7 @@ impl Checked<'_> {
 }
 
 /// As machines read it.
-pub fn json(checked: &Checked<'_>) -> Value {
+pub(crate) fn json(checked: &Checked<'_>) -> Value {
     let settings: Vec<Value> = checked
         .evidence
         .comparison
@@ -156,7 +156,7 @@ fn finding_json(finding: &Finding) -> Value {
 }
 
 /// As people read it.
-pub fn text(checked: &Checked<'_>) -> String {
+pub(crate) fn text(checked: &Checked<'_>) -> String {
     let mut text = heading(checked);
     if let Some(live) = checked
         .evidence

@@ -9,19 +9,19 @@ use crate::tunable::{format_count, format_seconds};
 
 /// What there is to tell.
 #[derive(Debug, Clone, Copy)]
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// How.
-    pub mode: ExpireMode,
+    pub(crate) mode: ExpireMode,
     /// The flows; of a dry run, what would become of them.
-    pub tally: &'a Tally,
+    pub(crate) tally: &'a Tally,
     /// Whether it was only counted.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Entries in the table afterwards, expired ones swept out; none where it was not read.
-    pub count: Option<i64>,
+    pub(crate) count: Option<i64>,
 }
 
 /// As machines read it.
-pub fn json(parts: Parts<'_>) -> Value {
+pub(crate) fn json(parts: Parts<'_>) -> Value {
     let mut object = Map::new();
     object.insert("schema".to_owned(), json!(super::SCHEMA));
     object.extend(flows_json(parts));
@@ -29,7 +29,7 @@ pub fn json(parts: Parts<'_>) -> Value {
 }
 
 /// The same as part of another object.
-pub fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
+pub(crate) fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
     let tally = parts.tally;
     let kept_why: Map<String, Value> = tally
         .kept_why()
@@ -70,7 +70,7 @@ pub fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
 }
 
 /// The sentence that comes before the question.
-pub fn foresight(mode: ExpireMode, tally: &Tally) -> String {
+pub(crate) fn foresight(mode: ExpireMode, tally: &Tally) -> String {
     let flows = flows(tally.selected());
     if tally.selected() == 0 {
         return match mode {
@@ -133,7 +133,7 @@ fn times(tally: &Tally) -> String {
 }
 
 /// Why flows are kept, with their numbers.
-pub fn breakdown(tally: &Tally) -> String {
+pub(crate) fn breakdown(tally: &Tally) -> String {
     let mut text = String::new();
     let line = |number: u64, name: &str, about: &str| {
         let number = format_count(number);
@@ -157,7 +157,7 @@ pub fn breakdown(tally: &Tally) -> String {
 }
 
 /// What was done, for people.
-pub fn text(parts: Parts<'_>) -> String {
+pub(crate) fn text(parts: Parts<'_>) -> String {
     if parts.dry_run {
         let foresight = foresight(parts.mode, parts.tally);
         return format!("{foresight}{}", breakdown(parts.tally));
@@ -190,7 +190,7 @@ pub fn text(parts: Parts<'_>) -> String {
 }
 
 /// What takes its time before anything can be counted.
-pub fn sampling(settle: i64) -> String {
+pub(crate) fn sampling(settle: i64) -> String {
     let settle = format_seconds(settle);
     format!(
         "taking two samples, {settle} apart: only silence in between proves that a flow is idle"
@@ -198,7 +198,7 @@ pub fn sampling(settle: i64) -> String {
 }
 
 /// Why it goes no faster; and how long it takes, where the flows were counted.
-pub fn listened_to(rate: u32, flows_to_change: Option<u64>) -> String {
+pub(crate) fn listened_to(rate: u32, flows_to_change: Option<u64>) -> String {
     let time = flows_to_change.map(|flows| {
         let seconds = flows / u64::from(rate.max(1)) + 1;
         let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
@@ -212,12 +212,12 @@ pub fn listened_to(rate: u32, flows_to_change: Option<u64>) -> String {
 }
 
 /// What was done as part of a plan, if anything was.
-pub fn maybe_text(parts: Option<Parts<'_>>) -> String {
+pub(crate) fn maybe_text(parts: Option<Parts<'_>>) -> String {
     parts.map(text).unwrap_or_default()
 }
 
 /// `1 flow`, `48,112 flows`.
-pub fn flows(number: u64) -> String {
+pub(crate) fn flows(number: u64) -> String {
     match number {
         1 => "1 flow".to_owned(),
         number => format!("{} flows", format_count(number)),

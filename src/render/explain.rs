@@ -6,7 +6,7 @@ use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::boot::{ExplainedLine, Explanation, Reader, Winner};
 
 /// As machines read it.
-pub fn json(explanation: &Explanation) -> Value {
+pub(crate) fn json(explanation: &Explanation) -> Value {
     let mut value = json!(explanation);
     if let Some(object) = value.as_object_mut() {
         object.insert("schema".to_owned(), json!(super::SCHEMA));
@@ -15,7 +15,7 @@ pub fn json(explanation: &Explanation) -> Value {
 }
 
 /// As people read it: the winners, then every line in reading order.
-pub fn text(explanation: &Explanation) -> String {
+pub(crate) fn text(explanation: &Explanation) -> String {
     let mut text = format!("{HEAD}{}{HEAD:#} at the next boot\n", explanation.key);
     let (procps, systemd) = (explanation.procps.as_ref(), explanation.systemd.as_ref());
     text.push_str(&winner(Reader::Procps, procps));

@@ -7,17 +7,17 @@ use crate::profile::Mistake;
 
 /// What there is to say about a failure.
 #[derive(Debug, Clone, Copy)]
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// What went wrong.
-    pub messages: &'a [String],
+    pub(crate) messages: &'a [String],
     /// What to do next.
-    pub hint: Option<&'a str>,
+    pub(crate) hint: Option<&'a str>,
     /// The mistakes of a profile.
-    pub mistakes: &'a [Mistake],
+    pub(crate) mistakes: &'a [Mistake],
 }
 
 /// `error: …`, one line for each thing that went wrong, then `hint: …`.
-pub fn text(parts: Parts<'_>) -> String {
+pub(crate) fn text(parts: Parts<'_>) -> String {
     let mut text = String::new();
     if !parts.mistakes.is_empty() {
         text.push_str(&super::mistakes::mistakes(parts.mistakes, true));
@@ -33,7 +33,7 @@ pub fn text(parts: Parts<'_>) -> String {
 }
 
 /// `{"schema": 1, "error": {…}}` on one line.
-pub fn json(parts: Parts<'_>, exit_code: u8) -> Value {
+pub(crate) fn json(parts: Parts<'_>, exit_code: u8) -> Value {
     let mistakes: Vec<Value> = parts.mistakes.iter().map(mistake).collect();
     json!({
         "schema": super::SCHEMA,

@@ -9,7 +9,7 @@ use crate::plan::{Origin, Record, Report, Standing, StepResult};
 
 /// As machines read it, each change with whether everything of it holds now: null where that
 /// cannot be seen from here.
-pub fn json(changes: &[(Record, Option<bool>)]) -> Value {
+pub(crate) fn json(changes: &[(Record, Option<bool>)]) -> Value {
     let changes: Vec<Value> = changes
         .iter()
         .map(|(record, holds)| change(record, *holds))
@@ -53,7 +53,7 @@ fn result(letter: char) -> Option<StepResult> {
 }
 
 /// As people read it, a line a change.
-pub fn table(changes: &[(Record, Option<bool>)]) -> String {
+pub(crate) fn table(changes: &[(Record, Option<bool>)]) -> String {
     if changes.is_empty() {
         return "nothing was changed yet\n".to_owned();
     }
@@ -100,7 +100,7 @@ fn in_force(record: &Record, holds: Option<bool>) -> (anstyle::Style, &'static s
 }
 
 /// One change with all its steps.
-pub fn one(record: &Record, holds: Option<bool>) -> String {
+pub(crate) fn one(record: &Record, holds: Option<bool>) -> String {
     let mut text = line(record, holds);
     let (host, kernel) = (&record.occasion.host, &record.occasion.kernel);
     text.push_str(&format!("      on {host}, kernel {kernel}\n"));

@@ -14,48 +14,48 @@ pub(super) const DESTINATIONS: usize = 5;
 
 /// The numbers of one moment, as far as they could be read.
 #[derive(Debug)]
-pub struct Metrics<'a> {
+pub(crate) struct Metrics<'a> {
     /// Every setting, and the number of entries.
-    pub live: &'a Snapshot,
+    pub(crate) live: &'a Snapshot,
     /// The counters.
-    pub course: &'a Course,
+    pub(crate) course: &'a Course,
     /// The flows, where they were counted.
-    pub flows: Option<&'a Flows>,
+    pub(crate) flows: Option<&'a Flows>,
     /// The profile's name, and how everything stands to it.
-    pub profile: Option<(&'a str, &'a Comparison)>,
+    pub(crate) profile: Option<(&'a str, &'a Comparison)>,
     /// When apply last changed something here.
-    pub last_apply: Option<&'a LastApply>,
+    pub(crate) last_apply: Option<&'a LastApply>,
     /// What was to be read, and whether it was.
-    pub sources: &'a [Source],
+    pub(crate) sources: &'a [Source],
     /// The namespace that `--netns` named.
-    pub netns: Option<&'a str>,
+    pub(crate) netns: Option<&'a str>,
 }
 
 /// The flows of the table, counted in one pass.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Flows {
+pub(crate) struct Flows {
     /// By kind.
-    pub population: Population,
+    pub(crate) population: Population,
     /// By destination.
-    pub destinations: Top,
+    pub(crate) destinations: Top,
 }
 
 /// A change that apply made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LastApply {
+pub(crate) struct LastApply {
     /// Its number in the journal.
-    pub id: u64,
+    pub(crate) id: u64,
     /// Seconds since 1970.
-    pub time: i64,
+    pub(crate) time: i64,
 }
 
 /// Something that was to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
+pub(crate) struct Source {
     /// `counters`, `flows`, `files`, `profile` or `journal`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Why it could not be read.
-    pub trouble: Option<String>,
+    pub(crate) trouble: Option<String>,
 }
 
 impl Metrics<'_> {
@@ -76,7 +76,7 @@ impl Metrics<'_> {
 }
 
 /// As machines read it.
-pub fn json(metrics: &Metrics<'_>) -> Value {
+pub(crate) fn json(metrics: &Metrics<'_>) -> Value {
     let live = metrics.live;
     let drift = |key: Key| {
         let mut drift = metrics.drift();

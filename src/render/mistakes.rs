@@ -9,7 +9,7 @@ const MARK: &str = "\u{feff}";
 /// Renders every mistake, a blank line between two; `styled` asks for ANSI colours.
 ///
 /// Nothing that the profile says reaches a terminal as a control character.
-pub fn mistakes(mistakes: &[Mistake], styled: bool) -> String {
+pub(crate) fn mistakes(mistakes: &[Mistake], styled: bool) -> String {
     let renderer = if styled {
         Renderer::styled()
     } else {

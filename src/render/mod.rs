@@ -4,22 +4,22 @@
 //! nobody wants them, and JSON with the names that design and monitors rely on.
 //! Rule: pure, and nothing is worked out here: what is shown was computed elsewhere.
 
-pub mod check;
-pub mod expire;
-pub mod explain;
-pub mod failure;
-pub mod history;
-pub mod metrics;
-pub mod mistakes;
-pub mod munin;
-pub mod nagios;
-pub mod outcome;
-pub mod plan;
-pub mod profile;
-pub mod prometheus;
-pub mod remedy;
+pub(crate) mod check;
+pub(crate) mod expire;
+pub(crate) mod explain;
+pub(crate) mod failure;
+pub(crate) mod history;
+pub(crate) mod metrics;
+pub(crate) mod mistakes;
+pub(crate) mod munin;
+pub(crate) mod nagios;
+pub(crate) mod outcome;
+pub(crate) mod plan;
+pub(crate) mod profile;
+pub(crate) mod prometheus;
+pub(crate) mod remedy;
 mod style;
-pub mod top;
+pub(crate) mod top;
 
 /// The version of every JSON object; it grows when a name changes its meaning.
-pub const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 1;

@@ -12,17 +12,17 @@ use crate::tunable::{Counter, Key, format_count, format_share};
 
 /// What munin wants to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Titles, labels and limits.
-    pub config: bool,
+    pub(crate) config: bool,
     /// The values; with the configuration as well, to who takes a dirty one.
-    pub values: bool,
+    pub(crate) values: bool,
     /// Whether more graphs than one are understood.
-    pub multigraph: bool,
+    pub(crate) multigraph: bool,
 }
 
 /// What a plugin answers.
-pub fn text(metrics: &Metrics<'_>, answer: Answer) -> String {
+pub(crate) fn text(metrics: &Metrics<'_>, answer: Answer) -> String {
     let graphs = [
         connections(metrics),
         dropped(metrics),
@@ -46,7 +46,7 @@ pub fn text(metrics: &Metrics<'_>, answer: Answer) -> String {
 }
 
 /// The answer to `autoconf`.
-pub fn autoconf(trouble: Option<&str>) -> String {
+pub(crate) fn autoconf(trouble: Option<&str>) -> String {
     match trouble {
         None => "yes\n".to_owned(),
         Some(why) => format!("no ({why})\n"),

@@ -8,7 +8,7 @@ use crate::assess::{Evidence, Levels, Severity};
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share};
 
 /// The line for what was checked.
-pub fn line(checked: &Checked<'_>, state: Option<Severity>) -> String {
+pub(crate) fn line(checked: &Checked<'_>, state: Option<Severity>) -> String {
     let word = match state {
         Some(Severity::Critical) => "CRITICAL",
         Some(Severity::Warning) => "WARNING",
@@ -35,7 +35,7 @@ pub fn line(checked: &Checked<'_>, state: Option<Severity>) -> String {
 }
 
 /// The line for trouble of any kind.
-pub fn unknown(parts: Parts<'_>) -> String {
+pub(crate) fn unknown(parts: Parts<'_>) -> String {
     let mistakes = parts.mistakes.iter().map(|mistake| {
         let (file, line) = (&mistake.source.name, mistake.position().line);
         format!("{file}:{line}: {}", mistake.title)

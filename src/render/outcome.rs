@@ -10,7 +10,7 @@ use crate::plan::{Ending, Outcome, Plan, Record, Report, Step, StepResult, WayBa
 use crate::tunable::format_seconds;
 
 /// As machines read it. `id` is null where nothing was to be done.
-pub fn json(
+pub(crate) fn json(
     plan: &Plan,
     outcome: &Outcome,
     id: Option<u64>,
@@ -38,7 +38,7 @@ pub fn json(
 }
 
 /// One step as it is done.
-pub fn step_line(step: &Step, report: &Report) -> String {
+pub(crate) fn step_line(step: &Step, report: &Report) -> String {
     let (style, word) = match report.result {
         StepResult::Done => (GOOD, "done"),
         StepResult::Skipped => (FAINT, "skipped"),
@@ -54,7 +54,7 @@ pub fn step_line(step: &Step, report: &Report) -> String {
 
 /// The last lines, where the plan was carried out; `place` is what a command needs to speak of the
 /// same place.
-pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &str) -> String {
+pub(crate) fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &str) -> String {
     match &outcome.ending {
         Ending::Complete if plan.steps.is_empty() => String::new(),
         Ending::Complete | Ending::Partly(_) => {
@@ -86,7 +86,7 @@ pub fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &str) -> Str
 }
 
 /// The last lines, where changes were put back; `place` as in [`text`].
-pub fn put_back(outcome: &Outcome, id: Option<u64>, place: &str) -> String {
+pub(crate) fn put_back(outcome: &Outcome, id: Option<u64>, place: &str) -> String {
     let done = outcome
         .reports
         .iter()
@@ -110,7 +110,7 @@ pub fn put_back(outcome: &Outcome, id: Option<u64>, place: &str) -> String {
 }
 
 /// A change that holds and waits to be confirmed.
-pub fn pending(record: &Record, within: Duration) -> String {
+pub(crate) fn pending(record: &Record, within: Duration) -> String {
     let files = record.steps.iter().filter_map(Step::file).count();
     let rest = match files {
         0 => String::new(),
@@ -125,7 +125,7 @@ pub fn pending(record: &Record, within: Duration) -> String {
 }
 
 /// What putting a change back would do.
-pub fn way_back(record: &Record, back: &WayBack) -> String {
+pub(crate) fn way_back(record: &Record, back: &WayBack) -> String {
     let mut text = format!(
         "change {} of {} ({}), back to what was before:\n",
         record.id, record.occasion.time, record.profile

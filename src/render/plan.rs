@@ -12,7 +12,7 @@ use crate::plan::{FileChange, Obstacle, Plan, Skip, Step};
 const CONTEXT: usize = 3;
 
 /// As machines read it.
-pub fn json(plan: &Plan) -> Value {
+pub(crate) fn json(plan: &Plan) -> Value {
     let steps: Vec<Value> = plan
         .steps
         .iter()
@@ -78,7 +78,7 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
 }
 
 /// As people read it.
-pub fn text(plan: &Plan, host: &str) -> String {
+pub(crate) fn text(plan: &Plan, host: &str) -> String {
     let steps = plan.steps.len();
     let number = if steps == 1 {
         "1 step".to_owned()
@@ -130,7 +130,7 @@ fn summary(step: &Step) -> String {
 }
 
 /// A file before and after, as a unified diff.
-pub fn diff(path: &Path, from: Option<&[u8]>, to: Option<&[u8]>) -> String {
+pub(crate) fn diff(path: &Path, from: Option<&[u8]>, to: Option<&[u8]>) -> String {
     let shown =
         |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     let name = |bytes: Option<&[u8]>| match bytes {
@@ -171,7 +171,7 @@ fn skipped_text(plan: &Plan) -> String {
 }
 
 /// What stands in the way, with what to do about it.
-pub fn obstacles_text(obstacles: &[Obstacle]) -> String {
+pub(crate) fn obstacles_text(obstacles: &[Obstacle]) -> String {
     let line = |obstacle: &Obstacle| {
         format!(
             "{BAD}in the way{BAD:#}: {obstacle}\n  {HINT}hint{HINT:#}: {}\n",

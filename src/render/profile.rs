@@ -7,17 +7,17 @@ use crate::profile::{Goal, Wanted};
 
 /// One profile of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its file, or `built-in`.
-    pub place: String,
+    pub(crate) place: String,
     /// Its description.
-    pub description: String,
+    pub(crate) description: String,
 }
 
 /// As people read it.
-pub fn list(rows: &[Row]) -> String {
+pub(crate) fn list(rows: &[Row]) -> String {
     let width = |cell: fn(&Row) -> &str| {
         rows.iter()
             .map(|row| cell(row).chars().count())
@@ -36,7 +36,7 @@ pub fn list(rows: &[Row]) -> String {
 }
 
 /// As machines read it.
-pub fn list_json(rows: &[Row]) -> Value {
+pub(crate) fn list_json(rows: &[Row]) -> Value {
     let profiles: Vec<Value> = rows
         .iter()
         .map(|row| json!({ "name": row.name, "place": row.place, "description": row.description }))
@@ -45,7 +45,7 @@ pub fn list_json(rows: &[Row]) -> Value {
 }
 
 /// A profile with its parents merged in.
-pub fn wanted_json(wanted: &Wanted) -> Value {
+pub(crate) fn wanted_json(wanted: &Wanted) -> Value {
     let settings: Vec<Value> = wanted
         .settings
         .iter()

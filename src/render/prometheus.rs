@@ -10,7 +10,7 @@ use crate::assess::Memory;
 use crate::tunable::{Counter, Key};
 
 /// As Prometheus reads it.
-pub fn text(metrics: &Metrics<'_>) -> String {
+pub(crate) fn text(metrics: &Metrics<'_>) -> String {
     let mut text = Text::default();
     let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
     text.gauge("build_info", "The cttune that tells this.", [(&version, 1)]);

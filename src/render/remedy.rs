@@ -7,7 +7,7 @@ use crate::flow::{Family, Field, Means, Prefix, Protocol, Remedy, Target};
 use crate::tunable::format_seconds;
 
 /// The fragment. `sentence` says what it is for.
-pub fn text(remedy: &Remedy, sentence: &str) -> String {
+pub(crate) fn text(remedy: &Remedy, sentence: &str) -> String {
     let mut text = format!("# {sentence}\n#\n");
     match remedy.means {
         Means::Timeout(seconds) => text.push_str(&timeout(&remedy.target, seconds)),

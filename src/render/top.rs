@@ -8,19 +8,19 @@ use crate::tunable::{format_count, format_share};
 
 /// What there is to show.
 #[derive(Debug, Clone, Copy)]
-pub struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     /// Who has the table.
-    pub top: &'a Top,
+    pub(crate) top: &'a Top,
     /// Groups to show.
-    pub rows: usize,
+    pub(crate) rows: usize,
     /// Whether `--match` or `--keep` left flows out.
-    pub is_selection: bool,
+    pub(crate) is_selection: bool,
     /// The fragment of `--remedy`, if it was asked for.
-    pub remedy: Option<&'a str>,
+    pub(crate) remedy: Option<&'a str>,
 }
 
 /// As machines read it.
-pub fn json(shown: &Shown<'_>) -> Json {
+pub(crate) fn json(shown: &Shown<'_>) -> Json {
     let top = shown.top;
     let groups = top.groups.iter().take(shown.rows);
     let mut object = json!({
@@ -61,7 +61,7 @@ fn value_json(value: Value) -> Json {
 }
 
 /// As people read it: the sentence, then a row for each group.
-pub fn text(shown: &Shown<'_>) -> String {
+pub(crate) fn text(shown: &Shown<'_>) -> String {
     let top = shown.top;
     let mut text = format!("{HEAD}{}{HEAD:#}\n", sentence(top, shown.is_selection));
     if top.groups.is_empty() {
@@ -95,7 +95,7 @@ pub fn text(shown: &Shown<'_>) -> String {
 }
 
 /// `52,000 of 76,768 flows (67.7 %) are …`.
-pub fn sentence(top: &Top, is_selection: bool) -> String {
+pub(crate) fn sentence(top: &Top, is_selection: bool) -> String {
     let flows = if is_selection {
         "matching flow"
     } else {

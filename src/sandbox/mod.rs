@@ -29,22 +29,20 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-pub use story::FLOWS;
-
 /// The hidden subcommand that the sandbox starts itself again with; all that follows it goes to
 /// [`run_inside`] as it is.
-pub const INSIDE: &str = "sandbox-inside";
+pub(crate) const INSIDE: &str = "sandbox-inside";
 
 /// The exit code for a sandbox that could not be set up.
-pub const FAILED: u8 = 125;
+pub(crate) const FAILED: u8 = 125;
 
 /// What the operator asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// Flows in the table; 0 leaves it empty, [`FLOWS`] is the story.
-    pub flows: u32,
+    pub(crate) flows: u32,
     /// The command and its arguments.
-    pub command: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Runs the command in a sandbox and returns its exit code, 128 + n if signal n ended it, 126 if
@@ -52,7 +50,7 @@ pub struct Options {
 ///
 /// Takes the calling process over: it must have one thread, and stays in the new user namespace.
 /// An error means that the sandbox itself failed: exit with [`FAILED`].
-pub fn run(options: &Options) -> anyhow::Result<u8> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<u8> {
     outer::run(options)
 }
 
@@ -60,7 +58,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
 ///
 /// `say` gets one line for the operator at a time, to be written to stderr. Called by hand it
 /// changes nothing: it refuses, or works in namespaces of its own.
-pub fn run_inside(args: &[OsString], say: &mut dyn FnMut(&str)) -> anyhow::Result<u8> {
+pub(crate) fn run_inside(args: &[OsString], say: &mut dyn FnMut(&str)) -> anyhow::Result<u8> {
     let number = |text: &OsString| text.to_str()?.parse::<u32>().ok();
     match args {
         [part, target] if part == idmap::PART => {

@@ -9,7 +9,7 @@ use crate::flow::TcpState;
 use crate::kernel::ctnetlink::{Addresses, Layer4, NewFlow, Seen, Tuple};
 
 /// The flows of the story.
-pub const FLOWS: u32 = 76_768;
+pub(crate) const FLOWS: u32 = 76_768;
 
 /// Who the story's 52,000 flows go to, and where.
 const PUSH: Addressee = Addressee::V6(

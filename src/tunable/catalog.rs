@@ -12,7 +12,7 @@ const LONGEST: i64 = INT_MAX / 100;
 
 /// What a sysctl's number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Whole seconds.
     Seconds,
     /// A number of things: entries, buckets, packets, a level.
@@ -25,7 +25,7 @@ pub enum Unit {
 
 /// What a sysctl is about; the plan orders its steps by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// How much the table may hold.
     Limit,
     /// How long an entry lives.
@@ -36,7 +36,7 @@ pub enum Kind {
 
 /// Where a sysctl can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// One value for the whole machine, writable in the initial network namespace alone.
     Machine,
     /// Each network namespace has its own.
@@ -45,38 +45,38 @@ pub enum Scope {
 
 /// What is known of one sysctl before it is read.
 #[derive(Debug)]
-pub struct Tunable {
+pub(crate) struct Tunable {
     /// File name below `/proc/sys/net/netfilter`.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What the number counts.
-    pub unit: Unit,
+    pub(crate) unit: Unit,
     /// What it is about.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Where it can be written.
-    pub scope: Scope,
+    pub(crate) scope: Scope,
     /// The values that make sense, and that cttune will write.
-    pub range: RangeInclusive<i64>,
+    pub(crate) range: RangeInclusive<i64>,
     /// The values that the kernel takes. Wider than `range`: it accepts a timeout of zero or less
     /// ("expires at the next packet") and, up to 6.18, a max of 0 ("unlimited").
-    pub kernel_range: RangeInclusive<i64>,
+    pub(crate) kernel_range: RangeInclusive<i64>,
     /// One line for a listing.
-    pub about: &'static str,
+    pub(crate) about: &'static str,
 }
 
 macro_rules! catalog {
     ($( $variant:ident $name:literal $unit:ident $kind:ident $scope:ident $range:expr, $kernel:expr, $about:literal; )*) => {
         /// A conntrack sysctl key. Ordered as the catalog is: limits, timeouts, behaviour.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Key {
+        pub(crate) enum Key {
             $( #[doc = $about] $variant, )*
         }
 
         impl Key {
             /// Every key that cttune knows, in catalog order.
-            pub const ALL: &'static [Key] = &[ $( Key::$variant, )* ];
+            pub(crate) const ALL: &'static [Key] = &[ $( Key::$variant, )* ];
 
             /// What is known of this key.
-            pub fn tunable(self) -> &'static Tunable {
+            pub(crate) fn tunable(self) -> &'static Tunable {
                 match self {
                     $( Key::$variant => {
                         const TUNABLE: &Tunable = &Tunable {
@@ -221,7 +221,7 @@ const PREFIX: &str = "nf_conntrack_";
 
 /// A name that is not a conntrack sysctl.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownKey {
+pub(crate) enum UnknownKey {
     /// A sysctl of another subtree, such as `net.core.somaxconn`.
     #[error("`{0}` is not a conntrack sysctl: cttune sets keys of net.netfilter alone")]
     OtherSubtree(String),
@@ -240,29 +240,29 @@ pub enum UnknownKey {
 
 impl Key {
     /// The full name, as output writes it: `net.netfilter.nf_conntrack_max`.
-    pub fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         format!("{SUBTREE}{}", self.file_name())
     }
 
     /// The file below `/proc/sys/net/netfilter`: `nf_conntrack_max`.
-    pub fn file_name(self) -> &'static str {
+    pub(crate) fn file_name(self) -> &'static str {
         self.tunable().name
     }
 
     /// The name without what goes without saying: `max`, `tcp_timeout_established`.
-    pub fn short_name(self) -> &'static str {
+    pub(crate) fn short_name(self) -> &'static str {
         self.file_name()
             .strip_prefix(PREFIX)
             .unwrap_or(self.file_name())
     }
 
     /// Whether the number is a number of seconds.
-    pub fn is_time(self) -> bool {
+    pub(crate) fn is_time(self) -> bool {
         self.tunable().unit == Unit::Seconds
     }
 
     /// The key whose file below `net/netfilter` has this name.
-    pub fn from_file_name(name: &str) -> Option<Key> {
+    pub(crate) fn from_file_name(name: &str) -> Option<Key> {
         Key::ALL.iter().copied().find(|key| key.file_name() == name)
     }
 
@@ -271,7 +271,7 @@ impl Key {
     ///
     /// # Errors
     /// Tells a key of another subtree from a misspelt one, and offers the nearest name.
-    pub fn find(spelling: &str) -> Result<Key, UnknownKey> {
+    pub(crate) fn find(spelling: &str) -> Result<Key, UnknownKey> {
         let dotted = spelling.replace('/', ".");
         let name = dotted.strip_prefix(SUBTREE).unwrap_or(&dotted);
         let found = Key::ALL
@@ -319,7 +319,7 @@ impl Key {
 
 impl UnknownKey {
     /// The nearest name that does exist, if one is near.
-    pub fn nearest(&self) -> Option<&str> {
+    pub(crate) fn nearest(&self) -> Option<&str> {
         match self {
             UnknownKey::NoSuchKey { nearest, .. } => nearest.as_deref(),
             _ => None,

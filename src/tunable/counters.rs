@@ -5,7 +5,7 @@
 
 /// What conntrack counts. All but [`Counter::EarlyDrop`] count packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Counter {
+pub(crate) enum Counter {
     /// Packets that no flow could be made of, or that do not fit their flow.
     Invalid,
     /// Packets dropped because their flow could not be entered into the table: another packet had
@@ -27,7 +27,7 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter, in the order in which they are shown.
-    pub const ALL: [Counter; 8] = [
+    pub(crate) const ALL: [Counter; 8] = [
         Counter::Drop,
         Counter::EarlyDrop,
         Counter::InsertFailed,
@@ -39,7 +39,7 @@ impl Counter {
     ];
 
     /// Its name, as ctnetlink and `conntrack -S` have it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Counter::Invalid => "invalid",
             Counter::InsertFailed => "insert_failed",
@@ -69,14 +69,14 @@ impl Counter {
 
 /// One reading of every counter, for each CPU: 32 bits each, which wrap.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// By [`Counter::index`]; `None` where this kernel has no such column.
     cpus: Vec<[Option<u32>; Counter::ALL.len()]>,
 }
 
 impl Counters {
     /// Reads the text of `/proc/net/stat/nf_conntrack`; `None` where it is no such text.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let header: Vec<&str> = lines.next()?.split_whitespace().collect();
         if header.first() != Some(&"entries") {
@@ -100,7 +100,7 @@ impl Counters {
 
     /// The sum over all CPUs since the namespace was made, each wrapped at 2³²; `None` where this
     /// kernel does not count it.
-    pub fn total(&self, counter: Counter) -> Option<u64> {
+    pub(crate) fn total(&self, counter: Counter) -> Option<u64> {
         let mut total = None;
         for cpu in &self.cpus {
             if let Some(value) = cpu.get(counter.index()).copied().flatten() {
@@ -111,7 +111,7 @@ impl Counters {
     }
 
     /// How much it grew since `earlier`, a counter of a CPU that wrapped meanwhile included.
-    pub fn since(&self, earlier: &Counters, counter: Counter) -> Option<u64> {
+    pub(crate) fn since(&self, earlier: &Counters, counter: Counter) -> Option<u64> {
         let mut grown = None;
         for (now, then) in self.cpus.iter().zip(&earlier.cpus) {
             let of = |cpu: &[Option<u32>; Counter::ALL.len()]| {

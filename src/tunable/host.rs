@@ -3,7 +3,7 @@
 /// How the kernel has connection tracking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Conntrack {
+pub(crate) enum Conntrack {
     /// Compiled in: the sysctls exist from the first moment of a boot.
     BuiltIn,
     /// A module, and loaded: the sysctls exist now, and at the next boot once it is loaded again.
@@ -14,11 +14,11 @@ pub enum Conntrack {
 
 /// What a plan needs to know of the machine beside its sysctls.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
+pub(crate) struct Host {
     /// CPUs that are online.
-    pub cpus: u32,
+    pub(crate) cpus: u32,
     /// `MemTotal`, in bytes.
-    pub memory: u64,
+    pub(crate) memory: u64,
     /// How the kernel has connection tracking.
-    pub conntrack: Conntrack,
+    pub(crate) conntrack: Conntrack,
 }

@@ -14,26 +14,26 @@ mod number;
 mod reading;
 
 pub(crate) use catalog::nearest_name;
-pub use catalog::{Key, Kind, Scope, Tunable, Unit, UnknownKey};
-pub use counters::{Counter, Counters};
-pub use host::{Conntrack, Host};
-pub use number::{
+pub(crate) use catalog::{Key, Kind, Unit, UnknownKey};
+pub(crate) use counters::{Counter, Counters};
+pub(crate) use host::{Conntrack, Host};
+pub(crate) use number::{
     format_bytes, format_count, format_seconds, format_share, format_size, kernel_number,
 };
-pub use reading::{Access, Reading, Snapshot};
+pub(crate) use reading::{Access, Reading, Snapshot};
 
 /// Bytes that one entry of a table costs: the slab object with the usual extensions (384) and its
 /// share of a hash table with as many buckets as entries (8).
 ///
 /// Measured on 6.18: 1 Mi entries with 1 Mi buckets take 392 MiB.
-pub const ENTRY_BYTES: u64 = 392;
+pub(crate) const ENTRY_BYTES: u64 = 392;
 
 /// The hash table is allocated in whole pages of bucket heads: the kernel rounds the number of
 /// buckets up to a multiple of this (4096-byte pages, 8-byte heads).
-pub const BUCKET_STEP: i64 = 512;
+pub(crate) const BUCKET_STEP: i64 = 512;
 
 /// Rounds a number of buckets up to what the kernel will really allocate.
-pub fn round_buckets(buckets: i64) -> i64 {
+pub(crate) fn round_buckets(buckets: i64) -> i64 {
     let below = buckets.rem_euclid(BUCKET_STEP);
     if below == 0 {
         buckets
@@ -43,7 +43,7 @@ pub fn round_buckets(buckets: i64) -> i64 {
 }
 
 /// The number that the kernel will hold after `value` was written to `key`.
-pub fn as_held(key: Key, value: i64) -> i64 {
+pub(crate) fn as_held(key: Key, value: i64) -> i64 {
     if key == Key::Buckets {
         round_buckets(value)
     } else {

@@ -8,7 +8,7 @@ use super::{Key, Unit};
 /// blank or a NUL is ignored; `7x`, `+5` and a number outside the key's range are refused.
 /// An empty write is accepted and changes nothing: it gives `None` too.
 /// Follows `proc_get_long` in kernel/sysctl.c; tried on 6.18.
-pub fn kernel_number(key: Key, text: &str) -> Option<i64> {
+pub(crate) fn kernel_number(key: Key, text: &str) -> Option<i64> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -48,7 +48,7 @@ fn takes_a_sign(key: Key) -> bool {
 }
 
 /// Seconds as people say them: `2h4m`, `5d`, `45s`. The inverse of what a profile accepts.
-pub fn format_seconds(seconds: i64) -> String {
+pub(crate) fn format_seconds(seconds: i64) -> String {
     if seconds <= 0 {
         return format!("{seconds}s");
     }
@@ -65,7 +65,7 @@ pub fn format_seconds(seconds: i64) -> String {
 }
 
 /// Bytes as people say them, exact: `4MiB`, `3145728`→`3MiB`, `1000`.
-pub fn format_bytes(bytes: i64) -> String {
+pub(crate) fn format_bytes(bytes: i64) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= size && bytes % size == 0 {
             return format!("{}{unit}", bytes / size);
@@ -75,7 +75,7 @@ pub fn format_bytes(bytes: i64) -> String {
 }
 
 /// Bytes for a sentence, rounded: `392 MiB`, `1.5 GiB`.
-pub fn format_size(bytes: u64) -> String {
+pub(crate) fn format_size(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss)] // rounded anyway
     let of = |size: u64| bytes as f64 / size as f64;
     match bytes {
@@ -86,7 +86,7 @@ pub fn format_size(bytes: u64) -> String {
 }
 
 /// A count for a sentence: `76,768`. One past what an `i64` holds is told as the largest.
-pub fn format_count(number: impl TryInto<i64>) -> String {
+pub(crate) fn format_count(number: impl TryInto<i64>) -> String {
     let number: i64 = number.try_into().unwrap_or(i64::MAX);
     let digits = number.unsigned_abs().to_string();
     let mut text = String::from(if number < 0 { "-" } else { "" });
@@ -101,13 +101,13 @@ pub fn format_count(number: impl TryInto<i64>) -> String {
 
 /// A share of one as a percentage, truncated to one decimal: 0.99958 is 99.9 %, so that 100 % is
 /// said only of what is full.
-pub fn format_share(share: f64) -> String {
+pub(crate) fn format_share(share: f64) -> String {
     format!("{:.1} %", (share * 1000.0 + 1e-9).floor() / 10.0)
 }
 
 impl Key {
     /// A value of this key as people say it, where that differs from the bare number.
-    pub fn spoken(self, value: i64) -> Option<String> {
+    pub(crate) fn spoken(self, value: i64) -> Option<String> {
         let spoken = match self.tunable().unit {
             Unit::Seconds if value >= 60 => format_seconds(value),
             Unit::Bytes => format_bytes(value),

@@ -6,7 +6,7 @@ use super::Key;
 
 /// Whether a sysctl that could be read could also be written from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum Access {
     /// By somebody with the right to, perhaps not by us.
     Writable,
     /// By nobody here: the key belongs to the initial network namespace, or `/proc/sys` is mounted
@@ -16,7 +16,7 @@ pub enum Access {
 
 /// What reading one sysctl gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub(crate) enum Reading {
     /// The number that holds now.
     Value {
         /// In the key's unit.
@@ -34,7 +34,7 @@ pub enum Reading {
 
 impl Reading {
     /// The number, if one was read.
-    pub fn value(self) -> Option<i64> {
+    pub(crate) fn value(self) -> Option<i64> {
         match self {
             Reading::Value { value, .. } => Some(value),
             _ => None,
@@ -42,7 +42,7 @@ impl Reading {
     }
 
     /// Whether the key was read and can be written by nobody here.
-    pub fn is_read_only(self) -> bool {
+    pub(crate) fn is_read_only(self) -> bool {
         matches!(
             self,
             Reading::Value {
@@ -55,15 +55,18 @@ impl Reading {
 
 /// Every reading of one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     readings: BTreeMap<Key, Reading>,
     /// Entries in this namespace's table, expired ones that were not collected yet included.
-    pub count: Option<i64>,
+    pub(crate) count: Option<i64>,
 }
 
 impl Snapshot {
     /// A snapshot of these readings; a key that is not among them reads as missing.
-    pub fn new(readings: impl IntoIterator<Item = (Key, Reading)>, count: Option<i64>) -> Self {
+    pub(crate) fn new(
+        readings: impl IntoIterator<Item = (Key, Reading)>,
+        count: Option<i64>,
+    ) -> Self {
         Snapshot {
             readings: readings.into_iter().collect(),
             count,
@@ -71,22 +74,22 @@ impl Snapshot {
     }
 
     /// A snapshot of a machine whose conntrack module is not loaded.
-    pub fn not_loaded() -> Self {
+    pub(crate) fn not_loaded() -> Self {
         Snapshot::new(Key::ALL.iter().map(|key| (*key, Reading::NotLoaded)), None)
     }
 
     /// What reading `key` gave.
-    pub fn reading(&self, key: Key) -> Reading {
+    pub(crate) fn reading(&self, key: Key) -> Reading {
         self.readings.get(&key).copied().unwrap_or(Reading::Missing)
     }
 
     /// The number that `key` holds, if one was read.
-    pub fn value(&self, key: Key) -> Option<i64> {
+    pub(crate) fn value(&self, key: Key) -> Option<i64> {
         self.reading(key).value()
     }
 
     /// Whether conntrack was there to be read.
-    pub fn is_loaded(&self) -> bool {
+    pub(crate) fn is_loaded(&self) -> bool {
         !self
             .readings
             .values()
@@ -94,7 +97,7 @@ impl Snapshot {
     }
 
     /// Records a number that was written and read back.
-    pub fn set(&mut self, key: Key, value: i64) {
+    pub(crate) fn set(&mut self, key: Key, value: i64) {
         let access = match self.reading(key) {
             Reading::Value { access, .. } => access,
             _ => Access::Writable,
@@ -104,7 +107,7 @@ impl Snapshot {
 
     /// Share of max that is in use, 0 to 1 and, right after max was lowered, above; none where
     /// max is unlimited (0) or unread.
-    pub fn fill(&self) -> Option<f64> {
+    pub(crate) fn fill(&self) -> Option<f64> {
         let max = self.value(Key::Max).filter(|max| *max > 0)?;
         #[allow(clippy::cast_precision_loss)] // both are below 2^31
         Some(self.count? as f64 / max as f64)

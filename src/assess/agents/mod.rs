@@ -23,16 +23,16 @@ const FIREWALLD_CONF: &str = "/etc/firewalld/firewalld.conf";
 
 /// What can be seen of other agents.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Traces {
+pub(crate) struct Traces {
     /// The programs of [`Traces::PROGRAMS`] that run.
-    pub running: BTreeSet<&'static str>,
+    pub(crate) running: BTreeSet<&'static str>,
     /// The files that were looked for; `None` where there is none.
-    pub files: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    pub(crate) files: BTreeMap<PathBuf, Option<Vec<u8>>>,
 }
 
 impl Traces {
     /// The programs to look for.
-    pub const PROGRAMS: [&'static str; 6] = [
+    pub(crate) const PROGRAMS: [&'static str; 6] = [
         "conntrackd",
         "dockerd",
         "firewalld",
@@ -43,7 +43,7 @@ impl Traces {
 
     /// Files to look for that were not looked for yet. What they say may lead to others, so it is
     /// to be asked until it is empty.
-    pub fn wanted_files(&self) -> Vec<PathBuf> {
+    pub(crate) fn wanted_files(&self) -> Vec<PathBuf> {
         let mut paths = [UFW_CONF, UFW_DEFAULT, FIREWALLD_CONF]
             .map(PathBuf::from)
             .to_vec();

@@ -9,18 +9,18 @@ const SLACK: i64 = 60;
 
 /// A change of a timeout, as a journal tells it. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// When; not later than the change itself.
-    pub at: i64,
+    pub(crate) at: i64,
     /// The value before.
-    pub before: Option<i64>,
+    pub(crate) before: Option<i64>,
     /// The values that may have held from then on; more than one if it was put back.
-    pub after: Vec<i64>,
+    pub(crate) after: Vec<i64>,
 }
 
 /// What is known of a timeout's past.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct History {
+pub(crate) struct History {
     held: Vec<Held>,
 }
 
@@ -36,7 +36,7 @@ impl History {
     /// The history that changes tell, oldest first, up to the value that holds `now`. No change
     /// tells nothing. Where a value is another than the change before it left, somebody changed it
     /// by hand, nobody knows when: then both count for all of that time.
-    pub fn of(changes: &[Change], present: i64, now: i64) -> History {
+    pub(crate) fn of(changes: &[Change], present: i64, now: i64) -> History {
         let mut history = History::default();
         let mut since = i64::MIN;
         let mut values: Vec<i64> = Vec::new();
@@ -56,7 +56,7 @@ impl History {
 
     /// The history that the operator tells: `was` held until `changed_at`, or until some time that
     /// nobody knows.
-    pub fn told(was: i64, changed_at: Option<i64>, present: i64, now: i64) -> History {
+    pub(crate) fn told(was: i64, changed_at: Option<i64>, present: i64, now: i64) -> History {
         let at = changed_at.unwrap_or(i64::MIN);
         let mut history = History::default();
         let until = changed_at.unwrap_or(now).saturating_add(SLACK);
@@ -66,13 +66,13 @@ impl History {
     }
 
     /// Whether nothing is known.
-    pub fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         self.held.is_empty()
     }
 
     /// The seconds that a flow with `remaining` seconds was idle for, at least; none if no known
     /// value explains them.
-    pub fn idle(&self, remaining: u32, now: i64) -> Option<u32> {
+    pub(crate) fn idle(&self, remaining: u32, now: i64) -> Option<u32> {
         let remaining = i64::from(remaining);
         let idle = |held: &Held| {
             // The dump rounds down: the last packet came in this second or the one before.
@@ -90,7 +90,7 @@ impl History {
 
     /// Whether the timeout was raised from a value that explains these seconds too: a flow that
     /// speaks all the time looks idle then, until its next packet.
-    pub fn is_ambiguous(&self, remaining: u32) -> bool {
+    pub(crate) fn is_ambiguous(&self, remaining: u32) -> bool {
         let remaining = i64::from(remaining);
         let is_raised = |low: &Held| {
             let later = |high: &Held| high.from >= low.from && high.seconds > low.seconds;

@@ -4,21 +4,21 @@ macro_rules! reasons {
     ($( $variant:ident $name:literal $doc:literal, )*) => {
         /// The first reason that was found to leave a flow alone.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum KeptWhy {
+        pub(crate) enum KeptWhy {
             $( #[doc = $doc] $variant, )*
         }
 
         impl KeptWhy {
             /// Every reason, in the order in which they are looked for.
-            pub const ALL: &'static [KeptWhy] = &[ $( KeptWhy::$variant, )* ];
+            pub(crate) const ALL: &'static [KeptWhy] = &[ $( KeptWhy::$variant, )* ];
 
             /// The name that machines read; it does not change.
-            pub fn name(self) -> &'static str {
+            pub(crate) fn name(self) -> &'static str {
                 match self { $( KeptWhy::$variant => $name, )* }
             }
 
             /// For people: what is true of these flows.
-            pub fn about(self) -> &'static str {
+            pub(crate) fn about(self) -> &'static str {
                 match self { $( KeptWhy::$variant => $doc, )* }
             }
         }

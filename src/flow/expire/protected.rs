@@ -5,13 +5,13 @@ use crate::flow::{Flow, Policies, Protocol, Selection, StatusBit};
 
 /// What the operator selects, and what nobody may touch.
 #[derive(Debug, Clone, Default)]
-pub struct Protected {
+pub(crate) struct Protected {
     /// Which flows to look at, and which the operator keeps.
-    pub selection: Selection,
+    pub(crate) selection: Selection,
     /// The operator's own connections.
-    pub sessions: Vec<Session>,
+    pub(crate) sessions: Vec<Session>,
     /// Timeouts that beat the sysctls.
-    pub policies: Policies,
+    pub(crate) policies: Policies,
 }
 
 /// `IPS_TEMPLATE` and bit 12, `IPS_NAT_CLASH` (`IPS_UNTRACKED` before 4.12).
@@ -19,7 +19,7 @@ const INTERNAL: u32 = 1 << 11 | 1 << 12;
 
 impl Protected {
     /// Why the flow is left alone whatever its time, if it is.
-    pub fn why(&self, flow: &Flow<'_>) -> Option<KeptWhy> {
+    pub(crate) fn why(&self, flow: &Flow<'_>) -> Option<KeptWhy> {
         let has = |bit| flow.status.has(bit);
         let reasons = [
             (self.selection.keeps(flow), KeptWhy::Keep),

@@ -8,22 +8,22 @@ use crate::tunable::Key;
 
 /// Everything that a verdict depends on beside the flow.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Flows that are left alone in any case.
-    pub protected: Protected,
+    pub(crate) protected: Protected,
     /// The timeouts that hold.
-    pub timeouts: Timeouts,
+    pub(crate) timeouts: Timeouts,
     /// What `tcp_timeout_established` was, and when.
-    pub history: History,
+    pub(crate) history: History,
     /// Seconds over which the ends of flows are spread.
-    pub spread: u32,
+    pub(crate) spread: u32,
     /// Seconds that a re-aged flow keeps at least.
-    pub grace: u32,
+    pub(crate) grace: u32,
 }
 
 /// What is to become of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It stays as it is.
     Keep(KeptWhy),
     /// It stays as it is, because too little is known of it.
@@ -36,30 +36,30 @@ pub enum Verdict {
 
 /// Less time for a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shortening {
+pub(crate) struct Shortening {
     /// The sysctl that holds for it.
-    pub key: Key,
+    pub(crate) key: Key,
     /// What that sysctl says.
-    pub timeout: u32,
+    pub(crate) timeout: u32,
     /// The seconds it gets, fewer than it has.
-    pub seconds: u32,
+    pub(crate) seconds: u32,
     /// Whether it has been silent for longer than the timeout, as far as its history tells.
-    pub is_silent: bool,
+    pub(crate) is_silent: bool,
 }
 
 /// When a flow was dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// Seconds since 1970.
-    pub now: i64,
+    pub(crate) now: i64,
     /// Milliseconds of the clock that two samples share.
-    pub at: u32,
+    pub(crate) at: u32,
 }
 
 impl Rules {
     /// Clamps: a flow that has more time than its timeout gets its timeout, which is what the
     /// kernel gives it at its next packet anyway.
-    pub fn clamp(&self, flow: &Flow<'_>, now: i64) -> Verdict {
+    pub(crate) fn clamp(&self, flow: &Flow<'_>, now: i64) -> Verdict {
         if let Some(why) = self.protected.why(flow) {
             return Verdict::Keep(why);
         }
@@ -83,13 +83,18 @@ impl Rules {
     }
 
     /// Whether a flow may turn out to be idle, so that a first sample has to hold it.
-    pub fn is_candidate(&self, flow: &Flow<'_>, now: i64) -> bool {
+    pub(crate) fn is_candidate(&self, flow: &Flow<'_>, now: i64) -> bool {
         self.idle(flow, now).is_ok()
     }
 
     /// Re-ages: the idle time that is proven counts against the timeout, but for a grace. Without
     /// a sample nothing is proven yet, and the verdict is what it would be at most.
-    pub fn re_age(&self, flow: &Flow<'_>, first: Option<&Sample>, moment: Moment) -> Verdict {
+    pub(crate) fn re_age(
+        &self,
+        flow: &Flow<'_>,
+        first: Option<&Sample>,
+        moment: Moment,
+    ) -> Verdict {
         let (idle, timeout) = match self.proven_idle(flow, first, moment) {
             Ok(proven) => proven,
             Err(verdict) => return verdict,
@@ -104,7 +109,12 @@ impl Rules {
 
     /// Deletes: a flow that was idle for as long as the timeout ends now. Without a sample as in
     /// [`Rules::re_age`].
-    pub fn delete(&self, flow: &Flow<'_>, first: Option<&Sample>, moment: Moment) -> Verdict {
+    pub(crate) fn delete(
+        &self,
+        flow: &Flow<'_>,
+        first: Option<&Sample>,
+        moment: Moment,
+    ) -> Verdict {
         match self.proven_idle(flow, first, moment) {
             Ok((idle, timeout)) if idle >= timeout => Verdict::Delete(shortening(0, timeout, idle)),
             Ok(_) => Verdict::Keep(KeptWhy::NotStale),

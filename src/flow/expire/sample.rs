@@ -19,7 +19,7 @@ const PART: u32 = 16;
 
 /// Flows as they were.
 #[derive(Debug, Clone, Default)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Sorted by name once it is sealed.
     flows: Vec<Fingerprint>,
     /// Where each part of the names begins, and after the last one ends; made when it is sealed.
@@ -42,7 +42,7 @@ struct Fingerprint {
 
 /// What a flow did since the first sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
+pub(crate) enum Since {
     /// Nothing: its time fell as the clock went, and nothing else changed.
     Silent,
     /// A packet, or somebody who set its time.
@@ -54,24 +54,24 @@ pub enum Since {
 impl Sample {
     /// Adds a flow, dumped at so many milliseconds of the clock that both samples share. A flow
     /// without a time is passed over.
-    pub fn add(&mut self, flow: &Flow<'_>, at: u32) {
+    pub(crate) fn add(&mut self, flow: &Flow<'_>, at: u32) {
         let fingerprint = self.fingerprint(flow, at);
         self.flows.extend(fingerprint);
     }
 
     /// How many flows it holds.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.flows.len()
     }
 
     /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.flows.is_empty()
     }
 
     /// Makes it ready to be looked up. What a dump told twice stays once, if it agrees.
     #[must_use]
-    pub fn seal(mut self) -> Sample {
+    pub(crate) fn seal(mut self) -> Sample {
         self.flows.sort_unstable();
         self.flows.dedup();
         self.parts.push(0);
@@ -85,7 +85,7 @@ impl Sample {
     }
 
     /// What the flow, dumped at `at`, did since.
-    pub fn compare(&self, flow: &Flow<'_>, at: u32) -> Since {
+    pub(crate) fn compare(&self, flow: &Flow<'_>, at: u32) -> Since {
         let Some(now) = self.fingerprint(flow, at) else {
             return Since::Unseen;
         };

@@ -7,7 +7,7 @@ use crate::flow::{Flow, Protocol, Tuple};
 
 /// The two ends of an SSH connection, as sshd sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Session {
+pub(crate) struct Session {
     client: (IpAddr, u16),
     server: (IpAddr, u16),
 }
@@ -15,7 +15,7 @@ pub struct Session {
 /// The text is not what sshd writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not `CLIENT PORT SERVER PORT`")]
-pub struct SessionError(String);
+pub(crate) struct SessionError(String);
 
 impl FromStr for Session {
     type Err = SessionError;
@@ -43,7 +43,7 @@ fn end(address: &str, port: &str) -> Option<(IpAddr, u16)> {
 impl Session {
     /// Whether the flow carries it: in either direction, and where addresses are translated as
     /// either side knows them.
-    pub fn is_carried_by(&self, flow: &Flow<'_>) -> bool {
+    pub(crate) fn is_carried_by(&self, flow: &Flow<'_>) -> bool {
         flow.original.protocol == Protocol::TCP
             && (self.is_between(&flow.original) || self.is_between(&flow.reply))
     }

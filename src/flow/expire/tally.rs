@@ -7,70 +7,70 @@ use crate::tunable::Key;
 
 /// Numbers of flows. Of a count they are what would be, of a run what was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Flows that have no more time than their timeout now.
-    pub clamped: u64,
+    pub(crate) clamped: u64,
     /// Flows whose idle time was counted.
-    pub re_aged: u64,
+    pub(crate) re_aged: u64,
     /// Flows that were ended.
-    pub deleted: u64,
+    pub(crate) deleted: u64,
     /// Flows that had ended by themselves before they were reached.
-    pub gone: u64,
+    pub(crate) gone: u64,
     /// Flows that the kernel refused to change.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Flows of which too little is known, or the kernel's answer was lost.
-    pub unknown: u64,
+    pub(crate) unknown: u64,
     /// Flows that the last of all passes still changed, so that others may be left.
-    pub late: u64,
+    pub(crate) late: u64,
     pub(crate) kept: BTreeMap<KeptWhy, u64>,
     pub(crate) shares: BTreeMap<Key, Share>,
 }
 
 /// The selected flows of one timeout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Share {
+pub(crate) struct Share {
     /// All of them.
-    pub flows: u64,
+    pub(crate) flows: u64,
     /// Those of which the history of the timeout tells that they have been silent for longer than
     /// it allows now.
-    pub silent: u64,
+    pub(crate) silent: u64,
     /// The timeout, in seconds.
-    pub timeout: u32,
+    pub(crate) timeout: u32,
 }
 
 impl Tally {
     /// Flows that were picked to be changed, whatever became of them.
-    pub fn selected(&self) -> u64 {
+    pub(crate) fn selected(&self) -> u64 {
         self.clamped + self.re_aged + self.deleted + self.gone + self.failed
     }
 
     /// Flows that were left alone for a reason that is known.
-    pub fn kept(&self) -> u64 {
+    pub(crate) fn kept(&self) -> u64 {
         self.kept.values().sum()
     }
 
     /// Flows that `--match` covers.
-    pub fn examined(&self) -> u64 {
+    pub(crate) fn examined(&self) -> u64 {
         self.selected() + self.kept() + self.unknown
     }
 
     /// The reasons, each with its flows, in the order in which they are looked for.
-    pub fn kept_why(&self) -> impl Iterator<Item = (KeptWhy, u64)> {
+    pub(crate) fn kept_why(&self) -> impl Iterator<Item = (KeptWhy, u64)> {
         self.kept.iter().map(|(why, flows)| (*why, *flows))
     }
 
     /// The selected flows by the timeout that holds for them, in catalog order.
-    pub fn shares(&self) -> impl Iterator<Item = (Key, Share)> {
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (Key, Share)> {
         self.shares.iter().map(|(key, share)| (*key, *share))
     }
 
     /// Counts a flow that is left alone.
-    pub fn keep(&mut self, why: KeptWhy) {
+    pub(crate) fn keep(&mut self, why: KeptWhy) {
         *self.kept.entry(why).or_default() += 1;
     }
 
     /// Counts a flow that is selected under `key`.
-    pub fn select(&mut self, key: Key, timeout: u32, is_silent: bool) {
+    pub(crate) fn select(&mut self, key: Key, timeout: u32, is_silent: bool) {
         let share = self.shares.entry(key).or_default();
         share.flows += 1;
         share.silent += u64::from(is_silent);
@@ -79,7 +79,7 @@ impl Tally {
 
     /// Adds what a later pass over the same flows changed. What it left alone was counted by the
     /// first.
-    pub fn add_changes(&mut self, later: &Tally) {
+    pub(crate) fn add_changes(&mut self, later: &Tally) {
         self.clamped += later.clamped;
         self.re_aged += later.re_aged;
         self.deleted += later.deleted;

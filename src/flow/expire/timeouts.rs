@@ -5,12 +5,12 @@ use crate::tunable::{Key, Snapshot};
 
 /// Every timeout of one moment, ready to be looked up for a million flows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts([Option<u32>; Key::ALL.len()]);
+pub(crate) struct Timeouts([Option<u32>; Key::ALL.len()]);
 
 impl Timeouts {
     /// The timeouts of a snapshot. One that was not read, or is below a second (which ends a flow
     /// at its next packet), counts as unknown.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let mut timeouts = [None; Key::ALL.len()];
         for (place, key) in timeouts.iter_mut().zip(Key::ALL) {
             let read = snapshot.value(*key).filter(|_| key.is_time());
@@ -21,14 +21,14 @@ impl Timeouts {
     }
 
     /// The seconds of one key, if they are known.
-    pub fn get(&self, key: Key) -> Option<u32> {
+    pub(crate) fn get(&self, key: Key) -> Option<u32> {
         self.0.get(key as usize).copied().flatten()
     }
 
     /// The key that holds for the flow, and its seconds; none where nothing is known of either.
     ///
     /// GRE has none: it copies its timeouts when the flow is created.
-    pub fn of_flow(&self, flow: &Flow<'_>) -> Option<(Key, u32)> {
+    pub(crate) fn of_flow(&self, flow: &Flow<'_>) -> Option<(Key, u32)> {
         let key = match flow.original.protocol {
             Protocol::TCP => tcp_key(flow.tcp_state()?)?,
             Protocol::SCTP => sctp_key(flow.sctp?)?,

@@ -19,7 +19,7 @@ const BATCH: usize = 128;
 
 /// Less time for a flow, or as much as it has.
 #[derive(Debug, Clone, Copy)]
-pub struct Shorter<'a> {
+pub(crate) struct Shorter<'a> {
     flow: &'a Flow<'a>,
     seconds: u32,
 }
@@ -27,21 +27,21 @@ pub struct Shorter<'a> {
 impl<'a> Shorter<'a> {
     /// The flow with `seconds` to live, or with what the dump told where that is less. None for a
     /// flow whose time the dump did not tell (an offloaded one).
-    pub fn new(flow: &'a Flow<'a>, seconds: u32) -> Option<Self> {
+    pub(crate) fn new(flow: &'a Flow<'a>, seconds: u32) -> Option<Self> {
         let dumped = flow.timeout?;
         let seconds = seconds.min(dumped);
         Some(Shorter { flow, seconds })
     }
 
     /// The seconds that are asked for.
-    pub fn seconds(&self) -> u32 {
+    pub(crate) fn seconds(&self) -> u32 {
         self.seconds
     }
 }
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It was carried out.
     Done,
     /// The flow had ended, or was about to (ENOENT, ETIME).
@@ -55,14 +55,14 @@ pub enum Answer {
 /// The requests could not be sent, or not all of their answers received.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("changing flows: talking to the kernel over netlink: {0}")]
-pub struct ChangeError(Errno);
+pub(crate) struct ChangeError(Errno);
 
 /// Requests that wait to be sent, each with a `tag` that comes back with its answer.
 ///
 /// The right to (`CAP_NET_ADMIN` over the network namespace) is what a dump needs too, so who has
 /// dumped has it.
 #[derive(Debug)]
-pub struct Changes<T> {
+pub(crate) struct Changes<T> {
     socket: Socket,
     batches: Vec<Batch<T>>,
     /// Batches that were sent, for their memory.
@@ -77,7 +77,7 @@ struct Batch<T> {
 
 impl<T> Changes<T> {
     /// Opens the socket that will send, in the calling thread's network namespace.
-    pub fn open() -> Result<Self, ChangeError> {
+    pub(crate) fn open() -> Result<Self, ChangeError> {
         Ok(Changes {
             socket: Socket::netfilter().map_err(ChangeError)?,
             batches: Vec::new(),
@@ -86,17 +86,17 @@ impl<T> Changes<T> {
     }
 
     /// Adds a request to give a flow less time.
-    pub fn shorten(&mut self, shorter: Shorter<'_>, tag: T) {
+    pub(crate) fn shorten(&mut self, shorter: Shorter<'_>, tag: T) {
         put_shorter(self.room(tag), shorter);
     }
 
     /// Adds a request to end a flow, if it is the same that was dumped, as far as its id tells.
-    pub fn delete(&mut self, flow: &Flow<'_>, tag: T) {
+    pub(crate) fn delete(&mut self, flow: &Flow<'_>, tag: T) {
         put_delete(self.room(tag), flow);
     }
 
     /// How many requests wait.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.batches.iter().map(|batch| batch.tags.len()).sum()
     }
 
@@ -105,7 +105,7 @@ impl<T> Changes<T> {
     /// # Errors
     /// Where the socket failed. What was not answered by then is answered with
     /// [`Answer::Unknown`], what was not sent is dropped unanswered.
-    pub fn send(&mut self, mut each: impl FnMut(T, Answer)) -> Result<(), ChangeError> {
+    pub(crate) fn send(&mut self, mut each: impl FnMut(T, Answer)) -> Result<(), ChangeError> {
         for mut batch in self.batches.drain(..) {
             let outcome = submit(&mut self.socket, &mut batch, &mut each);
             batch.buffer.clear();

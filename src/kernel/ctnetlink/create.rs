@@ -22,7 +22,7 @@ const PROTOINFO_TCP_STATE: u16 = 1;
 
 /// How much of a conversation the table has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// Packets one way.
     Request,
     /// Packets both ways.
@@ -33,20 +33,20 @@ pub enum Seen {
 
 /// A flow to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewFlow {
+pub(crate) struct NewFlow {
     /// Its first packet; the answer's tuple is the reverse.
-    pub original: Tuple,
+    pub(crate) original: Tuple,
     /// What the table has seen of it.
-    pub seen: Seen,
+    pub(crate) seen: Seen,
     /// Where it is, for TCP.
-    pub tcp: Option<TcpState>,
+    pub(crate) tcp: Option<TcpState>,
     /// Remaining time, in seconds.
-    pub timeout: u32,
+    pub(crate) timeout: u32,
 }
 
 /// Why flows could not be made.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum CreateError {
+pub(crate) enum CreateError {
     /// The kernel refused some; the others stand.
     #[error("creating flows: the kernel refused {failed} of {asked}, the first with {first}")]
     Refused {
@@ -66,7 +66,7 @@ pub enum CreateError {
 ///
 /// All of them are tried before a refusal is reported. The kernel answers ENOMEM when the table
 /// is full, EEXIST for a tuple that exists, EPERM without `CAP_NET_ADMIN`.
-pub fn create(
+pub(crate) fn create(
     socket: &mut Socket,
     flows: impl IntoIterator<Item = NewFlow>,
 ) -> Result<usize, CreateError> {

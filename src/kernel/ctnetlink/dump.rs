@@ -24,7 +24,7 @@ const TRIES: usize = 3;
 
 /// Why the table was not read, or not in full.
 #[derive(Debug, thiserror::Error)]
-pub enum DumpError {
+pub(crate) enum DumpError {
     /// EPERM.
     #[error(
         "reading the conntrack table: no right to\nhint: it takes CAP_NET_ADMIN over this network namespace: run it as root"
@@ -74,7 +74,7 @@ impl From<ReceiveError> for DumpError {
 
 /// A dump under way. Dropping it ends it, at no cost.
 #[derive(Debug)]
-pub struct Dump {
+pub(crate) struct Dump {
     socket: Socket,
     /// Dumps that are still to be asked for, the next one last.
     to_ask: Vec<Filter>,
@@ -85,13 +85,13 @@ pub struct Dump {
 
 /// Flows that were received together.
 #[derive(Debug)]
-pub struct Chunk<'a>(Messages<'a>);
+pub(crate) struct Chunk<'a>(Messages<'a>);
 
 impl Dump {
     /// Starts to dump the table of the calling thread's network namespace.
     ///
     /// The kernel leaves out what the filter excludes, as far as it can: match every flow again.
-    pub fn start(filter: &Filter) -> Result<Dump, DumpError> {
+    pub(crate) fn start(filter: &Filter) -> Result<Dump, DumpError> {
         let socket = Socket::netfilter().map_err(|errno| match errno {
             Errno::EPROTONOSUPPORT => DumpError::NoConntrack,
             errno => DumpError::Other(errno),
@@ -113,7 +113,7 @@ impl Dump {
     ///
     /// # Errors
     /// [`DumpError::Resized`] comes at the end, when all chunks were delivered.
-    pub fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>, DumpError> {
+    pub(crate) fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>, DumpError> {
         let Some(part) = self.receive()? else {
             self.check_buckets()?;
             return Ok(None);
@@ -122,7 +122,7 @@ impl Dump {
     }
 
     /// Tells whether the hash table was resized since the start: for who stops before the end.
-    pub fn check_buckets(&self) -> Result<(), DumpError> {
+    pub(crate) fn check_buckets(&self) -> Result<(), DumpError> {
         if sysctl::read(Key::Buckets)? == self.buckets {
             Ok(())
         } else {
@@ -163,7 +163,7 @@ impl<'a> Iterator for Chunk<'a> {
 }
 
 /// Gives every flow that the selection matches to `each`, until it breaks.
-pub fn walk(
+pub(crate) fn walk(
     selection: &Selection,
     mut each: impl FnMut(&Flow<'_>) -> ControlFlow<()>,
 ) -> Result<(), DumpError> {
@@ -181,7 +181,9 @@ pub fn walk(
 
 /// Does `work` again, three times in all, if its dump ran into a resize of the hash table or lost
 /// part of the answer. It starts anew each time: what it gathered before is void.
-pub fn undisturbed<T>(mut work: impl FnMut() -> Result<T, DumpError>) -> Result<T, DumpError> {
+pub(crate) fn undisturbed<T>(
+    mut work: impl FnMut() -> Result<T, DumpError>,
+) -> Result<T, DumpError> {
     let mut left = TRIES;
     loop {
         left -= 1;

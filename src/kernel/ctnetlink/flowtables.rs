@@ -15,12 +15,12 @@ const NAME: u16 = 2;
 /// The flowtables cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("reading the flowtables: {0}")]
-pub struct FlowtableError(#[from] pub ListError);
+pub(crate) struct FlowtableError(#[from] pub ListError);
 
 /// Reads the flowtables of the calling thread's network namespace, each as `TABLE NAME`.
 ///
 /// Needs `CAP_NET_ADMIN` over it.
-pub fn read_flowtables() -> Result<Vec<String>, FlowtableError> {
+pub(crate) fn read_flowtables() -> Result<Vec<String>, FlowtableError> {
     let mut flowtables = Vec::new();
     list(GET_FLOWTABLE, |attributes| {
         flowtables.push(spoken(attributes)?);

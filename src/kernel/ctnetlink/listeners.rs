@@ -15,18 +15,18 @@ const DESTROY: u32 = 1 << 2;
 
 /// Which events somebody listens to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     /// Changes of flows.
-    pub update: bool,
+    pub(crate) update: bool,
     /// Ends of flows.
-    pub destroy: bool,
+    pub(crate) destroy: bool,
 }
 
 /// Finds out whether somebody listens, from `/proc/thread-self/net/netlink`.
 ///
 /// Listeners in other namespaces, which get no event of this one and yet slow it down, are not
 /// seen.
-pub fn read_listeners() -> io::Result<Listeners> {
+pub(crate) fn read_listeners() -> io::Result<Listeners> {
     // Not /proc/net, which is the main thread's: this one may be in another namespace.
     fs::read_to_string("/proc/thread-self/net/netlink").map(|text| parse(&text))
 }

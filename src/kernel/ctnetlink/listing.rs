@@ -11,7 +11,7 @@ use super::{Buffer, Head, NLM_F_DUMP, NLM_F_REQUEST};
 
 /// Why a list could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ListError {
+pub(crate) enum ListError {
     /// What the kernel said.
     #[error("{0}")]
     Refused(Errno),

@@ -23,15 +23,15 @@ mod socket;
 mod tuple;
 mod wire;
 
-pub use change::{Answer, ChangeError, Changes, Shorter};
-pub use create::{CreateError, NewFlow, Seen, create};
-pub use dump::{Chunk, Dump, DumpError, undisturbed, walk};
-pub use flowtables::{FlowtableError, read_flowtables};
-pub use listeners::{Listeners, read_listeners};
-pub use listing::ListError;
-pub use policies::{PolicyError, read_policies};
-pub use socket::Socket;
-pub use tuple::{Addresses, Layer4, Tuple};
+pub(crate) use change::{Answer, ChangeError, Changes, Shorter};
+pub(crate) use create::{CreateError, NewFlow, Seen, create};
+pub(crate) use dump::{Chunk, Dump, DumpError, undisturbed};
+pub(crate) use flowtables::read_flowtables;
+pub(crate) use listeners::read_listeners;
+pub(crate) use listing::ListError;
+pub(crate) use policies::{PolicyError, read_policies};
+pub(crate) use socket::Socket;
+pub(crate) use tuple::{Addresses, Layer4, Tuple};
 
 pub(super) use wire::{Buffer, Head};
 

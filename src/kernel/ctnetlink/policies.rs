@@ -27,12 +27,12 @@ const OBJECT_L4: u16 = 2;
 /// The policies cannot be read, so that there may be some.
 #[derive(Debug, thiserror::Error)]
 #[error("reading the timeout policies: {0}")]
-pub struct PolicyError(#[from] pub ListError);
+pub(crate) struct PolicyError(#[from] pub ListError);
 
 /// Reads the policies of the calling thread's network namespace, both kinds.
 ///
 /// Needs `CAP_NET_ADMIN` over it. A kind that the kernel does not have has no policies.
-pub fn read_policies() -> Result<Policies, PolicyError> {
+pub(crate) fn read_policies() -> Result<Policies, PolicyError> {
     let mut policies = Vec::new();
     list(GET_TIMEOUT, |attributes| {
         policies.extend(policy(attributes, TIMEOUT_L3, TIMEOUT_L4)?);

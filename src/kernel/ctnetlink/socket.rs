@@ -16,7 +16,7 @@ const RECEIVE: usize = 65536;
 
 /// A netlink socket. It stays in the network namespace that its maker was in.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     fd: OwnedFd,
     received: Vec<u8>,
 }
@@ -42,7 +42,7 @@ impl Socket {
     /// Opens a socket to netfilter, conntrack included.
     ///
     /// Needs no right; the requests need `CAP_NET_ADMIN` over the network namespace.
-    pub fn netfilter() -> Result<Self, Errno> {
+    pub(crate) fn netfilter() -> Result<Self, Errno> {
         Self::open(SockProtocol::NetlinkNetFilter)
     }
 

@@ -20,7 +20,7 @@ pub(super) trait NamesFlow {
 
 /// Source and destination, of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Addresses {
+pub(crate) enum Addresses {
     /// IPv4 source, then destination.
     V4(Ipv4Addr, Ipv4Addr),
     /// IPv6 source, then destination.
@@ -29,7 +29,7 @@ pub enum Addresses {
 
 /// What tells the flows between two addresses apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Layer4 {
+pub(crate) enum Layer4 {
     /// TCP source port, then destination port.
     Tcp(u16, u16),
     /// UDP source port, then destination port.
@@ -42,17 +42,17 @@ pub enum Layer4 {
 
 /// One direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Tuple {
+pub(crate) struct Tuple {
     /// From where to where.
-    pub addresses: Addresses,
+    pub(crate) addresses: Addresses,
     /// Protocol and ports, or id.
-    pub layer4: Layer4,
+    pub(crate) layer4: Layer4,
 }
 
 impl Tuple {
     /// The tuple of the answer, with nothing translated on the way.
     #[must_use]
-    pub fn reversed(&self) -> Self {
+    pub(crate) fn reversed(&self) -> Self {
         Tuple {
             addresses: match self.addresses {
                 Addresses::V4(src, dst) => Addresses::V4(dst, src),

@@ -7,21 +7,21 @@
 //! were done; no undo lowers max below the number of entries and a tenth.
 
 mod engine;
-pub mod expire;
+pub(crate) mod expire;
 #[cfg(test)]
 mod fake;
-pub mod journal;
+pub(crate) mod journal;
 mod lock;
 mod preflight;
 mod signal;
 mod target;
 mod watcher;
 
-pub use engine::{
+pub(crate) use engine::{
     Crew, carry_back, carry_out, carry_out_until, clear_up, folders_to_make, present,
 };
-pub use lock::{Lock, LockError};
-pub use preflight::{PreflightError, preflight};
-pub use signal::Signals;
-pub use target::{Running, Target, TargetError};
-pub use watcher::{READY, arm_watcher, close_stdout, leave_session};
+pub(crate) use lock::{Lock, LockError};
+pub(crate) use preflight::preflight;
+pub(crate) use signal::Signals;
+pub(crate) use target::{Running, Target};
+pub(crate) use watcher::{READY, arm_watcher, close_stdout, leave_session};

@@ -27,7 +27,7 @@ pub(crate) const UNTRUSTED: &str =
 
 /// What goes wrong with the journal.
 #[derive(Debug, thiserror::Error)]
-pub enum JournalError {
+pub(crate) enum JournalError {
     /// It cannot be written or read.
     #[error("cannot {doing} the journal {}: {source}", path.display())]
     Io {
@@ -50,7 +50,7 @@ pub enum JournalError {
 
 impl JournalError {
     /// Whether there was no space left.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         matches!(self, JournalError::Io { source, .. } if matches!(
             source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
@@ -58,7 +58,7 @@ impl JournalError {
     }
 
     /// What the operator can do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             JournalError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -79,10 +79,10 @@ impl JournalError {
 }
 
 /// The number of a record that is damaged, and what is wrong with it.
-pub type Damage = (u64, JournalError);
+pub(crate) type Damage = (u64, JournalError);
 
 /// Where a change is written down while it is made.
-pub trait Journal {
+pub(crate) trait Journal {
     /// Writes the progress of a record down.
     fn progress(&mut self, record: &Record) -> Result<(), JournalError>;
     /// Writes down how it ended.
@@ -91,13 +91,13 @@ pub trait Journal {
 
 /// The journal in the state directory. Whoever writes to it holds the lock.
 #[derive(Debug, Clone)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
 }
 
 /// One record of the journal, open while its change is made.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     folder: PathBuf,
     path: PathBuf,
     file: File,
@@ -105,7 +105,7 @@ pub struct Page {
 
 impl Folder {
     /// The journal below a state directory. Nothing is made or read yet.
-    pub fn new(state: &Path) -> Self {
+    pub(crate) fn new(state: &Path) -> Self {
         Folder {
             path: state.join("journal"),
         }
@@ -116,7 +116,7 @@ impl Folder {
     ///
     /// # Errors
     /// If it cannot be written; nothing is left then.
-    pub fn begin(&self, record: &mut Record) -> Result<Page, JournalError> {
+    pub(crate) fn begin(&self, record: &mut Record) -> Result<Page, JournalError> {
         let failed = |source| JournalError::Io {
             doing: "write",
             path: self.path.clone(),
@@ -170,7 +170,7 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Folder::read`].
-    pub fn unfinished(&self) -> Result<Vec<Record>, JournalError> {
+    pub(crate) fn unfinished(&self) -> Result<Vec<Record>, JournalError> {
         let mut records = Vec::new();
         for id in self.numbers()? {
             // One that does not tell is read whole, so that what is wrong with it is told.
@@ -185,7 +185,7 @@ impl Folder {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn mark(&self, record: &Record) -> Result<(), JournalError> {
+    pub(crate) fn mark(&self, record: &Record) -> Result<(), JournalError> {
         self.page(record.id)?.end(record)
     }
 
@@ -193,7 +193,7 @@ impl Folder {
     ///
     /// # Errors
     /// If it is not there.
-    pub fn page(&self, id: u64) -> Result<Page, JournalError> {
+    pub(crate) fn page(&self, id: u64) -> Result<Page, JournalError> {
         let path = self.path_of(id);
         let file = OpenOptions::new()
             .write(true)
@@ -215,7 +215,7 @@ impl Folder {
     ///
     /// # Errors
     /// If the journal may not be read, or a record is damaged.
-    pub fn read(&self) -> Result<Vec<Record>, JournalError> {
+    pub(crate) fn read(&self) -> Result<Vec<Record>, JournalError> {
         self.numbers()?
             .into_iter()
             .map(|id| self.read_one(id))
@@ -227,7 +227,7 @@ impl Folder {
     ///
     /// # Errors
     /// If the journal may not be read.
-    pub fn read_whole_ones(&self) -> Result<(Vec<Record>, Vec<Damage>), JournalError> {
+    pub(crate) fn read_whole_ones(&self) -> Result<(Vec<Record>, Vec<Damage>), JournalError> {
         let (mut records, mut damaged) = (Vec::new(), Vec::new());
         for id in self.numbers()? {
             match self.read_one(id) {
@@ -243,7 +243,7 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Folder::read`].
-    pub fn newest(&self) -> Result<Option<Record>, JournalError> {
+    pub(crate) fn newest(&self) -> Result<Option<Record>, JournalError> {
         self.find_newest(|_| true)
     }
 
@@ -251,7 +251,7 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Folder::read`].
-    pub fn find_newest(
+    pub(crate) fn find_newest(
         &self,
         fits: impl Fn(&Record) -> bool,
     ) -> Result<Option<Record>, JournalError> {
@@ -268,7 +268,7 @@ impl Folder {
     ///
     /// # Errors
     /// As [`Folder::read`].
-    pub fn read_one(&self, id: u64) -> Result<Record, JournalError> {
+    pub(crate) fn read_one(&self, id: u64) -> Result<Record, JournalError> {
         let path = self.path_of(id);
         let parsed = || {
             let text = fs::read_to_string(&path).map_err(|source| JournalError::Io {
@@ -292,7 +292,7 @@ impl Folder {
     ///
     /// # Errors
     /// If it cannot be written; the old one stands then.
-    pub fn rewrite(&self, record: &Record) -> Result<(), JournalError> {
+    pub(crate) fn rewrite(&self, record: &Record) -> Result<(), JournalError> {
         self.put(&self.path_of(record.id), record)
     }
 

@@ -13,7 +13,7 @@ use crate::tunable::Key;
 
 /// Any door's refusal.
 #[derive(Debug, thiserror::Error)]
-pub enum TargetError {
+pub(crate) enum TargetError {
     /// A sysctl could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -38,7 +38,7 @@ pub enum TargetError {
 
 impl TargetError {
     /// Whether there was no space left.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         matches!(self, TargetError::File(FileError::Io { source, .. }) if matches!(
             source.kind(),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded
@@ -46,7 +46,7 @@ impl TargetError {
     }
 
     /// What the operator can do about it, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             _ if self.is_full() => {
                 Some("free some space, or apply to the running kernel alone: --only live")
@@ -84,7 +84,7 @@ impl TargetError {
 }
 
 /// What the engine can do, no more.
-pub trait Target {
+pub(crate) trait Target {
     /// Reads one sysctl; `None` where it does not exist.
     fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError>;
     /// Reads the number of entries; `None` where conntrack is not loaded.
@@ -128,7 +128,7 @@ pub trait Target {
 
 /// The machine that runs, its files under a root.
 #[derive(Debug)]
-pub struct Running {
+pub(crate) struct Running {
     root: Root,
     past: Past,
     looked: Option<Expiry>,
@@ -137,7 +137,7 @@ pub struct Running {
 
 impl Running {
     /// The running kernel, and the files below `root`.
-    pub fn new(root: Root) -> Self {
+    pub(crate) fn new(root: Root) -> Self {
         Running {
             root,
             past: Past::default(),
@@ -148,12 +148,12 @@ impl Running {
 
     /// The same, with what is known of the flows' past.
     #[must_use]
-    pub fn with_past(self, past: Past) -> Self {
+    pub(crate) fn with_past(self, past: Past) -> Self {
         Running { past, ..self }
     }
 
     /// What became of flows, if a step was about them.
-    pub fn expired(&self) -> Option<&(ExpireMode, Tally)> {
+    pub(crate) fn expired(&self) -> Option<&(ExpireMode, Tally)> {
         self.expired.as_ref()
     }
 }

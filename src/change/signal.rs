@@ -19,7 +19,7 @@ const SIGNALS: [(i32, Signal); 3] = [
 
 /// Remembers these signals instead of dying from them.
 #[derive(Debug, Clone, Default)]
-pub struct Signals {
+pub(crate) struct Signals {
     caught: [Arc<AtomicBool>; 3],
 }
 
@@ -29,7 +29,7 @@ impl Signals {
     ///
     /// # Errors
     /// If the kernel refuses a handler.
-    pub fn catch() -> io::Result<Self> {
+    pub(crate) fn catch() -> io::Result<Self> {
         let signals = Signals::default();
         let ignored = ignored();
         for ((number, _), caught) in SIGNALS.into_iter().zip(&signals.caught) {
@@ -41,7 +41,7 @@ impl Signals {
     }
 
     /// The signal that was caught, if any.
-    pub fn caught(&self) -> Option<Signal> {
+    pub(crate) fn caught(&self) -> Option<Signal> {
         let mut signals = SIGNALS.into_iter().zip(&self.caught);
         let ((_, signal), _) = signals.find(|(_, caught)| caught.load(Ordering::SeqCst))?;
         Some(signal)

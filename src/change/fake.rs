@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::target::{Target, TargetError};
-use crate::apply::expire::{ExpireError, Hands};
+use crate::change::expire::{ExpireError, Hands};
 use crate::files::FileError;
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl::WriteError;

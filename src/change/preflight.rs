@@ -8,7 +8,7 @@ use crate::tunable::Key;
 
 /// Why a plan was not begun.
 #[derive(Debug, thiserror::Error)]
-pub enum PreflightError {
+pub(crate) enum PreflightError {
     /// A step would fail.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -29,7 +29,7 @@ pub enum PreflightError {
 
 impl PreflightError {
     /// What the operator can do about it, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             PreflightError::Target(error) => error.hint(),
             PreflightError::ValueMoved { .. } | PreflightError::FileMoved(_) => {
@@ -44,7 +44,7 @@ impl PreflightError {
 ///
 /// # Errors
 /// The first step that would fail.
-pub fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), PreflightError> {
+pub(crate) fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), PreflightError> {
     let loads = plan
         .steps
         .iter()

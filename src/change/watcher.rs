@@ -22,13 +22,13 @@ use crate::plan::{Deadline, Record};
 /// The hidden command that the watcher runs.
 const COMMAND: &str = "watch-pending";
 /// What it says once nothing can end it with the terminal any more.
-pub const READY: &str = "ready\n";
+pub(crate) const READY: &str = "ready\n";
 
 /// Starts the watcher of a change that has a deadline, and makes sure that it watches.
 ///
 /// # Errors
 /// If it cannot be started: then nothing would take the change back.
-pub fn arm_watcher(record: &Record, state: &Path) -> anyhow::Result<()> {
+pub(crate) fn arm_watcher(record: &Record, state: &Path) -> anyhow::Result<()> {
     if let (Some(deadline), true) = (record.deadline, host::is_systemds())
         && arm_timer(record.id, deadline, state)?
     {
@@ -59,7 +59,7 @@ pub fn arm_watcher(record: &Record, state: &Path) -> anyhow::Result<()> {
 
 /// Leaves the session that we were started in: its terminal's signals, and every descriptor that
 /// came with it, such as a lock of flock(1) or the pipe that somebody reads to its end.
-pub fn leave_session() {
+pub(crate) fn leave_session() {
     // It fails only for who leads a session already.
     let _ = nix::unistd::setsid();
     let open = fs::read_dir("/proc/self/fd")
@@ -79,7 +79,7 @@ pub fn leave_session() {
 ///
 /// # Errors
 /// Where there is no /dev/null.
-pub fn close_stdout() -> anyhow::Result<()> {
+pub(crate) fn close_stdout() -> anyhow::Result<()> {
     let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
     Ok(nix::unistd::dup2_stdout(null)?)
 }

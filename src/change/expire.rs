@@ -36,18 +36,18 @@ const NAP: Duration = Duration::from_millis(50);
 
 /// What is known beside the machine.
 #[derive(Debug, Clone, Default)]
-pub struct Past {
+pub(crate) struct Past {
     /// The operator's own connections.
-    pub sessions: Vec<Session>,
+    pub(crate) sessions: Vec<Session>,
     /// How the timeout of established TCP changed, oldest first.
-    pub changes: Vec<Change>,
+    pub(crate) changes: Vec<Change>,
     /// What it was, and until when, as the operator tells it; goes before the changes.
-    pub was: Option<(i64, Option<i64>)>,
+    pub(crate) was: Option<(i64, Option<i64>)>,
 }
 
 /// Why flows could not be brought under their timeouts.
 #[derive(Debug, thiserror::Error)]
-pub enum ExpireError {
+pub(crate) enum ExpireError {
     /// A timeout could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -67,7 +67,7 @@ pub enum ExpireError {
 
 impl ExpireError {
     /// Whether there is no right to.
-    pub fn is_denied(&self) -> bool {
+    pub(crate) fn is_denied(&self) -> bool {
         matches!(
             self,
             ExpireError::Dump(DumpError::NoRight)
@@ -85,25 +85,25 @@ impl ExpireError {
 }
 
 /// What the work is done with.
-pub struct Hands<'a> {
+pub(crate) struct Hands<'a> {
     /// Asked between two chunks: did a signal come?
-    pub stop: &'a dyn Fn() -> Option<Signal>,
+    pub(crate) stop: &'a dyn Fn() -> Option<Signal>,
     /// Told after each chunk how many flows were looked at in this pass.
-    pub progress: &'a mut dyn FnMut(u64),
+    pub(crate) progress: &'a mut dyn FnMut(u64),
 }
 
 /// What became of the flows, and why it ended before its time, if it did.
 #[derive(Debug)]
-pub struct Expired {
+pub(crate) struct Expired {
     /// The flows.
-    pub tally: Tally,
+    pub(crate) tally: Tally,
     /// None if all was done.
-    pub broken_off: Option<ExpireError>,
+    pub(crate) broken_off: Option<ExpireError>,
 }
 
 /// Flows that are to be brought under their timeouts, with all that decides about them.
 #[derive(Debug)]
-pub struct Expiry {
+pub(crate) struct Expiry {
     mode: ExpireMode,
     settle: Duration,
     rate: Option<u32>,
@@ -118,7 +118,10 @@ impl Expiry {
     ///
     /// # Errors
     /// Where one of them cannot be read: then nothing may be changed.
-    pub fn prepare(parameters: &ExpireParameters, past: &Past) -> Result<Expiry, ExpireError> {
+    pub(crate) fn prepare(
+        parameters: &ExpireParameters,
+        past: &Past,
+    ) -> Result<Expiry, ExpireError> {
         Expiry::under(parameters, past, &sysctl::read_snapshot()?)
     }
 
@@ -126,7 +129,7 @@ impl Expiry {
     ///
     /// # Errors
     /// As [`Expiry::prepare`].
-    pub fn under(
+    pub(crate) fn under(
         parameters: &ExpireParameters,
         past: &Past,
         timeouts: &Snapshot,
@@ -163,7 +166,7 @@ impl Expiry {
 
     /// The same with the first sample that another has taken, before the timeouts changed.
     #[must_use]
-    pub fn after(self, other: Expiry) -> Self {
+    pub(crate) fn after(self, other: Expiry) -> Self {
         Expiry {
             first: other.first,
             clock: other.clock,
@@ -172,17 +175,17 @@ impl Expiry {
     }
 
     /// Flows in a second, if they are limited.
-    pub fn rate(&self) -> Option<u32> {
+    pub(crate) fn rate(&self) -> Option<u32> {
         self.rate
     }
 
     /// Whether somebody is told of each change, which slows everything down.
-    pub fn is_listened_to(&self) -> bool {
+    pub(crate) fn is_listened_to(&self) -> bool {
         self.is_listened_to
     }
 
     /// Whether two samples have to prove that a flow is idle.
-    pub fn needs_sample(&self) -> bool {
+    pub(crate) fn needs_sample(&self) -> bool {
         self.mode != ExpireMode::Clamp
     }
 
@@ -190,7 +193,7 @@ impl Expiry {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub fn sample(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+    pub(crate) fn sample(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
         let sample = again(|| {
             let mut sampler = Sampler {
                 rules: &self.rules,
@@ -208,7 +211,7 @@ impl Expiry {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub fn count(&self, hands: &mut Hands<'_>) -> Result<Tally, ExpireError> {
+    pub(crate) fn count(&self, hands: &mut Hands<'_>) -> Result<Tally, ExpireError> {
         again(|| {
             let mut counter = Counter {
                 expiry: self,
@@ -220,7 +223,7 @@ impl Expiry {
     }
 
     /// Does it.
-    pub fn run(&self, hands: &mut Hands<'_>) -> Expired {
+    pub(crate) fn run(&self, hands: &mut Hands<'_>) -> Expired {
         let mut tally = Tally::default();
         for pass in 1..=PASSES {
             let done = self.pass(pass > 1, hands);

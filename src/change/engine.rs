@@ -14,17 +14,17 @@ use crate::profile::ExpireParameters;
 use crate::tunable::Key;
 
 /// What a change is carried out with.
-pub struct Crew<'a> {
+pub(crate) struct Crew<'a> {
     /// What it acts upon.
-    pub target: &'a mut dyn Target,
+    pub(crate) target: &'a mut dyn Target,
     /// Where it is written down before it is made.
-    pub journal: &'a mut dyn Journal,
+    pub(crate) journal: &'a mut dyn Journal,
     /// Asked between any two steps: did a signal come?
-    pub stop: &'a dyn Fn() -> Option<Signal>,
+    pub(crate) stop: &'a dyn Fn() -> Option<Signal>,
     /// Told of each step.
-    pub progress: &'a mut dyn FnMut(&Step, &Report),
+    pub(crate) progress: &'a mut dyn FnMut(&Step, &Report),
     /// Told how many flows were looked at, while a step is about them.
-    pub looked_at: &'a mut dyn FnMut(u64),
+    pub(crate) looked_at: &'a mut dyn FnMut(u64),
 }
 
 impl Crew<'_> {
@@ -43,12 +43,12 @@ impl Crew<'_> {
 /// A step that fails, or a signal, undoes the steps before it, last first; so does a journal that
 /// cannot be kept. One failure does not: where the kernel finds no memory for a larger hash table,
 /// max is capped at what the present one can bear, and the rest goes on.
-pub fn carry_out(record: &mut Record, crew: &mut Crew<'_>) -> Outcome {
+pub(crate) fn carry_out(record: &mut Record, crew: &mut Crew<'_>) -> Outcome {
     carry_out_until(record, record.steps.len(), Standing::Complete, crew)
 }
 
 /// Carries out the steps before `end` alone; the record then stands as `reached` says.
-pub fn carry_out_until(
+pub(crate) fn carry_out_until(
     record: &mut Record,
     end: usize,
     reached: Standing,
@@ -108,7 +108,7 @@ pub fn carry_out_until(
 
 /// Carries out a way back: goes past single failures, and never lowers max below what the table
 /// holds. What could not be put back is in the record's `left`.
-pub fn carry_back(record: &mut Record, crew: &mut Crew<'_>) -> Outcome {
+pub(crate) fn carry_back(record: &mut Record, crew: &mut Crew<'_>) -> Outcome {
     let mut engine = Engine {
         crew,
         unresized: None,
@@ -387,7 +387,7 @@ fn put_file_back(path: &Path, before: &[u8], target: &mut dyn Target) -> Result<
 
 /// Removes what is left of a change that was put back: what a kill left beside its files, and the
 /// folders that it made.
-pub fn clear_up(record: &Record, target: &mut dyn Target) {
+pub(crate) fn clear_up(record: &Record, target: &mut dyn Target) {
     let files: Vec<&Path> = record
         .steps
         .iter()
@@ -415,7 +415,7 @@ fn put_value_back(key: Key, before: i64, target: &mut dyn Target) -> Result<(), 
 
 /// The folders that a plan's files need and that do not exist, outermost first: its undo removes
 /// them again.
-pub fn folders_to_make(plan: &Plan, target: &mut dyn Target) -> Vec<PathBuf> {
+pub(crate) fn folders_to_make(plan: &Plan, target: &mut dyn Target) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for change in plan.steps.iter().filter_map(Step::file) {
         for folder in target.missing_folders(change.path) {
@@ -428,7 +428,7 @@ pub fn folders_to_make(plan: &Plan, target: &mut dyn Target) -> Vec<PathBuf> {
 }
 
 /// Reads what holds now of everything that a record is about.
-pub fn present(record: &Record, target: &mut dyn Target) -> Present {
+pub(crate) fn present(record: &Record, target: &mut dyn Target) -> Present {
     let mut present = Present {
         count: target.count().ok().flatten(),
         ..Present::default()
@@ -459,7 +459,7 @@ fn is_failed_resize(step: &Step, error: &TargetError) -> bool {
 mod tests {
     use super::super::fake::Fake;
     use super::*;
-    use crate::apply::journal::JournalError;
+    use crate::change::journal::JournalError;
     use crate::plan::Occasion;
     use std::cell::Cell;
 

@@ -17,13 +17,13 @@ const GRACE: Duration = Duration::from_millis(60);
 /// The lock, held until it is dropped. The kernel lets go of it when the process ends, however it
 /// ends, so that it cannot go stale.
 #[derive(Debug)]
-pub struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 /// The lock was not taken.
 #[derive(Debug, thiserror::Error)]
-pub enum LockError {
+pub(crate) enum LockError {
     /// Somebody else has it.
     #[error("another cttune is at work: {holder}")]
     Held {
@@ -45,7 +45,7 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Lock::take`], once the time is over.
-    pub fn take_within(
+    pub(crate) fn take_within(
         directory: &Path,
         patience: Duration,
         stop: &dyn Fn() -> bool,
@@ -63,7 +63,7 @@ impl Lock {
     }
 
     /// Whether somebody has it. Needs no right to write; where it cannot be told, nobody has.
-    pub fn is_held(directory: &Path) -> bool {
+    pub(crate) fn is_held(directory: &Path) -> bool {
         File::open(directory.join("lock"))
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
@@ -72,7 +72,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`LockError::Held`] at once if somebody has it: nothing waits.
-    pub fn take(directory: &Path) -> Result<Self, LockError> {
+    pub(crate) fn take(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join("lock");
         let failed = |source| LockError::Io {
             path: path.clone(),
