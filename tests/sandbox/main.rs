@@ -8,6 +8,9 @@
 
 mod process;
 mod refusals;
+#[path = "../support/terminal.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod support_terminal;
 mod table;
 mod terminal;
 mod world;
@@ -112,9 +115,19 @@ fn marker() -> String {
 
 /// Whether a process sleeps for the marker.
 fn sleeps(marker: &str) -> bool {
-    fs::read_dir("/proc").unwrap().any(|entry| {
-        let command = fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
-        command == format!("sleep\0{marker}\0").as_bytes()
+    state(marker).is_some()
+}
+
+/// The state of the process that sleeps for the marker, as ps(1) has it: `S`, or `T` if stopped.
+fn state(marker: &str) -> Option<char> {
+    fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let process = entry.unwrap().path();
+        let command = fs::read(process.join("cmdline")).ok()?;
+        if command != format!("sleep\0{marker}\0").as_bytes() {
+            return None;
+        }
+        let status = fs::read_to_string(process.join("stat")).ok()?;
+        status.rsplit_once(") ")?.1.chars().next()
     })
 }
 

@@ -1,43 +1,47 @@
 //! What a person at a terminal sees.
 
 use std::process::Command;
-use std::time::Duration;
 
-use rexpect::session::{PtySession, spawn_command};
+use super::support_terminal::Terminal;
+use super::{Place, callers, marker, sandbox, state, wait_until};
 
-use super::{Place, callers, sandbox};
+const CTRL_C: &str = "\u{3}";
+const CTRL_Z: &str = "\u{1a}";
 
-fn start(place: &Place, caller: &[&str], command: &[&str]) -> PtySession {
+fn start(place: &Place, caller: &[&str], command: &[&str]) -> Terminal {
     let args = [&["--flows", "0", "--"], command].concat();
-    spawn_command(sandbox(place, caller, &args), Some(10_000)).unwrap()
+    Terminal::start(&sandbox(place, caller, &args))
+}
+
+/// Waits until the process that sleeps for the marker runs, and is neither starting nor stopped.
+fn wait_until_it_sleeps(marker: &str) {
+    wait_until("the command sleeps", || state(marker) == Some('S'));
 }
 
 #[test]
 fn an_interactive_shell_has_job_control() {
     let place = Place::new();
     for caller in callers() {
+        let marker = marker();
+        let command = format!("sleep {marker}");
         let mut shell = start(&place, caller, &["bash", "--norc", "--noprofile", "-i"]);
-        shell.send_line("PS1='rea''dy> '").unwrap();
-        let greeting = shell.exp_string("ready> ").unwrap();
-        assert!(!greeting.contains("job control"), "{greeting}");
-        shell.send_line("sleep 99").unwrap();
-        std::thread::sleep(Duration::from_millis(200));
-        shell.send_control('z').unwrap();
-        shell.exp_string("Stopped").unwrap();
-        shell.exp_string("ready> ").unwrap();
-        shell.send_line("fg").unwrap();
-        shell.exp_string("sleep 99").unwrap();
-        std::thread::sleep(Duration::from_millis(200));
-        shell.send_control('c').unwrap();
-        shell.exp_string("ready> ").unwrap();
-        shell.send_line("echo code=$?; exit 4").unwrap();
-        shell.exp_string("code=130").unwrap();
-        shell.exp_eof().unwrap();
-        let status = format!("{:?}", shell.process().status());
-        assert!(
-            status.contains("Exited") && status.contains(", 4)"),
-            "{status}"
-        );
+        shell.send("PS1='rea''dy> '\r");
+        shell.wait_for("ready> ");
+        assert!(!shell.screen.contains("job control"), "{}", shell.screen);
+        shell.send(&format!("{command}\r"));
+        wait_until_it_sleeps(&marker);
+        shell.send(CTRL_Z);
+        shell.wait_for("Stopped");
+        shell.wait_for("ready> ");
+        shell.send("fg\r");
+        shell.wait_for(&command);
+        wait_until_it_sleeps(&marker);
+        shell.send(CTRL_C);
+        shell.wait_for("ready> ");
+        shell.send("echo code=$?; exit 4\r");
+        shell.wait_for("code=130");
+        let (code, screen) = shell.end();
+        assert_eq!(code, 4, "{screen}");
     }
 }
 
@@ -45,12 +49,15 @@ fn an_interactive_shell_has_job_control() {
 fn ctrl_c_reaches_the_command_once() {
     let place = Place::new();
     for caller in callers() {
-        let body = "trap 'echo got-it' INT; echo up; for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; echo done";
+        // A second SIGINT would come within the three tenths of a second.
+        let body = "n=0; trap 'echo got-it; n=1' INT; echo up
+            while [ $n = 0 ]; do sleep 0.05; done; sleep 0.3; echo done";
         let mut session = start(&place, caller, &["sh", "-c", body]);
-        session.exp_string("up").unwrap();
-        session.send_control('c').unwrap();
-        let seen = session.exp_string("done").unwrap();
-        assert_eq!(seen.matches("got-it").count(), 1, "{seen}");
+        session.wait_for("up");
+        session.send(CTRL_C);
+        session.wait_for("done");
+        let screen = &session.screen;
+        assert_eq!(screen.matches("got-it").count(), 1, "{screen}");
     }
 }
 
@@ -59,36 +66,38 @@ fn the_terminal_is_given_back() {
     // A script that goes on reading after a shell in the sandbox has had the terminal.
     let place = Place::new();
     let script = format!(
-        "{} sandbox --flows 0 -- bash --norc -ic 'true'; read -r line; echo \"read:$line\"",
+        "{} sandbox --flows 0 -- bash --norc -ic 'true'
+         echo and now; read -r line; echo \"read:$line\"",
         place.program()
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script]);
-    let mut session = spawn_command(command, Some(10_000)).unwrap();
-    session.exp_string("stand-ins").unwrap();
-    session.send_line("words").unwrap();
-    session.exp_string("read:words").unwrap();
+    let mut session = Terminal::start(&command);
+    session.wait_for("and now");
+    session.send("words\r");
+    session.wait_for("read:words");
 }
 
 #[test]
 fn ctrl_z_stops_the_whole_sandbox_and_fg_goes_on_with_it() {
     let place = Place::new();
+    let marker = marker();
     let mut command = Command::new("bash");
     command.args(["--norc", "--noprofile", "-i"]);
-    let mut shell = spawn_command(command, Some(10_000)).unwrap();
-    shell
-        .send_line(&format!(
-            "{} sandbox --flows 0 -- sh -c 'echo u''p; sleep 99'",
-            place.program()
-        ))
-        .unwrap();
-    shell.exp_string("up").unwrap();
-    shell.send_control('z').unwrap();
-    shell.exp_string("Stopped").unwrap();
-    shell.send_line("fg").unwrap();
-    shell.exp_string("sleep 99").unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    shell.send_control('c').unwrap();
-    shell.send_line("echo code=$?; exit").unwrap();
-    shell.exp_string("code=130").unwrap();
+    let mut shell = Terminal::start(&command);
+    shell.send(&format!(
+        "{} sandbox --flows 0 -- sh -c 'echo u''p; sleep {marker}; true'\r",
+        place.program()
+    ));
+    shell.wait_for("up");
+    wait_until_it_sleeps(&marker);
+    shell.send(CTRL_Z);
+    shell.wait_for("Stopped");
+    assert_eq!(state(&marker), Some('T'));
+    shell.send("fg\r");
+    shell.wait_for(&format!("sleep {marker}"));
+    wait_until_it_sleeps(&marker);
+    shell.send(CTRL_C);
+    shell.send("echo code=$?; exit\r");
+    shell.wait_for("code=130");
 }
