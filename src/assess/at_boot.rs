@@ -7,7 +7,7 @@ use super::command::command;
 use super::{Evidence, Finding, Severity};
 use crate::boot::modules::Loading;
 use crate::boot::{Reader, Tree};
-use crate::plan::{DROP_IN, Files, Obstacle, Setting};
+use crate::plan::{Blocked, DROP_IN, Files, Setting};
 use crate::tunable::{Key, format_count};
 
 const READERS: &str = "sysctl.d(5); procps reads /etc/sysctl.conf last, systemd-sysctl does not";
@@ -20,8 +20,8 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     findings.extend(evidence.machine.files.and_then(lost));
     findings.extend(evidence.machine.files.and_then(hash_size));
     findings.extend(evidence.machine.files.and_then(unread_by_systemd));
-    let obstacles = evidence.obstacles.iter();
-    findings.extend(obstacles.filter_map(|obstacle| beaten(obstacle, evidence)));
+    let blocked = evidence.blocked.iter();
+    findings.extend(blocked.filter_map(|blocked| beaten(blocked, evidence)));
     findings.extend(comparison.settings.iter().filter_map(split));
     findings
 }
@@ -134,14 +134,14 @@ fn unread_by_systemd(files: &Files) -> Option<Finding> {
 
 /// A line that sets another value than the profile wants, and beats the drop-in whatever that
 /// says.
-fn beaten(obstacle: &Obstacle, evidence: &Evidence<'_>) -> Option<Finding> {
-    let Obstacle::Overridden {
+fn beaten(blocked: &Blocked, evidence: &Evidence<'_>) -> Option<Finding> {
+    let Blocked::Overridden {
         key,
         file,
         line,
         value,
         readers,
-    } = obstacle
+    } = blocked
     else {
         return None;
     };
@@ -150,19 +150,19 @@ fn beaten(obstacle: &Obstacle, evidence: &Evidence<'_>) -> Option<Finding> {
         .settings
         .iter()
         .find(|setting| setting.key == *key)?;
-    let wanted = setting.target_at_boot.as_ref()?.wanted;
+    let desired = setting.target_at_boot.as_ref()?.desired;
     Some(Finding {
         id: "beaten-at-boot",
         severity: Severity::Warning,
         message: format!(
             "beaten by {}:{line} when {}: it overrides {DROP_IN}, and the next boot brings \
-             {key} = {value}, not {wanted}",
+             {key} = {value}, not {desired}",
             file.display(),
             read_by(readers),
         ),
         hint: format!(
             "comment that line out: {}; see every line: cttune check --explain {}",
-            command("apply --adopt", evidence.wanted, &[]),
+            command("apply --adopt", evidence.desired, &[]),
             key.short_name()
         ),
         source: READERS,

@@ -35,7 +35,7 @@ fn loose(evidence: &Evidence<'_>) -> Option<Finding> {
         ),
         hint: format!(
             "where no connection must survive a reboot or failover: {}",
-            set_command(evidence.wanted, &[(key, 0)])
+            set_command(evidence.desired, &[(key, 0)])
         ),
         source: SYSCTL_DOC,
         accepted: None,
@@ -47,7 +47,7 @@ fn strict(evidence: &Evidence<'_>) -> Option<Finding> {
     if evidence.value(key)? != 0 {
         return None;
     }
-    let mode = evidence.wanted.and_then(|wanted| wanted.expire.mode);
+    let mode = evidence.desired.and_then(|desired| desired.expire.mode);
     let (severity, whence) = match mode {
         Some(mode @ (ExpireMode::ReAge | ExpireMode::Delete)) => (
             Severity::Warning,
@@ -68,7 +68,7 @@ fn strict(evidence: &Evidence<'_>) -> Option<Finding> {
         ),
         hint: format!(
             "pick connections up in the middle: {}",
-            set_command(evidence.wanted, &[(key, 1)])
+            set_command(evidence.desired, &[(key, 1)])
         ),
         source: TCP,
         accepted: None,
@@ -78,7 +78,7 @@ fn strict(evidence: &Evidence<'_>) -> Option<Finding> {
 /// Seen on 6.18: behind masquerade a server that speaks first after its flow is gone is answered
 /// by a reset, and a client that speaks first may find its port with another.
 fn deletes(evidence: &Evidence<'_>) -> Option<Finding> {
-    let mode = evidence.wanted?.expire.mode?;
+    let mode = evidence.desired?.expire.mode?;
     let established = evidence.value(Key::TcpTimeoutEstablished)?;
     let translates = matches!(evidence.role(), Role::Nat | Role::Cgn);
     (translates && mode == ExpireMode::Delete).then(|| Finding {
@@ -109,7 +109,7 @@ fn liberal(evidence: &Evidence<'_>) -> Option<Finding> {
         ),
         hint: format!(
             "unless packets take another way back: {}",
-            set_command(evidence.wanted, &[(key, 0)])
+            set_command(evidence.desired, &[(key, 0)])
         ),
         source: SYSCTL_DOC,
         accepted: None,
@@ -132,7 +132,7 @@ fn off(evidence: &Evidence<'_>, key: Key) -> Option<Finding> {
         ),
         hint: format!(
             "for flows that begin from then on: {}",
-            set_command(evidence.wanted, &[(key, 1)])
+            set_command(evidence.desired, &[(key, 1)])
         ),
         source: SYSCTL_DOC,
         accepted: None,

@@ -1,23 +1,23 @@
 //! The commands that a hint names, so that they can be pasted.
 
-use crate::profile::{Goal, Wanted};
+use crate::profile::{Desired, Goal};
 use crate::tunable::Key;
 
 /// Those that a hint may name and that act on a place.
 const COMMANDS: [&str; 5] = ["apply", "check", "expire", "plan", "top"];
 
 /// The plan that brings these values, as it would be typed.
-pub(super) fn set_command(wanted: Option<&Wanted>, values: &[(Key, i64)]) -> String {
-    command("plan", wanted, values)
+pub(super) fn set_command(desired: Option<&Desired>, values: &[(Key, i64)]) -> String {
+    command("plan", desired, values)
 }
 
 /// A command about the profile with these values, as it would be typed: what the profile brings by
 /// itself is not set beside it.
-pub(super) fn command(name: &str, wanted: Option<&Wanted>, values: &[(Key, i64)]) -> String {
-    let Some(wanted) = wanted else {
+pub(super) fn command(name: &str, desired: Option<&Desired>, values: &[(Key, i64)]) -> String {
+    let Some(desired) = desired else {
         return format!("cttune {name} --profile PROFILE{}", set_options(values));
     };
-    let brings = |(key, value): &(Key, i64)| match wanted.settings.get(key).map(|own| &own.goal) {
+    let brings = |(key, value): &(Key, i64)| match desired.settings.get(key).map(|own| &own.goal) {
         Some(Goal::Exact(own)) if key.is_time() => own >= value,
         Some(Goal::Exact(own)) => own == value,
         Some(Goal::Bounds(_)) => true,
@@ -25,12 +25,12 @@ pub(super) fn command(name: &str, wanted: Option<&Wanted>, values: &[(Key, i64)]
     };
     let lacking = values.iter().copied().filter(|one| !brings(one));
     let lacking: Vec<(Key, i64)> = lacking.collect();
-    let kept = wanted.overrides.iter().map(|own| (own.key, own.value));
+    let kept = desired.overrides.iter().map(|own| (own.key, own.value));
     let kept = kept.filter(|(key, _)| !lacking.iter().any(|(other, _)| other == key));
     let options: Vec<(Key, i64)> = kept.chain(lacking.iter().copied()).collect();
     format!(
         "cttune {name} --profile {}{}",
-        quoted(&wanted.name),
+        quoted(&desired.name),
         set_options(&options)
     )
 }
@@ -64,9 +64,9 @@ mod tests {
     #[test]
     fn a_command_sets_what_the_profile_does_not_bring() {
         let text = "[sysctl]\nudp_timeout = 300\nacct = 0\nbuckets = { follow = \"max\" }\n";
-        let mut wanted = inherit(&[parse(&Source::new("own", text)).unwrap()]);
-        wanted.name = "own".to_owned();
-        let wanted = wanted.with_overrides(&[Override {
+        let mut desired = inherit(&[parse(&Source::new("own", text)).unwrap()]);
+        desired.name = "own".to_owned();
+        let desired = desired.with_overrides(&[Override {
             key: Key::Timestamp,
             value: 1,
         }]);
@@ -76,7 +76,7 @@ mod tests {
             (vec![(Key::Acct, 1)], " --set acct=1"),
             (vec![(Key::GreTimeout, 60)], " --set gre_timeout=60"),
         ] {
-            let command = set_command(Some(&wanted), &values);
+            let command = set_command(Some(&desired), &values);
             let expected = format!("cttune plan --profile own --set timestamp=1{options}");
             assert_eq!(command, expected);
         }
@@ -86,11 +86,11 @@ mod tests {
 
     #[test]
     fn a_command_can_be_pasted() {
-        let wanted = Wanted {
+        let desired = Desired {
             name: "./my own.toml".to_owned(),
-            ..Wanted::default()
+            ..Desired::default()
         };
-        let adopt = command("apply --adopt", Some(&wanted), &[]);
+        let adopt = command("apply --adopt", Some(&desired), &[]);
         assert_eq!(adopt, "cttune apply --adopt --profile './my own.toml'");
         assert_eq!(
             at(

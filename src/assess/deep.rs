@@ -129,7 +129,7 @@ fn push(pressure: &Pressure, live: &Snapshot, evidence: &Evidence<'_>) -> Option
         ),
         hint: format!(
             "connections get more with their next packet: {}",
-            set_command(evidence.wanted, &[(key, SAFE)])
+            set_command(evidence.desired, &[(key, SAFE)])
         ),
         source: "Firebase: Configure your network for FCM, 30 minutes or more",
         accepted: None,

@@ -29,8 +29,8 @@ pub(crate) use namespaces::Namespace;
 pub(crate) use table::Levels;
 
 use self::command::set_command;
-use crate::plan::{Comparison, Machine, Obstacle};
-use crate::profile::{Role, Wanted};
+use crate::plan::{Blocked, Comparison, Machine};
+use crate::profile::{Desired, Role};
 use crate::tunable::Key;
 
 /// How much a finding matters.
@@ -95,9 +95,9 @@ pub(crate) struct Evidence<'a> {
     /// How everything stands to the profile.
     pub(crate) comparison: &'a Comparison,
     /// What stands in the way of persisting the profile.
-    pub(crate) obstacles: &'a [Obstacle],
+    pub(crate) blocked: &'a [Blocked],
     /// The profile.
-    pub(crate) wanted: Option<&'a Wanted>,
+    pub(crate) desired: Option<&'a Desired>,
     /// The options by which a command speaks of the same place: ` --netns NAME`.
     pub(crate) place: &'a str,
 }
@@ -115,7 +115,7 @@ impl Evidence<'_> {
 
     /// What the profile is for; a host where none says so.
     fn role(&self) -> Role {
-        let role = self.wanted.and_then(|wanted| wanted.role);
+        let role = self.desired.and_then(|desired| desired.role);
         role.unwrap_or(Role::Host)
     }
 }
@@ -124,7 +124,7 @@ impl Evidence<'_> {
 pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(live) = evidence.machine.live {
-        findings.extend(table::findings(live, evidence.levels, evidence.wanted));
+        findings.extend(table::findings(live, evidence.levels, evidence.desired));
         if let Some(course) = evidence.course {
             findings.extend(course::findings(course, live));
             let host = evidence.machine.host;
@@ -144,8 +144,8 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     for finding in &mut findings {
         finding.hint = command::at(&finding.hint, evidence.place);
         finding.accepted = evidence
-            .wanted
-            .and_then(|wanted| wanted.accept.get(finding.id))
+            .desired
+            .and_then(|desired| desired.accept.get(finding.id))
             .map(|accepted| accepted.reason.clone());
     }
     findings.sort_by_key(|finding| {

@@ -8,7 +8,7 @@
 //! most strictly, since its subscribers cannot choose another (RFC 6888 REQ-1).
 
 use super::{Evidence, Finding, Severity, set_command};
-use crate::profile::{Role, Wanted};
+use crate::profile::{Desired, Role};
 use crate::tunable::{Key, format_seconds};
 
 /// What an RFC says of a value: MUST, SHOULD, or less.
@@ -127,25 +127,25 @@ const REQUIREMENTS: [Requirement; 8] = [
 const UDP: &[Key] = &[Key::UdpTimeout, Key::UdpTimeoutStream];
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
-    let judged = |wanted| judge(wanted, |key| evidence.value(key));
-    evidence.wanted.map(judged).unwrap_or_default()
+    let judged = |desired| judge(desired, |key| evidence.value(key));
+    evidence.desired.map(judged).unwrap_or_default()
 }
 
-fn judge(wanted: &Wanted, value: impl Fn(Key) -> Option<i64>) -> Vec<Finding> {
+fn judge(desired: &Desired, value: impl Fn(Key) -> Option<i64>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     for requirement in &REQUIREMENTS {
         if !findings.iter().any(|known| known.id == requirement.id) {
-            findings.extend(requirement.judge(wanted, &value));
+            findings.extend(requirement.judge(desired, &value));
         }
     }
     findings
 }
 
 impl Requirement {
-    fn judge(&self, wanted: &Wanted, value: impl Fn(Key) -> Option<i64>) -> Option<Finding> {
-        let role = wanted.role.unwrap_or(Role::Host);
+    fn judge(&self, desired: &Desired, value: impl Fn(Key) -> Option<i64>) -> Option<Finding> {
+        let role = desired.role.unwrap_or(Role::Host);
         let severity = self.severity(role)?;
-        let asked = |key: &&Key| role != Role::Host || wanted.settings.contains_key(key);
+        let asked = |key: &&Key| role != Role::Host || desired.settings.contains_key(key);
         let short: Vec<(Key, i64)> = self
             .keys
             .iter()
@@ -172,7 +172,7 @@ impl Requirement {
             ),
             hint: format!(
                 "see what it would change: {}",
-                set_command(Some(wanted), &set)
+                set_command(Some(desired), &set)
             ),
             source: self.source,
             accepted: None,
@@ -217,18 +217,18 @@ mod tests {
         (Key::IcmpTimeout, 30),
     ];
 
-    fn judged(wanted: &Wanted, values: &[(Key, i64)]) -> Vec<Finding> {
-        judge(wanted, |key| {
+    fn judged(desired: &Desired, values: &[(Key, i64)]) -> Vec<Finding> {
+        judge(desired, |key| {
             let mut all = values.iter().chain(&DEFAULTS);
             all.find(|(known, _)| *known == key)
                 .map(|(_, value)| *value)
         })
     }
 
-    fn role(role: Role) -> Wanted {
-        Wanted {
+    fn role(role: Role) -> Desired {
+        Desired {
             role: Some(role),
-            ..Wanted::default()
+            ..Desired::default()
         }
     }
 
@@ -328,8 +328,8 @@ mod tests {
                 let parent = builtin::find(&extends.name).unwrap();
                 chain.push(parse(&parent.source()).unwrap());
             }
-            let wanted = inherit(&chain);
-            let values: Vec<(Key, i64)> = wanted
+            let desired = inherit(&chain);
+            let values: Vec<(Key, i64)> = desired
                 .settings
                 .iter()
                 .filter_map(|(key, wish)| match wish.goal {
@@ -337,11 +337,11 @@ mod tests {
                     crate::profile::Goal::Bounds(_) => None,
                 })
                 .collect();
-            for finding in judged(&wanted, &values) {
-                let is_accepted = wanted.accept.contains_key(finding.id);
+            for finding in judged(&desired, &values) {
+                let is_accepted = desired.accept.contains_key(finding.id);
                 let harmless =
-                    finding.severity == Severity::Info && wanted.role != Some(Role::Host);
-                assert!(is_accepted || harmless, "{}: {finding:?}", wanted.name);
+                    finding.severity == Severity::Info && desired.role != Some(Role::Host);
+                assert!(is_accepted || harmless, "{}: {finding:?}", desired.name);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Finding, Severity, set_command};
 use crate::plan::ENTRIES_PER_BUCKET;
-use crate::profile::Wanted;
+use crate::profile::Desired;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
 
 /// Fill at which munin's plugin and this one warn, and call it critical.
@@ -17,15 +17,15 @@ const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.r
 const MUNIN: &str = "munin: fw_conntrack, warning at 80 % and critical at 90 % of max";
 const CORE: &str = "kernel: net/netfilter/nf_conntrack_core.c";
 
-pub(super) fn findings(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Vec<Finding> {
+pub(super) fn findings(live: &Snapshot, levels: Levels, desired: Option<&Desired>) -> Vec<Finding> {
     if !live.is_loaded() {
         return vec![not_loaded()];
     }
     let mut findings = Vec::new();
-    findings.extend(fill(live, levels, wanted));
+    findings.extend(fill(live, levels, desired));
     findings.extend(unlimited(live));
-    findings.extend(hash(live, wanted));
-    findings.extend(dead_timeouts(live, wanted));
+    findings.extend(hash(live, desired));
+    findings.extend(dead_timeouts(live, desired));
     findings
 }
 
@@ -75,7 +75,7 @@ fn not_loaded() -> Finding {
     }
 }
 
-fn fill(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Option<Finding> {
+fn fill(live: &Snapshot, levels: Levels, desired: Option<&Desired>) -> Option<Finding> {
     let fill = live.fill()?;
     let severity = levels.severity(fill)?;
     let (entries, max) = (live.count?, live.value(Key::Max)?);
@@ -95,7 +95,7 @@ fn fill(live: &Snapshot, levels: Levels, wanted: Option<&Wanted>) -> Option<Find
         ),
         hint: format!(
             "see what a profile would change: {}",
-            set_command(wanted, &[])
+            set_command(desired, &[])
         ),
         source: MUNIN,
         accepted: None,
@@ -116,7 +116,7 @@ fn unlimited(live: &Snapshot) -> Option<Finding> {
     })
 }
 
-fn hash(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
+fn hash(live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> {
     let (max, buckets) = (
         live.value(Key::Max)?,
         live.value(Key::Buckets).filter(|n| *n > 0)?,
@@ -142,14 +142,14 @@ fn hash(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
         ),
         hint: format!(
             "as many buckets as entries: {}",
-            set_command(wanted, &[(Key::Buckets, max)])
+            set_command(desired, &[(Key::Buckets, max)])
         ),
         source: SYSCTL_DOC,
         accepted: None,
     })
 }
 
-fn dead_timeouts(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
+fn dead_timeouts(live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> {
     let dead: Vec<(Key, i64)> = Key::ALL
         .iter()
         .filter(|key| key.is_time())
@@ -170,7 +170,7 @@ fn dead_timeouts(live: &Snapshot, wanted: Option<&Wanted>) -> Option<Finding> {
         ),
         hint: format!(
             "a minute, or the kernel's own default, which a fresh network namespace has: {}",
-            set_command(wanted, &set)
+            set_command(desired, &set)
         ),
         source: CORE,
         accepted: None,

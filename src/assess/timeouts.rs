@@ -28,7 +28,7 @@ fn established(evidence: &Evidence<'_>) -> Option<Finding> {
     let (name, time) = (key.file_name(), format_seconds(value));
     let hint = format!(
         "connections get more with their next packet: {}",
-        set_command(evidence.wanted, &[(key, SAFE)])
+        set_command(evidence.desired, &[(key, SAFE)])
     );
     Some(if value < POOLED {
         Finding {
@@ -73,7 +73,7 @@ fn stream(evidence: &Evidence<'_>) -> Option<Finding> {
         ),
         hint: format!(
             "as long at least: {}",
-            set_command(evidence.wanted, &[(stream, long)])
+            set_command(evidence.desired, &[(stream, long)])
         ),
         source: "kernel: nf_conntrack_udp_packet in net/netfilter/nf_conntrack_proto_udp.c",
         accepted: None,

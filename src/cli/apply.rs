@@ -2,12 +2,12 @@
 
 use super::args::{Apply, Global, Planning};
 use super::confirm;
+use super::current::Current;
 use super::expire::FlowProgress;
 use super::failure::{FAILED, Failure};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
-use super::survey::Survey;
-use super::{change, expire, plan as plan_command, survey};
+use super::{change, current, expire, plan as plan_command};
 use crate::change::{Crew, Lock, Running, Signals, Target, carry_out, folders_to_make, preflight};
 use crate::files::{Root, state};
 use crate::plan::{Ending, Origin, Outcome, Permission, Plan, Record, Standing, Step};
@@ -15,11 +15,11 @@ use crate::render;
 
 /// Runs it.
 pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let root = survey::root(global)?;
+    let root = current::root(global)?;
     let planning = finishing(&args.planning, global, &root);
-    let (plan, survey) = plan_command::make(&planning, global, &root)?;
+    let (plan, current) = plan_command::make(&planning, global, &root)?;
     if args.dry_run {
-        return Ok(plan_command::show(&plan, &survey, out));
+        return Ok(plan_command::show(&plan, &current, out));
     }
     let within = args.confirm_within.as_deref();
     let within = within
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     if !Lock::is_held(&state::directory(&root)) {
         refuse_obstacles(&plan, &planning)?;
         if plan.steps.is_empty() && !waits {
-            return Ok(nothing_to_do(&plan, &survey, out));
+            return Ok(nothing_to_do(&plan, &current, out));
         }
         refuse_without_terminal(args)?;
         rehearse(&plan, &mut target)?;
@@ -45,17 +45,17 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     refuse_without_terminal(args)?;
     let lock = change::lock(&root, args.wait.as_deref(), &|| signals.caught())?;
     // Somebody may have been at work before the lock was ours.
-    let (plan, survey) = plan_command::make(&planning, global, &root)?;
+    let (plan, current) = plan_command::make(&planning, global, &root)?;
     if let Some(pending) = confirm::pending(&root, global)? {
         return confirm::extend(pending, &plan, within, &root, out);
     }
     refuse_obstacles(&plan, &planning)?;
     if plan.steps.is_empty() {
         change::settle(&root, global, None);
-        return Ok(nothing_to_do(&plan, &survey, out));
+        return Ok(nothing_to_do(&plan, &current, out));
     }
     expire::tell_pace(&plan, out);
-    let plan = chosen(plan, args, &survey, &signals, out)?;
+    let plan = chosen(plan, args, &current, &signals, out)?;
     // Whatever happened while the answer was waited for is found out here.
     rehearse(&plan, &mut target)?;
 
@@ -63,8 +63,8 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let journal = change::journal(&root);
     let mut record = Record::new(
         &plan,
-        survey::occasion(global, &root)?,
-        survey.live.as_ref(),
+        current::occasion(global, &root)?,
+        current.live.as_ref(),
     );
     record.folders = folders_to_make(&plan, &mut target);
     if let Some(within) = within {
@@ -100,7 +100,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let flows = expire::told(&target);
     out.result(
         || {
-            render::outcome::text(&plan, &outcome, id, &survey::place(global))
+            render::outcome::text(&plan, &outcome, id, &current::place(global))
                 + &render::expire::maybe_text(flows)
         },
         || render::outcome::json(&plan, &outcome, id, flows),
@@ -112,17 +112,17 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
 /// have come before the profile was remembered.
 fn finishing(planning: &Planning, global: &Global, root: &Root) -> Planning {
     let mut planning = planning.clone();
-    let wish = &mut planning.wish;
+    let desired = &mut planning.desired;
     let unfinished = change::unfinished(root, global).unwrap_or_default();
     let interrupted = unfinished
         .into_iter()
         .rfind(|record| record.standing == Standing::Begun && record.origin == Origin::Apply);
-    if let (None, true, Some(record)) = (&wish.profile, wish.set.is_empty(), interrupted) {
+    if let (None, true, Some(record)) = (&desired.profile, desired.set.is_empty(), interrupted) {
         let overrides = record.overrides.iter();
-        wish.set = overrides
+        desired.set = overrides
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
-        wish.profile = Some(record.profile);
+        desired.profile = Some(record.profile);
         let adopts = |step: &Step| matches!(step, Step::EditLine { .. });
         planning.adopt |= record.steps.iter().any(adopts);
     }
@@ -146,13 +146,13 @@ fn rehearse(plan: &Plan, target: &mut dyn Target) -> Result<(), Failure> {
     })
 }
 
-fn nothing_to_do(plan: &Plan, survey: &Survey, out: Out) -> u8 {
+fn nothing_to_do(plan: &Plan, current: &Current, out: Out) -> u8 {
     let outcome = Outcome {
         reports: Vec::new(),
         ending: Ending::Complete,
     };
     out.result(
-        || render::plan::text(plan, &survey.name),
+        || render::plan::text(plan, &current.name),
         || render::outcome::json(plan, &outcome, None, None),
     );
     0
@@ -162,14 +162,14 @@ fn nothing_to_do(plan: &Plan, survey: &Survey, out: Out) -> u8 {
 fn chosen(
     plan: Plan,
     args: &Apply,
-    survey: &Survey,
+    current: &Current,
     signals: &Signals,
     out: Out,
 ) -> anyhow::Result<Plan> {
     if args.yes {
         return Ok(plan);
     }
-    out.question(&render::plan::text(&plan, &survey.name));
+    out.question(&render::plan::text(&plan, &current.name));
     match prompt::ask(&plan, signals)? {
         Answer::Yes => Ok(plan),
         Answer::Steps(chosen) => Ok(plan.choose(&chosen)),
@@ -187,9 +187,9 @@ fn refuse_obstacles(plan: &Plan, planning: &Planning) -> anyhow::Result<()> {
         max_below_count: planning.allow_max_below_count,
     };
     let mut standing = plan
-        .obstacles
+        .blocked
         .iter()
-        .filter(|obstacle| !obstacle.is_permitted(permission));
+        .filter(|blocked| !blocked.is_permitted(permission));
     let Some(first) = standing.next() else {
         return Ok(());
     };

@@ -120,7 +120,7 @@ pub(crate) enum Command {
 
 /// Which profile, and what to change in it.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Wish {
+pub(crate) struct DesiredOptions {
     /// A profile: a name that `cttune profile list` shows, or a path. Without
     /// it, what apply last put in force
     #[arg(long, short, value_name = "PROFILE")]
@@ -151,7 +151,7 @@ with --fail-on critical, warnings do not either.")]
 pub(crate) struct Check {
     /// What to compare with.
     #[command(flatten)]
-    pub(crate) wish: Wish,
+    pub(crate) desired: DesiredOptions,
     /// Compare with nothing, even if apply put a profile in force
     #[arg(long, conflicts_with_all = ["profile", "set"])]
     pub(crate) no_profile: bool,
@@ -203,7 +203,7 @@ pub(crate) enum Only {
 pub(crate) struct Planning {
     /// What to aim at.
     #[command(flatten)]
-    pub(crate) wish: Wish,
+    pub(crate) desired: DesiredOptions,
     /// Change the running kernel alone, or the next boot alone
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(crate) only: Option<Only>,
@@ -471,7 +471,7 @@ contrib/ has a munin plugin, alerts, a dashboard, and a timer for the file.")]
 pub(crate) struct Metrics {
     /// What to compare with.
     #[command(flatten)]
-    pub(crate) wish: Wish,
+    pub(crate) desired: DesiredOptions,
     /// Which flows to count
     #[arg(long, value_enum, default_value_t = Flows::Auto, value_name = "WHICH")]
     pub(crate) flows: Flows,

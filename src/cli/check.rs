@@ -1,16 +1,16 @@
 //! `cttune check`: health and drift, in a few dozen short reads.
 
-use super::args::{Check, FailOn, Global, Wish};
+use super::args::{Check, DesiredOptions, FailOn, Global};
+use super::current::{self, Current};
 use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
 use super::out::Out;
-use super::survey::{self, Survey};
 use super::{change, course, deep, load};
 use crate::assess::{Course, Deep, Evidence, Finding, Levels, Namespace, Severity, assess, quoted};
 use crate::boot;
 use crate::files::Root;
 use crate::kernel::namespaces;
-use crate::plan::{Comparison, Machine, Obstacle, Scope, plan};
-use crate::profile::Wanted;
+use crate::plan::{Blocked, Comparison, Machine, Scope, plan};
+use crate::profile::Desired;
 use crate::render;
 use crate::render::check::Checked;
 use crate::tunable::{Key, Snapshot};
@@ -18,25 +18,25 @@ use crate::tunable::{Key, Snapshot};
 /// Runs it.
 pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8> {
     refuse_what_does_not_go(check, global, out)?;
-    let root = survey::root(global)?;
+    let root = current::root(global)?;
     if let Some(key) = &check.explain {
         return explain(key, global, &root, out);
     }
     let levels = levels(check)?;
-    let wanted = if check.no_profile {
+    let desired = if check.no_profile {
         None
     } else {
-        load::wanted(&check.wish, &root)?
+        load::desired(&check.desired, &root)?
     };
-    if let Some(wanted) = &wanted {
-        load::note_strange_ids(wanted, out);
+    if let Some(desired) = &desired {
+        load::note_strange_ids(desired, out);
     }
     let looks = Looks::take(check, global, &root, out)?;
-    let machine = looks.survey.machine();
-    let (comparison, obstacles) = compare(wanted.as_ref(), &machine)?;
-    survey::demand_readings(&comparison)?;
-    let traces = survey::agents(global, &root);
-    let place = survey::place(global);
+    let machine = looks.current.machine();
+    let (comparison, blocked) = compare(desired.as_ref(), &machine)?;
+    current::demand_readings(&comparison)?;
+    let traces = current::agents(global, &root);
+    let place = current::place(global);
     let evidence = Evidence {
         machine,
         levels,
@@ -45,21 +45,21 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         namespaces: looks.namespaces.as_deref(),
         traces: traces.as_ref(),
         comparison: &comparison,
-        obstacles: &obstacles,
-        wanted: wanted.as_ref(),
+        blocked: &blocked,
+        desired: desired.as_ref(),
         place: &place,
     };
-    for path in looks.survey.unread() {
+    for path in looks.current.unread() {
         out.note(&format!(
             "note: {} cannot be read, what it sets is not known",
             path.display()
         ));
     }
     let checked = Checked {
-        host: &looks.survey.name,
+        host: &looks.current.name,
         evidence,
         findings: &assess(evidence),
-        way: &way(&check.wish, global),
+        way: &way(&check.desired, global),
         verbose: out.verbose,
     };
     if out.is_nagios() {
@@ -74,7 +74,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
 
 /// What was read of the machine, by as many looks as were asked for.
 struct Looks {
-    survey: Survey,
+    current: Current,
     course: Option<Course>,
     deep: Option<Deep>,
     namespaces: Option<Vec<Namespace>>,
@@ -89,8 +89,8 @@ impl Looks {
             }
             None => None,
         };
-        let survey = Survey::take(global, root)?;
-        let mut course = survey.live.as_ref().map(|_| course::read(earlier));
+        let current = Current::take(global, root)?;
+        let mut course = current.live.as_ref().map(|_| course::read(earlier));
         let mut unread = Vec::new();
         let deep = check.deep.then(|| deep::read(out, &mut unread));
         let deep = deep.transpose()?;
@@ -103,7 +103,7 @@ impl Looks {
             course.unread.extend(unread);
         }
         Ok(Looks {
-            survey,
+            current,
             course,
             deep,
             namespaces,
@@ -113,10 +113,10 @@ impl Looks {
 
 /// How the machine stands to the profile, and what is in the way of persisting it.
 fn compare(
-    wanted: Option<&Wanted>,
+    desired: Option<&Desired>,
     machine: &Machine<'_>,
-) -> anyhow::Result<(Comparison, Vec<Obstacle>)> {
-    let Some(wanted) = wanted else {
+) -> anyhow::Result<(Comparison, Vec<Blocked>)> {
+    let Some(desired) = desired else {
         return Ok((Comparison::without_profile(machine), Vec::new()));
     };
     let scope = Scope {
@@ -124,15 +124,15 @@ fn compare(
         persist: true,
         adopt: false,
     };
-    let plan = plan(wanted, machine, scope).map_err(load::underivable)?;
-    let comparison = Comparison::new(wanted, machine).map_err(load::underivable)?;
-    Ok((comparison, plan.obstacles))
+    let plan = plan(desired, machine, scope).map_err(load::underivable)?;
+    let comparison = Comparison::new(desired, machine).map_err(load::underivable)?;
+    Ok((comparison, plan.blocked))
 }
 
 /// For who asks whether something is to be done.
 fn exit_code(checked: &Checked<'_>, fail_on: Option<FailOn>) -> u8 {
     let failed = fail_on.is_some_and(|fail_on| worst(checked.findings, fail_on).is_some());
-    let drifted = match checked.evidence.wanted {
+    let drifted = match checked.evidence.desired {
         Some(_) => !checked.evidence.comparison.in_line(),
         None => worst(checked.findings, FailOn::Critical).is_some(),
     };
@@ -233,21 +233,21 @@ fn refuse_what_does_not_go(check: &Check, global: &Global, out: Out) -> Result<(
 
 /// The plan that goes with this check, as it would be typed. What was remembered is not named: a
 /// plan for the bare profile would leave out what was set beside it.
-fn way(wish: &Wish, global: &Global) -> String {
+fn way(desired: &DesiredOptions, global: &Global) -> String {
     let mut way = "cttune plan".to_owned();
-    if let Some(profile) = &wish.profile {
+    if let Some(profile) = &desired.profile {
         way.push_str(&format!(" --profile {}", quoted(profile)));
     }
-    for set in &wish.set {
+    for set in &desired.set {
         way.push_str(&format!(" --set {}", quoted(set)));
     }
-    way + &survey::place(global)
+    way + &current::place(global)
 }
 
 fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<u8> {
     let key = Key::find(key).map_err(load::unknown_key)?;
-    let survey = Survey::take(global, root)?;
-    let Some(files) = &survey.files else {
+    let current = Current::take(global, root)?;
+    let Some(files) = &current.files else {
         return Err(Failure::usage("--explain cannot go with --netns")
             .hint("a named namespace has no sysctl.d of its own")
             .into());

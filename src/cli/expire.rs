@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 
 use super::args::{Expire, Global, Mode};
+use super::current::Current;
 use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::progress::Progress;
 use super::prompt::{self, Answer};
-use super::survey::Survey;
-use super::{change, select, session, survey};
+use super::{change, current, select, session};
 use crate::change::expire::{ExpireError, Expired, Expiry, Hands, Past};
 use crate::change::{Running, Signals};
 use crate::files::Root;
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
         .hint("--yes goes on without asking; --dry-run counts")
         .into());
     }
-    let root = survey::root(global)?;
+    let root = current::root(global)?;
     let signals = Signals::catch()?;
     let stop = || signals.caught();
     let _lock = if args.dry_run {
@@ -80,11 +80,11 @@ pub(super) fn step(
     typed: Option<Mode>,
     settings: ExpireSettings,
     scope: Scope,
-    survey: &Survey,
+    current: &Current,
     plan: &Plan,
     root: &Root,
 ) -> anyhow::Result<Option<Step>> {
-    let (true, Some(live)) = (scope.live, &survey.live) else {
+    let (true, Some(live)) = (scope.live, &current.live) else {
         return Err(Failure::usage("--expire needs the running kernel")
             .hint("it cannot go with --root or --only persist")
             .into());

@@ -3,7 +3,7 @@
 use super::args::{Global, History};
 use super::failure::{FAILED, Failure};
 use super::out::Out;
-use super::{change, survey};
+use super::{change, current};
 use crate::change::journal::JournalError;
 use crate::change::{Running, present};
 use crate::kernel::host;
@@ -12,7 +12,7 @@ use crate::render;
 
 /// Runs it.
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let root = survey::root(global)?;
+    let root = current::root(global)?;
     let failed =
         |error: JournalError| Failure::new(FAILED, error.to_string()).maybe_hint(error.hint());
     let (mut records, damaged) = change::journal(&root).read_whole_ones().map_err(failed)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::args::{Cli, Command};
 use super::out::Out;
-use super::{change, survey};
+use super::{change, current};
 use crate::change::Lock;
 use crate::files::state;
 use crate::kernel::host;
@@ -27,7 +27,7 @@ pub(super) fn tell(cli: &Cli, out: Out) {
     ) {
         return;
     }
-    let Ok(root) = survey::root(&cli.global) else {
+    let Ok(root) = current::root(&cli.global) else {
         return;
     };
     let unfinished = change::unfinished(&root, &cli.global).unwrap_or_default();
@@ -37,7 +37,7 @@ pub(super) fn tell(cli: &Cli, out: Out) {
     if Lock::is_held(&state::directory(&root)) {
         return;
     }
-    let place = survey::place(&cli.global);
+    let place = current::place(&cli.global);
     match record.standing {
         Standing::Begun => out.note(&interrupted(record, &place)),
         _ if is_overdue(record) => out.note(&format!(

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::Wish;
+use super::args::DesiredOptions;
 use super::failure::{FAILED, Failure, USAGE};
 use super::out::Out;
 use crate::assess::strange_id;
@@ -11,7 +11,7 @@ use crate::files::profiles::{self, Found, ProfileError};
 use crate::plan::ACTIVE;
 use crate::profile::edit::EditError;
 use crate::profile::{
-    self, DeriveError, Goal, Mistake, NoParent, Override, Profile, Source, Wanted,
+    self, DeriveError, Desired, Goal, Mistake, NoParent, Override, Profile, Source,
 };
 use crate::tunable::{UnknownKey, nearest_name};
 
@@ -20,9 +20,9 @@ const MOST_PARENTS: usize = 16;
 
 /// What the command line wants: the profile it names, or the one that apply last put in force;
 /// `None` if there is neither.
-pub(super) fn wanted(wish: &Wish, root: &Root) -> anyhow::Result<Option<Wanted>> {
-    let overrides = parse_overrides(&wish.set)?;
-    let Some(wanted) = (match &wish.profile {
+pub(super) fn desired(desired: &DesiredOptions, root: &Root) -> anyhow::Result<Option<Desired>> {
+    let overrides = parse_overrides(&desired.set)?;
+    let Some(desired) = (match &desired.profile {
         Some(name) if !is_active(name, root) => Some(named(name)?),
         _ => active(root)?,
     }) else {
@@ -35,15 +35,15 @@ pub(super) fn wanted(wish: &Wish, root: &Root) -> anyhow::Result<Option<Wanted>>
                 .into(),
         );
     };
-    Ok(Some(wanted.with_overrides(&overrides)))
+    Ok(Some(desired.with_overrides(&overrides)))
 }
 
 /// A profile by name or path, with its parents.
-pub(super) fn named(name: &str) -> anyhow::Result<Wanted> {
+pub(super) fn named(name: &str) -> anyhow::Result<Desired> {
     let found = find(name)?;
     let extends_as = found.name.clone();
     let chain = chain(found)?;
-    Ok(Wanted {
+    Ok(Desired {
         name: extends_as,
         ..profile::inherit(&chain)
     })
@@ -77,7 +77,7 @@ fn is_active(name: &str, root: &Root) -> bool {
 }
 
 /// What apply last put in force, under the name of the profile that it was.
-fn active(root: &Root) -> anyhow::Result<Option<Wanted>> {
+fn active(root: &Root) -> anyhow::Result<Option<Desired>> {
     let path = root.outside(Path::new(ACTIVE));
     if !path.exists() {
         return Ok(None);
@@ -94,7 +94,7 @@ fn active(root: &Root) -> anyhow::Result<Option<Wanted>> {
     })
 }
 
-fn read_active(path: &Path) -> anyhow::Result<Option<Wanted>> {
+fn read_active(path: &Path) -> anyhow::Result<Option<Desired>> {
     let found = profiles::find(&path.to_string_lossy(), Path::new("/")).map_err(not_found)?;
     let chain = chain(found)?;
     let Some(own) = chain.first() else {
@@ -125,12 +125,12 @@ fn read_active(path: &Path) -> anyhow::Result<Option<Wanted>> {
             .retain(|setting| matches!(setting.goal, Goal::Bounds(_)));
     }
     let whole = profile::inherit(&chain);
-    let wanted = Wanted {
+    let desired = Desired {
         name,
         description: whole.description.or(parents.description),
         ..whole
     };
-    Ok(Some(wanted.with_overrides(&overrides)))
+    Ok(Some(desired.with_overrides(&overrides)))
 }
 
 /// A profile and its parents, child first.
@@ -252,8 +252,8 @@ pub(super) fn underivable(error: DeriveError) -> anyhow::Error {
 }
 
 /// Tells of findings that a profile accepts and that there are not.
-pub(super) fn note_strange_ids(wanted: &Wanted, out: Out) {
-    for (id, accepted) in &wanted.accept {
+pub(super) fn note_strange_ids(desired: &Desired, out: Out) {
+    for (id, accepted) in &desired.accept {
         if let Some(said) = strange_id(id) {
             let origin = &accepted.origin;
             out.note(&format!("note: the accept table of {origin}: {said}"));

@@ -7,9 +7,9 @@ use std::io;
 use std::path::Path;
 
 use super::args::{self, Format, Global, Request};
+use super::current::Current;
 use super::failure::{FAILED, Failure, told};
 use super::out::Out;
-use super::survey::Survey;
 use super::{change, load, out, walk};
 use crate::assess::Course;
 use crate::files::Root;
@@ -17,7 +17,7 @@ use crate::flow::{By, Census, Extent, Field, Filter, Flow, Kinds};
 use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::kernel::{counters, host};
 use crate::plan::{Comparison, Origin, Standing};
-use crate::profile::Wanted;
+use crate::profile::Desired;
 use crate::render;
 use crate::render::metrics::{Flows, LastApply, Metrics, Source};
 use crate::tunable::{Counters, Snapshot};
@@ -31,8 +31,8 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         return Ok(0);
     }
     let mut sources = Sources(Vec::new());
-    let survey = Survey::take(global, &root)?;
-    let live = survey.live.clone().unwrap_or_else(Snapshot::not_loaded);
+    let current = Current::take(global, &root)?;
+    let live = current.live.clone().unwrap_or_else(Snapshot::not_loaded);
     let course = Course {
         counters: sources.take("counters", counters(&live)).flatten(),
         flow_size: host::read_flow_size(),
@@ -43,21 +43,21 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         _ if !live.is_loaded() => None,
         which => sources.take("flows", flows(which, &live, out)),
     };
-    sources.files(&survey);
-    let wanted = match load::wanted(&args.wish, &root) {
+    sources.files(&current);
+    let desired = match load::desired(&args.desired, &root) {
         // What was asked for is told of at once; what apply remembered only costs its numbers.
-        Err(error) if args.wish.profile.is_some() || !args.wish.set.is_empty() => {
+        Err(error) if args.desired.profile.is_some() || !args.desired.set.is_empty() => {
             return Err(error);
         }
-        wanted => sources.take("profile", wanted).flatten(),
+        desired => sources.take("profile", desired).flatten(),
     };
-    let comparison = wanted.as_ref().and_then(|wanted| {
-        let compared = Comparison::new(wanted, &survey.machine());
+    let comparison = desired.as_ref().and_then(|desired| {
+        let compared = Comparison::new(desired, &current.machine());
         sources.take("profile", compared.map_err(load::underivable))
     });
     let last_apply = sources.take("journal", last_apply(global, &root)).flatten();
-    let name = |wanted: &Wanted| wanted.name.clone();
-    let name = wanted.as_ref().map(name).unwrap_or_default();
+    let name = |desired: &Desired| desired.name.clone();
+    let name = desired.as_ref().map(name).unwrap_or_default();
     let metrics = Metrics {
         live: &live,
         course: &course,
@@ -128,11 +128,11 @@ impl Sources {
     }
 
     /// Notes whether the files were read that the next boot will read.
-    fn files(&mut self, survey: &Survey) {
-        if survey.files.is_none() {
+    fn files(&mut self, current: &Current) {
+        if current.files.is_none() {
             return;
         }
-        let unread = survey.unread();
+        let unread = current.unread();
         let read = match unread.first() {
             Some(path) => Err(format!("{} cannot be read", path.display())),
             None => Ok(()),

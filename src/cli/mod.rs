@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod confirm;
 mod course;
+mod current;
 mod deep;
 mod expire;
 mod failure;
@@ -27,7 +28,6 @@ mod sandbox;
 mod select;
 mod session;
 mod suggest;
-mod survey;
 mod top;
 mod walk;
 
@@ -155,7 +155,7 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Apply(apply) => apply.planning.only,
         _ => None,
     };
-    survey::scope(&cli.global, only, false)?;
+    current::scope(&cli.global, only, false)?;
     let spec: netns::Spec = name
         .parse()
         .map_err(|error: netns::SpecError| Failure::usage(error.to_string()))?;

@@ -37,9 +37,9 @@ fn list(out: Out) -> u8 {
     let listed: Vec<render::profile::Row> = profiles::list()
         .into_iter()
         .map(|listed| {
-            let wanted = load::named(&listed.name);
-            let description = match wanted {
-                Ok(wanted) => wanted.description.unwrap_or_default(),
+            let desired = load::named(&listed.name);
+            let description = match desired {
+                Ok(desired) => desired.description.unwrap_or_default(),
                 Err(_) => format!("has mistakes: cttune profile check {}", listed.name),
             };
             let place = listed
@@ -62,8 +62,8 @@ fn list(out: Out) -> u8 {
 fn show(name: &str, out: Out) -> anyhow::Result<u8> {
     let found = load::find(name)?;
     if out.is_json() {
-        let wanted = load::named(name)?;
-        out.result(String::new, || render::profile::wanted_json(&wanted));
+        let desired = load::named(name)?;
+        out.result(String::new, || render::profile::wanted_json(&desired));
     } else {
         out::raw(&found.source.text);
     }
@@ -74,7 +74,7 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
     let mut failures = Vec::new();
     for file in files {
         match load::named(file) {
-            Ok(wanted) => load::note_strange_ids(&wanted, out),
+            Ok(desired) => load::note_strange_ids(&desired, out),
             Err(error) => failures.push(error.downcast::<Failure>()?),
         }
     }

@@ -3,10 +3,10 @@
 use super::args::{Global, Rollback};
 use super::change;
 use super::confirm::Unwritten;
+use super::current;
 use super::failure::{FAILED, Failure, LEFT};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
-use super::survey;
 use crate::change::journal::{Damage, Folder, Journal};
 use crate::change::{Crew, Running, Signals, carry_back, clear_up, folders_to_make, present};
 use crate::files::Root;
@@ -18,7 +18,7 @@ use crate::render;
 
 /// Runs it.
 pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let root = survey::root(global)?;
+    let root = current::root(global)?;
     let signals = Signals::catch()?;
     let journal = change::journal(&root);
     // Read before the lock, so that somebody without the right to either is told so plainly.
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
         }
     }
     out.result(
-        || render::outcome::put_back(&whole.outcome(), whole.id, &survey::place(global)),
+        || render::outcome::put_back(&whole.outcome(), whole.id, &current::place(global)),
         || render::outcome::json(&whole.plan(), &whole.outcome(), whole.id, None),
     );
     match whole.last {
@@ -204,7 +204,7 @@ impl Whole {
             .is_machine()
             .then(|| sysctl::read_snapshot().ok())
             .flatten();
-        let mut record = Record::new(&back.plan, survey::occasion(global, root)?, live.as_ref());
+        let mut record = Record::new(&back.plan, current::occasion(global, root)?, live.as_ref());
         record.origin = Origin::Rollback;
         record.undoes = Some(undone.id);
         record.left = back.kept;

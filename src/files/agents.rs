@@ -15,11 +15,11 @@ pub(crate) fn read(root: &Root, running: BTreeSet<&'static str>) -> Traces {
         ..Traces::default()
     };
     for _ in 0..MOST_ROUNDS {
-        let wanted = traces.wanted_files();
-        if wanted.is_empty() {
+        let desired = traces.wanted_files();
+        if desired.is_empty() {
             break;
         }
-        for path in wanted {
+        for path in desired {
             let bytes = root.read(&path).ok().flatten();
             traces.files.insert(path, bytes);
         }

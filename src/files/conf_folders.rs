@@ -33,9 +33,9 @@ fn conf_files(root: &Root, folders: &[&str], ending: &str) -> Vec<ConfFile> {
         // /lib is often a link to /usr/lib.
         if seen.insert(real.clone()) {
             let names = names(root, &real).into_iter();
-            let wanted =
+            let desired =
                 names.filter(|name| Path::new(name).extension() == Some(OsStr::new(ending)));
-            files.extend(wanted.map(|name| conf_file(root, folder.join(name))));
+            files.extend(desired.map(|name| conf_file(root, folder.join(name))));
         }
     }
     files

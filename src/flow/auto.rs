@@ -65,10 +65,10 @@ pub(super) fn choose(sample: &[Facts], prefixes: Option<Prefixes>) -> Vec<Column
     }
     let mut columns = best.columns;
     if columns.is_empty() {
-        let wanted = prefixes.unwrap_or(Prefixes::WHOLE);
+        let desired = prefixes.unwrap_or(Prefixes::WHOLE);
         columns.extend(OTHERWISE.map(|field| Column {
             field,
-            prefixes: wanted,
+            prefixes: desired,
         }));
     }
     // Ports mean little without it.

@@ -125,10 +125,10 @@ impl Population {
         self.sum(|kind| kind.protocol == protocol)
     }
 
-    fn sum(&self, wanted: impl Fn(&Kind) -> bool) -> u64 {
+    fn sum(&self, desired: impl Fn(&Kind) -> bool) -> u64 {
         let kinds = self.kinds.iter();
         kinds
-            .filter(|(kind, _)| wanted(kind))
+            .filter(|(kind, _)| desired(kind))
             .map(|(_, flows)| flows)
             .sum()
     }

@@ -34,7 +34,7 @@ impl Extent {
 
     /// Whether so many flows are enough.
     pub(crate) fn is_full(self, flows: u64) -> bool {
-        matches!(self, Extent::Sample(wanted) if flows >= wanted)
+        matches!(self, Extent::Sample(desired) if flows >= desired)
     }
 
     /// Whether so much time is enough.

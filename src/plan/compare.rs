@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Files, Machine, Obstacle, Skip};
+use super::{Blocked, Files, Machine, Skip};
 use crate::boot::{Reader, Winner};
-use crate::profile::{DeriveError, Target, Wanted, derive};
+use crate::profile::{DeriveError, Desired, Target, derive};
 use crate::tunable::{Key, Reading};
 
 /// How a key stands to what is wanted; the first that applies.
@@ -61,13 +61,13 @@ impl Comparison {
     ///
     /// # Errors
     /// If the profile cannot be met by a machine of this size.
-    pub(crate) fn new(wanted: &Wanted, machine: &Machine<'_>) -> Result<Self, DeriveError> {
+    pub(crate) fn new(desired: &Desired, machine: &Machine<'_>) -> Result<Self, DeriveError> {
         let live = |key| machine.live.and_then(|snapshot| snapshot.value(key));
-        let targets = derive(wanted, machine.host, &live)?;
+        let targets = derive(desired, machine.host, &live)?;
         let ours = machine.files.map(Files::our_values).unwrap_or_default();
-        let planned: BTreeMap<Key, i64> = targets.iter().map(|t| (t.key, t.wanted)).collect();
+        let planned: BTreeMap<Key, i64> = targets.iter().map(|t| (t.key, t.desired)).collect();
         let at_boot = |key| ours.get(&key).or_else(|| planned.get(&key)).copied();
-        let boot_targets = derive(wanted, machine.host, &at_boot)?;
+        let boot_targets = derive(desired, machine.host, &at_boot)?;
         let settings = targets
             .into_iter()
             .zip(boot_targets)
@@ -117,25 +117,25 @@ impl Comparison {
     }
 
     /// An obstacle for each key that the profile cannot do without and the kernel lacks.
-    pub(super) fn required_missing(&self) -> Vec<Obstacle> {
+    pub(super) fn required_missing(&self) -> Vec<Blocked> {
         let required =
             |setting: &&Setting| setting.state == State::Missing && setting.is_required();
         let missing = self.settings.iter().filter(required);
         missing
-            .map(|setting| Obstacle::RequiredMissing(setting.key))
+            .map(|setting| Blocked::RequiredMissing(setting.key))
             .collect()
     }
 
     /// An obstacle where live values are off that nobody can write here. In a namespace that was
     /// named this is as it should be.
-    pub(super) fn read_only(&self) -> Option<Obstacle> {
+    pub(super) fn read_only(&self) -> Option<Blocked> {
         let mut keys = self
             .settings
             .iter()
             .filter(|setting| self.read_only_counts && setting.state == State::ReadOnly)
             .map(|setting| setting.key);
         let key = keys.next()?;
-        Some(Obstacle::ReadOnly {
+        Some(Blocked::ReadOnly {
             key,
             others: keys.count(),
         })

@@ -1,14 +1,14 @@
 //! The difference between a machine and a profile, and the way there: a plan is data.
 //!
-//! In: what the profile wants ([`Wanted`]) and what was read of the machine
+//! In: what the profile wants ([`Desired`]) and what was read of the machine
 //! ([`Machine`]). Out: every key's state ([`Comparison`]), and the [`Plan`]: ordered steps, each
 //! with what was there before, so that undo is computed from the same value.
 //! Rule: pure, and one plan for all: `plan` prints the very value that `apply` carries out. What
-//! stands in the way is part of it, as [`Obstacle`]s; nothing here decides to ignore one.
+//! stands in the way is part of it, as [`Blocked`]s; nothing here decides to ignore one.
 
+mod blocked;
 mod compare;
 mod held;
-mod obstacle;
 mod order;
 mod outcome;
 mod persist;
@@ -16,9 +16,9 @@ mod record;
 mod step;
 mod undo;
 
+pub(crate) use blocked::{Blocked, Permission};
 pub(crate) use compare::{Comparison, Persisted, Setting, State};
 pub(crate) use held::changes_of;
-pub(crate) use obstacle::{Obstacle, Permission};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub(crate) use outcome::{Cause, Ending, Outcome, Report, Signal, StepResult};
 pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
@@ -28,7 +28,7 @@ pub(crate) use undo::{Present, WayBack, cuts_flows_off, way_back};
 
 use std::collections::BTreeMap;
 
-use crate::profile::{DeriveError, Wanted};
+use crate::profile::{DeriveError, Desired};
 use crate::tunable::{Host, Key, Snapshot};
 
 /// What was read of the machine, all of it before anything is decided.
@@ -74,7 +74,7 @@ pub(crate) struct Plan {
     /// What would be done and cannot be.
     pub(crate) skipped: Vec<(Key, Skip)>,
     /// What stands in the way.
-    pub(crate) obstacles: Vec<Obstacle>,
+    pub(crate) blocked: Vec<Blocked>,
 }
 
 impl Plan {
@@ -85,7 +85,7 @@ impl Plan {
             overrides: BTreeMap::new(),
             steps,
             skipped: Vec::new(),
-            obstacles: Vec::new(),
+            blocked: Vec::new(),
         }
     }
 
@@ -119,32 +119,32 @@ impl Plan {
 /// # Errors
 /// If the profile cannot be met by a machine of this size.
 pub(crate) fn plan(
-    wanted: &Wanted,
+    desired: &Desired,
     machine: &Machine<'_>,
     scope: Scope,
 ) -> Result<Plan, DeriveError> {
-    let comparison = Comparison::new(wanted, machine)?;
+    let comparison = Comparison::new(desired, machine)?;
     let mut plan = Plan {
-        profile: wanted.name.clone(),
-        overrides: wanted
+        profile: desired.name.clone(),
+        overrides: desired
             .overrides
             .iter()
             .map(|one| (one.key, one.value))
             .collect(),
         steps: Vec::new(),
         skipped: comparison.skipped(),
-        obstacles: comparison.required_missing(),
+        blocked: comparison.required_missing(),
     };
     if let (true, Some(live)) = (scope.live, machine.live) {
-        let (steps, obstacles) = order::live_steps(&comparison, live);
+        let (steps, blocked) = order::live_steps(&comparison, live);
         plan.steps.extend(steps);
-        plan.obstacles.extend(comparison.read_only());
-        plan.obstacles.extend(obstacles);
+        plan.blocked.extend(comparison.read_only());
+        plan.blocked.extend(blocked);
     }
     if let (true, Some(files)) = (scope.persist, machine.files) {
-        let (steps, obstacles) = persist::file_steps(wanted, &comparison, files, scope.adopt);
+        let (steps, blocked) = persist::file_steps(desired, &comparison, files, scope.adopt);
         plan.steps.extend(steps);
-        plan.obstacles.extend(obstacles);
+        plan.blocked.extend(blocked);
     }
     Ok(plan)
 }

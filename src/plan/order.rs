@@ -4,7 +4,7 @@
 //! first: max goes up to what the present buckets can bear before the resize, which takes memory
 //! and time. Lowering: max last of all but the buckets it frees.
 
-use super::{Comparison, Obstacle, Step};
+use super::{Blocked, Comparison, Step};
 use crate::tunable::{Key, Kind, Snapshot};
 
 /// Fill at which room is made before the hash table is resized, as the kernel's own garbage
@@ -15,7 +15,7 @@ const NEARLY_FULL: f64 = 0.95;
 pub(crate) const ENTRIES_PER_BUCKET: i64 = 4;
 
 /// The steps that change the running kernel, and what stands in their way.
-pub(super) fn live_steps(comparison: &Comparison, live: &Snapshot) -> (Vec<Step>, Vec<Obstacle>) {
+pub(super) fn live_steps(comparison: &Comparison, live: &Snapshot) -> (Vec<Step>, Vec<Blocked>) {
     let mut writes: Vec<Step> = comparison
         .settings
         .iter()
@@ -25,12 +25,12 @@ pub(super) fn live_steps(comparison: &Comparison, live: &Snapshot) -> (Vec<Step>
             Some(Step::WriteLive {
                 key: setting.key,
                 from: setting.live_value(),
-                to: target.wanted,
+                to: target.desired,
                 why: target.why.clone(),
             })
         })
         .collect();
-    let obstacles = obstacles(&writes, live);
+    let blocked = blocked(&writes, live);
     // Stable: within a rank the catalog's order stays.
     let thresholds = Thresholds::new(&writes, live);
     writes.sort_by_key(|step| rank(step, &thresholds));
@@ -39,7 +39,7 @@ pub(super) fn live_steps(comparison: &Comparison, live: &Snapshot) -> (Vec<Step>
         let why = "its sysctls exist only once it is loaded".to_owned();
         writes.insert(0, Step::LoadModule { why });
     }
-    (writes, obstacles)
+    (writes, blocked)
 }
 
 /// What decides which of the two fragment thresholds moves first.
@@ -66,12 +66,12 @@ impl Thresholds {
 }
 
 /// What a key will hold after these writes.
-fn after(writes: &[Step], live: &Snapshot, wanted: Key) -> Option<i64> {
+fn after(writes: &[Step], live: &Snapshot, desired: Key) -> Option<i64> {
     let written = writes.iter().find_map(|step| match step {
-        Step::WriteLive { key, to, .. } if *key == wanted => Some(*to),
+        Step::WriteLive { key, to, .. } if *key == desired => Some(*to),
         _ => None,
     });
-    written.or_else(|| live.value(wanted))
+    written.or_else(|| live.value(desired))
 }
 
 /// Splits the rise of max in two where the table is nearly full and the present buckets can bear
@@ -160,8 +160,8 @@ fn is_raise(key: Key, from: Option<i64>, to: i64) -> bool {
     }
 }
 
-fn obstacles(writes: &[Step], live: &Snapshot) -> Vec<Obstacle> {
-    let mut obstacles = Vec::new();
+fn blocked(writes: &[Step], live: &Snapshot) -> Vec<Blocked> {
+    let mut blocked = Vec::new();
     let lowered_max = writes.iter().find_map(|step| match step {
         Step::WriteLive {
             key: Key::Max,
@@ -174,14 +174,14 @@ fn obstacles(writes: &[Step], live: &Snapshot) -> Vec<Obstacle> {
     if let (Some(max), Some(count)) = (lowered_max, live.count)
         && max < count
     {
-        obstacles.push(Obstacle::MaxBelowCount { max, count });
+        blocked.push(Blocked::MaxBelowCount { max, count });
     }
     let high = after(writes, live, Key::Frag6HighThresh);
     let low = after(writes, live, Key::Frag6LowThresh);
     if let (Some(high), Some(low)) = (high, low)
         && high < low
     {
-        obstacles.push(Obstacle::ThresholdsCross { high, low });
+        blocked.push(Blocked::ThresholdsCross { high, low });
     }
-    obstacles
+    blocked
 }

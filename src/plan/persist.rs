@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Comparison, Obstacle, Persisted, State, Step};
+use super::{Blocked, Comparison, Persisted, State, Step};
 use crate::boot::modules::ModuleFiles;
 use crate::boot::{self, Effective, Reader, Tree, Winner, adopt, at_boot, drop_in, managed};
-use crate::profile::{Wanted, active};
+use crate::profile::{Desired, active};
 use crate::tunable::Key;
 
 /// Our sysctl.d file.
@@ -102,41 +102,41 @@ impl Files {
 
 /// The steps that make the comparison's settings hold at the next boot.
 pub(super) fn file_steps(
-    wanted: &Wanted,
+    desired: &Desired,
     comparison: &Comparison,
     files: &Files,
     adopt: bool,
-) -> (Vec<Step>, Vec<Obstacle>) {
+) -> (Vec<Step>, Vec<Blocked>) {
     if let Some(Err(foreign)) = files.bytes(DROP_IN).map(drop_in::parse) {
         let file = PathBuf::from(DROP_IN);
-        let obstacle = Obstacle::NotOurs {
+        let blocked = Blocked::NotOurs {
             file,
             line: foreign.line,
             text: foreign.text,
         };
-        return (Vec::new(), vec![obstacle]);
+        return (Vec::new(), vec![blocked]);
     }
     let mut steps = Vec::new();
     let mut future = files.tree.clone();
-    if let Some(text) = drop_in_text(wanted, comparison, files) {
+    if let Some(text) = drop_in_text(desired, comparison, files) {
         future = future.with_file(Path::new(DROP_IN), Some(text.clone().into_bytes()));
         let why = "holds the profile's values for the next boot".to_owned();
         steps.extend(write_step(files, DROP_IN, text, why));
     }
-    let mut obstacles = Vec::new();
+    let mut blocked = Vec::new();
     if adopt {
         steps.extend(adopt_steps(comparison, &mut future));
     }
-    obstacles.extend(overridden(comparison, &future));
+    blocked.extend(overridden(comparison, &future));
     steps.extend(at_boot_steps(comparison, files));
-    let active = active::render(&wanted.name, &wanted.overrides);
+    let active = active::render(&desired.name, &desired.overrides);
     let why = "check and plan compare with it when no profile is named".to_owned();
     steps.extend(write_step(files, ACTIVE, active, why));
-    (steps, obstacles)
+    (steps, blocked)
 }
 
 /// The text of our drop-in; `None` where nothing needs it, because others persist every value.
-fn drop_in_text(wanted: &Wanted, comparison: &Comparison, files: &Files) -> Option<String> {
+fn drop_in_text(desired: &Desired, comparison: &Comparison, files: &Files) -> Option<String> {
     let exists = files.bytes(DROP_IN).is_some();
     if !exists
         && !comparison
@@ -154,11 +154,11 @@ fn drop_in_text(wanted: &Wanted, comparison: &Comparison, files: &Files) -> Opti
         .filter_map(|setting| setting.target_at_boot.as_ref())
         .map(|target| drop_in::Entry {
             key: target.key,
-            value: target.wanted,
-            why: wanted.why(target.key),
+            value: target.desired,
+            why: desired.why(target.key),
         })
         .collect();
-    Some(drop_in::render(&wanted.name, &entries))
+    Some(drop_in::render(&desired.name, &entries))
 }
 
 /// A step that writes `text`, unless that very text stands there.
@@ -226,7 +226,7 @@ fn rivals(comparison: &Comparison, tree: &Tree) -> Vec<Rival> {
     rivals
 }
 
-fn overridden(comparison: &Comparison, tree: &Tree) -> Vec<Obstacle> {
+fn overridden(comparison: &Comparison, tree: &Tree) -> Vec<Blocked> {
     let mut found: BTreeMap<(Key, PathBuf, usize), (i64, Vec<Reader>)> = BTreeMap::new();
     for rival in rivals(comparison, tree) {
         let place = (rival.key, rival.winner.real.clone(), rival.winner.line);
@@ -238,7 +238,7 @@ fn overridden(comparison: &Comparison, tree: &Tree) -> Vec<Obstacle> {
     found
         .into_iter()
         .map(
-            |((key, file, line), (value, readers))| Obstacle::Overridden {
+            |((key, file, line), (value, readers))| Blocked::Overridden {
                 key,
                 file,
                 line,

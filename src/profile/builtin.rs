@@ -54,7 +54,7 @@ impl Builtin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Bounds, Goal, Profile, Role, Wanted, inherit, parse};
+    use crate::profile::{Bounds, Desired, Goal, Profile, Role, inherit, parse};
     use crate::tunable::Key;
 
     fn chain(name: &str) -> Vec<Profile> {
@@ -65,7 +65,7 @@ mod tests {
         chain
     }
 
-    fn wanted(name: &str) -> Wanted {
+    fn desired(name: &str) -> Desired {
         inherit(&chain(name))
     }
 
@@ -170,9 +170,9 @@ mod tests {
         ];
         assert_eq!(table.len(), all().len());
         for (name, role, values) in table {
-            let wanted = wanted(name);
-            assert_eq!(wanted.role, Some(*role), "{name}");
-            let exact: Vec<(Key, i64)> = wanted
+            let desired = desired(name);
+            assert_eq!(desired.role, Some(*role), "{name}");
+            let exact: Vec<(Key, i64)> = desired
                 .settings
                 .iter()
                 .filter_map(|(key, wish)| match wish.goal {
@@ -215,7 +215,7 @@ mod tests {
         ];
         for builtin in all() {
             let sized = tables.iter().find(|(name, ..)| *name == builtin.name);
-            let settings = wanted(builtin.name).settings;
+            let settings = desired(builtin.name).settings;
             let goal = |key| settings.get(&key).map(|wish| wish.goal.clone());
             assert_eq!(
                 goal(Key::Max),
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn what_an_rfc_would_find_is_accepted_with_a_reason() {
         for builtin in all() {
-            let accepts = wanted(builtin.name).accept.contains_key("rfc4787-req5");
+            let accepts = desired(builtin.name).accept.contains_key("rfc4787-req5");
             assert_eq!(
                 accepts,
                 matches!(builtin.name, "home-router" | "vpn-edge" | "dns-udp"),

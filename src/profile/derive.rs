@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Bounds, Goal, Wanted, Wish};
+use super::{Bounds, Desired, Goal, Wish};
 use crate::tunable::{self, ENTRY_BYTES, Host, Key};
 
 /// Fewest entries that a memory cap may leave: the default table of a host with 1 GiB.
@@ -21,7 +21,7 @@ pub(crate) struct Target {
     /// Above this the value differs from what is wanted.
     pub(crate) upper: Option<i64>,
     /// The value to write: what holds now if it lies inside the bounds.
-    pub(crate) wanted: i64,
+    pub(crate) desired: i64,
     /// Whether a kernel without this key is a failure.
     pub(crate) required: bool,
     /// The author's reason and how the number came about, for people.
@@ -91,18 +91,18 @@ fn names(keys: &[Key]) -> String {
 /// # Errors
 /// When a bound cannot be worked out on this host.
 pub(crate) fn derive(
-    wanted: &Wanted,
+    desired: &Desired,
     host: &Host,
     current: &dyn Fn(Key) -> Option<i64>,
 ) -> Result<Vec<Target>, DeriveError> {
     let mut deriver = Deriver {
-        wanted,
+        desired,
         host,
         current,
         done: BTreeMap::new(),
         under_way: Vec::new(),
     };
-    for key in wanted.settings.keys() {
+    for key in desired.settings.keys() {
         deriver.target(*key)?;
     }
     deriver.fragment_thresholds()?;
@@ -110,7 +110,7 @@ pub(crate) fn derive(
 }
 
 struct Deriver<'a> {
-    wanted: &'a Wanted,
+    desired: &'a Desired,
     host: &'a Host,
     current: &'a dyn Fn(Key) -> Option<i64>,
     done: BTreeMap<Key, Target>,
@@ -122,10 +122,10 @@ impl Deriver<'_> {
     /// The number that will hold for this key, and none where it is neither wanted nor readable.
     fn target(&mut self, key: Key) -> Result<Option<i64>, DeriveError> {
         if let Some(target) = self.done.get(&key) {
-            return Ok(Some(target.wanted));
+            return Ok(Some(target.desired));
         }
-        let wanted = self.wanted;
-        let Some(wish) = wanted.settings.get(&key) else {
+        let desired = self.desired;
+        let Some(wish) = desired.settings.get(&key) else {
             return Ok((self.current)(key));
         };
         if let Some(start) = self.under_way.iter().position(|waiting| *waiting == key) {
@@ -139,7 +139,7 @@ impl Deriver<'_> {
             Goal::Bounds(bounds) => self.bounded(key, wish, bounds)?,
         };
         self.under_way.pop();
-        let value = target.wanted;
+        let value = target.desired;
         self.done.insert(key, target);
         Ok(Some(value))
     }
@@ -171,7 +171,7 @@ impl Deriver<'_> {
             key,
             lower,
             upper,
-            wanted: held(key, value),
+            desired: held(key, value),
             required: wish.required,
             why: why(wish, &how.join(", ")),
         })
@@ -235,7 +235,7 @@ impl Deriver<'_> {
         let will_hold = |key| {
             self.done
                 .get(&key)
-                .map(|target| target.wanted)
+                .map(|target| target.desired)
                 .or_else(|| (self.current)(key))
         };
         match (will_hold(high), will_hold(low)) {
@@ -252,7 +252,7 @@ fn exact(key: Key, wish: &Wish, value: i64) -> Target {
         key,
         lower: Some(value),
         upper: Some(value),
-        wanted: value,
+        desired: value,
         required: wish.required,
         why: why(wish, ""),
     }
@@ -310,7 +310,7 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn wanted(sysctl: &str) -> Wanted {
+    fn desired(sysctl: &str) -> Desired {
         let text = format!("[sysctl]\n{sysctl}");
         inherit(&[parse(&Source::new("p.toml", text)).unwrap()])
     }
@@ -324,7 +324,7 @@ mod tests {
     }
 
     fn one(sysctl: &str, host: &Host, now: Option<i64>) -> Target {
-        let targets = derive(&wanted(sysctl), host, &|key| {
+        let targets = derive(&desired(sysctl), host, &|key| {
             now.filter(|_| key == Key::Max)
         })
         .unwrap();
@@ -447,7 +447,7 @@ mod tests {
         ] {
             let target = one(sysctl, &host, now);
             assert_eq!(
-                (target.lower, target.upper, target.wanted),
+                (target.lower, target.upper, target.desired),
                 (lower, upper, value),
                 "{sysctl}"
             );
@@ -457,13 +457,13 @@ mod tests {
 
     #[test]
     fn what_is_followed_is_what_will_hold() {
-        let follow = wanted("buckets = { follow = \"max\" }\nmax = { at-least = 1000 }");
+        let follow = desired("buckets = { follow = \"max\" }\nmax = { at-least = 1000 }");
         let buckets = |targets: Vec<Target>| {
             targets
                 .iter()
                 .find(|t| t.key == Key::Buckets)
                 .unwrap()
-                .wanted
+                .desired
         };
         let now = |key| {
             if key == Key::Max {
@@ -473,7 +473,7 @@ mod tests {
             }
         };
         assert_eq!(buckets(derive(&follow, &host(1, GIB), &now).unwrap()), 5120);
-        let alone = wanted("buckets = { follow = \"max\" }");
+        let alone = desired("buckets = { follow = \"max\" }");
         assert_eq!(buckets(derive(&alone, &host(1, GIB), &now).unwrap()), 5120);
         assert_eq!(
             derive(&alone, &host(1, GIB), &|_| None)
@@ -485,7 +485,7 @@ mod tests {
 
     #[test]
     fn a_cap_that_leaves_next_to_nothing_is_refused_with_its_numbers() {
-        let capped = wanted("max = { at-least = 1048576, memory-cap = \"10%\" }");
+        let capped = desired("max = { at-least = 1048576, memory-cap = \"10%\" }");
         let error = derive(&capped, &host(1, GIB / 8), &|_| None).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -516,7 +516,7 @@ mod tests {
     #[test]
     fn fragment_thresholds_are_judged_with_what_holds_now() {
         let low_now = |key| (key == Key::Frag6LowThresh).then_some(3 << 20);
-        let high = wanted("frag6_high_thresh = \"1MiB\"");
+        let high = desired("frag6_high_thresh = \"1MiB\"");
         let error = derive(&high, &host(1, GIB), &low_now).unwrap_err();
         assert_eq!(
             error,
@@ -557,20 +557,20 @@ mod tests {
             buckets.memory_cap = None;
             buckets.follow = follow.then_some(Key::Max);
             let wish = |bounds| Wish { goal: Goal::Bounds(bounds), required: false, why: None, origin: "p".into() };
-            let wanted = Wanted {
+            let desired = Desired {
                 settings: BTreeMap::from([(Key::Max, wish(max)), (Key::Buckets, wish(buckets))]),
-                ..Wanted::default()
+                ..Desired::default()
             };
             let host = host(cpus, gib * GIB);
-            let first = derive(&wanted, &host, &|key| now.map(|(max, buckets)| if key == Key::Max { max } else { buckets }));
+            let first = derive(&desired, &host, &|key| now.map(|(max, buckets)| if key == Key::Max { max } else { buckets }));
             // A share of a few percent of little memory is refused, and that is tested above.
             let Ok(first) = first else { return Ok(()) };
             for target in &first {
-                prop_assert!(target.lower.is_none_or(|lower| lower <= target.wanted));
-                prop_assert!(target.upper.is_none_or(|upper| target.wanted <= upper));
+                prop_assert!(target.lower.is_none_or(|lower| lower <= target.desired));
+                prop_assert!(target.upper.is_none_or(|upper| target.desired <= upper));
             }
-            let reached = |key| first.iter().find(|target| target.key == key).map(|target| target.wanted);
-            prop_assert_eq!(derive(&wanted, &host, &reached).unwrap(), first.clone());
+            let reached = |key| first.iter().find(|target| target.key == key).map(|target| target.desired);
+            prop_assert_eq!(derive(&desired, &host, &reached).unwrap(), first.clone());
         }
     }
 }

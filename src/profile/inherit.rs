@@ -8,7 +8,7 @@ use crate::tunable::Key;
 
 /// What the operator wants, parents and overrides merged in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct Desired {
     /// The profile's name, as `extends` would give it; empty until somebody names it.
     pub(crate) name: String,
     /// What was put over the profile, in the order in which it was given.
@@ -51,17 +51,17 @@ pub(crate) struct Accepted {
 ///
 /// A setting is taken whole from the nearest profile that has the key: a child's value is never
 /// mixed with a parent's bounds.
-pub(crate) fn inherit(chain: &[Profile]) -> Wanted {
-    let mut wanted = Wanted {
+pub(crate) fn inherit(chain: &[Profile]) -> Desired {
+    let mut desired = Desired {
         description: chain.first().and_then(|child| child.description.clone()),
-        ..Wanted::default()
+        ..Desired::default()
     };
     for profile in chain {
         let origin = &profile.source.name;
-        wanted.role = wanted.role.or(profile.role);
-        wanted.expire = wanted.expire.over(profile.expire.clone());
+        desired.role = desired.role.or(profile.role);
+        desired.expire = desired.expire.over(profile.expire.clone());
         for setting in &profile.settings {
-            wanted.settings.entry(setting.key).or_insert_with(|| Wish {
+            desired.settings.entry(setting.key).or_insert_with(|| Wish {
                 goal: setting.goal.clone(),
                 required: setting.required,
                 why: setting.why.clone(),
@@ -69,7 +69,7 @@ pub(crate) fn inherit(chain: &[Profile]) -> Wanted {
             });
         }
         for (finding, reason) in &profile.accept {
-            wanted
+            desired
                 .accept
                 .entry(finding.clone())
                 .or_insert_with(|| Accepted {
@@ -78,10 +78,10 @@ pub(crate) fn inherit(chain: &[Profile]) -> Wanted {
                 });
         }
     }
-    wanted
+    desired
 }
 
-impl Wanted {
+impl Desired {
     /// Why a key is wanted so, as the profile says it.
     pub(crate) fn why(&self, key: Key) -> Option<&str> {
         self.settings.get(&key)?.why.as_deref()
@@ -89,7 +89,7 @@ impl Wanted {
 
     /// Puts overrides over what the profiles say; of two for one key the later one wins.
     #[must_use]
-    pub(crate) fn with_overrides(mut self, overrides: &[Override]) -> Wanted {
+    pub(crate) fn with_overrides(mut self, overrides: &[Override]) -> Desired {
         for Override { key, value } in overrides {
             self.overrides.retain(|known| known.key != *key);
             self.overrides.push(Override {
@@ -176,21 +176,21 @@ mod tests {
             "description = \"p\"\nrole = \"nat\"\n[sysctl]\nmax = { at-least = 7, at-most = 9 }\nudp_timeout = 30\n\
              [expire]\ngrace = 1\nmode = \"re-age\"\n[accept]\na = \"parent\"\nb = \"parent\"\n",
         );
-        let wanted = inherit(&[child, parent]);
-        assert_eq!(wanted.description.as_deref(), Some("c"));
-        assert_eq!(wanted.role, Some(Role::Nat));
+        let desired = inherit(&[child, parent]);
+        assert_eq!(desired.description.as_deref(), Some("c"));
+        assert_eq!(desired.role, Some(Role::Nat));
         let of = |key| {
-            wanted
+            desired
                 .settings
                 .get(&key)
                 .map(|wish| (wish.goal.clone(), wish.origin.as_str()))
         };
         assert_eq!(of(Key::Max), Some((Goal::Exact(5), "child")));
         assert_eq!(of(Key::UdpTimeout), Some((Goal::Exact(30), "parent")));
-        assert_eq!(wanted.expire.grace, Some(3600));
-        assert_eq!(wanted.expire.mode, Some(crate::profile::ExpireMode::ReAge));
+        assert_eq!(desired.expire.grace, Some(3600));
+        assert_eq!(desired.expire.mode, Some(crate::profile::ExpireMode::ReAge));
         let accepted = |id| {
-            wanted
+            desired
                 .accept
                 .get(id)
                 .map(|accepted| accepted.reason.as_str())
@@ -253,8 +253,8 @@ mod tests {
     fn an_override_replaces_bounds_and_the_later_one_wins() {
         let base = profile("p", "[sysctl]\nmax = { at-least = 7, required = true }\n");
         let set = |text: &str| text.parse().unwrap();
-        let wanted = inherit(&[base]).with_overrides(&[set("max=8"), set("max=9")]);
-        let wish = wanted.settings.get(&Key::Max).unwrap();
+        let desired = inherit(&[base]).with_overrides(&[set("max=8"), set("max=9")]);
+        let wish = desired.settings.get(&Key::Max).unwrap();
         assert_eq!(
             (&wish.goal, wish.origin.as_str(), wish.required),
             (&Goal::Exact(9), "--set", true)

@@ -1,7 +1,7 @@
 //! What the operator wants: the profile format, its mistakes, inheritance and derived values.
 //!
 //! In: the text of profiles, `--set`, host facts and readings. Out: a [`Profile`] or every
-//! [`Mistake`] in it, located; a [`Wanted`] merged over a chain of parents; the [`Target`]s that
+//! [`Mistake`] in it, located; a [`Desired`] merged over a chain of parents; the [`Target`]s that
 //! plan and check compare with; edited text with its comments kept; a profile for what a host was
 //! seen to do.
 //! Rule: pure. Looking a profile up, and judging who owns the file, is the caller's.
@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 pub(crate) use derive::{DeriveError, Target, derive};
 pub(crate) use expire::{ExpireMode, ExpireParameters, ExpireSettings};
-pub(crate) use inherit::{Override, OverrideError, Wanted, Wish, inherit};
+pub(crate) use inherit::{Desired, Override, OverrideError, Wish, inherit};
 pub(crate) use mistake::{Mistake, Source};
 pub(crate) use read::parse;
 pub(crate) use value::{parse_duration, parse_timeout, render_value};

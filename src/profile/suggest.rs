@@ -109,9 +109,9 @@ impl Observation {
     fn max(&self) -> (i64, Option<u8>, String) {
         let (demand, mut why) = self.demand();
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // saturates
-        let wanted = (demand as f64 * self.headroom).ceil() as i64;
-        let wanted = wanted.clamp(SMALLEST, 1 << 30);
-        let mut max = power_of_two(wanted);
+        let desired = (demand as f64 * self.headroom).ceil() as i64;
+        let desired = desired.clamp(SMALLEST, 1 << 30);
+        let mut max = power_of_two(desired);
         why.push_str(&format!(
             "; times {} and up to a power of two",
             self.headroom
@@ -381,10 +381,10 @@ mod tests {
     /// What would be applied for a key.
     fn target(seen: &Observation, key: Key) -> Option<i64> {
         let profile = parse(&Source::new("test", suggest(seen))).unwrap();
-        let wanted = inherit(&[profile]);
-        let targets = derive(&wanted, &seen.host, &|_| None).unwrap();
+        let desired = inherit(&[profile]);
+        let targets = derive(&desired, &seen.host, &|_| None).unwrap();
         let target = targets.iter().find(|target| target.key == key);
-        target.map(|target| target.wanted)
+        target.map(|target| target.desired)
     }
 
     #[track_caller]

@@ -7,7 +7,7 @@ use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
 use crate::assess::{Course, Deep, Evidence, Finding, Memory, Namespace, Severity};
 use crate::flow::Estimate;
 use crate::plan::{Setting, State};
-use crate::profile::Wanted;
+use crate::profile::Desired;
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size};
 
 /// All that a check found.
@@ -28,7 +28,7 @@ pub(crate) struct Checked<'a> {
 impl Checked<'_> {
     /// Whether nothing drifted; `None` where nothing was compared.
     fn in_line(&self) -> Option<bool> {
-        let compared = self.evidence.wanted.is_some();
+        let compared = self.evidence.desired.is_some();
         compared.then(|| self.evidence.comparison.in_line())
     }
 }
@@ -46,7 +46,7 @@ pub(crate) fn json(checked: &Checked<'_>) -> Value {
     json!({
         "schema": super::SCHEMA,
         "host": checked.host,
-        "profile": checked.evidence.wanted.map(|wanted| &wanted.name),
+        "profile": checked.evidence.desired.map(|desired| &desired.name),
         "in_line": checked.in_line(),
         "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.course)),
         "counters": checked.evidence.course.map(counters_json),
@@ -137,7 +137,7 @@ fn setting_json(setting: &Setting) -> Value {
         "live": setting.live_value(),
         "persisted": setting.persisted_value(),
         "persisted_by": persisted_by,
-        "wanted": setting.target.as_ref().map(|target| target.wanted),
+        "wanted": setting.target.as_ref().map(|target| target.desired),
         "state": setting.state,
         "why": setting.target.as_ref().map(|target| target.why.as_str()),
     })
@@ -184,11 +184,11 @@ pub(crate) fn text(checked: &Checked<'_>) -> String {
 
 fn heading(checked: &Checked<'_>) -> String {
     let host = checked.host;
-    let Some(wanted) = checked.evidence.wanted else {
+    let Some(desired) = checked.evidence.desired else {
         return format!("{HEAD}{host}{HEAD:#}, compared with no profile\n");
     };
-    let name = &wanted.name;
-    let about = wanted.description.as_ref();
+    let name = &desired.name;
+    let about = desired.description.as_ref();
     let about = about.map_or_else(String::new, |about| format!(" ({about})"));
     format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#}{about}\n")
 }
@@ -301,7 +301,7 @@ fn finding_text(finding: &Finding, verbose: bool) -> String {
 
 /// The settings as a table: with a profile those that are not in line, and all with `-v`.
 fn settings_text(checked: &Checked<'_>) -> String {
-    let compared = checked.evidence.wanted.is_some();
+    let compared = checked.evidence.desired.is_some();
     let shown: Vec<&Setting> = checked
         .evidence
         .comparison
@@ -343,7 +343,7 @@ fn row(setting: &Setting) -> [String; 6] {
         key.name(),
         said(setting.live_value()),
         said(setting.persisted_value()),
-        said(setting.target.as_ref().map(|target| target.wanted)),
+        said(setting.target.as_ref().map(|target| target.desired)),
         why,
     ]
 }
@@ -400,7 +400,7 @@ fn table(rows: &[[String; 6]], compared: bool, settings: &[&Setting]) -> String 
 }
 
 fn verdict(checked: &Checked<'_>) -> String {
-    let Some(Wanted { name, .. }) = checked.evidence.wanted else {
+    let Some(Desired { name, .. }) = checked.evidence.desired else {
         return "\ncompare with a profile: cttune check --profile NAME (cttune profile list)\n"
             .to_owned();
     };

@@ -67,7 +67,7 @@ fn fill(live: &Snapshot) -> String {
 }
 
 fn drift(evidence: &Evidence<'_>) -> Option<String> {
-    let name = &evidence.wanted?.name;
+    let name = &evidence.desired?.name;
     let off = drifted(evidence);
     Some(match off.as_slice() {
         [] => format!("{name} holds"),
@@ -104,7 +104,7 @@ fn numbers(evidence: &Evidence<'_>) -> String {
         let total = evidence.course?.total(counter)?;
         Some(format!("'{}'={total}c", counter.name()))
     }));
-    if evidence.wanted.is_some() {
+    if evidence.desired.is_some() {
         numbers.push(format!("'drift'={};;;0", drifted(evidence).len()));
     }
     numbers.join(" ")
@@ -160,8 +160,8 @@ mod tests {
             namespaces: None,
             traces: None,
             comparison: &Comparison::without_profile(&machine),
-            obstacles: &[],
-            wanted: None,
+            blocked: &[],
+            desired: None,
             place: "",
         };
         let checked = Checked {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use similar::TextDiff;
 
 use super::style::{BAD, FAINT, GONE, GOOD, HEAD, HINT};
-use crate::plan::{FileChange, Obstacle, Plan, Skip, Step};
+use crate::plan::{Blocked, FileChange, Plan, Skip, Step};
 
 /// Lines of context around a change.
 const CONTEXT: usize = 3;
@@ -23,10 +23,10 @@ pub(crate) fn json(plan: &Plan) -> Value {
         .iter()
         .map(|(key, skip)| json!({ "key": key, "reason": skip_name(*skip) }))
         .collect();
-    let obstacles: Vec<Value> = plan
-        .obstacles
+    let blocked: Vec<Value> = plan
+        .blocked
         .iter()
-        .map(|obstacle| json!({ "message": obstacle.to_string(), "hint": obstacle.hint() }))
+        .map(|blocked| json!({ "message": blocked.to_string(), "hint": blocked.hint() }))
         .collect();
     json!({
         "schema": super::SCHEMA,
@@ -34,7 +34,7 @@ pub(crate) fn json(plan: &Plan) -> Value {
         "changes": plan.steps.len(),
         "steps": steps,
         "skipped": skipped,
-        "obstacles": obstacles,
+        "obstacles": blocked,
     })
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn text(plan: &Plan, host: &str) -> String {
     };
     let mut text = match steps {
         // It need not be in line: --only leaves a half of it out.
-        0 if plan.obstacles.is_empty() => format!(
+        0 if plan.blocked.is_empty() => format!(
             "{HEAD}{host}{HEAD:#}: nothing to do for {HEAD}{}{HEAD:#}\n",
             plan.profile
         ),
@@ -100,7 +100,7 @@ pub(crate) fn text(plan: &Plan, host: &str) -> String {
         text.push_str(&step_text(index + 1, step));
     }
     text.push_str(&skipped_text(plan));
-    text.push_str(&obstacles_text(&plan.obstacles));
+    text.push_str(&obstacles_text(&plan.blocked));
     text
 }
 
@@ -171,12 +171,12 @@ fn skipped_text(plan: &Plan) -> String {
 }
 
 /// What stands in the way, with what to do about it.
-pub(crate) fn obstacles_text(obstacles: &[Obstacle]) -> String {
-    let line = |obstacle: &Obstacle| {
+pub(crate) fn obstacles_text(blocked: &[Blocked]) -> String {
+    let line = |blocked: &Blocked| {
         format!(
-            "{BAD}in the way{BAD:#}: {obstacle}\n  {HINT}hint{HINT:#}: {}\n",
-            obstacle.hint()
+            "{BAD}in the way{BAD:#}: {blocked}\n  {HINT}hint{HINT:#}: {}\n",
+            blocked.hint()
         )
     };
-    obstacles.iter().map(line).collect()
+    blocked.iter().map(line).collect()
 }

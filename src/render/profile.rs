@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::style::{FAINT, HEAD};
-use crate::profile::{Goal, Wanted};
+use crate::profile::{Desired, Goal};
 
 /// One profile of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub(crate) fn list_json(rows: &[Row]) -> Value {
 }
 
 /// A profile with its parents merged in.
-pub(crate) fn wanted_json(wanted: &Wanted) -> Value {
-    let settings: Vec<Value> = wanted
+pub(crate) fn wanted_json(desired: &Desired) -> Value {
+    let settings: Vec<Value> = desired
         .settings
         .iter()
         .map(|(key, wish)| {
@@ -58,16 +58,16 @@ pub(crate) fn wanted_json(wanted: &Wanted) -> Value {
             Value::Object(object)
         })
         .collect();
-    let accept: Map<String, Value> = wanted
+    let accept: Map<String, Value> = desired
         .accept
         .iter()
         .map(|(finding, accepted)| (finding.clone(), json!(accepted.reason)))
         .collect();
     json!({
         "schema": super::SCHEMA,
-        "name": wanted.name,
-        "description": wanted.description,
-        "role": wanted.role.map(crate::profile::Role::name),
+        "name": desired.name,
+        "description": desired.description,
+        "role": desired.role.map(crate::profile::Role::name),
         "settings": settings,
         "accept": accept,
     })

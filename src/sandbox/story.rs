@@ -190,8 +190,8 @@ mod tests {
 
     use super::*;
 
-    fn count(total: u32, wanted: impl Fn(&NewFlow) -> bool) -> usize {
-        flows(total).filter(wanted).count()
+    fn count(total: u32, desired: impl Fn(&NewFlow) -> bool) -> usize {
+        flows(total).filter(desired).count()
     }
 
     fn is_push(flow: &NewFlow) -> bool {

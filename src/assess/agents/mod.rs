@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::{Evidence, Finding, Severity};
 use crate::boot::managed::manager;
 use crate::boot::{self, Reader, Tree};
-use crate::plan::Obstacle;
+use crate::plan::Blocked;
 use crate::tunable::Key;
 
 const UFW_CONF: &str = "/etc/ufw/ufw.conf";
@@ -94,13 +94,10 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
 
 /// Files with a line that beats ours, and a tool that puts the line back.
 fn managed_files(evidence: &Evidence<'_>) -> Vec<Finding> {
-    let beating = evidence
-        .obstacles
-        .iter()
-        .filter_map(|obstacle| match obstacle {
-            Obstacle::Overridden { file, .. } => Some(file.as_path()),
-            _ => None,
-        });
+    let beating = evidence.blocked.iter().filter_map(|blocked| match blocked {
+        Blocked::Overridden { file, .. } => Some(file.as_path()),
+        _ => None,
+    });
     let beating: BTreeSet<&Path> = beating.collect();
     let managed = beating.into_iter().filter_map(|file| {
         let tool = manager(evidence.machine.files?.tree().file(file)?)?;
@@ -134,8 +131,8 @@ fn kube_proxy(traces: &Traces, evidence: &Evidence<'_>) -> Option<Finding> {
         (Key::TcpTimeoutCloseWait, 3600),
     ];
     let mut off = defaults.into_iter().filter_map(|(key, value)| {
-        let wanted = wanted(evidence, key, value)?;
-        Some(format!("{} = {value}, not {wanted}", key.file_name()))
+        let desired = desired(evidence, key, value)?;
+        Some(format!("{} = {value}, not {desired}", key.file_name()))
     });
     let (severity, values) = match off.next() {
         None => (
@@ -257,8 +254,8 @@ fn conntrackd(traces: &Traces) -> Option<Finding> {
 impl Rival {
     /// A warning where another value is wanted, and the words for it.
     fn judged(&self, evidence: &Evidence<'_>) -> (Severity, String) {
-        match wanted(evidence, self.key, self.value) {
-            Some(wanted) => (Severity::Warning, format!(", not {wanted}")),
+        match desired(evidence, self.key, self.value) {
+            Some(desired) => (Severity::Warning, format!(", not {desired}")),
             None => (Severity::Info, String::new()),
         }
     }
@@ -266,11 +263,11 @@ impl Rival {
 
 /// What is wanted of `key` instead of `value`: by the profile, else by sysctl.d. None where
 /// `value` will do, or nothing is wanted.
-fn wanted(evidence: &Evidence<'_>, key: Key, value: i64) -> Option<i64> {
+fn desired(evidence: &Evidence<'_>, key: Key, value: i64) -> Option<i64> {
     let settings = &evidence.comparison.settings;
     let setting = settings.iter().find(|setting| setting.key == key)?;
     match &setting.target_at_boot {
-        Some(target) => (!target.allows(value)).then_some(target.wanted),
+        Some(target) => (!target.allows(value)).then_some(target.desired),
         None => setting.persisted_value().filter(|kept| *kept != value),
     }
 }

@@ -43,11 +43,11 @@ impl World<'_> {
             ..Traces::default()
         };
         loop {
-            let wanted = traces.wanted_files();
-            if wanted.is_empty() {
+            let desired = traces.wanted_files();
+            if desired.is_empty() {
                 return traces;
             }
-            for path in wanted {
+            for path in desired {
                 let file = self.files.iter().find(|(at, _)| path == Path::new(at));
                 let bytes = file.map(|(_, text)| (*text).into());
                 traces.files.insert(path, bytes);
@@ -68,7 +68,7 @@ impl World<'_> {
             live: None,
             files: Some(&files),
         };
-        let wanted = self.profile.map(|text| {
+        let desired = self.profile.map(|text| {
             let profile = profile::parse(&Source::new("test", text)).unwrap();
             profile::inherit(&[profile])
         });
@@ -77,11 +77,11 @@ impl World<'_> {
             persist: true,
             adopt: false,
         };
-        let (comparison, obstacles) = match &wanted {
+        let (comparison, blocked) = match &desired {
             None => (Comparison::without_profile(&machine), Vec::new()),
-            Some(wanted) => (
-                Comparison::new(wanted, &machine).unwrap(),
-                plan(wanted, &machine, scope).unwrap().obstacles,
+            Some(desired) => (
+                Comparison::new(desired, &machine).unwrap(),
+                plan(desired, &machine, scope).unwrap().blocked,
             ),
         };
         let traces = self.traces();
@@ -93,8 +93,8 @@ impl World<'_> {
             namespaces: None,
             traces: Some(&traces),
             comparison: &comparison,
-            obstacles: &obstacles,
-            wanted: wanted.as_ref(),
+            blocked: &blocked,
+            desired: desired.as_ref(),
             place: "",
         };
         let told = |one: Finding| format!("{:?} {}: {}", one.severity, one.id, one.message);

@@ -8,7 +8,7 @@ use crate::tunable::Key;
 
 /// A reason not to carry a plan out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Obstacle {
+pub(crate) enum Blocked {
     /// After the plan, another line would still win at boot.
     Overridden {
         /// Of which key.
@@ -65,12 +65,12 @@ pub(crate) struct Permission {
     pub(crate) max_below_count: bool,
 }
 
-impl Obstacle {
+impl Blocked {
     /// Whether the operator has allowed it.
     pub(crate) fn is_permitted(&self, permission: Permission) -> bool {
         match self {
-            Obstacle::Overridden { .. } => permission.overridden,
-            Obstacle::MaxBelowCount { .. } => permission.max_below_count,
+            Blocked::Overridden { .. } => permission.overridden,
+            Blocked::MaxBelowCount { .. } => permission.max_below_count,
             _ => false,
         }
     }
@@ -78,33 +78,33 @@ impl Obstacle {
     /// What the operator can do about it.
     pub(crate) fn hint(&self) -> String {
         match self {
-            Obstacle::Overridden { .. } => {
+            Blocked::Overridden { .. } => {
                 "--adopt comments that line out, undoably; --allow-overridden leaves it".to_owned()
             }
-            Obstacle::NotOurs { .. } => {
+            Blocked::NotOurs { .. } => {
                 "move those lines to a file of their own in the same folder, then try again"
                     .to_owned()
             }
-            Obstacle::MaxBelowCount { .. } => {
+            Blocked::MaxBelowCount { .. } => {
                 "--allow-max-below-count, if cutting new flows off is what you want".to_owned()
             }
-            Obstacle::RequiredMissing(_) => {
+            Blocked::RequiredMissing(_) => {
                 "run a kernel that has it, or drop `required` from the profile".to_owned()
             }
-            Obstacle::ReadOnly { .. } => "run it on the host or with a writable /proc/sys; \
+            Blocked::ReadOnly { .. } => "run it on the host or with a writable /proc/sys; \
                  --only persist writes the files alone"
                 .to_owned(),
-            Obstacle::ThresholdsCross { .. } => {
+            Blocked::ThresholdsCross { .. } => {
                 "set both thresholds, the high one above the low one".to_owned()
             }
         }
     }
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Obstacle::Overridden {
+            Blocked::Overridden {
                 key,
                 file,
                 line,
@@ -119,23 +119,23 @@ impl fmt::Display for Obstacle {
                     readers.join(" and ")
                 )
             }
-            Obstacle::NotOurs { file, line, text } => {
+            Blocked::NotOurs { file, line, text } => {
                 let text = text.trim();
                 write!(f, "{}:{line} is not cttune's: `{text}`", file.display())
             }
-            Obstacle::MaxBelowCount { max, count } => write!(
+            Blocked::MaxBelowCount { max, count } => write!(
                 f,
                 "{} = {max} is below the {count} entries that the table holds: \
                  every new flow would be dropped",
                 Key::Max
             ),
-            Obstacle::RequiredMissing(key) => {
+            Blocked::RequiredMissing(key) => {
                 write!(
                     f,
                     "{key} is required by the profile and missing on this kernel"
                 )
             }
-            Obstacle::ReadOnly { key, others } => {
+            Blocked::ReadOnly { key, others } => {
                 let more = match others {
                     0 => "is",
                     1 => "and 1 more key are",
@@ -146,7 +146,7 @@ impl fmt::Display for Obstacle {
                     "{key} {more} read-only here, so that what is wanted cannot be set"
                 )
             }
-            Obstacle::ThresholdsCross { high, low } => write!(
+            Blocked::ThresholdsCross { high, low } => write!(
                 f,
                 "{} = {high} would be below {} = {low}, which the kernel refuses",
                 Key::Frag6HighThresh,

@@ -13,7 +13,7 @@ use crate::tunable::{Host, Reading, Snapshot};
 
 /// What was read.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(super) struct Current {
     pub(super) host: Host,
     pub(super) live: Option<Snapshot>,
     pub(super) files: Option<Files>,
@@ -21,7 +21,7 @@ pub(super) struct Survey {
     pub(super) name: String,
 }
 
-impl Survey {
+impl Current {
     /// Reads what the global options allow: with `--root` no kernel, with `--netns` no files.
     pub(super) fn take(global: &Global, root: &Root) -> anyhow::Result<Self> {
         let host = host::read_host()?;
@@ -40,7 +40,7 @@ impl Survey {
             (None, Some(netns)) => format!("{} (namespace {netns})", host::read_name()),
             (None, None) => host::read_name(),
         };
-        Ok(Survey {
+        Ok(Current {
             host,
             live,
             files,
