@@ -17,10 +17,7 @@ use std::fs;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use cttune::apply::expire::{Expiry, Hands, Past};
-use cttune::flow::{Filter, Flow, TcpState};
-use cttune::kernel::ctnetlink::{Addresses, Dump, Layer4, NewFlow, Seen, Socket, Tuple, create};
-use cttune::profile::{ExpireMode, ExpireParameters, ExpireSettings};
+use cttune::internals::{Expire, FlowData, Mode, NewFlow, create, dump_chunks};
 use inside::{Bare, CTTUNE, contest, in_sandbox, peak, run, tell, timed};
 
 const ROUNDS: usize = 5;
@@ -144,17 +141,13 @@ fn fill(flows: u32) {
         let client = Ipv6Addr::new(0x2001, 0xdb8, 0, u16::from(high), 0, 0, 0, host);
         let server = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
         NewFlow {
-            original: Tuple {
-                addresses: Addresses::V6(client, server),
-                layer4: Layer4::Tcp(1024, 443),
-            },
-            seen: Seen::Assured,
-            tcp: Some(TcpState::Established),
-            timeout: REMAINING,
+            src: client,
+            dst: server,
+            ports: (1024, 443),
+            time_left: REMAINING,
         }
     };
-    let mut socket = Socket::netfilter().unwrap();
-    create(&mut socket, (0..flows).map(flow)).unwrap();
+    create((0..flows).map(flow)).unwrap();
 }
 
 /// Fills the table again, which must have become empty.
@@ -167,27 +160,26 @@ fn refill(flows: u32) {
 /// Updates of every flow, 128 in a batch: to the timeout, and back to what was left.
 fn batches() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let mut messages = (Vec::new(), Vec::new());
-    let mut dump = Dump::start(&Filter::default()).unwrap();
-    while let Some(chunk) = dump.next_chunk().unwrap() {
-        for flow in chunk {
-            let flow = flow.unwrap();
-            messages.0.push(update(&flow, TIMEOUT));
-            messages.1.push(update(&flow, REMAINING));
+    dump_chunks(|chunk| {
+        for flow in &chunk {
+            messages.0.push(update(flow, TIMEOUT));
+            messages.1.push(update(flow, REMAINING));
         }
-    }
+    })
+    .unwrap();
     let batched = |messages: &[Vec<u8>]| messages.chunks(128).map(<[_]>::concat).collect();
     (batched(&messages.0), batched(&messages.1))
 }
 
 /// `IPCTNL_MSG_CT_NEW` without `NLM_F_CREATE`: the tuple as it was dumped, and `CTA_TIMEOUT`.
-fn update(flow: &Flow<'_>, seconds: u32) -> Vec<u8> {
-    let tuple = flow.raw_original();
+fn update(flow: &FlowData, seconds: u32) -> Vec<u8> {
+    let tuple = &flow.raw_original[..];
     let size = |length: usize| u16::try_from(length).unwrap();
     let length = 16 + 4 + 4 + tuple.len() + 8;
     [
         &u32::from(size(length)).to_ne_bytes()[..],
         &[0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        &[flow.family.number(), 0, 0, 0],
+        &[flow.family, 0, 0, 0],
         &size(4 + tuple.len()).to_ne_bytes(),
         &(0x8000_u16 | 1).to_ne_bytes(),
         tuple,
@@ -201,41 +193,24 @@ fn update(flow: &Flow<'_>, seconds: u32) -> Vec<u8> {
 /// Clamps every flow, and gives the time of the first pass; a second one follows, and finds nothing.
 fn clamp(flows: u32) -> Duration {
     let start = Instant::now();
-    let parameters = ExpireParameters::from(ExpireSettings::default());
-    let expiry = Expiry::prepare(&parameters, &Past::default()).unwrap();
     let (mut looked_at, mut first_pass) = (0, Duration::ZERO);
-    let expired = expiry.run(&mut Hands {
-        stop: &|| None,
-        progress: &mut |number| {
-            if number > looked_at {
-                (looked_at, first_pass) = (number, start.elapsed());
-            }
-        },
+    let expire = Expire::prepare(Mode::Clamp, None, None).unwrap();
+    let counts = expire.run(|number| {
+        if number > looked_at {
+            (looked_at, first_pass) = (number, start.elapsed());
+        }
     });
-    assert!(expired.broken_off.is_none());
-    assert_eq!(expired.tally.clamped, u64::from(flows));
+    assert_eq!(counts.broken_off, None);
+    assert_eq!(counts.clamped, u64::from(flows));
     first_pass
 }
 
 /// Deletes every flow, and gives the time of all that follows the first sample and the settle.
 fn delete(flows: u32) -> Duration {
-    let parameters = ExpireParameters::from(ExpireSettings {
-        mode: Some(ExpireMode::Delete),
-        settle: Some(1),
-        ..ExpireSettings::default()
-    });
-    let past = Past {
-        was: Some((432_000, None)),
-        ..Past::default()
-    };
-    let mut hands = Hands {
-        stop: &|| None,
-        progress: &mut |_| {},
-    };
-    let mut expiry = Expiry::prepare(&parameters, &past).unwrap();
-    expiry.sample(&mut hands).unwrap();
+    let mut expire = Expire::prepare(Mode::Delete, Some((432_000, None)), Some(1)).unwrap();
+    expire.look().unwrap();
     timed(|| {
-        let expired = expiry.run(&mut hands);
-        assert_eq!(expired.tally.deleted, u64::from(flows));
+        let counts = expire.run(|_| {});
+        assert_eq!(counts.deleted, u64::from(flows));
     })
 }

@@ -39,6 +39,8 @@ mod change;
 mod cli;
 mod files;
 mod flow;
+#[cfg(feature = "internals")]
+pub mod internals;
 mod kernel;
 mod plan;
 mod profile;

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use cttune::boot::adopt::MARK;
+use cttune::internals::COMMENTED_OUT as MARK;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 

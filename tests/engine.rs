@@ -11,18 +11,15 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::process::Command;
 
-use cttune::flow::{Filter, Flow, Layer4, Policy, Protocol, Selection, TcpState, Terms};
-use cttune::kernel::ctnetlink::{
-    Answer, Changes, Dump, Shorter, read_listeners, read_policies, walk,
+use cttune::internals::{
+    Answer, FlowData, Requests, count_dumped, dump_chunks, listeners, policies, walk,
 };
-
 use inside::{FLOWS, goes_inside, sh};
 
-/// Every flow that the selection matches.
+/// How many flows match one of these selections.
 fn count(matching: &str) -> usize {
-    let selection = selection(matching);
     let mut count = 0;
-    walk(&selection, |_| {
+    walk(matching, |_| {
         count += 1;
         ControlFlow::Continue(())
     })
@@ -30,29 +27,13 @@ fn count(matching: &str) -> usize {
     count
 }
 
-fn selection(matching: &str) -> Selection {
-    let terms = |text| Terms::parse(text).unwrap();
-    Selection {
-        matching: matching.split_whitespace().map(terms).collect(),
-        keep: Vec::new(),
-    }
-}
-
 /// What a flow is, as `conntrack -L -o extended` would put it in short.
-fn in_short(flow: &Flow<'_>) -> String {
-    let tuple = &flow.original;
-    let ends = match tuple.layer4 {
-        Layer4::Ports { src, dst } => format!("{src}>{dst}"),
-        Layer4::Icmp { id, kind, code } => format!("{kind}/{code}#{id}"),
-        Layer4::Bare => String::new(),
-    };
-    let state = flow.tcp_state().map(TcpState::name).unwrap_or_default();
+fn in_short(flow: &FlowData) -> String {
+    let FlowData { protocol, src, .. } = flow;
+    let state = flow.state.unwrap_or_default();
     format!(
-        "{} {} {ends} {state} z{} m{}",
-        tuple.protocol,
-        tuple.src,
-        flow.zone(),
-        flow.mark
+        "{protocol} {src} {} {state} z{} m{}",
+        flow.ends, flow.zone, flow.mark
     )
 }
 
@@ -63,13 +44,13 @@ fn every_protocol_zone_and_mark_is_told_as_it_was_made() {
     }
     sh(FLOWS);
     let mut seen = Vec::new();
-    walk(&Selection::default(), |flow| {
+    walk("", |flow| {
         seen.push(in_short(flow));
-        if flow.original.src.to_string() == "10.0.0.3" {
-            assert!(flow.is_translated());
-            assert_eq!(flow.reply.src.to_string(), "203.0.113.9");
+        if flow.src.to_string() == "10.0.0.3" {
+            assert!(flow.is_translated);
+            assert_eq!(flow.reply_src.to_string(), "203.0.113.9");
         } else {
-            assert!(!flow.is_translated(), "{}", in_short(flow));
+            assert!(!flow.is_translated, "{}", in_short(flow));
         }
         ControlFlow::Continue(())
     })
@@ -103,17 +84,8 @@ fn a_filter_pushed_to_the_kernel_leaves_out_and_loses_nothing() {
         return;
     }
     sh(FLOWS);
-    let all = {
-        let mut all = Vec::new();
-        let mut dump = Dump::start(&Filter::default()).unwrap();
-        while let Some(chunk) = dump.next_chunk().unwrap() {
-            for flow in chunk {
-                let flow = flow.unwrap();
-                all.push(in_short(&flow));
-            }
-        }
-        all.len()
-    };
+    let mut all = 0;
+    dump_chunks(|chunk| all += chunk.len()).unwrap();
     for (terms, flows) in [
         ("", 16),
         ("proto=tcp", 8),
@@ -161,20 +133,15 @@ fn a_filter_pushed_to_the_kernel_leaves_out_and_loses_nothing() {
         ("mark=7", 1),
         ("status=assured", 6),
     ] {
-        let mut dump = Dump::start(&Filter::of(&selection(terms))).unwrap();
-        let mut flows = 0;
-        while let Some(chunk) = dump.next_chunk().unwrap() {
-            flows += chunk.map(Result::unwrap).count();
-        }
-        assert_eq!(flows, told, "{terms}");
+        assert_eq!(count_dumped(terms).unwrap(), told, "{terms}");
     }
 }
 
 /// The remaining time of each flow, by what it is.
 fn times() -> BTreeMap<String, u32> {
     let mut times = BTreeMap::new();
-    walk(&Selection::default(), |flow| {
-        times.insert(in_short(flow), flow.timeout.unwrap());
+    walk("", |flow| {
+        times.insert(in_short(flow), flow.time_left.unwrap());
         ControlFlow::Continue(())
     })
     .unwrap();
@@ -188,19 +155,13 @@ fn each_flow_is_shortened_and_none_gets_more_than_it_had() {
     }
     sh(FLOWS);
     let before = times();
-    let mut changes = Changes::open().unwrap();
+    let mut requests = Requests::open().unwrap();
     let mut answers = Vec::new();
-    let mut dump = Dump::start(&Filter::default()).unwrap();
-    while let Some(chunk) = dump.next_chunk().unwrap() {
-        for flow in chunk {
-            let flow = flow.unwrap();
-            changes.shorten(Shorter::new(&flow, 600).unwrap(), in_short(&flow));
-        }
-        changes
-            .send(|tag, answer| answers.push((tag, answer)))
-            .unwrap();
-        assert_eq!(changes.waiting(), 0);
-    }
+    requests.shorten_all("", 600, in_short).unwrap();
+    requests
+        .send(|tag, answer| answers.push((tag, answer)))
+        .unwrap();
+    assert_eq!(requests.waiting(), 0);
     assert_eq!(answers.len(), 16);
     for (flow, answer) in &answers {
         assert_eq!(*answer, Answer::Done, "{flow}");
@@ -227,21 +188,16 @@ fn each_refusal_is_answered_to_its_own_request() {
         done | conntrack -R - >/dev/null
         conntrack -U -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport 200 --dport 80 -u FIXED_TIMEOUT
     ");
-    let mut changes = Changes::open().unwrap();
-    let mut dump = Dump::start(&Filter::default()).unwrap();
-    while let Some(chunk) = dump.next_chunk().unwrap() {
-        for flow in chunk {
-            let flow = flow.unwrap();
-            let (port, _) = flow.original.ports().unwrap();
-            changes.shorten(Shorter::new(&flow, 600).unwrap(), port);
-        }
-    }
+    let mut requests = Requests::open().unwrap();
+    requests
+        .shorten_all("", 600, |flow| flow.ports.unwrap().0)
+        .unwrap();
     sh("
         conntrack -D -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport 100 --dport 80
         conntrack -D -p tcp -s 10.0.0.1 -d 192.0.2.1 --sport 300 --dport 80
     ");
     let mut answered = 0;
-    changes
+    requests
         .send(|port, answer| {
             answered += 1;
             let expected = match port {
@@ -276,13 +232,9 @@ fn a_delete_ends_the_flow_that_was_dumped_and_no_other() {
         ("proto=gre", 10),
         ("zone=0", 0),
     ] {
-        let mut changes = Changes::open().unwrap();
-        walk(&selection(terms), |flow| {
-            changes.delete(flow, in_short(flow));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-        changes
+        let mut requests = Requests::open().unwrap();
+        requests.delete_all(terms, in_short).unwrap();
+        requests
             .send(|flow, answer| assert_eq!(answer, Answer::Done, "{flow}"))
             .unwrap();
         assert_eq!((count(terms), count("")), (0, left), "{terms}");
@@ -297,14 +249,10 @@ fn a_flow_that_came_again_is_not_deleted_for_the_one_before() {
     let flow = "-p udp -s 10.0.0.1 -d 192.0.2.1 --sport 1 --dport 53";
     sh(&format!("conntrack -I {flow} -t 60"));
     // Another one holds the memory of the first, so that the second gets a place of its own.
-    let mut changes = Changes::open().unwrap();
-    walk(&Selection::default(), |flow| {
-        changes.delete(flow, flow.id);
-        ControlFlow::Continue(())
-    })
-    .unwrap();
+    let mut requests = Requests::open().unwrap();
+    requests.delete_all("", |flow| flow.id).unwrap();
     let mut again = 0;
-    walk(&Selection::default(), |flow| {
+    walk("", |flow| {
         again = flow.id;
         ControlFlow::Continue(())
     })
@@ -313,13 +261,13 @@ fn a_flow_that_came_again_is_not_deleted_for_the_one_before() {
         "conntrack -D {flow}; conntrack -I {flow} -t 60 -u SEEN_REPLY; conntrack -C"
     ));
     let mut now = 0;
-    walk(&Selection::default(), |flow| {
+    walk("", |flow| {
         now = flow.id;
         ControlFlow::Continue(())
     })
     .unwrap();
     let mut answer = None;
-    changes.send(|_, given| answer = Some(given)).unwrap();
+    requests.send(|_, given| answer = Some(given)).unwrap();
     // An id can come again with its memory; only then may the kernel take the one for the other.
     let expected = if now == again {
         Answer::Done
@@ -334,7 +282,7 @@ fn policies_of_both_kinds_are_read() {
     if goes_inside("policies_of_both_kinds_are_read") {
         return;
     }
-    assert_eq!(read_policies().unwrap().0, []);
+    assert_eq!(policies().unwrap(), []);
     sh("nft -f - <<'END'
         table inet a {
             ct timeout t {
@@ -350,17 +298,11 @@ fn policies_of_both_kinds_are_read() {
             counter c { packets 0 bytes 0 }
         }
 END");
-    let policies = read_policies().unwrap();
-    let has = |policy: &Policy| {
-        (
-            policy.family.map(cttune::flow::Family::name),
-            policy.protocol,
-        )
-    };
-    let found: Vec<_> = policies.0.iter().map(has).collect();
+    let found = policies().unwrap();
+    let expected = [(Some("ipv4"), "tcp"), (Some("ipv6"), "udp")];
     assert_eq!(
         found,
-        [(Some("ipv4"), Protocol::TCP), (Some("ipv6"), Protocol::UDP)]
+        expected.map(|(family, protocol)| (family, protocol.to_owned()))
     );
 }
 
@@ -369,20 +311,17 @@ fn a_listener_is_seen_while_it_listens() {
     if goes_inside("a_listener_is_seen_while_it_listens") {
         return;
     }
-    assert_eq!(
-        read_listeners().unwrap(),
-        cttune::kernel::ctnetlink::Listeners::default()
-    );
+    assert_eq!(listeners().unwrap(), (false, false));
     let mut listener = Command::new("conntrack")
         .args(["-E", "-e", "UPDATES"])
         .spawn()
         .unwrap();
     let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while !read_listeners().unwrap().update {
+    while !listeners().unwrap().0 {
         assert!(std::time::Instant::now() < end, "the listener is not seen");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    assert!(!read_listeners().unwrap().destroy);
+    assert!(!listeners().unwrap().1);
     listener.kill().unwrap();
     listener.wait().unwrap();
 }

@@ -9,8 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clap::CommandFactory;
-use cttune::cli::args::Cli;
+use cttune::internals;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
@@ -19,7 +18,7 @@ fn folder() -> PathBuf {
 /// Every page: its file name and its text.
 fn pages() -> Vec<(String, String)> {
     let mut pages = Vec::new();
-    let mut command = Cli::command();
+    let mut command = internals::command();
     command.build();
     render("cttune", &command, &mut pages);
     pages
@@ -108,7 +107,7 @@ fn help_fits_eighty_columns_and_every_command_explains_itself() {
         }
         command.get_subcommands().for_each(visit);
     }
-    let mut command = Cli::command();
+    let mut command = internals::command();
     command.build();
     visit(&command);
 }

@@ -1,5 +1,5 @@
 //! Asks the real `sysctl --system` and `systemd-sysctl` what they make of random trees, and
-//! compares what the kernel then holds with what `boot::effective` says.
+//! compares what the kernel then holds with what cttune says.
 //!
 //! Everything happens in one shell inside namespaces of its own. Its `/proc/sys` holds nothing but
 //! `net/netfilter` of a fresh network namespace, so no case can touch the machine; the keys that
@@ -19,9 +19,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cttune::boot::{Effective, Reader, Tree, effective, explain};
-use cttune::files::sysctl_tree;
-use cttune::tunable::{Key, Scope, as_held, kernel_number};
+use cttune::internals::{CatalogKey, SysctlTree, Winner, as_the_kernel_holds_it, keys};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -33,6 +31,13 @@ const DIRECTORIES: [&str; 4] = [
     "run/sysctl.d",
     "usr/local/lib/sysctl.d",
     "usr/lib/sysctl.d",
+];
+
+/// The keys that a namespace may not write: plain files here, empty until a reader writes them.
+const GLOBAL: [&str; 3] = [
+    "nf_conntrack_max",
+    "nf_conntrack_buckets",
+    "nf_conntrack_expect_max",
 ];
 
 /// What a case puts under a name.
@@ -362,7 +367,7 @@ echo done
 "#;
 
 /// Runs the judge and returns its report.
-fn ask(work: &Path, cases: usize, keys: &[Key]) -> String {
+fn ask(work: &Path, cases: usize, keys: &[CatalogKey]) -> String {
     let namespaces: &[&str] = if nix::unistd::geteuid().is_root() {
         &["-mn"]
     } else {
@@ -373,7 +378,7 @@ fn ask(work: &Path, cases: usize, keys: &[Key]) -> String {
         .args(["--propagation", "private", "sh", "-c", JUDGE, "judge"])
         .arg(work)
         .arg(cases.to_string())
-        .args(keys.iter().map(|key| key.file_name()))
+        .args(keys.iter().map(|key| key.file_name))
         .env("LC_ALL", "C")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
@@ -390,7 +395,7 @@ fn ask(work: &Path, cases: usize, keys: &[Key]) -> String {
 }
 
 /// An empty stand-in says nothing and is not here.
-type Held = BTreeMap<Key, Option<i64>>;
+type Held = BTreeMap<String, Option<i64>>;
 
 /// What the kernel held after each run, by the run's name.
 fn parse_report(report: &str) -> BTreeMap<String, Held> {
@@ -400,9 +405,10 @@ fn parse_report(report: &str) -> BTreeMap<String, Held> {
         let (word, rest) = line.split_once([' ', ':']).unwrap_or((line, ""));
         if word == "ran" {
             rest.clone_into(&mut run);
-        } else if let Some(key) = Key::from_file_name(word) {
-            let number = kernel_number(key, rest).map(|number| as_held(key, number));
-            runs.entry(run.clone()).or_default().insert(key, number);
+        } else {
+            let number = as_the_kernel_holds_it(word, rest);
+            let held = runs.entry(run.clone()).or_default();
+            held.insert(word.to_owned(), number);
         }
     }
     runs
@@ -423,21 +429,20 @@ fn runner(seed: u64) -> TestRunner {
     TestRunner::new_with_rng(Config::default(), rng)
 }
 
-/// `explain` and `effective` name the same line.
-fn assert_told(tree: &Tree, reader: Reader, effective: &Effective) {
-    for key in [Key::Max, Key::UdpTimeout, Key::Frag6LowThresh] {
-        let told: Vec<_> = explain(tree, key)
-            .lines
-            .into_iter()
-            .filter(|line| line.wins_for.contains(&reader))
-            .map(|line| (line.file, line.line))
-            .collect();
-        let winner = effective.winner(key);
+/// `check --explain` names the line that wins.
+fn assert_explained(tree: &SysctlTree, reader: &str, winners: &BTreeMap<&str, Winner>) {
+    for key in [
+        "nf_conntrack_max",
+        "nf_conntrack_udp_timeout",
+        "nf_conntrack_frag6_low_thresh",
+    ] {
+        let explained = tree.explained_winners(reader, key);
+        let winner = winners.get(key);
         let wins: Vec<_> = winner
             .map(|one| (one.file.clone(), one.line))
             .into_iter()
             .collect();
-        assert_eq!(told, wins, "{reader} {key} in {tree:#?}");
+        assert_eq!(explained, wins, "{reader} {key} in {tree:#?}");
     }
 }
 
@@ -447,15 +452,9 @@ fn the_real_readers_leave_what_effective_says() {
     let seed = number_from_env("CTTUNE_SEED").unwrap_or(now.subsec_nanos().into());
     let trees = number_from_env("CTTUNE_TREES").unwrap_or(1000);
     let trees = usize::try_from(trees).unwrap();
-    let keys: Vec<Key> = Key::ALL
-        .iter()
-        .copied()
-        .filter(|key| {
-            Path::new("/proc/sys/net/netfilter")
-                .join(key.file_name())
-                .exists()
-        })
-        .collect();
+    let netfilter = Path::new("/proc/sys/net/netfilter");
+    let mut keys = keys();
+    keys.retain(|key| netfilter.join(key.file_name).exists());
     assert!(keys.len() > 20, "this test needs a kernel with conntrack");
 
     let work = tempfile::tempdir().unwrap();
@@ -472,18 +471,16 @@ fn the_real_readers_leave_what_effective_says() {
     let mut wrong = Vec::new();
     let mut set = 0;
     for (number, case) in cases.iter().enumerate() {
-        let tree = sysctl_tree::read(&work.path().join(number.to_string())).unwrap();
-        for (reader, name) in [(Reader::Procps, "procps"), (Reader::Systemd, "systemd")] {
-            let effective = effective(&tree, reader);
-            let held = &runs[&format!("{number} {name}")];
-            assert_told(&tree, reader, &effective);
-            for key in &keys {
-                let winner = effective.winner(*key);
+        let tree = SysctlTree::read(&work.path().join(number.to_string())).unwrap();
+        for reader in ["procps", "systemd"] {
+            let winners: BTreeMap<_, _> = tree.winners(reader).into_iter().collect();
+            let held = &runs[&format!("{number} {reader}")];
+            assert_explained(&tree, reader, &winners);
+            for key in keys.iter().map(|key| key.file_name) {
+                let winner = winners.get(key);
                 set += usize::from(winner.is_some());
-                let default = match key.tunable().scope {
-                    Scope::Machine => None,
-                    Scope::Namespace => defaults.get(key).copied().flatten(),
-                };
+                let default = defaults.get(key).copied().flatten();
+                let default = default.filter(|_| !GLOBAL.contains(&key));
                 let expected = winner.map_or(default, |winner| Some(winner.value));
                 if held.get(key).copied().flatten() != expected {
                     wrong.push(format!(
@@ -524,13 +521,13 @@ fn with_file_foresees_what_a_write_does() {
                 continue;
             }
             seen += 1;
-            let before = sysctl_tree::read(root.path()).unwrap();
+            let before = SysctlTree::read(root.path()).unwrap();
             let path = Path::new("/").join(path);
             fs::write(&there, "new").unwrap();
-            let written = sysctl_tree::read(root.path()).unwrap();
+            let written = SysctlTree::read(root.path()).unwrap();
             assert_eq!(before.with_file(&path, Some(b"new".to_vec())), written);
             fs::remove_file(&there).unwrap();
-            let removed = sysctl_tree::read(root.path()).unwrap();
+            let removed = SysctlTree::read(root.path()).unwrap();
             assert_eq!(written.with_file(&path, None), removed);
         }
     }

@@ -11,8 +11,7 @@ use std::net::UdpSocket;
 use std::ops::ControlFlow;
 use std::process::{Command, Output};
 
-use cttune::flow::{Flow, Selection};
-use cttune::kernel::ctnetlink::walk;
+use cttune::internals::{FlowData, walk};
 use inside::{FLOWS, goes_inside, goes_inside_with, path, sh};
 use serde_json::Value;
 
@@ -241,21 +240,14 @@ fn critical(freedom: usize, sigmas: f64) -> f64 {
 }
 
 /// What flows are told apart by when the sample is judged.
-const KEYS: [fn(&Flow<'_>) -> String; 4] = [
-    |flow| {
-        format!(
-            "{} {:?} {}",
-            flow.original.protocol,
-            flow.tcp_state(),
-            flow.original.dst
-        )
-    },
-    |flow| match flow.original.src {
+const KEYS: [fn(&FlowData) -> String; 4] = [
+    |flow| format!("{} {:?} {}", flow.protocol, flow.state, flow.dst),
+    |flow| match flow.src {
         std::net::IpAddr::V4(address) => address.octets()[2].to_string(),
         std::net::IpAddr::V6(address) => address.segments()[3].to_string(),
     },
-    |flow| format!("{:?}", flow.original.ports().map(|(src, _)| src)),
-    |flow| format!("{:?}", flow.timeout.map(|seconds| seconds / 10_000)),
+    |flow| format!("{:?}", flow.ports.map(|(src, _)| src)),
+    |flow| format!("{:?}", flow.time_left.map(|seconds| seconds / 10_000)),
 ];
 
 #[test]
@@ -265,7 +257,7 @@ fn the_first_flows_of_a_dump_are_a_uniform_sample() {
     }
     // The sample and the whole table from one dump, so that no flow can end in between.
     let mut flows: Vec<[String; 4]> = Vec::new();
-    walk(&Selection::default(), |flow| {
+    walk("", |flow| {
         flows.push(KEYS.map(|key| key(flow)));
         ControlFlow::Continue(())
     })

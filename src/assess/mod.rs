@@ -23,6 +23,8 @@ pub(crate) use agents::Traces;
 pub(crate) use command::quoted;
 pub(crate) use course::{Course, Trend, Unread};
 pub(crate) use deep::Deep;
+#[cfg(feature = "internals")]
+pub(crate) use ids::IDS;
 pub(crate) use ids::strange_id;
 pub(crate) use memory::Memory;
 pub(crate) use namespaces::Namespace;

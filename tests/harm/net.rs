@@ -10,9 +10,7 @@ use std::ops::ControlFlow;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cttune::flow::{Selection, Tcp};
-use cttune::kernel::ctnetlink::walk;
-use cttune::kernel::netns::{Spec, run_in};
+use cttune::internals::{in_netns, walk};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 
@@ -111,19 +109,19 @@ impl Net {
 
     /// Does work in the firewall's namespace.
     pub(crate) fn on_firewall<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        run_in(&Spec::Process(self.firewall.id()), work).unwrap()
+        in_netns(&format!("pid:{}", self.firewall.id()), work).unwrap()
     }
 
     /// Does work in the client's namespace.
     pub(crate) fn on_client<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        run_in(&Spec::Process(self.client.id()), work).unwrap()
+        in_netns(&format!("pid:{}", self.client.id()), work).unwrap()
     }
 
     /// A listener of the server; port 0 is any.
     pub(crate) fn listen(&self, address: &str, port: u16) -> TcpListener {
         let address = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
         let bind = || TcpListener::bind(address).unwrap();
-        run_in(&Spec::Process(self.server.id()), bind).unwrap()
+        in_netns(&format!("pid:{}", self.server.id()), bind).unwrap()
     }
 
     /// A connection from the client to the listener.
@@ -151,8 +149,8 @@ impl Net {
     pub(crate) fn unacknowledged(&self) -> usize {
         let mut flows = 0;
         self.on_firewall(|| {
-            walk(&Selection::default(), |flow| {
-                flows += usize::from(flow.tcp.is_some_and(Tcp::has_unacknowledged_data));
+            walk("", |flow| {
+                flows += usize::from(flow.has_unacknowledged_data);
                 ControlFlow::Continue(())
             })
             .unwrap();

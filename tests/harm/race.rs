@@ -4,45 +4,23 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cttune::apply::expire::{Expiry, Hands, Past};
-use cttune::flow::expire::{KeptWhy, Tally};
-use cttune::profile::{ExpireMode, ExpireParameters, ExpireSettings};
+use cttune::internals::{Counts, Expire, Mode};
 
 use crate::inside::goes_inside;
 use crate::net::{Connection, Net, SERVERS, until};
 
 /// `cttune expire --mode MODE --was 5d@10s --settle 2s`, prepared.
-fn prepare(mode: ExpireMode) -> Expiry {
-    let parameters = ExpireParameters::from(ExpireSettings {
-        mode: Some(mode),
-        settle: Some(2),
-        ..ExpireSettings::default()
-    });
+fn prepare(mode: Mode) -> Expire {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = i64::try_from(now.as_secs()).unwrap();
-    let past = Past {
-        was: Some((432_000, Some(now - 10))),
-        ..Past::default()
-    };
-    Expiry::prepare(&parameters, &past).unwrap()
-}
-
-fn sample(expiry: &mut Expiry) {
-    let hands = &mut Hands {
-        stop: &|| None,
-        progress: &mut |_| {},
-    };
-    expiry.sample(hands).unwrap();
+    Expire::prepare(mode, Some((432_000, Some(now - 10))), Some(2)).unwrap()
 }
 
 /// Acts; `after_chunk` comes between the chunks of a dump, with how many flows they held so far.
-fn run(expiry: &Expiry, mut after_chunk: impl FnMut(u64)) -> Tally {
-    let expired = expiry.run(&mut Hands {
-        stop: &|| None,
-        progress: &mut after_chunk,
-    });
-    assert!(expired.broken_off.is_none(), "{expired:?}");
-    expired.tally
+fn run(expire: &Expire, after_chunk: impl FnMut(u64)) -> Counts {
+    let counts = expire.run(after_chunk);
+    assert_eq!(counts.broken_off, None);
+    counts
 }
 
 /// More than two chunks of 32 KiB hold.
@@ -51,7 +29,7 @@ const FLOWS: usize = 300;
 /// The kernel dumps a chunk when it hands out the one before. Connections that close while the
 /// first is acted upon are still established in the second: what is sent for them gives a closing
 /// flow the time of a live one, and a later pass has to put that right.
-fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: ExpireMode) {
+fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: Mode) {
     let net = Net::syn_only();
     let connections: Vec<Connection> = (0..FLOWS).map(|n| net.connect(SERVERS[n % 2])).collect();
     net.settle();
@@ -59,11 +37,9 @@ fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: ExpireMode) {
     let mut connections = Some(connections);
     let mut chunks = Vec::new();
     let tally = net.on_firewall(|| {
-        let mut expiry = prepare(mode);
-        if expiry.needs_sample() {
-            sample(&mut expiry);
-        }
-        run(&expiry, |looked_at| {
+        let mut expire = prepare(mode);
+        expire.look().unwrap();
+        run(&expire, |looked_at| {
             chunks.push(looked_at);
             if connections.take().is_some() {
                 until("all are closing", || {
@@ -80,7 +56,7 @@ fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: ExpireMode) {
     }
     // The first chunk was acted upon in time, the second too late, and once more.
     let (first, second) = (chunks[0], chunks[1] - chunks[0]);
-    assert_eq!(tally.selected(), first + 2 * second, "{tally:?}");
+    assert_eq!(tally.selected, first + 2 * second, "{tally:?}");
     assert_eq!(tally.failed, 0, "{tally:?}");
 }
 
@@ -89,7 +65,7 @@ fn clamp_brings_down_what_it_raised_while_it_closed() {
     if goes_inside("race::clamp_brings_down_what_it_raised_while_it_closed") {
         return;
     }
-    no_closing_flow_is_left_with_the_time_of_a_live_one(ExpireMode::Clamp);
+    no_closing_flow_is_left_with_the_time_of_a_live_one(Mode::Clamp);
 }
 
 #[test]
@@ -97,7 +73,7 @@ fn re_age_brings_down_what_it_raised_while_it_closed() {
     if goes_inside("race::re_age_brings_down_what_it_raised_while_it_closed") {
         return;
     }
-    no_closing_flow_is_left_with_the_time_of_a_live_one(ExpireMode::ReAge);
+    no_closing_flow_is_left_with_the_time_of_a_live_one(Mode::ReAge);
 }
 
 /// A flow without a connection, which was silent for five days less `seconds`.
@@ -115,7 +91,7 @@ fn who_speaks_between_the_samples_and_who_takes_the_place_of_another_is_kept() {
     ) {
         return;
     }
-    for mode in [ExpireMode::ReAge, ExpireMode::Delete] {
+    for mode in [Mode::ReAge, Mode::Delete] {
         let net = Net::syn_only();
         net.set("timestamp", 1);
         let spoke = SERVERS.map(|server| net.connect(server));
@@ -129,8 +105,8 @@ fn who_speaks_between_the_samples_and_who_takes_the_place_of_another_is_kept() {
         silent(&net, 3, 300_000);
         net.set("tcp_timeout_established", 600);
         let tally = net.on_firewall(|| {
-            let mut expiry = prepare(mode);
-            sample(&mut expiry);
+            let mut expire = prepare(mode);
+            expire.look().unwrap();
             for connection in &spoke {
                 connection.must_work();
             }
@@ -139,22 +115,17 @@ fn who_speaks_between_the_samples_and_who_takes_the_place_of_another_is_kept() {
             net.sh("conntrack -D -p tcp --sport 2; conntrack -D -p tcp --sport 3");
             silent(&net, 2, 432_000);
             silent(&net, 3, 299_998);
-            run(&expiry, |_| ())
+            run(&expire, |_| ())
         });
-        let not_stale = u64::from(mode == ExpireMode::Delete);
-        assert_eq!(tally.selected(), 2 - not_stale, "{tally:?}");
+        let not_stale = u64::from(mode == Mode::Delete);
+        assert_eq!(tally.selected, 2 - not_stale, "{tally:?}");
         assert_eq!(tally.unknown, 0, "{tally:?}");
-        let kept = |why| {
-            tally
-                .kept_why()
-                .find(|(one, _)| *one == why)
-                .map_or(0, |(_, flows)| flows)
-        };
-        assert_eq!(kept(KeptWhy::NotStale), not_stale, "{tally:?}");
-        assert_eq!(kept(KeptWhy::Younger), 1, "{tally:?}");
+        let kept = |why| tally.kept_why.get(why).copied().unwrap_or_default();
+        assert_eq!(kept("not-stale"), not_stale, "{tally:?}");
+        assert_eq!(kept("younger"), 1, "{tally:?}");
         // The new flow may have the name of the old one, down to the kernel's id.
-        assert!(kept(KeptWhy::Spoke) >= 2, "{tally:?}");
-        assert_eq!(kept(KeptWhy::Spoke) + kept(KeptWhy::Unseen), 3, "{tally:?}");
+        assert!(kept("spoke") >= 2, "{tally:?}");
+        assert_eq!(kept("spoke") + kept("unseen"), 3, "{tally:?}");
         for connection in &spoke {
             connection.must_work();
         }

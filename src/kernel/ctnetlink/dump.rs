@@ -6,11 +6,9 @@
 //! does not say so. A dump may also miss flows that come and tell twice of a bucket while others
 //! go: who acts on flows must not mind.
 
-use std::ops::ControlFlow;
-
 use nix::errno::Errno;
 
-use crate::flow::{Filter, Flow, Malformed, Selection};
+use crate::flow::{Filter, Flow, Malformed};
 use crate::kernel::sysctl;
 use crate::tunable::{Key, Reading};
 
@@ -160,23 +158,6 @@ impl<'a> Iterator for Chunk<'a> {
             }
         }
     }
-}
-
-/// Gives every flow that the selection matches to `each`, until it breaks.
-pub(crate) fn walk(
-    selection: &Selection,
-    mut each: impl FnMut(&Flow<'_>) -> ControlFlow<()>,
-) -> Result<(), DumpError> {
-    let mut dump = Dump::start(&Filter::of(selection))?;
-    while let Some(chunk) = dump.next_chunk()? {
-        for flow in chunk {
-            let flow = flow?;
-            if selection.matches(&flow) && each(&flow).is_break() {
-                return dump.check_buckets();
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Does `work` again, three times in all, if its dump ran into a resize of the hash table or lost

@@ -1,0 +1,77 @@
+//! Which line of sysctl.d each reader lets win.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::boot::{Reader, Tree, effective, explain};
+use crate::files::sysctl_tree;
+use crate::tunable::{Key, as_held, kernel_number};
+
+/// The sysctl.d files below a root.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SysctlTree(Tree);
+
+/// The line that sets a key for a reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Winner {
+    /// The value that the kernel holds after it.
+    pub value: i64,
+    /// The path at which the reader finds the file.
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+}
+
+impl SysctlTree {
+    /// Reads the files below `root`.
+    ///
+    /// # Errors
+    /// If a folder cannot be read.
+    pub fn read(root: &Path) -> io::Result<Self> {
+        sysctl_tree::read(root).map(SysctlTree)
+    }
+
+    /// The tree after a write to `path`, or after its removal.
+    #[must_use]
+    pub fn with_file(&self, path: &Path, bytes: Option<Vec<u8>>) -> Self {
+        SysctlTree(self.0.with_file(path, bytes))
+    }
+
+    /// The winners for `reader` ("procps" or "systemd"), by the key's file name.
+    pub fn winners(&self, reader: &str) -> Vec<(&'static str, Winner)> {
+        let effective = effective(&self.0, named(reader));
+        let winner = |key: &Key| {
+            let winner = effective.winner(*key)?;
+            let told = Winner {
+                value: winner.value,
+                file: winner.file.clone(),
+                line: winner.line,
+            };
+            Some((key.file_name(), told))
+        };
+        Key::ALL.iter().filter_map(winner).collect()
+    }
+
+    /// The lines that `check --explain` calls winners for `reader`: file and line.
+    pub fn explained_winners(&self, reader: &str, key: &str) -> Vec<(PathBuf, usize)> {
+        let Some(key) = Key::from_file_name(key) else {
+            return Vec::new();
+        };
+        let lines = explain(&self.0, key).lines.into_iter();
+        let wins = lines.filter(|line| line.wins_for.contains(&named(reader)));
+        wins.map(|line| (line.file, line.line)).collect()
+    }
+}
+
+/// What the kernel holds for a key after this text was written to it; none if it is no number.
+pub fn as_the_kernel_holds_it(key: &str, text: &str) -> Option<i64> {
+    let key = Key::from_file_name(key)?;
+    kernel_number(key, text).map(|number| as_held(key, number))
+}
+
+fn named(reader: &str) -> Reader {
+    match reader {
+        "procps" => Reader::Procps,
+        _ => Reader::Systemd,
+    }
+}

@@ -1,0 +1,280 @@
+//! The table as plain values: reading, creating, changing.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::ops::ControlFlow;
+
+use nix::errno::Errno;
+
+use crate::flow::{Family, Filter, Flow, Layer4, Selection, Tcp, TcpState, Terms};
+use crate::kernel::ctnetlink::{
+    self, Addresses, Changes, Dump, Seen, Shorter, Socket, Tuple, read_listeners, read_policies,
+};
+
+/// A flow.
+#[derive(Debug, Clone)]
+pub struct FlowData {
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u8,
+    /// By name, or by number where it has none.
+    pub protocol: String,
+    /// Of the original direction.
+    pub src: IpAddr,
+    /// Of the original direction.
+    pub dst: IpAddr,
+    /// Of the reply direction.
+    pub reply_src: IpAddr,
+    /// Source and destination port of the original direction.
+    pub ports: Option<(u16, u16)>,
+    /// What tells flows between the same addresses apart: `1>2`, `8/0#77` or nothing.
+    pub ends: String,
+    /// Of TCP, in small letters.
+    pub state: Option<&'static str>,
+    /// 0 without one.
+    pub zone: u16,
+    /// 0 without one.
+    pub mark: u32,
+    /// Seconds.
+    pub time_left: Option<u32>,
+    /// The kernel's.
+    pub id: u32,
+    /// Whether addresses or ports are translated.
+    pub is_translated: bool,
+    /// Whether a side waits for its data to be acknowledged.
+    pub has_unacknowledged_data: bool,
+    /// The value of `CTA_TUPLE_ORIG`.
+    pub raw_original: Vec<u8>,
+}
+
+impl From<&Flow<'_>> for FlowData {
+    fn from(flow: &Flow<'_>) -> Self {
+        let tuple = &flow.original;
+        FlowData {
+            family: flow.family.number(),
+            protocol: tuple.protocol.to_string(),
+            src: tuple.src,
+            dst: tuple.dst,
+            reply_src: flow.reply.src,
+            ports: tuple.ports(),
+            ends: match tuple.layer4 {
+                Layer4::Ports { src, dst } => format!("{src}>{dst}"),
+                Layer4::Icmp { id, kind, code } => format!("{kind}/{code}#{id}"),
+                Layer4::Bare => String::new(),
+            },
+            state: flow.tcp_state().map(TcpState::name),
+            zone: flow.zone(),
+            mark: flow.mark,
+            time_left: flow.timeout,
+            id: flow.id,
+            is_translated: flow.is_translated(),
+            has_unacknowledged_data: flow.tcp.is_some_and(Tcp::has_unacknowledged_data),
+            raw_original: flow.raw_original().to_vec(),
+        }
+    }
+}
+
+/// Gives every flow that one of `terms` matches to `each`; all flows where there are no terms.
+///
+/// # Errors
+/// The message of a wrong term or of a table that cannot be read.
+pub fn walk(terms: &str, mut each: impl FnMut(&FlowData) -> ControlFlow<()>) -> Result<(), String> {
+    each_flow(terms, |flow| each(&FlowData::from(flow)))
+}
+
+fn each_flow(
+    terms: &str,
+    mut each: impl FnMut(&Flow<'_>) -> ControlFlow<()>,
+) -> Result<(), String> {
+    let selection = selection(terms)?;
+    let mut dump = Dump::start(&Filter::of(&selection)).map_err(|error| error.to_string())?;
+    while let Some(chunk) = dump.next_chunk().map_err(|error| error.to_string())? {
+        for flow in chunk {
+            let flow = flow.map_err(|error| error.to_string())?;
+            if selection.matches(&flow) && each(&flow).is_break() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many flows the kernel sends for these terms: it filters what it can by itself.
+///
+/// # Errors
+/// As [`walk`].
+pub fn count_dumped(terms: &str) -> Result<usize, String> {
+    let mut flows = 0;
+    let filter = Filter::of(&selection(terms)?);
+    for_each_chunk(&filter, |chunk| flows += chunk.len())?;
+    Ok(flows)
+}
+
+/// Gives the flows of each chunk of a dump of the whole table to `each`.
+///
+/// # Errors
+/// The message of a table that cannot be read.
+pub fn dump_chunks(each: impl FnMut(Vec<FlowData>)) -> Result<(), String> {
+    for_each_chunk(&Filter::default(), each)
+}
+
+fn for_each_chunk(filter: &Filter, mut each: impl FnMut(Vec<FlowData>)) -> Result<(), String> {
+    let mut dump = Dump::start(filter).map_err(|error| error.to_string())?;
+    while let Some(chunk) = dump.next_chunk().map_err(|error| error.to_string())? {
+        let flows: Result<Vec<_>, _> = chunk.map(|flow| flow.map(|flow| (&flow).into())).collect();
+        each(flows.map_err(|error| error.to_string())?);
+    }
+    Ok(())
+}
+
+fn selection(terms: &str) -> Result<Selection, String> {
+    let parse = |text| Terms::parse(text).map_err(|errors| format!("{text}: {errors:?}"));
+    let matching: Result<Vec<_>, String> = terms.split_whitespace().map(parse).collect();
+    Ok(Selection {
+        matching: matching?,
+        keep: Vec::new(),
+    })
+}
+
+/// An established, assured TCP flow over IPv6 that is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewFlow {
+    /// Its client.
+    pub src: Ipv6Addr,
+    /// Its server.
+    pub dst: Ipv6Addr,
+    /// The client's port, then the server's.
+    pub ports: (u16, u16),
+    /// In seconds.
+    pub time_left: u32,
+}
+
+/// Makes flows.
+///
+/// # Errors
+/// The message of what the kernel refused.
+pub fn create(flows: impl IntoIterator<Item = NewFlow>) -> Result<usize, String> {
+    let flows = flows.into_iter().map(|flow| ctnetlink::NewFlow {
+        original: Tuple {
+            addresses: Addresses::V6(flow.src, flow.dst),
+            layer4: ctnetlink::Layer4::Tcp(flow.ports.0, flow.ports.1),
+        },
+        seen: Seen::Assured,
+        tcp: Some(TcpState::Established),
+        timeout: flow.time_left,
+    });
+    let mut socket = Socket::netfilter().map_err(|errno| errno.to_string())?;
+    ctnetlink::create(&mut socket, flows).map_err(|error| error.to_string())
+}
+
+/// What the kernel answered to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Done.
+    Done,
+    /// The flow had ended.
+    Gone,
+    /// Refused.
+    Refused(Errno),
+    /// The answer was lost.
+    Unknown,
+}
+
+/// Requests to change flows; each has a tag, which comes back with its answer.
+#[derive(Debug)]
+pub struct Requests<T>(Changes<T>);
+
+impl<T> Requests<T> {
+    /// Opens the socket that will send them.
+    ///
+    /// # Errors
+    /// The message of a socket that cannot be opened.
+    pub fn open() -> Result<Self, String> {
+        let changes = Changes::open().map_err(|error| error.to_string())?;
+        Ok(Requests(changes))
+    }
+
+    /// Adds, for each flow of the table that matches `terms`, a request to give it at most
+    /// `seconds`.
+    ///
+    /// # Errors
+    /// As [`walk`].
+    pub fn shorten_all(
+        &mut self,
+        terms: &str,
+        seconds: u32,
+        mut tag: impl FnMut(&FlowData) -> T,
+    ) -> Result<(), String> {
+        self.each(terms, |changes, flow| {
+            if let Some(shorter) = Shorter::new(flow, seconds) {
+                changes.shorten(shorter, tag(&flow.into()));
+            }
+        })
+    }
+
+    /// Adds a request to end each flow of the table that matches `terms`.
+    ///
+    /// # Errors
+    /// As [`walk`].
+    pub fn delete_all(
+        &mut self,
+        terms: &str,
+        mut tag: impl FnMut(&FlowData) -> T,
+    ) -> Result<(), String> {
+        self.each(terms, |changes, flow| {
+            changes.delete(flow, tag(&flow.into()));
+        })
+    }
+
+    fn each(
+        &mut self,
+        terms: &str,
+        mut put: impl FnMut(&mut Changes<T>, &Flow<'_>),
+    ) -> Result<(), String> {
+        each_flow(terms, |flow| {
+            put(&mut self.0, flow);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// How many requests wait to be sent.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting()
+    }
+
+    /// Sends all requests.
+    ///
+    /// # Errors
+    /// The message of a socket that failed.
+    pub fn send(&mut self, mut each: impl FnMut(T, Answer)) -> Result<(), String> {
+        let sent = self.0.send(|tag, answer| {
+            let answer = match answer {
+                ctnetlink::Answer::Done => Answer::Done,
+                ctnetlink::Answer::Gone => Answer::Gone,
+                ctnetlink::Answer::Refused(errno) => Answer::Refused(errno),
+                ctnetlink::Answer::Unknown => Answer::Unknown,
+            };
+            each(tag, answer);
+        });
+        sent.map_err(|error| error.to_string())
+    }
+}
+
+/// The timeout policies: family (none for both) and protocol of each.
+///
+/// # Errors
+/// The message of a list that cannot be read.
+pub fn policies() -> Result<Vec<(Option<&'static str>, String)>, String> {
+    let policies = read_policies().map_err(|error| error.to_string())?;
+    let policies = policies
+        .0
+        .iter()
+        .map(|policy| (policy.family.map(Family::name), policy.protocol.to_string()));
+    Ok(policies.collect())
+}
+
+/// Whether somebody listens to updates of flows, and to their ends.
+///
+/// # Errors
+/// If the list of sockets cannot be read.
+pub fn listeners() -> std::io::Result<(bool, bool)> {
+    read_listeners().map(|listeners| (listeners.update, listeners.destroy))
+}

@@ -1,0 +1,63 @@
+//! What the tests and benches in this repository see of the crate's inside. Not an interface:
+//! it changes with every version, and needs the feature `internals`.
+//!
+//! In: plain values (text, numbers, paths). Out: plain values. Rule: nothing of a private room is
+//! handed out; what a room calls by a type of its own is a word or a number here.
+
+mod at_boot;
+mod flows;
+mod shorten;
+
+pub use at_boot::{SysctlTree, Winner, as_the_kernel_holds_it};
+pub use flows::{
+    Answer, FlowData, NewFlow, Requests, count_dumped, create, dump_chunks, listeners, policies,
+    walk,
+};
+pub use shorten::{Counts, Expire, Mode};
+
+use crate::assess::IDS;
+use crate::cli::args::Cli;
+use crate::kernel::netns::{Spec, SpecError, run_in};
+use crate::tunable::Key;
+
+/// The text that is put before a line that cttune comments out.
+pub const COMMENTED_OUT: &str = crate::boot::adopt::MARK;
+
+/// The command line, as clap knows it.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+/// The ids of all findings.
+pub fn finding_ids() -> Vec<&'static str> {
+    IDS.to_vec()
+}
+
+/// A key of the catalog.
+#[derive(Debug, Clone)]
+pub struct CatalogKey {
+    /// `net.netfilter.nf_conntrack_max`
+    pub name: String,
+    /// `nf_conntrack_max`
+    pub file_name: &'static str,
+}
+
+/// Every key, in catalog order.
+pub fn keys() -> Vec<CatalogKey> {
+    let keys = Key::ALL.iter().map(|key| CatalogKey {
+        name: key.name(),
+        file_name: key.file_name(),
+    });
+    keys.collect()
+}
+
+/// Does `work` in a network namespace (a name, a path, `pid:PID`).
+///
+/// # Errors
+/// The message that cttune prints if it cannot enter the namespace.
+pub fn in_netns<T: Send>(netns: &str, work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    let spec: Spec = netns
+        .parse()
+        .map_err(|error: SpecError| error.to_string())?;
+    run_in(&spec, work).map_err(|error| error.to_string())
+}

@@ -1,0 +1,105 @@
+//! `cttune expire`, step by step.
+
+use std::collections::BTreeMap;
+
+use crate::change::expire::{Expiry, Hands, Past};
+use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings};
+
+/// How flows are shortened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// To their timeout.
+    Clamp,
+    /// To what is left of their timeout after the idle time.
+    ReAge,
+    /// Idle flows are ended.
+    Delete,
+}
+
+/// A run of `cttune expire`.
+#[derive(Debug)]
+pub struct Expire(Expiry);
+
+/// What became of the flows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counts {
+    /// Picked to be changed.
+    pub selected: u64,
+    /// Clamped.
+    pub clamped: u64,
+    /// Ended.
+    pub deleted: u64,
+    /// Refused by the kernel.
+    pub failed: u64,
+    /// Too little is known of them.
+    pub unknown: u64,
+    /// Left alone, by the reason's name in JSON.
+    pub kept_why: BTreeMap<&'static str, u64>,
+    /// Why the run ended early.
+    pub broken_off: Option<String>,
+}
+
+impl Expire {
+    /// Reads the timeouts. `was` is the timeout before, in seconds, and until when it held, in
+    /// seconds since 1970; `settle` the seconds between the two looks.
+    ///
+    /// # Errors
+    /// The message of what cannot be read.
+    pub fn prepare(
+        mode: Mode,
+        was: Option<(i64, Option<i64>)>,
+        settle: Option<i64>,
+    ) -> Result<Self, String> {
+        let parameters = ExpireParameters::from(ExpireSettings {
+            mode: Some(match mode {
+                Mode::Clamp => ExpireMode::Clamp,
+                Mode::ReAge => ExpireMode::ReAge,
+                Mode::Delete => ExpireMode::Delete,
+            }),
+            settle,
+            ..ExpireSettings::default()
+        });
+        let past = Past {
+            was,
+            ..Past::default()
+        };
+        let expiry = Expiry::prepare(&parameters, &past).map_err(|error| error.to_string())?;
+        Ok(Expire(expiry))
+    }
+
+    /// Takes the first look, if the mode needs two, and waits.
+    ///
+    /// # Errors
+    /// The message of a table that cannot be read.
+    pub fn look(&mut self) -> Result<(), String> {
+        if !self.0.needs_sample() {
+            return Ok(());
+        }
+        let mut hands = Hands {
+            stop: &|| None,
+            progress: &mut |_| {},
+        };
+        self.0.sample(&mut hands).map_err(|error| error.to_string())
+    }
+
+    /// Acts; `after_chunk` is told after each chunk how many flows of this pass were looked at.
+    pub fn run(&self, mut after_chunk: impl FnMut(u64)) -> Counts {
+        let expired = self.0.run(&mut Hands {
+            stop: &|| None,
+            progress: &mut after_chunk,
+        });
+        let tally = expired.tally;
+        Counts {
+            selected: tally.selected(),
+            clamped: tally.clamped,
+            deleted: tally.deleted,
+            failed: tally.failed,
+            unknown: tally.unknown,
+            kept_why: tally
+                .kept_why()
+                .map(|(why, flows)| (why.name(), flows))
+                .collect(),
+            broken_off: expired.broken_off.map(|error| error.to_string()),
+        }
+    }
+}
