@@ -320,7 +320,7 @@ impl Engine<'_, '_> {
         let error = self.crew.journal.progress(record).err()?;
         Some(Cause::Failed {
             message: error.to_string(),
-            hint: error.hint(),
+            hint: Some(error.hint()),
         })
     }
 

@@ -58,22 +58,20 @@ impl JournalError {
     }
 
     /// What the operator can do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             JournalError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Some("free some space there, or name another folder in CTTUNE_STATE_DIR")
+                    "free some space there, or name another folder in CTTUNE_STATE_DIR"
                 }
                 // Not the kernel's refusal, but ours (files::state).
-                io::ErrorKind::PermissionDenied if source.raw_os_error().is_none() => {
-                    Some(UNTRUSTED)
-                }
+                io::ErrorKind::PermissionDenied if source.raw_os_error().is_none() => UNTRUSTED,
                 io::ErrorKind::ReadOnlyFilesystem => {
-                    Some("remount it writable, or name another folder in CTTUNE_STATE_DIR")
+                    "remount it writable, or name another folder in CTTUNE_STATE_DIR"
                 }
-                _ => Some("run it as root, or name another folder in CTTUNE_STATE_DIR"),
+                _ => "run it as root, or name another folder in CTTUNE_STATE_DIR",
             },
-            JournalError::Damaged { .. } => Some("move that file out of the way"),
+            JournalError::Damaged { .. } => "move that file out of the way",
         }
     }
 }
@@ -237,14 +235,6 @@ impl Folder {
             }
         }
         Ok((records, damaged))
-    }
-
-    /// The newest record, if there is one.
-    ///
-    /// # Errors
-    /// As [`Folder::read`].
-    pub(crate) fn newest(&self) -> Result<Option<Record>, JournalError> {
-        self.find_newest(|_| true)
     }
 
     /// The newest record that `fits`; those before it are not read.

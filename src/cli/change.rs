@@ -145,7 +145,7 @@ pub(super) fn settle(root: &Root, global: &Global, by: Option<u64>) {
 
 /// A journal that cannot be kept or read.
 pub(super) fn journal_failure(error: JournalError) -> Failure {
-    Failure::new(FAILED, format!("{error}; nothing was changed")).maybe_hint(error.hint())
+    Failure::new(FAILED, format!("{error}; nothing was changed")).hint(error.hint())
 }
 
 /// Turns the ending into an exit code; what went wrong is said on the way.

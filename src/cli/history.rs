@@ -13,8 +13,7 @@ use crate::render;
 /// Runs it.
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = current::root(global)?;
-    let failed =
-        |error: JournalError| Failure::new(FAILED, error.to_string()).maybe_hint(error.hint());
+    let failed = |error: JournalError| Failure::new(FAILED, error.to_string()).hint(error.hint());
     let (mut records, damaged) = change::journal(&root).read_whole_ones().map_err(failed)?;
     for (id, error) in damaged {
         if args.id == Some(id) {

@@ -125,11 +125,6 @@ impl Census {
         }
     }
 
-    /// How many flows were counted.
-    pub(crate) fn flows(&self) -> u64 {
-        self.flows
-    }
-
     /// Ends the census. `sample` tells of a sample what it was taken from.
     pub(crate) fn finish(mut self, sample: Option<Sample>) -> Top {
         let counts = match self.counts.take() {

@@ -84,11 +84,6 @@ macro_rules! named {
                 let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
                 Self::ALL.iter().copied().find(|one| plain(one.name()) == plain(text))
             }
-
-            /// The one that the kernel gives this number.
-            pub(crate) fn from_number(number: u8) -> Option<$type> {
-                Self::ALL.iter().copied().find(|one| one.number() == number)
-            }
         }
 
         impl fmt::Display for $type {
@@ -145,6 +140,22 @@ named! {
     Family {
         Ipv4 = 2 "ipv4" "IPv4.",
         Ipv6 = 10 "ipv6" "IPv6.",
+    }
+}
+
+impl TcpState {
+    /// The one that the kernel gives this number.
+    pub(crate) fn from_number(number: u8) -> Option<TcpState> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|one| one.number() == number)
+    }
+}
+
+impl Family {
+    /// The one that the kernel gives this number.
+    pub(crate) fn from_number(number: u8) -> Option<Family> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|one| one.number() == number)
     }
 }
 

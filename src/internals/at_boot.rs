@@ -54,7 +54,7 @@ impl SysctlTree {
 
     /// The lines that `check --explain` calls winners for `reader`: file and line.
     pub fn explained_winners(&self, reader: &str, key: &str) -> Vec<(PathBuf, usize)> {
-        let Some(key) = Key::from_file_name(key) else {
+        let Some(key) = named_key(key) else {
             return Vec::new();
         };
         let lines = explain(&self.0, key).lines.into_iter();
@@ -65,8 +65,13 @@ impl SysctlTree {
 
 /// What the kernel holds for a key after this text was written to it; none if it is no number.
 pub fn as_the_kernel_holds_it(key: &str, text: &str) -> Option<i64> {
-    let key = Key::from_file_name(key)?;
+    let key = named_key(key)?;
     kernel_number(key, text).map(|number| as_held(key, number))
+}
+
+fn named_key(file_name: &str) -> Option<Key> {
+    let mut keys = Key::ALL.iter().copied();
+    keys.find(|key| key.file_name() == file_name)
 }
 
 fn named(reader: &str) -> Reader {

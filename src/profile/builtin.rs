@@ -1,5 +1,6 @@
 //! The profiles that ship inside the binary.
 
+#[cfg(test)]
 use super::Source;
 
 /// A profile that ships inside the binary.
@@ -40,10 +41,12 @@ pub(crate) fn all() -> &'static [Builtin] {
 }
 
 /// The shipped profile of this name.
+#[cfg(test)]
 pub(crate) fn find(name: &str) -> Option<Builtin> {
     ALL.iter().copied().find(|builtin| builtin.name == name)
 }
 
+#[cfg(test)]
 impl Builtin {
     /// Its text, named as people see it.
     pub(crate) fn source(&self) -> Source {

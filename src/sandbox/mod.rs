@@ -33,9 +33,6 @@ use anyhow::{Context, bail};
 /// [`run_inside`] as it is.
 pub(crate) const INSIDE: &str = "sandbox-inside";
 
-/// The exit code for a sandbox that could not be set up.
-pub(crate) const FAILED: u8 = 125;
-
 /// What the operator asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -49,7 +46,7 @@ pub(crate) struct Options {
 /// it could not be executed, 127 if it was not found.
 ///
 /// Takes the calling process over: it must have one thread, and stays in the new user namespace.
-/// An error means that the sandbox itself failed: exit with [`FAILED`].
+/// An error means that the sandbox itself failed: exit with 125.
 pub(crate) fn run(options: &Options) -> anyhow::Result<u8> {
     outer::run(options)
 }

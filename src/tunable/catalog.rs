@@ -34,15 +34,6 @@ pub(crate) enum Kind {
     Behaviour,
 }
 
-/// Where a sysctl can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Scope {
-    /// One value for the whole machine, writable in the initial network namespace alone.
-    Machine,
-    /// Each network namespace has its own.
-    Namespace,
-}
-
 /// What is known of one sysctl before it is read.
 #[derive(Debug)]
 pub(crate) struct Tunable {
@@ -52,19 +43,15 @@ pub(crate) struct Tunable {
     pub(crate) unit: Unit,
     /// What it is about.
     pub(crate) kind: Kind,
-    /// Where it can be written.
-    pub(crate) scope: Scope,
     /// The values that make sense, and that cttune will write.
     pub(crate) range: RangeInclusive<i64>,
     /// The values that the kernel takes. Wider than `range`: it accepts a timeout of zero or less
     /// ("expires at the next packet") and, up to 6.18, a max of 0 ("unlimited").
     pub(crate) kernel_range: RangeInclusive<i64>,
-    /// One line for a listing.
-    pub(crate) about: &'static str,
 }
 
 macro_rules! catalog {
-    ($( $variant:ident $name:literal $unit:ident $kind:ident $scope:ident $range:expr, $kernel:expr, $about:literal; )*) => {
+    ($( $variant:ident $name:literal $unit:ident $kind:ident $range:expr, $kernel:expr, $about:literal; )*) => {
         /// A conntrack sysctl key. Ordered as the catalog is: limits, timeouts, behaviour.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) enum Key {
@@ -83,10 +70,8 @@ macro_rules! catalog {
                             name: $name,
                             unit: Unit::$unit,
                             kind: Kind::$kind,
-                            scope: Scope::$scope,
                             range: $range,
                             kernel_range: $kernel,
-                            about: $about,
                         };
                         TUNABLE
                     } )*
@@ -108,109 +93,109 @@ const POSITIVE: RangeInclusive<i64> = 1..=INT_MAX;
 const LONG: RangeInclusive<i64> = 0..=i64::MAX;
 
 catalog! {
-    Max "nf_conntrack_max" Count Limit Machine POSITIVE, INT,
+    Max "nf_conntrack_max" Count Limit POSITIVE, INT,
         "entries that the table may hold; when it is full, packets of new flows are dropped";
-    Buckets "nf_conntrack_buckets" Count Limit Machine POSITIVE, POSITIVE,
+    Buckets "nf_conntrack_buckets" Count Limit POSITIVE, POSITIVE,
         "chains of the hash table, rounded up to a multiple of 512";
-    ExpectMax "nf_conntrack_expect_max" Count Limit Machine POSITIVE, INT,
+    ExpectMax "nf_conntrack_expect_max" Count Limit POSITIVE, INT,
         "expected related flows that may wait, over all helpers";
-    Frag6HighThresh "nf_conntrack_frag6_high_thresh" Bytes Limit Namespace 1..=i64::MAX, LONG,
+    Frag6HighThresh "nf_conntrack_frag6_high_thresh" Bytes Limit 1..=i64::MAX, LONG,
         "memory for IPv6 fragments under reassembly; above it they are dropped";
-    Frag6LowThresh "nf_conntrack_frag6_low_thresh" Bytes Limit Namespace LONG, LONG,
+    Frag6LowThresh "nf_conntrack_frag6_low_thresh" Bytes Limit LONG, LONG,
         "memory at which IPv6 fragments are no longer evicted";
-    Frag6Timeout "nf_conntrack_frag6_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    Frag6Timeout "nf_conntrack_frag6_timeout" Seconds Timeout TIME, KERNEL_TIME,
         "an IPv6 fragment waits this long for the others";
-    GenericTimeout "nf_conntrack_generic_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    GenericTimeout "nf_conntrack_generic_timeout" Seconds Timeout TIME, KERNEL_TIME,
         "protocols without a tracker of their own (ESP and others)";
-    TcpTimeoutSynSent "nf_conntrack_tcp_timeout_syn_sent" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutSynSent "nf_conntrack_tcp_timeout_syn_sent" Seconds Timeout TIME, KERNEL_TIME,
         "TCP after the first SYN";
-    TcpTimeoutSynRecv "nf_conntrack_tcp_timeout_syn_recv" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutSynRecv "nf_conntrack_tcp_timeout_syn_recv" Seconds Timeout TIME, KERNEL_TIME,
         "TCP after SYN and SYN/ACK";
-    TcpTimeoutEstablished "nf_conntrack_tcp_timeout_established" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutEstablished "nf_conntrack_tcp_timeout_established" Seconds Timeout TIME, KERNEL_TIME,
         "TCP connections that are open and idle";
-    TcpTimeoutFinWait "nf_conntrack_tcp_timeout_fin_wait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutFinWait "nf_conntrack_tcp_timeout_fin_wait" Seconds Timeout TIME, KERNEL_TIME,
         "TCP after the first FIN";
-    TcpTimeoutCloseWait "nf_conntrack_tcp_timeout_close_wait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutCloseWait "nf_conntrack_tcp_timeout_close_wait" Seconds Timeout TIME, KERNEL_TIME,
         "TCP closed by one side, its FIN acknowledged";
-    TcpTimeoutLastAck "nf_conntrack_tcp_timeout_last_ack" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutLastAck "nf_conntrack_tcp_timeout_last_ack" Seconds Timeout TIME, KERNEL_TIME,
         "TCP after both FINs, before the last acknowledgement";
-    TcpTimeoutTimeWait "nf_conntrack_tcp_timeout_time_wait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutTimeWait "nf_conntrack_tcp_timeout_time_wait" Seconds Timeout TIME, KERNEL_TIME,
         "TCP closed by both sides";
-    TcpTimeoutClose "nf_conntrack_tcp_timeout_close" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutClose "nf_conntrack_tcp_timeout_close" Seconds Timeout TIME, KERNEL_TIME,
         "TCP after a reset";
-    TcpTimeoutMaxRetrans "nf_conntrack_tcp_timeout_max_retrans" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutMaxRetrans "nf_conntrack_tcp_timeout_max_retrans" Seconds Timeout TIME, KERNEL_TIME,
         "TCP once tcp_max_retrans packets went unanswered";
-    TcpTimeoutUnacknowledged "nf_conntrack_tcp_timeout_unacknowledged" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    TcpTimeoutUnacknowledged "nf_conntrack_tcp_timeout_unacknowledged" Seconds Timeout TIME, KERNEL_TIME,
         "TCP with data that is not acknowledged yet";
-    UdpTimeout "nf_conntrack_udp_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    UdpTimeout "nf_conntrack_udp_timeout" Seconds Timeout TIME, KERNEL_TIME,
         "UDP that was not answered, or is young";
-    UdpTimeoutStream "nf_conntrack_udp_timeout_stream" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    UdpTimeoutStream "nf_conntrack_udp_timeout_stream" Seconds Timeout TIME, KERNEL_TIME,
         "UDP with traffic both ways for more than two seconds";
-    IcmpTimeout "nf_conntrack_icmp_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    IcmpTimeout "nf_conntrack_icmp_timeout" Seconds Timeout TIME, KERNEL_TIME,
         "ICMP queries";
-    Icmpv6Timeout "nf_conntrack_icmpv6_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    Icmpv6Timeout "nf_conntrack_icmpv6_timeout" Seconds Timeout TIME, KERNEL_TIME,
         "ICMPv6 queries";
-    GreTimeout "nf_conntrack_gre_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    GreTimeout "nf_conntrack_gre_timeout" Seconds Timeout TIME, KERNEL_TIME,
         "GRE that was not answered; read when the flow is created";
-    GreTimeoutStream "nf_conntrack_gre_timeout_stream" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    GreTimeoutStream "nf_conntrack_gre_timeout_stream" Seconds Timeout TIME, KERNEL_TIME,
         "GRE with traffic both ways; read when the flow is created";
-    SctpTimeoutClosed "nf_conntrack_sctp_timeout_closed" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutClosed "nf_conntrack_sctp_timeout_closed" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP closed";
-    SctpTimeoutCookieWait "nf_conntrack_sctp_timeout_cookie_wait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutCookieWait "nf_conntrack_sctp_timeout_cookie_wait" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP after INIT";
-    SctpTimeoutCookieEchoed "nf_conntrack_sctp_timeout_cookie_echoed" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutCookieEchoed "nf_conntrack_sctp_timeout_cookie_echoed" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP after COOKIE ECHO";
-    SctpTimeoutEstablished "nf_conntrack_sctp_timeout_established" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutEstablished "nf_conntrack_sctp_timeout_established" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP associations that are open and idle";
-    SctpTimeoutShutdownSent "nf_conntrack_sctp_timeout_shutdown_sent" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutShutdownSent "nf_conntrack_sctp_timeout_shutdown_sent" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP after SHUTDOWN was sent";
-    SctpTimeoutShutdownRecd "nf_conntrack_sctp_timeout_shutdown_recd" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutShutdownRecd "nf_conntrack_sctp_timeout_shutdown_recd" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP after SHUTDOWN was received";
-    SctpTimeoutShutdownAckSent "nf_conntrack_sctp_timeout_shutdown_ack_sent" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutShutdownAckSent "nf_conntrack_sctp_timeout_shutdown_ack_sent" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP after SHUTDOWN ACK";
-    SctpTimeoutHeartbeatSent "nf_conntrack_sctp_timeout_heartbeat_sent" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutHeartbeatSent "nf_conntrack_sctp_timeout_heartbeat_sent" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP secondary path that has only seen a heartbeat";
-    SctpTimeoutHeartbeatAcked "nf_conntrack_sctp_timeout_heartbeat_acked" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    SctpTimeoutHeartbeatAcked "nf_conntrack_sctp_timeout_heartbeat_acked" Seconds Timeout TIME, KERNEL_TIME,
         "SCTP secondary path whose heartbeat was answered (gone about 6.2)";
-    DccpTimeoutRequest "nf_conntrack_dccp_timeout_request" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    DccpTimeoutRequest "nf_conntrack_dccp_timeout_request" Seconds Timeout TIME, KERNEL_TIME,
         "DCCP after REQUEST (gone about 6.17)";
-    DccpTimeoutRespond "nf_conntrack_dccp_timeout_respond" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    DccpTimeoutRespond "nf_conntrack_dccp_timeout_respond" Seconds Timeout TIME, KERNEL_TIME,
         "DCCP after RESPONSE (gone about 6.17)";
-    DccpTimeoutPartopen "nf_conntrack_dccp_timeout_partopen" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    DccpTimeoutPartopen "nf_conntrack_dccp_timeout_partopen" Seconds Timeout TIME, KERNEL_TIME,
         "DCCP half open (gone about 6.17)";
-    DccpTimeoutOpen "nf_conntrack_dccp_timeout_open" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    DccpTimeoutOpen "nf_conntrack_dccp_timeout_open" Seconds Timeout TIME, KERNEL_TIME,
         "DCCP connections that are open and idle (gone about 6.17)";
-    DccpTimeoutClosereq "nf_conntrack_dccp_timeout_closereq" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    DccpTimeoutClosereq "nf_conntrack_dccp_timeout_closereq" Seconds Timeout TIME, KERNEL_TIME,
         "DCCP after CLOSEREQ (gone about 6.17)";
-    DccpTimeoutClosing "nf_conntrack_dccp_timeout_closing" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    DccpTimeoutClosing "nf_conntrack_dccp_timeout_closing" Seconds Timeout TIME, KERNEL_TIME,
         "DCCP after CLOSE (gone about 6.17)";
-    DccpTimeoutTimewait "nf_conntrack_dccp_timeout_timewait" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    DccpTimeoutTimewait "nf_conntrack_dccp_timeout_timewait" Seconds Timeout TIME, KERNEL_TIME,
         "DCCP closed by both sides (gone about 6.17)";
-    FlowtableTcpTimeout "nf_flowtable_tcp_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    FlowtableTcpTimeout "nf_flowtable_tcp_timeout" Seconds Timeout TIME, KERNEL_TIME,
         "TCP offloaded to a flowtable (kernels with NF_FLOW_TABLE)";
-    FlowtableUdpTimeout "nf_flowtable_udp_timeout" Seconds Timeout Namespace TIME, KERNEL_TIME,
+    FlowtableUdpTimeout "nf_flowtable_udp_timeout" Seconds Timeout TIME, KERNEL_TIME,
         "UDP offloaded to a flowtable (kernels with NF_FLOW_TABLE)";
-    TcpBeLiberal "nf_conntrack_tcp_be_liberal" Switch Behaviour Namespace SWITCH, SWITCH,
+    TcpBeLiberal "nf_conntrack_tcp_be_liberal" Switch Behaviour SWITCH, SWITCH,
         "accept TCP outside the window; only resets there are INVALID";
-    TcpIgnoreInvalidRst "nf_conntrack_tcp_ignore_invalid_rst" Switch Behaviour Namespace SWITCH, SWITCH,
+    TcpIgnoreInvalidRst "nf_conntrack_tcp_ignore_invalid_rst" Switch Behaviour SWITCH, SWITCH,
         "do not mark resets outside the window INVALID (not in 5.10)";
-    TcpLoose "nf_conntrack_tcp_loose" Switch Behaviour Namespace SWITCH, SWITCH,
+    TcpLoose "nf_conntrack_tcp_loose" Switch Behaviour SWITCH, SWITCH,
         "pick up connections in the middle";
-    TcpMaxRetrans "nf_conntrack_tcp_max_retrans" Count Behaviour Namespace BYTE, BYTE,
+    TcpMaxRetrans "nf_conntrack_tcp_max_retrans" Count Behaviour BYTE, BYTE,
         "unanswered packets after which tcp_timeout_max_retrans holds; a count, not a time";
-    DccpLoose "nf_conntrack_dccp_loose" Switch Behaviour Namespace SWITCH, SWITCH,
+    DccpLoose "nf_conntrack_dccp_loose" Switch Behaviour SWITCH, SWITCH,
         "pick up DCCP in the middle (gone about 6.17)";
-    Acct "nf_conntrack_acct" Switch Behaviour Namespace SWITCH, SWITCH,
+    Acct "nf_conntrack_acct" Switch Behaviour SWITCH, SWITCH,
         "count packets and bytes of new flows";
-    Checksum "nf_conntrack_checksum" Switch Behaviour Namespace SWITCH, SWITCH,
+    Checksum "nf_conntrack_checksum" Switch Behaviour SWITCH, SWITCH,
         "verify checksums of incoming packets";
-    Events "nf_conntrack_events" Count Behaviour Namespace 0..=2, 0..=2,
+    Events "nf_conntrack_events" Count Behaviour 0..=2, 0..=2,
         "0 no events, 1 for every flow, 2 for flows made while somebody listens";
-    Helper "nf_conntrack_helper" Switch Behaviour Namespace SWITCH, SWITCH,
+    Helper "nf_conntrack_helper" Switch Behaviour SWITCH, SWITCH,
         "assign helpers by port (gone in 6.1)";
-    LogInvalid "nf_conntrack_log_invalid" Count Behaviour Namespace BYTE, BYTE,
+    LogInvalid "nf_conntrack_log_invalid" Count Behaviour BYTE, BYTE,
         "log INVALID packets of this protocol number; 255 all, 0 none";
-    Timestamp "nf_conntrack_timestamp" Switch Behaviour Namespace SWITCH, SWITCH,
+    Timestamp "nf_conntrack_timestamp" Switch Behaviour SWITCH, SWITCH,
         "record when a new flow starts and ends";
 }
 
@@ -259,11 +244,6 @@ impl Key {
     /// Whether the number is a number of seconds.
     pub(crate) fn is_time(self) -> bool {
         self.tunable().unit == Unit::Seconds
-    }
-
-    /// The key whose file below `net/netfilter` has this name.
-    pub(crate) fn from_file_name(name: &str) -> Option<Key> {
-        Key::ALL.iter().copied().find(|key| key.file_name() == name)
     }
 
     /// Finds a key as people spell it: full, without `net.netfilter.`, or also without
@@ -434,7 +414,7 @@ mod tests {
         };
         for entry in entries {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            let known = Key::from_file_name(&name).is_some()
+            let known = Key::ALL.iter().any(|key| key.file_name() == name)
                 || name == "nf_conntrack_count"
                 || name.starts_with("nf_log")
                 || name == "nf_hooks_lwtunnel";

@@ -9,7 +9,7 @@ macro_rules! reasons {
         }
 
         impl KeptWhy {
-            /// Every reason, in the order in which they are looked for.
+            #[cfg(test)]
             pub(crate) const ALL: &'static [KeptWhy] = &[ $( KeptWhy::$variant, )* ];
 
             /// The name that machines read; it does not change.

@@ -32,11 +32,6 @@ impl<'a> Shorter<'a> {
         let seconds = seconds.min(dumped);
         Some(Shorter { flow, seconds })
     }
-
-    /// The seconds that are asked for.
-    pub(crate) fn seconds(&self) -> u32 {
-        self.seconds
-    }
 }
 
 /// What became of a request.
@@ -259,7 +254,7 @@ mod tests {
         let bytes = message(&[TIMEOUT]);
         let flow = Flow::parse(&bytes).unwrap();
         for (asked, seconds) in [(0, 0), (600, 600), (999, 999), (1000, 999), (u32::MAX, 999)] {
-            assert_eq!(Shorter::new(&flow, asked).unwrap().seconds(), seconds);
+            assert_eq!(Shorter::new(&flow, asked).unwrap().seconds, seconds);
         }
         let bytes = message(&[]);
         assert!(Shorter::new(&Flow::parse(&bytes).unwrap(), 1).is_none());
