@@ -4,7 +4,7 @@
 //! Rule: this is the only room that prints and prompts, and the only one that knows exit codes.
 
 mod apply;
-pub(crate) mod args;
+mod args;
 mod change;
 mod check;
 mod completions;

@@ -16,17 +16,11 @@ pub use flows::{
 pub use shorten::{Counts, Expire, Mode};
 
 use crate::assess::IDS;
-use crate::cli::args::Cli;
 use crate::kernel::netns::{Spec, SpecError, run_in};
 use crate::tunable::Key;
 
 /// The text that is put before a line that cttune comments out.
 pub const COMMENTED_OUT: &str = crate::boot::adopt::MARK;
-
-/// The command line, as clap knows it.
-pub fn command() -> clap::Command {
-    <Cli as clap::CommandFactory>::command()
-}
 
 /// The ids of all findings.
 pub fn finding_ids() -> Vec<&'static str> {

@@ -1,0 +1,187 @@
+//! The commands that read, count and shorten flows.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{DesiredOptions, MORE};
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = "\
+A lower timeout does nothing for an idle flow: it keeps its old time until its
+next packet. `expire` shortens flows one by one and never flushes the table:
+
+  clamp    a flow with more time left than its timeout gets its timeout, as its
+           next packet would do. A flow that sends in time loses nothing
+  re-age   also subtracts the idle time that two samples and the journal prove,
+           but leaves --grace; established TCP only
+  delete   ends flows that are proven idle for longer than their timeout. Cuts
+           connections that are silent but alive: for emergencies
+
+  cttune expire                                  counts, then asks
+  cttune expire --dry-run                        counts, says why flows are kept
+  cttune expire --match dst=2a00:1450:400b:c02::bc,dport=5228 --spread 10m
+  cttune expire --mode re-age --was 5d@2h        you lowered it two hours ago
+
+TERM,TERM selects flows that match all terms. Terms, with = or !=: src dst sport
+dport reply-src reply-dst proto state family mark zone status.
+Flows of helpers, flows with a timeout policy and your own SSH session are kept.
+What was done to a flow cannot be undone.
+
+Exit codes: 0 done or nothing to do; 1 refused or failed, nothing was changed;
+3 some flows were changed and some could not be; 130, 143, 129 stopped by a
+signal.")]
+pub(crate) struct Expire {
+    /// Mildest first: clamp, re-age, delete
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = Mode::Clamp)]
+    pub(crate) mode: Mode,
+    /// Only flows like these; repeat it for others
+    #[arg(long = "match", value_name = "TERM,TERM")]
+    pub(crate) matching: Vec<String>,
+    /// Never flows like these, even if --match selects them
+    #[arg(long, value_name = "TERM,TERM")]
+    pub(crate) keep: Vec<String>,
+    /// Let the flows end over TIME, not all at once
+    #[arg(long, value_name = "TIME")]
+    pub(crate) spread: Option<String>,
+    /// re-age: leave each flow at least TIME [default: 2m]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) grace: Option<String>,
+    /// re-age, delete: TIME between samples [default: 10s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) settle: Option<String>,
+    /// re-age, delete: the timeout before it was lowered
+    ///
+    /// What tcp_timeout_established was, and when that ended: 5d@2h (two hours
+    /// ago) or 5d@2026-11-23T12:00:00Z. Without it the journal says so.
+    #[arg(long, value_name = "TIME[@SINCE]")]
+    pub(crate) was: Option<String>,
+    /// Refuse to change more than N flows
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_flows: Option<u32>,
+    /// Change at most N flows a second
+    ///
+    /// Without it there is no limit, or 20000/s if a program listens to
+    /// conntrack events.
+    #[arg(long, value_name = "N/s")]
+    pub(crate) rate: Option<String>,
+    /// Count, say why flows are kept, and stop
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Wait up to TIME for another cttune to finish
+    #[arg(long, value_name = "TIME")]
+    pub(crate) wait: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Leave a flow at most its timeout
+    Clamp,
+    /// Subtract the idle time that is proven
+    ReAge,
+    /// End flows that are proven idle for too long
+    Delete,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = "\
+Reads the table once: all flows if there are fewer than 200,000, else a random
+sample of 50,000. Every share of a sample is shown with its margin of error.
+
+  cttune top                               the groups that explain most
+  cttune top --by src --prefix 64,24       by subscriber
+  cttune top --by dst,dport --match proto=udp --keep dport=53 -n 5
+  cttune top --remedy | nft -c -f -        rules for the largest group, checked
+
+Fields: family proto state src sport dst dport reply-src reply-dst zone mark
+status")]
+pub(crate) struct Top {
+    /// Group by src,dport; auto chooses
+    #[arg(long, value_name = "FIELDS", default_value = "auto")]
+    pub(crate) by: String,
+    /// Group addresses: bits of IPv6 and of IPv4
+    #[arg(long, value_name = "V6,V4")]
+    pub(crate) prefix: Option<String>,
+    /// Show N groups
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    pub(crate) rows: usize,
+    /// Only flows like these; repeat it for others
+    ///
+    /// A flow has to match all terms, as dst=10.1.0.0/16,proto=tcp.
+    #[arg(long = "match", value_name = "TERM,TERM")]
+    pub(crate) matching: Vec<String>,
+    /// No flows like these, even if --match selects them
+    #[arg(long, value_name = "TERM,TERM")]
+    pub(crate) keep: Vec<String>,
+    /// Read the whole table, however large
+    #[arg(long, conflicts_with_all = ["sample", "budget"])]
+    pub(crate) exact: bool,
+    /// Read a sample of K flows
+    #[arg(long, value_name = "K", conflicts_with = "budget",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) sample: Option<u64>,
+    /// Read flows for TIME: 200ms, 2s
+    #[arg(long, value_name = "TIME")]
+    pub(crate) budget: Option<String>,
+    /// Print nftables rules against the largest group
+    ///
+    /// Nothing is loaded into the kernel: look at them, then give them to nft.
+    #[arg(long)]
+    pub(crate) remedy: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = "\
+Prints the table's size, limit and memory, every counter, each setting and
+whether it differs from the active profile, the last apply, and flows by family,
+protocol and state. Flows need root (CAP_NET_ADMIN), and the last apply needs
+root. What could not be read is said on stderr and by cttune_source_up.
+
+  cttune metrics --textfile /var/lib/prometheus/node-exporter/cttune.prom
+  cttune metrics --format munin config
+
+contrib/ has a munin plugin, alerts, a dashboard, and a timer for the file.")]
+pub(crate) struct Metrics {
+    #[command(flatten)]
+    pub(crate) desired: DesiredOptions,
+    /// Count flows: auto, all, none
+    ///
+    /// auto counts all flows below 200,000, else a random sample of 50,000.
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = Flows::Auto, value_name = "WHICH")]
+    pub(crate) flows: Flows,
+    /// Write to this file and print nothing
+    ///
+    /// For the textfile collector of node_exporter. The file is replaced in one
+    /// step.
+    #[arg(long, value_name = "FILE.prom")]
+    pub(crate) textfile: Option<PathBuf>,
+    /// What munin asks for: config, autoconf
+    #[arg(
+        value_enum,
+        hide_possible_values = true,
+        value_name = "REQUEST",
+        conflicts_with = "textfile"
+    )]
+    pub(crate) request: Option<Request>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Flows {
+    /// All of them, or a sample if the table is large
+    Auto,
+    /// All of them
+    All,
+    /// None: the table is not read
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Request {
+    /// Titles, labels and limits
+    Config,
+    /// Whether there is anything to show
+    Autoconf,
+}

@@ -1,0 +1,162 @@
+//! What can be typed: the clap types, one file for each group of commands.
+//!
+//! In: the command line. Out: typed options. Completions, manual pages and help are made from it.
+//! Rule: nothing here acts. The first line of an option's help fits beside it in 80 columns and is
+//! all that `-h` shows; what follows is for `--help` and the manual page.
+
+mod change;
+mod check;
+mod flows;
+#[cfg(test)]
+mod pages;
+mod profile;
+mod sandbox;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::change::{
+    Apply, Confirm, History, Only, Plan, Planning, Rollback, WatchPending,
+};
+pub(crate) use self::check::{Check, FailOn};
+pub(crate) use self::flows::{Expire, Flows, Metrics, Mode, Request, Top};
+pub(crate) use self::profile::{DesiredOptions, Profile, ProfileCommand};
+pub(crate) use self::sandbox::{Completions, Sandbox, SandboxInside};
+
+/// What the short help of every command ends with.
+const MORE: &str = "\
+Global options: --netns --root --format --color -q -v
+--help explains every option and shows examples.";
+
+/// Tunes the Linux connection-tracking table and repairs one that is filling up.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cttune",
+    version,
+    about,
+    max_term_width = 80,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    // Without the empty line above the usage: a screen has 24 lines.
+    help_template = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}",
+    after_help = "Try it safely: `cttune sandbox -- bash`. More: `cttune --help`.",
+    after_long_help = "\
+Start with `cttune check`: it takes milliseconds and changes nothing.
+Try everything safely in a private shell: `cttune sandbox -- bash`.
+
+  cttune check                        is the table healthy?
+  cttune top                          who fills it?
+  cttune plan --profile campus-fw     what would change?
+  cttune apply --profile campus-fw    change it, now and after every reboot
+  cttune expire                       shorten the flows that exist already
+  cttune rollback                     undo the last change
+
+Exit codes: 0 done or nothing to do; 1 failed or refused, nothing was changed;
+2 there are differences; 3 failed and something is left, the message says what;
+64 wrong command line."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Work in another network namespace
+    ///
+    /// NAME is one of `ip netns`, PATH a file such as /proc/1234/ns/net. No
+    /// file is written then; max, buckets and expect_max are read-only there.
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        value_name = "NAME|PATH|pid:PID"
+    )]
+    pub(crate) netns: Option<String>,
+    /// Work on the files below DIR instead of on this system
+    ///
+    /// For an image or a chroot. The running kernel is not changed.
+    #[arg(long, global = true, hide_short_help = true, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Print the result in this format
+    #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Use colour; NO_COLOR is respected
+    #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// Print only errors
+    #[arg(
+        long,
+        short,
+        global = true,
+        hide_short_help = true,
+        conflicts_with = "verbose"
+    )]
+    pub(crate) quiet: bool,
+    /// Print more: sources, reasons, and values that do not differ
+    #[arg(long, short, global = true, hide_short_help = true)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people; `metrics` prints the Prometheus format
+    Text,
+    /// One JSON object; errors are JSON on stderr
+    Json,
+    /// One line and the exit codes of a Nagios plugin (`check` only)
+    Nagios,
+    /// The text format of Prometheus (`metrics` only)
+    Prometheus,
+    /// The answers of a munin plugin (`metrics` only)
+    Munin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the table's health and what differs from the profile
+    Check(Check),
+    /// Show what apply would change, step by step; change nothing
+    Plan(Plan),
+    /// Apply a profile now and after every reboot
+    Apply(Apply),
+    /// Keep a pending change of `apply --confirm-within`
+    Confirm(Confirm),
+    /// Undo what apply changed
+    Rollback(Rollback),
+    /// List the changes of apply and rollback
+    History(History),
+    /// Shorten existing flows to the current timeouts
+    Expire(Expire),
+    /// Show who fills the table: addresses, ports, protocols, states
+    Top(Top),
+    /// Print numbers for Prometheus or munin, or as JSON
+    Metrics(Metrics),
+    /// List, show, check, edit, capture or suggest profiles
+    Profile(Profile),
+    /// Try cttune safely: run a command with a private, simulated table
+    Sandbox(Sandbox),
+    /// Print the completion script for a shell
+    Completions(Completions),
+    /// Undoes a pending change that nobody confirms.
+    #[command(hide = true)]
+    WatchPending(WatchPending),
+    /// Runs as the first process in the namespaces of `sandbox`.
+    #[command(hide = true)]
+    SandboxInside(SandboxInside),
+}

@@ -1,0 +1,99 @@
+//! The options that choose a profile, and `cttune profile`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::MORE;
+
+/// Which profile, and what to change in it.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DesiredOptions {
+    /// Use this profile: a name or a path
+    ///
+    /// Without it cttune uses the active profile, which is the one that was
+    /// applied last. `cttune profile list` shows the names.
+    #[arg(long, short, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// Set one key, as tcp_timeout_established=2h4m
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Profile {
+    #[command(subcommand)]
+    pub(crate) command: ProfileCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// List the profiles that have a name
+    List,
+    /// Print a profile with its comments
+    #[command(after_help = MORE, after_long_help = "  cttune profile show campus-fw")]
+    Show {
+        /// A name or a path
+        #[arg(value_name = "PROFILE")]
+        name: String,
+    },
+    /// Check profiles and show every mistake with its line
+    #[command(after_help = MORE, after_long_help = "\
+  cttune profile check ./mine.toml /etc/cttune/profiles/*.toml")]
+    Check {
+        /// Files, or names
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+    },
+    /// Write a profile with the current values of this host
+    #[command(after_help = MORE, after_long_help = "\
+  cttune profile capture ./now.toml
+  cttune profile capture --key max --key buckets")]
+    Capture {
+        /// Only this key; repeat it for others
+        #[arg(long = "key", value_name = "KEY")]
+        keys: Vec<String>,
+        /// Where to write; without it, standard output
+        ///
+        /// If the file exists, its values are updated; its comments and its
+        /// order stay.
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Watch this host and write a profile for what it does
+    #[command(after_help = MORE, after_long_help = "\
+Limits come from the most flows seen, the rate of new flows and the headroom.
+Timeouts come from how long flows were idle before their next packet. The `why`
+of each setting says how. Watch a busy hour: a minute misses what is rare.
+
+  cttune profile suggest --observe 10m ./mine.toml
+  cttune plan --profile ./mine.toml")]
+    Suggest {
+        /// Make room for N times what is used now
+        #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = headroom)]
+        headroom: f64,
+        /// Watch for TIME
+        #[arg(long, value_name = "TIME", default_value = "60s")]
+        observe: String,
+        /// A new file; without it, standard output
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Set keys in a profile; comments and order stay
+    #[command(after_help = MORE, after_long_help = "\
+  cttune profile set ./mine.toml tcp_timeout_established=2h4m udp_timeout=60")]
+    Set {
+        /// The profile to edit
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The keys and their new values
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        settings: Vec<String>,
+    },
+}
+
+fn headroom(text: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    let number = number.filter(|number| (1.0..=100.0).contains(number));
+    number.ok_or_else(|| "expected a number from 1 to 100".to_owned())
+}

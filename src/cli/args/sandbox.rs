@@ -1,0 +1,46 @@
+//! `cttune sandbox` and `cttune completions`.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use super::MORE;
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = "\
+Needs no root and changes nothing outside: the table, /etc, /run and the state
+directory are private and are removed when CMD ends. `cttune` inside is this
+program.
+
+  cttune sandbox -- cttune check --profile campus-fw
+  cttune sandbox -- bash
+  cttune sandbox --flows 0 -- cttune apply --profile campus-fw --yes
+
+Exit codes: the one of CMD; 128+N if signal N ended it; 125 the sandbox failed;
+126 CMD cannot be run; 127 CMD was not found.")]
+pub(crate) struct Sandbox {
+    /// Fill the table with N flows
+    ///
+    /// Fewer if nf_conntrack_max of this host is smaller; that is said then.
+    #[arg(long, value_name = "N", default_value_t = 76_768)]
+    pub(crate) flows: u32,
+    /// The command to run
+    #[arg(required = true, last = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxInside {
+    /// The part to run, and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) part: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = "\
+  cttune completions bash > /etc/bash_completion.d/cttune")]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
