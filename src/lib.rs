@@ -17,6 +17,7 @@
 //! | [`flow`] | pure | conntrack entries: decoding, selecting, grouping, sampling, expiring them |
 //! | [`assess`] | pure | findings: what is wrong, how bad, and what to do |
 //! | [`boot`] | pure | sysctl.d text: who wins for which reader, what survives a reboot |
+//! | [`diagnostic`] | pure | what went wrong and what to do: one sentence, one typed hint |
 //! | [`render`] | pure | results as text, JSON, and for monitors: returns strings |
 //! | [`kernel`] | door | sysctl tree, ctnetlink, module, host facts, network namespaces |
 //! | [`files`] | door | rooted reading, atomic replacement, ownership, no symlink followed |
@@ -37,6 +38,7 @@ mod assess;
 mod boot;
 mod change;
 mod cli;
+mod diagnostic;
 mod files;
 mod flow;
 #[cfg(feature = "internals")]

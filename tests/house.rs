@@ -7,7 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const PURE: &[&str] = &[
-    "assess", "boot", "flow", "plan", "profile", "render", "tunable",
+    "assess",
+    "boot",
+    "diagnostic",
+    "flow",
+    "plan",
+    "profile",
+    "render",
+    "tunable",
 ];
 const DOORS: &[&str] = &["files", "kernel"];
 const ACTING: &[&str] = &["change", "sandbox", "screen"];

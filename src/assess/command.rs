@@ -1,5 +1,6 @@
 //! The commands that a hint names, so that they can be pasted.
 
+use crate::diagnostic::{Place, quoted};
 use crate::profile::{Desired, Goal};
 use crate::tunable::Key;
 
@@ -41,19 +42,10 @@ fn set_options(values: &[(Key, i64)]) -> String {
 }
 
 /// The hint with its commands about this place: without it they would be about the machine.
-pub(super) fn at(hint: &str, place: &str) -> String {
+pub(super) fn at(hint: &str, place: &Place) -> String {
     COMMANDS.iter().fold(hint.to_owned(), |hint, name| {
-        hint.replace(&format!("cttune {name}"), &format!("cttune{place} {name}"))
+        hint.replace(&format!("cttune {name}"), &place.cttune(name))
     })
-}
-
-/// As a shell takes it for one word.
-pub(crate) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -95,10 +87,10 @@ mod tests {
         assert_eq!(
             at(
                 "see cttune top; then: cttune plan --profile x",
-                " --netns edge"
+                &Place::new(None, Some("edge"))
             ),
             "see cttune --netns edge top; then: cttune --netns edge plan --profile x"
         );
-        assert_eq!(at("cttune top", ""), "cttune top");
+        assert_eq!(at("cttune top", &Place::default()), "cttune top");
     }
 }

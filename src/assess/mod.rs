@@ -20,7 +20,6 @@ mod table;
 mod timeouts;
 
 pub(crate) use agents::Traces;
-pub(crate) use command::quoted;
 pub(crate) use course::{Course, Trend, Unread};
 pub(crate) use deep::Deep;
 #[cfg(feature = "internals")]
@@ -31,6 +30,7 @@ pub(crate) use namespaces::Namespace;
 pub(crate) use table::Levels;
 
 use self::command::set_command;
+use crate::diagnostic::Place;
 use crate::plan::{Blocked, Comparison, Machine};
 use crate::profile::{Desired, Role};
 use crate::tunable::Key;
@@ -100,8 +100,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) blocked: &'a [Blocked],
     /// The profile.
     pub(crate) desired: Option<&'a Desired>,
-    /// The options by which a command speaks of the same place: ` --netns NAME`.
-    pub(crate) place: &'a str,
+    /// The options by which a command speaks of the same place.
+    pub(crate) place: &'a Place,
 }
 
 impl Evidence<'_> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::expire::{ExpireError, Hands};
 use super::journal::Journal;
 use super::target::{Target, TargetError};
+use crate::diagnostic::Advise;
 use crate::kernel::sysctl::WriteError;
 use crate::plan::{
     Cause, ENTRIES_PER_BUCKET, Ending, Outcome, Plan, Present, Record, Report, Signal, Standing,
@@ -320,7 +321,7 @@ impl Engine<'_, '_> {
         let error = self.crew.journal.progress(record).err()?;
         Some(Cause::Failed {
             message: error.to_string(),
-            hint: Some(error.hint()),
+            hint: error.hint(),
         })
     }
 

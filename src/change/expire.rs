@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use crate::diagnostic::{Advise, Hint};
 use crate::flow::expire::{
     Change, History, KeptWhy, Moment, Protected, Rules, Sample, Session, Shortening, Since, Tally,
     Timeouts, Verdict,
@@ -81,6 +82,15 @@ impl ExpireError {
             self,
             ExpireError::Dump(DumpError::Resized | DumpError::Overrun)
         )
+    }
+}
+
+impl Advise for ExpireError {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            ExpireError::Dump(error) => error.hint(),
+            _ => None,
+        }
     }
 }
 

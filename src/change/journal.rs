@@ -11,7 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::files::state;
+use crate::diagnostic::{Advise, Hint, said};
+use crate::files::state::{self, StateError};
 use crate::plan::{Record, Standing};
 
 /// Records that are kept.
@@ -21,15 +22,11 @@ const BESIDE: &str = ".record-";
 /// Bytes at the beginning of a record that tell how it stands.
 const HEAD: usize = 64;
 
-/// What to do about a state directory that somebody else may write.
-pub(crate) const UNTRUSTED: &str =
-    "look at what is in it, then: chown -R root and chmod -R go-w, or move it away";
-
 /// What goes wrong with the journal.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
     /// It cannot be written or read.
-    #[error("cannot {doing} the journal {}: {source}", path.display())]
+    #[error("cannot {doing} the journal {}: {}", path.display(), said(source))]
     Io {
         /// `write`, `read`, …
         doing: &'static str,
@@ -37,6 +34,16 @@ pub(crate) enum JournalError {
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// Somebody else may write the state directory.
+    #[error("cannot {doing} the journal {}: {why}", path.display())]
+    Untrusted {
+        /// `write` or `read`.
+        doing: &'static str,
+        /// The folder.
+        path: PathBuf,
+        /// Who may.
+        why: StateError,
     },
     /// A file of it does not hold what cttune writes.
     #[error("the journal {} is damaged: {source}", path.display())]
@@ -56,23 +63,23 @@ impl JournalError {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         ))
     }
+}
 
-    /// What the operator can do about it.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
-            JournalError::Io { source, .. } => match source.kind() {
+impl Advise for JournalError {
+    fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            JournalError::Untrusted { path, .. } => StateError::untrusted(path),
+            JournalError::Io { source, .. } => Hint::say(match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free some space there, or name another folder in CTTUNE_STATE_DIR"
                 }
-                // Not the kernel's refusal, but ours (files::state).
-                io::ErrorKind::PermissionDenied if source.raw_os_error().is_none() => UNTRUSTED,
                 io::ErrorKind::ReadOnlyFilesystem => {
                     "remount it writable, or name another folder in CTTUNE_STATE_DIR"
                 }
                 _ => "run it as root, or name another folder in CTTUNE_STATE_DIR",
-            },
-            JournalError::Damaged { .. } => "move that file out of the way",
-        }
+            }),
+            JournalError::Damaged { .. } => Hint::say("move that file away"),
+        })
     }
 }
 
@@ -115,12 +122,7 @@ impl Folder {
     /// # Errors
     /// If it cannot be written; nothing is left then.
     pub(crate) fn begin(&self, record: &mut Record) -> Result<Page, JournalError> {
-        let failed = |source| JournalError::Io {
-            doing: "write",
-            path: self.path.clone(),
-            source,
-        };
-        state::make(&self.path).map_err(failed)?;
+        state::make(&self.path).map_err(|error| self.refused("write", error))?;
         self.sweep();
         let numbers = self.numbers()?;
         record.id = numbers.last().map_or(1, |last| last + 1);
@@ -294,17 +296,13 @@ impl Folder {
         let checked = self.path.parent().map_or(Ok(()), state::check);
         let entries = checked
             .and_then(|()| state::check(&self.path))
-            .and_then(|()| fs::read_dir(&self.path));
+            .and_then(|()| Ok(fs::read_dir(&self.path)?));
         let entries = match entries {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => {
-                return Err(JournalError::Io {
-                    doing: "read",
-                    path: self.path.clone(),
-                    source,
-                });
+            Err(StateError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Vec::new());
             }
+            Err(error) => return Err(self.refused("read", error)),
         };
         let mut numbers: Vec<u64> = entries
             .flatten()
@@ -316,6 +314,18 @@ impl Folder {
             .collect();
         numbers.sort_unstable();
         Ok(numbers)
+    }
+
+    fn refused(&self, doing: &'static str, error: StateError) -> JournalError {
+        let path = self.path.clone();
+        match error {
+            StateError::Io(source) => JournalError::Io {
+                doing,
+                path,
+                source,
+            },
+            why @ StateError::Untrusted(_) => JournalError::Untrusted { doing, path, why },
+        }
     }
 
     fn put(&self, path: &Path, record: &Record) -> Result<(), JournalError> {

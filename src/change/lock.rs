@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::files::state;
+use crate::diagnostic::{Advise, Hint, said};
+use crate::files::state::{self, StateError};
 
 /// How often a lock that is waited for is tried.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -31,13 +32,36 @@ pub(crate) enum LockError {
         holder: String,
     },
     /// The lock file cannot be made.
-    #[error("cannot lock {}: {source}", path.display())]
+    #[error("cannot lock {}: {}", path.display(), said(source))]
     Io {
         /// The lock file.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
     },
+    /// Somebody else may write the state directory.
+    #[error("cannot lock {}: {why}", path.display())]
+    Untrusted {
+        /// The lock file.
+        path: PathBuf,
+        /// Who may.
+        why: StateError,
+    },
+}
+
+impl Advise for LockError {
+    fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            LockError::Held { .. } => Hint::say("--wait 30s waits until it is done"),
+            LockError::Untrusted { path, .. } => {
+                StateError::untrusted(path.parent().unwrap_or(path))
+            }
+            LockError::Io { .. } => Hint::say(format!(
+                "run it as root, or name another folder in {}",
+                state::VARIABLE
+            )),
+        })
+    }
 }
 
 impl Lock {
@@ -78,7 +102,13 @@ impl Lock {
             path: path.clone(),
             source,
         };
-        state::make(directory).map_err(failed)?;
+        state::make(directory).map_err(|error| match error {
+            StateError::Io(source) => failed(source),
+            why @ StateError::Untrusted(_) => LockError::Untrusted {
+                path: path.clone(),
+                why,
+            },
+        })?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -20,7 +20,8 @@ mod watcher;
 pub(crate) use engine::{
     Crew, carry_back, carry_out, carry_out_until, clear_up, folders_to_make, present,
 };
-pub(crate) use lock::{Lock, LockError};
+pub(crate) use expire::ExpireError;
+pub(crate) use lock::Lock;
 pub(crate) use preflight::preflight;
 pub(crate) use signal::Signals;
 pub(crate) use target::{Running, Target};

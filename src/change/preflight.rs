@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::target::{Target, TargetError};
+use crate::diagnostic::{Advise, Hint};
 use crate::plan::{FileChange, Plan, Step};
 use crate::tunable::Key;
 
@@ -27,13 +28,12 @@ pub(crate) enum PreflightError {
     FileMoved(PathBuf),
 }
 
-impl PreflightError {
-    /// What the operator can do about it, where that is known.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+impl Advise for PreflightError {
+    fn hint(&self) -> Option<Hint> {
         match self {
             PreflightError::Target(error) => error.hint(),
             PreflightError::ValueMoved { .. } | PreflightError::FileMoved(_) => {
-                Some("run it again: the plan is made anew")
+                Some(Hint::say("run it again: it plans anew"))
             }
         }
     }

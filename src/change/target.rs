@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::expire::{ExpireError, Expired, Expiry, Hands, Past};
+use crate::diagnostic::{Advise, Hint};
 use crate::files::{FileError, Root};
 use crate::flow::expire::Tally;
 use crate::kernel::module::{self, ModuleError};
@@ -44,42 +45,26 @@ impl TargetError {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded
         ))
     }
+}
 
-    /// What the operator can do about it, where that is known.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
+impl Advise for TargetError {
+    fn hint(&self) -> Option<Hint> {
+        Some(match self {
             _ if self.is_full() => {
-                Some("free some space, or apply to the running kernel alone: --only live")
+                Hint::say("free some space, or apply to the running kernel alone: --only live")
             }
             TargetError::File(FileError::Io { source, .. })
                 if source.kind() == ErrorKind::ReadOnlyFilesystem =>
             {
-                Some("remount it writable, or apply to the running kernel alone: --only live")
+                Hint::say("remount it writable, or apply to the running kernel alone: --only live")
             }
-            TargetError::File(error) => error.hint(),
-            TargetError::Module(_) => {
-                Some("is the module installed for the running kernel? `modinfo nf_conntrack`")
-            }
-            TargetError::Read(_) | TargetError::Expire { .. } => None,
-            TargetError::Write(error) => match error {
-                WriteError::Denied(_) => Some("run it as root: sudo cttune …"),
-                WriteError::ReadOnlyMount(_) => Some(
-                    "in a container, run it on the host, or with the container's /proc/sys writable",
-                ),
-                WriteError::OtherNamespace(_) => Some("run it in the host's network namespace"),
-                WriteError::Refused { .. } => Some(
-                    "the kernel's limit for it is lower than that, or another key's value is in the way",
-                ),
-                WriteError::NoMemory { .. } => {
-                    Some("try a smaller number, or again when more memory is free")
-                }
-                WriteError::NotLoaded(_) => Some("load it: modprobe nf_conntrack"),
-                WriteError::NotHeld { .. } => {
-                    Some("something else writes this key too: look for its agent")
-                }
-                WriteError::Missing(_) | WriteError::Other { .. } => None,
-            },
-        }
+            TargetError::File(error) => return error.hint(),
+            TargetError::Module(_) => Hint::on_host("modinfo nf_conntrack")
+                .to("see whether the module is installed for the running kernel"),
+            TargetError::Expire { source, .. } => return source.hint(),
+            TargetError::Read(_) => return None,
+            TargetError::Write(error) => return error.hint(),
+        })
     }
 }
 

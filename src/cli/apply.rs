@@ -4,7 +4,7 @@ use super::args::{Apply, Global, Planning};
 use super::confirm;
 use super::current::Current;
 use super::expire::FlowProgress;
-use super::failure::{FAILED, Failure};
+use super::failure::{FAILED, Failure, declined};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::{change, current, expire, plan as plan_command};
@@ -105,7 +105,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         },
         || render::outcome::json(&plan, &outcome, id, flows),
     );
-    change::end(&outcome, &record, args.detailed_exitcode, out)
+    change::end(&outcome, &record, args.detailed_exitcode)
 }
 
 /// What is asked for. Where no profile is named and an apply was interrupted, that one is: it may
@@ -133,17 +133,13 @@ fn refuse_without_terminal(args: &Apply) -> Result<(), Failure> {
     if args.yes || out::is_interactive() {
         return Ok(());
     }
-    Err(Failure::new(
-        FAILED,
-        "there is no terminal to ask on; nothing was changed",
-    )
-    .hint("--yes carries the plan out without asking; --dry-run shows it"))
+    Err(Failure::new(FAILED, "there is no terminal to ask on")
+        .unchanged()
+        .hint("--yes applies without asking; --dry-run shows the plan"))
 }
 
 fn rehearse(plan: &Plan, target: &mut dyn Target) -> Result<(), Failure> {
-    preflight(plan, target).map_err(|error| {
-        Failure::new(FAILED, format!("{error}; nothing was changed")).maybe_hint(error.hint())
-    })
+    preflight(plan, target).map_err(|error| Failure::of(FAILED, &error).unchanged())
 }
 
 fn nothing_to_do(plan: &Plan, current: &Current, out: Out) -> u8 {
@@ -173,11 +169,8 @@ fn chosen(
     match prompt::ask(&plan, signals)? {
         Answer::Yes => Ok(plan),
         Answer::Steps(chosen) => Ok(plan.choose(&chosen)),
-        Answer::No => Err(Failure::new(FAILED, "nothing was changed").into()),
-        Answer::Stopped(signal) => {
-            let message = format!("stopped by {}; nothing was changed", signal.name());
-            Err(Failure::new(signal.exit_code(), message).into())
-        }
+        Answer::No => Err(declined().into()),
+        Answer::Stopped(signal) => Err(change::stopped(signal).into()),
     }
 }
 
@@ -195,8 +188,5 @@ fn refuse_obstacles(plan: &Plan, planning: &Planning) -> anyhow::Result<()> {
     };
     let mut failure = Failure::new(FAILED, first.to_string()).hint(first.hint());
     failure.messages.extend(standing.map(ToString::to_string));
-    if let Some(last) = failure.messages.last_mut() {
-        last.push_str("; nothing was changed");
-    }
-    Err(failure.into())
+    Err(failure.unchanged().into())
 }

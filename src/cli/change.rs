@@ -1,13 +1,12 @@
 //! What every command that changes something shares: the lock, the journal, the way it ends.
 
-use std::io;
 use std::time::Duration;
 
 use super::args::Global;
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
-use super::out::Out;
-use crate::change::journal::{Folder, JournalError, UNTRUSTED};
-use crate::change::{Lock, LockError};
+use crate::change::Lock;
+use crate::change::journal::{Folder, JournalError};
+use crate::diagnostic::Hint;
 use crate::files::{Root, state};
 use crate::kernel::host;
 use crate::plan::{Cause, Ending, Outcome, Record, Signal, Standing};
@@ -30,12 +29,8 @@ pub(super) fn lock(
         .unwrap_or_default();
     let taken = Lock::take_within(&state::directory(root), patience, &|| stop().is_some());
     taken.map_err(|error| match stop() {
-        Some(signal) => Failure::new(
-            signal.exit_code(),
-            format!("stopped by {}; nothing was changed", signal.name()),
-        )
-        .into(),
-        None => locked(error).into(),
+        Some(signal) => stopped(signal).into(),
+        None => Failure::of(FAILED, &error).unchanged().into(),
     })
 }
 
@@ -45,23 +40,6 @@ pub(super) fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
         Failure::usage(format!("{option} {text}: {wrong}")).hint("write 90s, 2m or 1h30m")
     })?;
     Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
-}
-
-fn locked(error: LockError) -> Failure {
-    let failure = Failure::new(FAILED, format!("{error}; nothing was changed"));
-    match &error {
-        LockError::Held { .. } => failure.hint("--wait 30s waits until it is done"),
-        LockError::Io { source, .. }
-            if source.kind() == io::ErrorKind::PermissionDenied
-                && source.raw_os_error().is_none() =>
-        {
-            failure.hint(UNTRUSTED)
-        }
-        LockError::Io { .. } => failure.hint(format!(
-            "run it as root, or name another folder in {}",
-            state::VARIABLE
-        )),
-    }
 }
 
 /// Whether a change was made in the network namespace that we are in. Within one boot the kernel's
@@ -80,26 +58,24 @@ pub(super) fn belongs_here(record: &Record, global: &Global, root: &Root) -> Res
     let made = &record.occasion;
     if made.root != root.base() {
         let root = made.root.display();
-        let message = format!(
-            "change {} was made below {root}; nothing was changed",
-            record.id
-        );
-        return Err(Failure::new(FAILED, message).hint(format!("add --root {root}")));
+        let message = format!("change {} was made below {root}", record.id);
+        return Err(Failure::new(FAILED, message)
+            .unchanged()
+            .hint(format!("add --root {root}")));
     }
     if is_here(record, global) {
         return Ok(());
     }
-    let message = format!(
-        "change {} was made in another network namespace; nothing was changed",
-        record.id
-    );
-    Err(Failure::new(FAILED, message).hint(match &made.netns {
-        Some(netns) if made.netns == global.netns => {
-            format!("{netns} is not what it was then: what the change did went with it")
-        }
-        Some(netns) => format!("add --netns {netns}"),
-        None => "run it where the change was made, without --netns".to_owned(),
-    }))
+    let message = format!("change {} was made in another network namespace", record.id);
+    Err(Failure::new(FAILED, message)
+        .unchanged()
+        .hint(match &made.netns {
+            Some(netns) if made.netns == global.netns => {
+                format!("{netns} is not what it was then: what the change did went with it")
+            }
+            Some(netns) => format!("add --netns {netns}"),
+            None => "run it where the change was made, without --netns".to_owned(),
+        }))
 }
 
 /// Whether a change was made where we are.
@@ -145,16 +121,11 @@ pub(super) fn settle(root: &Root, global: &Global, by: Option<u64>) {
 
 /// A journal that cannot be kept or read.
 pub(super) fn journal_failure(error: JournalError) -> Failure {
-    Failure::new(FAILED, format!("{error}; nothing was changed")).hint(error.hint())
+    Failure::of(FAILED, &error).unchanged()
 }
 
-/// Turns the ending into an exit code; what went wrong is said on the way.
-pub(super) fn end(
-    outcome: &Outcome,
-    record: &Record,
-    detailed: bool,
-    out: Out,
-) -> anyhow::Result<u8> {
+/// Turns the ending into an exit code.
+pub(super) fn end(outcome: &Outcome, record: &Record, detailed: bool) -> anyhow::Result<u8> {
     let cause = match &outcome.ending {
         Ending::Complete if detailed && outcome.changed() => return Ok(DIFFERS),
         Ending::Complete => return Ok(0),
@@ -170,12 +141,12 @@ pub(super) fn end(
     };
     match cause {
         Cause::Failed { message, hint } => {
-            let message = format!("{message}; everything is as it was");
-            Err(Failure::new(FAILED, message).maybe_hint(*hint).into())
+            let failure = Failure::new(FAILED, message).undone();
+            Err(failure.maybe_hint(hint.clone()).into())
         }
         Cause::Signal(signal) => {
-            let message = format!("stopped by {}; everything is as it was", signal.name());
-            Ok(out.failure(&Failure::new(signal.exit_code(), message)))
+            let message = format!("stopped by {}", signal.name());
+            Err(Failure::new(signal.exit_code(), message).undone().into())
         }
     }
 }
@@ -187,8 +158,15 @@ fn left_failure(cause: &Cause, left: &[String], record: &Record) -> Failure {
     };
     let mut failure = Failure::new(LEFT, what);
     failure.messages.extend(left.iter().cloned());
-    failure.hint(format!(
-        "when the cause is gone, `cttune rollback {}` puts the rest back",
-        record.undoes.unwrap_or(record.id)
-    ))
+    failure.hint(put_rest_back(record.undoes.unwrap_or(record.id)))
+}
+
+/// What to do about what is left of a change.
+pub(super) fn put_rest_back(id: u64) -> Hint {
+    Hint::cttune(format!("rollback {id}")).to("when the cause is gone, undo the rest")
+}
+
+/// A signal before anything was changed.
+pub(super) fn stopped(signal: Signal) -> Failure {
+    Failure::new(signal.exit_code(), format!("stopped by {}", signal.name())).unchanged()
 }

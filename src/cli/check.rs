@@ -5,8 +5,9 @@ use super::current::{self, Current};
 use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
 use super::out::Out;
 use super::{change, course, deep, load};
-use crate::assess::{Course, Deep, Evidence, Finding, Levels, Namespace, Severity, assess, quoted};
+use crate::assess::{Course, Deep, Evidence, Finding, Levels, Namespace, Severity, assess};
 use crate::boot;
+use crate::diagnostic::{Hint, quoted};
 use crate::files::Root;
 use crate::kernel::namespaces;
 use crate::plan::{Blocked, Comparison, Machine, Scope, plan};
@@ -187,7 +188,9 @@ fn watched(checked: &Checked<'_>, fail_on: Option<FailOn>, out: Out) -> anyhow::
     if !evidence.machine.live.is_some_and(Snapshot::is_loaded) {
         // Perhaps the firewall has no rules: whether the table is fine cannot be told.
         let failure = Failure::new(FAILED, "connection tracking is not loaded");
-        return Err(failure.hint("as root, modprobe nf_conntrack").into());
+        return Err(failure
+            .hint(Hint::on_host("modprobe nf_conntrack").to("load it, as root"))
+            .into());
     }
     let drift = (!evidence.comparison.in_line()).then_some(Severity::Warning);
     let state = worst(checked.findings, fail_on.unwrap_or(FailOn::Warning)).max(drift);
@@ -234,14 +237,14 @@ fn refuse_what_does_not_go(check: &Check, global: &Global, out: Out) -> Result<(
 /// The plan that goes with this check, as it would be typed. What was remembered is not named: a
 /// plan for the bare profile would leave out what was set beside it.
 fn way(desired: &DesiredOptions, global: &Global) -> String {
-    let mut way = "cttune plan".to_owned();
+    let mut way = "plan".to_owned();
     if let Some(profile) = &desired.profile {
         way.push_str(&format!(" --profile {}", quoted(profile)));
     }
     for set in &desired.set {
         way.push_str(&format!(" --set {}", quoted(set)));
     }
-    way + &current::place(global)
+    current::place(global).cttune(&way)
 }
 
 fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<u8> {

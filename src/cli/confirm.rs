@@ -19,6 +19,7 @@ use crate::change::{
     Crew, Lock, READY, Running, Signals, arm_watcher, carry_back, carry_out, carry_out_until,
     clear_up, close_stdout, leave_session, preflight, present,
 };
+use crate::diagnostic::Hint;
 use crate::files::{Root, state};
 use crate::kernel::host;
 use crate::plan::{Deadline, Ending, Outcome, Plan, Record, Signal, Standing, Step, way_back};
@@ -49,7 +50,7 @@ pub(super) fn apply(
     if let Err(error) = arm_watcher(&record, &state::directory(root)) {
         record.standing = Standing::Undone;
         let _ = page.end(&record);
-        return Err(Failure::new(FAILED, format!("{}; nothing was changed", told(&error))).into());
+        return Err(Failure::new(FAILED, told(&error)).unchanged().into());
     }
     let live = record.live_steps();
     let outcome = carry_out_until(
@@ -84,7 +85,7 @@ pub(super) fn apply(
     if pending && !args.yes && out::is_interactive() {
         return keep_asking(&record, global, root, signals, out);
     }
-    change::end(&outcome, &record, args.detailed_exitcode, out)
+    change::end(&outcome, &record, args.detailed_exitcode)
 }
 
 fn deadline(within: Duration) -> anyhow::Result<Deadline> {
@@ -173,10 +174,7 @@ fn was_left(record: &Record) -> Failure {
         format!("change {} was taken back, but not all of it", record.id),
     );
     failure.messages.extend(record.left.iter().cloned());
-    failure.hint(format!(
-        "when the cause is gone, `cttune rollback {}` puts the rest back",
-        record.id
-    ))
+    failure.hint(change::put_rest_back(record.id))
 }
 
 /// Runs `cttune confirm`.
@@ -213,7 +211,7 @@ fn confirm(
     // Somebody may have edited a file since; whatever else is in the way is found out here too.
     preflight(&rest, &mut target).map_err(|error| {
         Failure::new(FAILED, format!("{error}; the change still waits"))
-            .hint("`cttune rollback` takes it back, then apply it again")
+            .hint(Hint::cttune("rollback").to("undo it, then apply it again"))
     })?;
     let mut page = journal.page(record.id).map_err(change::journal_failure)?;
     // From here on a kill leaves an interrupted change, which the journal can put back whole.
@@ -245,7 +243,7 @@ fn confirm(
     if outcome.ending == Ending::Complete {
         outcome.reports.clear();
     }
-    change::end(&outcome, &record, false, out)
+    change::end(&outcome, &record, false)
 }
 
 /// Why there is nothing to confirm.
@@ -325,12 +323,14 @@ pub(super) fn extend(
             .iter()
             .all(|step| step.file().is_some() || matches!(step, Step::Expire { .. }));
     let (Some(within), true) = (within, is_same) else {
-        let message = format!(
-            "change {} of {} waits to be confirmed; nothing was changed",
-            record.id, record.profile
-        );
+        let message = format!("change {} of {} is pending", record.id, record.profile);
         return Err(Failure::new(FAILED, message)
-            .hint("`cttune confirm` keeps it, `cttune rollback` takes it back")
+            .unchanged()
+            .hint(
+                Hint::cttune("confirm")
+                    .to("keep it")
+                    .and(Hint::cttune("rollback").to("undo it")),
+            )
             .into());
     };
     record.deadline = Some(deadline(within)?);

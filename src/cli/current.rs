@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::args::{Global, Only};
 use super::failure::{FAILED, Failure};
-use crate::assess::{Traces, quoted};
+use crate::assess::Traces;
+use crate::diagnostic::Place;
 use crate::files::{Root, agents, boot_files};
 use crate::kernel::{host, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine, Occasion, Scope};
@@ -31,9 +32,10 @@ impl Current {
         };
         let files = match global.netns {
             Some(_) => None,
-            None => Some(boot_files::read(root, host.conntrack).map_err(|error| {
-                Failure::new(FAILED, error.to_string()).maybe_hint(error.hint())
-            })?),
+            None => Some(
+                boot_files::read(root, host.conntrack)
+                    .map_err(|error| Failure::of(FAILED, &error))?,
+            ),
         };
         let name = match (&global.root, &global.netns) {
             (Some(directory), _) => directory.display().to_string(),
@@ -90,17 +92,9 @@ pub(super) fn agents(global: &Global, root: &Root) -> Option<Traces> {
     Some(agents::read(root, running))
 }
 
-/// The options that a command in a hint needs to speak of the same place: a bare `cttune rollback 1`
-/// after a change of an image would undo the machine's own change 1.
-pub(super) fn place(global: &Global) -> String {
-    let mut options = String::new();
-    if let Some(root) = &global.root {
-        options.push_str(&format!(" --root {}", quoted(&root.display().to_string())));
-    }
-    if let Some(netns) = &global.netns {
-        options.push_str(&format!(" --netns {}", quoted(netns)));
-    }
-    options
+/// The place that the commands in advice are about.
+pub(super) fn place(global: &Global) -> Place {
+    Place::new(global.root.as_deref(), global.netns.as_deref())
 }
 
 /// Refuses to judge what could not be read.
@@ -122,9 +116,7 @@ pub(super) fn demand_readings(comparison: &Comparison) -> anyhow::Result<()> {
 pub(super) fn root(global: &Global) -> anyhow::Result<Root> {
     match &global.root {
         None => Ok(Root::machine()),
-        Some(directory) => {
-            Root::at(directory).map_err(|error| Failure::new(FAILED, error.to_string()).into())
-        }
+        Some(directory) => Root::at(directory).map_err(|error| Failure::of(FAILED, &error).into()),
     }
 }
 

@@ -4,13 +4,14 @@ use std::cell::RefCell;
 
 use super::args::{Expire, Global, Mode};
 use super::current::Current;
-use super::failure::{FAILED, Failure, LEFT};
+use super::failure::{FAILED, Failure, LEFT, declined};
 use super::out::{self, Out};
 use super::progress::Progress;
 use super::prompt::{self, Answer};
 use super::{change, current, select, session};
 use crate::change::expire::{ExpireError, Expired, Expiry, Hands, Past};
 use crate::change::{Running, Signals};
+use crate::diagnostic::Advise;
 use crate::files::Root;
 use crate::flow::expire::{Change, Tally};
 use crate::kernel::{host, sysctl};
@@ -29,12 +30,10 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
             .into());
     }
     if !args.yes && !args.dry_run && !out::is_interactive() {
-        return Err(Failure::new(
-            FAILED,
-            "there is no terminal to ask on; nothing was changed",
-        )
-        .hint("--yes goes on without asking; --dry-run counts")
-        .into());
+        return Err(Failure::new(FAILED, "there is no terminal to ask on")
+            .unchanged()
+            .hint("--yes goes on without asking; --dry-run counts")
+            .into());
     }
     let root = current::root(global)?;
     let signals = Signals::catch()?;
@@ -250,15 +249,9 @@ fn ask(
     };
     match prompt::ask_plainly(question, signals)? {
         Answer::Yes => Ok(()),
-        Answer::No | Answer::Steps(_) => Err(Failure::new(FAILED, "nothing was changed").into()),
-        Answer::Stopped(signal) => Err(stopped(signal).into()),
+        Answer::No | Answer::Steps(_) => Err(declined().into()),
+        Answer::Stopped(signal) => Err(change::stopped(signal).into()),
     }
-}
-
-/// A signal before anything was changed.
-fn stopped(signal: Signal) -> Failure {
-    let message = format!("stopped by {}; nothing was changed", signal.name());
-    Failure::new(signal.exit_code(), message)
 }
 
 fn refuse_more_than(max_flows: Option<i64>, tally: &Tally) -> Result<(), Failure> {
@@ -271,10 +264,9 @@ fn refuse_more_than(max_flows: Option<i64>, tally: &Tally) -> Result<(), Failure
     let selected = render::expire::flows(tally.selected());
     let most = render::expire::flows(most);
     let message = format!("{selected} would be changed, and --max-flows allows {most}");
-    Err(
-        Failure::new(FAILED, format!("{message}; nothing was changed"))
-            .hint("--match narrows the selection; --dry-run shows what it holds"),
-    )
+    Err(Failure::new(FAILED, message)
+        .unchanged()
+        .hint("--match narrows the selection; --dry-run shows what it holds"))
 }
 
 fn show(mode: ExpireMode, tally: &Tally, dry_run: bool, out: Out) {
@@ -311,32 +303,18 @@ fn end(expired: &Expired) -> anyhow::Result<u8> {
             );
             Err(Failure::new(signal.exit_code(), message).into())
         }
-        Some(error) if done == 0 => Err(untouched_text(&error.to_string()).into()),
-        Some(error) => {
-            let failure = Failure::from_text(LEFT, &error.to_string());
-            Err(Failure {
-                messages: vec![format!("{}; {stands}", failure)],
-                ..failure
-            }
-            .into())
-        }
+        Some(error) if done == 0 => Err(Failure::of(FAILED, error).unchanged().into()),
+        Some(error) => Err(Failure::new(LEFT, format!("{error}; {stands}"))
+            .maybe_hint(error.hint())
+            .into()),
     }
 }
 
 /// A failure, or a signal, before anything was changed.
 fn untouched(error: ExpireError) -> Failure {
     match error {
-        ExpireError::Stopped(signal) => stopped(signal),
-        error => untouched_text(&error.to_string()),
-    }
-}
-
-/// The error's first line says what, and that nothing was changed; its hint stays.
-fn untouched_text(text: &str) -> Failure {
-    let failure = Failure::from_text(FAILED, text);
-    Failure {
-        messages: vec![format!("{failure}; nothing was changed")],
-        ..failure
+        ExpireError::Stopped(signal) => change::stopped(signal),
+        error => Failure::of(FAILED, &error).unchanged(),
     }
 }
 

@@ -1,8 +1,15 @@
 //! How a command fails: what to say, what to do next, and the exit code.
 
 use std::fmt;
+use std::io;
 
+use crate::change::ExpireError;
+use crate::diagnostic::{Advise, Diagnostic, Hint, Place, said};
+use crate::files::FileError;
+use crate::kernel::ctnetlink::DumpError;
+use crate::kernel::netns::NetnsError;
 use crate::profile::Mistake;
+use crate::render::failure::Parts;
 
 /// Failed or refused; nothing is changed.
 pub(super) const FAILED: u8 = 1;
@@ -28,9 +35,22 @@ pub(super) struct Failure {
     /// What went wrong; one line for each thing that did.
     pub(super) messages: Vec<String>,
     /// What to do next.
-    pub(super) hint: Option<String>,
+    pub(super) hint: Option<Hint>,
     /// The mistakes of a profile, each with its place.
     pub(super) mistakes: Vec<Mistake>,
+    /// What is said of the machine after the last message.
+    pub(super) effect: Effect,
+}
+
+/// What a command that failed had done to the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// The command changes nothing, or the messages tell what it changed.
+    Untold,
+    /// It failed before its first change.
+    Unchanged,
+    /// It changed something and undid it.
+    Undone,
 }
 
 impl Failure {
@@ -41,47 +61,107 @@ impl Failure {
             messages: vec![message.into()],
             hint: None,
             mistakes: Vec::new(),
+            effect: Effect::Untold,
         }
     }
 
-    /// The same with advice.
-    #[must_use]
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    /// A failure from an error that has its own advice.
+    pub(super) fn of(code: u8, error: &impl Advise) -> Self {
+        Failure::new(code, error.to_string()).maybe_hint(error.hint())
     }
 
-    /// The same with advice, if there is any.
-    #[must_use]
-    pub(super) fn maybe_hint(self, hint: Option<impl Into<String>>) -> Self {
-        match hint {
-            Some(hint) => self.hint(hint),
-            None => self,
+    /// A failure from whatever went wrong, with the advice of the first cause that has any.
+    pub(super) fn from_error(code: u8, error: anyhow::Error) -> Self {
+        match error.downcast::<Failure>() {
+            Ok(failure) => failure,
+            Err(error) => Failure::new(code, told(&error)).maybe_hint(advice(&error)),
         }
-    }
-
-    /// A failure from an error that carries its advice after `hint: ` on a line of its own.
-    pub(super) fn from_text(code: u8, text: &str) -> Self {
-        match text.split_once("\nhint: ") {
-            Some((message, hint)) => Failure::new(code, message).hint(hint),
-            None => Failure::new(code, text),
-        }
-    }
-
-    /// A wrong command line, from an error that carries its advice as in [`Failure::from_text`].
-    pub(super) fn usage_text(text: &str) -> Self {
-        Failure::from_text(USAGE, text)
     }
 
     /// A wrong command line.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Failure::new(USAGE, message)
     }
+
+    /// The same with advice.
+    #[must_use]
+    pub(super) fn hint(self, hint: impl Into<Hint>) -> Self {
+        self.maybe_hint(Some(hint.into()))
+    }
+
+    /// The same with advice, if there is any.
+    #[must_use]
+    pub(super) fn maybe_hint(mut self, hint: Option<Hint>) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    /// The same, before anything was changed.
+    #[must_use]
+    pub(super) fn unchanged(mut self) -> Self {
+        self.effect = Effect::Unchanged;
+        self
+    }
+
+    /// The same, with everything as it was before.
+    #[must_use]
+    pub(super) fn undone(mut self) -> Self {
+        self.effect = Effect::Undone;
+        self
+    }
+
+    /// As it is printed.
+    pub(super) fn parts(&self, place: &Place) -> Parts<'_> {
+        Parts {
+            messages: self.lines(),
+            hint: self.hint.as_ref().map(|hint| hint.text(place)),
+            mistakes: &self.mistakes,
+        }
+    }
+
+    /// The messages, the last one with what is said of the machine.
+    fn lines(&self) -> Vec<String> {
+        let effect = match self.effect {
+            Effect::Untold => return self.messages.clone(),
+            Effect::Unchanged => "nothing was changed",
+            Effect::Undone => "everything is as it was",
+        };
+        let mut lines = self.messages.clone();
+        match lines.last_mut() {
+            Some(last) => last.push_str(&format!("; {effect}")),
+            None => lines.push(effect.to_owned()),
+        }
+        lines
+    }
+}
+
+/// The operator said no: there is nothing else to tell.
+pub(super) fn declined() -> Failure {
+    let mut failure = Failure::new(FAILED, "").unchanged();
+    failure.messages.clear();
+    failure
+}
+
+/// The advice of the first cause that has any.
+fn advice(error: &anyhow::Error) -> Option<Hint> {
+    type Cause<'a> = &'a (dyn std::error::Error + 'static);
+    fn of<E: Advise + 'static>(cause: Cause<'_>) -> Option<Hint> {
+        cause.downcast_ref::<E>()?.hint()
+    }
+    let known = [
+        of::<Diagnostic>,
+        of::<DumpError>,
+        of::<ExpireError>,
+        of::<FileError>,
+        of::<NetnsError>,
+    ];
+    let mut causes = error.chain();
+    causes.find_map(|cause| known.iter().find_map(|of| of(cause)))
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.messages.join("\n"))
+        f.write_str(&self.lines().join("\n"))
     }
 }
 
@@ -91,7 +171,10 @@ impl std::error::Error for Failure {}
 pub(super) fn told(error: &anyhow::Error) -> String {
     error
         .chain()
-        .map(ToString::to_string)
+        .map(|cause| match cause.downcast_ref::<io::Error>() {
+            Some(error) => said(error),
+            None => cause.to_string(),
+        })
         .reduce(|told, cause| {
             if told.contains(&cause) {
                 told
@@ -114,8 +197,34 @@ mod tests {
             source: std::io::Error::from_raw_os_error(13),
         };
         let error = anyhow::Error::new(file);
-        let once = "cannot read /x: Permission denied (os error 13)";
+        let once = "cannot read /x: Permission denied";
         assert_eq!(told(&error), once);
         assert_eq!(told(&error.context("no news")), format!("no news: {once}"));
+    }
+
+    #[test]
+    fn the_effect_is_told_with_the_last_message() {
+        let mut two = Failure::new(FAILED, "one").unchanged();
+        two.messages.push("two".to_owned());
+        for (failure, text) in [
+            (Failure::new(FAILED, "one"), "one"),
+            (
+                Failure::new(FAILED, "one").undone(),
+                "one; everything is as it was",
+            ),
+            (two, "one\ntwo; nothing was changed"),
+            (declined(), "nothing was changed"),
+        ] {
+            assert_eq!(failure.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn advice_comes_from_the_cause_that_has_it() {
+        let cause = Diagnostic::new("no table").hint(Hint::on_host("modprobe nf_conntrack"));
+        let error = anyhow::Error::new(cause).context("cannot count");
+        let failure = Failure::from_error(FAILED, error);
+        assert_eq!(failure.messages, ["cannot count: no table"]);
+        assert_eq!(failure.hint, Some(Hint::on_host("modprobe nf_conntrack")));
     }
 }

@@ -6,6 +6,7 @@ use super::out::Out;
 use super::{change, current};
 use crate::change::journal::JournalError;
 use crate::change::{Running, present};
+use crate::diagnostic::Hint;
 use crate::kernel::host;
 use crate::plan::Record;
 use crate::render;
@@ -13,7 +14,7 @@ use crate::render;
 /// Runs it.
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = current::root(global)?;
-    let failed = |error: JournalError| Failure::new(FAILED, error.to_string()).hint(error.hint());
+    let failed = |error: JournalError| Failure::of(FAILED, &error);
     let (mut records, damaged) = change::journal(&root).read_whole_ones().map_err(failed)?;
     for (id, error) in damaged {
         if args.id == Some(id) {
@@ -26,7 +27,7 @@ pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u
         if records.is_empty() {
             return Err(
                 Failure::new(FAILED, format!("the journal has no change {id}"))
-                    .hint("`cttune history` lists them")
+                    .hint(Hint::cttune("history").to("see all changes"))
                     .into(),
             );
         }

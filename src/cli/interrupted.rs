@@ -7,6 +7,7 @@ use super::args::{Cli, Command};
 use super::out::Out;
 use super::{change, current};
 use crate::change::Lock;
+use crate::diagnostic::Place;
 use crate::files::state;
 use crate::kernel::host;
 use crate::plan::{Origin, Record, Standing};
@@ -42,26 +43,30 @@ pub(super) fn tell(cli: &Cli, out: Out) {
         Standing::Begun => out.note(&interrupted(record, &place)),
         _ if is_overdue(record) => out.note(&format!(
             "note: change {} ({}) was not confirmed and should have been taken back, but what \
-             watched it is gone: `cttune rollback {}{place}` takes it back",
-            record.id, record.profile, record.id
+             watched it is gone: `{}` undoes it",
+            record.id,
+            record.profile,
+            place.cttune(&format!("rollback {}", record.id))
         )),
         _ => {}
     }
 }
 
-fn interrupted(record: &Record, place: &str) -> String {
+fn interrupted(record: &Record, place: &Place) -> String {
     let (what, finish) = match record.origin {
-        Origin::Apply => ("an apply", format!("`cttune apply{place}` finishes it")),
+        Origin::Apply => (
+            "an apply",
+            format!("`{}` finishes it", place.cttune("apply")),
+        ),
         Origin::Rollback => ("a rollback", "which also finishes the rollback".to_owned()),
     };
     format!(
-        "note: {what} was interrupted at step {} of {} ({}, change {}): `cttune rollback {}{place}` puts \
-         it back, {finish}",
+        "note: {what} was interrupted at step {} of {} ({}, change {}): `{}` undoes it, {finish}",
         (record.reached() + 1).min(record.steps.len()),
         record.steps.len(),
         record.profile,
         record.id,
-        record.undoes.unwrap_or(record.id),
+        place.cttune(&format!("rollback {}", record.undoes.unwrap_or(record.id))),
     )
 }
 

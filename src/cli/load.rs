@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::args::DesiredOptions;
-use super::failure::{FAILED, Failure, USAGE};
+use super::failure::{Effect, FAILED, Failure, USAGE};
 use super::out::Out;
 use crate::assess::strange_id;
+use crate::diagnostic::{Advise, Hint, quoted};
 use crate::files::Root;
 use crate::files::profiles::{self, Found, ProfileError};
 use crate::plan::ACTIVE;
@@ -31,11 +32,16 @@ pub(super) fn desired(desired: &DesiredOptions, root: &Root) -> anyhow::Result<O
         }
         return Err(
             Failure::usage("--set needs a profile, and none is in force")
-                .hint("name one with --profile; `cttune profile list` shows them")
+                .hint(name_a_profile())
                 .into(),
         );
     };
     Ok(Some(desired.with_overrides(&overrides)))
+}
+
+/// What to do where a profile is needed and none is named.
+pub(super) fn name_a_profile() -> Hint {
+    Hint::say("name one with --profile").and(Hint::cttune("profile list").to("see all profiles"))
 }
 
 /// A profile by name or path, with its parents.
@@ -85,8 +91,8 @@ fn active(root: &Root) -> anyhow::Result<Option<Desired>> {
     read_active(&path).map_err(|error| match error.downcast::<Failure>() {
         Ok(failure) if failure.hint.is_none() => failure
             .hint(
-                "name the profile with --profile: apply then remembers it anew; \
-                 `cttune check --no-profile` ignores what is remembered",
+                Hint::say("name the profile with --profile: apply then remembers it again")
+                    .and(Hint::cttune("check --no-profile").to("ignore what is remembered")),
             )
             .into(),
         Ok(failure) => failure.into(),
@@ -179,10 +185,7 @@ fn mistakes_failure(mistakes: Vec<Mistake>) -> Failure {
         1 => "1 mistake".to_owned(),
         number => format!("{number} mistakes"),
     };
-    let mut failure = Failure::new(
-        FAILED,
-        format!("the profile {name} has {number}; nothing was changed"),
-    );
+    let mut failure = Failure::new(FAILED, format!("the profile {name} has {number}")).unchanged();
     failure.mistakes = mistakes;
     failure
 }
@@ -192,27 +195,26 @@ fn not_found(error: ProfileError) -> anyhow::Error {
     match error {
         ProfileError::NotFound { name, .. } if profiles::is_path(&name) => {
             Failure::new(FAILED, format!("cannot read {name}: no such file"))
-                .hint("`cttune profile list` shows the profiles that have a name")
+                .hint(Hint::cttune("profile list").to("see the profiles that have a name"))
                 .into()
         }
         ProfileError::NotFound { name, known } => {
             let hint = match nearest_name(&name, known.iter().cloned(), 0.8) {
-                Some(nearest) => {
-                    format!("did you mean `{nearest}`? `cttune profile list` shows all")
-                }
-                None => format!(
+                Some(nearest) => Hint::say(format!("did you mean `{nearest}`?"))
+                    .and(Hint::cttune("profile list").to("see all")),
+                None => Hint::say(format!(
                     "there are: {}; a path has a slash or ends in .toml",
                     known.join(", ")
-                ),
+                )),
             };
             failure.hint(hint).into()
         }
         ProfileError::File(error) => failure.maybe_hint(error.hint()).into(),
         ProfileError::Unsafe { path, .. } => failure
-            .hint(format!(
-                "if it is yours: chown root {0} && chmod 644 {0}",
-                path.display()
-            ))
+            .hint({
+                let path = quoted(&path.display().to_string());
+                Hint::on_host(format!("chown root {path} && chmod 644 {path}")).to("if it is yours")
+            })
             .into(),
         ProfileError::NotText { .. } => failure.into(),
     }
@@ -228,7 +230,7 @@ pub(super) fn parse_overrides(set: &[String]) -> anyhow::Result<Vec<Override>> {
             Ok(one) => overrides.push(one),
             Err(error) => {
                 wrong.push(format!("--set {text}: {}", error.problem));
-                hint = hint.or(error.help);
+                hint = hint.or(error.help.map(Hint::say));
             }
         }
     }
@@ -240,13 +242,15 @@ pub(super) fn parse_overrides(set: &[String]) -> anyhow::Result<Vec<Override>> {
         messages: wrong,
         hint,
         mistakes: Vec::new(),
+        effect: Effect::Untold,
     }
     .into())
 }
 
 /// A profile that a machine of this size cannot meet.
 pub(super) fn underivable(error: DeriveError) -> anyhow::Error {
-    Failure::new(FAILED, format!("{error}; nothing was changed"))
+    Failure::new(FAILED, error.to_string())
+        .unchanged()
         .hint("set the key outright: --set KEY=VALUE")
         .into()
 }
@@ -265,7 +269,7 @@ pub(super) fn note_strange_ids(desired: &Desired, out: Out) {
 pub(super) fn unknown_key(error: UnknownKey) -> anyhow::Error {
     let hint = error
         .nearest()
-        .map(|nearest| format!("did you mean `{nearest}`?"));
+        .map(|nearest| Hint::say(format!("did you mean `{nearest}`?")));
     Failure::usage(error.to_string()).maybe_hint(hint).into()
 }
 
@@ -275,9 +279,9 @@ pub(super) fn edit_failure(error: EditError) -> anyhow::Error {
         EditError::Mistakes(mistakes) => mistakes_failure(mistakes).into(),
         EditError::Key(error) => unknown_key(error),
         EditError::Value(error) => Failure::usage(error.to_string())
-            .maybe_hint(error.help)
+            .maybe_hint(error.help.map(Hint::say))
             .into(),
         EditError::NoSuchField(_) => Failure::usage(error.to_string()).into(),
-        error => Failure::new(FAILED, format!("{error}; nothing was changed")).into(),
+        error => Failure::new(FAILED, error.to_string()).unchanged().into(),
     }
 }

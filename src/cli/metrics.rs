@@ -119,8 +119,8 @@ impl Sources {
     ) -> Option<T> {
         let (value, trouble) = match read {
             Ok(value) => (Some(value), None),
-            // With the causes below it, and without the advice.
-            Err(error) => (None, Some(first_line(&told(&error.into())))),
+            // With the causes below it.
+            Err(error) => (None, Some(told(&error.into()))),
         };
         self.0.retain(|source| source.name != name);
         self.0.push(Source { name, trouble });
@@ -148,10 +148,6 @@ impl Sources {
             }
         }
     }
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The counters; a kernel may track connections and not show them.
@@ -191,7 +187,7 @@ fn trouble(out: Out) -> Option<String> {
     let progress = walk::progress(out, 1);
     let looked = walk::walk(&Filter::default(), Extent::Sample(1), &progress, |_| {});
     let trouble = looked.err()?;
-    Some(first_line(&trouble.to_string()))
+    Some(trouble.to_string())
 }
 
 /// What munin says of itself in the environment.
@@ -242,9 +238,6 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
             .hint("name the folder that node_exporter's --collector.textfile.directory names")
             .into());
     }
-    root.replace(&path, text.as_bytes()).map_err(|error| {
-        Failure::new(FAILED, error.to_string())
-            .maybe_hint(error.hint())
-            .into()
-    })
+    root.replace(&path, text.as_bytes())
+        .map_err(|error| Failure::of(FAILED, &error).into())
 }

@@ -39,6 +39,7 @@ use clap::{Parser, ValueEnum};
 use self::args::{Cli, Command, Format, Global};
 use self::failure::{FAILED, Failure, SANDBOX, UNKNOWN, USAGE};
 use self::out::Out;
+use crate::diagnostic::{Hint, Place};
 use crate::kernel::netns;
 
 /// Runs the command line and gives the exit code.
@@ -57,8 +58,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     match ran {
         Ok(code) => code,
         Err(error) => {
-            let failure = into_failure(error, own_failure);
-            out.failure(&failure)
+            let failure = Failure::from_error(own_failure, error);
+            out.failure(&failure, &current::place(&cli.global))
         }
     }
 }
@@ -82,8 +83,8 @@ fn answer_without_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
             }
             _ => told.strip_prefix("error: ").unwrap_or(&told),
         };
-        let failure = Failure::usage(message).hint("`cttune --help` lists what there is");
-        return Out::plain(format).failure(&failure);
+        let failure = Failure::usage(message).hint(Hint::cttune("--help").to("see what there is"));
+        return Out::plain(format).failure(&failure, &Place::default());
     }
     // clap's own printing ends quietly where nobody reads.
     let _ = error.print();
@@ -126,13 +127,6 @@ fn has_format(cli: &Cli) -> anyhow::Result<()> {
         .into())
 }
 
-fn into_failure(error: anyhow::Error, code: u8) -> Failure {
-    match error.downcast::<Failure>() {
-        Ok(failure) => failure,
-        Err(error) => Failure::from_text(code, &failure::told(&error)),
-    }
-}
-
 /// Runs the command in the namespace that `--netns` names, or here.
 fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
     let Some(name) = &cli.global.netns else {
@@ -160,7 +154,7 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         .parse()
         .map_err(|error: netns::SpecError| Failure::usage(error.to_string()))?;
     let ran = netns::run_in(&spec, || dispatch(cli, out));
-    ran.map_err(|error| Failure::from_text(FAILED, &error.to_string()))?
+    ran.map_err(|error| Failure::of(FAILED, &error))?
 }
 
 fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {

@@ -9,6 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 
 use super::args::{Color, Format, Global};
 use super::failure::{Failure, UNKNOWN};
+use crate::diagnostic::Place;
 use crate::render;
 
 /// Where and how to print.
@@ -104,18 +105,18 @@ impl Out {
 
     /// Prints a failure: what went wrong and what to do next. Gives the exit code: Nagios has one
     /// for all of them, and reads stdout alone.
-    pub(super) fn failure(self, failure: &Failure) -> u8 {
-        let parts = failure_parts(failure);
+    pub(super) fn failure(self, failure: &Failure, place: &Place) -> u8 {
+        let parts = failure.parts(place);
         match self.format {
             Format::Text | Format::Prometheus | Format::Munin => {
-                self.say(&render::failure::text(parts));
+                self.say(&render::failure::text(&parts));
             }
             Format::Json => {
-                let json = render::failure::json(parts, failure.code);
+                let json = render::failure::json(&parts, failure.code);
                 write_to(io::stderr().lock(), &format!("{json}\n"));
             }
             Format::Nagios => {
-                raw(&render::nagios::unknown(parts));
+                raw(&render::nagios::unknown(&parts));
                 return UNKNOWN;
             }
         }
@@ -147,14 +148,6 @@ pub(super) fn raw(text: &str) {
 /// Whether somebody is there to be asked: stdin and stderr are both a terminal.
 pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
-fn failure_parts(failure: &Failure) -> render::failure::Parts<'_> {
-    render::failure::Parts {
-        messages: &failure.messages,
-        hint: failure.hint.as_deref(),
-        mistakes: &failure.mistakes,
-    }
 }
 
 /// <https://no-color.org>: any value but the empty one; a dumb terminal shows none either.

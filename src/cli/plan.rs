@@ -35,7 +35,7 @@ pub(super) fn make(
     let Some(desired) = load::desired(&planning.desired, root)? else {
         return Err(
             Failure::usage("no profile is named, and none is in force yet")
-                .hint("name one with --profile; `cttune profile list` shows them")
+                .hint(load::name_a_profile())
                 .into(),
         );
     };

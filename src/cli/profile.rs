@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::args::{Global, ProfileCommand};
-use super::failure::{FAILED, Failure};
+use super::failure::{Effect, FAILED, Failure};
 use super::load;
 use super::out::{self, Out};
 use super::suggest;
+use crate::diagnostic::{Diagnostic, Hint, said};
 use crate::files::{FileError, Root, profiles};
 use crate::kernel::{host, sysctl};
 use crate::profile::{Source, edit};
@@ -96,6 +97,7 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
         messages: Vec::new(),
         hint: None,
         mistakes: Vec::new(),
+        effect: Effect::Unchanged,
     };
     for failure in failures {
         all.messages.extend(failure.messages);
@@ -113,7 +115,9 @@ pub(super) fn loaded(purpose: &str) -> anyhow::Result<Snapshot> {
     }
     let message = format!("nothing to {purpose}: the module nf_conntrack is not loaded");
     let failure = Failure::new(FAILED, message);
-    Err(failure.hint("load it: modprobe nf_conntrack").into())
+    Err(failure
+        .hint(Hint::on_host("modprobe nf_conntrack").to("load it"))
+        .into())
 }
 
 fn capture(keys: &[String], file: Option<&Path>, out: Out) -> anyhow::Result<u8> {
@@ -190,7 +194,9 @@ pub(super) fn print(text: &str, out: Out) {
 
 fn read(file: &Path) -> anyhow::Result<Source> {
     let text = fs::read_to_string(file).map_err(|error| {
-        Failure::new(FAILED, format!("cannot read {}: {error}", file.display()))
+        Diagnostic::new("cannot read")
+            .to(file.display())
+            .because(said(&error))
     })?;
     Ok(Source::new(file.display().to_string(), text))
 }
@@ -230,13 +236,14 @@ fn target(file: &Path) -> Result<PathBuf, Failure> {
         .unwrap_or(Path::new("."));
     let real = fs::canonicalize(folder).map_err(|error| {
         let (file, folder) = (file.display(), folder.display());
-        let failure = Failure::new(FAILED, format!("cannot write {file}: {folder}: {error}"));
+        let why = said(&error);
+        let failure = Failure::new(FAILED, format!("cannot write {file}: {folder}: {why}"));
         let is_missing = error.kind() == io::ErrorKind::NotFound;
-        failure.maybe_hint(is_missing.then_some("make that folder first, or name another"))
+        failure.maybe_hint(is_missing.then_some("make that folder first, or name another".into()))
     })?;
     Ok(real.join(file.file_name().unwrap_or_default()))
 }
 
 fn not_written(error: FileError) -> Failure {
-    Failure::new(FAILED, error.to_string()).maybe_hint(error.hint())
+    Failure::of(FAILED, &error)
 }

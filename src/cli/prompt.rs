@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Context;
 use dialoguer::console::Term;
 use dialoguer::{Input, MultiSelect};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 
+use super::failure::{FAILED, Failure, told};
 use crate::change::Signals;
 use crate::plan::{Plan, Signal};
 
@@ -65,9 +65,7 @@ fn answer(
             Ok(Answer::Stopped(signal))
         }
         (Ok(answer), None) => Ok(answer),
-        (Err(error), None) => {
-            Err(anyhow::Error::new(error).context("cannot ask; nothing was changed"))
-        }
+        (Err(error), None) => Err(cannot_ask(error).into()),
     }
 }
 
@@ -91,12 +89,17 @@ fn interruptible<T>(signals: &Signals, ask: impl FnOnce() -> T) -> anyhow::Resul
         let watcher = thread::Builder::new()
             .name("signals".into())
             .spawn_scoped(scope, pass_on)
-            .context("cannot ask; nothing was changed")?;
+            .map_err(cannot_ask)?;
         let answer = ask();
         answered.store(true, Ordering::SeqCst);
         watcher.thread().unpark();
         Ok(answer)
     })
+}
+
+fn cannot_ask(error: impl Into<anyhow::Error>) -> Failure {
+    let message = told(&error.into().context("cannot ask"));
+    Failure::new(FAILED, message).unchanged()
 }
 
 fn ask_on_terminal(plan: &Plan) -> dialoguer::Result<Answer> {

@@ -4,11 +4,12 @@ use super::args::{Global, Rollback};
 use super::change;
 use super::confirm::Unwritten;
 use super::current;
-use super::failure::{FAILED, Failure, LEFT};
+use super::failure::{FAILED, Failure, LEFT, declined};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use crate::change::journal::{Damage, Folder, Journal};
 use crate::change::{Crew, Running, Signals, carry_back, clear_up, folders_to_make, present};
+use crate::diagnostic::Hint;
 use crate::files::Root;
 use crate::kernel::sysctl;
 use crate::plan::{
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
         match prompt::ask_plainly("Put it back? [y/N]", &signals)? {
             Answer::Stopped(signal) => return Ok(signal.exit_code()),
             Answer::Yes => {}
-            _ => return Err(Failure::new(FAILED, "nothing was changed").into()),
+            _ => return Err(declined().into()),
         }
     }
     if undone.iter().any(Record::is_about_flows) {
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
         || render::outcome::json(&whole.plan(), &whole.outcome(), whole.id, None),
     );
     match whole.last {
-        Some(record) => change::end(&whole.ended, &record, false, out),
+        Some(record) => change::end(&whole.ended, &record, false),
         None => Ok(0),
     }
 }
@@ -101,11 +102,9 @@ fn select(
             .iter()
             .find(|record| record.id == id)
             .ok_or_else(|| {
-                Failure::new(
-                    FAILED,
-                    format!("the journal has no change {id}; nothing was changed"),
-                )
-                .hint("`cttune history` lists them")
+                Failure::new(FAILED, format!("the journal has no change {id}"))
+                    .unchanged()
+                    .hint(Hint::cttune("history").to("see all changes"))
             })
     };
     if let Some(to) = args.to {
@@ -116,22 +115,17 @@ fn select(
     if let Some(id) = args.id {
         let record = find(id)?;
         if !in_force(&record) {
-            let message = format!(
-                "change {id} is {} already; nothing was changed",
-                record.standing.name()
-            );
-            return Err(Failure::new(FAILED, message).into());
+            let message = format!("change {id} is {} already", record.standing.name());
+            return Err(Failure::new(FAILED, message).unchanged().into());
         }
         return Ok(vec![record.clone()]);
     }
     match records.iter().rfind(to_undo) {
         Some(last) => Ok(vec![last.clone()]),
-        None => Err(Failure::new(
-            FAILED,
-            "the journal has no change to undo; nothing was changed",
-        )
-        .hint("`cttune history` lists what was done")
-        .into()),
+        None => Err(Failure::new(FAILED, "the journal has no change to undo")
+            .unchanged()
+            .hint(Hint::cttune("history").to("see all changes"))
+            .into()),
     }
 }
 
@@ -300,14 +294,15 @@ fn refuse_conflicts(ways: &[(Record, WayBack)], args: &Rollback) -> anyhow::Resu
     };
     let mut failure = Failure::new(
         FAILED,
-        format!("change {id} cannot be undone as it was made; nothing was changed"),
-    );
+        format!("change {id} cannot be undone as it was made"),
+    )
+    .unchanged();
     let reasons = conflicts.map(|(_, one)| one.to_string());
     failure.messages.extend(reasons);
     Err(failure
         .hint(
-            "--overwrite-changed puts the old values back all the same; a later change of cttune's \
-             is undone first: `cttune history`",
+            Hint::say("--overwrite-changed restores the old values all the same")
+                .and(Hint::cttune("history").to("undo a later change first")),
         )
         .into())
 }

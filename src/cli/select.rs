@@ -1,6 +1,7 @@
 //! `--match` and `--keep`: which flows are meant.
 
 use super::failure::{Failure, USAGE};
+use crate::diagnostic::Hint;
 use crate::flow::Terms;
 
 /// Reads every `TERM,TERM` that was given to `option`.
@@ -16,7 +17,7 @@ pub(super) fn terms(option: &str, texts: &[String]) -> anyhow::Result<Vec<Terms>
             Err(errors) => {
                 for error in errors {
                     messages.push(format!("{option} {text}: {}", error.problem));
-                    hint = hint.or(error.help);
+                    hint = hint.or(error.help.map(Hint::say));
                 }
             }
         }

@@ -55,7 +55,7 @@ struct Wish {
 
 impl Wish {
     fn new(args: &Top) -> anyhow::Result<Self> {
-        let wrong = |error: FieldError| Failure::usage_text(&error.to_string());
+        let wrong = |error: FieldError| Failure::of(super::failure::USAGE, &error);
         let by = match args.by.as_str() {
             "auto" => By::Auto,
             fields => By::Fields(Field::parse_list(fields).map_err(wrong)?),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::failure::{FAILED, Failure};
 use super::out::Out;
 use super::progress::Progress;
+use crate::diagnostic::Hint;
 use crate::flow::{Extent, Filter, Flow, Sample};
 use crate::kernel::ctnetlink::{Dump, DumpError};
 use crate::kernel::sysctl;
@@ -14,7 +15,7 @@ pub(super) fn entries() -> anyhow::Result<u64> {
     match sysctl::read_count()? {
         Some(count) => Ok(u64::try_from(count).unwrap_or(0)),
         None => Err(Failure::new(FAILED, "connection tracking is not loaded")
-            .hint("there is no table to read; as root, modprobe nf_conntrack")
+            .hint(Hint::on_host("modprobe nf_conntrack").to("load it, as root"))
             .into()),
     }
 }

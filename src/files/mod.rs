@@ -20,6 +20,8 @@ pub(crate) use root::Root;
 use std::io;
 use std::path::PathBuf;
 
+use crate::diagnostic::{Advise, Hint, said};
+
 /// What went wrong with one path.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
@@ -40,7 +42,7 @@ pub(crate) enum FileError {
         what: &'static str,
     },
     /// The kernel said no.
-    #[error("cannot {doing} {}: {source}", path.display())]
+    #[error("cannot {doing} {}: {}", path.display(), said(source))]
     Io {
         /// What was being done: `read`, `write`, `create`, …
         doing: &'static str,
@@ -51,22 +53,22 @@ pub(crate) enum FileError {
     },
 }
 
-impl FileError {
-    /// What the operator can do about it, where that is known.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            FileError::Symlink { .. } => Some("put a real file or folder there, then try again"),
-            FileError::NotAFile { .. } => None,
+impl Advise for FileError {
+    fn hint(&self) -> Option<Hint> {
+        let sentence = match self {
+            FileError::Symlink { .. } => "put a real file or folder there, then try again",
+            FileError::NotAFile { .. } => return None,
             FileError::Io { source, .. } => match source.kind() {
-                io::ErrorKind::PermissionDenied => Some(
-                    "run it as root; where root is refused too, look for an immutable file (lsattr)",
-                ),
-                io::ErrorKind::ReadOnlyFilesystem => Some("remount it writable"),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    Some("free some space there")
+                io::ErrorKind::PermissionDenied => {
+                    "run it as root; where root is refused too, look for an immutable file (lsattr)"
                 }
-                _ => None,
+                io::ErrorKind::ReadOnlyFilesystem => "remount it writable",
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space there"
+                }
+                _ => return None,
             },
-        }
+        };
+        Some(Hint::say(sentence))
     }
 }

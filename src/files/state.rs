@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{Root, owner};
+use crate::diagnostic::{Hint, quoted, said};
 
 /// The usual place, as seen from inside a root.
 const USUAL: &str = "/var/lib/cttune";
@@ -31,12 +32,33 @@ pub(crate) fn directory(root: &Root) -> PathBuf {
     }
 }
 
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    /// What the kernel said.
+    #[error("{}", said(.0))]
+    Io(#[from] io::Error),
+    /// Somebody else may write it.
+    #[error("{0}, and could have made up what root would restore")]
+    Untrusted(String),
+}
+
+impl StateError {
+    /// What to do about a folder that somebody else may write.
+    pub(crate) fn untrusted(folder: &Path) -> Hint {
+        let folder = quoted(&folder.display().to_string());
+        Hint::on_host(format!("chown -R root {folder} && chmod -R go-w {folder}"))
+            .to("look at what is in it, then")
+            .and(Hint::say("or move it away"))
+    }
+}
+
 /// Makes a folder of the state directory, for its owner alone, and makes sure of it as
 /// [`check`] does.
 ///
 /// # Errors
 /// As [`check`], and if it cannot be made.
-pub(crate) fn make(folder: &Path) -> io::Result<()> {
+pub(crate) fn make(folder: &Path) -> Result<(), StateError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -48,12 +70,9 @@ pub(crate) fn make(folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// If somebody may; if it does not exist.
-pub(crate) fn check(folder: &Path) -> io::Result<()> {
+pub(crate) fn check(folder: &Path) -> Result<(), StateError> {
     match owner::stranger(&fs::metadata(folder)?) {
         None => Ok(()),
-        Some(why) => Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("{why}, and could have made up what root would put back"),
-        )),
+        Some(why) => Err(StateError::Untrusted(why)),
     }
 }

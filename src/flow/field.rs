@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use super::terms::offer;
 use super::{Family, Flow, Protocol, Status, StatusBit, TcpState};
+use crate::diagnostic::{Advise, Hint};
 
 macro_rules! fields {
     ($( $variant:ident $name:literal $doc:literal, )*) => {
@@ -89,10 +90,16 @@ pub(crate) enum Value {
 
 /// Why `--by` or `--prefix` was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}\nhint: {help}")]
+#[error("{problem}")]
 pub(crate) struct FieldError {
     problem: String,
     help: String,
+}
+
+impl Advise for FieldError {
+    fn hint(&self) -> Option<Hint> {
+        Some(Hint::say(self.help.clone()))
+    }
 }
 
 impl Field {

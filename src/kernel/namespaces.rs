@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use super::netns::{self, NetnsError, Spec};
 use super::{counters, host, processes, sysctl};
 use crate::assess::{Namespace, Unread};
+use crate::diagnostic::said;
 use crate::tunable::{Counter, Key};
 
 const WHAT: &str = "a network namespace";
@@ -70,7 +71,7 @@ fn find() -> (BTreeMap<u64, Ways>, Vec<Unread>) {
     for (name, path) in netns::named() {
         match fs::metadata(&path) {
             Ok(metadata) => found.entry(metadata.ino()).or_default().name = Some(name),
-            Err(error) => unread.push(Unread::new(WHAT, &format!("{name}: {error}"))),
+            Err(error) => unread.push(Unread::new(WHAT, &format!("{name}: {}", said(&error)))),
         }
     }
     let mut denied = 0;
@@ -100,7 +101,7 @@ impl Ways {
             return match netns::run_in(&spec, read_table) {
                 Ok(table) => table,
                 Err(NetnsError::NoSuchProcess(_) | NetnsError::NoSuchName { .. }) => continue,
-                Err(error) => Err(first_line(&error)),
+                Err(error) => Err(error.to_string()),
             };
         }
         Ok(None)
@@ -109,7 +110,7 @@ impl Ways {
 
 /// Of the calling thread's namespace; nothing where conntrack is not loaded.
 fn read_table() -> Result<Option<Table>, String> {
-    let told = |error: sysctl::ReadError| first_line(&error);
+    let told = |error: sysctl::ReadError| error.to_string();
     let Some(count) = sysctl::read_count().map_err(told)? else {
         return Ok(None);
     };
@@ -120,10 +121,4 @@ fn read_table() -> Result<Option<Table>, String> {
         max,
         drop: counters.and_then(|counters| counters.total(Counter::Drop)),
     }))
-}
-
-/// Without the hint.
-fn first_line(error: &impl ToString) -> String {
-    let text = error.to_string();
-    text.lines().next().unwrap_or_default().to_owned()
 }

@@ -16,6 +16,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::ctnetlink::{Buffer, Head, Socket};
+use crate::diagnostic::{Advise, Hint, said};
 
 /// Where `ip netns` keeps its names; the second where /var/run is no link to /run.
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -65,7 +66,7 @@ impl FromStr for Spec {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetnsError {
     /// `ip netns` knows no such name.
-    #[error("no network namespace is named {name:?}\nhint: {}", known_names(.nearest.as_deref(), .known))]
+    #[error("no network namespace is named {name:?}")]
     NoSuchName {
         /// What was asked for.
         name: String,
@@ -81,16 +82,10 @@ pub(crate) enum NetnsError {
     #[error("no process has the id {0}")]
     NoSuchProcess(u32),
     /// The file stands for something else.
-    #[error(
-        "{} is not a network namespace\nhint: name a file that `ip netns add` made or /proc/PID/ns/net",
-        .0.display()
-    )]
+    #[error("{} is not a network namespace", .0.display())]
     NotANetns(PathBuf),
     /// The caller may not enter.
-    #[error(
-        "entering network namespace {}: {errno}\nhint: it takes CAP_SYS_ADMIN here and in the user namespace that owns it: run as root",
-        .path.display()
-    )]
+    #[error("entering network namespace {}: {}", .path.display(), .errno.desc())]
     NoRight {
         /// The file that stands for the namespace.
         path: PathBuf,
@@ -98,13 +93,30 @@ pub(crate) enum NetnsError {
         errno: Errno,
     },
     /// Anything else.
-    #[error("entering network namespace {}: {source}", .path.display())]
+    #[error("entering network namespace {}: {}", .path.display(), said(.source))]
     Failed {
         /// The file that stands for the namespace.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+impl Advise for NetnsError {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            NetnsError::NoSuchName { nearest, known, .. } => {
+                Some(Hint::say(known_names(nearest.as_deref(), known)))
+            }
+            NetnsError::NotANetns(_) => Some(Hint::say(
+                "name a file that `ip netns add` made, or /proc/PID/ns/net",
+            )),
+            NetnsError::NoRight { .. } => Some(Hint::say(
+                "it needs root (CAP_SYS_ADMIN here and in the user namespace that owns it)",
+            )),
+            _ => None,
+        }
+    }
 }
 
 fn known_names(nearest: Option<&str>, known: &[String]) -> String {
@@ -270,11 +282,10 @@ mod tests {
             ),
         ] {
             let known = known.iter().map(ToString::to_string).collect();
-            let message = no_such_name("blue", known).to_string();
-            assert_eq!(
-                message,
-                format!("no network namespace is named \"blue\"\nhint: {hint}")
-            );
+            let error = no_such_name("blue", known);
+            let message = "no network namespace is named \"blue\"";
+            assert_eq!(error.to_string(), message);
+            assert_eq!(error.hint(), Some(Hint::say(hint)));
         }
     }
 

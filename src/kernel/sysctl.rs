@@ -15,13 +15,14 @@ use nix::errno::Errno;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
+use crate::diagnostic::{Advise, Hint, said};
 use crate::tunable::{Access, Key, Reading, Snapshot, as_held};
 
 const DIRECTORY: &str = "/proc/sys/net/netfilter";
 
 /// A sysctl that exists and could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {name}: {source}")]
+#[error("cannot read {name}: {}", said(source))]
 pub(crate) struct ReadError {
     name: String,
     source: io::Error,
@@ -72,13 +73,36 @@ pub(crate) enum WriteError {
         held: i64,
     },
     /// Anything else.
-    #[error("cannot write {key}: {source}")]
+    #[error("cannot write {key}: {}", said(source))]
     Other {
         /// The key.
         key: Key,
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+impl Advise for WriteError {
+    fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            WriteError::Denied(_) => Hint::say("run it as root, for example with sudo"),
+            WriteError::ReadOnlyMount(_) => Hint::say(
+                "in a container, run it on the host, or with the container's /proc/sys writable",
+            ),
+            WriteError::OtherNamespace(_) => Hint::say("run it in the host's network namespace"),
+            WriteError::Refused { .. } => Hint::say(
+                "the kernel's limit for it is lower, or another key's value does not allow it",
+            ),
+            WriteError::NoMemory { .. } => {
+                Hint::say("try a smaller number, or again when more memory is free")
+            }
+            WriteError::NotLoaded(_) => Hint::on_host("modprobe nf_conntrack").to("load it"),
+            WriteError::NotHeld { .. } => {
+                Hint::say("another program writes this key too: find it and change it there")
+            }
+            WriteError::Missing(_) | WriteError::Other { .. } => return None,
+        })
+    }
 }
 
 /// Reads every key of the catalog, and the number of entries.

@@ -1,5 +1,7 @@
 //! What became of a plan: of each step, and of the whole.
 
+use crate::diagnostic::Hint;
+
 /// What became of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,7 +62,7 @@ pub(crate) enum Cause {
         /// What went wrong.
         message: String,
         /// What the operator can do about it.
-        hint: Option<&'static str>,
+        hint: Option<Hint>,
     },
     /// The operator, or the machine going down, asked to stop.
     Signal(Signal),

@@ -6,34 +6,34 @@ use super::style::{BAD, HINT};
 use crate::profile::Mistake;
 
 /// What there is to say about a failure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Parts<'a> {
     /// What went wrong.
-    pub(crate) messages: &'a [String],
+    pub(crate) messages: Vec<String>,
     /// What to do next.
-    pub(crate) hint: Option<&'a str>,
+    pub(crate) hint: Option<String>,
     /// The mistakes of a profile.
     pub(crate) mistakes: &'a [Mistake],
 }
 
 /// `error: …`, one line for each thing that went wrong, then `hint: …`.
-pub(crate) fn text(parts: Parts<'_>) -> String {
+pub(crate) fn text(parts: &Parts<'_>) -> String {
     let mut text = String::new();
     if !parts.mistakes.is_empty() {
         text.push_str(&super::mistakes::mistakes(parts.mistakes, true));
         text.push_str("\n\n");
     }
-    for message in parts.messages {
+    for message in &parts.messages {
         text.push_str(&format!("{BAD}error{BAD:#}: {message}\n"));
     }
-    if let Some(hint) = parts.hint {
+    if let Some(hint) = &parts.hint {
         text.push_str(&format!("{HINT}hint{HINT:#}: {hint}\n"));
     }
     text
 }
 
 /// `{"schema": 1, "error": {…}}` on one line.
-pub(crate) fn json(parts: Parts<'_>, exit_code: u8) -> Value {
+pub(crate) fn json(parts: &Parts<'_>, exit_code: u8) -> Value {
     let mistakes: Vec<Value> = parts.mistakes.iter().map(mistake).collect();
     json!({
         "schema": super::SCHEMA,

@@ -35,13 +35,13 @@ pub(crate) fn line(checked: &Checked<'_>, state: Option<Severity>) -> String {
 }
 
 /// The line for trouble of any kind.
-pub(crate) fn unknown(parts: Parts<'_>) -> String {
+pub(crate) fn unknown(parts: &Parts<'_>) -> String {
     let mistakes = parts.mistakes.iter().map(|mistake| {
         let (file, line) = (&mistake.source.name, mistake.position().line);
         format!("{file}:{line}: {}", mistake.title)
     });
     let messages = parts.messages.iter().cloned();
-    let hint = parts.hint.map(|hint| format!("hint: {hint}"));
+    let hint = parts.hint.iter().map(|hint| format!("hint: {hint}"));
     let told: Vec<String> = mistakes.chain(messages).chain(hint).collect();
     one_line(&format!("CTTUNE UNKNOWN - {}", told.join("; "))) + "\n"
 }
@@ -126,6 +126,7 @@ mod tests {
     use super::super::metrics::example;
     use super::*;
     use crate::assess::Finding;
+    use crate::diagnostic::Place;
     use crate::plan::{Comparison, Machine};
     use crate::tunable::{Conntrack, Host};
 
@@ -162,7 +163,7 @@ mod tests {
             comparison: &Comparison::without_profile(&machine),
             blocked: &[],
             desired: None,
-            place: "",
+            place: &Place::default(),
         };
         let checked = Checked {
             host: "edge",
@@ -199,14 +200,13 @@ mod tests {
 
     #[test]
     fn trouble_is_one_line_with_its_advice() {
-        let messages = ["cannot read\n it | all".to_owned(), "nor that".to_owned()];
         let parts = Parts {
-            messages: &messages,
-            hint: Some("run it as root"),
+            messages: vec!["cannot read\n it | all".to_owned(), "nor that".to_owned()],
+            hint: Some("run it as root".to_owned()),
             mistakes: &[],
         };
         assert_eq!(
-            unknown(parts),
+            unknown(&parts),
             "CTTUNE UNKNOWN - cannot read it / all; nor that; hint: run it as root\n"
         );
     }

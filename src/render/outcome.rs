@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::plan::step_json;
 use super::style::{BAD, FAINT, GOOD, WARN};
+use crate::diagnostic::Place;
 use crate::plan::{Ending, Outcome, Plan, Record, Report, Step, StepResult, WayBack};
 use crate::tunable::format_seconds;
 
@@ -54,7 +55,7 @@ pub(crate) fn step_line(step: &Step, report: &Report) -> String {
 
 /// The last lines, where the plan was carried out; `place` is what a command needs to speak of the
 /// same place.
-pub(crate) fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &str) -> String {
+pub(crate) fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &Place) -> String {
     match &outcome.ending {
         Ending::Complete if plan.steps.is_empty() => String::new(),
         Ending::Complete | Ending::Partly(_) => {
@@ -69,7 +70,7 @@ pub(crate) fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &str)
                 format!("{done} changes")
             };
             let undo = id
-                .map(|id| format!("; undo: cttune rollback {id}{place}"))
+                .map(|id| format!("; undo: {}", place.cttune(&format!("rollback {id}"))))
                 .unwrap_or_default();
             // Not "it holds": steps may have been left out, or lines that beat ours let stand.
             format!(
@@ -86,7 +87,7 @@ pub(crate) fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &str)
 }
 
 /// The last lines, where changes were put back; `place` as in [`text`].
-pub(crate) fn put_back(outcome: &Outcome, id: Option<u64>, place: &str) -> String {
+pub(crate) fn put_back(outcome: &Outcome, id: Option<u64>, place: &Place) -> String {
     let done = outcome
         .reports
         .iter()
@@ -103,7 +104,8 @@ pub(crate) fn put_back(outcome: &Outcome, id: Option<u64>, place: &str) -> Strin
             } else {
                 &format!("{done} things")
             };
-            format!("{GOOD}put back{GOOD:#}: {things}; redo: cttune rollback {id}{place}\n")
+            let redo = place.cttune(&format!("rollback {id}"));
+            format!("{GOOD}put back{GOOD:#}: {things}; redo: {redo}\n")
         }
         _ => String::new(),
     }

@@ -8,6 +8,8 @@ use std::io;
 
 use nix::errno::Errno;
 
+use crate::diagnostic::{Diagnostic, Hint, said};
+
 /// The switches that forbid user namespaces, as they stand.
 #[derive(Debug, Default)]
 struct Switches {
@@ -27,39 +29,39 @@ pub(super) fn because(doing: &str, error: impl Into<io::Error>) -> anyhow::Error
     let errno = error
         .raw_os_error()
         .map_or(Errno::UnknownErrno, Errno::from_raw);
-    match hint(errno, &Switches::read()) {
-        Some(hint) => anyhow::anyhow!("{doing}: {error}\nhint: {hint}"),
-        None => anyhow::anyhow!("{doing}: {error}"),
-    }
+    Diagnostic::new(doing.to_owned())
+        .because(said(&error))
+        .hint(hint(errno, &Switches::read()))
+        .into()
 }
 
-fn hint(errno: Errno, switches: &Switches) -> Option<&'static str> {
-    match errno {
-        Errno::ENOSPC | Errno::EUSERS if switches.max_user_namespaces == Some(0) => Some(
-            "user namespaces are switched off: as root, \
-             sysctl -w user.max_user_namespaces=15000",
-        ),
-        Errno::ENOSPC | Errno::EUSERS => Some(
+fn hint(errno: Errno, switches: &Switches) -> Option<Hint> {
+    Some(match errno {
+        Errno::ENOSPC | Errno::EUSERS if switches.max_user_namespaces == Some(0) => {
+            Hint::on_host("sysctl -w user.max_user_namespaces=15000")
+                .to("user namespaces are switched off; to allow them, as root")
+        }
+        Errno::ENOSPC | Errno::EUSERS => Hint::say(
             "a limit on namespaces is reached: see user.max_*_namespaces, here and in what contains this",
         ),
-        Errno::EPERM | Errno::EACCES if switches.userns_clone == Some(0) => Some(
-            "user namespaces are for root alone here: run as root, or as root \
-             sysctl -w kernel.unprivileged_userns_clone=1",
+        Errno::EPERM | Errno::EACCES if switches.userns_clone == Some(0) => Hint::on_host(
+            "sysctl -w kernel.unprivileged_userns_clone=1",
+        )
+        .to("user namespaces are for root alone here: run it as root, or allow them, as root"),
+        Errno::EPERM | Errno::EACCES if switches.apparmor == Some(1) => {
+            Hint::on_host("sysctl -w kernel.apparmor_restrict_unprivileged_userns=0")
+                .to("AppArmor restricts user namespaces: run it as root, or allow them, as root")
+        }
+        Errno::EPERM | Errno::EACCES if switches.seccomp => Hint::say(
+            "a seccomp filter limits this process, as in a container: run it outside, or give \
+             docker --privileged",
         ),
-        Errno::EPERM | Errno::EACCES if switches.apparmor == Some(1) => Some(
-            "AppArmor restricts user namespaces: run as root, or as root \
-             sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-        Errno::EPERM | Errno::EACCES if switches.seccomp => Some(
-            "a seccomp filter stands over this process, as in a container: run outside it, or for \
-             docker add --privileged",
-        ),
-        Errno::EPERM | Errno::EACCES => Some(
+        Errno::EPERM | Errno::EACCES => Hint::say(
             "a security module, a chroot, or a container or sandbox that masks /proc can be the \
              cause: try outside it",
         ),
-        _ => None,
-    }
+        _ => return None,
+    })
 }
 
 impl Switches {
@@ -78,6 +80,7 @@ impl Switches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Place;
 
     #[test]
     fn each_refusal_names_its_switch() {
@@ -120,7 +123,7 @@ mod tests {
             ),
             (Errno::EPERM, none(), "security module"),
         ] {
-            let hint = hint(errno, &switches).unwrap();
+            let hint = hint(errno, &switches).unwrap().text(&Place::default());
             assert!(hint.contains(names), "{errno} {switches:?}: {hint}");
         }
         assert_eq!(hint(Errno::EIO, &none()), None);

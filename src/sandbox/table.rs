@@ -3,11 +3,12 @@
 use std::fs;
 use std::io;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use nix::errno::Errno;
 
 use super::mounts::{HOME, bind};
 use super::story::{self, FLOWS};
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::kernel::ctnetlink::{CreateError, Socket, create};
 use crate::tunable::Key;
 
@@ -19,14 +20,17 @@ const EXPECT_MAX: u32 = 1024;
 /// Five days, the kernel's own default.
 const ESTABLISHED: u32 = 432_000;
 
-const LOAD: &str = "hint: as root, modprobe nf_conntrack_netlink";
+fn load() -> Hint {
+    Hint::on_host("modprobe nf_conntrack_netlink").to("load it, as root")
+}
 
 /// Puts the story's table in place.
 pub(super) fn set_up(asked: u32, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
     let ceiling = match fs::read_to_string(path(Key::Max)) {
         Ok(text) => text.trim().parse().context("reading the host's max")?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("connection tracking is not loaded\n{LOAD}")
+            let failure = Diagnostic::new("connection tracking is not loaded");
+            return Err(failure.hint(load()).into());
         }
         Err(error) => return Err(error).context("reading the host's max"),
     };
@@ -54,24 +58,30 @@ fn fill(flows: u32) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut socket = Socket::netfilter().map_err(|errno| {
-        anyhow::anyhow!("opening a netlink socket to netfilter: {errno}\n{LOAD}")
+        Diagnostic::new("opening a netlink socket to netfilter")
+            .because(errno.desc())
+            .hint(load())
     })?;
     match create(&mut socket, story::flows(flows)) {
         Ok(_) => Ok(()),
-        Err(error) => bail!("{error}\n{}", hint(&error)),
+        Err(error) => Err(Diagnostic::new(error.to_string()).hint(hint(&error)).into()),
     }
 }
 
 /// What can be done about flows that were not created.
-fn hint(error: &CreateError) -> &'static str {
+fn hint(error: &CreateError) -> Hint {
     let CreateError::Refused { first, .. } = error else {
-        return "hint: try again";
+        return Hint::say("try again");
     };
     match first {
-        Errno::ENOMEM => "hint: the host's max was lowered or memory is short: try fewer --flows",
+        Errno::ENOMEM => {
+            Hint::say("the host's max was lowered or memory is short: try fewer --flows")
+        }
         // The chains of a table with too few buckets grow past the kernel's limit.
-        Errno::ENOSPC => "hint: the host's nf_conntrack_buckets are too few: try fewer --flows",
-        _ => LOAD,
+        Errno::ENOSPC => {
+            Hint::say("the host's nf_conntrack_buckets are too few: try fewer --flows")
+        }
+        _ => load(),
     }
 }
 

@@ -95,7 +95,7 @@ impl World<'_> {
             comparison: &comparison,
             blocked: &blocked,
             desired: desired.as_ref(),
-            place: "",
+            place: &crate::diagnostic::Place::default(),
         };
         let told = |one: Finding| format!("{:?} {}: {}", one.severity, one.id, one.message);
         findings(&evidence).into_iter().map(told).collect()

@@ -8,6 +8,7 @@
 
 use nix::errno::Errno;
 
+use crate::diagnostic::{Advise, Hint};
 use crate::flow::{Filter, Flow, Malformed};
 use crate::kernel::sysctl;
 use crate::tunable::{Key, Reading};
@@ -24,14 +25,10 @@ const TRIES: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DumpError {
     /// EPERM.
-    #[error(
-        "reading the conntrack table: no right to\nhint: it takes CAP_NET_ADMIN over this network namespace: run it as root"
-    )]
+    #[error("reading the conntrack table: permission denied")]
     NoRight,
     /// The kernel has no ctnetlink.
-    #[error(
-        "reading the conntrack table: this kernel does not offer it over netlink\nhint: as root, modprobe nf_conntrack_netlink"
-    )]
+    #[error("reading the conntrack table: this kernel does not offer it over netlink")]
     NoConntrack,
     /// The number of buckets changed on the way.
     #[error("reading the conntrack table: its hash was resized meanwhile")]
@@ -46,7 +43,7 @@ pub(crate) enum DumpError {
     #[error("reading the conntrack table")]
     Buckets(#[from] sysctl::ReadError),
     /// Anything else.
-    #[error("reading the conntrack table: {0}")]
+    #[error("reading the conntrack table: {}", .0.desc())]
     Other(Errno),
 }
 
@@ -54,6 +51,20 @@ impl DumpError {
     /// Whether another try may go through.
     fn is_passing(&self) -> bool {
         matches!(self, DumpError::Resized | DumpError::Overrun)
+    }
+}
+
+impl Advise for DumpError {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            DumpError::NoRight => Some(Hint::say(
+                "it needs root (CAP_NET_ADMIN over this network namespace)",
+            )),
+            DumpError::NoConntrack => {
+                Some(Hint::on_host("modprobe nf_conntrack_netlink").to("load it, as root"))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -1,0 +1,116 @@
+//! Advice, as a type: a command that can be pasted, or a sentence.
+
+use std::borrow::Cow;
+
+use super::Place;
+
+/// Text that is mostly fixed.
+pub(crate) type Text = Cow<'static, str>;
+
+/// What the operator can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Hint {
+    /// A command of cttune: its arguments, without `--netns` and `--root`.
+    Cttune(Text),
+    /// A command of another program that is the same in every namespace.
+    OnHost(Text),
+    /// A sentence, lower case, without a full stop.
+    Say(Text),
+    /// What a command is for, then the command.
+    To(Text, Box<Hint>),
+    /// Several, the most helpful first.
+    All(Vec<Hint>),
+}
+
+impl Hint {
+    /// `cttune ARGUMENTS`.
+    pub(crate) fn cttune(arguments: impl Into<Text>) -> Self {
+        Hint::Cttune(arguments.into())
+    }
+
+    /// Another program's command, run on the host.
+    pub(crate) fn on_host(line: impl Into<Text>) -> Self {
+        Hint::OnHost(line.into())
+    }
+
+    /// A sentence.
+    pub(crate) fn say(sentence: impl Into<Text>) -> Self {
+        Hint::Say(sentence.into())
+    }
+
+    /// The same command with what it is for: `see who fills it`.
+    #[must_use]
+    pub(crate) fn to(self, purpose: impl Into<Text>) -> Self {
+        Hint::To(purpose.into(), Box::new(self))
+    }
+
+    /// This, and another thing that can be done.
+    #[must_use]
+    pub(crate) fn and(self, next: Hint) -> Self {
+        match self {
+            Hint::All(mut all) => {
+                all.push(next);
+                Hint::All(all)
+            }
+            first => Hint::All(vec![first, next]),
+        }
+    }
+
+    /// In words, for this place.
+    pub(crate) fn text(&self, place: &Place) -> String {
+        match self {
+            Hint::Cttune(arguments) => place.cttune(arguments),
+            Hint::OnHost(text) | Hint::Say(text) => text.to_string(),
+            Hint::To(purpose, hint) => format!("{purpose}: {}", hint.text(place)),
+            Hint::All(all) => {
+                let texts: Vec<String> = all.iter().map(|one| one.text(place)).collect();
+                texts.join("; ")
+            }
+        }
+    }
+}
+
+impl From<&'static str> for Hint {
+    fn from(sentence: &'static str) -> Self {
+        Hint::say(sentence)
+    }
+}
+
+impl From<String> for Hint {
+    fn from(sentence: String) -> Self {
+        Hint::say(sentence)
+    }
+}
+
+/// An error that knows what the operator can do about it.
+pub(crate) trait Advise: std::error::Error {
+    /// The advice, where there is any.
+    fn hint(&self) -> Option<Hint>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_about_the_place_and_sentences_are_not_changed() {
+        let blue = Place::new(None, Some("blue"));
+        let hint = Hint::cttune("top")
+            .to("see who fills it")
+            .and(Hint::on_host("modprobe nf_conntrack"))
+            .and(Hint::say("cttune top needs root"));
+        for (place, text) in [
+            (
+                &Place::default(),
+                "see who fills it: cttune top; modprobe \
+                 nf_conntrack; cttune top needs root",
+            ),
+            (
+                &blue,
+                "see who fills it: cttune --netns blue top; modprobe nf_conntrack; cttune top needs root",
+            ),
+        ] {
+            assert_eq!(hint.text(place), text);
+        }
+    }
+}
