@@ -1,12 +1,12 @@
 //! One change at a time: an advisory lock with the name of its holder.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::diagnostic::{Advise, Hint, said};
+use crate::files::Root;
 use crate::files::state::{self, StateError};
 
 /// How often a lock that is waited for is tried.
@@ -88,8 +88,10 @@ impl Lock {
 
     /// Whether somebody has it. Needs no right to write; where it cannot be told, nobody has.
     pub(crate) fn is_held(directory: &Path) -> bool {
-        File::open(directory.join("lock"))
-            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        let lock = Root::machine().open(&directory.join("lock"));
+        lock.ok()
+            .flatten()
+            .is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Takes the lock in the state directory, which is made if need be.
@@ -102,22 +104,15 @@ impl Lock {
             path: path.clone(),
             source,
         };
-        state::make(directory).map_err(|error| match error {
+        let state = state::make(directory).map_err(|error| match error {
             StateError::Io(source) => failed(source),
             why @ StateError::Untrusted(_) => LockError::Untrusted {
                 path: path.clone(),
                 why,
             },
         })?;
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(failed)?;
+        let lock = state.open_or_create(Path::new("lock"));
+        let mut file = lock.map_err(|error| failed(error.into()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -169,7 +169,7 @@ impl Target for Running {
     }
 
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError> {
-        Ok(self.root.read(path)?)
+        Ok(self.root.read(path).map_err(FileError::from)?)
     }
 
     fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {

@@ -84,11 +84,7 @@ fn is_active(name: &str, root: &Root) -> bool {
 
 /// What apply last put in force, under the name of the profile that it was.
 fn active(root: &Root) -> anyhow::Result<Option<Desired>> {
-    let path = root.outside(Path::new(ACTIVE));
-    if !path.exists() {
-        return Ok(None);
-    }
-    read_active(&path).map_err(|error| match error.downcast::<Failure>() {
+    read_active(root).map_err(|error| match error.downcast::<Failure>() {
         Ok(failure) if failure.hint.is_none() => failure
             .hint(
                 Hint::say("name the profile with --profile: apply then remembers it again")
@@ -100,8 +96,11 @@ fn active(root: &Root) -> anyhow::Result<Option<Desired>> {
     })
 }
 
-fn read_active(path: &Path) -> anyhow::Result<Option<Desired>> {
-    let found = profiles::find(&path.to_string_lossy(), Path::new("/")).map_err(not_found)?;
+fn read_active(root: &Root) -> anyhow::Result<Option<Desired>> {
+    let Some(found) = profiles::read_below(root, Path::new(ACTIVE)).map_err(not_found)? else {
+        return Ok(None);
+    };
+    let path = root.outside(Path::new(ACTIVE));
     let chain = chain(found)?;
     let Some(own) = chain.first() else {
         return Ok(None);

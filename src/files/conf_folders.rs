@@ -6,10 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Root;
+use super::{Kind, ReadError, Root};
 use crate::boot::modules::{self, ConfFile, ModuleFiles};
 
 /// Reads them below `root`. A missing folder is empty.
@@ -22,30 +21,38 @@ pub(super) fn read_module_files(root: &Root) -> ModuleFiles {
     }
 }
 
-/// The files whose names end so, folder by folder.
+/// The files whose names end so, folder by folder. A folder that cannot be listed is there and
+/// unread, like a file.
 fn conf_files(root: &Root, folders: &[&str], ending: &str) -> Vec<ConfFile> {
     let mut seen = BTreeSet::new();
     let mut files = Vec::new();
     for folder in folders.iter().map(Path::new) {
-        let Ok(real) = root.resolve(folder) else {
-            continue;
-        };
-        // /lib is often a link to /usr/lib.
-        if seen.insert(real.clone()) {
-            let names = names(root, &real).into_iter();
-            let desired =
-                names.filter(|name| Path::new(name).extension() == Some(OsStr::new(ending)));
-            files.extend(desired.map(|name| conf_file(root, folder.join(name))));
+        let listed = root
+            .resolve(folder)
+            .and_then(|real| Ok((root.list(&real)?, real)));
+        match listed {
+            // /lib is often a link to /usr/lib.
+            Ok((Some(names), real)) if seen.insert(real.clone()) => {
+                let has_ending =
+                    |name: &&OsString| Path::new(name).extension() == Some(OsStr::new(ending));
+                let entry = |name| conf_file(root, folder.join(name));
+                files.extend(names.iter().filter(has_ending).map(entry));
+            }
+            Ok(_) | Err(ReadError::NotADirectory { .. }) => {}
+            Err(_) => files.push(ConfFile {
+                path: folder.to_owned(),
+                bytes: None,
+            }),
         }
     }
     files
 }
 
 fn conf_file(root: &Root, path: PathBuf) -> ConfFile {
-    let masked = root
-        .resolve(&path)
-        .is_ok_and(|real| real == Path::new("/dev/null"));
-    let bytes = if masked {
+    let real = root.resolve(&path);
+    let is_masked = real.is_ok_and(|real| real == Path::new("/dev/null"))
+        || matches!(root.kind(&path), Ok(Some(Kind::Null)));
+    let bytes = if is_masked {
         Some(Vec::new())
     } else {
         root.read(&path).ok().flatten()
@@ -53,20 +60,12 @@ fn conf_file(root: &Root, path: PathBuf) -> ConfFile {
     ConfFile { path, bytes }
 }
 
-/// The names in a folder; none where it cannot be listed.
-fn names(root: &Root, folder: &Path) -> Vec<OsString> {
-    let entries = fs::read_dir(root.outside(folder)).into_iter().flatten();
-    entries.flatten().map(|entry| entry.file_name()).collect()
-}
-
 /// For each kernel that is installed, the modules that need conntrack.
 fn dependents(root: &Root) -> Vec<BTreeSet<String>> {
     let kernels = Path::new("/lib/modules");
-    let Ok(real) = root.resolve(kernels) else {
-        return Vec::new();
-    };
-    let lists = names(root, &real).into_iter().filter_map(|kernel| {
-        let list = root.read(&real.join(kernel).join("modules.dep"));
+    let names = root.list(kernels).ok().flatten().unwrap_or_default();
+    let lists = names.iter().filter_map(|kernel| {
+        let list = root.read(&kernels.join(kernel).join("modules.dep"));
         list.ok().flatten()
     });
     lists
@@ -76,6 +75,7 @@ fn dependents(root: &Root) -> Vec<BTreeSet<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;

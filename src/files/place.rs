@@ -1,160 +1,80 @@
-//! Writing one file: every folder of its path opened without following a symlink, the bytes put
-//! beside it and renamed over it.
+//! The place of a file that is to be written: its folder, open, and its name in it.
+//!
+//! Rule: every folder of the path is opened from the one above it, and none through a link. `..` is
+//! taken back from the text of the path, which means the same where no part is a link and never
+//! leads out of the root.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::FileError;
-use super::root::parts;
+use super::error::{FileError, Kind, ReadError};
+use super::lookup::look_at;
+use super::root::Root;
 
-/// The folder of a target, open, and the target's name in it.
-struct Place<'a> {
-    base: &'a Path,
-    inside: &'a Path,
-    folder: OwnedFd,
-    name: OsString,
-    made: Vec<PathBuf>,
-}
-
-pub(super) fn rehearse(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let (place, missing) = Place::walk(base, inside, Missing::Stop)?;
-    let old = if missing { None } else { place.check_target()? };
-    if old.is_some() {
-        place.check_writable()?;
-    }
-    place.write_nameless(bytes, old.as_ref())
-}
-
-pub(super) fn replace(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let place = Place::open(base, inside)?;
-    place.sweep();
-    let replaced = place.check_target().and_then(|old| {
-        let beside = place.write_beside(bytes, old.as_ref())?;
-        place.rename_over(&beside)?;
-        // The new file is seen by now. If it is not sure to last, the caller puts the old one back.
-        place.sync_folder()
-    });
-    if replaced.is_err() {
-        place.remove_made();
-    }
-    replaced
-}
-
-/// Writes over the bytes of a file where they stand, for want of the space beside it.
-pub(super) fn overwrite(base: &Path, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let place = Place::open_existing(base, inside)?;
-    place.check_target()?;
-    let open = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file = openat(&place.folder, place.name.as_os_str(), open, Mode::empty())
-        .map(File::from)
-        .map_err(|errno| place.failed("write", errno))?;
-    let written = file
-        .write_all_at(bytes, 0)
-        .and_then(|()| file.set_len(bytes.len() as u64))
-        .and_then(|()| file.sync_all());
-    written.map_err(|source| FileError::Io {
-        doing: "write",
-        path: place.outside(inside),
-        source,
-    })
-}
-
-pub(super) fn remove(base: &Path, inside: &Path) -> Result<(), FileError> {
-    let Some(place) = Place::find(base, inside)? else {
-        return Ok(());
-    };
-    match unlinkat(
-        &place.folder,
-        place.name.as_os_str(),
-        UnlinkatFlags::NoRemoveDir,
-    ) {
-        Ok(()) | Err(Errno::ENOENT) => place.sync_folder(),
-        Err(errno) => Err(place.failed("remove", errno)),
-    }
-}
-
-/// Removes what a killed cttune left beside a file.
-pub(super) fn sweep(base: &Path, inside: &Path) {
-    if let Ok(Some(place)) = Place::find(base, inside) {
-        place.sweep();
-    }
-}
-
-/// What to do about a folder that is not there.
+/// What to do about a folder that does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    /// Make it.
+pub(super) enum Missing {
     Make,
     /// Stay in the one above it.
     Stop,
-    /// Give up.
     Fail,
 }
 
+/// The folder of a target, open, and the target's name in it.
+pub(super) struct Place<'a> {
+    pub(super) root: &'a Root,
+    pub(super) inside: &'a Path,
+    pub(super) folder: OwnedFd,
+    pub(super) name: OsString,
+    /// Whether a folder on the way is missing; `folder` is then the last that exists.
+    pub(super) is_cut: bool,
+    /// Folders that were made on the way: the one above, and the name.
+    made: Vec<(OwnedFd, OsString)>,
+}
+
 impl<'a> Place<'a> {
-    fn open(base: &'a Path, inside: &'a Path) -> Result<Self, FileError> {
-        Self::walk(base, inside, Missing::Make).map(|(place, _)| place)
-    }
-
-    fn open_existing(base: &'a Path, inside: &'a Path) -> Result<Self, FileError> {
-        Self::walk(base, inside, Missing::Fail).map(|(place, _)| place)
-    }
-
-    /// As [`Place::open_existing`], and nothing where the folder does not exist.
-    fn find(base: &'a Path, inside: &'a Path) -> Result<Option<Self>, FileError> {
-        match Place::open_existing(base, inside) {
-            Ok(place) => Ok(Some(place)),
-            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Opens every folder of the path in turn; says also whether one was missing.
-    fn walk(base: &'a Path, inside: &'a Path, missing: Missing) -> Result<(Self, bool), FileError> {
+    /// Opens every folder of the path in turn.
+    pub(super) fn reach(
+        root: &'a Root,
+        inside: &'a Path,
+        missing: Missing,
+    ) -> Result<Self, FileError> {
         let mut folders = parts(inside);
-        let outside = base.join(inside.strip_prefix("/").unwrap_or(inside));
-        let Some(name) = folders.pop().filter(|name| name != "..") else {
-            return Err(FileError::NotAFile {
-                path: outside,
-                what: "a directory",
-            });
+        let Some(name) = folders.pop() else {
+            return Err(FileError::Read(ReadError::NotAFile {
+                path: root.outside(inside),
+                kind: Kind::Directory,
+            }));
         };
-        let open = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let folder =
-            nix::fcntl::open(base, open, Mode::empty()).map_err(|errno| FileError::Io {
-                doing: "enter",
-                path: base.to_owned(),
-                source: errno.into(),
-            })?;
+        let failed = |errno: Errno| FileError::Io {
+            doing: "enter",
+            path: root.base().to_owned(),
+            source: errno.into(),
+        };
+        let folder = root.folder().and_then(|folder| open_folder(folder, "."));
         let mut place = Place {
-            base,
+            root,
             inside,
-            folder,
+            folder: folder.map_err(failed)?,
             name,
+            is_cut: false,
             made: Vec::new(),
         };
         let mut reached = PathBuf::from("/");
         for part in folders {
             reached.push(&part);
-            match place.enter(&part, &reached, missing == Missing::Make) {
+            match place.enter(&part, &reached, missing) {
                 Ok(folder) => place.folder = folder,
-                Err(FileError::Io { source, .. })
-                    if missing == Missing::Stop && source.kind() == io::ErrorKind::NotFound =>
-                {
-                    return Ok((place, true));
+                Err(error) if missing == Missing::Stop && is_absent(&error) => {
+                    place.is_cut = true;
+                    break;
                 }
                 Err(error) => {
                     place.remove_made();
@@ -162,206 +82,154 @@ impl<'a> Place<'a> {
                 }
             }
         }
-        Ok((place, false))
+        Ok(place)
     }
 
-    fn enter(&mut self, part: &OsStr, reached: &Path, make: bool) -> Result<OwnedFd, FileError> {
-        let open = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let entered = match openat(&self.folder, part, open, Mode::empty()) {
-            Err(Errno::ENOENT) if make => {
-                mkdirat(&self.folder, part, Mode::from_bits_truncate(0o755))
-                    .map_err(|errno| self.failed_at("create", reached, errno))?;
-                self.made.push(reached.to_owned());
-                // Whatever the umask is: readers who are not root need to pass.
-                openat(&self.folder, part, open, Mode::empty()).inspect(|folder| {
-                    let _ = fchmod(folder, Mode::from_bits_truncate(0o755));
-                })
-            }
-            other => other,
+    /// [`Place::reach`] for what exists; nothing where a folder does not.
+    pub(super) fn find(root: &'a Root, inside: &'a Path) -> Result<Option<Self>, FileError> {
+        match Place::reach(root, inside, Missing::Fail) {
+            Ok(place) => Ok(Some(place)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        part: &OsStr,
+        reached: &Path,
+        missing: Missing,
+    ) -> Result<OwnedFd, FileError> {
+        let entered = match open_folder(&self.folder, part) {
+            Err(Errno::ENOENT) if missing == Missing::Make => self.make_folder(part, reached)?,
+            entered => entered.map_err(|errno| self.not_entered(part, reached, errno))?,
         };
-        entered.map_err(|errno| match errno {
+        Ok(entered)
+    }
+
+    fn make_folder(&mut self, part: &OsStr, reached: &Path) -> Result<OwnedFd, FileError> {
+        let mode = self.root.new.folder;
+        match mkdirat(&self.folder, part, mode) {
+            Ok(()) => {
+                let above = self.folder.try_clone().map_err(|source| FileError::Io {
+                    doing: "create",
+                    path: self.root.outside(reached),
+                    source,
+                })?;
+                self.made.push((above, part.to_owned()));
+            }
+            // Another command made it meanwhile.
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(self.failed_at("create", reached, errno)),
+        }
+        let folder = open_folder(&self.folder, part)
+            .map_err(|errno| self.not_entered(part, reached, errno))?;
+        // Whatever the umask is: others need to pass through /etc/sysctl.d.
+        let _ = fchmod(&folder, mode);
+        Ok(folder)
+    }
+
+    fn not_entered(&self, part: &OsStr, reached: &Path, errno: Errno) -> FileError {
+        let is_link = || matches!(self.look(part), Ok(Some(Kind::Link)));
+        match errno {
             // O_DIRECTORY with O_NOFOLLOW answers ENOTDIR for a link as well.
-            Errno::ELOOP | Errno::ENOTDIR if self.is_link(part) => FileError::Symlink {
-                path: self.outside(self.inside),
-                link: self.outside(reached),
+            Errno::ELOOP | Errno::ENOTDIR if is_link() => FileError::Symlink {
+                path: self.root.outside(self.inside),
+                link: self.root.outside(reached),
             },
             errno => self.failed_at("enter", reached, errno),
-        })
+        }
     }
 
-    fn is_link(&self, part: &OsStr) -> bool {
-        fstatat(&self.folder, part, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| file_type(&stat) == SFlag::S_IFLNK)
+    /// What a name in the folder is, no link followed.
+    fn look(&self, name: &OsStr) -> Result<Option<Kind>, Errno> {
+        let looked = look_at(self.folder.as_fd(), name)?;
+        Ok(looked.map(|(_, kind)| kind))
     }
 
-    /// What stands at the target now: nothing or a regular file, else an error.
-    fn check_target(&self) -> Result<Option<FileStat>, FileError> {
-        let path = || self.outside(self.inside);
-        let stat = match fstatat(
-            &self.folder,
-            self.name.as_os_str(),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        ) {
-            Ok(stat) => stat,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(self.failed("look at", errno)),
-        };
-        match file_type(&stat) {
-            SFlag::S_IFREG => Ok(Some(stat)),
-            SFlag::S_IFLNK => Err(FileError::Symlink {
+    /// Whether a regular file is at the target. Anything else in its place is an error.
+    pub(super) fn has_file(&self) -> Result<bool, FileError> {
+        let path = || self.root.outside(self.inside);
+        match self.look(&self.name) {
+            Ok(None) => Ok(false),
+            Ok(Some(Kind::File)) => Ok(true),
+            Ok(Some(Kind::Link)) => Err(FileError::Symlink {
                 path: path(),
                 link: path(),
             }),
-            SFlag::S_IFDIR => Err(FileError::NotAFile {
-                path: path(),
-                what: "a directory",
-            }),
-            _ => Err(FileError::NotAFile {
-                path: path(),
-                what: "a device or a pipe",
-            }),
+            Ok(Some(kind)) => Err(ReadError::NotAFile { path: path(), kind }.into()),
+            Err(errno) => Err(self.failed("look at", errno)),
         }
     }
 
-    /// An immutable file (chattr +i) lets itself neither be opened for writing nor renamed over.
-    fn check_writable(&self) -> Result<(), FileError> {
-        let open = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        openat(&self.folder, self.name.as_os_str(), open, Mode::empty())
-            .map(drop)
-            .map_err(|errno| self.failed("write", errno))
-    }
-
-    /// Writes the bytes to a file that has no name, so that nothing of it is left however we end.
-    fn write_nameless(&self, bytes: &[u8], old: Option<&FileStat>) -> Result<(), FileError> {
-        let nameless = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-        let mode = Mode::from_bits_truncate(0o600);
-        match openat(&self.folder, ".", nameless, mode) {
-            Ok(file) => fill(file, bytes, old).map_err(|source| self.not_written(source)),
-            // NFS and a few others have no such files (open(2)).
-            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT) => {
-                let beside = self.write_beside(bytes, old)?;
-                self.unlink(&beside)
-            }
-            Err(errno) => Err(self.failed("write", errno)),
-        }
-    }
-
-    /// What the names of new files beside the target begin with. No reader takes one for its own:
-    /// it begins with a dot, and ends in neither `.conf` nor `.rules`.
-    fn beside(&self) -> OsString {
-        let mut beside = OsString::from(".");
-        beside.push(&self.name);
-        beside.push(".cttune-");
-        beside
-    }
-
-    /// Removes the files beside the target that somebody left who was killed. One that somebody is
-    /// just writing may be among them: he is told so when he renames it, and changes nothing.
-    fn sweep(&self) {
-        let beside = self.beside();
-        let Ok(mut folder) = Dir::openat(&self.folder, ".", OFlag::O_RDONLY, Mode::empty()) else {
-            return;
-        };
-        for entry in folder.iter().flatten() {
-            let name = entry.file_name().to_bytes();
-            if name.starts_with(beside.as_bytes()) && name.ends_with(b"~") {
-                let _ = self.unlink(OsStr::from_bytes(name));
-            }
-        }
-    }
-
-    /// Writes the bytes to a new file in the same folder, with the owner and mode that the target
-    /// has or should have, and syncs it.
-    fn write_beside(&self, bytes: &[u8], old: Option<&FileStat>) -> Result<OsString, FileError> {
-        let mut beside = self.beside();
-        beside.push(format!("{}~", std::process::id()));
-        let create =
-            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(
+    /// Opens the target itself, no link followed, and makes sure that it is a regular file.
+    pub(super) fn open(&self, flags: OFlag) -> Result<OwnedFd, FileError> {
+        let flags =
+            flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let opened = openat(
             &self.folder,
-            beside.as_os_str(),
-            create,
-            Mode::from_bits_truncate(0o600),
+            self.name.as_os_str(),
+            flags,
+            self.root.new.file,
         )
-        .map_err(|errno| self.failed("write", errno))?;
-        match fill(file, bytes, old) {
-            Ok(()) => Ok(beside),
-            Err(source) => {
-                let _ = self.unlink(&beside);
-                Err(self.not_written(source))
+        .map_err(|errno| self.failed("open", errno))?;
+        let stat = nix::sys::stat::fstat(&opened).map_err(|errno| self.failed("open", errno))?;
+        match Kind::of(&stat) {
+            Kind::File => Ok(opened),
+            kind => {
+                let path = self.root.outside(self.inside);
+                Err(ReadError::NotAFile { path, kind }.into())
             }
         }
     }
 
-    fn rename_over(&self, beside: &OsStr) -> Result<(), FileError> {
-        if let Err(errno) = renameat(&self.folder, beside, &self.folder, self.name.as_os_str()) {
-            let _ = self.unlink(beside);
-            return Err(self.failed("replace", errno));
-        }
-        Ok(())
-    }
-
-    fn unlink(&self, name: &OsStr) -> Result<(), FileError> {
+    pub(super) fn unlink(&self, name: &OsStr) -> Result<(), FileError> {
         unlinkat(&self.folder, name, UnlinkatFlags::NoRemoveDir)
             .map_err(|errno| self.failed_at("remove", &self.inside.with_file_name(name), errno))
     }
 
-    fn sync_folder(&self) -> Result<(), FileError> {
+    pub(super) fn sync_folder(&self) -> Result<(), FileError> {
         nix::unistd::fsync(self.folder.as_fd()).map_err(|errno| self.failed("sync", errno))
     }
 
-    /// Removes the folders that were made, innermost first; one that is in use by now stays.
-    fn remove_made(&self) {
-        for folder in self.made.iter().rev() {
-            let _ = std::fs::remove_dir(self.outside(folder));
+    /// Removes the folders that were made, innermost first. One that is in use by now stays.
+    pub(super) fn remove_made(&self) {
+        for (above, name) in self.made.iter().rev() {
+            let _ = unlinkat(above, name.as_os_str(), UnlinkatFlags::RemoveDir);
         }
     }
 
-    fn outside(&self, inside: &Path) -> PathBuf {
-        self.base.join(inside.strip_prefix("/").unwrap_or(inside))
-    }
-
-    fn not_written(&self, source: io::Error) -> FileError {
-        FileError::Io {
-            doing: "write",
-            path: self.outside(self.inside),
-            source,
-        }
-    }
-
-    fn failed(&self, doing: &'static str, errno: Errno) -> FileError {
+    pub(super) fn failed(&self, doing: &'static str, errno: Errno) -> FileError {
         self.failed_at(doing, self.inside, errno)
     }
 
-    fn failed_at(&self, doing: &'static str, inside: &Path, errno: Errno) -> FileError {
+    pub(super) fn failed_at(&self, doing: &'static str, inside: &Path, errno: Errno) -> FileError {
         FileError::Io {
             doing,
-            path: self.outside(inside),
+            path: self.root.outside(inside),
             source: errno.into(),
         }
     }
 }
 
-/// Fills a new file and gives it the old one's owner and mode, or 0644.
-fn fill(file: OwnedFd, bytes: &[u8], old: Option<&FileStat>) -> io::Result<()> {
-    let mut file = File::from(file);
-    file.write_all(bytes)?;
-    let descriptor: BorrowedFd<'_> = file.as_fd();
-    let mode = old.map_or(0o644, |stat| stat.st_mode & 0o7777);
-    if let Some(stat) = old {
-        let new = file.metadata()?;
-        if (new.uid(), new.gid()) != (stat.st_uid, stat.st_gid) {
-            fchown(
-                descriptor,
-                Some(Uid::from_raw(stat.st_uid)),
-                Some(Gid::from_raw(stat.st_gid)),
-            )?;
-        }
-    }
-    fchmod(descriptor, Mode::from_bits_truncate(mode))?;
-    file.sync_all()
+fn open_folder<P: ?Sized + nix::NixPath>(above: &OwnedFd, name: &P) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    openat(above, name, flags, Mode::empty())
 }
 
-fn file_type(stat: &FileStat) -> SFlag {
-    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+fn is_absent(error: &FileError) -> bool {
+    matches!(error, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+/// The names of a path from the root on.
+fn parts(path: &Path) -> Vec<OsString> {
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_owned()),
+            Component::ParentDir => drop(parts.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    parts
 }

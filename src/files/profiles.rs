@@ -1,10 +1,12 @@
 //! Finding a profile by path or name, and refusing one that a stranger could have written.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{FileError, owner};
+use super::root::{self, Root};
+use super::{ReadError, owner};
 use crate::profile::{Source, builtin};
 
 /// Where named profiles are looked for, the first that has one wins; those built into the binary
@@ -16,7 +18,7 @@ pub(crate) const SHELVES: [&str; 3] = [
 ];
 const ENDING: &str = "toml";
 /// A profile is a page; a larger file is something else.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A profile that was found and read.
 #[derive(Debug, Clone)]
@@ -42,7 +44,7 @@ pub(crate) enum ProfileError {
     },
     /// It is there and cannot be read, or is no file.
     #[error(transparent)]
-    File(#[from] FileError),
+    File(#[from] ReadError),
     /// Somebody else could have written it.
     #[error("refusing the profile {}: {why}", path.display())]
     Unsafe {
@@ -51,7 +53,7 @@ pub(crate) enum ProfileError {
         /// Who could have.
         why: String,
     },
-    /// It is no UTF-8 text, or too large.
+    /// It is no UTF-8 text.
     #[error("the profile {} {why}", path.display())]
     NotText {
         /// The file.
@@ -82,10 +84,10 @@ pub(crate) fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
     }
     for shelf in SHELVES {
         let path = Path::new(shelf).join(format!("{asked}.{ENDING}"));
-        if path.exists() {
+        if let Some(text) = read_checked(&Root::machine(), &path)? {
             let source = Source {
                 name: path.display().to_string(),
-                text: read_checked(&path)?,
+                text,
             };
             return Ok(Found {
                 name: asked.to_owned(),
@@ -123,14 +125,10 @@ pub(crate) fn is_path(asked: &str) -> bool {
 pub(crate) fn list() -> Vec<Listed> {
     let mut listed: Vec<Listed> = Vec::new();
     let on_shelves = SHELVES.iter().flat_map(|shelf| {
-        let mut paths: Vec<PathBuf> = fs::read_dir(shelf)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|ending| ending == ENDING))
-            .collect();
-        paths.sort();
-        paths
+        let names = Root::machine().list(Path::new(shelf)).ok().flatten();
+        let paths = names.unwrap_or_default().into_iter();
+        let paths = paths.map(|name| Path::new(shelf).join(name));
+        paths.filter(|path| path.extension() == Some(OsStr::new(ENDING)))
     });
     for path in on_shelves {
         let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
@@ -167,75 +165,70 @@ fn read_at(path: &Path, asked: &str) -> Result<Found, ProfileError> {
     let absolute = match fs::canonicalize(path) {
         Ok(absolute) => absolute,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found(asked)),
-        Err(source) => {
-            return Err(FileError::Io {
-                doing: "read",
-                path: path.to_owned(),
-                source,
-            }
-            .into());
-        }
+        Err(error) => return Err(ReadError::new(path.to_owned(), error).into()),
     };
-    let source = Source {
-        name: path.display().to_string(),
-        text: read_checked(&absolute)?,
-    };
+    let machine = Root::machine();
+    let text = read_checked(&machine, &absolute)?.ok_or_else(|| not_found(asked))?;
     Ok(Found {
         name: absolute.display().to_string(),
         folder: absolute.parent().map(Path::to_owned),
-        source,
+        source: Source {
+            name: path.display().to_string(),
+            text,
+        },
     })
 }
 
-/// Reads a profile through one open file, so that what is checked is what is read.
-fn read_checked(path: &Path) -> Result<String, ProfileError> {
-    let failed = |source| FileError::Io {
-        doing: "read",
-        path: path.to_owned(),
-        source,
+/// The profile at a path below a root; nothing where it does not exist. Its name is the path on the
+/// running machine.
+pub(crate) fn read_below(root: &Root, inside: &Path) -> Result<Option<Found>, ProfileError> {
+    let Some(text) = read_checked(root, inside)? else {
+        return Ok(None);
     };
-    // Looked at first, because opening a pipe would wait for its other end.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        let what = if path.is_dir() {
-            "a directory"
-        } else {
-            "a device or a pipe"
-        };
-        return Err(FileError::NotAFile {
-            path: path.to_owned(),
-            what,
+    let outside = root.outside(inside);
+    let name = outside.display().to_string();
+    Ok(Some(Found {
+        folder: outside.parent().map(Path::to_owned),
+        source: Source {
+            name: name.clone(),
+            text,
+        },
+        name,
+    }))
+}
+
+/// Reads a profile through one open file, so that what is checked is what is read.
+fn read_checked(root: &Root, inside: &Path) -> Result<Option<String>, ProfileError> {
+    let Some(file) = root.open(inside)? else {
+        return Ok(None);
+    };
+    let path = root.outside(inside);
+    let failed = |error: io::Error| ReadError::new(root.outside(inside), error);
+    let stat = nix::sys::stat::fstat(&file).map_err(|errno| failed(errno.into()))?;
+    let on_the_way = || {
+        // Of an image its owner answers for the folders.
+        let real = fs::canonicalize(&path).unwrap_or_default();
+        let paths = [path.as_path(), &real];
+        let mut strangers = paths.into_iter().filter_map(owner::stranger_on_the_way);
+        strangers.next().filter(|_| root.is_machine())
+    };
+    if let Some(why) = owner::stranger(&stat).or_else(on_the_way) {
+        return Err(ProfileError::Unsafe { path, why });
+    }
+    let Some(bytes) = root::read_up_to(file, MAX_BYTES).map_err(failed)? else {
+        return Err(ReadError::TooLarge {
+            path,
+            limit: MAX_BYTES,
         }
         .into());
-    }
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if let Some(why) = owner::stranger(&metadata) {
-        return Err(ProfileError::Unsafe {
-            path: path.to_owned(),
-            why,
-        });
-    }
-    let not_text = |why: &str| ProfileError::NotText {
-        path: path.to_owned(),
-        why: why.to_owned(),
     };
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(not_text("is larger than 1 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
+    let not_text = |line: usize| ProfileError::NotText {
+        path,
+        why: format!("is not UTF-8 text: line {line} has a byte that no text has"),
+    };
+    String::from_utf8(bytes).map(Some).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = 1 + error
-            .as_bytes()
-            .iter()
-            .take(valid)
-            .filter(|byte| **byte == b'\n')
-            .count();
-        not_text(&format!(
-            "is not UTF-8 text: line {line} has a byte that no text has"
-        ))
+        let before = error.as_bytes().iter().take(valid);
+        not_text(1 + before.filter(|byte| **byte == b'\n').count())
     })
 }

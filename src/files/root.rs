@@ -1,20 +1,57 @@
-//! A directory tree that stands for the machine: `/`, or an image or chroot.
+//! The one door to files: a directory that stands for `/`, be it the machine's, an image's, or the
+//! state directory.
+//!
+//! In: a path as it looks from inside the root. Out: bytes, names, an open file, or what is wrong.
+//! Rule: the root is opened once and everything is reached from its descriptor. Reading follows
+//! links inside the root only, opens nothing but regular files and never waits for a writer.
+//! Writing ([`super::place`]) follows no link. The crates for this do not fit: cap-std refuses
+//! absolute links, which images are full of; pathrs needs /proc and cannot tell where a link to a
+//! missing file leads.
 
-use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use super::FileError;
-use super::place;
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, Mode, fstat};
 
-/// Links that may follow one another before a path counts as a loop, as in the kernel.
-const MOST_LINKS: usize = 40;
+use super::error::{FileError, Kind, ReadError};
+use super::lookup;
 
-/// The tree in which files are read and written; paths are absolute as seen from inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A file that is larger is not read whole: no profile, list or record of anybody's is.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A directory tree in which files are read and written.
+#[derive(Debug, Clone)]
 pub(crate) struct Root {
     base: PathBuf,
+    /// The machine's `/` is opened when it is first needed.
+    folder: Arc<OnceLock<OwnedFd>>,
+    pub(super) new: NewModes,
+}
+
+/// The modes that new files and folders get.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewModes {
+    pub(super) file: Mode,
+    pub(super) folder: Mode,
+}
+
+impl NewModes {
+    const PUBLIC: Self = NewModes {
+        file: Mode::from_bits_truncate(0o644),
+        folder: Mode::from_bits_truncate(0o755),
+    };
+    const PRIVATE: Self = NewModes {
+        file: Mode::from_bits_truncate(0o600),
+        folder: Mode::from_bits_truncate(0o700),
+    };
 }
 
 impl Root {
@@ -22,10 +59,12 @@ impl Root {
     pub(crate) fn machine() -> Self {
         Root {
             base: PathBuf::from("/"),
+            folder: Arc::default(),
+            new: NewModes::PUBLIC,
         }
     }
 
-    /// An image or chroot.
+    /// An image, a chroot, or any other directory of the machine.
     ///
     /// # Errors
     /// If it is not a directory that can be entered.
@@ -35,11 +74,39 @@ impl Root {
             path: base.to_owned(),
             source,
         };
+        let folder = open_folder(base).map_err(|errno| failed(errno.into()))?;
         let base = fs::canonicalize(base).map_err(failed)?;
-        if !fs::metadata(&base).map_err(failed)?.is_dir() {
-            return Err(failed(io::Error::from(io::ErrorKind::NotADirectory)));
+        Ok(Root::from_folder(base, folder))
+    }
+
+    fn from_folder(base: PathBuf, folder: OwnedFd) -> Self {
+        Root {
+            base,
+            folder: Arc::new(OnceLock::from(folder)),
+            new: NewModes::PUBLIC,
         }
-        Ok(Root { base })
+    }
+
+    pub(super) fn with_folder(&self, inside: &Path, folder: OwnedFd) -> Self {
+        Root {
+            new: self.new,
+            ..Root::from_folder(self.outside(inside), folder)
+        }
+    }
+
+    /// The same root; what is made in it from now on is its owner's alone.
+    #[must_use]
+    pub(crate) fn private(self) -> Self {
+        Root {
+            new: NewModes::PRIVATE,
+            ..self
+        }
+    }
+
+    /// A directory inside as a root of its own; nothing where it does not exist.
+    pub(crate) fn below(&self, inside: &Path) -> Result<Option<Self>, ReadError> {
+        let folder = self.open_directory(inside, OFlag::O_PATH)?;
+        Ok(folder.map(|folder| self.with_folder(inside, folder)))
     }
 
     /// Whether this is the running machine.
@@ -47,157 +114,163 @@ impl Root {
         self.base == Path::new("/")
     }
 
-    /// Where the tree stands on the running machine.
+    /// Where the tree is on the running machine.
     pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
-    /// The path on the running machine of a path inside, no link followed.
+    /// What to call a path inside, as seen on the running machine. For messages: opening it by this
+    /// name would follow links out of the root.
     pub(crate) fn outside(&self, inside: &Path) -> PathBuf {
         self.base.join(inside.strip_prefix("/").unwrap_or(inside))
     }
 
-    /// The path inside with every symlink followed, none out of the root; the last part need not
-    /// exist.
+    /// The path inside with every link followed; parts that do not exist are kept.
     ///
     /// # Errors
-    /// For a loop of links, or a part that cannot be looked at.
-    pub(crate) fn resolve(&self, inside: &Path) -> io::Result<PathBuf> {
-        let mut rest: Vec<OsString> = parts(inside);
-        rest.reverse();
-        let mut resolved = PathBuf::from("/");
-        let mut links = 0;
-        while let Some(part) = rest.pop() {
-            if part == ".." {
-                resolved.pop();
-                continue;
-            }
-            let next = resolved.join(&part);
-            let Ok(target) = fs::read_link(self.outside(&next)) else {
-                // It is no link. Whether it is there at all is the caller's to find out.
-                resolved = next;
-                continue;
-            };
-            links += 1;
-            if links > MOST_LINKS {
-                return Err(io::Error::from_raw_os_error(nix::libc::ELOOP));
-            }
-            if target.is_absolute() {
-                resolved = PathBuf::from("/");
-            }
-            rest.extend(parts(&target).into_iter().rev());
-        }
-        Ok(resolved)
+    /// For a loop of links, and for a directory that may not be entered.
+    pub(crate) fn resolve(&self, inside: &Path) -> Result<PathBuf, ReadError> {
+        self.folder()
+            .and_then(|folder| lookup::resolve(folder.as_fd(), inside))
+            .map_err(|errno| self.unreadable(inside, errno))
     }
 
-    /// The bytes of a regular file, links followed inside the root; `None` if there is none.
+    /// What a path leads to, links followed; nothing where it does not exist.
+    pub(crate) fn kind(&self, inside: &Path) -> Result<Option<Kind>, ReadError> {
+        let looked = self
+            .open_with(inside, OFlag::O_PATH)
+            .and_then(|opened| fstat(&opened));
+        match looked {
+            Ok(stat) => Ok(Some(Kind::of(&stat))),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(errno) => Err(self.unreadable(inside, errno)),
+        }
+    }
+
+    /// The bytes of a regular file, links followed; nothing where it does not exist.
     ///
     /// # Errors
-    /// For what is not a regular file, and for what the kernel refuses.
-    pub(crate) fn read(&self, inside: &Path) -> Result<Option<Vec<u8>>, FileError> {
-        let failed = |source| FileError::Io {
-            doing: "read",
-            path: self.outside(inside),
-            source,
+    /// For a file that is there and cannot be read, is no regular file, or is too large.
+    pub(crate) fn read(&self, inside: &Path) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(file) = self.open(inside)? else {
+            return Ok(None);
         };
-        let real = self.outside(&self.resolve(inside).map_err(failed)?);
-        match fs::metadata(&real) {
-            Ok(metadata) if metadata.is_file() => fs::read(&real).map(Some).map_err(failed),
-            Ok(metadata) => Err(FileError::NotAFile {
+        match read_up_to(file, MAX_BYTES) {
+            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(None) => Err(ReadError::TooLarge {
                 path: self.outside(inside),
-                what: if metadata.is_dir() {
-                    "a directory"
-                } else {
-                    "a device or a pipe"
-                },
+                limit: MAX_BYTES,
             }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(ReadError::new(self.outside(inside), error)),
         }
     }
 
-    /// Whether something is there, links followed inside the root.
-    pub(crate) fn exists(&self, inside: &Path) -> bool {
-        self.resolve(inside)
-            .is_ok_and(|real| self.outside(&real).exists())
-    }
-
-    /// Finds out whether [`Root::replace`] would work, space included: writes the bytes to a file
-    /// without a name in the target's folder, or in the first above it that exists.
-    ///
-    /// # Errors
-    /// What replacing would answer.
-    pub(crate) fn rehearse(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-        place::rehearse(&self.base, inside, bytes)
-    }
-
-    /// Puts a whole file in place in one step, mode and owner kept; folders are made as needed.
-    /// It and its folder are synced. No part of the path may be a symlink.
-    ///
-    /// # Errors
-    /// After an error the old file stands untouched, unless it was the syncing that failed: compare
-    /// before you believe either.
-    pub(crate) fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-        place::replace(&self.base, inside, bytes)
-    }
-
-    /// The folders on the way to a file that do not exist, outermost first.
-    pub(crate) fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
-        let above: Vec<&Path> = inside.ancestors().skip(1).collect();
-        let missing = |folder: &&&Path| !self.outside(folder).exists();
-        above
-            .iter()
-            .rev()
-            .filter(missing)
-            .map(|folder| folder.to_path_buf())
-            .collect()
-    }
-
-    /// Writes over the bytes of a file where they stand: not in one step, but without the space
-    /// for a second copy. For putting a shorter text back on a full disk.
-    ///
-    /// # Errors
-    /// If the bytes do not stand there now.
-    pub(crate) fn overwrite(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-        place::overwrite(&self.base, inside, bytes)
-    }
-
-    /// Removes a file. A missing one is no error.
-    ///
-    /// # Errors
-    /// If the file is still there.
-    pub(crate) fn remove(&self, inside: &Path) -> Result<(), FileError> {
-        place::remove(&self.base, inside)
-    }
-
-    /// Removes what a killed cttune left beside a file.
-    pub(crate) fn sweep(&self, inside: &Path) {
-        place::sweep(&self.base, inside);
-    }
-
-    /// Removes those of `folders` that are empty, innermost first; they are given outermost first.
-    pub(crate) fn remove_empty(&self, folders: &[PathBuf]) {
-        for folder in folders.iter().rev() {
-            let _ = fs::remove_dir(self.outside(folder));
+    /// Opens a regular file for reading, links followed: for what is read in parts.
+    pub(crate) fn open(&self, inside: &Path) -> Result<Option<File>, ReadError> {
+        // Looked at before it is opened: opening a device can start something.
+        match self.kind(inside)? {
+            None => return Ok(None),
+            Some(Kind::File) => {}
+            Some(kind) => return Err(self.not_a_file(inside, kind)),
         }
+        // Should a FIFO have taken its place since, O_NONBLOCK keeps open() from waiting.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let opened = match self.open_with(inside, flags) {
+            Ok(opened) => opened,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+            Err(errno) => return Err(self.unreadable(inside, errno)),
+        };
+        let stat = fstat(&opened).map_err(|errno| self.unreadable(inside, errno))?;
+        match Kind::of(&stat) {
+            Kind::File => Ok(Some(File::from(opened))),
+            kind => Err(self.not_a_file(inside, kind)),
+        }
+    }
+
+    /// The names in a directory, sorted; nothing where it does not exist.
+    pub(crate) fn list(&self, inside: &Path) -> Result<Option<Vec<OsString>>, ReadError> {
+        let Some(opened) = self.open_directory(inside, OFlag::O_RDONLY)? else {
+            return Ok(None);
+        };
+        let failed = |errno| self.unreadable(inside, errno);
+        let mut names = Vec::new();
+        for entry in Dir::from_fd(opened).map_err(failed)?.iter() {
+            let name = OsStr::from_bytes(entry.map_err(failed)?.file_name().to_bytes()).to_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(Some(names))
+    }
+
+    fn open_directory(&self, inside: &Path, flags: OFlag) -> Result<Option<OwnedFd>, ReadError> {
+        match self.open_with(inside, flags | OFlag::O_DIRECTORY) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(Errno::ENOENT) => Ok(None),
+            // Something else is in its place, or in that of a directory above it.
+            Err(Errno::ENOTDIR) => match self.kind(inside)? {
+                None | Some(Kind::Directory) => Ok(None),
+                Some(kind) => Err(ReadError::NotADirectory {
+                    path: self.outside(inside),
+                    kind,
+                }),
+            },
+            Err(errno) => Err(self.unreadable(inside, errno)),
+        }
+    }
+
+    /// Owner and mode of the root itself.
+    pub(super) fn stat(&self) -> io::Result<FileStat> {
+        Ok(self.folder().and_then(fstat)?)
+    }
+
+    /// The open directory that everything is reached from.
+    pub(super) fn folder(&self) -> Result<&OwnedFd, Errno> {
+        if let Some(folder) = self.folder.get() {
+            return Ok(folder);
+        }
+        let folder = open_folder(&self.base)?;
+        Ok(self.folder.get_or_init(|| folder))
+    }
+
+    fn open_with(&self, inside: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+        lookup::open(self.folder()?.as_fd(), inside, flags)
+    }
+
+    fn not_a_file(&self, inside: &Path, kind: Kind) -> ReadError {
+        ReadError::NotAFile {
+            path: self.outside(inside),
+            kind,
+        }
+    }
+
+    fn unreadable(&self, inside: &Path, errno: Errno) -> ReadError {
+        ReadError::new(self.outside(inside), io::Error::from(errno))
     }
 }
 
-/// The parts of a path, without the root, `.` and prefixes.
-pub(super) fn parts(path: &Path) -> Vec<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(part) => Some(part.to_owned()),
-            Component::ParentDir => Some(OsString::from("..")),
-            _ => None,
-        })
-        .collect()
+/// The bytes of a file; nothing where there are more than `limit`.
+pub(super) fn read_up_to(file: File, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    // A file of /proc says that it is empty, so its size is not asked.
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+fn open_folder(base: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(base, flags, Mode::empty())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use nix::unistd::mkfifo;
+
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn tree() -> (tempfile::TempDir, Root) {
         let directory = tempfile::tempdir().unwrap();
@@ -207,153 +280,82 @@ mod tests {
     }
 
     #[test]
-    fn links_never_lead_out_of_the_root() {
+    fn an_absent_file_is_told_from_one_that_cannot_be_read() {
         let (directory, root) = tree();
-        fs::write(directory.path().join("etc/sysctl.conf"), "inside").unwrap();
-        symlink(
-            "/etc/sysctl.conf",
-            directory.path().join("etc/sysctl.d/99-a.conf"),
-        )
-        .unwrap();
-        symlink(
-            "../../../../etc/sysctl.conf",
-            directory.path().join("etc/sysctl.d/99-b.conf"),
-        )
-        .unwrap();
-        symlink("loop", directory.path().join("etc/loop")).unwrap();
-        for name in ["99-a.conf", "99-b.conf"] {
-            let path = Path::new("/etc/sysctl.d").join(name);
-            assert_eq!(root.read(&path).unwrap().unwrap(), b"inside");
-            assert_eq!(root.resolve(&path).unwrap(), Path::new("/etc/sysctl.conf"));
-        }
-        assert!(root.read(Path::new("/etc/loop")).is_err());
-        assert!(root.read(Path::new("/etc/none")).unwrap().is_none());
-        assert!(matches!(
-            root.read(Path::new("/etc")),
-            Err(FileError::NotAFile { .. })
-        ));
-    }
-
-    #[test]
-    fn a_replaced_file_keeps_its_mode_and_leaves_nothing_beside_it() {
-        let (directory, root) = tree();
-        let target = directory.path().join("etc/sysctl.conf");
-        fs::write(&target, "old").unwrap();
-        fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
-        root.rehearse(Path::new("/etc/sysctl.conf"), b"new")
-            .unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"old");
-        root.replace(Path::new("/etc/sysctl.conf"), b"new").unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"new");
-        assert_eq!(
-            fs::metadata(&target).unwrap().permissions().mode() & 0o7777,
-            0o640
-        );
-        assert_eq!(
-            fs::read_dir(directory.path().join("etc")).unwrap().count(),
-            2
-        );
-    }
-
-    #[test]
-    fn folders_come_and_go_with_their_file() {
-        let (directory, root) = tree();
-        let path = Path::new("/etc/udev/rules.d/90-cttune.rules");
-        root.rehearse(path, b"x").unwrap();
-        assert!(!directory.path().join("etc/udev").exists());
-        let folders = root.missing_folders(path);
-        assert_eq!(
-            folders,
-            [Path::new("/etc/udev"), Path::new("/etc/udev/rules.d")]
-        );
-        root.replace(path, b"x").unwrap();
-        assert!(root.missing_folders(path).is_empty());
-        root.remove_empty(&folders);
-        assert!(directory.path().join("etc/udev/rules.d").exists());
-        root.remove(path).unwrap();
-        root.remove_empty(&folders);
-        assert!(!directory.path().join("etc/udev").exists());
-        root.remove(path).unwrap();
-    }
-
-    #[test]
-    fn what_a_killed_run_left_beside_a_file_goes_with_the_next_write() {
-        let (directory, root) = tree();
-        let path = Path::new("/etc/sysctl.d/90-cttune.conf");
-        let names = || {
-            let entries = fs::read_dir(directory.path().join("etc/sysctl.d")).unwrap();
-            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-            names.sort();
-            names
-        };
-        let litter = ["90-cttune.conf", "90-other.conf"].map(|name| {
-            directory
-                .path()
-                .join(format!("etc/sysctl.d/.{name}.cttune-7~"))
-        });
-        for sweep in [true, false] {
-            for path in &litter {
-                fs::write(path, "half").unwrap();
-            }
-            if sweep {
-                root.sweep(path);
-                assert_eq!(names(), [".90-other.conf.cttune-7~"]);
-            } else {
-                root.replace(path, b"whole").unwrap();
-                assert_eq!(names(), [".90-other.conf.cttune-7~", "90-cttune.conf"]);
+        let etc = directory.path().join("etc");
+        mkfifo(&etc.join("fifo"), Mode::S_IRWXU).unwrap();
+        let _socket = UnixListener::bind(etc.join("socket")).unwrap();
+        symlink("fifo", etc.join("link-to-fifo")).unwrap();
+        symlink("loop", etc.join("loop")).unwrap();
+        symlink("none", etc.join("dangling")).unwrap();
+        fs::write(etc.join("file"), "text").unwrap();
+        let large = File::create(etc.join("large")).unwrap();
+        large.set_len(MAX_BYTES + 1).unwrap();
+        for (path, expected) in [
+            ("/etc/file", Ok(Some("text"))),
+            ("/etc/none", Ok(None)),
+            ("/etc/none/none", Ok(None)),
+            ("/etc/file/none", Ok(None)),
+            ("/etc/dangling", Ok(None)),
+            ("/etc", Err("is a directory, not a file")),
+            ("/etc/fifo", Err("is a FIFO, not a file")),
+            ("/etc/link-to-fifo", Err("is a FIFO, not a file")),
+            ("/etc/socket", Err("is a socket, not a file")),
+            ("/etc/large", Err("it is larger than 16 MiB")),
+            ("/etc/loop", Err("Too many levels of symbolic links")),
+        ] {
+            let read = root.read(Path::new(path));
+            match expected {
+                Ok(text) => assert_eq!(read.unwrap().as_deref(), text.map(str::as_bytes), "{path}"),
+                Err(part) => {
+                    let error = read.unwrap_err().to_string();
+                    assert!(error.contains(part) && error.contains(path), "{error}");
+                }
             }
         }
     }
 
     #[test]
-    fn a_text_is_put_back_where_it_stands_and_keeps_its_file() {
-        use std::os::unix::fs::MetadataExt;
+    fn a_listing_is_sorted_and_tells_a_file_in_the_place_of_a_directory() {
         let (directory, root) = tree();
-        let target = directory.path().join("etc/sysctl.conf");
-        fs::write(&target, "a longer text").unwrap();
-        let inode = fs::metadata(&target).unwrap().ino();
-        root.overwrite(Path::new("/etc/sysctl.conf"), b"short")
-            .unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"short");
-        assert_eq!(fs::metadata(&target).unwrap().ino(), inode);
-        assert!(root.overwrite(Path::new("/etc/none"), b"x").is_err());
-    }
-
-    #[test]
-    fn no_part_of_a_written_path_may_be_a_link() {
-        let (directory, root) = tree();
-        fs::create_dir(directory.path().join("elsewhere")).unwrap();
-        fs::write(directory.path().join("elsewhere/file"), "old").unwrap();
-        symlink("../elsewhere", directory.path().join("etc/cttune")).unwrap();
-        symlink(
-            "../../elsewhere/file",
-            directory.path().join("etc/sysctl.d/90-cttune.conf"),
-        )
-        .unwrap();
-        for path in ["/etc/cttune/file", "/etc/sysctl.d/90-cttune.conf"] {
-            let path = Path::new(path);
-            assert!(matches!(
-                root.rehearse(path, b"x"),
-                Err(FileError::Symlink { .. })
-            ));
-            assert!(matches!(
-                root.replace(path, b"x"),
-                Err(FileError::Symlink { .. })
-            ));
+        fs::write(directory.path().join("etc/b"), "").unwrap();
+        symlink("/etc", directory.path().join("link")).unwrap();
+        for path in ["/etc", "/link"] {
+            let names = root.list(Path::new(path)).unwrap().unwrap();
+            assert_eq!(names, ["b", "sysctl.d"]);
         }
-        assert_eq!(
-            fs::read(directory.path().join("elsewhere/file")).unwrap(),
-            b"old"
-        );
+        for path in ["/none", "/none/below", "/etc/b/below"] {
+            assert_eq!(root.list(Path::new(path)).unwrap(), None, "{path}");
+        }
+        let error = root.list(Path::new("/etc/b")).unwrap_err().to_string();
+        assert!(error.ends_with("is a file, not a directory"), "{error}");
     }
 
     #[test]
-    fn a_folder_in_our_place_is_named() {
+    fn a_directory_below_is_a_root_that_no_link_leads_out_of() {
         let (directory, root) = tree();
-        fs::create_dir(directory.path().join("etc/sysctl.d/90-cttune.conf")).unwrap();
-        let error = root
-            .rehearse(Path::new("/etc/sysctl.d/90-cttune.conf"), b"x")
-            .unwrap_err();
-        assert!(error.to_string().contains("is a directory"), "{error}");
+        let state = directory.path().join("var/lib/cttune");
+        fs::create_dir_all(&state).unwrap();
+        fs::write(directory.path().join("secret"), "outside").unwrap();
+        for (name, target) in [("up", "../../../secret"), ("absolute", "/secret")] {
+            symlink(target, state.join(name)).unwrap();
+        }
+        let below = root.below(Path::new("/var/lib/cttune")).unwrap().unwrap();
+        for name in ["up", "absolute", "../../../secret"] {
+            assert_eq!(below.read(Path::new(name)).unwrap(), None, "{name}");
+        }
+        assert!(root.below(Path::new("/var/none")).unwrap().is_none());
+        assert!(root.below(Path::new("/secret")).is_err());
+    }
+
+    #[test]
+    fn a_root_that_was_renamed_is_still_the_same() {
+        let (directory, root) = tree();
+        fs::write(directory.path().join("etc/file"), "text").unwrap();
+        let moved = tempfile::tempdir().unwrap();
+        let etc = root.below(Path::new("/etc")).unwrap().unwrap();
+        fs::rename(directory.path().join("etc"), moved.path().join("etc")).unwrap();
+        symlink("/", directory.path().join("etc")).unwrap();
+        assert_eq!(etc.read(Path::new("file")).unwrap().unwrap(), b"text");
     }
 }

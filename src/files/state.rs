@@ -1,45 +1,27 @@
-//! Where cttune keeps what it must remember between runs: its lock and its journal.
+//! The state directory, in which cttune keeps its lock and its journal.
 //!
-//! What the journal says is put back by root, file contents included: a state directory that
-//! somebody else may write is refused.
+//! In: the root that the directory is in. Out: the directory as a root of its own, so that
+//! everything in it is reached from its descriptor.
+//! Rule: root restores what the journal says, file contents included. A directory that somebody
+//! else may write is refused.
 
-use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{Root, owner};
+use super::{FileError, Root, owner};
 use crate::diagnostic::{Hint, quoted, said};
 
-/// The usual place, as seen from inside a root.
 const USUAL: &str = "/var/lib/cttune";
-/// The variable that names another place; it does not hold for `--root`.
+/// The variable that names another directory; it is ignored with `--root`.
 pub(crate) const VARIABLE: &str = "CTTUNE_STATE_DIR";
-
-/// The state directory of a root, as seen on the running machine. It may not exist yet. A relative
-/// path is taken from where we are; a link inside a root is followed inside it alone.
-pub(crate) fn directory(root: &Root) -> PathBuf {
-    match std::env::var_os(VARIABLE) {
-        Some(directory) if root.is_machine() && !directory.is_empty() => {
-            let directory = PathBuf::from(directory);
-            std::path::absolute(&directory).unwrap_or(directory)
-        }
-        _ => {
-            let usual = Path::new(USUAL);
-            let resolved = root.resolve(usual);
-            root.outside(resolved.as_deref().unwrap_or(usual))
-        }
-    }
-}
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
-    /// What the kernel said.
     #[error("{}", said(.0))]
     Io(#[from] io::Error),
     /// Somebody else may write it.
-    #[error("{0}, and could have made up what root would restore")]
+    #[error("{0}, and could have written what root would restore")]
     Untrusted(String),
 }
 
@@ -53,26 +35,54 @@ impl StateError {
     }
 }
 
-/// Makes a folder of the state directory, for its owner alone, and makes sure of it as
-/// [`check`] does.
-///
-/// # Errors
-/// As [`check`], and if it cannot be made.
-pub(crate) fn make(folder: &Path) -> Result<(), StateError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    check(folder)
+/// Opens the state directory, or a directory in it; nothing where there is none yet.
+pub(crate) fn open(root: &Root, folder: &Path) -> Result<Option<Root>, StateError> {
+    match root.below(folder).map_err(FileError::from) {
+        Ok(Some(folder)) => checked(folder).map(Some),
+        Ok(None) => Ok(None),
+        Err(error) => Err(StateError::Io(error.into())),
+    }
+}
+
+/// [`open`], and makes it where it is missing, for its owner alone.
+pub(crate) fn create(root: &Root, folder: &Path) -> Result<Root, StateError> {
+    let made = root.clone().private().make_folder(folder);
+    checked(made.map_err(io::Error::from)?)
+}
+
+fn checked(folder: Root) -> Result<Root, StateError> {
+    match owner::stranger(&folder.stat()?) {
+        None => Ok(folder.private()),
+        Some(why) => Err(StateError::Untrusted(why)),
+    }
+}
+
+/// Where the state directory is, as seen from inside the root.
+fn inside(root: &Root) -> PathBuf {
+    match std::env::var_os(VARIABLE) {
+        Some(directory) if root.is_machine() && !directory.is_empty() => {
+            let directory = PathBuf::from(directory);
+            std::path::absolute(&directory).unwrap_or(directory)
+        }
+        _ => PathBuf::from(USUAL),
+    }
+}
+
+/// The state directory as seen on the running machine, for messages and for the watcher.
+pub(crate) fn directory(root: &Root) -> PathBuf {
+    let inside = inside(root);
+    root.outside(root.resolve(&inside).as_ref().unwrap_or(&inside))
+}
+
+/// [`create`] by its path on the running machine.
+pub(crate) fn make(folder: &Path) -> Result<Root, StateError> {
+    create(&Root::machine(), folder)
 }
 
 /// Makes sure that nobody but root and the caller may write in a folder.
-///
-/// # Errors
-/// If somebody may; if it does not exist.
 pub(crate) fn check(folder: &Path) -> Result<(), StateError> {
-    match owner::stranger(&fs::metadata(folder)?) {
-        None => Ok(()),
-        Some(why) => Err(StateError::Untrusted(why)),
+    match open(&Root::machine(), folder)? {
+        Some(_) => Ok(()),
+        None => Err(StateError::Io(io::ErrorKind::NotFound.into())),
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::boot::{Reader, Tree, effective, explain};
-use crate::files::sysctl_tree;
+use crate::files::{Root, sysctl_tree};
 use crate::tunable::{Key, as_held, kernel_number};
 
 /// The sysctl.d files below a root.
@@ -28,7 +28,9 @@ impl SysctlTree {
     /// # Errors
     /// If a folder cannot be read.
     pub fn read(root: &Path) -> io::Result<Self> {
-        sysctl_tree::read(root).map(SysctlTree)
+        let root = Root::at(root).map_err(io::Error::other)?;
+        let tree = sysctl_tree::read(&root).map_err(io::Error::other)?;
+        Ok(SysctlTree(tree))
     }
 
     /// The tree after a write to `path`, or after its removal.

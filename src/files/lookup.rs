@@ -1,0 +1,279 @@
+//! Finds what a path below a directory leads to, without ever leaving that directory.
+//!
+//! In: the open directory that stands for `/`, and a path as it looks from inside. Out: a
+//! descriptor, or the path without links.
+//! Rule: an absolute link starts at the directory and `..` stops there, as path_resolution(7) has
+//! it for a chroot. openat2(2) does that in the kernel (since 5.6). Where it is missing or refused,
+//! the walk below opens one part at a time, follows no link itself, and goes up only to a directory
+//! that it came through, so that renaming folders meanwhile leads nowhere else.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{Mode, fstat};
+
+use super::error::Kind;
+
+/// Links that are followed before a path counts as a loop; the kernel's own limit.
+const MAX_LINKS: usize = 40;
+
+/// Opens what `inside` leads to, links followed.
+pub(super) fn open(root: BorrowedFd<'_>, inside: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlag::O_CLOEXEC;
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    match openat2(root, inside, OpenHow::new().flags(flags).resolve(resolve)) {
+        // ENOSYS before 5.6, EPERM from an old seccomp filter, EAGAIN when something was renamed
+        // under way.
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::EAGAIN) => open_by_walk(root, inside, flags),
+        opened => opened,
+    }
+}
+
+fn open_by_walk(root: BorrowedFd<'_>, inside: &Path, flags: OFlag) -> Result<OwnedFd, Errno> {
+    let walk = walk(root, inside)?;
+    let found = walk.found.as_ref().ok_or(Errno::ENOENT)?;
+    match found {
+        Found::Directory => openat(walk.here(), ".", flags, Mode::empty()),
+        Found::Other(name) => openat(
+            walk.here(),
+            name.as_os_str(),
+            flags | OFlag::O_NOFOLLOW,
+            Mode::empty(),
+        ),
+    }
+}
+
+/// The path inside with every link followed. Parts that do not exist are kept as they are.
+pub(super) fn resolve(root: BorrowedFd<'_>, inside: &Path) -> Result<PathBuf, Errno> {
+    walk(root, inside).map(|walk| walk.real)
+}
+
+/// How far a walk came.
+struct Walk<'a> {
+    root: BorrowedFd<'a>,
+    /// Every directory below the root that leads to where we are.
+    folders: Vec<OwnedFd>,
+    real: PathBuf,
+    /// What is at the end; nothing where a part does not exist.
+    found: Option<Found>,
+}
+
+enum Found {
+    /// The last of the walk's folders.
+    Directory,
+    /// A name in the last of the walk's folders.
+    Other(OsString),
+}
+
+impl Walk<'_> {
+    fn here(&self) -> BorrowedFd<'_> {
+        self.folders.last().map_or(self.root, AsFd::as_fd)
+    }
+}
+
+fn walk<'a>(root: BorrowedFd<'a>, inside: &Path) -> Result<Walk<'a>, Errno> {
+    let mut walk = Walk {
+        root,
+        folders: Vec::new(),
+        real: PathBuf::from("/"),
+        found: Some(Found::Directory),
+    };
+    let mut links = 0;
+    let mut ahead = steps(inside);
+    while let Some(step) = ahead.pop() {
+        let name = match step {
+            Step::Root => {
+                walk.folders.clear();
+                walk.real = PathBuf::from("/");
+                continue;
+            }
+            Step::Up => {
+                walk.folders.pop();
+                walk.real.pop();
+                continue;
+            }
+            Step::Down(name) => name,
+        };
+        let Some((part, kind)) = look_at(walk.here(), &name)? else {
+            walk.real.push(name);
+            return Ok(walk.into_absent(ahead));
+        };
+        match kind {
+            Kind::Link => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::ELOOP);
+                }
+                ahead.extend(steps(Path::new(&readlinkat(&part, "")?)));
+            }
+            Kind::Directory => {
+                walk.folders.push(part);
+                walk.real.push(name);
+            }
+            _ => {
+                walk.real.push(&name);
+                if ahead.is_empty() {
+                    walk.found = Some(Found::Other(name));
+                    return Ok(walk);
+                }
+                return Ok(walk.into_absent(ahead));
+            }
+        }
+    }
+    Ok(walk)
+}
+
+impl Walk<'_> {
+    /// The walk ends where nothing is; the rest of the path is kept as it is written.
+    fn into_absent(mut self, ahead: Vec<Step>) -> Self {
+        for step in ahead.into_iter().rev() {
+            match step {
+                Step::Root => self.real = PathBuf::from("/"),
+                Step::Up => drop(self.real.pop()),
+                Step::Down(name) => self.real.push(name),
+            }
+        }
+        self.found = None;
+        self
+    }
+}
+
+/// One name in a directory, no link followed; nothing where it does not exist.
+pub(super) fn look_at(
+    folder: BorrowedFd<'_>,
+    name: &OsStr,
+) -> Result<Option<(OwnedFd, Kind)>, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match openat(folder, name, flags, Mode::empty()) {
+        Ok(part) => {
+            let kind = Kind::of(&fstat(&part)?);
+            Ok(Some((part, kind)))
+        }
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// One step of a path.
+enum Step {
+    Root,
+    Up,
+    Down(OsString),
+}
+
+/// The steps of a path, the first one last.
+fn steps(path: &Path) -> Vec<Step> {
+    let step = |component| match component {
+        Component::RootDir | Component::Prefix(_) => Some(Step::Root),
+        Component::CurDir => None,
+        Component::ParentDir => Some(Step::Up),
+        Component::Normal(name) => Some(Step::Down(name.to_owned())),
+    };
+    path.components().rev().filter_map(step).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    /// A tree with links of every kind, and a file outside it that no link may reach.
+    fn tree() -> tempfile::TempDir {
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("root");
+        fs::create_dir_all(root.join("etc/a.d")).unwrap();
+        fs::create_dir_all(root.join("usr/lib")).unwrap();
+        fs::write(outer.path().join("secret"), "outside").unwrap();
+        fs::write(root.join("secret"), "inside").unwrap();
+        fs::write(root.join("usr/lib/vendor"), "vendor").unwrap();
+        for (target, link) in [
+            ("/secret", "etc/absolute"),
+            ("../../../../secret", "etc/upward"),
+            ("/usr/lib", "lib"),
+            ("../lib/vendor", "etc/twice"),
+            ("/etc/none", "etc/dangling"),
+            ("loop", "etc/loop"),
+            ("/secret/x", "etc/through-a-file"),
+            ("/proc/self/root/secret", "etc/magic"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        mkfifo(&root.join("etc/fifo"), Mode::S_IRWXU).unwrap();
+        outer
+    }
+
+    fn text(opened: Result<OwnedFd, Errno>) -> Result<String, Errno> {
+        let mut text = String::new();
+        File::from(opened?).read_to_string(&mut text).unwrap();
+        Ok(text)
+    }
+
+    #[test]
+    fn the_kernel_and_the_walk_lead_to_the_same_file_inside() {
+        let outer = tree();
+        let root = File::open(outer.path().join("root")).unwrap();
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        for (path, expected) in [
+            ("/etc/absolute", Ok("inside")),
+            ("/etc/upward", Ok("inside")),
+            ("/../../secret", Ok("inside")),
+            ("/etc/a.d/../upward", Ok("inside")),
+            ("/lib/vendor", Ok("vendor")),
+            ("/etc/twice", Ok("vendor")),
+            ("/lib/../../secret", Ok("inside")),
+            ("/etc/dangling", Err(Errno::ENOENT)),
+            ("/etc/none", Err(Errno::ENOENT)),
+            ("/etc/loop", Err(Errno::ELOOP)),
+            ("/etc/magic", Err(Errno::ENOENT)),
+        ] {
+            let expected = expected.map(str::to_owned);
+            let path = Path::new(path);
+            let by_kernel = text(open(root.as_fd(), path, flags));
+            assert_eq!(by_kernel, expected, "{}", path.display());
+            let by_walk = text(open_by_walk(root.as_fd(), path, flags));
+            assert_eq!(by_walk, expected, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_resolved_path_has_no_links_and_keeps_what_does_not_exist() {
+        let outer = tree();
+        let root = File::open(outer.path().join("root")).unwrap();
+        for (path, real) in [
+            ("/etc/absolute", "/secret"),
+            ("/lib", "/usr/lib"),
+            ("/lib/none/file", "/usr/lib/none/file"),
+            ("/etc/dangling", "/etc/none"),
+            ("/etc/through-a-file", "/secret/x"),
+            ("/..", "/"),
+        ] {
+            let resolved = resolve(root.as_fd(), Path::new(path)).unwrap();
+            assert_eq!(resolved, Path::new(real), "{path}");
+        }
+        let looped = resolve(root.as_fd(), Path::new("/etc/loop/x"));
+        assert_eq!(looped, Err(Errno::ELOOP));
+    }
+
+    #[test]
+    fn a_directory_opens_by_both_ways() {
+        let outer = tree();
+        let root = File::open(outer.path().join("root")).unwrap();
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        for path in ["/", "/lib", "/etc/.."] {
+            assert!(open(root.as_fd(), Path::new(path), flags).is_ok(), "{path}");
+            let walked = open_by_walk(root.as_fd(), Path::new(path), flags);
+            assert!(walked.is_ok(), "{path}");
+        }
+        let file = open_by_walk(root.as_fd(), Path::new("/secret"), flags);
+        assert!(matches!(file, Err(Errno::ENOTDIR)));
+    }
+}
