@@ -1,24 +1,35 @@
-//! The house keeps its direction: cli → acting → doors → pure, never back; and each room keeps
-//! its rule.
+//! The house keeps its direction, cli → acting → doors → pure, and each room keeps its rule.
+//!
+//! Read is the code of every file to its end, without comments, strings and test modules, which may
+//! use what they like.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "support/source.rs"]
+mod source;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use source::{code, files, root, test_modules, without_tests};
+
+/// The pure rooms from the bottom to the top: each uses only those before it.
 const PURE: &[&str] = &[
-    "assess",
-    "boot",
     "diagnostic",
-    "flow",
-    "plan",
-    "profile",
-    "render",
     "tunable",
+    "conntrack",
+    "flow",
+    "profile",
+    "boot",
+    "plan",
+    "assess",
+    "render",
 ];
 const DOORS: &[&str] = &["files", "kernel"];
-const ACTING: &[&str] = &["change", "sandbox", "screen"];
+const ACTING: &[&str] = &["change", "sandbox"];
 const TOP: &[&str] = &["cli"];
+/// What tests, benches and fuzz targets see of the inside: no room, it reaches into all of them.
+const OUTSIDE: &[&str] = &["internals"];
 
 /// What a pure room may not name: files, clocks, the environment, a terminal, processes.
 const IMPURE: &[&str] = &[
@@ -26,147 +37,292 @@ const IMPURE: &[&str] = &[
     "std::env",
     "std::process",
     "std::net::Tcp",
+    "std::net::Udp",
     "std::time::SystemTime",
     "std::time::Instant",
     "std::io::stdin",
     "std::io::stdout",
     "std::io::stderr",
+    "std::{",
     " nix::",
-    "sysctl::",
+    " sysctl::",
     "dialoguer",
     "signal_hook",
     "tempfile",
 ];
 
-fn level(room: &str) -> usize {
-    [PURE, DOORS, ACTING, TOP]
-        .iter()
-        .position(|rooms| rooms.contains(&room))
-        .unwrap_or_else(|| panic!("the room `{room}` is not in the table of this test"))
-}
+/// The files of `cli` that are commands, and how many lines one may have.
+const COMMANDS: &[&str] = &[
+    "apply",
+    "check",
+    "completions",
+    "confirm",
+    "expire",
+    "history",
+    "metrics",
+    "plan",
+    "profile",
+    "rollback",
+    "sandbox",
+    "suggest",
+    "top",
+];
+const COMMAND_LINES: usize = 100;
+/// Commands that are still longer. Nothing comes to this list.
+const LONG_COMMANDS: &[&str] = &[
+    "apply", "check", "confirm", "expire", "metrics", "profile", "rollback", "suggest", "top",
+];
 
-fn source_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(source_files(&path));
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            files.push(path);
-        }
-    }
-    files
+/// A file of a room, and what of it is no test.
+struct File {
+    room: String,
+    path: PathBuf,
+    text: String,
+    code: String,
 }
 
 fn rooms() -> Vec<(String, PathBuf)> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let folders = fs::read_dir(source)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let folders = fs::read_dir(root().join("src")).unwrap();
     folders
-        // What tests see of the inside is no room: it reaches into all of them.
-        .filter(|path| path.is_dir() && !path.ends_with("internals"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
         .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+        .filter(|(room, _)| !OUTSIDE.contains(&room.as_str()))
         .collect()
 }
 
-/// The text of a file without its comments and without the tests at its end.
-fn code(file: &Path) -> String {
-    let text = fs::read_to_string(file).unwrap();
-    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-    text.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n")
+/// Every file of every room that is not there for tests alone.
+fn house() -> Vec<File> {
+    let mut house = Vec::new();
+    for (room, folder) in rooms() {
+        let mut tests = Vec::new();
+        let start = house.len();
+        for path in files(&folder, ".rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let all = code(&text);
+            let own = match path.file_stem().unwrap().to_str().unwrap() {
+                "mod" => path.parent().unwrap().to_owned(),
+                _ => path.with_extension(""),
+            };
+            tests.extend(test_modules(&all).iter().map(|name| own.join(name)));
+            house.push(File {
+                room: room.clone(),
+                path,
+                text,
+                code: without_tests(&all),
+            });
+        }
+        let is_test = |file: &File| {
+            let mut modules = tests.iter();
+            modules
+                .any(|test| file.path.starts_with(test) || file.path == test.with_extension("rs"))
+        };
+        let (kept, _): (Vec<File>, Vec<File>) =
+            house.drain(start..).partition(|file| !is_test(file));
+        house.extend(kept);
+    }
+    house
 }
 
-/// The rooms that a text names: `crate::room` and `crate::{room::…, other::…}`.
-fn named_rooms(code: &str) -> Vec<String> {
-    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+/// Where a room stands: its floor, and among the pure ones its place.
+fn place(room: &str) -> (usize, usize) {
+    for (floor, rooms) in [PURE, DOORS, ACTING, TOP].iter().enumerate() {
+        if let Some(at) = rooms.iter().position(|one| *one == room) {
+            return (floor, if floor == 0 { at } else { 0 });
+        }
+    }
+    panic!("the room `{room}` is not in the table of this test")
+}
+
+/// The rooms that code names: after `crate::`, and after as many `super::` as lead out of the room.
+fn named_rooms(code: &str, depth: usize) -> Vec<String> {
+    let way_out = "super::".repeat(depth);
     let mut named = Vec::new();
-    for (at, _) in code.match_indices("crate::") {
-        let rest = &code[at + "crate::".len()..];
-        assert!(
-            !rest.starts_with('{'),
-            "`use crate::{{…}}` hides its rooms: one `use` a room"
-        );
-        let name: String = rest.chars().take_while(|c| is_name(*c)).collect();
-        if !name.is_empty() {
-            named.push(name);
+    for way in ["crate::", &way_out] {
+        for (at, _) in code.match_indices(way) {
+            let inner = code[..at].ends_with(|one: char| one.is_alphanumeric() || one == '_');
+            let longer = code[..at].ends_with("super::");
+            let rest = code[at + way.len()..].trim_start_matches("super::");
+            assert!(
+                !rest.starts_with('{') || way != "crate::",
+                "`use crate::{{…}}` hides its rooms: one `use` a room"
+            );
+            let is_name = |one: &char| one.is_ascii_lowercase() || *one == '_';
+            let name: String = rest.chars().take_while(is_name).collect();
+            if !inner && !longer && !name.is_empty() {
+                named.push(name);
+            }
         }
     }
     named
 }
 
+/// How many modules a file is below the crate's root.
+fn depth(path: &Path) -> usize {
+    let inside = path.strip_prefix(root().join("src")).unwrap();
+    let parts = inside.components().count();
+    parts - usize::from(path.ends_with("mod.rs"))
+}
+
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn rooms_depend_one_way() {
+    let known: Vec<String> = rooms().into_iter().map(|(room, _)| room).collect();
     let mut wrong = Vec::new();
-    for (room, folder) in rooms() {
-        for file in source_files(&folder) {
-            for other in named_rooms(&code(&file)) {
-                if other != room && level(&other) > level(&room)
-                    || (other != room && level(&room) > 0 && level(&other) == level(&room))
-                {
-                    wrong.push(format!("{} uses crate::{other}", file.display()));
-                }
+    for file in house() {
+        for other in named_rooms(&file.code, depth(&file.path)) {
+            if known.contains(&other) && other != file.room && place(&other) >= place(&file.room) {
+                wrong.push(format!(
+                    "{} uses {other}, which is not below {}",
+                    file.path.display(),
+                    file.room
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    none(&wrong);
 }
 
 #[test]
 fn pure_rooms_touch_nothing() {
     let mut wrong = Vec::new();
-    for (room, folder) in rooms().into_iter().filter(|(room, _)| level(room) == 0) {
-        for file in source_files(&folder) {
-            let code = code(&file);
-            for impure in IMPURE.iter().filter(|impure| code.contains(**impure)) {
-                wrong.push(format!(
-                    "{} of the pure room {room} names {impure}",
-                    file.display()
-                ));
-            }
+    for file in house().iter().filter(|file| place(&file.room).0 == 0) {
+        for impure in IMPURE.iter().filter(|impure| file.code.contains(**impure)) {
+            let (path, room) = (file.path.display(), &file.room);
+            wrong.push(format!("{path} of the pure room {room} names {impure}"));
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    none(&wrong);
 }
 
 #[test]
-fn every_module_opens_with_what_it_owns() {
-    for (_, folder) in rooms() {
-        for file in source_files(&folder) {
-            let text = fs::read_to_string(&file).unwrap();
-            assert!(
-                text.starts_with("//! "),
-                "{} has no opening page",
-                file.display()
-            );
+fn every_file_opens_with_what_it_owns() {
+    let mut wrong = Vec::new();
+    for file in house().iter().filter(|file| !file.text.starts_with("//! ")) {
+        wrong.push(format!("{} has no module page", file.path.display()));
+    }
+    none(&wrong);
+}
+
+#[test]
+fn a_command_is_short() {
+    let mut wrong = Vec::new();
+    for file in house().iter().filter(|file| file.room == "cli") {
+        let name = file.path.file_stem().unwrap().to_str().unwrap();
+        let lines = file.code.trim_end().lines().count();
+        let known = COMMANDS.contains(&name) && !LONG_COMMANDS.contains(&name);
+        if known && depth(&file.path) == 2 && lines > COMMAND_LINES {
+            wrong.push(format!("{} has {lines} lines", file.path.display()));
         }
     }
+    none(&wrong);
+}
+
+const NEVER_SILENT: &[&str] = &[
+    "dead_code",
+    "expect_used",
+    "panic",
+    "too_many_arguments",
+    "too_many_lines",
+    "unused",
+    "unwrap_used",
+];
+
+/// The lints that code silences.
+fn silenced(code: &str) -> Vec<&str> {
+    let mut lints = Vec::new();
+    for way in ["[allow(", "[expect("] {
+        for (at, _) in code.match_indices(way) {
+            let list = code[at + way.len()..].split(')').next().unwrap();
+            lints.extend(list.split(',').map(str::trim));
+        }
+    }
+    lints
+}
+
+/// clippy counts the lines of functions and forbids what panics: it may not be told to look away.
+#[test]
+fn no_lint_of_size_or_panic_is_silenced() {
+    let mut wrong = Vec::new();
+    for file in house() {
+        for lint in silenced(&file.code) {
+            if NEVER_SILENT.contains(&lint.trim_start_matches("clippy::")) {
+                wrong.push(format!("{} silences {lint}", file.path.display()));
+            }
+        }
+    }
+    none(&wrong);
 }
 
 #[test]
 fn flow_creation_is_the_sandboxs_alone() {
-    for (room, folder) in rooms().into_iter().filter(|(room, _)| room != "sandbox") {
-        for file in source_files(&folder) {
-            let inside = file
-                .components()
-                .any(|part| part.as_os_str() == "ctnetlink");
-            let code = code(&file);
-            let names = ["NLM_F_CREATE", "ctnetlink::create", "NewFlow"];
-            let creates = !inside && names.iter().any(|name| code.contains(name));
-            assert!(!creates, "{} of {room} creates flows", file.display());
-        }
+    for file in house().iter().filter(|file| file.room != "sandbox") {
+        let inside = file.path.components().any(|part| {
+            ["ctnetlink", "conntrack"]
+                .iter()
+                .any(|one| part.as_os_str() == *one)
+        });
+        let names = ["NLM_F_CREATE", "ctnetlink::create", "NewFlow"];
+        let creates = !inside && names.iter().any(|name| file.code.contains(name));
+        assert!(!creates, "{} creates flows", file.path.display());
+    }
+}
+
+/// `tests/run --quick` leaves out tests by name: none of them may be renamed unnoticed.
+#[test]
+fn the_quick_run_leaves_out_tests_that_there_are() {
+    let run = fs::read_to_string(root().join("tests/run")).unwrap();
+    let list = |name: &str| {
+        let (_, after) = run.split_once(&format!("\n{name}=\"")).unwrap();
+        after.split_once('"').unwrap().0.trim().to_owned()
+    };
+    let tests: Vec<String> = files(&root().join("tests"), ".rs")
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for line in list("quick_skips").lines() {
+        let name = line.split_whitespace().next().unwrap();
+        let function = format!("fn {name}()");
+        assert!(tests.iter().any(|text| text.contains(&function)), "{name}");
+    }
+    for name in list("quick_files").split_whitespace() {
+        let tests = root().join("tests");
+        let one = tests.join(format!("{name}.rs")).exists();
+        assert!(one || tests.join(name).join("main.rs").exists(), "{name}");
     }
 }
 
 #[test]
-fn this_test_sees_what_it_looks_for() {
+fn these_tests_see_what_they_look_for() {
+    let text = "use crate::plan::Plan; // crate::cli
+        fn a<'x>(b: &'x str) -> char { let _ = \"crate::files {\"; '{' }
+        #[cfg(test)]
+        mod tests { use crate::kernel; fn b() { r#\"}\"# } }
+        #[cfg(test)]
+        mod fake;
+        /* crate::sandbox */ const C: &[u8] = b\"\\\"crate::render\";
+        fn d() { super::super::flow::e(); super::f(); crate::change::g() }";
+    let code = code(text);
+    assert_eq!(test_modules(&code), ["fake"]);
     assert_eq!(
-        named_rooms("use crate::plan::Plan;\nlet x = crate::cli::run();"),
-        ["plan", "cli"]
+        named_rooms(&without_tests(&code), 2),
+        ["plan", "change", "flow"]
     );
-    assert!(rooms().len() >= 12);
-    assert_eq!((level("tunable"), level("cli")), (0, 3));
+    assert_eq!(
+        silenced("#[allow(dead_code, clippy::panic)] #![expect(unused)]"),
+        ["dead_code", "clippy::panic", "unused"]
+    );
+    assert!(place("tunable") < place("render") && place("render") < place("kernel"));
+    assert_eq!(place("files"), place("kernel"));
+    assert!(place("cli") > place("change"));
+    assert_eq!(depth(&root().join("src/plan/mod.rs")), 1);
+    assert_eq!(depth(&root().join("src/plan/order.rs")), 2);
+    let house = house();
+    assert!(house.len() > 100, "{} files", house.len());
+    for (room, _) in rooms() {
+        place(&room);
+    }
 }
