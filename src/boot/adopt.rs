@@ -1,9 +1,9 @@
 //! Comments out single lines of somebody else's file, in place.
 //!
-//! In: the bytes of a file and line numbers. Out: the same bytes with a mark put in front of what
-//! those lines say. Rule: nothing is taken away or changed, whatever the file holds.
+//! In: the bytes of a file and line numbers. Out: the same bytes with a mark in front of those
+//! lines. Rule: no byte is removed or changed, whatever is in the file.
 
-/// What cttune puts in front of a line that it comments out; taking it away again restores the file.
+/// What cttune puts in front of a line that it comments out; removing it restores the file.
 pub(crate) const MARK: &str = "# commented out by cttune: ";
 
 /// Comments out these lines, numbered from 1; a number that the file does not have is ignored.
@@ -82,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn taking_the_marks_away_restores_every_byte(
+        fn removing_the_marks_restores_every_byte(
             bytes in file(),
             lines in prop::collection::vec(0..20_usize, 0..6),
         ) {
@@ -90,16 +90,16 @@ mod tests {
         }
 
         #[test]
-        fn no_reader_hears_a_line_that_is_commented_out_and_every_reader_the_others(
+        fn no_reader_reads_a_line_that_is_commented_out_and_every_reader_the_others(
             bytes in file(),
             lines in prop::collection::vec(0..20_usize, 0..6),
         ) {
             for reader in Reader::ALL {
-                let heard: Vec<Statement> = statement::parse(reader, &bytes)
+                let read: Vec<Statement> = statement::parse(reader, &bytes)
                     .into_iter()
                     .filter(|statement| !lines.contains(&statement.line))
                     .collect();
-                prop_assert_eq!(statement::parse(reader, &comment_out(&bytes, &lines)), heard);
+                prop_assert_eq!(statement::parse(reader, &comment_out(&bytes, &lines)), read);
             }
         }
     }

@@ -1,53 +1,53 @@
-//! cttune's own file in sysctl.d: its text, and whether a file is still ours.
+//! cttune's drop-in in sysctl.d: its text, and whether somebody else has changed it.
 //!
-//! In: a profile's name and the numbers to keep. Out: the text of [`PATH`], and from such a text the
-//! same numbers again. Rule: a file is ours only while every line is one that [`render`] could have
-//! written or a comment; what somebody added is never overwritten unseen.
+//! In: a profile's name and the numbers to persist. Out: the text of [`PATH`], and from such a text
+//! the same numbers. Rule: a file is the drop-in only while every line is one that [`render`] could
+//! have written, or a comment; what somebody added is never overwritten silently.
 
 use std::collections::BTreeMap;
 
 use super::effective::DEFAULT_FRAG6_LOW;
 use crate::tunable::Key;
 
-/// Where the drop-in lies.
+/// Where the drop-in is.
 pub(crate) const PATH: &str = "/etc/sysctl.d/90-cttune.conf";
 
 /// What the first line begins with; the profile's name follows. It names no version, so an upgrade
 /// of cttune rewrites nothing.
 pub(crate) const HEADER: &str = "# Kept by cttune, from profile: ";
 
-/// One setting to keep over a reboot.
+/// One setting to persist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
     /// The key.
     pub(crate) key: Key,
     /// The number, in the key's unit.
     pub(crate) value: i64,
-    /// Why the profile wants it.
+    /// Why the profile sets it.
     pub(crate) why: Option<&'a str>,
 }
 
-/// What one of our files says.
+/// What a drop-in says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ours {
+pub(crate) struct DropIn {
     /// The profile that its header names.
     pub(crate) profile: String,
-    /// The numbers that it keeps.
+    /// The numbers that it persists.
     pub(crate) values: BTreeMap<Key, i64>,
 }
 
-/// A line that cttune would not have written.
+/// A line that cttune did not write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} was not written by cttune: `{text}`")]
-pub(crate) struct NotOurs {
+pub(crate) struct ForeignLine {
     /// Number of the line, from 1.
     pub(crate) line: usize,
     /// The line.
     pub(crate) text: String,
 }
 
-/// The text of the drop-in, keys in the order in which the kernel takes them at boot: that of the
-/// catalog, but for fragment thresholds that both sink below the kernel's own low one.
+/// The text of the drop-in, keys in the order in which the kernel accepts them at boot: that of the
+/// catalog, but for fragment thresholds that are both below the kernel's own low one.
 pub(crate) fn render(profile: &str, entries: &[Entry<'_>]) -> String {
     let mut text = format!(
         "{HEADER}{}\n\
@@ -56,7 +56,7 @@ pub(crate) fn render(profile: &str, entries: &[Entry<'_>]) -> String {
     );
     let mut entries = entries.to_vec();
     entries.sort_by_key(|entry| entry.key);
-    sink_low_first(&mut entries);
+    low_threshold_first(&mut entries);
     for Entry { key, value, why } in entries {
         text.push('\n');
         if let Some(why) = why {
@@ -67,9 +67,9 @@ pub(crate) fn render(profile: &str, entries: &[Entry<'_>]) -> String {
     text
 }
 
-/// The kernel refuses a high threshold below the low one that holds at that moment: its default of
-/// 3 MiB, unless the low one goes first.
-fn sink_low_first(entries: &mut [Entry<'_>]) {
+/// The kernel refuses a high threshold below the current low one: its default of 3 MiB, unless the
+/// low one is set first.
+fn low_threshold_first(entries: &mut [Entry<'_>]) {
     let at = |key| entries.iter().position(|entry| entry.key == key);
     if let (Some(high), Some(low)) = (at(Key::Frag6HighThresh), at(Key::Frag6LowThresh))
         && entries
@@ -80,37 +80,37 @@ fn sink_low_first(entries: &mut [Entry<'_>]) {
     }
 }
 
-/// Reads one of our files back.
+/// Reads a drop-in.
 ///
 /// # Errors
-/// The first line that is not ours: a first line without [`HEADER`], or one that is neither blank
+/// The first line that cttune did not write: a first line without [`HEADER`], or one that is neither blank
 /// nor a comment nor a catalogued key with a plain decimal number.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Ours, NotOurs> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<DropIn, ForeignLine> {
     let text = String::from_utf8_lossy(bytes);
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let not_ours = |line: usize, text: &str| NotOurs {
+    let foreign = |line: usize, text: &str| ForeignLine {
         line,
         text: text.to_owned(),
     };
     let profile = first.strip_prefix(HEADER);
-    let profile = profile.ok_or_else(|| not_ours(1, first))?;
+    let profile = profile.ok_or_else(|| foreign(1, first))?;
     let mut values = BTreeMap::new();
     for (line, number) in rest.lines().zip(2..) {
-        if is_silent(line) {
+        if sets_nothing(line) {
             continue;
         }
-        let (key, value) = setting(line).ok_or_else(|| not_ours(number, line))?;
+        let (key, value) = setting(line).ok_or_else(|| foreign(number, line))?;
         values.insert(key, value);
     }
-    Ok(Ours {
+    Ok(DropIn {
         profile: profile.trim_end().to_owned(),
         values,
     })
 }
 
-/// Blank, or a comment for both readers: systemd hears what stands behind a carriage return or a
+/// Blank, or a comment for both readers: systemd also reads what follows a carriage return or a
 /// NUL.
-fn is_silent(line: &str) -> bool {
+fn sets_nothing(line: &str) -> bool {
     line.split(['\r', '\0']).all(|part| {
         let part = part.trim_matches([' ', '\t']);
         part.is_empty() || part.starts_with(['#', ';'])
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thresholds_are_written_in_the_order_that_the_kernel_takes_at_boot() {
+    fn thresholds_are_written_in_the_order_that_the_kernel_accepts_at_boot() {
         let mib = |n: i64| n << 20;
         for (high, low) in [(2, 1), (3, 2), (4, 3), (9, 8), (5, 1)] {
             let entry = |key, value| Entry {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_says_whose_it_is_and_why() {
+    fn the_text_says_who_wrote_it_and_why() {
         let entries = [
             Entry {
                 key: Key::TcpTimeoutEstablished,
@@ -218,8 +218,8 @@ mod tests {
             "# x\0net.core.somaxconn = 1",
         ] {
             let text = line.to_owned();
-            let not_ours = NotOurs { line: 5, text };
-            assert_eq!(parse(body(line).as_bytes()), Err(not_ours), "{line:?}");
+            let foreign = ForeignLine { line: 5, text };
+            assert_eq!(parse(body(line).as_bytes()), Err(foreign), "{line:?}");
         }
         let headless = parse(b"net.netfilter.nf_conntrack_max = 1\n");
         assert_eq!(headless.unwrap_err().line, 1);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     fn kept() -> impl Strategy<Value = BTreeMap<Key, (i64, Option<String>)>> {
-        // Fragment thresholds refuse each other; their order is the plan's to judge.
+        // Fragment thresholds refuse each other; the plan checks their order.
         let keys: Vec<Key> = Key::ALL
             .iter()
             .copied()
@@ -243,7 +243,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_what_was_rendered_gives_it_back(
+        fn parsing_what_was_rendered_is_identity(
             profile in "[a-z0-9][a-z0-9 ./_-]{0,20}[a-z0-9]",
             kept in kept(),
         ) {
@@ -252,17 +252,17 @@ mod tests {
                 .map(|(key, (value, why))| Entry { key: *key, value: *value, why: why.as_deref() })
                 .collect();
             let text = render(&profile, &entries);
-            let ours = parse(text.as_bytes()).unwrap();
-            prop_assert_eq!(ours.profile, one_line(&profile));
+            let parsed = parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(parsed.profile, one_line(&profile));
             let values: BTreeMap<Key, i64> = kept.iter().map(|(key, (value, _))| (*key, *value)).collect();
-            prop_assert_eq!(&ours.values, &values);
+            prop_assert_eq!(&parsed.values, &values);
 
             let tree = Tree::default().with_file(Path::new(PATH), Some(text.into_bytes()));
             for reader in Reader::ALL {
                 let effective = effective(&tree, reader);
                 for (key, value) in &values {
-                    let held = effective.winner(*key).map(|winner| winner.value);
-                    prop_assert_eq!(held, Some(crate::tunable::as_held(*key, *value)));
+                    let value_at_boot = effective.winner(*key).map(|winner| winner.value);
+                    prop_assert_eq!(value_at_boot, Some(crate::tunable::as_held(*key, *value)));
                 }
             }
         }

@@ -1,25 +1,26 @@
-//! What each reader leaves in the kernel, by doing on paper what it does.
+//! What each reader leaves in the kernel, worked out by repeating what it does.
 //!
 //! procps writes every assignment in turn, so one that the kernel refuses leaves the one before it.
 //! systemd keeps the last assignment of each path and writes those, so a refused one leaves the
-//! default. A glob never touches a path that some line names itself, before or after it.
+//! default. OpenRC calls `sysctl -p` once for each file. A glob never touches a path that another
+//! line names, before or after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::Reader;
-use super::pattern::{self, Target};
+use super::pattern::{self, SysctlFile};
 use super::statement::{self, Statement};
 use super::tree::{Content, Tree};
 use crate::tunable::{self, Key};
 
-/// `IPV6_FRAG_LOW_THRESH` of include/net/ipv6.h, in bytes: what holds when a kernel has booted.
+/// `IPV6_FRAG_LOW_THRESH` of include/net/ipv6.h, in bytes: the value of a kernel that has booted.
 pub(super) const DEFAULT_FRAG6_LOW: i64 = 3 << 20;
 
 /// The line whose value a reader leaves in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Winner {
-    /// The number that the kernel holds, buckets rounded up.
+    /// The number that the kernel has afterwards, buckets rounded up.
     pub(crate) value: i64,
     /// The file, by the path at which the reader finds it.
     pub(crate) file: PathBuf,
@@ -48,7 +49,7 @@ impl Effective {
         self.winners.iter().map(|(key, winner)| (*key, winner))
     }
 
-    /// Files that the reader would read and we could not: what they say is not counted.
+    /// Files that the reader would read and cttune could not: what they set is unknown.
     pub(crate) fn unread(&self) -> &[PathBuf] {
         &self.unread
     }
@@ -56,29 +57,13 @@ impl Effective {
 
 /// Works out what `reader` leaves in a kernel that has every key, started with its defaults.
 pub(crate) fn effective(tree: &Tree, reader: Reader) -> Effective {
-    let run = Run::of(tree, reader);
-    let mut winners = BTreeMap::new();
-    for write in &run.writes {
-        if let Some(value) = write.held {
-            let (file, statement) = run.at(write.from);
-            winners.insert(
-                write.key,
-                Winner {
-                    value,
-                    file: file.path.clone(),
-                    real: file.real.to_owned(),
-                    line: statement.line,
-                },
-            );
-        }
-    }
-    let unread = tree
-        .sources(reader)
-        .into_iter()
-        .filter(|source| source.shadowed_by.is_none() && *source.content == Content::Unreadable)
-        .map(|source| source.path)
-        .collect();
-    Effective { winners, unread }
+    effective_below(tree, reader, &[])
+}
+
+/// The same for a reader that is told to set only what lies below one of `prefixes`, given as
+/// paths below `/proc/sys`; none of them means everything.
+pub(super) fn effective_below(tree: &Tree, reader: Reader, prefixes: &[String]) -> Effective {
+    Run::of(tree, reader, prefixes).effective(tree)
 }
 
 /// A file that a reader reads.
@@ -94,36 +79,73 @@ pub(super) struct Write {
     /// Which statement made it.
     pub(super) from: usize,
     pub(super) key: Key,
-    /// The number that the kernel holds after it; none where it refused.
-    pub(super) held: Option<i64>,
+    /// The number that the kernel has after it; none where it refused.
+    pub(super) accepted: Option<i64>,
 }
 
 /// Everything that happens when a reader runs.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
+    reader: Reader,
     files: Vec<ReadFile<'a>>,
     /// Every statement in reading order, with the file it is in.
     statements: Vec<(usize, Statement)>,
-    /// For systemd: the later statement on the same path that replaced this one.
-    replaced_by: BTreeMap<usize, usize>,
+    /// The last statement that names a path; for OpenRC, in each file.
+    last_named: HashMap<(usize, String), usize>,
     pub(super) writes: Vec<Write>,
+    /// Files with a glob that is too large to work out.
+    too_large: Vec<PathBuf>,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn of(tree: &'a Tree, reader: Reader) -> Self {
+    pub(super) fn of(tree: &'a Tree, reader: Reader, prefixes: &[String]) -> Self {
         let mut run = Run {
+            reader,
             files: Vec::new(),
             statements: Vec::new(),
-            replaced_by: BTreeMap::new(),
+            last_named: HashMap::new(),
             writes: Vec::new(),
+            too_large: Vec::new(),
         };
-        run.read(tree, reader);
+        run.read(tree);
         let order = match reader {
-            Reader::Procps => (0..run.statements.len()).collect(),
-            Reader::Systemd => run.keep_last(),
+            Reader::Procps | Reader::OpenRc => (0..run.statements.len()).collect(),
+            Reader::Systemd => run.last_of_each_path(),
         };
-        run.write(reader, &order);
+        run.write(&order, prefixes);
         run
+    }
+
+    /// The winners, and what could not be read.
+    pub(super) fn effective(&self, tree: &Tree) -> Effective {
+        let mut winning: BTreeMap<Key, (usize, i64)> = BTreeMap::new();
+        for write in &self.writes {
+            if let Some(value) = write.accepted {
+                winning.insert(write.key, (write.from, value));
+            }
+        }
+        let winner = |(key, (from, value)): (Key, (usize, i64))| {
+            let (file, statement) = self.at(from);
+            let winner = Winner {
+                value,
+                file: file.path.clone(),
+                real: file.real.to_owned(),
+                line: statement.line,
+            };
+            (key, winner)
+        };
+        let unread = tree
+            .sources(self.reader)
+            .into_iter()
+            .filter(|source| source.shadowed_by.is_none())
+            .filter(|source| *source.content == Content::Unreadable)
+            .map(|source| source.path)
+            .chain(self.too_large.iter().cloned())
+            .collect();
+        Effective {
+            winners: winning.into_iter().map(winner).collect(),
+            unread,
+        }
     }
 
     /// The file and the text of a statement.
@@ -132,105 +154,134 @@ impl<'a> Run<'a> {
         (&self.files[*file], statement)
     }
 
-    /// The statements of one line: systemd may find several.
-    pub(super) fn statements_at(&self, file: &Path, line: usize) -> Vec<usize> {
-        (0..self.statements.len())
-            .filter(|index| {
-                let (at, statement) = self.at(*index);
-                at.path == file && statement.line == line
-            })
-            .collect()
+    /// The statements of each line, by file and line: systemd may find several in one.
+    pub(super) fn by_line(&self) -> HashMap<(&Path, usize), Vec<usize>> {
+        let mut lines: HashMap<(&Path, usize), Vec<usize>> = HashMap::new();
+        for index in 0..self.statements.len() {
+            let (file, statement) = self.at(index);
+            let place = (file.path.as_path(), statement.line);
+            lines.entry(place).or_default().push(index);
+        }
+        lines
     }
 
     /// The statement that took this one's place in systemd's list, if one did.
     pub(super) fn replacement(&self, index: usize) -> Option<usize> {
-        let next = *self.replaced_by.get(&index)?;
-        Some(self.replacement(next).unwrap_or(next))
+        let (file, statement) = &self.statements[index];
+        let last = self.naming(&statement.path, *file)?;
+        (self.reader == Reader::Systemd && last != index).then_some(last)
     }
 
-    /// The last statement that names this path itself.
-    pub(super) fn naming(&self, path: &str) -> Option<usize> {
-        self.statements
-            .iter()
-            .rposition(|(_, statement)| statement.path == path)
+    /// The last statement that names this path, among those that count for a glob in this file.
+    fn naming(&self, path: &str, file: usize) -> Option<usize> {
+        let scope = self.scope(file);
+        self.last_named.get(&(scope, path.to_owned())).copied()
     }
 
-    fn read(&mut self, tree: &'a Tree, reader: Reader) {
-        for source in tree.sources(reader) {
+    /// The statement that keeps the glob `index` off this path.
+    pub(super) fn naming_instead_of(&self, index: usize, path: &str) -> Option<usize> {
+        self.naming(path, self.statements[index].0)
+    }
+
+    /// OpenRC has each file read by a program of its own.
+    fn scope(&self, file: usize) -> usize {
+        match self.reader {
+            Reader::Procps | Reader::Systemd => 0,
+            Reader::OpenRc => file,
+        }
+    }
+
+    fn read(&mut self, tree: &'a Tree) {
+        for source in tree.sources(self.reader) {
             let Content::File { bytes, real } = source.content else {
                 continue;
             };
             if source.shadowed_by.is_some() {
                 continue;
             }
-            let at = self.files.len();
+            let file = self.files.len();
             self.files.push(ReadFile {
                 path: source.path,
                 real,
             });
-            let parsed = statement::parse(reader, bytes).into_iter();
-            self.statements.extend(parsed.map(|one| (at, one)));
+            let scope = self.scope(file);
+            for statement in statement::parse(self.reader, bytes) {
+                let named = (scope, statement.path.clone());
+                self.last_named.insert(named, self.statements.len());
+                self.statements.push((file, statement));
+            }
         }
     }
 
     /// systemd's list: one statement a path, in the order in which the paths got their last
     /// *different* value. Repeating a value keeps the place in the list.
-    fn keep_last(&mut self) -> Vec<usize> {
-        let mut places: Vec<usize> = Vec::new();
+    fn last_of_each_path(&self) -> Vec<usize> {
+        let mut places: HashMap<&str, (usize, usize)> = HashMap::new();
         for (index, (_, statement)) in self.statements.iter().enumerate() {
-            let place = places
-                .iter()
-                .position(|earlier| self.statements[*earlier].1.path == statement.path);
-            match place {
-                None => places.push(index),
-                Some(place) => {
-                    let earlier = places[place];
-                    self.replaced_by.insert(earlier, index);
-                    if self.statements[earlier].1.value == statement.value {
-                        places[place] = index;
-                    } else {
-                        places.remove(place);
-                        places.push(index);
-                    }
-                }
+            let place = places.entry(&statement.path).or_insert((index, index));
+            if self.statements[place.1].1.value != statement.value {
+                place.0 = index;
             }
+            place.1 = index;
         }
-        places
+        let mut order: Vec<(usize, usize)> = places.into_values().collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, index)| index).collect()
     }
 
-    fn write(&mut self, reader: Reader, order: &[usize]) {
+    fn write(&mut self, order: &[usize], prefixes: &[String]) {
         let mut kernel = Kernel::default();
         for index in order {
-            let (_, statement) = &self.statements[*index];
+            let (file, statement) = &self.statements[*index];
             let Some(value) = &statement.value else {
                 continue;
             };
-            for target in targets(reader, statement) {
-                let is_glob = pattern::is_glob(&statement.path);
-                if is_glob && self.naming(&target.path).is_some() {
+            let Some(targets) = targets(self.reader, statement) else {
+                self.too_large.push(self.files[*file].path.clone());
+                continue;
+            };
+            let is_glob = pattern::is_glob(&statement.path);
+            for target in targets {
+                if is_glob && self.naming(&target.path, *file).is_some() {
+                    continue;
+                }
+                if !is_below(&target.path, prefixes) {
                     continue;
                 }
                 self.writes.push(Write {
                     from: *index,
                     key: target.key,
-                    held: kernel.write(target.key, value),
+                    accepted: kernel.write(target.key, value),
                 });
             }
         }
     }
 }
 
-/// What a statement is about.
-pub(super) fn targets(reader: Reader, statement: &Statement) -> Vec<Target> {
+/// Whether a path is one of `prefixes` or lies in one, part by part.
+fn is_below(path: &str, prefixes: &[String]) -> bool {
+    let parts = |path: &str| -> Vec<String> {
+        let parts = path.split('/').filter(|part| !part.is_empty());
+        parts.map(str::to_owned).collect()
+    };
+    let path = parts(path);
+    prefixes.is_empty()
+        || prefixes
+            .iter()
+            .any(|prefix| path.starts_with(&parts(prefix)))
+}
+
+/// What a statement is about; `None` for a glob that is too large to work out.
+pub(super) fn targets(reader: Reader, statement: &Statement) -> Option<Vec<SysctlFile>> {
     if pattern::is_glob(&statement.path) {
         return pattern::expand(reader, &statement.path);
     }
     let key = pattern::resolve(reader, &statement.path);
-    let target = |key| Target {
+    let target = |key| SysctlFile {
         path: statement.path.clone(),
         key,
     };
-    key.map(target).into_iter().collect()
+    Some(key.map(target).into_iter().collect())
 }
 
 /// As much of the kernel as judges a write.
@@ -252,7 +303,7 @@ impl Default for Kernel {
 }
 
 impl Kernel {
-    /// The number held after `text` was written, or `None` where nothing changed.
+    /// The number that the kernel has after `text` was written, or `None` where nothing changed.
     fn write(&mut self, key: Key, text: &str) -> Option<i64> {
         let number = tunable::kernel_number(key, text)?;
         match key {
@@ -301,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn sysctl_conf_beats_every_name_for_procps_alone() {
+    fn sysctl_conf_overrides_every_name_for_procps_alone() {
         let tree = tree(&[
             (CONF, &set("max", "1")),
             ("/etc/sysctl.d/zzz.conf", &set("max", "2")),
@@ -329,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_names_the_key_beats_a_glob_on_either_side() {
+    fn a_line_that_names_the_key_overrides_a_glob_on_either_side() {
         let text = set("udp*", "1") + &set("udp_timeout", "2") + &set("udp*", "3");
         let tree = tree(&[(A, &text)]);
         let timeout = winners(&tree, Key::UdpTimeout);
@@ -339,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exclusion_keeps_globs_off_and_for_systemd_unsays_the_key() {
+    fn an_exclusion_keeps_globs_off_and_for_systemd_cancels_the_key() {
         let off = "-net.netfilter.nf_conntrack_udp_timeout\n";
         let glob = tree(&[(A, &(set("udp_timeou?", "1") + off))]);
         assert_eq!(winners(&glob, Key::UdpTimeout), ["default", "default"]);
@@ -390,11 +441,77 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_silences_a_vendor_s_file_of_the_same_name() {
+    fn a_mask_hides_a_vendor_s_file_of_the_same_name() {
         let vendor = tree(&[("/usr/lib/sysctl.d/x.conf", &set("max", "1"))]);
         assert_eq!(winners(&vendor, Key::Max), ["x.conf:1 1", "x.conf:1 1"]);
         let masked = with_entry(vendor, "/etc/sysctl.d/x.conf", Content::Masked);
         assert_eq!(winners(&masked, Key::Max), ["default", "default"]);
+    }
+
+    #[test]
+    fn a_prefix_limits_what_is_set_part_by_part() {
+        let text = set("max", "1") + "net.nf_conntrack_max = 2\n" + &set("*udp_timeout", "3");
+        let tree = tree(&[(A, &text)]);
+        for (prefixes, max, udp) in [
+            (vec![], Some(2), Some(3)),
+            (vec!["/net/netfilter"], Some(1), Some(3)),
+            (vec!["net/nf_conntrack_max"], Some(2), None),
+            (vec!["net/netfilter/nf_conntrack"], None, None),
+            (
+                vec!["net/netfilter/nf_conntrack_max", "net/ipv4"],
+                Some(1),
+                None,
+            ),
+        ] {
+            let prefixes: Vec<String> = prefixes.into_iter().map(str::to_owned).collect();
+            let effective = effective_below(&tree, Reader::Systemd, &prefixes);
+            let value = |key| effective.winner(key).map(|winner| winner.value);
+            assert_eq!(value(Key::Max), max, "{prefixes:?}");
+            assert_eq!(value(Key::UdpTimeout), udp, "{prefixes:?}");
+        }
+    }
+
+    #[test]
+    fn openrc_reads_its_folders_in_turn_and_each_file_by_itself() {
+        let set_max = |value| set("max", value);
+        let tree = tree(&[
+            ("/usr/lib/sysctl.d/zz.conf", &set_max("1")),
+            (
+                "/etc/sysctl.d/a.conf",
+                &(set_max("2") + &set("udp_timeout", "5")),
+            ),
+            ("/etc/sysctl.d/b.conf", &set("udp_*", "6")),
+            (CONF, &set_max("3")),
+        ]);
+        let value = |tree: &Tree, key| {
+            let effective = effective(tree, Reader::OpenRc);
+            effective.winner(key).map(|winner| winner.value)
+        };
+        assert_eq!(value(&tree, Key::Max), Some(3));
+        assert_eq!(value(&tree, Key::UdpTimeout), Some(6));
+        let run = Path::new("/run/sysctl.d/a.conf");
+        let tree = tree.with_file(run, Some(set_max("4").into_bytes()));
+        assert_eq!(value(&tree, Key::Max), Some(4));
+    }
+
+    #[test]
+    fn many_lines_about_one_key_take_no_longer_than_they_are_many() {
+        let text: String = (0..100_000)
+            .map(|n| set("max", &(n + 1).to_string()))
+            .collect();
+        let tree = tree(&[(A, &text)]);
+        assert_eq!(winners(&tree, Key::Max)[1], "a.conf:100000 100000");
+    }
+
+    #[test]
+    fn a_glob_that_is_too_large_makes_its_file_unread() {
+        let glob = format!("net.netfilter.{} = 1\n*", "{a,b}".repeat(20));
+        let tree = tree(&[(A, &glob.replace('}', "}*"))]);
+        assert_eq!(effective(&tree, Reader::Systemd).unread(), [Path::new(A)]);
+        assert_eq!(
+            effective(&tree, Reader::Procps).unread(),
+            [""; 0].map(PathBuf::from)
+        );
     }
 
     #[test]

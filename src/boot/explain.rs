@@ -1,21 +1,21 @@
-//! Every line that says something about one key, and why it wins or loses.
+//! Every line about one key, and why it wins or loses.
 //!
-//! In: a [`Tree`] and a key. Out: the lines in reading order, those in files that nobody reads
+//! In: a [`Tree`] and a key. Out: the lines in reading order, those in files that no reader reads
 //! included, each with its [`Loss`] for each reader that does not end with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use super::effective::{Run, targets};
+use super::effective::{Run, Write, targets};
 use super::statement::{self, Statement};
 use super::tree::{Content, Source, Tree};
-use super::{Reader, Winner, effective};
+use super::{Reader, Winner};
 use crate::tunable::{self, Key};
 
-/// Who sets a key, and who merely tries.
+/// Which line sets a key, and why the others do not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Explanation {
     /// The key.
@@ -24,21 +24,21 @@ pub(crate) struct Explanation {
     pub(crate) procps: Option<Winner>,
     /// What `systemd-sysctl` leaves in the kernel.
     pub(crate) systemd: Option<Winner>,
-    /// Every line that says something about the key, in reading order.
+    /// Every line about the key, in reading order.
     pub(crate) lines: Vec<ExplainedLine>,
 }
 
-/// One line that says something about the key.
+/// One line about the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ExplainedLine {
     /// The file, by the path at which a reader would find it.
     pub(crate) file: PathBuf,
     /// Number of the line, from 1.
     pub(crate) line: usize,
-    /// The line as it stands there.
+    /// The line as it is there.
     pub(crate) text: String,
-    /// The number that the kernel would hold after this line alone; none where it would refuse, and
-    /// for a line that only keeps globs off.
+    /// The number that the kernel would have after this line alone; none where it would refuse,
+    /// and for a line that only keeps globs off.
     #[serde(rename = "value")]
     pub(crate) number: Option<i64>,
     /// The readers that leave this line's value in the kernel.
@@ -70,14 +70,16 @@ pub(crate) enum Why {
     NotUnderstood,
     /// A later line sets the key.
     Overridden(PathBuf, usize),
-    /// systemd: a later `-key` unsays this line.
-    Unsaid(PathBuf, usize),
+    /// systemd: a later `-key` cancels this line.
+    Cancelled(PathBuf, usize),
     /// The line is a glob, and another line names the key itself.
     NamedElsewhere(PathBuf, usize),
     /// The kernel does not take the value.
     Refused,
     /// The line is a `-key`: it sets nothing and keeps globs off.
     Exclusion,
+    /// The line is a glob with too many braces to work out.
+    TooLarge,
 }
 
 impl fmt::Display for Why {
@@ -89,12 +91,13 @@ impl fmt::Display for Why {
             Why::NeverRead => write!(f, "never read"),
             Why::NotUnderstood => write!(f, "not taken for a line about this key"),
             Why::Overridden(file, line) => write!(f, "overridden by {}", at(file, line)),
-            Why::Unsaid(file, line) => write!(f, "unsaid by {}", at(file, line)),
+            Why::Cancelled(file, line) => write!(f, "cancelled by {}", at(file, line)),
             Why::NamedElsewhere(file, line) => {
                 write!(f, "a glob; {} names the key itself", at(file, line))
             }
             Why::Refused => write!(f, "refused by the kernel"),
             Why::Exclusion => write!(f, "sets nothing: it keeps globs off this key"),
+            Why::TooLarge => write!(f, "a glob that is too large to work out"),
         }
     }
 }
@@ -104,7 +107,7 @@ fn as_text<S: Serializer>(why: &Why, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 impl ExplainedLine {
-    /// Why it loses, in one line; none where it wins for both readers.
+    /// Why it does not win, in one line; none where it wins for both readers.
     pub(crate) fn note(&self) -> Option<String> {
         match self.losses.as_slice() {
             [] => None,
@@ -117,7 +120,7 @@ impl ExplainedLine {
     }
 }
 
-/// Explains every line of `tree` that says something about `key`.
+/// Explains every line of `tree` that is about `key`.
 pub(crate) fn explain(tree: &Tree, key: Key) -> Explanation {
     let mut lines: BTreeMap<Place, ExplainedLine> = BTreeMap::new();
     for reader in Reader::ALL {
@@ -135,25 +138,27 @@ pub(crate) fn explain(tree: &Tree, key: Key) -> Explanation {
                 .number = number(key, &statement);
         }
     }
-    for reader in Reader::ALL {
-        let judge = Judge::new(tree, reader, key);
+    let winner = |reader| {
+        let run = Run::of(tree, reader, &[]);
+        let judge = Judge::new(tree, &run, reader, key);
         for line in lines.values_mut() {
             match judge.loss(line) {
                 None => line.wins_for.push(reader),
                 Some(why) => line.losses.push(Loss { reader, why }),
             }
         }
-    }
-    let winner = |reader| effective(tree, reader).winner(key).cloned();
+        run.effective(tree).winner(key).cloned()
+    };
+    let [procps, systemd] = Reader::ALL.map(winner);
     Explanation {
         key,
-        procps: winner(Reader::Procps),
-        systemd: winner(Reader::Systemd),
+        procps,
+        systemd,
         lines: lines.into_values().collect(),
     }
 }
 
-/// Where a line stands in reading order.
+/// Where a line is in reading order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     /// Place of the file among all that either reader meets.
@@ -162,8 +167,9 @@ struct Place {
     file: PathBuf,
 }
 
-/// The statements about `key` as `reader` understands them, in every file that anybody meets: what
-/// a reader skips is understood all the same, so that the explanation can say that it is skipped.
+/// The statements about `key` as `reader` understands them, in every file that any reader meets:
+/// what this one skips is understood all the same, so that the explanation can say that it is
+/// skipped.
 fn lines_about(tree: &Tree, reader: Reader, key: Key) -> Vec<(Place, Statement, String)> {
     let mut found = Vec::new();
     // procps meets every file that systemd meets.
@@ -199,9 +205,7 @@ fn is_shadowed_by_itself(source: &Source<'_>) -> bool {
 }
 
 fn is_about(reader: Reader, statement: &Statement, key: Key) -> bool {
-    targets(reader, statement)
-        .iter()
-        .any(|target| target.key == key)
+    targets(reader, statement).is_none_or(|all| all.iter().any(|target| target.key == key))
 }
 
 fn number(key: Key, statement: &Statement) -> Option<i64> {
@@ -211,25 +215,41 @@ fn number(key: Key, statement: &Statement) -> Option<i64> {
 
 /// What one reader makes of the lines about one key.
 struct Judge<'a> {
-    run: Run<'a>,
-    sources: Vec<Source<'a>>,
+    run: &'a Run<'a>,
+    by_line: HashMap<(&'a Path, usize), Vec<usize>>,
+    sources: HashMap<PathBuf, Source<'a>>,
     reader: Reader,
     key: Key,
+    /// For each statement that writes the key, whether the kernel takes one of its writes.
+    accepted: HashMap<usize, bool>,
+    /// The statement whose value stays.
+    winner: Option<usize>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(tree: &'a Tree, reader: Reader, key: Key) -> Self {
+    fn new(tree: &'a Tree, run: &'a Run<'a>, reader: Reader, key: Key) -> Self {
+        let mut accepted = HashMap::new();
+        let about_key = |write: &&Write| write.key == key;
+        for write in run.writes.iter().filter(about_key) {
+            *accepted.entry(write.from).or_insert(false) |= write.accepted.is_some();
+        }
+        let mut writes = run.writes.iter().filter(about_key);
+        let winner = writes.rfind(|write| write.accepted.is_some());
+        let sources = tree.sources(reader).into_iter();
         Judge {
-            run: Run::of(tree, reader),
-            sources: tree.sources(reader),
+            run,
+            by_line: run.by_line(),
+            sources: sources.map(|one| (one.path.clone(), one)).collect(),
             reader,
             key,
+            accepted,
+            winner: winner.map(|write| write.from),
         }
     }
 
     /// Why the line does not win; none where it does.
     fn loss(&self, line: &ExplainedLine) -> Option<Why> {
-        let Some(source) = self.sources.iter().find(|one| one.path == line.file) else {
+        let Some(source) = self.sources.get(&line.file) else {
             return Some(Why::NeverRead);
         };
         if let Some((by, content)) = &source.shadowed_by {
@@ -238,11 +258,12 @@ impl<'a> Judge<'a> {
                 _ => Why::Shadowed(by.clone()),
             });
         }
-        // A line that systemd splits may hold several statements: any of them may win.
+        // A line that systemd splits may have several statements: any of them may win.
         let mut losses = Vec::new();
-        for index in self.run.statements_at(&line.file, line.line) {
-            if is_about(self.reader, self.run.at(index).1, self.key) {
-                losses.push(self.loss_of(index)?);
+        let statements = self.by_line.get(&(line.file.as_path(), line.line));
+        for index in statements.into_iter().flatten() {
+            if is_about(self.reader, self.run.at(*index).1, self.key) {
+                losses.push(self.loss_of(*index)?);
             }
         }
         Some(losses.pop().unwrap_or(Why::NotUnderstood))
@@ -254,27 +275,29 @@ impl<'a> Judge<'a> {
             return Some(Why::Exclusion);
         }
         if let Some(by) = self.run.replacement(index) {
-            let unsaid = self.run.at(by).1.value.is_none();
-            let why = if unsaid { Why::Unsaid } else { Why::Overridden };
+            let cancelled = self.run.at(by).1.value.is_none();
+            let why = if cancelled {
+                Why::Cancelled
+            } else {
+                Why::Overridden
+            };
             return Some(self.pointing(why, by));
         }
-        let ours = |write: &&super::effective::Write| write.key == self.key;
-        let mut writes = self.run.writes.iter().filter(ours);
-        if !writes.clone().any(|write| write.from == index) {
-            let mut named = targets(self.reader, statement)
-                .into_iter()
-                .filter(|target| target.key == self.key);
-            let by = named.find_map(|target| self.run.naming(&target.path))?;
-            return Some(self.pointing(Why::NamedElsewhere, by));
+        match self.accepted.get(&index) {
+            None => {
+                let Some(targets) = targets(self.reader, statement) else {
+                    return Some(Why::TooLarge);
+                };
+                let mut named = targets.into_iter().filter(|target| target.key == self.key);
+                let by = named.find_map(|one| self.run.naming_instead_of(index, &one.path))?;
+                Some(self.pointing(Why::NamedElsewhere, by))
+            }
+            Some(false) => Some(Why::Refused),
+            Some(true) => {
+                let winner = self.winner?;
+                (winner != index).then(|| self.pointing(Why::Overridden, winner))
+            }
         }
-        if !writes
-            .clone()
-            .any(|write| write.from == index && write.held.is_some())
-        {
-            return Some(Why::Refused);
-        }
-        let winner = writes.rfind(|write| write.held.is_some())?;
-        (winner.from != index).then(|| self.pointing(Why::Overridden, winner.from))
     }
 
     fn pointing(&self, why: fn(PathBuf, usize) -> Why, index: usize) -> Why {
@@ -304,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_told_with_its_reason() {
+    fn every_line_has_its_reason() {
         let tree = tree(&[
             ("/etc/sysctl.conf", &format!("# by hand\n{MAX} = 1\n")),
             ("/etc/sysctl.d/50-a.conf", &format!("{MAX} = 2\n{MAX} = 3")),
@@ -356,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn globs_and_exclusions_are_told() {
+    fn globs_and_exclusions_are_explained() {
         let text = format!("net.netfilter.*_max = 1\n{MAX} = 2\n-{MAX}\n");
         let tree = tree(&[("/etc/sysctl.d/a.conf", &text)]);
         assert_eq!(
@@ -370,7 +393,7 @@ mod tests {
                 row(
                     "/etc/sysctl.d/a.conf:2",
                     1,
-                    "systemd-sysctl: unsaid by /etc/sysctl.d/a.conf:3"
+                    "systemd-sysctl: cancelled by /etc/sysctl.d/a.conf:3"
                 ),
                 row(
                     "/etc/sysctl.d/a.conf:3",
@@ -400,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_met_twice_through_a_linked_lib_is_told_once() {
+    fn a_file_met_twice_through_a_linked_lib_is_listed_once() {
         let mut merged = Tree::default();
         merged.directories[4].real = "/usr/lib/sysctl.d".into();
         let path = Path::new("/usr/lib/sysctl.d/x.conf");
@@ -414,15 +437,25 @@ mod tests {
             ("/etc/sysctl.conf", &format!("{MAX} = 0x10 # x")),
             ("/run/sysctl.d/x.conf", "net.nf_conntrack_max = 7"),
         ]);
-        let told = explain(&tree, Key::Max);
-        assert_eq!(told.procps.unwrap().value, 16);
-        assert_eq!(told.systemd.unwrap().value, 7);
-        assert_eq!(told.lines[0].wins_for, [Reader::Systemd]);
-        assert_eq!(told.lines[1].wins_for, [Reader::Procps]);
-        assert_eq!(told.lines[1].number, Some(16));
+        let explained = explain(&tree, Key::Max);
+        assert_eq!(explained.procps.unwrap().value, 16);
+        assert_eq!(explained.systemd.unwrap().value, 7);
+        assert_eq!(explained.lines[0].wins_for, [Reader::Systemd]);
+        assert_eq!(explained.lines[1].wins_for, [Reader::Procps]);
+        assert_eq!(explained.lines[1].number, Some(16));
         assert_eq!(
-            told.lines[1].text,
+            explained.lines[1].text,
             "net.netfilter.nf_conntrack_max = 0x10 # x"
         );
+    }
+
+    #[test]
+    fn many_lines_take_no_longer_than_they_are_many() {
+        let text: String = (1..=50_000).map(|n| format!("{MAX} = {n}\n")).collect();
+        let tree = tree(&[("/etc/sysctl.d/a.conf", &text)]);
+        let lines = table(&tree);
+        assert_eq!(lines.len(), 50_000);
+        let note = "overridden by /etc/sysctl.d/a.conf:50000";
+        assert_eq!(lines[0], row("/etc/sysctl.d/a.conf:1", 0, note));
     }
 }

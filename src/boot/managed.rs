@@ -1,11 +1,11 @@
-//! Recognizes files that a configuration management writes, by what it leaves in their comments.
+//! Recognizes files that a configuration management writes, by their names and comments.
 //!
-//! Rule: a comment that names the tool and says that it made the file; a file without such a
-//! comment may be managed all the same, so nothing is concluded from its absence.
+//! Rule: a name that the tool gives its files, or a comment that names the tool and says that it
+//! made the file. Other files may be managed too, so nothing is concluded from the absence.
 
 use std::fmt;
 
-/// A tool that puts its files back as it wants them.
+/// A tool that writes its files again on every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manager {
     /// Ansible: `# Ansible managed`, `# BEGIN ANSIBLE MANAGED BLOCK`.

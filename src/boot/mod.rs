@@ -1,9 +1,9 @@
-//! sysctl.d text: which value each reader leaves in the kernel, and which line put it there.
+//! What every key will be after the next boot: which value, from which file and line.
 //!
-//! In: a [`Tree`], the image of a machine's sysctl.d directories and `/etc/sysctl.conf`. Out: the
-//! [`Effective`] winners of each [`Reader`], an [`Explanation`] of every line that names a key, and
-//! the text of the files that cttune itself keeps.
-//! Rule: pure; the two real programs are the specification, and `tests/sysctl_judges.rs` asks them.
+//! In: a [`Tree`], the image of a machine's sysctl.d directories and `/etc/sysctl.conf`; how the
+//! module is loaded; what other programs write. Out: the [`Effective`] winners of each [`Reader`],
+//! an [`Explanation`] of every line about a key, and the text of the files that cttune writes.
+//! Rule: pure; the real programs are the specification, and `tests/sysctl_judges.rs` asks them.
 //! Follows sysctl.d(5), sysctl.conf(5), procps 4.0.2 `src/sysctl.c`, systemd 252 `src/sysctl`.
 
 pub(crate) mod adopt;
@@ -23,7 +23,7 @@ pub(crate) use effective::{Effective, Winner, effective};
 pub(crate) use explain::{ExplainedLine, Explanation, explain};
 pub(crate) use tree::{Content, Directory, Entry, Tree, has_conf_name};
 
-/// A program that carries sysctl.d into the kernel.
+/// A program that sets what sysctl.d says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Reader {
@@ -31,10 +31,12 @@ pub(crate) enum Reader {
     Procps,
     /// `systemd-sysctl`, which runs at boot.
     Systemd,
+    /// OpenRC's `/etc/init.d/sysctl`, which runs `sysctl -p` for each file.
+    OpenRc,
 }
 
 impl Reader {
-    /// Both readers, in the order in which they are reported.
+    /// The two that most machines have, in the order in which they are reported.
     pub(crate) const ALL: [Reader; 2] = [Reader::Procps, Reader::Systemd];
 }
 
@@ -43,6 +45,7 @@ impl fmt::Display for Reader {
         f.pad(match self {
             Reader::Procps => "sysctl --system",
             Reader::Systemd => "systemd-sysctl",
+            Reader::OpenRc => "OpenRC",
         })
     }
 }

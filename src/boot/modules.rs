@@ -1,9 +1,9 @@
-//! How the conntrack module comes at the next boot: what loads it, with which options, and whether
-//! sysctl.d is applied when it comes.
+//! How the conntrack module is loaded at the next boot: by what, with which options, and whether
+//! sysctl.d is applied when it is.
 //!
 //! In: the files of modules-load.d, modprobe.d and udev's rules.d, and modules.dep of each kernel.
 //! Out: a [`Loading`], a [`HashSize`], each with the line it comes from.
-//! Rule: pure; where a file could not be read, nothing is claimed that it could belie.
+//! Rule: pure; where a file could not be read, nothing is claimed that it could contradict.
 //! Follows modules-load.d(5), modprobe.d(5), udev(7), sysctl.d(5).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,14 +13,14 @@ use std::path::PathBuf;
 
 use crate::tunable::{self, Key};
 
-/// Folders of modules-load.d, strongest first.
+/// Folders of modules-load.d; of one name the first counts.
 pub(crate) const MODULES_LOAD_FOLDERS: [&str; 4] = [
     "/etc/modules-load.d",
     "/run/modules-load.d",
     "/usr/local/lib/modules-load.d",
     "/usr/lib/modules-load.d",
 ];
-/// Folders of modprobe.d, strongest first.
+/// Folders of modprobe.d; of one name the first counts.
 pub(crate) const MODPROBE_FOLDERS: [&str; 5] = [
     "/etc/modprobe.d",
     "/run/modprobe.d",
@@ -28,7 +28,7 @@ pub(crate) const MODPROBE_FOLDERS: [&str; 5] = [
     "/usr/lib/modprobe.d",
     "/lib/modprobe.d",
 ];
-/// Folders of udev's rules, strongest first.
+/// Folders of udev's rules; of one name the first counts.
 pub(crate) const UDEV_FOLDERS: [&str; 5] = [
     "/etc/udev/rules.d",
     "/run/udev/rules.d",
@@ -68,16 +68,16 @@ impl fmt::Display for Line {
     }
 }
 
-/// Everything that decides how the module comes.
+/// Everything that decides how the module is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ModuleFiles {
-    /// The files of [`MODULES_LOAD_FOLDERS`], the stronger folder first.
+    /// The files of [`MODULES_LOAD_FOLDERS`], in the order of the folders.
     pub(crate) modules_load: Vec<ConfFile>,
-    /// The files of [`MODPROBE_FOLDERS`], the stronger folder first.
+    /// The files of [`MODPROBE_FOLDERS`], in the order of the folders.
     pub(crate) modprobe: Vec<ConfFile>,
-    /// The files of [`UDEV_FOLDERS`], the stronger folder first.
+    /// The files of [`UDEV_FOLDERS`], in the order of the folders.
     pub(crate) udev: Vec<ConfFile>,
-    /// For each kernel, the modules that bring conntrack with them.
+    /// For each kernel, the modules that load conntrack with them.
     pub(crate) dependents: Vec<BTreeSet<String>>,
 }
 

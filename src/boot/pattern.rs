@@ -7,9 +7,12 @@
 use super::Reader;
 use crate::tunable::Key;
 
+/// A glob that stands for more patterns than this is not worked out.
+const MOST_PATTERNS: usize = 256;
+
 /// A sysctl file that a path leads to, with the path that a reader would write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct SysctlFile {
     pub(super) path: String,
     pub(super) key: Key,
 }
@@ -35,33 +38,38 @@ pub(super) fn resolve(reader: Reader, path: &str) -> Option<Key> {
             part => parts.push(part),
         }
     }
-    files().find_map(|(file, key)| (file == parts).then_some(key))
+    match parts[..] {
+        ["net", "netfilter", name] => Key::from_file_name(name),
+        ["net", "nf_conntrack_max"] => Some(Key::Max),
+        _ => None,
+    }
 }
 
-/// The targets of a glob, in the order in which the readers write them.
+/// The files that a glob matches, in the order in which the readers write them; `None` where its
+/// braces stand for too many patterns.
 ///
-/// systemd also expands braces. A name that this kernel lacks is among the targets: a write to it
-/// fails and harms nobody.
-pub(super) fn expand(reader: Reader, pattern: &str) -> Vec<Target> {
+/// systemd also expands braces. A name that this kernel lacks is among the files: a write to it
+/// fails and changes nothing.
+pub(super) fn expand(reader: Reader, pattern: &str) -> Option<Vec<SysctlFile>> {
     let patterns = match reader {
-        Reader::Procps => vec![pattern.to_owned()],
-        Reader::Systemd => expand_braces(pattern),
+        Reader::Procps | Reader::OpenRc => vec![pattern.to_owned()],
+        Reader::Systemd => expand_braces(pattern)?,
     };
-    patterns.iter().flat_map(|one| expand_one(one)).collect()
+    Some(patterns.iter().flat_map(|one| expand_one(one)).collect())
 }
 
-fn expand_one(pattern: &str) -> Vec<Target> {
-    let mut targets: Vec<Target> = files()
+fn expand_one(pattern: &str) -> Vec<SysctlFile> {
+    let mut found: Vec<SysctlFile> = files()
         .filter_map(|(file, key)| {
             let path = match_path(pattern, &file)?;
-            Some(Target { path, key })
+            Some(SysctlFile { path, key })
         })
         .collect();
-    targets.sort_by(|a, b| a.path.cmp(&b.path));
-    targets
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
 }
 
-/// Every sysctl file that holds a catalogued key. `net/nf_conntrack_max` is a second door to the
+/// Every sysctl file that holds a catalogued key. `net/nf_conntrack_max` is a second name of the
 /// same number, in the initial network namespace alone.
 fn files() -> impl Iterator<Item = (Vec<&'static str>, Key)> {
     let alias = (vec!["net", "nf_conntrack_max"], Key::Max);
@@ -91,27 +99,47 @@ fn match_path(pattern: &str, file: &[&str]) -> Option<String> {
     (names.next().is_none() && ends_in_a_name).then(|| path.join("/"))
 }
 
-/// fnmatch(3) on one part of a path.
+/// fnmatch(3) on one part of a path. A star that turns out to have taken too little takes one byte
+/// more; only the last star need be tried again, so the time is at most pattern × name.
 fn matches_part(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => {
-            (0..=name.len()).any(|skipped| matches_part(rest, &name[skipped..]))
+    let (mut rest, mut left) = (pattern, name);
+    let mut last_star: Option<(&[u8], &[u8])> = None;
+    loop {
+        if let [b'*', behind @ ..] = rest {
+            last_star = Some((behind, left));
+            rest = behind;
+        } else if rest.is_empty() && left.is_empty() {
+            return true;
+        } else if let Some((next_rest, next_left)) = matches_one(rest, left) {
+            (rest, left) = (next_rest, next_left);
+        } else {
+            let Some((behind, [_, fewer @ ..])) = last_star else {
+                return false;
+            };
+            last_star = Some((behind, fewer));
+            (rest, left) = (behind, fewer);
         }
-        ([b'?', rest @ ..], [_, others @ ..]) => matches_part(rest, others),
-        ([b'\\', escaped, rest @ ..], [first, others @ ..]) => {
-            escaped == first && matches_part(rest, others)
-        }
-        ([b'[', set @ ..], [first, others @ ..]) => match matches_set(set, *first) {
-            Some((is_in, rest)) => is_in && matches_part(rest, others),
-            // A bracket that is never closed stands for itself.
-            None => *first == b'[' && matches_part(set, others),
-        },
-        ([literal, rest @ ..], [first, others @ ..]) => {
-            literal == first && matches_part(rest, others)
-        }
-        ([], [_, ..]) | ([_, ..], []) => false,
     }
+}
+
+/// Matches one byte of a name with what a pattern begins with, and gives what is left of both.
+fn matches_one<'a, 'b>(pattern: &'a [u8], name: &'b [u8]) -> Option<(&'a [u8], &'b [u8])> {
+    let (first, others) = name.split_first()?;
+    let rest = match pattern {
+        [b'?', rest @ ..] => rest,
+        [b'\\', escaped, rest @ ..] if escaped == first => rest,
+        [b'\\', _, ..] => return None,
+        [b'[', set @ ..] => match matches_set(set, *first) {
+            Some((true, rest)) => rest,
+            Some((false, _)) => return None,
+            // A bracket that is never closed stands for itself.
+            None if *first == b'[' => set,
+            None => return None,
+        },
+        [literal, rest @ ..] if literal == first => rest,
+        _ => return None,
+    };
+    Some((rest, others))
 }
 
 /// Whether `byte` is in the set that opens here, and the pattern behind its bracket.
@@ -159,15 +187,24 @@ fn is_in_class(class: &[u8], byte: u8) -> bool {
 }
 
 /// The patterns that `{a,b}` stands for, as GLOB_BRACE has it: nested, leftmost first; a brace that
-/// is never closed, and `{}`, stand for themselves.
-fn expand_braces(pattern: &str) -> Vec<String> {
-    let Some((before, choices, after)) = first_brace(pattern) else {
-        return vec![pattern.to_owned()];
-    };
-    choices
-        .iter()
-        .flat_map(|choice| expand_braces(&format!("{before}{choice}{after}")))
-        .collect()
+/// is never closed, and `{}`, stand for themselves. `None` for more than [`MOST_PATTERNS`].
+fn expand_braces(pattern: &str) -> Option<Vec<String>> {
+    let mut done = Vec::new();
+    let mut open = vec![pattern.to_owned()];
+    while let Some(pattern) = open.pop() {
+        match first_brace(&pattern) {
+            None => done.push(pattern),
+            Some((_, choices, _)) if choices.len() > MOST_PATTERNS => return None,
+            Some((before, choices, after)) => {
+                let one = |choice: &&str| format!("{before}{choice}{after}");
+                open.extend(choices.iter().rev().map(one));
+            }
+        }
+        if done.len() + open.len() > MOST_PATTERNS {
+            return None;
+        }
+    }
+    Some(done)
 }
 
 fn first_brace(pattern: &str) -> Option<(&str, Vec<&str>, &str)> {
@@ -237,6 +274,12 @@ mod tests {
             ("[a-]bc", "-bc", true),
             ("\\abc", "abc", true),
             ("[abc", "[abc", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*d", "a-b-b-c", false),
+            ("**", "", true),
+            ("*?", "", false),
+            ("*a?", "aaaab", true),
+            ("\\", "\\", true),
             ("[abc", "abc", false),
         ] {
             assert_eq!(
@@ -248,10 +291,34 @@ mod tests {
     }
 
     #[test]
+    fn many_stars_take_no_longer_than_they_are_many() {
+        let stars = "*?".repeat(2000) + "x";
+        let name = "a".repeat(10_000);
+        assert!(!matches_part(stars.as_bytes(), name.as_bytes()));
+        assert!(matches_part(stars.as_bytes(), (name + "x").as_bytes()));
+        let pattern = "*a".repeat(2000) + "b";
+        assert!(!matches_part(pattern.as_bytes(), &[b'a'; 10_000]));
+    }
+
+    #[test]
+    fn too_many_braces_are_not_worked_out() {
+        let pattern = |times| format!("net/netfilter/{}*", "{a,b}".repeat(times));
+        assert_eq!(expand(Reader::Systemd, &pattern(8)), Some(Vec::new()));
+        for times in [9, 40, 2000] {
+            assert_eq!(expand(Reader::Systemd, &pattern(times)), None, "{times}");
+            assert_eq!(expand(Reader::Procps, &pattern(times)), Some(Vec::new()));
+        }
+        assert_eq!(
+            expand(Reader::Systemd, &format!("{}*", "{".repeat(100_000))),
+            Some(Vec::new())
+        );
+    }
+
+    #[test]
     fn only_systemd_expands_braces() {
         let pattern = "net/netfilter/nf_conntrack_{udp,icmp{,v6}}_timeou[t]";
         let keys = |reader| -> Vec<Key> {
-            let targets = expand(reader, pattern);
+            let targets = expand(reader, pattern).unwrap();
             targets.iter().map(|target| target.key).collect()
         };
         assert_eq!(
@@ -264,7 +331,7 @@ mod tests {
     #[test]
     fn both_names_of_max_match() {
         let paths = |pattern| -> Vec<String> {
-            let targets = expand(Reader::Procps, pattern);
+            let targets = expand(Reader::Procps, pattern).unwrap();
             targets.into_iter().map(|target| target.path).collect()
         };
         assert_eq!(paths("net/*"), ["net/nf_conntrack_max"]);

@@ -1,12 +1,12 @@
-//! The grammar of sysctl.d files, which differs between the two readers.
+//! The grammar of sysctl.d files, which differs between the readers.
 //!
 //! In: the bytes of a file. Out: its [`Statement`]s, with the path below `/proc/sys` that the
-//! reader makes of the key. What is not valid UTF-8 can name no key and be no number, so replacement
-//! characters lose nothing.
+//! reader makes of the key. What is not valid UTF-8 can be neither a key nor a number, so
+//! replacement characters lose nothing. OpenRC has files read by `sysctl -p`, as procps has it.
 
 use super::Reader;
 
-/// One line that says something about a key, as one reader understands it.
+/// One line that sets a key or keeps globs off it, as one reader understands it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Statement {
     /// Number of the line, from 1; lines end at a line feed, whatever the reader splits at.
@@ -34,7 +34,7 @@ fn parse_line(reader: Reader, text: &[u8], line: usize) -> Vec<Statement> {
     };
     match reader {
         // A C string: a NUL ends the line for procps.
-        Reader::Procps => {
+        Reader::Procps | Reader::OpenRc => {
             let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
             procps_parts(text).map(statement).into_iter().collect()
         }
@@ -71,7 +71,7 @@ fn systemd_parts(text: &[u8]) -> Option<(String, Option<String>)> {
     ))
 }
 
-/// Splits a trimmed line at its first `=` and takes the dash off; `None` for what says nothing.
+/// Splits a trimmed line at its first `=` and takes the dash off; `None` for a comment and a line without either.
 fn divide(text: &str) -> Option<(&str, Option<&str>)> {
     if text.starts_with(['#', ';']) {
         return None;
@@ -94,7 +94,7 @@ fn path_of(reader: Reader, key: &str) -> String {
         _ => key.to_owned(),
     };
     match reader {
-        Reader::Procps => path,
+        Reader::Procps | Reader::OpenRc => path,
         Reader::Systemd => simplify(&path),
     }
 }
@@ -122,7 +122,7 @@ mod tests {
 
     const MAX: &str = "net/netfilter/nf_conntrack_max";
 
-    fn said(reader: Reader, text: &str) -> Vec<(String, Option<String>)> {
+    fn parts_of(reader: Reader, text: &str) -> Vec<(String, Option<String>)> {
         let statements = parse(reader, text.as_bytes());
         let parts = |statement: Statement| (statement.path, statement.value);
         statements.into_iter().map(parts).collect()
@@ -146,7 +146,7 @@ mod tests {
             ("\r\n\n  \n", vec![]),
         ] {
             for reader in Reader::ALL {
-                assert_eq!(said(reader, text), statements, "{reader} {text:?}");
+                assert_eq!(parts_of(reader, text), statements, "{reader} {text:?}");
             }
         }
     }
@@ -169,9 +169,9 @@ mod tests {
 
     #[test]
     fn where_the_readers_differ() {
-        let count = |text: &str| Reader::ALL.map(|reader| said(reader, text).len());
+        let count = |text: &str| Reader::ALL.map(|reader| parts_of(reader, text).len());
         let key_is_max = |text: &str| {
-            Reader::ALL.map(|reader| said(reader, text).iter().all(|(path, _)| path == MAX))
+            Reader::ALL.map(|reader| parts_of(reader, text).iter().all(|(path, _)| path == MAX))
         };
         assert_eq!(count("a=1\rb=2"), [1, 2]);
         assert_eq!(count("a=1\0b=2"), [1, 2]);

@@ -17,17 +17,17 @@ pub(crate) enum Content {
         /// Its path with all links resolved, inside the root.
         real: PathBuf,
     },
-    /// A link to `/dev/null`: shadows files of the same name and says nothing.
+    /// A link to `/dev/null`: shadows files of the same name and sets nothing.
     Masked,
     /// A link to what does not exist.
     Dangling {
         /// Where it leads, inside the root.
         target: PathBuf,
     },
-    /// A directory: shadows files of the same name and says nothing.
+    /// A directory: shadows files of the same name and sets nothing.
     Directory,
-    /// A file that we may not read, a loop of links, a FIFO or a device: what a reader would find
-    /// in it is not known.
+    /// A file that cttune may not read, a loop of links, a FIFO or a device: what a reader would
+    /// find in it is unknown.
     Unreadable,
 }
 
@@ -86,7 +86,7 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// The directories, strongest first. systemd built for a merged `/usr` skips the last.
+    /// The directories; of one name the first counts. systemd built for a merged `/usr` skips the last.
     pub(crate) const DIRECTORIES: [&'static str; 5] = [
         "/etc/sysctl.d",
         "/run/sysctl.d",
@@ -114,8 +114,8 @@ impl Tree {
     /// The tree as it will be once the file at `path` holds `bytes`, or is gone.
     ///
     /// Links follow: what is written to `/etc/sysctl.conf` shows in a `99-sysctl.conf` that leads
-    /// there, a dangling link to a new file comes alive, and a link to a removed one dangles.
-    /// A path that no reader knows changes nothing.
+    /// there, a dangling link to a new file leads to it, and a link to a removed one dangles.
+    /// A path that no reader reads changes nothing.
     #[must_use]
     pub(crate) fn with_file(&self, path: &Path, bytes: Option<Vec<u8>>) -> Tree {
         let mut tree = self.clone();
@@ -157,11 +157,14 @@ impl Tree {
     }
 
     /// Every source that `reader` meets, shadowed ones behind the one that hides them; the last
-    /// that is not shadowed is the strongest.
+    /// that is not shadowed overrides the others.
     ///
     /// Names sort by their bytes over all directories, and the first directory that has a name
-    /// hides it in the others, whatever it leads to.
+    /// hides it in the others, whatever it leads to. OpenRC reads one directory after the other.
     pub(crate) fn sources(&self, reader: Reader) -> Vec<Source<'_>> {
+        if reader == Reader::OpenRc {
+            return self.sources_of_openrc();
+        }
         let mut by_name: BTreeMap<&OsStr, Vec<(PathBuf, &Content)>> = BTreeMap::new();
         for directory in self.directories_of(reader) {
             for entry in directory.entries.iter().filter(|e| reads(reader, &e.name)) {
@@ -182,9 +185,28 @@ impl Tree {
         sources
     }
 
+    /// `/usr/lib/sysctl.d`, `/etc/sysctl.d`, `/etc/sysctl.conf`, `/run/sysctl.d`: as
+    /// `/etc/init.d/sysctl` lists them, no name hiding another.
+    fn sources_of_openrc(&self) -> Vec<Source<'_>> {
+        let plain = |path, content| Source {
+            path,
+            content,
+            shadowed_by: None,
+        };
+        let directory = |place: usize| {
+            let directory = &self.directories[place];
+            let seen = directory.entries.iter().filter(|one| !is_hidden(&one.name));
+            seen.map(move |one| plain(directory.path.join(&one.name), &one.content))
+        };
+        let conf = self.sysctl_conf.iter();
+        let conf = conf.map(|content| plain(PathBuf::from(Tree::SYSCTL_CONF), content));
+        let (vendor, etc, run) = (directory(3), directory(0), directory(1));
+        vendor.chain(etc).chain(conf).chain(run).collect()
+    }
+
     fn directories_of(&self, reader: Reader) -> impl Iterator<Item = &Directory> {
         let last = match reader {
-            Reader::Procps => 5,
+            Reader::Procps | Reader::OpenRc => 5,
             Reader::Systemd => 4,
         };
         self.directories.iter().take(last)
@@ -233,10 +255,14 @@ pub(crate) fn has_conf_name(name: &OsStr) -> bool {
 
 /// procps reads hidden files, systemd does not.
 fn reads(reader: Reader, name: &OsStr) -> bool {
-    has_conf_name(name) && (reader == Reader::Procps || !name.as_bytes().starts_with(b"."))
+    has_conf_name(name) && (reader == Reader::Procps || !is_hidden(name))
 }
 
-/// The sources of one name, strongest directory first.
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b".")
+}
+
+/// The sources of one name, the directory that hides the others first.
 fn with_shadows(found: Vec<(PathBuf, &Content)>) -> Vec<Source<'_>> {
     let strongest = found.first().cloned();
     let source = |(at, (path, content))| Source {
