@@ -223,6 +223,7 @@ impl Persisted {
         match reader {
             Reader::Procps => self.procps.as_ref(),
             Reader::Systemd => self.systemd.as_ref(),
+            Reader::OpenRc => None,
         }
     }
 }
