@@ -39,7 +39,10 @@ pub(super) fn resolve(reader: Reader, path: &str) -> Option<Key> {
         }
     }
     match parts[..] {
-        ["net", "netfilter", name] => Key::from_file_name(name),
+        ["net", "netfilter", name] => {
+            let mut keys = Key::ALL.iter().copied();
+            keys.find(|key| key.file_name() == name)
+        }
         ["net", "nf_conntrack_max"] => Some(Key::Max),
         _ => None,
     }
@@ -97,6 +100,11 @@ fn match_path(pattern: &str, file: &[&str]) -> Option<String> {
     }
     let ends_in_a_name = !matches!(path.last(), None | Some(&"" | &"."));
     (names.next().is_none() && ends_in_a_name).then(|| path.join("/"))
+}
+
+/// fnmatch(3) on a whole text.
+pub(super) fn matches_text(pattern: &str, text: &str) -> bool {
+    matches_part(pattern.as_bytes(), text.as_bytes())
 }
 
 /// fnmatch(3) on one part of a path. A star that turns out to have taken too little takes one byte
