@@ -102,11 +102,6 @@ fn match_path(pattern: &str, file: &[&str]) -> Option<String> {
     (names.next().is_none() && ends_in_a_name).then(|| path.join("/"))
 }
 
-/// fnmatch(3) on a whole text.
-pub(super) fn matches_text(pattern: &str, text: &str) -> bool {
-    matches_part(pattern.as_bytes(), text.as_bytes())
-}
-
 /// fnmatch(3) on one part of a path. A star that turns out to have taken too little takes one byte
 /// more; only the last star need be tried again, so the time is at most pattern × name.
 fn matches_part(pattern: &[u8], name: &[u8]) -> bool {
@@ -139,10 +134,9 @@ fn matches_one<'a, 'b>(pattern: &'a [u8], name: &'b [u8]) -> Option<(&'a [u8], &
         [b'\\', _, ..] => return None,
         [b'[', set @ ..] => match matches_set(set, *first) {
             Some((true, rest)) => rest,
-            Some((false, _)) => return None,
             // A bracket that is never closed stands for itself.
             None if *first == b'[' => set,
-            None => return None,
+            Some((false, _)) | None => return None,
         },
         [literal, rest @ ..] if literal == first => rest,
         _ => return None,

@@ -88,7 +88,7 @@ fn is_c_space(c: char) -> bool {
 }
 
 /// The path that a key means: if its first separator is a dot, dots and slashes change places.
-pub(super) fn path_of(reader: Reader, key: &str) -> String {
+fn path_of(reader: Reader, key: &str) -> String {
     let path: String = match key.find(['.', '/']) {
         Some(first) if key[first..].starts_with('.') => key.chars().map(swap).collect(),
         _ => key.to_owned(),
