@@ -14,7 +14,8 @@
 //! | [`profile`] | pure | what the operator wants: format, mistakes, inheritance, derived values |
 //! | [`tunable`] | pure | what the kernel offers: keys, units, ranges, readings, host facts |
 //! | [`plan`] | pure | the difference and the way there: steps, their order, their undo |
-//! | [`flow`] | pure | conntrack entries: decoding, selecting, grouping, sampling, expiring them |
+//! | [`flow`] | pure | conntrack entries: selecting, grouping, sampling, expiring them |
+//! | [`conntrack`] | pure | the ctnetlink format: flows, tuples and requests, read and written |
 //! | [`assess`] | pure | findings: what is wrong, how bad, and what to do |
 //! | [`boot`] | pure | sysctl.d text: who wins for which reader, what survives a reboot |
 //! | [`diagnostic`] | pure | what went wrong and what to do: one sentence, one typed hint |
@@ -38,6 +39,7 @@ mod assess;
 mod boot;
 mod change;
 mod cli;
+mod conntrack;
 mod diagnostic;
 mod files;
 mod flow;

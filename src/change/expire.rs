@@ -6,19 +6,21 @@
 //! received, since the kernel offers no compare-and-set; then everything is looked at again, until
 //! a pass changes nothing. What was done to a flow cannot be undone, and so is never begun twice.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use crate::conntrack::Shorter;
 use crate::diagnostic::{Advise, Hint};
 use crate::flow::expire::{
-    Change, History, KeptWhy, Moment, Protected, Rules, Sample, Session, Shortening, Since, Tally,
-    Timeouts, Verdict,
+    Change, History, KeptWhy, Moment, Protected, Rules, Session, Shortening, Tally, Timeouts,
+    Verdict,
 };
-use crate::flow::{Filter, Flow, Selection, TcpState};
+use crate::flow::{Compared, Filter, Flow, Selection, Sightings, TcpState};
 use crate::kernel::ctnetlink::{
-    Answer, ChangeError, Changes, Chunk, Dump, DumpError, ListError, PolicyError, Shorter,
-    read_listeners, read_policies,
+    Answer, ChangeError, Changes, DumpError, ListError, PolicyError, Visitor, read_listeners,
+    read_policies, undisturbed, walk,
 };
 use crate::kernel::sysctl::{self, ReadError};
 use crate::plan::Signal;
@@ -75,14 +77,6 @@ impl ExpireError {
                 | ExpireError::Policies(PolicyError(ListError::Refused(Errno::EPERM)))
         )
     }
-
-    /// Whether another try may go through.
-    fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            ExpireError::Dump(DumpError::Resized | DumpError::Overrun)
-        )
-    }
 }
 
 impl Advise for ExpireError {
@@ -119,7 +113,7 @@ pub(crate) struct Expiry {
     rate: Option<u32>,
     is_listened_to: bool,
     rules: Rules,
-    first: Option<Sample>,
+    first: Option<Sightings>,
     clock: Instant,
 }
 
@@ -204,15 +198,15 @@ impl Expiry {
     /// # Errors
     /// If the table cannot be read, or a signal comes.
     pub(crate) fn sample(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
-        let sample = again(|| {
-            let mut sampler = Sampler {
+        let first = again(|| {
+            let mut looker = Looker {
                 rules: &self.rules,
-                sample: Sample::default(),
+                sightings: Sightings::default(),
             };
-            self.look(&mut sampler, hands)?;
-            Ok(sampler.sample)
+            self.look(&mut looker, hands)?;
+            Ok(looker.sightings)
         })?;
-        self.first = Some(sample.seal());
+        self.first = Some(first.seal());
         pause(self.settle, hands.stop)
     }
 
@@ -250,7 +244,7 @@ impl Expiry {
                     tally.late = changed;
                     None
                 }
-                Err(error) if error.is_passing() && pass < PASSES => continue,
+                Err(ExpireError::Dump(error)) if error.is_passing() && pass < PASSES => continue,
                 Err(error) => Some(error),
             };
             return Expired { tally, broken_off };
@@ -285,48 +279,19 @@ impl Expiry {
         pass
     }
 
-    /// Shows every flow that `--match` covers to a visitor.
-    fn look(&self, visitor: &mut dyn Visitor, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+    /// Shows every flow that `--match` covers to a worker.
+    fn look<W: Worker>(&self, worker: &mut W, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
         let selection = &self.rules.protected.selection;
-        let mut dump = Dump::start(&Filter::of(selection))?;
-        let mut looked_at = 0;
-        // While it hands out a chunk the kernel fills the next one: that is as old as the call.
-        let (mut filled, mut asked) = (Instant::now(), Instant::now());
-        while let Some(chunk) = dump.next_chunk()? {
-            looked_at += self.look_at(chunk, filled, visitor)?;
-            visitor.end_of_chunk(hands.stop)?;
-            (hands.progress)(looked_at);
-            if let Some(signal) = (hands.stop)() {
-                return Err(ExpireError::Stopped(signal));
-            }
-            filled = asked;
-            asked = Instant::now();
-        }
-        Ok(())
-    }
-
-    /// Shows the flows of a chunk that was filled at `filled`, and gives their number.
-    fn look_at(
-        &self,
-        chunk: Chunk<'_>,
-        filled: Instant,
-        visitor: &mut dyn Visitor,
-    ) -> Result<u64, ExpireError> {
-        let at = filled.saturating_duration_since(self.clock).as_millis();
-        let moment = Moment {
-            now: unix_seconds(),
-            at: u32::try_from(at).unwrap_or(u32::MAX),
+        let mut look = Look {
+            worker,
+            selection,
+            hands,
+            clock: self.clock,
+            looked_at: 0,
+            moment: Moment { now: 0, at: 0 },
+            age: 0,
         };
-        let age = u32::try_from(filled.elapsed().as_secs()).unwrap_or(u32::MAX);
-        let mut looked_at = 0;
-        for flow in chunk {
-            let flow = flow.map_err(DumpError::from)?;
-            if self.rules.protected.selection.covers(&flow) {
-                looked_at += 1;
-                visitor.flow(&flow, moment, age);
-            }
-        }
-        Ok(looked_at)
+        walk(&Filter::of(selection), &mut look)
     }
 
     fn verdict(&self, flow: &Flow<'_>, moment: Moment) -> Verdict {
@@ -347,8 +312,8 @@ impl Expiry {
     }
 }
 
-/// Who is shown the flows of a dump.
-trait Visitor {
+/// What is done with the flows that `--match` covers.
+trait Worker {
     /// A flow, when it was dumped, and the whole seconds that have passed since.
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32);
 
@@ -358,16 +323,57 @@ trait Visitor {
     }
 }
 
-/// Takes the first sample.
-struct Sampler<'a> {
-    rules: &'a Rules,
-    sample: Sample,
+/// A worker's way through the table.
+struct Look<'a, 'b, W> {
+    worker: &'a mut W,
+    selection: &'a Selection,
+    hands: &'a mut Hands<'b>,
+    clock: Instant,
+    looked_at: u64,
+    moment: Moment,
+    age: u32,
 }
 
-impl Visitor for Sampler<'_> {
+impl<W: Worker> Visitor for Look<'_, '_, W> {
+    type Error = ExpireError;
+
+    fn start_of_chunk(&mut self, filled: Instant) {
+        let at = filled.saturating_duration_since(self.clock).as_millis();
+        self.moment = Moment {
+            now: unix_seconds(),
+            at: u32::try_from(at).unwrap_or(u32::MAX),
+        };
+        self.age = u32::try_from(filled.elapsed().as_secs()).unwrap_or(u32::MAX);
+    }
+
+    fn flow(&mut self, flow: &Flow<'_>) -> ControlFlow<()> {
+        if self.selection.covers(flow) {
+            self.looked_at += 1;
+            self.worker.flow(flow, self.moment, self.age);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn end_of_chunk(&mut self) -> Result<ControlFlow<()>, ExpireError> {
+        self.worker.end_of_chunk(self.hands.stop)?;
+        (self.hands.progress)(self.looked_at);
+        match (self.hands.stop)() {
+            Some(signal) => Err(ExpireError::Stopped(signal)),
+            None => Ok(ControlFlow::Continue(())),
+        }
+    }
+}
+
+/// Notes the flows that may turn out to be idle.
+struct Looker<'a> {
+    rules: &'a Rules,
+    sightings: Sightings,
+}
+
+impl Worker for Looker<'_> {
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
         if self.rules.is_candidate(flow, moment.now) {
-            self.sample.add(flow, moment.at);
+            self.sightings.add(flow, moment.at, 0);
         }
     }
 }
@@ -378,7 +384,7 @@ struct Counter<'a> {
     tally: Tally,
 }
 
-impl Visitor for Counter<'_> {
+impl Worker for Counter<'_> {
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
         match self.expiry.verdict(flow, moment) {
             Verdict::Keep(why) => self.tally.keep(why),
@@ -415,7 +421,7 @@ impl Actor<'_> {
     fn mend(&self, flow: &Flow<'_>, moment: Moment) -> Option<Verdict> {
         let first = self.expiry.first.as_ref().filter(|_| self.is_later)?;
         let is_closing = flow.tcp_state() != Some(TcpState::Established)
-            && first.compare(flow, moment.at) != Since::Unseen;
+            && !matches!(first.compare(flow, moment.at), Compared::Unseen);
         is_closing.then(|| self.expiry.rules.clamp(flow, moment.now))
     }
 
@@ -435,7 +441,7 @@ impl Actor<'_> {
     }
 }
 
-impl Visitor for Actor<'_> {
+impl Worker for Actor<'_> {
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32) {
         let verdict = self.mend(flow, moment);
         match verdict.unwrap_or_else(|| self.expiry.verdict(flow, moment)) {
@@ -489,15 +495,12 @@ fn history(past: &Past, timeouts: &Snapshot) -> History {
     }
 }
 
-/// Does work again that changes nothing, if its dump was disturbed.
+/// Does work that changes nothing again, if its dump was disturbed.
 fn again<T>(mut work: impl FnMut() -> Result<T, ExpireError>) -> Result<T, ExpireError> {
-    for _ in 1..PASSES {
-        match work() {
-            Err(error) if error.is_passing() => {}
-            ended => return ended,
-        }
-    }
-    work()
+    undisturbed(|| match work() {
+        Err(ExpireError::Dump(error)) => Err(error),
+        ended => Ok(ended),
+    })?
 }
 
 /// Waits, unless a signal comes.

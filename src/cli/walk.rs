@@ -1,5 +1,6 @@
 //! Walks through the table, all of it or a sample.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::failure::{FAILED, Failure};
@@ -7,7 +8,7 @@ use super::out::Out;
 use super::progress::Progress;
 use crate::diagnostic::Hint;
 use crate::flow::{Extent, Filter, Flow, Sample};
-use crate::kernel::ctnetlink::{Dump, DumpError};
+use crate::kernel::ctnetlink::{self, DumpError, Visitor};
 use crate::kernel::sysctl;
 
 /// The number of entries in the table.
@@ -30,27 +31,57 @@ pub(super) fn walk(
     filter: &Filter,
     extent: Extent,
     progress: &Progress,
-    mut each: impl FnMut(&Flow<'_>),
+    each: impl FnMut(&Flow<'_>),
 ) -> Result<Option<Sample>, DumpError> {
-    let start = Instant::now();
-    let mut looked_at = 0;
-    let mut dump = Dump::start(filter)?;
-    while let Some(chunk) = dump.next_chunk()? {
-        for flow in chunk {
-            let flow = flow?;
-            looked_at += 1;
-            each(&flow);
-            if extent.is_full(looked_at) {
-                break;
-            }
-        }
-        progress.at(looked_at);
-        if extent.is_full(looked_at) || extent.is_over(start.elapsed()) {
-            dump.check_buckets()?;
-            let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
-            let table = table.unwrap_or(looked_at).max(looked_at);
-            return Ok(Some(Sample { looked_at, table }));
+    let mut reader = Reader {
+        extent,
+        progress,
+        each,
+        begun: Instant::now(),
+        looked_at: 0,
+        is_sample: false,
+    };
+    ctnetlink::walk(filter, &mut reader)?;
+    if !reader.is_sample {
+        return Ok(None);
+    }
+    let looked_at = reader.looked_at;
+    let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
+    let table = table.unwrap_or(looked_at).max(looked_at);
+    Ok(Some(Sample { looked_at, table }))
+}
+
+struct Reader<'a, F> {
+    extent: Extent,
+    progress: &'a Progress,
+    each: F,
+    begun: Instant,
+    looked_at: u64,
+    /// Whether the walk ended early.
+    is_sample: bool,
+}
+
+impl<F: FnMut(&Flow<'_>)> Visitor for Reader<'_, F> {
+    type Error = DumpError;
+
+    fn flow(&mut self, flow: &Flow<'_>) -> ControlFlow<()> {
+        self.looked_at += 1;
+        (self.each)(flow);
+        self.is_sample = self.extent.is_full(self.looked_at);
+        if self.is_sample {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     }
-    Ok(None)
+
+    fn end_of_chunk(&mut self) -> Result<ControlFlow<()>, DumpError> {
+        self.progress.at(self.looked_at);
+        self.is_sample |= self.extent.is_over(self.begun.elapsed());
+        Ok(if self.is_sample {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    }
 }

@@ -2,39 +2,8 @@
 
 use ipnet::IpNet;
 
-use super::{Family, Mark, Protocol, Selection, Term, Terms, Test};
-
-/// Conditions that every selected flow meets, of the kinds that the kernel can check.
-///
-/// It spares work and decides nothing: older kernels pass over conditions silently, so each flow is
-/// matched against the selection again. Addresses are left out, since the kernel's filter for IPv6
-/// ones is inverted (6.18).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Filter {
-    /// The family of the addresses.
-    pub(crate) family: Option<Family>,
-    /// The protocol.
-    pub(crate) protocol: Option<Protocol>,
-    /// The source port of the original direction.
-    pub(crate) source_port: Option<u16>,
-    /// The destination port of the original direction.
-    pub(crate) destination_port: Option<u16>,
-    /// The mark under a mask.
-    pub(crate) mark: Option<Mark>,
-    /// The zone.
-    pub(crate) zone: Option<u16>,
-    /// Status bits that are set, and some that are not.
-    pub(crate) status: StatusFilter,
-}
-
-/// What some bits of the status must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct StatusFilter {
-    /// The bits that must be set; none outside the mask.
-    pub(crate) value: u32,
-    /// The bits that are looked at.
-    pub(crate) mask: u32,
-}
+use super::{Family, Filter, Protocol, Selection, Term, Terms, Test};
+use crate::conntrack::StatusFilter;
 
 impl Filter {
     /// What all flows of a selection have in common.
@@ -105,7 +74,7 @@ fn family(net: &IpNet) -> Family {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::StatusBit;
+    use crate::flow::{Mark, StatusBit};
 
     fn of(matching: &[&str]) -> Filter {
         Filter::of(&Selection {

@@ -5,19 +5,13 @@
 //! to have been silent for longer than they were, and to speak later than they did. That errs
 //! towards keeping flows. Of a table of more than a million flows it follows one in so many.
 
-use std::hash::BuildHasher;
-
-use foldhash::quality::RandomState;
-
 use super::expire::Timeouts;
+use super::sightings::{Compared, Sightings};
 use super::{Flow, Protocol, StatusBit, TcpState};
 use crate::tunable::Key;
 
 /// Flows that are followed at most; 24 bytes each.
 const MOST: u64 = 1 << 20;
-/// Milliseconds by which a flow's time may have fallen more or less than time has passed: both are
-/// rounded down to seconds.
-const ROUNDING: i64 = 1000;
 
 /// The flows that were there at first.
 #[derive(Debug)]
@@ -25,22 +19,12 @@ pub(crate) struct FirstLook {
     /// One in so many flows is followed.
     one_in: u64,
     timeouts: Timeouts,
-    hasher: RandomState,
-    /// Sorted by name once it is sealed.
-    flows: Vec<Seen>,
+    flows: Sightings,
 }
 
-/// One flow as it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Seen {
-    name: u64,
-    /// Seconds.
-    remaining: u32,
-    /// Milliseconds of the clock that both looks share.
-    at: u32,
-    /// The timeout that each of its packets brought it back to.
-    key: Option<Key>,
-}
+/// Which timeout each packet of a flow brings it back to, as a tag of its sighting.
+const ESTABLISHED: u8 = 1;
+const STREAM: u8 = 2;
 
 /// What two looks tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,44 +67,32 @@ impl FirstLook {
         FirstLook {
             one_in: entries / MOST + 1,
             timeouts,
-            hasher: RandomState::default(),
-            flows: Vec::new(),
+            flows: Sightings::default(),
         }
     }
 
     /// Adds a flow, dumped at so many milliseconds of the clock that both looks share.
     pub(crate) fn add(&mut self, flow: &Flow<'_>, at: u32) {
-        if let Some(remaining) = flow.timeout.filter(|_| self.follows(flow)) {
-            self.flows.push(Seen {
-                name: self.name(flow),
-                remaining,
-                at,
-                key: speaker(flow),
-            });
+        if self.follows(flow) {
+            let tag = match speaker(flow) {
+                Some(Key::TcpTimeoutEstablished) => ESTABLISHED,
+                Some(_) => STREAM,
+                None => 0,
+            };
+            self.flows.add(flow, at, tag);
         }
     }
 
-    /// Makes it ready to be compared with. What a dump told twice stays once.
+    /// Makes it ready to be compared with.
     #[must_use]
     pub(crate) fn seal(mut self) -> Self {
-        self.flows.sort_unstable();
-        self.flows.dedup_by_key(|seen| seen.name);
+        self.flows = self.flows.seal();
         self
-    }
-
-    fn name(&self, flow: &Flow<'_>) -> u64 {
-        self.hasher.hash_one(flow.identity())
     }
 
     /// Ids are hashes, so that one in so many of them is a fair choice.
     fn follows(&self, flow: &Flow<'_>) -> bool {
         u64::from(flow.id).is_multiple_of(self.one_in)
-    }
-
-    fn find(&self, flow: &Flow<'_>) -> Option<&Seen> {
-        let name = self.name(flow);
-        let place = self.flows.binary_search_by_key(&name, |seen| seen.name);
-        self.flows.get(place.ok()?)
     }
 }
 
@@ -162,23 +134,23 @@ impl<'a> SecondLook<'a> {
         }
         self.observed.flows += 1;
         self.observed.translated += u64::from(flow.is_translated());
-        let Some(seen) = self.first.find(flow) else {
-            self.observed.new += 1;
-            return;
+        let (seen, spoke) = match self.first.flows.compare(flow, at) {
+            Compared::Same(seen, _) => (seen, false),
+            Compared::Moved(seen) => (seen, true),
+            Compared::Unclear => return,
+            Compared::Unseen => {
+                // An offloaded flow has no time, and was passed over at first.
+                self.observed.new += u64::from(flow.timeout.is_some());
+                return;
+            }
         };
-        let Some((key, remaining)) = seen.key.zip(flow.timeout) else {
-            return;
+        let (key, silence) = match seen.tag {
+            ESTABLISHED => (Key::TcpTimeoutEstablished, &mut self.observed.established),
+            STREAM => (Key::UdpTimeoutStream, &mut self.observed.stream),
+            _ => return,
         };
-        let Some(silent) = silence(&self.first.timeouts, key, seen.remaining) else {
+        let Some(silent) = silent_for(&self.first.timeouts, key, seen.left) else {
             return;
-        };
-        let fell = (i64::from(seen.remaining) - i64::from(remaining)) * 1000;
-        let passed = i64::from(at) - i64::from(seen.at);
-        // One that is in another state by now spoke as well.
-        let spoke = (fell - passed).abs() > ROUNDING || speaker(flow) != Some(key);
-        let silence = match key {
-            Key::TcpTimeoutEstablished => &mut self.observed.established,
-            _ => &mut self.observed.stream,
         };
         silence.flows += 1;
         for step in silence.steps.iter_mut().filter(|step| step.after < silent) {
@@ -224,7 +196,7 @@ fn speaker(flow: &Flow<'_>) -> Option<Key> {
 }
 
 /// For how many seconds a flow with so many left had been silent; none where that cannot be told.
-fn silence(timeouts: &Timeouts, key: Key, remaining: u32) -> Option<u32> {
+fn silent_for(timeouts: &Timeouts, key: Key, remaining: u32) -> Option<u32> {
     let full = timeouts.get(key)?;
     if key == Key::TcpTimeoutEstablished {
         // A flow with less may have been bounded by one of them.
@@ -326,7 +298,6 @@ mod tests {
             look.add(&flow, 0);
         }
         let look = look.seal();
-        assert_eq!(look.flows.len(), 100);
         let mut again = SecondLook::new(&look, &[], &[]);
         for id in 0..600 {
             flow.id = id;
@@ -334,6 +305,5 @@ mod tests {
         }
         let observed = again.finish();
         assert_eq!((observed.flows, observed.new), (600, 300));
-        assert!(size_of::<Seen>() <= 24);
     }
 }

@@ -185,7 +185,8 @@ impl NatKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::{Family, Status, Tcp, Tuple};
+    use crate::flow::captured::TCP;
+    use crate::flow::{Status, Tuple};
 
     const SERVER: &str = "192.0.2.1";
     const OUTSIDE: &str = "203.0.113.9";
@@ -200,27 +201,12 @@ mod tests {
             zone: None,
         };
         let (client, server) = (IpAddr::from(client), SERVER.parse().unwrap());
-        Flow {
-            family: Family::Ipv4,
-            original: tuple(client, server, 1025, port),
-            reply: tuple(server, back.parse().unwrap(), port, 1025),
-            status: Status(status),
-            timeout: Some(10),
-            mark: 0,
-            id: 1,
-            tcp: Some(Tcp {
-                state: Some(state),
-                original_flags: 0,
-                reply_flags: 0,
-            }),
-            sctp: None,
-            counters: None,
-            started: None,
-            helper: None,
-            has_master: false,
-            both_zone: None,
-            raw_original: &[0],
-        }
+        let mut flow = Flow::parse(TCP).unwrap();
+        flow.original = tuple(client, server, 1025, port);
+        flow.reply = tuple(server, back.parse().unwrap(), port, 1025);
+        flow.status = Status(status);
+        flow.tcp.as_mut().unwrap().state = Some(state);
+        flow
     }
 
     fn counted(flows: &[Flow<'_>], sample: Option<Sample>) -> Pressure {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
-use super::{Family, Protocol, StatusBit, TcpState};
+use super::{Family, Mark, Protocol, StatusBit, TcpState};
 use crate::tunable::nearest_name;
 
 /// The names that a term can begin with.
@@ -83,15 +83,6 @@ pub(crate) struct Ports {
     pub(crate) first: u16,
     /// The highest; not below `first`.
     pub(crate) last: u16,
-}
-
-/// A mark under a mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
-    /// What the masked mark must be; no bit outside the mask.
-    pub(crate) value: u32,
-    /// The bits that are looked at.
-    pub(crate) mask: u32,
 }
 
 /// Part of a term that does not parse, and where it stands.

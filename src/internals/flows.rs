@@ -5,9 +5,12 @@ use std::ops::ControlFlow;
 
 use nix::errno::Errno;
 
-use crate::flow::{Family, Filter, Flow, Layer4, Selection, Tcp, TcpState, Terms};
+use crate::conntrack::{
+    self, Family, Filter, Flow, Layer4, Protocol, Seen, Shorter, Tcp, TcpState, Tuple,
+};
+use crate::flow::{Selection, Terms};
 use crate::kernel::ctnetlink::{
-    self, Addresses, Changes, Dump, Seen, Shorter, Socket, Tuple, read_listeners, read_policies,
+    self, Changes, DumpError, Socket, Visitor, read_listeners, read_policies,
 };
 
 /// A flow.
@@ -85,16 +88,14 @@ fn each_flow(
     mut each: impl FnMut(&Flow<'_>) -> ControlFlow<()>,
 ) -> Result<(), String> {
     let selection = selection(terms)?;
-    let mut dump = Dump::start(&Filter::of(&selection)).map_err(|error| error.to_string())?;
-    while let Some(chunk) = dump.next_chunk().map_err(|error| error.to_string())? {
-        for flow in chunk {
-            let flow = flow.map_err(|error| error.to_string())?;
-            if selection.matches(&flow) && each(&flow).is_break() {
-                return Ok(());
-            }
+    let ended = ctnetlink::each_flow(&Filter::of(&selection), |flow| {
+        if selection.matches(flow) {
+            each(flow)
+        } else {
+            ControlFlow::Continue(())
         }
-    }
-    Ok(())
+    });
+    ended.map_err(|error| error.to_string())
 }
 
 /// How many flows the kernel sends for these terms: it filters what it can by itself.
@@ -103,9 +104,11 @@ fn each_flow(
 /// As [`walk`].
 pub fn count_dumped(terms: &str) -> Result<usize, String> {
     let mut flows = 0;
-    let filter = Filter::of(&selection(terms)?);
-    for_each_chunk(&filter, |chunk| flows += chunk.len())?;
-    Ok(flows)
+    let ended = ctnetlink::each_flow(&Filter::of(&selection(terms)?), |_| {
+        flows += 1;
+        ControlFlow::Continue(())
+    });
+    ended.map(|()| flows).map_err(|error| error.to_string())
 }
 
 /// Gives the flows of each chunk of a dump of the whole table to `each`.
@@ -113,16 +116,30 @@ pub fn count_dumped(terms: &str) -> Result<usize, String> {
 /// # Errors
 /// The message of a table that cannot be read.
 pub fn dump_chunks(each: impl FnMut(Vec<FlowData>)) -> Result<(), String> {
-    for_each_chunk(&Filter::default(), each)
+    let mut chunks = Chunks {
+        each,
+        flows: Vec::new(),
+    };
+    ctnetlink::walk(&Filter::default(), &mut chunks).map_err(|error| error.to_string())
 }
 
-fn for_each_chunk(filter: &Filter, mut each: impl FnMut(Vec<FlowData>)) -> Result<(), String> {
-    let mut dump = Dump::start(filter).map_err(|error| error.to_string())?;
-    while let Some(chunk) = dump.next_chunk().map_err(|error| error.to_string())? {
-        let flows: Result<Vec<_>, _> = chunk.map(|flow| flow.map(|flow| (&flow).into())).collect();
-        each(flows.map_err(|error| error.to_string())?);
+struct Chunks<F> {
+    each: F,
+    flows: Vec<FlowData>,
+}
+
+impl<F: FnMut(Vec<FlowData>)> Visitor for Chunks<F> {
+    type Error = DumpError;
+
+    fn flow(&mut self, flow: &Flow<'_>) -> ControlFlow<()> {
+        self.flows.push(flow.into());
+        ControlFlow::Continue(())
     }
-    Ok(())
+
+    fn end_of_chunk(&mut self) -> Result<ControlFlow<()>, DumpError> {
+        (self.each)(std::mem::take(&mut self.flows));
+        Ok(ControlFlow::Continue(()))
+    }
 }
 
 fn selection(terms: &str) -> Result<Selection, String> {
@@ -152,10 +169,16 @@ pub struct NewFlow {
 /// # Errors
 /// The message of what the kernel refused.
 pub fn create(flows: impl IntoIterator<Item = NewFlow>) -> Result<usize, String> {
-    let flows = flows.into_iter().map(|flow| ctnetlink::NewFlow {
+    let flows = flows.into_iter().map(|flow| conntrack::NewFlow {
         original: Tuple {
-            addresses: Addresses::V6(flow.src, flow.dst),
-            layer4: ctnetlink::Layer4::Tcp(flow.ports.0, flow.ports.1),
+            src: flow.src.into(),
+            dst: flow.dst.into(),
+            protocol: Protocol::TCP,
+            layer4: Layer4::Ports {
+                src: flow.ports.0,
+                dst: flow.ports.1,
+            },
+            zone: None,
         },
         seen: Seen::Assured,
         tcp: Some(TcpState::Established),

@@ -15,7 +15,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
-use super::ctnetlink::{Buffer, Head, Socket};
+use super::ctnetlink::Socket;
+use crate::conntrack::{Buffer, Head};
 use crate::diagnostic::{Advise, Hint, said};
 
 /// Where `ip netns` keeps its names; the second where /var/run is no link to /run.

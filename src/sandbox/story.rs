@@ -3,10 +3,9 @@
 //! In: how many flows. Out: each of them, always the same. Rule: pure arithmetic; every group keeps
 //! its share of any number, and no two flows have the same tuple.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::flow::TcpState;
-use crate::kernel::ctnetlink::{Addresses, Layer4, NewFlow, Seen, Tuple};
+use crate::conntrack::{Layer4, NewFlow, Protocol, Seen, TcpState, Tuple};
 
 /// The flows of the story.
 pub(crate) const FLOWS: u32 = 76_768;
@@ -128,28 +127,46 @@ impl Group {
         let (shortest, longest) = self.remaining;
         let steps = u64::from(count.saturating_sub(1).max(1));
         let step = u64::from(index) * u64::from(longest - shortest) / steps;
-        let (addresses, port, to) = match self.to {
+        let (src, dst, port, to) = match self.to {
             Addressee::V4(server, to) => {
                 let (client, port) = client_v4(index);
-                (Addresses::V4(client, server), port, to)
+                (IpAddr::from(client), IpAddr::from(server), port, to)
             }
             Addressee::V6(server, to) => {
                 let (client, port) = client_v6(index);
-                (Addresses::V6(client, server), port, to)
+                (client.into(), server.into(), port, to)
             }
         };
-        let (layer4, tcp) = match self.speech {
-            Speech::Tcp(state) => (Layer4::Tcp(port, to), Some(state)),
-            Speech::Udp => (Layer4::Udp(port, to), None),
-            Speech::Echo => (Layer4::EchoRequest(port), None),
+        let ports = Layer4::Ports { src: port, dst: to };
+        let (protocol, layer4, tcp) = match self.speech {
+            Speech::Tcp(state) => (Protocol::TCP, ports, Some(state)),
+            Speech::Udp => (Protocol::UDP, ports, None),
+            Speech::Echo => {
+                let (protocol, layer4) = echo_request(src, port);
+                (protocol, layer4, None)
+            }
         };
         NewFlow {
-            original: Tuple { addresses, layer4 },
+            original: Tuple {
+                src,
+                dst,
+                protocol,
+                layer4,
+                zone: None,
+            },
             seen: self.seen,
             tcp,
             timeout: shortest + u32::try_from(step).unwrap_or(0),
         }
     }
+}
+
+fn echo_request(client: IpAddr, id: u16) -> (Protocol, Layer4) {
+    let (protocol, kind) = match client {
+        IpAddr::V4(_) => (Protocol::ICMP, 8),
+        IpAddr::V6(_) => (Protocol::ICMPV6, 128),
+    };
+    (protocol, Layer4::Icmp { id, kind, code: 0 })
 }
 
 /// The client and port of a group's flow: every client in turn, then the next port.
@@ -195,11 +212,12 @@ mod tests {
     }
 
     fn is_push(flow: &NewFlow) -> bool {
-        let (Addressee::V6(server, port), Addresses::V6(_, to)) = (PUSH, flow.original.addresses)
-        else {
+        let Addressee::V6(server, port) = PUSH else {
             return false;
         };
-        to == server && matches!(flow.original.layer4, Layer4::Tcp(_, to) if to == port)
+        let tuple = &flow.original;
+        let is_tcp = tuple.protocol == Protocol::TCP;
+        is_tcp && tuple.dst == server && tuple.ports().is_some_and(|(_, to)| to == port)
     }
 
     #[test]
@@ -211,15 +229,10 @@ mod tests {
         assert_eq!(count(FLOWS, established), 55_000);
         let mut clients: HashMap<_, u32> = HashMap::new();
         for flow in flows(FLOWS).filter(is_push) {
-            let Addresses::V6(client, _) = flow.original.addresses else {
-                panic!("the story's push flows are IPv6");
-            };
-            *clients.entry(client).or_default() += 1;
+            *clients.entry(flow.original.src).or_default() += 1;
         }
         assert_eq!((clients.len(), clients.values().max()), (4_100, Some(&53)));
-        let v4 = count(FLOWS, |flow| {
-            matches!(flow.original.addresses, Addresses::V4(..))
-        });
+        let v4 = count(FLOWS, |flow| flow.original.src.is_ipv4());
         assert!((7_300..=8_100).contains(&v4), "{v4} flows are IPv4");
     }
 

@@ -2,8 +2,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::{History, KeptWhy, Protected, Sample, Since, Timeouts};
-use crate::flow::{Flow, StatusBit, TcpState};
+use super::{History, KeptWhy, Protected, Timeouts};
+use crate::flow::{Compared, Flow, Sightings, StatusBit, TcpState};
 use crate::tunable::Key;
 
 /// Everything that a verdict depends on beside the flow.
@@ -92,7 +92,7 @@ impl Rules {
     pub(crate) fn re_age(
         &self,
         flow: &Flow<'_>,
-        first: Option<&Sample>,
+        first: Option<&Sightings>,
         moment: Moment,
     ) -> Verdict {
         let (idle, timeout) = match self.proven_idle(flow, first, moment) {
@@ -112,7 +112,7 @@ impl Rules {
     pub(crate) fn delete(
         &self,
         flow: &Flow<'_>,
-        first: Option<&Sample>,
+        first: Option<&Sightings>,
         moment: Moment,
     ) -> Verdict {
         match self.proven_idle(flow, first, moment) {
@@ -126,14 +126,14 @@ impl Rules {
     fn proven_idle(
         &self,
         flow: &Flow<'_>,
-        first: Option<&Sample>,
+        first: Option<&Sightings>,
         moment: Moment,
     ) -> Result<(u32, u32), Verdict> {
         let proven = self.idle(flow, moment.now)?;
         match first.map(|first| first.compare(flow, moment.at)) {
-            None | Some(Since::Silent) => Ok(proven),
-            Some(Since::Spoke) => Err(Verdict::Keep(KeptWhy::Spoke)),
-            Some(Since::Unseen) => Err(Verdict::Keep(KeptWhy::Unseen)),
+            None | Some(Compared::Same(..)) => Ok(proven),
+            Some(Compared::Moved(_)) => Err(Verdict::Keep(KeptWhy::Spoke)),
+            Some(Compared::Unclear | Compared::Unseen) => Err(Verdict::Keep(KeptWhy::Unseen)),
         }
     }
 
@@ -384,8 +384,8 @@ mod tests {
 
     #[test]
     fn a_first_sample_has_to_agree() {
-        let mut sample = Sample::default();
-        sample.add(&established(100_010), 0);
+        let mut sample = Sightings::default();
+        sample.add(&established(100_010), 0, 0);
         let sample = sample.seal();
         for (remaining, at, expected) in [
             (100_000, 10_000, None),

@@ -8,18 +8,14 @@
 
 use nix::errno::Errno;
 
+use crate::conntrack::{
+    Buffer, Filter, Flow, IS_FLOW, Malformed, Messages, dump_filters, put_dump,
+};
 use crate::diagnostic::{Advise, Hint};
-use crate::flow::{Filter, Flow, Malformed};
 use crate::kernel::sysctl;
 use crate::tunable::{Key, Reading};
 
-use super::messages::Messages;
-use super::request::{put_request, requests};
 use super::socket::{Part, ReceiveError, Socket};
-use super::{Buffer, IPCTNL_MSG_CT_NEW, SUBSYSTEM};
-
-/// How often [`undisturbed`] tries.
-const TRIES: usize = 3;
 
 /// Why the table was not read, or not in full.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +44,8 @@ pub(crate) enum DumpError {
 }
 
 impl DumpError {
-    /// Whether another try may go through.
-    fn is_passing(&self) -> bool {
+    /// Whether another try may succeed.
+    pub(crate) fn is_passing(&self) -> bool {
         matches!(self, DumpError::Resized | DumpError::Overrun)
     }
 }
@@ -83,7 +79,7 @@ impl From<ReceiveError> for DumpError {
 
 /// A dump under way. Dropping it ends it, at no cost.
 #[derive(Debug)]
-pub(crate) struct Dump {
+pub(super) struct Dump {
     socket: Socket,
     /// Dumps that are still to be asked for, the next one last.
     to_ask: Vec<Filter>,
@@ -94,18 +90,18 @@ pub(crate) struct Dump {
 
 /// Flows that were received together.
 #[derive(Debug)]
-pub(crate) struct Chunk<'a>(Messages<'a>);
+pub(super) struct Chunk<'a>(Messages<'a>);
 
 impl Dump {
     /// Starts to dump the table of the calling thread's network namespace.
     ///
     /// The kernel leaves out what the filter excludes, as far as it can: match every flow again.
-    pub(crate) fn start(filter: &Filter) -> Result<Dump, DumpError> {
+    pub(super) fn start(filter: &Filter) -> Result<Dump, DumpError> {
         let socket = Socket::netfilter().map_err(|errno| match errno {
             Errno::EPROTONOSUPPORT => DumpError::NoConntrack,
             errno => DumpError::Other(errno),
         })?;
-        let mut to_ask = requests(filter);
+        let mut to_ask = dump_filters(filter);
         to_ask.reverse();
         Ok(Dump {
             socket,
@@ -122,7 +118,7 @@ impl Dump {
     ///
     /// # Errors
     /// [`DumpError::Resized`] comes at the end, when all chunks were delivered.
-    pub(crate) fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>, DumpError> {
+    pub(super) fn next_chunk(&mut self) -> Result<Option<Chunk<'_>>, DumpError> {
         let Some(part) = self.receive()? else {
             self.check_buckets()?;
             return Ok(None);
@@ -131,7 +127,7 @@ impl Dump {
     }
 
     /// Tells whether the hash table was resized since the start: for who stops before the end.
-    pub(crate) fn check_buckets(&self) -> Result<(), DumpError> {
+    pub(super) fn check_buckets(&self) -> Result<(), DumpError> {
         if sysctl::read(Key::Buckets)? == self.buckets {
             Ok(())
         } else {
@@ -145,7 +141,7 @@ impl Dump {
                 return Ok(None);
             };
             let mut request = Buffer::default();
-            put_request(&mut request, &filter);
+            put_dump(&mut request, &filter);
             let sent = self.socket.send(request.bytes());
             sent.map_err(ReceiveError::Errno)?;
         }
@@ -161,63 +157,12 @@ impl<'a> Iterator for Chunk<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.0.next()? {
-                Ok(message) if message.kind == SUBSYSTEM | IPCTNL_MSG_CT_NEW => {
+                Ok(message) if message.kind == IS_FLOW => {
                     return Some(Flow::parse(message.body));
                 }
                 Ok(_) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
-    }
-}
-
-/// Does `work` again, three times in all, if its dump ran into a resize of the hash table or lost
-/// part of the answer. It starts anew each time: what it gathered before is void.
-pub(crate) fn undisturbed<T>(
-    mut work: impl FnMut() -> Result<T, DumpError>,
-) -> Result<T, DumpError> {
-    let mut left = TRIES;
-    loop {
-        left -= 1;
-        match work() {
-            Err(error) if error.is_passing() && left > 0 => {}
-            result => return result,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn work_that_was_disturbed_is_done_again_and_not_for_ever() {
-        let mut tries = 0;
-        let ended = undisturbed(|| {
-            tries += 1;
-            if tries < 3 {
-                Err(DumpError::Resized)
-            } else {
-                Ok(tries)
-            }
-        });
-        assert!(matches!(ended, Ok(3)));
-        let mut tries = 0;
-        let ended: Result<(), _> = undisturbed(|| {
-            tries += 1;
-            Err(DumpError::Overrun)
-        });
-        assert!(matches!(ended, Err(DumpError::Overrun)));
-        assert_eq!(tries, 3);
-    }
-
-    #[test]
-    fn what_another_try_cannot_mend_is_not_tried_again() {
-        let mut tries = 0;
-        let ended: Result<(), _> = undisturbed(|| {
-            tries += 1;
-            Err(DumpError::NoRight)
-        });
-        assert!(matches!((ended, tries), (Err(DumpError::NoRight), 1)));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Follows linux/netfilter/nf_tables.h.
 
-use crate::flow::{Attributes, Malformed};
+use crate::conntrack::{Attributes, Malformed};
 
 use super::listing::{ListError, list};
 

@@ -4,10 +4,9 @@
 
 use nix::errno::Errno;
 
-use crate::flow::{Attributes, Malformed};
+use crate::conntrack::{Attributes, Buffer, Head, Malformed, NLM_F_DUMP, NLM_F_REQUEST};
 
 use super::socket::{ReceiveError, Socket};
-use super::{Buffer, Head, NLM_F_DUMP, NLM_F_REQUEST};
 
 /// Why a list could not be read.
 #[derive(Debug, thiserror::Error)]

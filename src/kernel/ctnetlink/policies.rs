@@ -4,7 +4,8 @@
 //! `CT --timeout` (nfnetlink_cttimeout), or nft's `ct timeout`.
 //! Follows linux/netfilter/nfnetlink_cttimeout.h and nf_tables.h.
 
-use crate::flow::{Attributes, Family, Malformed, Policies, Policy, Protocol};
+use crate::conntrack::{Attributes, Family, Malformed, Protocol};
+use crate::flow::{Policies, Policy};
 
 use super::listing::{ListError, list};
 

@@ -7,9 +7,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
 };
 
-use crate::flow::Malformed;
-
-use super::messages::Messages;
+use crate::conntrack::{Malformed, Messages};
 
 /// Larger than any answer: the kernel fills at most 32 KiB and cuts silently what does not fit.
 const RECEIVE: usize = 65536;
@@ -79,8 +77,8 @@ impl Socket {
         for message in self.messages(part) {
             match message.map_err(ReceiveError::Malformed)?.end() {
                 None => {}
-                Some(Ok(())) => part.last = true,
-                Some(Err(errno)) => return Err(ReceiveError::Errno(errno)),
+                Some(0) => part.last = true,
+                Some(errno) => return Err(ReceiveError::Errno(Errno::from_raw(errno))),
             }
         }
         Ok(part)

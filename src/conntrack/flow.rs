@@ -1,8 +1,6 @@
 //! A conntrack entry as a dump tells it.
 
-use std::net::IpAddr;
-
-use super::{Family, Protocol, StatusBit, TcpState};
+use super::{Family, Layer4, StatusBit, TcpState, Tuple};
 
 /// One entry of the table, borrowed from the message that told of it.
 ///
@@ -35,48 +33,12 @@ pub(crate) struct Flow<'a> {
     pub(crate) helper: Option<&'a [u8]>,
     /// Whether another flow announced this one.
     pub(crate) has_master: bool,
+    /// `CTA_LABELS`: the connection labels, lowest byte first, as the kernel keeps them.
+    pub(crate) labels: Option<&'a [u8]>,
     /// The zone of both directions; one direction's own is in its tuple.
     pub(super) both_zone: Option<u16>,
     /// The value of `CTA_TUPLE_ORIG`, never empty.
     pub(super) raw_original: &'a [u8],
-}
-
-/// One direction of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Tuple {
-    /// Where its packets come from.
-    pub(crate) src: IpAddr,
-    /// Where they go.
-    pub(crate) dst: IpAddr,
-    /// TCP, UDP, ICMP, …
-    pub(crate) protocol: Protocol,
-    /// What tells flows of the same addresses and protocol apart.
-    pub(crate) layer4: Layer4,
-    /// The zone that this direction alone belongs to.
-    pub(crate) zone: Option<u16>,
-}
-
-/// What tells flows of the same addresses and protocol apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Layer4 {
-    /// TCP, UDP, UDP-Lite, SCTP and DCCP ports; the keys of GRE.
-    Ports {
-        /// Of the sender.
-        src: u16,
-        /// Of the receiver.
-        dst: u16,
-    },
-    /// An ICMP or ICMPv6 query.
-    Icmp {
-        /// Identifier.
-        id: u16,
-        /// Message type.
-        kind: u8,
-        /// Message code.
-        code: u8,
-    },
-    /// Nothing: one flow between two addresses (ESP, AH and others).
-    Bare,
 }
 
 /// `IPS_*` bits.
@@ -151,16 +113,6 @@ impl<'a> Flow<'a> {
                 (Layer4::Icmp { id, .. }, Layer4::Icmp { id: other, .. }) => id != other,
                 _ => false,
             }
-    }
-}
-
-impl Tuple {
-    /// The ports, source first, where the protocol has them. GRE's keys are none.
-    pub(crate) fn ports(&self) -> Option<(u16, u16)> {
-        match self.layer4 {
-            Layer4::Ports { src, dst } if self.protocol != Protocol::GRE => Some((src, dst)),
-            _ => None,
-        }
     }
 }
 

@@ -13,40 +13,40 @@ const NLA_F_NESTED: u16 = 1 << 15;
 
 /// What a message is, and how it is to be answered.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernel) struct Head {
+pub(crate) struct Head {
     /// `nlmsg_type`.
-    pub(in crate::kernel) kind: u16,
+    pub(crate) kind: u16,
     /// `nlmsg_flags`.
-    pub(in crate::kernel) flags: u16,
+    pub(crate) flags: u16,
 }
 
 /// Messages under construction.
 #[derive(Debug, Default)]
-pub(in crate::kernel) struct Buffer {
+pub(crate) struct Buffer {
     bytes: Vec<u8>,
     messages: usize,
 }
 
 impl Buffer {
     /// What was written so far.
-    pub(in crate::kernel) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// How many messages were written.
-    pub(super) fn messages(&self) -> usize {
+    pub(crate) fn messages(&self) -> usize {
         self.messages
     }
 
     /// Forgets the messages and keeps the memory.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.messages = 0;
     }
 
     /// Appends a message. Its sequence number is its place in the buffer, which answers repeat;
     /// they are drained before the next `send`, so that it need not be larger.
-    pub(in crate::kernel) fn message(&mut self, head: Head, body: impl FnOnce(&mut Self)) {
+    pub(crate) fn message(&mut self, head: Head, body: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.raw(&[0; 4]);
         self.raw(&head.kind.to_ne_bytes());
@@ -61,7 +61,7 @@ impl Buffer {
     }
 
     /// Appends bytes that are no attribute: the fixed part that follows a message's header.
-    pub(in crate::kernel) fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 

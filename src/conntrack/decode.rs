@@ -2,12 +2,8 @@
 //!
 //! Follows `ctnetlink_fill_info` in the kernel's net/netfilter/nf_conntrack_netlink.c (6.18).
 
-use std::net::IpAddr;
-
-use super::attributes::{
-    Attribute, Attributes, Malformed, NESTED, cta, cta_ip, cta_proto, cta_tuple, header,
-};
-use super::{Counters, Family, Flow, Layer4, Protocol, Status, Tcp, TcpState, Tuple};
+use super::attributes::{Attribute, Attributes, Malformed, cta};
+use super::{Counters, Family, Flow, Status, Tcp, TcpState, Tuple};
 
 /// `CTA_PROTOINFO_TCP` and `CTA_PROTOINFO_SCTP`.
 const TCP: u16 = 1;
@@ -57,6 +53,7 @@ struct Found<'a> {
     started: Option<u64>,
     helper: Option<&'a [u8]>,
     has_master: bool,
+    labels: Option<&'a [u8]>,
     zone: Option<u16>,
 }
 
@@ -64,10 +61,10 @@ impl<'a> Found<'a> {
     fn take(&mut self, attribute: Attribute<'a>) -> Result<(), Malformed> {
         match attribute.kind {
             cta::TUPLE_ORIG => {
-                self.original = Some(tuple(attribute)?);
+                self.original = Some(Tuple::parse(attribute.value)?);
                 self.raw_original = attribute.value;
             }
-            cta::TUPLE_REPLY => self.reply = Some(tuple(attribute)?),
+            cta::TUPLE_REPLY => self.reply = Some(Tuple::parse(attribute.value)?),
             cta::STATUS => self.status = attribute.u32()?,
             cta::TIMEOUT => self.timeout = Some(attribute.u32()?),
             cta::MARK => self.mark = attribute.u32()?,
@@ -93,6 +90,7 @@ impl<'a> Found<'a> {
                 self.helper = Some(name.strip_suffix(&[0]).unwrap_or(name));
             }
             cta::TUPLE_MASTER => self.has_master = true,
+            cta::LABELS => self.labels = Some(attribute.value),
             _ => {}
         }
         Ok(())
@@ -126,6 +124,7 @@ impl<'a> Found<'a> {
             started: self.started,
             helper: self.helper,
             has_master: self.has_master,
+            labels: self.labels,
             both_zone: self.zone,
         })
     }
@@ -173,132 +172,14 @@ fn tcp(attribute: Attribute<'_>) -> Result<Tcp, Malformed> {
     Ok(tcp)
 }
 
-fn tuple(attribute: Attribute<'_>) -> Result<Tuple, Malformed> {
-    match usual_tuple(attribute.value) {
-        Some(tuple) => Ok(tuple),
-        None => any_tuple(attribute),
-    }
-}
-
-/// A tuple with ports and without a zone, in the very order in which the kernel writes it, as nearly
-/// all are; `None` for any other. Reading attribute by attribute takes three times as many
-/// instructions, and there are two tuples in a flow.
-fn usual_tuple(value: &[u8]) -> Option<Tuple> {
-    const V4: [u8; 4] = header(4 + 2 * 8, NESTED | cta_tuple::IP);
-    const V6: [u8; 4] = header(4 + 2 * 20, NESTED | cta_tuple::IP);
-    const PROTO: [u8; 4] = header(4 + 3 * 8, NESTED | cta_tuple::PROTO);
-    let (head, rest) = value.split_first_chunk()?;
-    let (src, dst, rest) = match *head {
-        V4 => {
-            let (src, rest) = behind::<4>(header(8, cta_ip::V4_SRC), rest)?;
-            let (dst, rest) = behind::<4>(header(8, cta_ip::V4_DST), rest)?;
-            (IpAddr::from(*src), IpAddr::from(*dst), rest)
-        }
-        V6 => {
-            let (src, rest) = behind::<16>(header(20, cta_ip::V6_SRC), rest)?;
-            let (dst, rest) = behind::<16>(header(20, cta_ip::V6_DST), rest)?;
-            (IpAddr::from(*src), IpAddr::from(*dst), rest)
-        }
-        _ => return None,
-    };
-    let ([], rest) = behind(PROTO, rest)?;
-    // What follows a number is padding.
-    let ([number, _, _, _], rest) = behind(header(5, cta_proto::NUMBER), rest)?;
-    let ([from, port, _, _], rest) = behind(header(6, cta_proto::SRC_PORT), rest)?;
-    let src_port = u16::from_be_bytes([*from, *port]);
-    let ([to, port, _, _], rest) = behind(header(6, cta_proto::DST_PORT), rest)?;
-    let dst_port = u16::from_be_bytes([*to, *port]);
-    rest.is_empty().then_some(Tuple {
-        src,
-        dst,
-        protocol: Protocol(*number),
-        layer4: Layer4::Ports {
-            src: src_port,
-            dst: dst_port,
-        },
-        zone: None,
-    })
-}
-
-/// The bytes behind an attribute's header, if it is this one, and the rest.
-fn behind<const N: usize>(header: [u8; 4], bytes: &[u8]) -> Option<(&[u8; N], &[u8])> {
-    let (head, rest) = bytes.split_first_chunk()?;
-    if *head == header {
-        rest.split_first_chunk()
-    } else {
-        None
-    }
-}
-
-fn any_tuple(attribute: Attribute<'_>) -> Result<Tuple, Malformed> {
-    let (mut addresses, mut layer4, mut zone) = (None, None, None);
-    for inner in attribute.nested() {
-        let inner = inner?;
-        match inner.kind {
-            cta_tuple::IP => addresses = Some(ip(inner)?),
-            cta_tuple::PROTO => layer4 = Some(proto(inner)?),
-            cta_tuple::ZONE => zone = Some(inner.u16()?),
-            _ => {}
-        }
-    }
-    let (src, dst) = addresses.ok_or(Malformed("a tuple's addresses"))?;
-    let (protocol, layer4) = layer4.ok_or(Malformed("a tuple's protocol"))?;
-    Ok(Tuple {
-        src,
-        dst,
-        protocol,
-        layer4,
-        zone,
-    })
-}
-
-fn ip(attribute: Attribute<'_>) -> Result<(IpAddr, IpAddr), Malformed> {
-    let (mut src, mut dst) = (None, None);
-    for inner in attribute.nested() {
-        let inner = inner?;
-        match inner.kind {
-            cta_ip::V4_SRC => src = Some(IpAddr::from(inner.bytes::<4>()?)),
-            cta_ip::V4_DST => dst = Some(IpAddr::from(inner.bytes::<4>()?)),
-            cta_ip::V6_SRC => src = Some(IpAddr::from(inner.bytes::<16>()?)),
-            cta_ip::V6_DST => dst = Some(IpAddr::from(inner.bytes::<16>()?)),
-            _ => {}
-        }
-    }
-    src.zip(dst).ok_or(Malformed("an address"))
-}
-
-fn proto(attribute: Attribute<'_>) -> Result<(Protocol, Layer4), Malformed> {
-    let mut number = None;
-    let (mut ports, mut icmp) = ((None, None), (None, 0, 0));
-    for inner in attribute.nested() {
-        let inner = inner?;
-        match inner.kind {
-            cta_proto::NUMBER => number = Some(inner.byte()?),
-            cta_proto::SRC_PORT => ports.0 = Some(inner.u16()?),
-            cta_proto::DST_PORT => ports.1 = Some(inner.u16()?),
-            cta_proto::ICMP_ID | cta_proto::ICMPV6_ID => icmp.0 = Some(inner.u16()?),
-            cta_proto::ICMP_TYPE | cta_proto::ICMPV6_TYPE => icmp.1 = inner.byte()?,
-            cta_proto::ICMP_CODE | cta_proto::ICMPV6_CODE => icmp.2 = inner.byte()?,
-            _ => {}
-        }
-    }
-    let layer4 = match (ports, icmp) {
-        ((Some(src), Some(dst)), _) => Layer4::Ports { src, dst },
-        (_, (Some(id), kind, code)) => Layer4::Icmp { id, kind, code },
-        _ => Layer4::Bare,
-    };
-    let number = number.ok_or(Malformed("a tuple's protocol"))?;
-    Ok((Protocol(number), layer4))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::ops::Range;
+    use std::net::IpAddr;
 
     use proptest::prelude::*;
 
-    use super::super::StatusBit;
     use super::super::captured::{TCP, UDP};
+    use super::super::{Protocol, StatusBit};
     use super::*;
 
     /// An attribute, padded.
@@ -355,6 +236,7 @@ mod tests {
             attribute(cta::TIMESTAMP, &number(1, 77)),
             attribute(cta::HELP, &attribute(1, b"ftp\0")),
             attribute(cta::TUPLE_MASTER, &[]),
+            attribute(cta::LABELS, &[2; 16]),
             attribute(cta::PROTOINFO, &sctp),
             attribute(999, b"nobody knows this one"),
         ];
@@ -371,6 +253,7 @@ mod tests {
         assert_eq!(flow.helper, Some(&b"ftp"[..]));
         assert_eq!(flow.sctp, Some(4));
         assert!(flow.has_master);
+        assert_eq!(flow.labels, Some(&[2; 16][..]));
     }
 
     #[test]
@@ -413,48 +296,7 @@ mod tests {
         assert_eq!(Flow::parse(&bytes), Err(Malformed("an address family")));
     }
 
-    /// The tuples of the captured flows, and whether they are as nearly all are.
-    const TUPLES: [(&[u8], Range<usize>, bool); 4] = [
-        (TCP, 8..56, true),
-        (TCP, 60..108, true),
-        (UDP, 8..88, false),
-        (UDP, 92..164, true),
-    ];
-
-    fn slowly(value: &[u8]) -> Result<Tuple, Malformed> {
-        any_tuple(Attribute { kind: 0, value })
-    }
-
-    #[test]
-    fn the_usual_tuple_is_read_as_any_other() {
-        for (flow, place, is_usual) in TUPLES {
-            let value = &flow[place];
-            let tuple = usual_tuple(value);
-            assert_eq!(tuple.is_some(), is_usual, "{value:?}");
-            assert!(tuple.is_none_or(|tuple| slowly(value) == Ok(tuple)));
-            assert!(slowly(value).is_ok());
-        }
-    }
-
     proptest! {
-        #[test]
-        fn what_is_read_as_a_usual_tuple_is_one(
-            which in 0..TUPLES.len(),
-            place in any::<prop::sample::Index>(),
-            byte in any::<u8>(),
-            length in 0..80_usize,
-        ) {
-            let (flow, range, _) = TUPLES[which].clone();
-            let mut value = flow[range].to_vec();
-            let place = place.index(value.len());
-            value[place] = byte;
-            for value in [&value[..], &value[..length.min(value.len())]] {
-                if let Some(tuple) = usual_tuple(value) {
-                    prop_assert_eq!(slowly(value), Ok(tuple));
-                }
-            }
-        }
-
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Flow::parse(&bytes);

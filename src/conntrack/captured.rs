@@ -3,7 +3,7 @@
 //! Captured with strace from `conntrack -L`, which had made the flows with `conntrack -I`.
 
 /// tcp 192.168.1.1:1000 > 10.0.0.2:80, ESTABLISHED, ASSURED, 999 s, mark 7, zone 3.
-pub(super) const TCP: &[u8] = b"\x02\0\0\0\
+pub(crate) const TCP: &[u8] = b"\x02\0\0\0\
     \x34\0\x01\x80\x14\0\x01\x80\x08\0\x01\0\xc0\xa8\x01\x01\x08\0\x02\0\x0a\0\0\x02\
     \x1c\0\x02\x80\x05\0\x01\0\x06\0\0\0\x06\0\x02\0\x03\xe8\0\0\x06\0\x03\0\0\x50\0\0\
     \x34\0\x02\x80\x14\0\x01\x80\x08\0\x01\0\x0a\0\0\x02\x08\0\x02\0\xc0\xa8\x01\x01\
@@ -15,7 +15,7 @@ pub(super) const TCP: &[u8] = b"\x02\0\0\0\
     \x1c\0\x18\x80\x08\0\x01\0\0\0\0\0\x08\0\x02\0\0\0\0\0\x08\0\x03\0\0\0\0\0";
 
 /// udp \[fd00::1\]:1000 > \[fd00::2\]:53, UNREPLIED, 999 s, zone 5 of the original direction alone.
-pub(super) const UDP: &[u8] = b"\x0a\0\0\0\
+pub(crate) const UDP: &[u8] = b"\x0a\0\0\0\
     \x54\0\x01\x80\x2c\0\x01\x80\
     \x14\0\x03\0\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\
     \x14\0\x04\0\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02\

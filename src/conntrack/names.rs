@@ -25,7 +25,7 @@ impl Protocol {
     pub(crate) const UDPLITE: Protocol = Protocol(136);
 
     /// The protocols that conntrack knows by name, as conntrack(8) prints them.
-    pub(super) const NAMES: [(&'static str, u8); 10] = [
+    pub(crate) const NAMES: [(&'static str, u8); 10] = [
         ("icmp", 1),
         ("tcp", 6),
         ("udp", 17),
@@ -40,8 +40,9 @@ impl Protocol {
 
     /// The protocol of this name or number.
     pub(crate) fn find(text: &str) -> Option<Protocol> {
-        let named = Self::NAMES.iter().find(|(name, _)| *name == text);
-        named.map_or_else(
+        let mut names = Self::NAMES.iter();
+        let found = names.find(|(name, _)| name.eq_ignore_ascii_case(text));
+        found.map_or_else(
             || text.parse().ok().map(Protocol),
             |(_, number)| Some(Protocol(*number)),
         )
@@ -195,6 +196,7 @@ mod tests {
             ("tcp", Some(6)),
             ("6", Some(6)),
             ("icmpv6", Some(58)),
+            ("UDP", Some(17)),
             ("256", None),
             ("tcpp", None),
         ] {

@@ -1,12 +1,12 @@
-//! Netlink attributes: reading them from borrowed bytes, and the numbers that conntrack gives them.
+//! Netlink attributes: reads them from borrowed bytes, and has the numbers that conntrack gives them.
 //!
 //! In: what follows the fixed part of a message, or the value of a nested attribute. Out: each
 //! attribute in turn, then nothing, or one [`Malformed`]. Rule: lengths are checked here and
-//! nowhere else; an attribute that nobody knows is delivered like any other, to be passed over.
+//! nowhere else; an unknown attribute is delivered like any other.
 //! Follows the kernel's Documentation/userspace-api/netlink/intro.rst.
 
 /// `CTA_*`: the attributes of a conntrack message.
-pub(crate) mod cta {
+pub(super) mod cta {
     pub(crate) const TUPLE_ORIG: u16 = 1;
     pub(crate) const TUPLE_REPLY: u16 = 2;
     pub(crate) const STATUS: u16 = 3;
@@ -21,12 +21,13 @@ pub(crate) mod cta {
     pub(crate) const ZONE: u16 = 18;
     pub(crate) const TIMESTAMP: u16 = 20;
     pub(crate) const MARK_MASK: u16 = 21;
+    pub(crate) const LABELS: u16 = 22;
     pub(crate) const FILTER: u16 = 25;
     pub(crate) const STATUS_MASK: u16 = 26;
 }
 
 /// `CTA_TUPLE_*`: what a tuple consists of.
-pub(crate) mod cta_tuple {
+pub(super) mod cta_tuple {
     pub(crate) const IP: u16 = 1;
     pub(crate) const PROTO: u16 = 2;
     /// Present where this direction alone belongs to a zone.
@@ -34,7 +35,7 @@ pub(crate) mod cta_tuple {
 }
 
 /// `CTA_IP_*`: a tuple's addresses.
-pub(crate) mod cta_ip {
+pub(super) mod cta_ip {
     pub(crate) const V4_SRC: u16 = 1;
     pub(crate) const V4_DST: u16 = 2;
     pub(crate) const V6_SRC: u16 = 3;
@@ -42,7 +43,7 @@ pub(crate) mod cta_ip {
 }
 
 /// `CTA_PROTO_*`: a tuple's protocol and what tells its flows apart.
-pub(crate) mod cta_proto {
+pub(super) mod cta_proto {
     pub(crate) const NUMBER: u16 = 1;
     pub(crate) const SRC_PORT: u16 = 2;
     pub(crate) const DST_PORT: u16 = 3;
@@ -55,7 +56,7 @@ pub(crate) mod cta_proto {
 }
 
 /// `CTA_FILTER_*`: which parts of a request's tuples a dump is filtered by.
-pub(crate) mod cta_filter {
+pub(super) mod cta_filter {
     pub(crate) const ORIG_FLAGS: u16 = 1;
     pub(crate) const REPLY_FLAGS: u16 = 2;
     /// Bits of the flags, from the kernel's net/netfilter/nf_conntrack_netlink.c.
@@ -75,10 +76,10 @@ const HEADER: usize = 4;
 /// The kind without the bits that say "nested" and "network byte order".
 const KIND: u16 = 0x3fff;
 /// The first of them.
-pub(crate) const NESTED: u16 = 0x8000;
+pub(super) const NESTED: u16 = 0x8000;
 
 /// The header of an attribute with so many bytes, these four included.
-pub(crate) const fn header(length: u16, kind: u16) -> [u8; HEADER] {
+pub(super) const fn header(length: u16, kind: u16) -> [u8; HEADER] {
     let ([first, second], [third, fourth]) = (length.to_ne_bytes(), kind.to_ne_bytes());
     [first, second, third, fourth]
 }

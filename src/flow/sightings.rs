@@ -1,0 +1,241 @@
+//! The same flow, seen twice: what moved?
+//!
+//! In: flows of a dump with the milliseconds of a clock that stands still when the machine sleeps,
+//! as the kernel's own times do. Out: whether a flow of a later dump is [`Compared::Same`]. The
+//! expected end of a flow (the clock plus its time left) moves at its next packet and when somebody
+//! sets its time, and at nothing else. So a flow of the same tuple, zone and id whose expected end,
+//! status, flags and counters are the same was silent in between; nothing longer is proven.
+//! Rule: 24 bytes a flow, and half a megabyte to find it by. A name of 64 bits may be that of
+//! another flow; then its state and its expected end would have to agree as well.
+
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+
+use super::Flow;
+
+/// Milliseconds by which an expected end may seem to move: both times left are rounded down to
+/// seconds.
+const ROUNDING: i64 = 1000;
+
+/// Bits of a name by which it is looked up: a part of a million flows is then a few cache lines.
+const PART: u32 = 16;
+
+/// Flows as they were seen.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sightings {
+    /// Sorted by name once it is sealed.
+    flows: Vec<Sighting>,
+    /// Where each part of the names begins, and where the last one ends; made when it is sealed.
+    parts: Vec<usize>,
+    hasher: RandomState,
+}
+
+/// One flow as it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sighting {
+    /// The tuple as it was dumped, the zone and the id.
+    name: u64,
+    /// Status, flags and counters: what a packet changes.
+    state: u32,
+    /// Seconds.
+    pub(crate) left: u32,
+    /// Milliseconds.
+    at: u32,
+    /// What the one who looks wants to know later.
+    pub(crate) tag: u8,
+}
+
+/// A flow, and how it was seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compared<'a> {
+    /// Nothing moved for so many milliseconds.
+    Same(&'a Sighting, u32),
+    /// It had a packet, or somebody set its time.
+    Moved(&'a Sighting),
+    /// It was seen twice, and the two disagree.
+    Unclear,
+    /// It was not seen.
+    Unseen,
+}
+
+impl Sightings {
+    /// Adds a flow. One without a time (offloaded) is passed over.
+    pub(crate) fn add(&mut self, flow: &Flow<'_>, at: u32, tag: u8) {
+        let sighting = self.sighting(flow, at, tag);
+        self.flows.extend(sighting);
+    }
+
+    /// Makes it ready to be compared with. A flow that a dump told twice stays once, if both agree.
+    #[must_use]
+    pub(crate) fn seal(mut self) -> Self {
+        self.flows.sort_unstable();
+        self.flows
+            .dedup_by(|one, other| one.name == other.name && one.is_same(other));
+        self.parts.clear();
+        self.parts.push(0);
+        for part in 0..1 << PART {
+            let start = self.parts.last().copied().unwrap_or(0);
+            let rest = self.flows.get(start..).unwrap_or_default();
+            let length = rest.iter().take_while(|flow| flow.part() == part).count();
+            self.parts.push(start + length);
+        }
+        self
+    }
+
+    /// Compares a flow of a later dump.
+    pub(crate) fn compare(&self, flow: &Flow<'_>, at: u32) -> Compared<'_> {
+        let Some(now) = self.sighting(flow, at, 0) else {
+            return Compared::Unseen;
+        };
+        let part = self.part(now.part()).iter();
+        let mut same = part.filter(|then| then.name == now.name);
+        match (same.next(), same.next()) {
+            (Some(then), None) if now.is_same(then) => {
+                Compared::Same(then, at.saturating_sub(then.at))
+            }
+            (Some(then), None) => Compared::Moved(then),
+            (Some(_), Some(_)) => Compared::Unclear,
+            (None, _) => Compared::Unseen,
+        }
+    }
+
+    fn part(&self, part: usize) -> &[Sighting] {
+        match self.parts.get(part..) {
+            Some(&[start, end, ..]) => self.flows.get(start..end).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    fn sighting(&self, flow: &Flow<'_>, at: u32, tag: u8) -> Option<Sighting> {
+        let state = (flow.status, flow.tcp, flow.sctp, flow.counters);
+        let state = self.hasher.hash_one(state);
+        Some(Sighting {
+            name: self.hasher.hash_one(flow.identity()),
+            state: u32::try_from(state >> 32).unwrap_or(0),
+            left: flow.timeout?,
+            at,
+            tag,
+        })
+    }
+}
+
+impl Sighting {
+    /// The first bits of its name.
+    fn part(&self) -> usize {
+        (self.name >> (u64::BITS - PART)) as usize
+    }
+
+    /// Whether nothing moved between the two.
+    fn is_same(&self, other: &Sighting) -> bool {
+        self.state == other.state && (self.expected_end() - other.expected_end()).abs() <= ROUNDING
+    }
+
+    /// Milliseconds of the clock.
+    fn expected_end(&self) -> i64 {
+        i64::from(self.at) + 1000 * i64::from(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::captured::TCP;
+    use crate::flow::{Counters, StatusBit};
+
+    #[test]
+    fn a_flow_takes_24_bytes() {
+        assert_eq!(size_of::<Sighting>(), 24);
+    }
+
+    /// The captured flow with 999 s left at 500 ms, and what becomes of it.
+    fn compared(change: impl FnOnce(&mut Flow<'_>), at: u32) -> String {
+        let flow = Flow::parse(TCP).unwrap();
+        let mut first = Sightings::default();
+        first.add(&flow, 500, 0);
+        // A dump under way may tell of a flow twice.
+        first.add(&flow, 500, 0);
+        let first = first.seal();
+        assert_eq!(first.flows.len(), 1);
+        let mut second = flow;
+        change(&mut second);
+        match first.compare(&second, at) {
+            Compared::Same(_, millis) => format!("same for {millis}"),
+            Compared::Moved(_) => "moved".to_owned(),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+
+    #[test]
+    fn an_expected_end_moves_by_more_than_a_second_or_not_at_all() {
+        for (fell, at, expected) in [
+            (10, 10_500, "same for 10000"),
+            (9, 10_500, "same for 10000"),
+            (11, 10_500, "same for 10000"),
+            (8, 10_500, "moved"),
+            (12, 10_500, "moved"),
+            (10, 10_900, "same for 10400"),
+            (0, 500, "same for 0"),
+            (0, 10_500, "moved"),
+        ] {
+            let set = |flow: &mut Flow<'_>| flow.timeout = Some(999 - fell);
+            assert_eq!(compared(set, at), expected, "{fell} {at}");
+        }
+    }
+
+    #[test]
+    fn flags_counters_and_status_tell_of_a_packet() {
+        let after = |change: &dyn Fn(&mut Flow<'_>)| {
+            let all = |flow: &mut Flow<'_>| {
+                flow.timeout = Some(989);
+                change(flow);
+            };
+            compared(all, 10_500)
+        };
+        assert_eq!(after(&|_| {}), "same for 10000");
+        assert_eq!(
+            after(&|f| f.tcp.as_mut().unwrap().reply_flags |= 0x10),
+            "moved"
+        );
+        assert_eq!(after(&|f| f.counters = Some(Counters::default())), "moved");
+        assert_eq!(after(&|f| f.status.0 |= StatusBit::SrcNat.mask()), "moved");
+    }
+
+    #[test]
+    fn another_flow_of_the_same_tuple_was_not_seen() {
+        assert_eq!(compared(|flow| flow.id += 1, 500), "unseen");
+        assert_eq!(compared(|flow| flow.timeout = None, 500), "unseen");
+        let flow = Flow::parse(TCP).unwrap();
+        assert_eq!(Sightings::default().compare(&flow, 0), Compared::Unseen);
+    }
+
+    #[test]
+    fn each_of_many_is_found_and_no_other() {
+        let numbered = |id| {
+            let mut flow = Flow::parse(TCP).unwrap();
+            flow.id = id;
+            flow
+        };
+        let mut sightings = Sightings::default();
+        (0..200_000).for_each(|id| sightings.add(&numbered(2 * id), 0, 7));
+        let sightings = sightings.seal();
+        for id in 0..200_000 {
+            let found = sightings.compare(&numbered(2 * id), 0);
+            assert!(matches!(found, Compared::Same(one, 0) if one.tag == 7));
+            let other = sightings.compare(&numbered(2 * id + 1), 0);
+            assert_eq!(other, Compared::Unseen);
+        }
+    }
+
+    #[test]
+    fn two_that_disagree_are_unclear() {
+        let flow = Flow::parse(TCP).unwrap();
+        let mut other = flow;
+        other.timeout = Some(5);
+        let mut sightings = Sightings::default();
+        sightings.add(&flow, 0, 0);
+        sightings.add(&other, 0, 0);
+        let sightings = sightings.seal();
+        assert_eq!(sightings.compare(&flow, 0), Compared::Unclear);
+    }
+}
