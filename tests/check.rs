@@ -409,7 +409,7 @@ fn the_way_there_is_the_plan_that_goes_with_the_check() {
     let way = |args: &[&str]| {
         let told = world.cttune(args).exits(2);
         let hint = told.stdout.lines().last().unwrap().to_owned();
-        let (_, way) = hint.split_once("the way there: ").unwrap();
+        let (_, way) = hint.split_once("see the changes: ").unwrap();
         way.to_owned()
     };
     let set = ["--set", "udp_timeout=61"];

@@ -1,18 +1,14 @@
-//! The next boot: values that come to nothing, lines that beat what is wanted, readers that
-//! disagree.
+//! The next boot: values that are lost, lines that override the profile, readers that disagree.
 
 use std::path::Path;
 
 use super::command::command;
-use super::{Evidence, Finding, Severity};
+use super::{Evidence, Finding, Id, Severity};
 use crate::boot::modules::Loading;
 use crate::boot::{Reader, Tree};
+use crate::diagnostic::Hint;
 use crate::plan::{Blocked, DROP_IN, Files, Setting};
 use crate::tunable::{Key, format_count};
-
-const READERS: &str = "sysctl.d(5); procps reads /etc/sysctl.conf last, systemd-sysctl does not";
-const EARLY: &str = "modules-load.d(5), sysctl.d(5); seen in guests with 5.10, 6.1 and 6.12";
-const EIGHTFOLD: &str = "kernel: nf_conntrack_init_start in net/netfilter/nf_conntrack_core.c";
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let comparison = evidence.comparison;
@@ -21,7 +17,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     findings.extend(evidence.machine.files.and_then(hash_size));
     findings.extend(evidence.machine.files.and_then(unread_by_systemd));
     let blocked = evidence.blocked.iter();
-    findings.extend(blocked.filter_map(|blocked| beaten(blocked, evidence)));
+    findings.extend(blocked.filter_map(|blocked| overridden(blocked, evidence)));
     findings.extend(comparison.settings.iter().filter_map(split));
     findings
 }
@@ -46,25 +42,22 @@ fn lost(files: &Files) -> Option<Finding> {
         Loading::Early(_) | Loading::Unknown(_) => return None,
         Loading::Nothing => (
             "nothing loads nf_conntrack before sysctl.d is applied".to_owned(),
-            "cttune apply writes what loads it; by hand: \
-             echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf"
-                .to_owned(),
+            Hint::on_host("echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf")
+                .to("`cttune apply` writes a file that loads it; by hand"),
         ),
         Loading::Forbidden(line) => (
             format!(
                 "{line} keeps modules-load.d from loading nf_conntrack before sysctl.d is applied"
             ),
-            "take that line out, or keep the udev rule that cttune apply writes".to_owned(),
+            Hint::say("remove that line, or keep the udev rule that `cttune apply` writes"),
         ),
     };
-    Some(Finding {
-        id: "lost-at-boot",
-        severity: Severity::Warning,
-        message: format!("lost: {cause}; {values} of sysctl.d may not hold after the next boot"),
+    Some(Finding::new(
+        Id::LostAtBoot,
+        Severity::Warning,
+        format!("lost: {cause}; {values} of sysctl.d may be lost at the next boot"),
         hint,
-        source: EARLY,
-        accepted: None,
-    })
+    ))
 }
 
 /// A hash size given to the module, which also sets max.
@@ -93,18 +86,16 @@ fn hash_size(files: &Files) -> Option<Finding> {
             ),
         ),
     };
-    Some(Finding {
-        id: "hashsize-option",
+    Some(Finding::new(
+        Id::HashsizeOption,
         severity,
         message,
-        hint: format!(
-            "take the option out and set {} and {} in sysctl.d, as cttune apply does",
+        format!(
+            "remove the option and set {} and {} in sysctl.d, as `cttune apply` does",
             Key::Max,
             Key::Buckets
         ),
-        source: EIGHTFOLD,
-        accepted: None,
-    })
+    ))
 }
 
 /// Values in /etc/sysctl.conf alone, where that is not linked into sysctl.d.
@@ -115,26 +106,24 @@ fn unread_by_systemd(files: &Files) -> Option<Finding> {
         (procps.file == Path::new(Tree::SYSCTL_CONF)).then(|| format!("{key} = {}", procps.value))
     };
     let alone: Vec<String> = Key::ALL.iter().filter_map(is_alone).collect();
-    (files.has_systemd_sysctl() && !alone.is_empty()).then(|| Finding {
-        id: "sysctl-conf-unread",
-        severity: Severity::Warning,
-        message: format!(
-            "{} alone sets {}: systemd-sysctl does not read that file, and the next boot comes \
-             without",
-            Tree::SYSCTL_CONF,
-            alone.join(", ")
-        ),
-        hint: "cttune apply writes the profile's values to sysctl.d; by hand: \
-               ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf"
-            .to_owned(),
-        source: "sysctl.d(5), which does not name /etc/sysctl.conf",
-        accepted: None,
+    (files.has_systemd_sysctl() && !alone.is_empty()).then(|| {
+        Finding::new(
+            Id::SysctlConfUnread,
+            Severity::Warning,
+            format!(
+                "only {} sets {}: systemd-sysctl does not read that file, so this is lost at the \
+             next boot",
+                Tree::SYSCTL_CONF,
+                alone.join(", ")
+            ),
+            Hint::on_host("ln -s ../sysctl.conf /etc/sysctl.d/99-sysctl.conf")
+                .to("`cttune apply` writes the profile's values to sysctl.d; by hand"),
+        )
     })
 }
 
-/// A line that sets another value than the profile wants, and beats the drop-in whatever that
-/// says.
-fn beaten(blocked: &Blocked, evidence: &Evidence<'_>) -> Option<Finding> {
+/// A line that sets another value than the profile and overrides the drop-in.
+fn overridden(blocked: &Blocked, evidence: &Evidence<'_>) -> Option<Finding> {
     let Blocked::Overridden {
         key,
         file,
@@ -151,23 +140,22 @@ fn beaten(blocked: &Blocked, evidence: &Evidence<'_>) -> Option<Finding> {
         .iter()
         .find(|setting| setting.key == *key)?;
     let desired = setting.target_at_boot.as_ref()?.desired;
-    Some(Finding {
-        id: "beaten-at-boot",
-        severity: Severity::Warning,
-        message: format!(
-            "beaten by {}:{line} when {}: it overrides {DROP_IN}, and the next boot brings \
-             {key} = {value}, not {desired}",
+    Some(Finding::new(
+        Id::OverriddenAtBoot,
+        Severity::Warning,
+        format!(
+            "{}:{line} sets {key} = {value}, not {desired}, and overrides {DROP_IN} when {}",
             file.display(),
             read_by(readers),
         ),
-        hint: format!(
-            "comment that line out: {}; see every line: cttune check --explain {}",
-            command("apply --adopt", evidence.desired, &[]),
-            key.short_name()
-        ),
-        source: READERS,
-        accepted: None,
-    })
+        command("apply --adopt", evidence.desired, &[])
+            .to("comment that line out")
+            .and(explain(*key)),
+    ))
+}
+
+fn explain(key: Key) -> Hint {
+    Hint::cttune(format!("check --explain {}", key.short_name())).to("see every line")
 }
 
 /// `systemd-sysctl reads it`, `sysctl --system and systemd-sysctl read it`.
@@ -185,20 +173,17 @@ fn split(setting: &Setting) -> Option<Finding> {
     let [Some(procps), Some(systemd)] = values else {
         return None;
     };
-    (procps != systemd).then(|| Finding {
-        id: "readers-disagree",
-        severity: Severity::Warning,
-        message: format!(
-            "the next boot brings {} = {procps} by `sysctl --system` and {systemd} by \
+    (procps != systemd).then(|| {
+        Finding::new(
+            Id::ReadersDisagree,
+            Severity::Warning,
+            format!(
+                "the next boot brings {} = {procps} by `sysctl --system` and {systemd} by \
              systemd-sysctl",
-            setting.key
-        ),
-        hint: format!(
-            "see the lines: cttune check --explain {}",
-            setting.key.short_name()
-        ),
-        source: READERS,
-        accepted: None,
+                setting.key
+            ),
+            explain(setting.key),
+        )
     })
 }
 
@@ -262,11 +247,11 @@ mod tests {
     #[test]
     fn values_are_lost_where_nothing_loads_the_module_in_time() {
         let finding = lost(&machine(VALUES, &[])).unwrap();
-        assert_eq!((finding.id, finding.source), ("lost-at-boot", EARLY));
+        assert_eq!(finding.id, Id::LostAtBoot);
         assert_eq!(
             finding.message,
             "lost: nothing loads nf_conntrack before sysctl.d is applied; 2 values of sysctl.d \
-             may not hold after the next boot"
+             may be lost at the next boot"
         );
         let forbidden = [
             (LOAD, "nf_conntrack\n"),
@@ -297,7 +282,7 @@ mod tests {
     fn a_hash_size_names_the_max_that_it_brings() {
         let option = [(OPTIONS, "options nf_conntrack hashsize=16385\n")];
         let alone = hash_size(&machine("", &option)).unwrap();
-        assert_eq!((alone.id, alone.source), ("hashsize-option", EIGHTFOLD));
+        assert_eq!(alone.id, Id::HashsizeOption);
         assert_eq!(alone.severity, Severity::Warning);
         assert_eq!(
             alone.message,

@@ -1,11 +1,10 @@
 //! Switches that change how packets are judged and what is known of a flow.
 
-use super::{Evidence, Finding, Severity, set_command};
+use super::command::plan;
+use super::{Evidence, Finding, Id, Severity};
+use crate::diagnostic::Hint;
 use crate::profile::{ExpireMode, Role};
 use crate::tunable::{Key, format_seconds};
-
-const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.rst";
-const TCP: &str = "kernel: net/netfilter/nf_conntrack_proto_tcp.c";
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -25,20 +24,18 @@ fn forwards(evidence: &Evidence<'_>) -> bool {
 
 fn loose(evidence: &Evidence<'_>) -> Option<Finding> {
     let key = Key::TcpLoose;
-    (forwards(evidence) && evidence.value(key)? == 1).then(|| Finding {
-        id: "tcp-loose",
-        severity: Severity::Info,
-        message: format!(
-            "{} is 1: a TCP packet that belongs to no flow opens one, so that a flood of ACKs \
-             fills the table as one of SYNs does",
-            key.file_name()
-        ),
-        hint: format!(
-            "where no connection must survive a reboot or failover: {}",
-            set_command(evidence.desired, &[(key, 0)])
-        ),
-        source: SYSCTL_DOC,
-        accepted: None,
+    (forwards(evidence) && evidence.value(key)? == 1).then(|| {
+        Finding::new(
+            Id::TcpLoose,
+            Severity::Info,
+            format!(
+                "{} is 1: a TCP packet that belongs to no flow opens one, so a flood of ACKs fills \
+             the table as a flood of SYNs does",
+                key.file_name()
+            ),
+            plan(evidence.desired, &[(key, 0)])
+                .to("switch it off where no connection has to survive a reboot or failover"),
+        )
     })
 }
 
@@ -48,7 +45,7 @@ fn strict(evidence: &Evidence<'_>) -> Option<Finding> {
         return None;
     }
     let mode = evidence.desired.and_then(|desired| desired.expire.mode);
-    let (severity, whence) = match mode {
+    let (severity, cause) = match mode {
         Some(mode @ (ExpireMode::ReAge | ExpireMode::Delete)) => (
             Severity::Warning,
             format!(
@@ -58,21 +55,17 @@ fn strict(evidence: &Evidence<'_>) -> Option<Finding> {
         ),
         Some(ExpireMode::Clamp) | None => (Severity::Info, String::new()),
     };
-    Some(Finding {
-        id: "tcp-loose-off",
+    Some(Finding::new(
+        Id::TcpLooseOff,
         severity,
-        message: format!(
-            "{} is 0: a TCP connection that was forgotten, by {whence}a timeout, a reboot or a \
-             failover, is INVALID and never comes back",
+        format!(
+            "{} is 0: after {cause}a timeout, a reboot or a failover the packets of a TCP \
+             connection are INVALID, and it never comes back",
             key.file_name()
         ),
-        hint: format!(
-            "pick connections up in the middle: {}",
-            set_command(evidence.desired, &[(key, 1)])
-        ),
-        source: TCP,
-        accepted: None,
-    })
+        plan(evidence.desired, &[(key, 1)])
+            .to("let connections continue without their first packets"),
+    ))
 }
 
 /// Seen on 6.18: behind masquerade a server that speaks first after its flow is gone is answered
@@ -81,60 +74,55 @@ fn deletes(evidence: &Evidence<'_>) -> Option<Finding> {
     let mode = evidence.desired?.expire.mode?;
     let established = evidence.value(Key::TcpTimeoutEstablished)?;
     let translates = matches!(evidence.role(), Role::Nat | Role::Cgn);
-    (translates && mode == ExpireMode::Delete).then(|| Finding {
-        id: "expire-deletes-nat",
-        severity: Severity::Warning,
-        message: format!(
-            "the profile's [expire] deletes stale flows, and the role translates addresses: a \
-             silent connection that is still wanted, though it has {}, is reset when the server \
-             speaks next",
-            format_seconds(established)
-        ),
-        hint: "mode = \"clamp\" waits for the timeout: cttune expire --mode clamp --dry-run"
-            .to_owned(),
-        source: "kernel: nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c; RFC 5382 REQ-5",
-        accepted: None,
+    (translates && mode == ExpireMode::Delete).then(|| {
+        Finding::new(
+            Id::ExpireDeletesNat,
+            Severity::Warning,
+            format!(
+                "the profile's [expire] deletes idle flows, and the role translates addresses: an \
+             idle connection that is still in use, though its timeout is {}, is reset when the \
+             server sends next",
+                format_seconds(established)
+            ),
+            Hint::cttune("expire --mode clamp --dry-run")
+                .to("mode = \"clamp\" waits for the timeout; see what it would do"),
+        )
     })
 }
 
 fn liberal(evidence: &Evidence<'_>) -> Option<Finding> {
     let key = Key::TcpBeLiberal;
-    (evidence.value(key)? == 1).then(|| Finding {
-        id: "tcp-be-liberal",
-        severity: Severity::Info,
-        message: format!(
-            "{} is 1: TCP windows are not checked, and forged packets of a connection pass as \
-             ESTABLISHED; only resets are still checked",
-            key.file_name()
-        ),
-        hint: format!(
-            "unless packets take another way back: {}",
-            set_command(evidence.desired, &[(key, 0)])
-        ),
-        source: SYSCTL_DOC,
-        accepted: None,
+    (evidence.value(key)? == 1).then(|| {
+        Finding::new(
+            Id::TcpBeLiberal,
+            Severity::Info,
+            format!(
+                "{} is 1: TCP windows are not checked, so forged packets of a connection pass as \
+             ESTABLISHED; only resets are checked",
+                key.file_name()
+            ),
+            plan(evidence.desired, &[(key, 0)])
+                .to("switch it off unless replies take another route"),
+        )
     })
 }
 
-/// What a flow carries from its first packet on, or never.
+/// A flow has counters and a start time only if the switch was on at its first packet.
 fn off(evidence: &Evidence<'_>, key: Key) -> Option<Finding> {
     let (id, lack) = match key {
-        Key::Acct => ("acct-off", "carry no counters"),
-        _ => ("timestamp-off", "do not know when they began"),
+        Key::Acct => (Id::AcctOff, "have no packet counters"),
+        _ => (Id::TimestampOff, "have no start time"),
     };
-    (forwards(evidence) && evidence.value(key)? == 0).then(|| Finding {
-        id,
-        severity: Severity::Info,
-        message: format!(
-            "{} is 0: flows {lack}, so that `cttune expire --mode re-age` proves them idle by \
-             their countdown alone",
-            key.file_name()
-        ),
-        hint: format!(
-            "for flows that begin from then on: {}",
-            set_command(evidence.desired, &[(key, 1)])
-        ),
-        source: SYSCTL_DOC,
-        accepted: None,
+    (forwards(evidence) && evidence.value(key)? == 0).then(|| {
+        Finding::new(
+            id,
+            Severity::Info,
+            format!(
+                "{} is 0: flows {lack}, so `cttune expire --mode re-age` sees only by their time \
+             left that they are idle",
+                key.file_name()
+            ),
+            plan(evidence.desired, &[(key, 1)]).to("switch it on for new flows"),
+        )
     })
 }

@@ -1,51 +1,41 @@
-//! The commands that a hint names, so that they can be pasted.
+//! The commands in advice that name a profile and values.
 
-use crate::diagnostic::{Place, quoted};
+use crate::diagnostic::{Hint, quoted};
 use crate::profile::{Desired, Goal};
 use crate::tunable::Key;
 
-/// Those that a hint may name and that act on a place.
-const COMMANDS: [&str; 5] = ["apply", "check", "expire", "plan", "top"];
+/// The profile that a command names where none was asked for: it sets nothing by itself.
+const NEUTRAL: &str = "kernel-defaults";
 
-/// The plan that brings these values, as it would be typed.
-pub(super) fn set_command(desired: Option<&Desired>, values: &[(Key, i64)]) -> String {
+/// The plan that sets these values.
+pub(super) fn plan(desired: Option<&Desired>, values: &[(Key, i64)]) -> Hint {
     command("plan", desired, values)
 }
 
-/// A command about the profile with these values, as it would be typed: what the profile brings by
-/// itself is not set beside it.
-pub(super) fn command(name: &str, desired: Option<&Desired>, values: &[(Key, i64)]) -> String {
+/// A command with the profile and these values; values that the profile sets itself are left out.
+pub(super) fn command(name: &str, desired: Option<&Desired>, values: &[(Key, i64)]) -> Hint {
     let Some(desired) = desired else {
-        return format!("cttune {name} --profile PROFILE{}", set_options(values));
+        let options = set_options(values);
+        return Hint::cttune(format!("{name} --profile {NEUTRAL}{options}"));
     };
-    let brings = |(key, value): &(Key, i64)| match desired.settings.get(key).map(|own| &own.goal) {
+    let sets = |(key, value): &(Key, i64)| match desired.settings.get(key).map(|own| &own.goal) {
         Some(Goal::Exact(own)) if key.is_time() => own >= value,
         Some(Goal::Exact(own)) => own == value,
         Some(Goal::Bounds(_)) => true,
         None => false,
     };
-    let lacking = values.iter().copied().filter(|one| !brings(one));
-    let lacking: Vec<(Key, i64)> = lacking.collect();
+    let missing = values.iter().copied().filter(|one| !sets(one));
+    let missing: Vec<(Key, i64)> = missing.collect();
     let kept = desired.overrides.iter().map(|own| (own.key, own.value));
-    let kept = kept.filter(|(key, _)| !lacking.iter().any(|(other, _)| other == key));
-    let options: Vec<(Key, i64)> = kept.chain(lacking.iter().copied()).collect();
-    format!(
-        "cttune {name} --profile {}{}",
-        quoted(&desired.name),
-        set_options(&options)
-    )
+    let kept = kept.filter(|(key, _)| !missing.iter().any(|(other, _)| other == key));
+    let options: Vec<(Key, i64)> = kept.chain(missing.iter().copied()).collect();
+    let (profile, options) = (quoted(&desired.name), set_options(&options));
+    Hint::cttune(format!("{name} --profile {profile}{options}"))
 }
 
 fn set_options(values: &[(Key, i64)]) -> String {
     let option = |(key, value): &(Key, i64)| format!(" --set {}={value}", key.short_name());
     values.iter().map(option).collect()
-}
-
-/// The hint with its commands about this place: without it they would be about the machine.
-pub(super) fn at(hint: &str, place: &Place) -> String {
-    COMMANDS.iter().fold(hint.to_owned(), |hint, name| {
-        hint.replace(&format!("cttune {name}"), &place.cttune(name))
-    })
 }
 
 #[cfg(test)]
@@ -68,12 +58,13 @@ mod tests {
             (vec![(Key::Acct, 1)], " --set acct=1"),
             (vec![(Key::GreTimeout, 60)], " --set gre_timeout=60"),
         ] {
-            let command = set_command(Some(&desired), &values);
-            let expected = format!("cttune plan --profile own --set timestamp=1{options}");
-            assert_eq!(command, expected);
+            let hint = plan(Some(&desired), &values);
+            let expected = format!("plan --profile own --set timestamp=1{options}");
+            assert_eq!(hint, Hint::cttune(expected));
         }
-        let without = set_command(None, &[(Key::Acct, 1)]);
-        assert_eq!(without, "cttune plan --profile PROFILE --set acct=1");
+        let without = plan(None, &[(Key::Acct, 1)]);
+        let expected = "plan --profile kernel-defaults --set acct=1";
+        assert_eq!(without, Hint::cttune(expected));
     }
 
     #[test]
@@ -83,14 +74,7 @@ mod tests {
             ..Desired::default()
         };
         let adopt = command("apply --adopt", Some(&desired), &[]);
-        assert_eq!(adopt, "cttune apply --adopt --profile './my own.toml'");
-        assert_eq!(
-            at(
-                "see cttune top; then: cttune plan --profile x",
-                &Place::new(None, Some("edge"))
-            ),
-            "see cttune --netns edge top; then: cttune --netns edge plan --profile x"
-        );
-        assert_eq!(at("cttune top", &Place::default()), "cttune top");
+        let expected = "apply --adopt --profile './my own.toml'";
+        assert_eq!(adopt, Hint::cttune(expected));
     }
 }

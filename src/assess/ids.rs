@@ -1,71 +1,190 @@
-//! What findings are called: a profile may accept one that there is not.
+//! Every finding by name: where its rule comes from, how bad it can be, what it is about.
+//!
+//! README's table, `[accept]` and the tests' catalogue are made from this one list.
 
 use crate::tunable::nearest_name;
 
-/// The id of every finding.
-pub(crate) const IDS: [&str; 49] = [
-    "acct-off",
-    "agent-conntrackd",
-    "agent-docker",
-    "agent-firewalld",
-    "agent-kube-proxy",
-    "agent-tuned",
-    "agent-ufw",
-    "beaten-at-boot",
-    "chain-too-long",
-    "early-drops",
-    "established-before-keepalive",
-    "established-short",
-    "expire-deletes-nat",
-    "flowtables",
-    "hash-load",
-    "hashsize-option",
-    "insert-failed",
-    "invalid-packets",
-    "lost-at-boot",
-    "managed-file",
-    "max-unlimited",
-    "nat-ports",
-    "netns-near-full",
-    "not-loaded",
-    "not-reclaimable",
-    "packets-dropped",
-    "push-ports",
-    "readers-disagree",
-    "rfc4787-req5",
-    "rfc5382-req5",
-    "rfc5382-req5-transitory",
-    "rfc5508-req2",
-    "rfc6888-req4",
-    "rfc6888-req8",
-    "rfc7857-opening",
-    "rfc7857-rst",
-    "search-restarts",
-    "sysctl-conf-unread",
-    "table-fill",
-    "table-filling",
-    "table-full-log",
-    "table-memory",
-    "tcp-be-liberal",
-    "tcp-loose",
-    "tcp-loose-off",
-    "timeout-below-one",
-    "timeout-policies",
-    "timestamp-off",
-    "udp-stream-short",
-];
+const BOOT: &str = "modules-load.d(5), sysctl.d(5); seen in guests with 5.10, 6.1 and 6.12";
+const CORE: &str = "kernel: net/netfilter/nf_conntrack_core.c";
+const FULL: &str = "kernel: __nf_conntrack_alloc in net/netfilter/nf_conntrack_core.c";
+const NAT: &str = "kernel: nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c";
+const READERS: &str = "sysctl.d(5); procps reads /etc/sysctl.conf last, systemd-sysctl does not";
+const RFC5382: &str = "RFC 5382 REQ-5; the same for NAT64 in RFC 6146";
+const STAT: &str = "kernel: struct ip_conntrack_stat in include/uapi/linux/netfilter/\
+                    nfnetlink_conntrack.h; net/netfilter/nf_conntrack_core.c";
+const SYSCTL: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.rst";
 
-/// What to say to somebody who takes this for a finding's id; `None` where it is one.
+macro_rules! ids {
+    ($($variant:ident $name:literal, $severity:literal, $about:literal, $source:expr;)*) => {
+        /// What a finding is called.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub(crate) enum Id { $($variant,)* }
+
+        impl Id {
+            /// Every finding there is, in the order in which README lists them.
+            pub(crate) const ALL: &'static [Id] = &[$(Id::$variant,)*];
+
+            /// Its name, for `[accept]` and for monitors.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Id::$variant => $name,)* }
+            }
+
+            /// Where the rule comes from.
+            pub(crate) fn source(self) -> &'static str {
+                match self { $(Id::$variant => $source,)* }
+            }
+
+            /// Its line in README's table.
+            #[cfg(test)]
+            fn row(self) -> String {
+                let (severity, about) = match self { $(Id::$variant => ($severity, $about),)* };
+                format!("| `{}` | {severity} | {about} |\n", self.name())
+            }
+        }
+    };
+}
+
+ids! {
+    TableFill "table-fill", "warning 80 %, critical 90 %",
+        "the table is nearly full; a full one drops the packets of new flows",
+        "munin: fw_conntrack, warning at 80 % and critical at 90 % of max";
+    TableFilling "table-filling", "warning 1 h, critical 10 min",
+        "with `--interval`: at this rate the table is full within that time", FULL;
+    TableFullLog "table-full-log", "warning",
+        "the kernel logged that the table was full: how often, first and last", FULL;
+    PacketsDropped "packets-dropped", "warning, critical while it grows",
+        "packets that connection tracking dropped since boot", STAT;
+    EarlyDrops "early-drops", "warning, critical while it grows",
+        "flows that were evicted since boot because the table was full", STAT;
+    ChainTooLong "chain-too-long", "warning, critical while it grows",
+        "packets dropped because a hash chain was too long", STAT;
+    InsertFailed "insert-failed", "info, warning while it grows",
+        "packets dropped by a race, or by NAT without a free port", STAT;
+    InvalidPackets "invalid-packets", "info",
+        "with `--interval`: more than one invalid packet a second", STAT;
+    SearchRestarts "search-restarts", "info",
+        "with `--interval`: more than one repeated lookup a second", STAT;
+    HashLoad "hash-load", "warning 4, critical 8 entries a bucket",
+        "the hash table is too small for max", SYSCTL;
+    MaxUnlimited "max-unlimited", "critical", "max is 0: the table has no limit", CORE;
+    TimeoutBelowOne "timeout-below-one", "critical", "a timeout below one second", CORE;
+    TableMemory "table-memory", "warning",
+        "a full table takes more than a quarter of memory",
+        "kernel: struct nf_conn in include/net/netfilter/nf_conntrack.h; slab_size of \
+         /sys/kernel/slab/nf_conntrack";
+    NotLoaded "not-loaded", "info", "connection tracking is not loaded", SYSCTL;
+    Rfc5382Req5 "rfc5382-req5", "by role",
+        "established TCP expires before 2 h 4 min", RFC5382;
+    Rfc5382Req5Transitory "rfc5382-req5-transitory", "by role",
+        "closing TCP expires before 4 min", RFC5382;
+    Rfc7857Rst "rfc7857-rst", "by role",
+        "reset TCP expires before 4 min", "RFC 7857, TCP RST";
+    Rfc7857Opening "rfc7857-opening", "info, with `-v`",
+        "opening TCP expires before 4 min, which RFC 7857 allows",
+        "RFC 5382 REQ-5, relaxed by RFC 7857, TCP Transitory Connection Idle-Timeout";
+    Rfc4787Req5 "rfc4787-req5", "by role",
+        "UDP expires before 2 min; info before 5 min", "RFC 4787 REQ-5";
+    Rfc5508Req2 "rfc5508-req2", "by role",
+        "ICMP queries expire before 1 min",
+        "RFC 5508 REQ-2; the same for NAT64 in RFC 6146";
+    Rfc6888Req4 "rfc6888-req4", "warning, `cgn`",
+        "with `--deep`: one subscriber has a tenth of the table", "RFC 6888 REQ-4 and REQ-5";
+    Rfc6888Req8 "rfc6888-req8", "info, `cgn`",
+        "a port can be used again before 2 min", "RFC 6888 REQ-8";
+    EstablishedShort "established-short", "warning",
+        "established TCP expires before 30 min: connection pools, SSH, push",
+        "HikariCP: maxLifetime, 30 minutes; Firebase: Configure your network for FCM";
+    EstablishedBeforeKeepalive "established-before-keepalive", "info",
+        "established TCP expires before the first keepalive, 2 h",
+        "RFC 1122 4.2.3.6; tcp(7): tcp_keepalive_time";
+    UdpStreamShort "udp-stream-short", "warning",
+        "answered UDP expires before unanswered UDP",
+        "kernel: nf_conntrack_udp_packet in net/netfilter/nf_conntrack_proto_udp.c";
+    TcpLoose "tcp-loose", "info, with `-v`",
+        "a TCP packet that belongs to no flow opens one", SYSCTL;
+    TcpLooseOff "tcp-loose-off", "info, warning with re-age or delete",
+        "an expired TCP connection never comes back",
+        "kernel: net/netfilter/nf_conntrack_proto_tcp.c";
+    ExpireDeletesNat "expire-deletes-nat", "warning, `nat` and `cgn`",
+        "the profile's `[expire]` deletes flows that may still be in use",
+        "kernel: nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c; RFC 5382 REQ-5";
+    TcpBeLiberal "tcp-be-liberal", "info", "TCP windows are not checked", SYSCTL;
+    AcctOff "acct-off", "info, with `-v`", "flows have no packet counters", SYSCTL;
+    TimestampOff "timestamp-off", "info, with `-v`", "flows have no start time", SYSCTL;
+    NotReclaimable "not-reclaimable", "info, warning 80 % full",
+        "with `--deep`: half of the flows or more cannot be evicted",
+        "kernel: early_drop_list and gc_worker_can_early_drop in \
+         net/netfilter/nf_conntrack_core.c";
+    NatPorts "nat-ports", "warning 80 %, critical 95 %",
+        "with `--deep`: the ports of one address towards one server are used up", NAT;
+    PushPorts "push-ports", "warning",
+        "with `--deep`: push connections with a timeout below 30 min",
+        "Firebase: Configure your network for FCM, 30 minutes or more";
+    TimeoutPolicies "timeout-policies", "info",
+        "with `--deep`: timeout policies override the sysctls",
+        "kernel: nf_ct_timeout_lookup in include/net/netfilter/nf_conntrack_timeout.h";
+    Flowtables "flowtables", "info",
+        "with `--deep`: offloaded flows have timeouts of their own",
+        "kernel: Documentation/networking/nf_flowtable.rst";
+    NetnsNearFull "netns-near-full", "warning 80 %, critical 90 %",
+        "with `--all-netns`: the table of another namespace is nearly full",
+        "kernel: __nf_conntrack_alloc in net/netfilter/nf_conntrack_core.c, which counts each \
+         namespace by itself";
+    LostAtBoot "lost-at-boot", "warning", "persisted values that are lost at the next boot", BOOT;
+    HashsizeOption "hashsize-option", "warning, info where max is set",
+        "a module option sets max to eight times the buckets",
+        "kernel: nf_conntrack_init_start in net/netfilter/nf_conntrack_core.c";
+    OverriddenAtBoot "beaten-at-boot", "warning",
+        "a line in another file overrides the profile at boot", READERS;
+    ReadersDisagree "readers-disagree", "warning",
+        "`sysctl --system` and systemd-sysctl set different values", READERS;
+    SysctlConfUnread "sysctl-conf-unread", "warning",
+        "systemd-sysctl does not read `/etc/sysctl.conf`",
+        "sysctl.d(5), which does not name /etc/sysctl.conf";
+    WriterConntrackd "agent-conntrackd", "info", "conntrackd runs here", "conntrackd(8)";
+    WriterDocker "agent-docker", "info", "dockerd runs here",
+        "kernel: per-namespace timeouts, nf_conntrack_standalone.c";
+    WriterFirewalld "agent-firewalld", "info, warning where it unloads the module",
+        "firewalld runs here", "firewalld.conf(5): CleanupModulesOnExit";
+    WriterKubeProxy "agent-kube-proxy", "info, warning for another value",
+        "kube-proxy writes these keys when it starts",
+        "kube-proxy: --conntrack-max-per-core, --conntrack-min, \
+         --conntrack-tcp-timeout-established, --conntrack-tcp-timeout-close-wait";
+    WriterTuned "agent-tuned", "info, warning for another value",
+        "the active tuned profile sets these keys",
+        "tuned.conf(5), tuned-main.conf(5): reapply_sysctl";
+    WriterUfw "agent-ufw", "info, warning for another value",
+        "ufw sets these keys when it starts",
+        "ufw-framework(8): IPT_SYSCTL in /etc/default/ufw";
+    ManagedFile "managed-file", "warning",
+        "Ansible, Puppet or another tool manages an overriding file",
+        "the comments of that file";
+}
+
+impl Id {
+    /// Whether it is about a choice that most machines rightly leave as it is: people see it with
+    /// `-v` only.
+    pub(crate) fn is_choice(self) -> bool {
+        matches!(
+            self,
+            Id::AcctOff | Id::Rfc7857Opening | Id::TcpLoose | Id::TimestampOff
+        )
+    }
+}
+
+/// What to say about a name in `[accept]` that no finding has; `None` where one has it.
 ///
-/// That is no mistake: a newer cttune may know it.
-pub(crate) fn strange_id(id: &str) -> Option<String> {
-    if IDS.contains(&id) {
+/// That is not a mistake: a newer cttune may know it.
+pub(crate) fn unknown_id(name: &str) -> Option<String> {
+    let mut names = Id::ALL.iter().map(|id| id.name());
+    if names.any(|known| known == name) {
         return None;
     }
-    let nearest = nearest_name(id, IDS.iter().map(ToString::to_string), 0.8);
+    let names = Id::ALL.iter().map(|id| id.name().to_owned());
+    let nearest = nearest_name(name, names, 0.8);
     let advice = nearest.map(|nearest| format!("; did you mean `{nearest}`?"));
     let advice = advice.unwrap_or_default();
-    Some(format!("no finding is called `{id}`{advice}"))
+    Some(format!("no finding is called `{name}`{advice}"))
 }
 
 #[cfg(test)]
@@ -73,8 +192,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_strange_id_is_told_with_the_nearest() {
-        assert_eq!(strange_id("rfc4787-req5"), None);
+    fn an_unknown_name_is_answered_with_the_nearest() {
+        assert_eq!(unknown_id("rfc4787-req5"), None);
         for (id, said) in [
             (
                 "rfc4787-req55",
@@ -82,7 +201,23 @@ mod tests {
             ),
             ("x", "no finding is called `x`"),
         ] {
-            assert_eq!(strange_id(id).as_deref(), Some(said));
+            assert_eq!(unknown_id(id).as_deref(), Some(said));
         }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: std::collections::BTreeSet<_> = Id::ALL.iter().map(|id| id.name()).collect();
+        assert_eq!(names.len(), Id::ALL.len());
+    }
+
+    #[test]
+    fn readme_has_the_table_of_this_list() {
+        let rows: String = Id::ALL.iter().map(|id| id.row()).collect();
+        let readme = include_str!("../../README.md");
+        assert!(
+            readme.contains(&rows),
+            "README's table of findings must be:\n{rows}"
+        );
     }
 }

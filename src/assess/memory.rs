@@ -3,15 +3,16 @@
 //! Follows the measurements of 6.18: a flow takes its slab object and 128 bytes as soon as it has
 //! any of NAT, accounting, timestamp, labels or events; a bucket takes 8.
 
-use super::{Finding, Severity};
+use super::{Finding, Id, Severity};
+use crate::diagnostic::Hint;
 use crate::tunable::{Host, Key, Snapshot, format_count, format_share, format_size};
 
 /// The slab object where the kernel does not tell its size, and what extensions add to it.
 const OBJECT: u64 = 256;
 const EXTENSIONS: u64 = 128;
 const BUCKET: u64 = 8;
-/// The share of memory above which a full table is too dear.
-const DEAR: f64 = 0.25;
+/// The share of memory above which a full table takes too much.
+const TOO_MUCH: f64 = 0.25;
 
 /// What the table takes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,25 +47,25 @@ pub(super) fn finding(live: &Snapshot, host: &Host, flow_size: Option<u64>) -> O
     let full = memory.when_full?;
     #[allow(clippy::cast_precision_loss)] // a share needs no more than 52 bits
     let share = full as f64 / host.memory as f64;
-    (share > DEAR).then(|| Finding {
-        id: "table-memory",
-        severity: Severity::Warning,
-        message: format!(
-            "a full table takes {} of {} ({}): {} entries at {} bytes, and each namespace may \
-             fill one",
-            format_size(full),
-            format_size(host.memory),
-            format_share(share),
-            format_count(live.value(Key::Max).unwrap_or(0)),
-            memory.per_flow
-        ),
-        hint:
-            "cap it by memory, as campus-fw does: cttune plan --profile campus-fw; in a profile: \
-               nf_conntrack_max = { at-least = N, memory-cap = \"10%\" }"
-                .to_owned(),
-        source: "kernel: struct nf_conn in include/net/netfilter/nf_conntrack.h; slab_size of \
-                 /sys/kernel/slab/nf_conntrack",
-        accepted: None,
+    (share > TOO_MUCH).then(|| {
+        Finding::new(
+            Id::TableMemory,
+            Severity::Warning,
+            format!(
+                "a full table takes {} of {} ({}): {} entries at {} bytes; each namespace can \
+             have one",
+                format_size(full),
+                format_size(host.memory),
+                format_share(share),
+                format_count(live.value(Key::Max).unwrap_or(0)),
+                memory.per_flow
+            ),
+            Hint::cttune("plan --profile campus-fw")
+                .to("cap it by memory, as campus-fw does")
+                .and(Hint::say(
+                    "in a profile: nf_conntrack_max = { at-least = N, memory-cap = \"10%\" }",
+                )),
+        )
     })
 }
 
@@ -103,8 +104,8 @@ mod tests {
         let finding = finding(&live, &host(1 << 30), Some(256)).unwrap();
         assert_eq!(
             finding.message,
-            "a full table takes 392 MiB of 1.0 GiB (38.2 %): 1,048,576 entries at 384 bytes, and \
-             each namespace may fill one"
+            "a full table takes 392 MiB of 1.0 GiB (38.2 %): 1,048,576 entries at 384 bytes; \
+             each namespace can have one"
         );
         assert_eq!(super::finding(&live, &host(392 << 22), Some(256)), None);
     }

@@ -9,28 +9,25 @@ mod agents;
 mod at_boot;
 mod behaviour;
 mod command;
-mod course;
 mod deep;
 mod ids;
 pub(crate) mod kernel_log;
 mod memory;
 mod namespaces;
+mod rates;
 mod rfc;
 mod table;
 mod timeouts;
 
 pub(crate) use agents::Traces;
-pub(crate) use course::{Course, Trend, Unread};
 pub(crate) use deep::Deep;
-#[cfg(feature = "internals")]
-pub(crate) use ids::IDS;
-pub(crate) use ids::strange_id;
+pub(crate) use ids::{Id, unknown_id};
 pub(crate) use memory::Memory;
 pub(crate) use namespaces::Namespace;
+pub(crate) use rates::{Rates, Trend, Unread};
 pub(crate) use table::Levels;
 
-use self::command::set_command;
-use crate::diagnostic::Place;
+use crate::diagnostic::Hint;
 use crate::plan::{Blocked, Comparison, Machine};
 use crate::profile::{Desired, Role};
 use crate::tunable::Key;
@@ -51,33 +48,34 @@ pub(crate) enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// Stable, for `[accept]` and for monitors.
-    pub(crate) id: &'static str,
+    pub(crate) id: Id,
     /// How much it matters.
     pub(crate) severity: Severity,
     /// What was seen, with numbers.
     pub(crate) message: String,
     /// What to do.
-    pub(crate) hint: String,
-    /// Where the rule comes from.
-    pub(crate) source: &'static str,
+    pub(crate) hint: Hint,
     /// The reason for which the profile accepts it.
     pub(crate) accepted: Option<String>,
 }
 
 impl Finding {
+    /// A finding that no profile accepts yet.
+    fn new(id: Id, severity: Severity, message: impl Into<String>, hint: impl Into<Hint>) -> Self {
+        Finding {
+            id,
+            severity,
+            message: message.into(),
+            hint: hint.into(),
+            accepted: None,
+        }
+    }
+
     /// Whether it counts: is of this severity or worse, and not accepted.
     pub(crate) fn counts_as(&self, severity: Severity) -> bool {
         self.severity >= severity && self.accepted.is_none()
     }
-
-    /// Whether it is a choice that can be made either way, which people are told of on request.
-    pub(crate) fn is_choice(&self) -> bool {
-        CHOICES.contains(&self.id)
-    }
 }
-
-/// Findings about what most machines rightly have as it is.
-const CHOICES: [&str; 4] = ["acct-off", "rfc7857-opening", "tcp-loose", "timestamp-off"];
 
 /// What was read, as far as there was anything to read.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +85,7 @@ pub(crate) struct Evidence<'a> {
     /// How full is too full.
     pub(crate) levels: Levels,
     /// What the table went through; `None` for an image.
-    pub(crate) course: Option<&'a Course>,
+    pub(crate) rates: Option<&'a Rates>,
     /// What a walk through the table showed; `None` where none was asked for.
     pub(crate) deep: Option<&'a Deep>,
     /// Every network namespace that was looked into; `None` where that was not asked for.
@@ -100,8 +98,6 @@ pub(crate) struct Evidence<'a> {
     pub(crate) blocked: &'a [Blocked],
     /// The profile.
     pub(crate) desired: Option<&'a Desired>,
-    /// The options by which a command speaks of the same place.
-    pub(crate) place: &'a Place,
 }
 
 impl Evidence<'_> {
@@ -127,10 +123,10 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(live) = evidence.machine.live {
         findings.extend(table::findings(live, evidence.levels, evidence.desired));
-        if let Some(course) = evidence.course {
-            findings.extend(course::findings(course, live));
+        if let Some(rates) = evidence.rates {
+            findings.extend(rates::findings(rates, live, evidence.desired));
             let host = evidence.machine.host;
-            findings.extend(memory::finding(live, host, course.flow_size));
+            findings.extend(memory::finding(live, host, rates.flow_size));
         }
     }
     findings.extend(rfc::findings(&evidence));
@@ -144,10 +140,9 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     findings.extend(at_boot::findings(&evidence));
     findings.extend(agents::findings(&evidence));
     for finding in &mut findings {
-        finding.hint = command::at(&finding.hint, evidence.place);
         finding.accepted = evidence
             .desired
-            .and_then(|desired| desired.accept.get(finding.id))
+            .and_then(|desired| desired.accept.get(finding.id.name()))
             .map(|accepted| accepted.reason.clone());
     }
     findings.sort_by_key(|finding| {

@@ -1,6 +1,7 @@
 //! Every network namespace of the machine: each may hold max entries on its own.
 
-use super::{Finding, Levels};
+use super::{Finding, Id, Levels};
+use crate::diagnostic::{Hint, quoted};
 use crate::tunable::{format_count, format_share};
 
 /// Namespaces that one finding names.
@@ -61,21 +62,18 @@ pub(super) fn finding(namespaces: &[Namespace], levels: Levels) -> Option<Findin
     });
     let said: Vec<String> = said.collect();
     let more = if near.len() > NAMED { "; …" } else { "" };
-    Some(Finding {
-        id: "netns-near-full",
-        severity: levels.severity(*fullest)?,
-        message: format!(
-            "{} of {} network namespaces {} near full: {}{more}",
+    Some(Finding::new(
+        Id::NetnsNearFull,
+        levels.severity(*fullest)?,
+        format!(
+            "{} of {} network namespaces {} nearly full: {}{more}",
             near.len(),
             namespaces.len(),
             if near.len() == 1 { "is" } else { "are" },
             said.join("; ")
         ),
-        hint: format!("see who fills it: cttune top --netns {}", first.spoken()),
-        source: "kernel: __nf_conntrack_alloc in net/netfilter/nf_conntrack_core.c, which counts \
-                 each namespace by itself",
-        accepted: None,
-    })
+        Hint::cttune(format!("top --netns {}", quoted(&first.spoken()))).to("see who fills it"),
+    ))
 }
 
 #[cfg(test)]
@@ -107,7 +105,7 @@ mod tests {
             (vec![blue.clone()], Some((Severity::Warning, "blue"))),
             (vec![blue, nameless], Some((Severity::Critical, "pid:7"))),
         ] {
-            let hint = |name| format!("see who fills it: cttune top --netns {name}");
+            let hint = |name| Hint::cttune(format!("top --netns {name}")).to("see who fills it");
             let found = found.map(|(severity, name)| (severity, hint(name)));
             assert_eq!(near(&all), found, "{all:?}");
         }

@@ -1,13 +1,14 @@
-//! What the RFCs ask of whoever translates addresses: how long a flow must be remembered.
+//! What the RFCs ask of a NAT: how long a flow must be kept.
 //!
-//! In: the values that hold, or in an image those that will; the profile. Out: one finding for each
-//! requirement that they do not meet.
-//! Rule: the profile's role says whom a requirement binds and how much. Without a profile none
-//! does. A host is asked only about the values that its profile sets itself, a firewall that
-//! translates nothing only about flows that are open, a NAT about everything, and a carrier's NAT
-//! most strictly, since its subscribers cannot choose another (RFC 6888 REQ-1).
+//! In: the live values, or those of an image; the profile. Out: one finding for each requirement
+//! that they do not meet.
+//! Rule: the profile's role decides which requirements count and how much. Without a profile none
+//! does. For a host only values that its profile sets count, for a firewall without NAT only open
+//! flows, for a NAT everything, and for a carrier's NAT most strictly, since its subscribers
+//! cannot choose another (RFC 6888 REQ-1).
 
-use super::{Evidence, Finding, Severity, set_command};
+use super::command::plan;
+use super::{Evidence, Finding, Id, Severity};
 use crate::profile::{Desired, Role};
 use crate::tunable::{Key, format_seconds};
 
@@ -19,43 +20,41 @@ enum Level {
     Note,
 }
 
-/// Whom a requirement is about.
+/// Which machines a requirement is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whom {
-    /// Everybody who forgets flows, translated or not.
+    /// Every machine that tracks flows.
     Trackers,
-    /// Who translates addresses.
+    /// Machines that translate addresses.
     Nats,
-    /// Who translates those of subscribers.
+    /// Machines that translate those of subscribers.
     Carriers,
 }
 
 /// One requirement.
 #[derive(Debug)]
 struct Requirement {
-    id: &'static str,
+    id: Id,
     keys: &'static [Key],
     least: i64,
     level: Level,
     whom: Whom,
     /// What the RFC asks for, after its number and before the time.
     asks: &'static str,
-    source: &'static str,
 }
 
-/// Of two with one id the first that is not met counts.
+/// Of two with one id the first unmet one counts.
 const REQUIREMENTS: [Requirement; 8] = [
     Requirement {
-        id: "rfc5382-req5",
+        id: Id::Rfc5382Req5,
         keys: &[Key::TcpTimeoutEstablished],
         least: 7440,
         level: Level::Must,
         whom: Whom::Trackers,
-        asks: "open TCP connections not to be forgotten before",
-        source: "RFC 5382 REQ-5; the same for NAT64 in RFC 6146",
+        asks: "established TCP connections not to expire before",
     },
     Requirement {
-        id: "rfc5382-req5-transitory",
+        id: Id::Rfc5382Req5Transitory,
         keys: &[
             Key::TcpTimeoutFinWait,
             Key::TcpTimeoutCloseWait,
@@ -65,62 +64,55 @@ const REQUIREMENTS: [Requirement; 8] = [
         least: 240,
         level: Level::Must,
         whom: Whom::Nats,
-        asks: "TCP connections that are closing not to be forgotten before",
-        source: "RFC 5382 REQ-5; the same for NAT64 in RFC 6146",
+        asks: "closing TCP connections not to expire before",
     },
     Requirement {
-        id: "rfc7857-rst",
+        id: Id::Rfc7857Rst,
         keys: &[Key::TcpTimeoutClose],
         least: 240,
         level: Level::Should,
         whom: Whom::Nats,
-        asks: "TCP connections that were reset to be kept for",
-        source: "RFC 7857, TCP RST",
+        asks: "reset TCP connections to be kept for",
     },
     Requirement {
-        id: "rfc7857-opening",
+        id: Id::Rfc7857Opening,
         keys: &[Key::TcpTimeoutSynSent, Key::TcpTimeoutSynRecv],
         least: 240,
         level: Level::Note,
         whom: Whom::Nats,
-        asks: "TCP connections that are opening, unless SYN floods are feared, to be kept for",
-        source: "RFC 5382 REQ-5, relaxed by RFC 7857, TCP Transitory Connection Idle-Timeout",
+        asks: "opening TCP connections, unless SYN floods are expected, to be kept for",
     },
     Requirement {
-        id: "rfc4787-req5",
+        id: Id::Rfc4787Req5,
         keys: UDP,
         least: 120,
         level: Level::Must,
         whom: Whom::Trackers,
-        asks: "UDP flows, but for those to well-known ports, not to be forgotten before",
-        source: "RFC 4787 REQ-5",
+        asks: "UDP flows, except to well-known ports, not to expire before",
     },
     Requirement {
-        id: "rfc4787-req5",
+        id: Id::Rfc4787Req5,
         keys: UDP,
         least: 300,
         level: Level::Note,
         whom: Whom::Nats,
-        asks: "UDP flows by recommendation to be kept for",
-        source: "RFC 4787 REQ-5",
+        asks: "UDP flows, as a recommendation, to be kept for",
     },
     Requirement {
-        id: "rfc5508-req2",
+        id: Id::Rfc5508Req2,
         keys: &[Key::IcmpTimeout],
         least: 60,
         level: Level::Must,
         whom: Whom::Nats,
-        asks: "ICMP queries not to be forgotten before",
-        source: "RFC 5508 REQ-2; the same for NAT64 in RFC 6146",
+        asks: "ICMP queries not to expire before",
     },
     Requirement {
-        id: "rfc6888-req8",
+        id: Id::Rfc6888Req8,
         keys: &[Key::TcpTimeoutTimeWait],
         least: 120,
         level: Level::Note,
         whom: Whom::Carriers,
-        asks: "a port not to be given to another flow before",
-        source: "RFC 6888 REQ-8",
+        asks: "a port not to be used again before",
     },
 ];
 
@@ -160,26 +152,26 @@ impl Requirement {
             .iter()
             .map(|(key, value)| format!("{} is {}", key.file_name(), format_seconds(*value)));
         let set: Vec<(Key, i64)> = short.iter().map(|(key, _)| (*key, self.least)).collect();
-        let rfc = self.source.split([';', ',']).next().unwrap_or_default();
-        Some(Finding {
-            id: self.id,
+        let rfc = self
+            .id
+            .source()
+            .split([';', ','])
+            .next()
+            .unwrap_or_default();
+        Some(Finding::new(
+            self.id,
             severity,
-            message: format!(
+            format!(
                 "{}: {rfc} asks for {} {}",
                 said.collect::<Vec<_>>().join(", "),
                 self.asks,
                 format_seconds(self.least)
             ),
-            hint: format!(
-                "see what it would change: {}",
-                set_command(Some(desired), &set)
-            ),
-            source: self.source,
-            accepted: None,
-        })
+            plan(Some(desired), &set).to("see what that would change"),
+        ))
     }
 
-    /// How much it binds a machine of this role; `None` where it does not.
+    /// How severe it is for this role; `None` where it does not count.
     fn severity(&self, role: Role) -> Option<Severity> {
         let strict = self.level != Level::Note;
         match role {
@@ -200,6 +192,7 @@ impl Requirement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Place;
     use crate::profile::{builtin, inherit, parse};
 
     /// What Linux 6.18 starts with.
@@ -236,7 +229,10 @@ mod tests {
     fn the_kernel_s_own_values_fail_a_nat_and_not_a_host() {
         let ids = |role_: Role| -> Vec<(&'static str, Severity)> {
             let findings = judged(&role(role_), &[]);
-            findings.iter().map(|one| (one.id, one.severity)).collect()
+            findings
+                .iter()
+                .map(|one| (one.id.name(), one.severity))
+                .collect()
         };
         assert_eq!(ids(Role::Host), []);
         assert_eq!(ids(Role::Firewall), [("rfc4787-req5", Severity::Info)]);
@@ -275,7 +271,8 @@ mod tests {
                 let finding = judge(requirement.least - 1).unwrap();
                 assert!(finding.message.contains(key.file_name()), "{key}");
                 let set = format!("--set {}={}", key.short_name(), requirement.least);
-                assert!(finding.hint.contains(&set), "{}", finding.hint);
+                let hint = finding.hint.text(&Place::default());
+                assert!(hint.contains(&set), "{hint}");
             }
         }
     }
@@ -285,18 +282,18 @@ mod tests {
         let findings = judged(&role(Role::Nat), &[]);
         let udp = findings
             .iter()
-            .find(|one| one.id == "rfc4787-req5")
+            .find(|one| one.id == Id::Rfc4787Req5)
             .unwrap();
         assert_eq!(
             udp.message,
-            "nf_conntrack_udp_timeout is 30s: RFC 4787 REQ-5 asks for UDP flows, but for those to \
-             well-known ports, not to be forgotten before 2m"
+            "nf_conntrack_udp_timeout is 30s: RFC 4787 REQ-5 asks for UDP flows, except to \
+             well-known ports, not to expire before 2m"
         );
     }
 
     /// Two minutes will do, five are recommended.
     #[test]
-    fn udp_between_the_least_and_the_recommended_is_worth_a_word() {
+    fn udp_between_the_minimum_and_the_recommendation_is_a_note() {
         for (udp, severity) in [
             (119, Some(Severity::Warning)),
             (120, Some(Severity::Info)),
@@ -304,7 +301,7 @@ mod tests {
         ] {
             let values = [(Key::UdpTimeout, udp), (Key::UdpTimeoutStream, udp)];
             let findings = judged(&role(Role::Nat), &values);
-            let found = findings.iter().find(|one| one.id == "rfc4787-req5");
+            let found = findings.iter().find(|one| one.id == Id::Rfc4787Req5);
             assert_eq!(found.map(|one| one.severity), severity, "{udp}");
         }
     }
@@ -338,7 +335,7 @@ mod tests {
                 })
                 .collect();
             for finding in judged(&desired, &values) {
-                let is_accepted = desired.accept.contains_key(finding.id);
+                let is_accepted = desired.accept.contains_key(finding.id.name());
                 let harmless =
                     finding.severity == Severity::Info && desired.role != Some(Role::Host);
                 assert!(is_accepted || harmless, "{}: {finding:?}", desired.name);

@@ -1,6 +1,8 @@
 //! The table itself: how full it is, how its hash fits, and values that cannot be right.
 
-use super::{Finding, Severity, set_command};
+use super::command::plan;
+use super::{Finding, Id, Severity};
+use crate::diagnostic::Hint;
 use crate::plan::ENTRIES_PER_BUCKET;
 use crate::profile::Desired;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
@@ -12,10 +14,6 @@ const CRITICAL_FILL: f64 = 0.9;
 const ABSURD_PER_BUCKET: i64 = 8;
 /// A timeout in seconds that harms no protocol.
 const ANY_TIME: i64 = 60;
-
-const SYSCTL_DOC: &str = "kernel: Documentation/networking/nf_conntrack-sysctl.rst";
-const MUNIN: &str = "munin: fw_conntrack, warning at 80 % and critical at 90 % of max";
-const CORE: &str = "kernel: net/netfilter/nf_conntrack_core.c";
 
 pub(super) fn findings(live: &Snapshot, levels: Levels, desired: Option<&Desired>) -> Vec<Finding> {
     if !live.is_loaded() {
@@ -62,17 +60,12 @@ impl Levels {
 }
 
 fn not_loaded() -> Finding {
-    Finding {
-        id: "not-loaded",
-        severity: Severity::Info,
-        message: "the module nf_conntrack is not loaded: no flow is tracked and no sysctl exists"
-            .to_owned(),
-        hint: "apply loads it; so does the first firewall rule that needs it, or \
-               `modprobe nf_conntrack`"
-            .to_owned(),
-        source: SYSCTL_DOC,
-        accepted: None,
-    }
+    Finding::new(
+        Id::NotLoaded,
+        Severity::Info,
+        "the module nf_conntrack is not loaded: no flow is tracked and no sysctl exists",
+        Hint::on_host("modprobe nf_conntrack").to("apply loads it, or, as root"),
+    )
 }
 
 fn fill(live: &Snapshot, levels: Levels, desired: Option<&Desired>) -> Option<Finding> {
@@ -84,35 +77,32 @@ fn fill(live: &Snapshot, levels: Levels, desired: Option<&Desired>) -> Option<Fi
     } else {
         "when it is full, packets of new flows are dropped"
     };
-    Some(Finding {
-        id: "table-fill",
+    Some(Finding::new(
+        Id::TableFill,
         severity,
-        message: format!(
+        format!(
             "the table holds {} of {} entries ({}): {effect}",
             format_count(entries),
             format_count(max),
             format_share(fill)
         ),
-        hint: format!(
-            "see what a profile would change: {}",
-            set_command(desired, &[])
-        ),
-        source: MUNIN,
-        accepted: None,
-    })
+        Hint::cttune("top")
+            .to("see who fills it")
+            .and(plan(desired, &[]).to("see what the profile would change")),
+    ))
 }
 
 fn unlimited(live: &Snapshot) -> Option<Finding> {
-    (live.value(Key::Max)? == 0).then(|| Finding {
-        id: "max-unlimited",
-        severity: Severity::Critical,
-        message: format!(
-            "{} is 0: the table may grow until memory runs out",
-            Key::Max
-        ),
-        hint: "set a limit: cttune plan --profile campus-fw, which caps it by memory".to_owned(),
-        source: CORE,
-        accepted: None,
+    (live.value(Key::Max)? == 0).then(|| {
+        Finding::new(
+            Id::MaxUnlimited,
+            Severity::Critical,
+            format!(
+                "{} is 0: the table can grow until memory runs out",
+                Key::Max
+            ),
+            Hint::cttune("plan --profile campus-fw").to("set a limit that memory allows"),
+        )
     })
 }
 
@@ -127,26 +117,21 @@ fn hash(live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> {
     let absurd = max > buckets.saturating_mul(ABSURD_PER_BUCKET);
     #[allow(clippy::cast_precision_loss)] // both are below 2^31
     let chain = 2.0 * max as f64 / buckets as f64;
-    Some(Finding {
-        id: "hash-load",
-        severity: if absurd {
+    Some(Finding::new(
+        Id::HashLoad,
+        if absurd {
             Severity::Critical
         } else {
             Severity::Warning
         },
-        message: format!(
-            "{} entries may stand in {} buckets, {chain:.1} in a chain, since each stands in two: \
-             long ones cost time on every packet, and past 50 to 79 packets are dropped",
+        format!(
+            "{} entries in {} buckets make chains of {chain:.1}, since each entry is in two: long \
+             chains cost time on every packet, and past 50 to 79 packets are dropped",
             format_count(max),
             format_count(buckets)
         ),
-        hint: format!(
-            "as many buckets as entries: {}",
-            set_command(desired, &[(Key::Buckets, max)])
-        ),
-        source: SYSCTL_DOC,
-        accepted: None,
-    })
+        plan(desired, &[(Key::Buckets, max)]).to("set as many buckets as entries"),
+    ))
 }
 
 fn dead_timeouts(live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> {
@@ -161,20 +146,15 @@ fn dead_timeouts(live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> 
     }
     let said = dead.iter().map(|(key, value)| format!("{key} is {value}"));
     let set: Vec<(Key, i64)> = dead.iter().map(|(key, _)| (*key, ANY_TIME)).collect();
-    Some(Finding {
-        id: "timeout-below-one",
-        severity: Severity::Critical,
-        message: format!(
-            "{}: such a flow is forgotten before its next packet",
+    Some(Finding::new(
+        Id::TimeoutBelowOne,
+        Severity::Critical,
+        format!(
+            "{}: such a flow expires before its next packet",
             said.collect::<Vec<_>>().join(", ")
         ),
-        hint: format!(
-            "a minute, or the kernel's own default, which a fresh network namespace has: {}",
-            set_command(desired, &set)
-        ),
-        source: CORE,
-        accepted: None,
-    })
+        plan(desired, &set).to("set one minute"),
+    ))
 }
 
 #[cfg(test)]
@@ -196,7 +176,7 @@ mod tests {
     fn ids(snapshot: &Snapshot) -> Vec<(&'static str, Severity)> {
         findings(snapshot, Levels::default(), None)
             .iter()
-            .map(|finding| (finding.id, finding.severity))
+            .map(|finding| (finding.id.name(), finding.severity))
             .collect()
     }
 

@@ -1,6 +1,7 @@
 //! Timeouts that cut connections which are still wanted, or that fit ill together.
 
-use super::{Evidence, Finding, Severity, set_command};
+use super::command::plan;
+use super::{Evidence, Finding, Id, Severity};
 use crate::tunable::{Key, format_seconds};
 
 /// The first probe of Linux's keepalive comes after this, the last of nine at 7875.
@@ -26,56 +27,47 @@ fn established(evidence: &Evidence<'_>) -> Option<Finding> {
     let key = Key::TcpTimeoutEstablished;
     let value = held(evidence, key).filter(|value| *value <= FIRST_PROBE)?;
     let (name, time) = (key.file_name(), format_seconds(value));
-    let hint = format!(
-        "connections get more with their next packet: {}",
-        set_command(evidence.desired, &[(key, SAFE)])
-    );
+    let hint = plan(evidence.desired, &[(key, SAFE)])
+        .to("lengthen it; each connection gets the new time with its next packet");
     Some(if value < POOLED {
-        Finding {
-            id: "established-short",
-            severity: Severity::Warning,
-            message: format!(
-                "{name} is {time}: pools of database connections, SSH and push to phones stay \
+        Finding::new(
+            Id::EstablishedShort,
+            Severity::Warning,
+            format!(
+                "{name} is {time}: pools of database connections, SSH and push to phones are \
                  silent for 30m and more, and are cut off"
             ),
             hint,
-            source: "HikariCP: maxLifetime, 30 minutes; Firebase: Configure your network for FCM",
-            accepted: None,
-        }
+        )
     } else {
-        Finding {
-            id: "established-before-keepalive",
-            severity: Severity::Info,
-            message: format!(
-                "{name} is {time}: a silent connection is forgotten before the first keepalive, \
-                 which comes after 2h"
+        Finding::new(
+            Id::EstablishedBeforeKeepalive,
+            Severity::Info,
+            format!(
+                "{name} is {time}: a silent connection expires before its first keepalive, which \
+                 comes after 2h"
             ),
             hint,
-            source: "RFC 1122 4.2.3.6; tcp(7): tcp_keepalive_time",
-            accepted: None,
-        }
+        )
     })
 }
 
 fn stream(evidence: &Evidence<'_>) -> Option<Finding> {
     let [udp, stream] = [Key::UdpTimeout, Key::UdpTimeoutStream];
     let (short, long) = (held(evidence, stream)?, held(evidence, udp)?);
-    (short < long).then(|| Finding {
-        id: "udp-stream-short",
-        severity: Severity::Warning,
-        message: format!(
-            "{} is {}, less than {} with {}: a UDP flow that is answered is forgotten before one \
-             that is not",
-            stream.file_name(),
-            format_seconds(short),
-            udp.file_name(),
-            format_seconds(long)
-        ),
-        hint: format!(
-            "as long at least: {}",
-            set_command(evidence.desired, &[(stream, long)])
-        ),
-        source: "kernel: nf_conntrack_udp_packet in net/netfilter/nf_conntrack_proto_udp.c",
-        accepted: None,
+    (short < long).then(|| {
+        Finding::new(
+            Id::UdpStreamShort,
+            Severity::Warning,
+            format!(
+                "{} is {}, less than {} with {}: an answered UDP flow expires before an unanswered \
+             one",
+                stream.file_name(),
+                format_seconds(short),
+                udp.file_name(),
+                format_seconds(long)
+            ),
+            plan(evidence.desired, &[(stream, long)]).to("set at least as much"),
+        )
     })
 }

@@ -4,8 +4,8 @@ use super::args::{Check, DesiredOptions, FailOn, Global};
 use super::current::{self, Current};
 use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
 use super::out::Out;
-use super::{change, course, deep, load};
-use crate::assess::{Course, Deep, Evidence, Finding, Levels, Namespace, Severity, assess};
+use super::{change, deep, load, rates};
+use crate::assess::{Deep, Evidence, Finding, Levels, Namespace, Rates, Severity, assess};
 use crate::boot;
 use crate::diagnostic::{Hint, quoted};
 use crate::files::Root;
@@ -30,7 +30,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         load::desired(&check.desired, &root)?
     };
     if let Some(desired) = &desired {
-        load::note_strange_ids(desired, out);
+        load::note_unknown_ids(desired, out);
     }
     let looks = Looks::take(check, global, &root, out)?;
     let machine = looks.current.machine();
@@ -41,14 +41,13 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     let evidence = Evidence {
         machine,
         levels,
-        course: looks.course.as_ref(),
+        rates: looks.rates.as_ref(),
         deep: looks.deep.as_ref(),
         namespaces: looks.namespaces.as_deref(),
         traces: traces.as_ref(),
         comparison: &comparison,
         blocked: &blocked,
         desired: desired.as_ref(),
-        place: &place,
     };
     for path in looks.current.unread() {
         out.note(&format!(
@@ -60,7 +59,8 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         host: &looks.current.name,
         evidence,
         findings: &assess(evidence),
-        way: &way(&check.desired, global),
+        plan: &plan_hint(&check.desired),
+        place: &place,
         verbose: out.verbose,
     };
     if out.is_nagios() {
@@ -76,7 +76,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
 /// What was read of the machine, by as many looks as were asked for.
 struct Looks {
     current: Current,
-    course: Option<Course>,
+    rates: Option<Rates>,
     deep: Option<Deep>,
     namespaces: Option<Vec<Namespace>>,
 }
@@ -86,12 +86,12 @@ impl Looks {
         let earlier = match &check.interval {
             Some(interval) => {
                 let interval = change::duration("--interval", interval)?;
-                Some(course::look_ahead(interval, out)?)
+                Some(rates::look_ahead(interval, out)?)
             }
             None => None,
         };
         let current = Current::take(global, root)?;
-        let mut course = current.live.as_ref().map(|_| course::read(earlier));
+        let mut rates = current.live.as_ref().map(|_| rates::read(earlier));
         let mut unread = Vec::new();
         let deep = check.deep.then(|| deep::read(out, &mut unread));
         let deep = deep.transpose()?;
@@ -100,12 +100,12 @@ impl Looks {
             unread.extend(not_entered);
             namespaces
         });
-        if let Some(course) = &mut course {
-            course.unread.extend(unread);
+        if let Some(rates) = &mut rates {
+            rates.unread.extend(unread);
         }
         Ok(Looks {
             current,
-            course,
+            rates,
             deep,
             namespaces,
         })
@@ -234,17 +234,17 @@ fn refuse_what_does_not_go(check: &Check, global: &Global, out: Out) -> Result<(
     }
 }
 
-/// The plan that goes with this check, as it would be typed. What was remembered is not named: a
-/// plan for the bare profile would leave out what was set beside it.
-fn way(desired: &DesiredOptions, global: &Global) -> String {
-    let mut way = "plan".to_owned();
+/// The plan for what was checked. The active profile is not named: a plan for the bare profile
+/// would leave out what was set beside it.
+fn plan_hint(desired: &DesiredOptions) -> Hint {
+    let mut plan = "plan".to_owned();
     if let Some(profile) = &desired.profile {
-        way.push_str(&format!(" --profile {}", quoted(profile)));
+        plan.push_str(&format!(" --profile {}", quoted(profile)));
     }
     for set in &desired.set {
-        way.push_str(&format!(" --set {}", quoted(set)));
+        plan.push_str(&format!(" --set {}", quoted(set)));
     }
-    current::place(global).cttune(&way)
+    Hint::cttune(plan).to("see the changes")
 }
 
 fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<u8> {

@@ -1,7 +1,7 @@
 //! `cttune check --deep`: walks the table, and asks netlink for the rest.
 
-use super::course::or_unread;
 use super::out::Out;
+use super::rates::or_unread;
 use super::walk;
 use crate::assess::{Deep, Unread};
 use crate::flow::{Extent, Filter, PressureCount};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::args::DesiredOptions;
 use super::failure::{Effect, FAILED, Failure, USAGE};
 use super::out::Out;
-use crate::assess::strange_id;
+use crate::assess::unknown_id;
 use crate::diagnostic::{Advise, Hint, quoted};
 use crate::files::Root;
 use crate::files::profiles::{self, Found, ProfileError};
@@ -254,10 +254,10 @@ pub(super) fn underivable(error: DeriveError) -> anyhow::Error {
         .into()
 }
 
-/// Tells of findings that a profile accepts and that there are not.
-pub(super) fn note_strange_ids(desired: &Desired, out: Out) {
+/// Notes names in the profile's `[accept]` that no finding has.
+pub(super) fn note_unknown_ids(desired: &Desired, out: Out) {
     for (id, accepted) in &desired.accept {
-        if let Some(said) = strange_id(id) {
+        if let Some(said) = unknown_id(id) {
             let origin = &accepted.origin;
             out.note(&format!("note: the accept table of {origin}: {said}"));
         }

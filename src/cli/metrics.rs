@@ -11,7 +11,7 @@ use super::current::Current;
 use super::failure::{FAILED, Failure, told};
 use super::out::Out;
 use super::{change, load, out, walk};
-use crate::assess::Course;
+use crate::assess::Rates;
 use crate::files::Root;
 use crate::flow::{By, Census, Extent, Field, Filter, Flow, Kinds};
 use crate::kernel::ctnetlink::{DumpError, undisturbed};
@@ -33,10 +33,10 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     let mut sources = Sources(Vec::new());
     let current = Current::take(global, &root)?;
     let live = current.live.clone().unwrap_or_else(Snapshot::not_loaded);
-    let course = Course {
+    let rates = Rates {
         counters: sources.take("counters", counters(&live)).flatten(),
         flow_size: host::read_flow_size(),
-        ..Course::default()
+        ..Rates::default()
     };
     let flows = match args.flows {
         args::Flows::None => None,
@@ -60,7 +60,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     let name = desired.as_ref().map(name).unwrap_or_default();
     let metrics = Metrics {
         live: &live,
-        course: &course,
+        rates: &rates,
         flows: flows.as_ref(),
         profile: comparison
             .as_ref()

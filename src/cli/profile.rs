@@ -75,7 +75,7 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
     let mut failures = Vec::new();
     for file in files {
         match load::named(file) {
-            Ok(desired) => load::note_strange_ids(&desired, out),
+            Ok(desired) => load::note_unknown_ids(&desired, out),
             Err(error) => failures.push(error.downcast::<Failure>()?),
         }
     }

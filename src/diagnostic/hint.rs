@@ -12,6 +12,8 @@ pub(crate) type Text = Cow<'static, str>;
 pub(crate) enum Hint {
     /// A command of cttune: its arguments, without `--netns` and `--root`.
     Cttune(Text),
+    /// A command of another program that reads or changes a network namespace.
+    Command(Text),
     /// A command of another program that is the same in every namespace.
     OnHost(Text),
     /// A sentence, lower case, without a full stop.
@@ -26,6 +28,11 @@ impl Hint {
     /// `cttune ARGUMENTS`.
     pub(crate) fn cttune(arguments: impl Into<Text>) -> Self {
         Hint::Cttune(arguments.into())
+    }
+
+    /// Another program's command, run in the namespace.
+    pub(crate) fn command(line: impl Into<Text>) -> Self {
+        Hint::Command(line.into())
     }
 
     /// Another program's command, run on the host.
@@ -60,6 +67,7 @@ impl Hint {
     pub(crate) fn text(&self, place: &Place) -> String {
         match self {
             Hint::Cttune(arguments) => place.cttune(arguments),
+            Hint::Command(line) => place.command(line),
             Hint::OnHost(text) | Hint::Say(text) => text.to_string(),
             Hint::To(purpose, hint) => format!("{purpose}: {}", hint.text(place)),
             Hint::All(all) => {
@@ -97,17 +105,19 @@ mod tests {
         let blue = Place::new(None, Some("blue"));
         let hint = Hint::cttune("top")
             .to("see who fills it")
+            .and(Hint::command("nft list flowtables").to("see them"))
             .and(Hint::on_host("modprobe nf_conntrack"))
             .and(Hint::say("cttune top needs root"));
         for (place, text) in [
             (
                 &Place::default(),
-                "see who fills it: cttune top; modprobe \
+                "see who fills it: cttune top; see them: nft list flowtables; modprobe \
                  nf_conntrack; cttune top needs root",
             ),
             (
                 &blue,
-                "see who fills it: cttune --netns blue top; modprobe nf_conntrack; cttune top needs root",
+                "see who fills it: cttune --netns blue top; see them: ip netns exec blue nft \
+                 list flowtables; modprobe nf_conntrack; cttune top needs root",
             ),
         ] {
             assert_eq!(hint.text(place), text);

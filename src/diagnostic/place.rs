@@ -30,6 +30,18 @@ impl Place {
         }
         format!("{command} {arguments}")
     }
+
+    /// Another program's command, run in this network namespace.
+    pub(crate) fn command(&self, line: &str) -> String {
+        let Some(netns) = &self.netns else {
+            return line.to_owned();
+        };
+        match netns.strip_prefix("pid:") {
+            Some(pid) => format!("nsenter --target {} --net {line}", quoted(pid)),
+            None if netns.contains('/') => format!("nsenter --net={} {line}", quoted(netns)),
+            None => format!("ip netns exec {} {line}", quoted(netns)),
+        }
+    }
 }
 
 /// As a shell takes it for one word.
@@ -82,7 +94,7 @@ mod tests {
         ] {
             let place = Place::new(root.map(Path::new), netns);
             assert_eq!(place.cttune("plan"), cttune);
-            let _ = command;
+            assert_eq!(place.command("nft list ruleset"), command);
         }
     }
 

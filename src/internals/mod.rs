@@ -15,7 +15,7 @@ pub use flows::{
 };
 pub use shorten::{Counts, Expire, Mode};
 
-use crate::assess::IDS;
+use crate::assess::Id;
 use crate::kernel::netns::{Spec, SpecError, run_in};
 use crate::tunable::Key;
 
@@ -24,7 +24,7 @@ pub const COMMENTED_OUT: &str = crate::boot::adopt::MARK;
 
 /// The ids of all findings.
 pub fn finding_ids() -> Vec<&'static str> {
-    IDS.to_vec()
+    Id::ALL.iter().map(|id| id.name()).collect()
 }
 
 /// A key of the catalog.

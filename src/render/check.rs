@@ -4,7 +4,8 @@ use anstyle::Style;
 use serde_json::{Value, json};
 
 use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
-use crate::assess::{Course, Deep, Evidence, Finding, Memory, Namespace, Severity};
+use crate::assess::{Deep, Evidence, Finding, Memory, Namespace, Rates, Severity};
+use crate::diagnostic::{Hint, Place};
 use crate::flow::Estimate;
 use crate::plan::{Setting, State};
 use crate::profile::Desired;
@@ -19,8 +20,10 @@ pub(crate) struct Checked<'a> {
     pub(crate) evidence: Evidence<'a>,
     /// The findings.
     pub(crate) findings: &'a [Finding],
-    /// The command that shows the way there.
-    pub(crate) way: &'a str,
+    /// The command that shows the plan for the same profile.
+    pub(crate) plan: &'a Hint,
+    /// The place that commands in advice are about.
+    pub(crate) place: &'a Place,
     /// Whether to show what is in line, sources and reasons as well.
     pub(crate) verbose: bool,
 }
@@ -42,24 +45,27 @@ pub(crate) fn json(checked: &Checked<'_>) -> Value {
         .iter()
         .map(setting_json)
         .collect();
-    let findings: Vec<Value> = checked.findings.iter().map(finding_json).collect();
+    let findings: Vec<Value> = {
+        let all = checked.findings.iter();
+        all.map(|one| finding_json(one, checked.place)).collect()
+    };
     json!({
         "schema": super::SCHEMA,
         "host": checked.host,
         "profile": checked.evidence.desired.map(|desired| &desired.name),
         "in_line": checked.in_line(),
-        "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.course)),
-        "counters": checked.evidence.course.map(counters_json),
+        "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.rates)),
+        "counters": checked.evidence.rates.map(counters_json),
         "deep": checked.evidence.deep.map(deep_json),
         "namespaces": checked.evidence.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
         "settings": settings,
         "findings": findings,
-        "unread": checked.evidence.course.map_or_else(Vec::new, unread_json),
+        "unread": checked.evidence.rates.map_or_else(Vec::new, unread_json),
     })
 }
 
-pub(super) fn table_json(live: &Snapshot, course: Option<&Course>) -> Value {
-    let memory = Memory::of(live, course.and_then(|course| course.flow_size));
+pub(super) fn table_json(live: &Snapshot, rates: Option<&Rates>) -> Value {
+    let memory = Memory::of(live, rates.and_then(|rates| rates.flow_size));
     json!({
         "count": live.count,
         "max": live.value(Key::Max),
@@ -67,14 +73,14 @@ pub(super) fn table_json(live: &Snapshot, course: Option<&Course>) -> Value {
         "fill": live.fill(),
         "memory": memory.map(|memory| memory.now),
         "memory_when_full": memory.and_then(|memory| memory.when_full),
-        "growth_per_second": course.and_then(|course| course.growth(live)),
+        "growth_per_second": rates.and_then(|rates| rates.growth(live)),
     })
 }
 
 /// Every counter by its name, those that this kernel does not count as null.
-pub(super) fn counters_json(course: &Course) -> Value {
+pub(super) fn counters_json(rates: &Rates) -> Value {
     let counter = |counter: Counter| {
-        let value = json!({ "total": course.total(counter), "per_second": course.rate(counter) });
+        let value = json!({ "total": rates.total(counter), "per_second": rates.rate(counter) });
         (counter.name().to_owned(), value)
     };
     Counter::ALL.into_iter().map(counter).collect()
@@ -113,8 +119,8 @@ fn namespace_json(namespace: &Namespace) -> Value {
     })
 }
 
-fn unread_json(course: &Course) -> Vec<Value> {
-    let unread = course.unread.iter();
+fn unread_json(rates: &Rates) -> Vec<Value> {
+    let unread = rates.unread.iter();
     unread
         .map(|unread| json!({ "what": unread.what, "why": unread.why }))
         .collect()
@@ -143,13 +149,13 @@ fn setting_json(setting: &Setting) -> Value {
     })
 }
 
-fn finding_json(finding: &Finding) -> Value {
+fn finding_json(finding: &Finding, place: &Place) -> Value {
     json!({
-        "id": finding.id,
+        "id": finding.id.name(),
         "severity": finding.severity,
         "message": finding.message,
-        "hint": finding.hint,
-        "source": finding.source,
+        "hint": finding.hint.text(place),
+        "source": finding.id.source(),
         "accepted": finding.accepted.is_some(),
         "accepted_why": finding.accepted,
     })
@@ -164,17 +170,17 @@ pub(crate) fn text(checked: &Checked<'_>) -> String {
         .live
         .filter(|live| live.is_loaded())
     {
-        text.push_str(&table_line(live, checked.evidence.course));
-        if let Some(course) = checked.evidence.course {
-            text.push_str(&course_text(course, live, checked.verbose));
+        text.push_str(&table_line(live, checked.evidence.rates));
+        if let Some(rates) = checked.evidence.rates {
+            text.push_str(&rates_text(rates, live, checked.verbose));
         }
     }
     if let Some(namespaces) = checked.evidence.namespaces {
         text.push_str(&namespaces_text(namespaces, checked.verbose));
     }
     let shown = checked.findings.iter();
-    for finding in shown.filter(|finding| checked.verbose || !finding.is_choice()) {
-        text.push_str(&finding_text(finding, checked.verbose));
+    for finding in shown.filter(|finding| checked.verbose || !finding.id.is_choice()) {
+        text.push_str(&finding_text(finding, checked));
     }
     text.push('\n');
     text.push_str(&settings_text(checked));
@@ -193,13 +199,13 @@ fn heading(checked: &Checked<'_>) -> String {
     format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#}{about}\n")
 }
 
-fn table_line(live: &Snapshot, course: Option<&Course>) -> String {
+fn table_line(live: &Snapshot, rates: Option<&Rates>) -> String {
     let number = |key| live.value(key).map_or_else(|| "?".to_owned(), format_count);
     let entries = live.count.map_or_else(|| "?".to_owned(), format_count);
     let fill = live
         .fill()
         .map_or_else(|| "no limit".to_owned(), format_share);
-    let memory = Memory::of(live, course.and_then(|course| course.flow_size));
+    let memory = Memory::of(live, rates.and_then(|rates| rates.flow_size));
     let at_most = memory.and_then(|memory| memory.when_full);
     format!(
         "table: {entries} of {} entries ({fill}), {} buckets{}{}\n",
@@ -217,24 +223,24 @@ fn table_line(live: &Snapshot, course: Option<&Course>) -> String {
 }
 
 /// What two looks tell, with `-v` every counter, and what could not be read.
-fn course_text(course: &Course, live: &Snapshot, verbose: bool) -> String {
+fn rates_text(rates: &Rates, live: &Snapshot, verbose: bool) -> String {
     let mut text = String::new();
-    if let Some(growth) = course.growth(live) {
+    if let Some(growth) = rates.growth(live) {
         text.push_str(&format!("growth: {growth:+.1} entries a second\n"));
     }
     let counters = Counter::ALL.into_iter().filter_map(|counter| {
-        let total = course.total(counter)?;
-        let rate = course.rate(counter);
+        let total = rates.total(counter)?;
+        let rate = rates.rate(counter);
         let now = rate.map_or_else(String::new, |rate| format!(" ({rate:.1}/s)"));
         Some(format!("{} {total}{now}", counter.name()))
     });
-    if verbose || course.trend.is_some() {
+    if verbose || rates.trend.is_some() {
         text.push_str(&format!(
             "counters: {}\n",
             counters.collect::<Vec<_>>().join(", ")
         ));
     }
-    for unread in &course.unread {
+    for unread in &rates.unread {
         let (what, why) = (unread.what, &unread.why);
         text.push_str(&format!("{FAINT}not read: {what} ({why}){FAINT:#}\n"));
     }
@@ -285,15 +291,17 @@ fn severity_style(severity: Severity) -> (Style, &'static str) {
     }
 }
 
-fn finding_text(finding: &Finding, verbose: bool) -> String {
+fn finding_text(finding: &Finding, checked: &Checked<'_>) -> String {
     let (style, severity) = severity_style(finding.severity);
-    let (id, message, hint, source) = (finding.id, &finding.message, &finding.hint, finding.source);
+    let (id, message) = (finding.id.name(), &finding.message);
+    let hint = finding.hint.text(checked.place);
     if let Some(why) = &finding.accepted {
         return format!("{FAINT}accepted{FAINT:#}: {message} [{id}]\n  accepted because {why}\n");
     }
     let mut text =
         format!("{style}{severity}{style:#}: {message} [{id}]\n  {HINT}hint{HINT:#}: {hint}\n");
-    if verbose {
+    if checked.verbose {
+        let source = finding.id.source();
         text.push_str(&format!("  {FAINT}source: {source}{FAINT:#}\n"));
     }
     text
@@ -401,8 +409,8 @@ fn table(rows: &[[String; 6]], compared: bool, settings: &[&Setting]) -> String 
 
 fn verdict(checked: &Checked<'_>) -> String {
     let Some(Desired { name, .. }) = checked.evidence.desired else {
-        return "\ncompare with a profile: cttune check --profile NAME (cttune profile list)\n"
-            .to_owned();
+        let list = Hint::cttune("profile list").text(checked.place);
+        return format!("\nto compare with a profile, see: {list}\n");
     };
     let settings = &checked.evidence.comparison.settings;
     let of = settings.len();
@@ -432,9 +440,6 @@ fn verdict(checked: &Checked<'_>) -> String {
         .iter()
         .filter(|setting| checked.evidence.comparison.is_drift(setting))
         .count();
-    format!(
-        "\n{off} of {of} settings of {name} differ\n{HINT}hint{HINT:#}: see the way there: \
-         {}\n",
-        checked.way
-    )
+    let hint = checked.plan.text(checked.place);
+    format!("\n{off} of {of} settings of {name} differ\n{HINT}hint{HINT:#}: {hint}\n")
 }

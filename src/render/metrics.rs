@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::assess::Course;
+use crate::assess::Rates;
 use crate::flow::{Kind, Population, TcpState, Top};
 use crate::plan::{Comparison, Setting};
 use crate::tunable::{Key, Snapshot};
@@ -18,7 +18,7 @@ pub(crate) struct Metrics<'a> {
     /// Every setting, and the number of entries.
     pub(crate) live: &'a Snapshot,
     /// The counters.
-    pub(crate) course: &'a Course,
+    pub(crate) rates: &'a Rates,
     /// The flows, where they were counted.
     pub(crate) flows: Option<&'a Flows>,
     /// The profile's name, and how everything stands to it.
@@ -92,8 +92,8 @@ pub(crate) fn json(metrics: &Metrics<'_>) -> Value {
     });
     json!({
         "schema": super::SCHEMA,
-        "table": live.is_loaded().then(|| super::check::table_json(live, Some(metrics.course))),
-        "counters": super::check::counters_json(metrics.course),
+        "table": live.is_loaded().then(|| super::check::table_json(live, Some(metrics.rates))),
+        "counters": super::check::counters_json(metrics.rates),
         "flows": metrics.flows.map(flows_json),
         "profile": metrics.profile.map(|(name, _)| name),
         "settings": settings.collect::<Vec<_>>(),
@@ -143,7 +143,7 @@ pub(super) mod example {
     const STAT: &str = "entries invalid drop early_drop\n2 1 a 0\n2 0 1 3\n";
 
     /// A table with these values, the counters of two CPUs, and no flows.
-    pub(in crate::render) fn table(count: i64, max: i64) -> (Snapshot, Course, Flows) {
+    pub(in crate::render) fn table(count: i64, max: i64) -> (Snapshot, Rates, Flows) {
         let reading = |value| {
             let access = Access::Writable;
             Reading::Value { value, access }
@@ -153,28 +153,28 @@ pub(super) mod example {
             (Key::Buckets, reading(512)),
             (Key::UdpTimeout, Reading::Denied),
         ];
-        let course = Course {
+        let rates = Rates {
             counters: Counters::parse(STAT),
             flow_size: Some(256),
             unread: vec![Unread::new("the kernel log", &"no right to")],
-            ..Course::default()
+            ..Rates::default()
         };
         let flows = Flows {
             population: Kinds::default().finish(None),
             destinations: Census::new(By::Fields(vec![Field::Dst]), None).finish(None),
         };
-        (Snapshot::new(readings, Some(count)), course, flows)
+        (Snapshot::new(readings, Some(count)), rates, flows)
     }
 
     pub(in crate::render) fn metrics<'a>(
         live: &'a Snapshot,
-        course: &'a Course,
+        rates: &'a Rates,
         flows: Option<&'a Flows>,
         sources: &'a [Source],
     ) -> Metrics<'a> {
         Metrics {
             live,
-            course,
+            rates,
             flows,
             profile: None,
             last_apply: None,

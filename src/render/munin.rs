@@ -171,7 +171,7 @@ fn dropped(metrics: &Metrics<'_>) -> Graph {
         (Counter::ChainTooLong, "Chain of the bucket too long"),
         (Counter::Invalid, "Invalid, no flow fits"),
     ] {
-        let total = metrics.course.total(counter);
+        let total = metrics.rates.total(counter);
         graph.field(counter.name(), label, &["type DERIVE", "min 0"], total);
     }
     graph
@@ -237,9 +237,9 @@ mod tests {
 
     #[test]
     fn what_was_not_read_is_unknown_and_the_total_is_known_anyway() {
-        let (live, course, _) = example::table(2, 100);
+        let (live, rates, _) = example::table(2, 100);
         assert_eq!(
-            text(&example::metrics(&live, &course, None, &[]), VALUES),
+            text(&example::metrics(&live, &rates, None, &[]), VALUES),
             "established.value U\nfin_wait.value U\ntime_wait.value U\nsyn_sent.value U\n\
              udp.value U\nassured.value U\nnated.value U\ntotal.value 2\n"
         );
@@ -256,8 +256,8 @@ mod tests {
             (i64::MAX, Some("total.warning 92")),
             (0, None),
         ] {
-            let (live, course, flows) = example::table(2, max);
-            let text = text(&example::metrics(&live, &course, Some(&flows), &[]), ALL);
+            let (live, rates, flows) = example::table(2, max);
+            let text = text(&example::metrics(&live, &rates, Some(&flows), &[]), ALL);
             match part {
                 Some(part) => assert!(text.contains(part), "{text}"),
                 None => assert!(!text.contains("total.warning"), "{text}"),
@@ -267,10 +267,10 @@ mod tests {
 
     #[test]
     fn graphs_of_a_namespace_have_names_of_their_own() {
-        let (live, course, flows) = example::table(2, 100);
+        let (live, rates, flows) = example::table(2, 100);
         let metrics = Metrics {
             netns: Some("blue-1"),
-            ..example::metrics(&live, &course, Some(&flows), &[])
+            ..example::metrics(&live, &rates, Some(&flows), &[])
         };
         let text = text(&metrics, ALL);
         let named = text

@@ -4,7 +4,7 @@
 
 use super::check::Checked;
 use super::failure::Parts;
-use crate::assess::{Evidence, Levels, Severity};
+use crate::assess::{Evidence, Id, Levels, Severity};
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share};
 
 /// The line for what was checked.
@@ -20,13 +20,13 @@ pub(crate) fn line(checked: &Checked<'_>, state: Option<Severity>) -> String {
     let findings = checked.findings.iter();
     let counted = findings.filter(|finding| finding.counts_as(Severity::Warning));
     // The fill is told already.
-    let others = counted.filter(|finding| finding.id != "table-fill");
-    told.extend(others.map(|finding| format!("{} [{}]", finding.message, finding.id)));
+    let others = counted.filter(|finding| finding.id != Id::TableFill);
+    told.extend(others.map(|finding| format!("{} [{}]", finding.message, finding.id.name())));
     let unread = checked
         .evidence
-        .course
+        .rates
         .iter()
-        .flat_map(|course| &course.unread);
+        .flat_map(|rates| &rates.unread);
     told.extend(unread.map(|unread| format!("not read: {} ({})", unread.what, unread.why)));
     one_line(&format!("CTTUNE {word} - {}", told.join("; ")))
         + " | "
@@ -101,7 +101,7 @@ fn numbers(evidence: &Evidence<'_>) -> String {
         }));
     }
     numbers.extend(Counter::ALL.into_iter().filter_map(|counter| {
-        let total = evidence.course?.total(counter)?;
+        let total = evidence.rates?.total(counter)?;
         Some(format!("'{}'={total}c", counter.name()))
     }));
     if evidence.desired.is_some() {
@@ -130,19 +130,18 @@ mod tests {
     use crate::plan::{Comparison, Machine};
     use crate::tunable::{Conntrack, Host};
 
-    fn finding(id: &'static str, accepted: bool) -> Finding {
+    fn finding(id: Id, accepted: bool) -> Finding {
         Finding {
             id,
             severity: Severity::Warning,
-            message: format!("{id} is | bad\nindeed"),
-            hint: String::new(),
-            source: "",
+            message: format!("{} is | bad\nindeed", id.name()),
+            hint: "".into(),
             accepted: accepted.then(|| "it is fine".to_owned()),
         }
     }
 
     fn line_for(count: i64, max: i64, findings: &[Finding]) -> String {
-        let (live, course, _) = example::table(count, max);
+        let (live, rates, _) = example::table(count, max);
         let host = Host {
             cpus: 1,
             memory: 1 << 30,
@@ -156,20 +155,20 @@ mod tests {
         let evidence = Evidence {
             machine,
             levels: Levels::default(),
-            course: Some(&course),
+            rates: Some(&rates),
             deep: None,
             namespaces: None,
             traces: None,
             comparison: &Comparison::without_profile(&machine),
             blocked: &[],
             desired: None,
-            place: &Place::default(),
         };
         let checked = Checked {
             host: "edge",
             evidence,
             findings,
-            way: "",
+            plan: &"".into(),
+            place: &Place::default(),
             verbose: false,
         };
         line(&checked, Some(Severity::Warning))
@@ -178,9 +177,9 @@ mod tests {
     #[test]
     fn findings_that_count_follow_the_fill_and_neither_bar_nor_line_comes_from_them() {
         let findings = [
-            finding("table-fill", false),
-            finding("early-drops", false),
-            finding("hash-load", true),
+            finding(Id::TableFill, false),
+            finding(Id::EarlyDrops, false),
+            finding(Id::HashLoad, true),
         ];
         assert_eq!(
             line_for(99_999, 100_000, &findings),

@@ -52,7 +52,7 @@ fn table(metrics: &Metrics<'_>, text: &mut Text) {
         "Buckets of the hash table.",
         live.value(Key::Buckets),
     );
-    let memory = Memory::of(live, metrics.course.flow_size);
+    let memory = Memory::of(live, metrics.rates.flow_size);
     text.number(
         "table_memory_bytes",
         "Memory that the entries and the hash table take.",
@@ -67,7 +67,7 @@ fn table(metrics: &Metrics<'_>, text: &mut Text) {
 
 fn counters(metrics: &Metrics<'_>, text: &mut Text) {
     for counter in Counter::ALL {
-        let total = metrics.course.total(counter);
+        let total = metrics.rates.total(counter);
         let name = format!("{}_total", counter.name());
         let none: [Label; 0] = [];
         let samples = total.map(|total| (none, total));
@@ -212,12 +212,12 @@ mod tests {
 
     #[test]
     fn every_number_has_a_help_and_a_type_and_what_was_not_read_is_left_out() {
-        let (live, course, _) = example::table(2, 100);
+        let (live, rates, _) = example::table(2, 100);
         let sources = [Source {
             name: "flows",
             trouble: Some("no right to".to_owned()),
         }];
-        let text = text(&example::metrics(&live, &course, None, &sources));
+        let text = text(&example::metrics(&live, &rates, None, &sources));
         let numbers: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
             numbers[1..],
@@ -250,8 +250,8 @@ mod tests {
 
     #[test]
     fn kinds_without_flows_are_told_as_zero() {
-        let (live, course, flows) = example::table(0, 100);
-        let text = text(&example::metrics(&live, &course, Some(&flows), &[]));
+        let (live, rates, flows) = example::table(0, 100);
+        let text = text(&example::metrics(&live, &rates, Some(&flows), &[]));
         let part = "cttune_flows{family=\"ipv6\",protocol=\"tcp\",state=\"established\"} 0\n";
         assert!(text.contains(part), "{text}");
         assert!(text.contains("cttune_flows{family=\"ipv4\",protocol=\"udp\",state=\"\"} 0\n"));

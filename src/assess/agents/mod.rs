@@ -11,7 +11,7 @@ mod tuned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Evidence, Finding, Severity};
+use super::{Evidence, Finding, Id, Severity};
 use crate::boot::managed::manager;
 use crate::boot::{self, Reader, Tree};
 use crate::plan::Blocked;
@@ -101,18 +101,16 @@ fn managed_files(evidence: &Evidence<'_>) -> Vec<Finding> {
     let beating: BTreeSet<&Path> = beating.collect();
     let managed = beating.into_iter().filter_map(|file| {
         let tool = manager(evidence.machine.files?.tree().file(file)?)?;
-        Some(Finding {
-            id: "managed-file",
-            severity: Severity::Warning,
-            message: format!(
+        Some(Finding::new(
+            Id::ManagedFile,
+            Severity::Warning,
+            format!(
                 "{} says that {tool} manages it: what --adopt comments out there, its next run \
                  may bring back",
                 file.display()
             ),
-            hint: format!("change the value, or drop the line, in {tool}"),
-            source: "the comments of that file",
-            accepted: None,
-        })
+            format!("change the value, or remove the line, in {tool}"),
+        ))
     });
     managed.collect()
 }
@@ -144,19 +142,15 @@ fn kube_proxy(traces: &Traces, evidence: &Evidence<'_>) -> Option<Finding> {
             (Severity::Warning, all.join("; "))
         }
     };
-    Some(Finding {
-        id: "agent-kube-proxy",
+    Some(Finding::new(
+        Id::WriterKubeProxy,
         severity,
-        message: format!(
+        format!(
             "{program} runs here, and unless configured otherwise sets, when it starts: {values}"
         ),
-        hint: "give kube-proxy the same numbers, or 0 to leave a key alone: conntrack.maxPerCore, \
-               min, tcpEstablishedTimeout, tcpCloseWaitTimeout"
-            .to_owned(),
-        source: "kube-proxy: --conntrack-max-per-core, --conntrack-min, \
-                 --conntrack-tcp-timeout-established, --conntrack-tcp-timeout-close-wait",
-        accepted: None,
-    })
+        "give kube-proxy the same numbers, or 0 to leave a key alone: conntrack.maxPerCore, \
+         min, tcpEstablishedTimeout, tcpCloseWaitTimeout",
+    ))
 }
 
 fn ufw(traces: &Traces, evidence: &Evidence<'_>) -> Vec<Finding> {
@@ -181,14 +175,12 @@ fn ufw(traces: &Traces, evidence: &Evidence<'_>) -> Vec<Finding> {
 fn ufw_finding(rival: &Rival, evidence: &Evidence<'_>) -> Finding {
     let (severity, but) = rival.judged(evidence);
     let Rival { key, value, place } = rival;
-    Finding {
-        id: "agent-ufw",
+    Finding::new(
+        Id::WriterUfw,
         severity,
-        message: format!("{place} sets {key} = {value} whenever ufw starts{but}"),
-        hint: "take that line out: sysctl.d holds the value".to_owned(),
-        source: "ufw-framework(8): IPT_SYSCTL in /etc/default/ufw",
-        accepted: None,
-    }
+        format!("{place} sets {key} = {value} whenever ufw starts{but}"),
+        "remove that line: sysctl.d has the value",
+    )
 }
 
 /// firewalld writes no conntrack sysctl, but may unload the module with all of them.
@@ -213,41 +205,34 @@ fn firewalld(traces: &Traces, evidence: &Evidence<'_>) -> Option<Finding> {
             "nothing to do; CleanupModulesOnExit=yes would unload the module when it stops",
         )
     };
-    Some(Finding {
-        id: "agent-firewalld",
-        severity,
-        message: message.to_owned(),
-        hint: hint.to_owned(),
-        source: "firewalld.conf(5): CleanupModulesOnExit",
-        accepted: None,
-    })
+    Some(Finding::new(Id::WriterFirewalld, severity, message, hint))
 }
 
 fn docker(traces: &Traces) -> Option<Finding> {
-    traces.runs("dockerd").then(|| Finding {
-        id: "agent-docker",
-        severity: Severity::Info,
-        message: "dockerd runs here: each container has a network namespace of its own, which \
+    traces.runs("dockerd").then(|| {
+        Finding::new(
+            Id::WriterDocker,
+            Severity::Info,
+            "dockerd runs here: each container has a network namespace of its own, which \
                   starts with the kernel's timeouts and not with sysctl.d's"
-            .to_owned(),
-        hint: "the limits hold for all; to see a container's timeouts: \
+                .to_owned(),
+            "the limits hold for all; to see a container's timeouts: \
                cttune check --netns pid:PID"
-            .to_owned(),
-        source: "kernel: per-namespace timeouts, nf_conntrack_standalone.c",
-        accepted: None,
+                .to_owned(),
+        )
     })
 }
 
 fn conntrackd(traces: &Traces) -> Option<Finding> {
-    traces.runs("conntrackd").then(|| Finding {
-        id: "agent-conntrackd",
-        severity: Severity::Info,
-        message: "conntrackd runs here: its flows are copied to another node, which needs the \
+    traces.runs("conntrackd").then(|| {
+        Finding::new(
+            Id::WriterConntrackd,
+            Severity::Info,
+            "conntrackd runs here: its flows are copied to another node, which needs the \
                   same table and timeouts"
-            .to_owned(),
-        hint: "apply on both nodes".to_owned(),
-        source: "conntrackd(8)",
-        accepted: None,
+                .to_owned(),
+            "apply on both nodes".to_owned(),
+        )
     })
 }
 

@@ -88,16 +88,15 @@ impl World<'_> {
         let evidence = Evidence {
             machine,
             levels: crate::assess::Levels::default(),
-            course: None,
+            rates: None,
             deep: None,
             namespaces: None,
             traces: Some(&traces),
             comparison: &comparison,
             blocked: &blocked,
             desired: desired.as_ref(),
-            place: &crate::diagnostic::Place::default(),
         };
-        let told = |one: Finding| format!("{:?} {}: {}", one.severity, one.id, one.message);
+        let told = |one: Finding| format!("{:?} {}: {}", one.severity, one.id.name(), one.message);
         findings(&evidence).into_iter().map(told).collect()
     }
 }

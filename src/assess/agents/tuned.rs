@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{Evidence, Finding, Severity};
+use super::super::{Evidence, Finding, Id, Severity};
 use super::{Rival, Traces, assigned};
 use crate::tunable::{Key, kernel_number};
 
@@ -44,19 +44,17 @@ pub(super) fn findings(traces: &Traces, evidence: &Evidence<'_>) -> Vec<Finding>
             rival.judged(evidence)
         };
         let Rival { key, value, place } = rival;
-        Finding {
-            id: "agent-tuned",
+        Finding::new(
+            Id::WriterTuned,
             severity,
-            message: format!(
+            format!(
                 "tuned's active profile {} sets {key} = {value} ({place}){but}",
                 active.trim()
             ),
-            hint: "take the line out of the profile, or let reapply_sysctl in \
+            "take the line out of the profile, or let reapply_sysctl in \
                    /etc/tuned/tuned-main.conf be 1 and keep the value in sysctl.d"
                 .to_owned(),
-            source: "tuned.conf(5), tuned-main.conf(5): reapply_sysctl",
-            accepted: None,
-        }
+        )
     };
     rivals.into_iter().map(finding).collect()
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::out::Out;
 use super::progress::Progress;
-use crate::assess::{Course, Trend, Unread};
+use crate::assess::{Rates, Trend, Unread};
 use crate::kernel::{counters, host, log, sysctl};
 
 /// How often a bar moves during the pause.
@@ -28,7 +28,7 @@ pub(super) fn look_ahead(interval: Duration, out: Out) -> anyhow::Result<(Instan
 }
 
 /// What the table went through until now.
-pub(super) fn read(earlier: Option<(Instant, Trend)>) -> Course {
+pub(super) fn read(earlier: Option<(Instant, Trend)>) -> Rates {
     let mut unread = Vec::new();
     let counters = or_unread("the counters", counters::read_counters(), &mut unread);
     // The pause may have been longer than it was meant to be.
@@ -37,7 +37,7 @@ pub(super) fn read(earlier: Option<(Instant, Trend)>) -> Course {
         ..trend
     });
     let log = or_unread("the kernel log", log::read_kernel_log(), &mut unread);
-    Course {
+    Rates {
         counters: counters.flatten(),
         trend,
         log,

@@ -1,23 +1,23 @@
-//! What the table went through: the counters, their growth, and what the kernel logged.
+//! Rates: the counters, how fast they grow, and what the kernel logged.
 
 use std::time::Duration;
 
+use super::command::plan;
 use super::kernel_log::{KernelLog, Lines};
-use super::{Finding, Severity};
+use super::{Finding, Id, Severity};
+use crate::diagnostic::Hint;
+use crate::profile::Desired;
 use crate::tunable::{Counter, Counters, Key, Snapshot, format_count, format_seconds};
 
-const STAT: &str = "kernel: struct ip_conntrack_stat in include/uapi/linux/netfilter/\
-                    nfnetlink_conntrack.h; net/netfilter/nf_conntrack_core.c";
-const FULL: &str = "kernel: __nf_conntrack_alloc in net/netfilter/nf_conntrack_core.c";
-/// Times until full below which it is worth a word, and below which it is urgent.
+/// Seconds until full below which it is a warning, and below which it is critical.
 const SOON: f64 = 3600.0;
 const VERY_SOON: f64 = 600.0;
-/// Packets a second above which it is worth a word; a few are always there.
+/// Packets a second above which it is a finding; a few are normal.
 const MANY: f64 = 1.0;
 
 /// What was read, as far as it could be.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Course {
+pub(crate) struct Rates {
     /// Since the namespace was made.
     pub(crate) counters: Option<Counters>,
     /// An earlier look, where there was one.
@@ -60,7 +60,7 @@ pub(crate) struct Trend {
     pub(crate) counters: Option<Counters>,
 }
 
-impl Course {
+impl Rates {
     /// How much a counter grew a second between the two looks.
     pub(crate) fn rate(&self, counter: Counter) -> Option<f64> {
         let trend = self.trend.as_ref()?;
@@ -90,22 +90,22 @@ impl Course {
     }
 }
 
-pub(super) fn findings(course: &Course, live: &Snapshot) -> Vec<Finding> {
+pub(super) fn findings(rates: &Rates, live: &Snapshot, desired: Option<&Desired>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(filling(course, live));
-    findings.extend(logged(course));
-    findings.extend(dropped(course));
-    findings.extend(evicted(course));
-    findings.extend(chains(course));
-    findings.extend(failed_inserts(course));
-    findings.extend(invalid(course));
-    findings.extend(restarts(course));
+    findings.extend(filling(rates, live));
+    findings.extend(logged(rates));
+    findings.extend(dropped(rates));
+    findings.extend(evicted(rates));
+    findings.extend(chains(rates, live, desired));
+    findings.extend(failed_inserts(rates));
+    findings.extend(invalid(rates));
+    findings.extend(restarts(rates, live, desired));
     findings
 }
 
-/// When the table is full, if it goes on growing as it did.
-fn filling(course: &Course, live: &Snapshot) -> Option<Finding> {
-    let growth = course.growth(live).filter(|growth| *growth > 0.0)?;
+/// When the table is full, if it keeps growing at this rate.
+fn filling(rates: &Rates, live: &Snapshot) -> Option<Finding> {
+    let growth = rates.growth(live).filter(|growth| *growth > 0.0)?;
     let max = live.value(Key::Max).filter(|max| *max > 0)?;
     let free = max.saturating_sub(live.count?).max(0);
     #[allow(clippy::cast_precision_loss)] // below 2^31
@@ -115,27 +115,25 @@ fn filling(course: &Course, live: &Snapshot) -> Option<Finding> {
     }
     #[allow(clippy::cast_possible_truncation)] // below an hour
     let spoken = format_seconds(left as i64);
-    Some(Finding {
-        id: "table-filling",
-        severity: if left < VERY_SOON {
+    Some(Finding::new(
+        Id::TableFilling,
+        if left < VERY_SOON {
             Severity::Critical
         } else {
             Severity::Warning
         },
-        message: format!(
-            "the table grew by {growth:.1} entries a second; at that rate its {} free ones last \
-             {spoken}",
+        format!(
+            "the table grew by {growth:.1} entries a second; at that rate its {} free entries \
+             last {spoken}",
             format_count(free)
         ),
-        hint: "see who fills it: cttune top".to_owned(),
-        source: FULL,
-        accepted: None,
-    })
+        top(),
+    ))
 }
 
-fn logged(course: &Course) -> Option<Finding> {
-    let log = course.log.as_ref()?;
-    let here = course.netns_inode.and_then(|inode| log.about(inode));
+fn logged(rates: &Rates) -> Option<Finding> {
+    let log = rates.log.as_ref()?;
+    let here = rates.netns_inode.and_then(|inode| log.about(inode));
     let (lines, whose) = match (here, log.unnamed()) {
         (Some(lines), _) => (lines, "this namespace"),
         (None, Some(lines)) => (lines, "a namespace of this machine"),
@@ -154,51 +152,63 @@ fn logged(course: &Course) -> Option<Finding> {
             if log.is_cut { " or more" } else { "" }
         ),
     };
-    Some(Finding {
-        id: "table-full-log",
-        severity: Severity::Warning,
-        message: format!(
+    Some(Finding::new(
+        Id::TableFullLog,
+        Severity::Warning,
+        format!(
             "the kernel logged that the table of {whose} was full and packets were dropped: {times}"
         ),
-        hint: "see who fills it: cttune top; a larger table: cttune plan --profile PROFILE"
-            .to_owned(),
-        source: FULL,
-        accepted: None,
-    })
+        top(),
+    ))
 }
 
-/// A finding about a counter that says something as soon as it is not zero.
+fn top() -> Hint {
+    Hint::cttune("top").to("see who fills it")
+}
+
+/// As many buckets as entries.
+fn more_buckets(live: &Snapshot, desired: Option<&Desired>) -> Hint {
+    let buckets = live.value(Key::Max).filter(|max| *max > 0);
+    let values: Vec<(Key, i64)> = buckets.map(|max| (Key::Buckets, max)).into_iter().collect();
+    plan(desired, &values).to("more buckets shorten the chains")
+}
+
+fn watch() -> Hint {
+    Hint::cttune("check --interval 10s").to("see whether it goes on")
+}
+
+/// A finding about a counter that matters as soon as it is not zero.
 struct Count {
     counter: Counter,
-    id: &'static str,
+    id: Id,
     /// What it counts, before the number.
     what: &'static str,
-    hint: &'static str,
+    hint: Hint,
     /// While it grows, and when it has grown.
     severities: [Severity; 2],
 }
 
 impl Count {
-    fn finding(self, course: &Course) -> Option<Finding> {
-        let total = course.counted(self.counter);
-        let rate = course.rate(self.counter);
+    fn finding(self, rates: &Rates) -> Option<Finding> {
+        let total = rates.counted(self.counter);
+        let rate = rates.rate(self.counter);
         self.finding_of(total, rate)
     }
 
-    /// Where not all that is counted is meant.
+    /// With another total and rate than the counter's own.
     fn finding_of(self, total: u64, rate: Option<f64>) -> Option<Finding> {
         let [growing, grown] = self.severities;
-        (total > 0).then(|| Finding {
-            id: self.id,
-            severity: if rate.is_some_and(|rate| rate > 0.0) {
-                growing
-            } else {
-                grown
-            },
-            message: format!("{}: {}{}", self.what, format_count(total), now(rate)),
-            hint: self.hint.to_owned(),
-            source: STAT,
-            accepted: None,
+        (total > 0).then(|| {
+            Finding::new(
+                self.id,
+                if rate.is_some_and(|rate| rate > 0.0) {
+                    growing
+                } else {
+                    grown
+                },
+                format!("{}: {}{}", self.what, format_count(total), now(rate)),
+                self.hint,
+            )
         })
     }
 }
@@ -208,112 +218,103 @@ fn now(rate: Option<f64>) -> String {
     rate.map_or_else(String::new, |rate| format!("; now {rate:.1} a second"))
 }
 
-fn dropped(course: &Course) -> Option<Finding> {
+fn dropped(rates: &Rates) -> Option<Finding> {
     let count = Count {
         counter: Counter::Drop,
-        id: "packets-dropped",
+        id: Id::PacketsDropped,
         what: "packets dropped by connection tracking, because the table was full or a flow \
                could not be set up",
-        hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
-               top",
+        hint: watch().and(top()),
         severities: [Severity::Critical, Severity::Warning],
     };
-    // Each that another flow was quicker than is counted here as well, and told below.
-    let (clashes, clash_rate) = clashes(course);
-    let total = course.counted(Counter::Drop).saturating_sub(clashes);
-    let rate = course.rate(Counter::Drop);
+    // The kernel counts failed inserts here as well; they have a finding of their own.
+    let (clashes, clash_rate) = clashes(rates);
+    let total = rates.counted(Counter::Drop).saturating_sub(clashes);
+    let rate = rates.rate(Counter::Drop);
     count.finding_of(total, less(rate, clash_rate))
 }
 
-fn evicted(course: &Course) -> Option<Finding> {
+fn evicted(rates: &Rates) -> Option<Finding> {
     let count = Count {
         counter: Counter::EarlyDrop,
-        id: "early-drops",
+        id: Id::EarlyDrops,
         what: "flows evicted to make room for new ones, because the table was full",
-        hint: "see whether it goes on: cttune check --interval 10s; who fills the table: cttune \
-               top",
+        hint: watch().and(top()),
         severities: [Severity::Critical, Severity::Warning],
     };
-    count.finding(course)
+    count.finding(rates)
 }
 
-fn chains(course: &Course) -> Option<Finding> {
+fn chains(rates: &Rates, live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> {
     let count = Count {
         counter: Counter::ChainTooLong,
-        id: "chain-too-long",
-        what: "packets dropped because the chain of their bucket was too long, the hash table \
-               being too small or addresses chosen so that they collide",
-        hint: "as many buckets as entries: cttune plan --profile PROFILE --set buckets=N; the \
-               limit is between 50 and 79 entries of all namespaces",
+        id: Id::ChainTooLong,
+        what: "packets dropped because their hash chain was too long: the hash table is too \
+               small, or somebody chose addresses that collide",
+        hint: watch().and(more_buckets(live, desired)),
         severities: [Severity::Critical, Severity::Warning],
     };
-    count.finding(course)
+    count.finding(rates)
 }
 
-fn failed_inserts(course: &Course) -> Option<Finding> {
+fn failed_inserts(rates: &Rates) -> Option<Finding> {
     let count = Count {
         counter: Counter::InsertFailed,
-        id: "insert-failed",
-        what: "packets dropped because another flow had taken their place, by two packets of \
-               one UDP socket at once (DNS) or NAT without a free port",
-        hint: "with NAT, see the ports in use: cttune check --deep; with DNS, it is answered by \
-               the client's next try",
+        id: Id::InsertFailed,
+        what: "packets dropped because another flow was set up first: two packets of one UDP \
+               socket at once (DNS), or NAT without a free port",
+        hint: Hint::cttune("check --deep")
+            .to("with NAT, see the ports in use")
+            .and(Hint::say("with DNS, the client tries again")),
         severities: [Severity::Warning, Severity::Info],
     };
-    let (total, rate) = clashes(course);
+    let (total, rate) = clashes(rates);
     count.finding_of(total, rate)
 }
 
-/// Packets that another flow was quicker than, and how many a second: of the failed inserts those
-/// whose chain was not too long.
-fn clashes(course: &Course) -> (u64, Option<f64>) {
-    let total = course.counted(Counter::InsertFailed);
-    let total = total.saturating_sub(course.counted(Counter::ChainTooLong));
-    let rate = course.rate(Counter::InsertFailed);
-    (total, less(rate, course.rate(Counter::ChainTooLong)))
+/// Failed inserts, and how many a second, without those whose chain was too long.
+fn clashes(rates: &Rates) -> (u64, Option<f64>) {
+    let total = rates.counted(Counter::InsertFailed);
+    let total = total.saturating_sub(rates.counted(Counter::ChainTooLong));
+    let rate = rates.rate(Counter::InsertFailed);
+    (total, less(rate, rates.rate(Counter::ChainTooLong)))
 }
 
 fn less(rate: Option<f64>, part: Option<f64>) -> Option<f64> {
     Some((rate? - part.unwrap_or(0.0)).max(0.0))
 }
 
-fn invalid(course: &Course) -> Option<Finding> {
-    let rate = course.rate(Counter::Invalid).filter(|rate| *rate >= MANY)?;
-    let total = course.counted(Counter::Invalid);
-    Some(Finding {
-        id: "invalid-packets",
-        severity: Severity::Info,
-        message: format!(
-            "{} packets were invalid{}: they belong to no flow, or do not fit theirs",
+fn invalid(rates: &Rates) -> Option<Finding> {
+    let rate = rates.rate(Counter::Invalid).filter(|rate| *rate >= MANY)?;
+    let total = rates.counted(Counter::Invalid);
+    Some(Finding::new(
+        Id::InvalidPackets,
+        Severity::Info,
+        format!(
+            "{} packets were invalid{}: they belong to no flow, or do not fit their flow",
             format_count(total),
             now(Some(rate))
         ),
-        hint: "have the kernel log them for a minute: sysctl \
-               net.netfilter.nf_conntrack_log_invalid=255"
-            .to_owned(),
-        source: STAT,
-        accepted: None,
-    })
+        Hint::command("sysctl net.netfilter.nf_conntrack_log_invalid=255")
+            .to("log them for a minute, then set it to 0 again"),
+    ))
 }
 
-fn restarts(course: &Course) -> Option<Finding> {
-    let rate = course
+fn restarts(rates: &Rates, live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> {
+    let rate = rates
         .rate(Counter::SearchRestart)
         .filter(|rate| *rate >= MANY)?;
-    let total = course.counted(Counter::SearchRestart);
-    Some(Finding {
-        id: "search-restarts",
-        severity: Severity::Info,
-        message: format!(
-            "{} lookups were begun again{}: flows come and go faster than their chains are walked",
+    let total = rates.counted(Counter::SearchRestart);
+    Some(Finding::new(
+        Id::SearchRestarts,
+        Severity::Info,
+        format!(
+            "{} lookups were repeated{}: flows come and go while their chains are read",
             format_count(total),
             now(Some(rate))
         ),
-        hint: "more buckets shorten the chains: cttune plan --profile PROFILE --set buckets=N"
-            .to_owned(),
-        source: STAT,
-        accepted: None,
-    })
+        more_buckets(live, desired),
+    ))
 }
 
 #[cfg(test)]
@@ -329,21 +330,24 @@ mod tests {
     }
 
     /// Ten seconds, from these counters to those.
-    fn course(then: Option<Counters>, now: Option<Counters>) -> Course {
-        Course {
+    fn rates(then: Option<Counters>, now: Option<Counters>) -> Rates {
+        Rates {
             counters: now,
             trend: Some(Trend {
                 interval: Duration::from_secs(10),
                 count: None,
                 counters: then,
             }),
-            ..Course::default()
+            ..Rates::default()
         }
     }
 
-    fn told(course: &Course) -> Vec<(&'static str, Severity)> {
-        let findings = findings(course, &Snapshot::default());
-        findings.iter().map(|one| (one.id, one.severity)).collect()
+    fn told(rates: &Rates) -> Vec<(&'static str, Severity)> {
+        let findings = findings(rates, &Snapshot::default(), None);
+        findings
+            .iter()
+            .map(|one| (one.id.name(), one.severity))
+            .collect()
     }
 
     #[test]
@@ -356,11 +360,11 @@ mod tests {
                 vec![("search-restarts", Severity::Info)],
             ),
         ] {
-            assert_eq!(told(&course(then.clone(), now)), expected);
+            assert_eq!(told(&rates(then.clone(), now)), expected);
         }
-        let once = Course {
+        let once = Rates {
             trend: None,
-            ..course(None, counters(0, 0, 0, 1000))
+            ..rates(None, counters(0, 0, 0, 1000))
         };
         assert_eq!(told(&once), []);
     }
@@ -382,9 +386,9 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(told(&course(counters(0, 0, 0, 0), now)), expected);
+            assert_eq!(told(&rates(counters(0, 0, 0, 0), now)), expected);
         }
-        let long_ago = course(counters(5, 4, 0, 0), counters(5, 4, 0, 0));
+        let long_ago = rates(counters(5, 4, 0, 0), counters(5, 4, 0, 0));
         let expected = [("packets-dropped", Warning), ("insert-failed", Info)];
         assert_eq!(told(&long_ago), expected);
     }
