@@ -404,7 +404,7 @@ fn a_wrong_command_line_is_json_where_json_is_asked_for() {
 
 /// What a hint says can be typed as it stands: same image, same profile, same settings beside it.
 #[test]
-fn the_way_there_is_the_plan_that_goes_with_the_check() {
+fn the_plan_that_check_names_can_be_pasted() {
     let world = World::new();
     let way = |args: &[&str]| {
         let told = world.cttune(args).exits(2);
@@ -425,7 +425,7 @@ fn the_way_there_is_the_plan_that_goes_with_the_check() {
     let image = image.to_str().unwrap();
     assert_eq!(
         way(&["check", "--profile", &profile, "--root", image]),
-        format!("cttune plan --profile '{profile}' --root {image}")
+        format!("cttune --root {image} plan --profile '{profile}'")
     );
 
     let apply = ["apply", "--profile", "campus-fw", "--adopt", "--yes"];
@@ -435,12 +435,12 @@ fn the_way_there_is_the_plan_that_goes_with_the_check() {
 
     let root = ["--root", image];
     let told = world.cttune(&[&apply[..], &root].concat()).exits(0);
-    let undo = format!("undo: cttune rollback 1 --root {image}\n");
+    let undo = format!("undo: cttune --root {image} rollback 1\n");
     assert!(told.stdout.ends_with(&undo), "{told}");
     let told = world.cttune(&[&["check"][..], &root].concat()).exits(0);
     assert!(told.stdout.ends_with("hold, persisted\n"), "{told}");
     let told = world.cttune(&[&["rollback", "--yes"][..], &root].concat());
-    let redo = format!("redo: cttune rollback 2 --root {image}\n");
+    let redo = format!("redo: cttune --root {image} rollback 2\n");
     assert!(told.stdout.ends_with(&redo), "{told}");
 }
 
