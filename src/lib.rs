@@ -2,28 +2,29 @@
 //!
 //! # The house
 //!
-//! Rooms are named after what the operator talks about. A pure room touches no file, clock,
-//! environment or terminal; a door talks to the machine and decides nothing; an acting room
-//! carries out what pure code worked out; `cli` is the only room that prints and prompts.
+//! The rooms are private modules, named after what the operator talks about. A pure room touches no
+//! file, clock, environment or terminal. A door talks to the machine and decides nothing. An acting
+//! room does what pure code computed. `cli` is the only room that prints and prompts.
 //!
 //! | room | kind | what it owns |
 //! |---|---|---|
-//! | [`cli`] | top | what the operator types: one short file a command, the one writer, the prompts |
-//! | [`change`] | acting | the engine that carries a plan out, reads it back and undoes it; the lock |
-//! | [`sandbox`] | acting | private namespaces with a table filled as in the story |
-//! | [`profile`] | pure | what the operator wants: format, mistakes, inheritance, derived values |
-//! | [`tunable`] | pure | what the kernel offers: keys, units, ranges, readings, host facts |
-//! | [`plan`] | pure | the difference and the way there: steps, their order, their undo |
+//! | [`cli`] | top | what the operator types: one short file for each command, the one writer, the prompts |
+//! | [`change`] | acting | the life of a change: lock, journal, engine, deadline, rollback |
+//! | [`sandbox`] | acting | private namespaces with a simulated table |
+//! | [`kernel`] | door | the sysctl tree, ctnetlink, the module, host facts, network namespaces |
+//! | [`files`] | door | reading and replacing files below a root, through no symbolic link |
+//! | [`render`] | pure | results as text, as JSON and for monitors: returns strings |
+//! | [`assess`] | pure | findings: what is wrong, how bad it is, what to do |
+//! | [`plan`] | pure | the difference, the ordered steps, and their reverse |
+//! | [`boot`] | pure | what the next boot sets, for each reader of sysctl.d |
+//! | [`profile`] | pure | what is desired: format, mistakes, inheritance, derived values |
 //! | [`flow`] | pure | conntrack entries: selecting, grouping, sampling, expiring them |
 //! | [`conntrack`] | pure | the ctnetlink format: flows, tuples and requests, read and written |
-//! | [`assess`] | pure | findings: what is wrong, how bad, and what to do |
-//! | [`boot`] | pure | sysctl.d text: who wins for which reader, what survives a reboot |
+//! | [`tunable`] | pure | what the kernel offers: keys, units, ranges, readings, host facts |
 //! | [`diagnostic`] | pure | what went wrong and what to do: one sentence, one typed hint |
-//! | [`render`] | pure | results as text, JSON, and for monitors: returns strings |
-//! | [`kernel`] | door | sysctl tree, ctnetlink, module, host facts, network namespaces |
-//! | [`files`] | door | rooted reading, atomic replacement, ownership, no symlink followed |
 //!
-//! Dependencies point one way: cli → acting → doors → pure. `tests/house.rs` holds that.
+//! Dependencies point one way: cli → acting → doors → pure, and each pure room uses only those below
+//! it in this table. `tests/house.rs` checks it.
 
 #![cfg_attr(
     test,
