@@ -164,8 +164,8 @@ fn without_adopt_each_line_that_beats_ours_is_named_and_nothing_is_touched() {
     let before = image.contents();
     let output = image.cttune(&[&["apply", "--yes"], &WISH[..]].concat());
     let words = [
-        "/etc/sysctl.conf:32 sets 153600",
-        "/etc/sysctl.conf:33 sets 600",
+        "/etc/sysctl.conf:32 sets net.netfilter.nf_conntrack_max = 153600",
+        "/etc/sysctl.conf:33 sets net.netfilter.nf_conntrack_tcp_timeout_established = 600",
     ];
     refused(&image, &before, &output, &words);
 }

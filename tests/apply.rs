@@ -36,7 +36,12 @@ fn a_line_that_would_win_at_boot_stops_apply_before_anything_is_touched() {
     let (state, times) = (world.state(), world.times());
     let line = format!("/etc/sysctl.conf:{}", world.line_by_hand());
     let told = world.cttune(&APPLY).exits(1).briefly();
-    let told = told.says(&[&line, "sets 131072", "nothing was changed", "--adopt"]);
+    let told = told.says(&[
+        &line,
+        "sets net.netfilter.nf_conntrack_max = 131072",
+        "nothing was changed",
+        "--adopt",
+    ]);
     assert_eq!(told.stdout, "");
     assert_same(&state, &world.state(), "refused");
     assert_same(&times, &world.times(), "refused");
@@ -464,7 +469,7 @@ fn a_root_is_written_below_it_and_nowhere_else() {
     let root = ["--root", image.to_str().unwrap()];
     let state = world.state();
     let told = world.cttune(&[&APPLY[..], &root].concat()).exits(1);
-    told.says(&["/etc/sysctl.conf:2 sets 131072"]);
+    told.says(&["/etc/sysctl.conf:2 sets net.netfilter.nf_conntrack_max = 131072"]);
     assert_eq!(fs::read_dir(image.join("etc")).unwrap().count(), 1);
 
     let told = world

@@ -150,7 +150,7 @@ fn campus_fw_holds_on_the_host_itself_now_and_after_a_boot() {
     host.cttune(&["check", "--profile", "campus-fw"]).exits(2);
     let told = host.cttune(&APPLY).exits(1).briefly();
     told.says(&[
-        "/etc/sysctl.conf:2 sets 131072",
+        "/etc/sysctl.conf:2 sets net.netfilter.nf_conntrack_max = 131072",
         "nothing was changed",
         "--adopt",
     ]);

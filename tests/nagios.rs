@@ -53,7 +53,7 @@ fn a_table_is_judged_by_how_full_it_is() {
         (&["--warn", "100", "--crit", "100"], 0),
     ] {
         let line = answers(nagios(&world, levels), code);
-        assert!(line.contains(" of 76,800 entries (99.9 %)"), "{line}");
+        assert!(line.contains(" of 76,800 entries (100.0 %)"), "{line}");
     }
     let line = answers(nagios(&world, &["--warn", "50%", "--crit", "75%"]), 2);
     assert!(line.contains(";38400;57600;0;76800 "), "{line}");

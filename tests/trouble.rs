@@ -109,7 +109,7 @@ fn a_file_of_ours_with_foreign_lines_is_left_alone() {
         refused_after(
             &world,
             "true",
-            &[&place, "is not cttune's", "a file of their own"],
+            &[&place, "was not written by cttune", "a file of their own"],
         );
     }
 }

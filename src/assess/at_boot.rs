@@ -7,7 +7,7 @@ use super::{Evidence, Finding, Id, Severity};
 use crate::boot::modules::Loading;
 use crate::boot::{Reader, Tree};
 use crate::diagnostic::Hint;
-use crate::plan::{Blocked, DROP_IN, Files, Setting};
+use crate::plan::{Blocked, Compared, DROP_IN, Files};
 use crate::tunable::{Key, format_count};
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
@@ -139,7 +139,7 @@ fn overridden(blocked: &Blocked, evidence: &Evidence<'_>) -> Option<Finding> {
         .settings
         .iter()
         .find(|setting| setting.key == *key)?;
-    let desired = setting.target_at_boot.as_ref()?.desired;
+    let desired = setting.targets.as_ref()?.boot.value;
     Some(Finding::new(
         Id::OverriddenAtBoot,
         Severity::Warning,
@@ -166,7 +166,7 @@ fn read_by(readers: &[Reader]) -> String {
 }
 
 /// Two readers that bring two values: it depends on the boot which one holds.
-fn split(setting: &Setting) -> Option<Finding> {
+fn split(setting: &Compared) -> Option<Finding> {
     let persisted = setting.persisted.as_ref()?;
     let values = [Reader::Procps, Reader::Systemd]
         .map(|reader| persisted.winner(reader).map(|winner| winner.value));

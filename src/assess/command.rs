@@ -26,7 +26,7 @@ pub(super) fn command(name: &str, desired: Option<&Desired>, values: &[(Key, i64
     };
     let missing = values.iter().copied().filter(|one| !sets(one));
     let missing: Vec<(Key, i64)> = missing.collect();
-    let kept = desired.overrides.iter().map(|own| (own.key, own.value));
+    let kept = desired.overrides.iter().map(|(key, value)| (*key, *value));
     let kept = kept.filter(|(key, _)| !missing.iter().any(|(other, _)| other == key));
     let options: Vec<(Key, i64)> = kept.chain(missing.iter().copied()).collect();
     let (profile, options) = (quoted(&desired.name), set_options(&options));
@@ -41,17 +41,14 @@ fn set_options(values: &[(Key, i64)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Override, Source, inherit, parse};
+    use crate::profile::{Source, inherit, parse};
 
     #[test]
     fn a_command_sets_what_the_profile_does_not_bring() {
         let text = "[sysctl]\nudp_timeout = 300\nacct = 0\nbuckets = { follow = \"max\" }\n";
         let mut desired = inherit(&[parse(&Source::new("own", text)).unwrap()]);
         desired.name = "own".to_owned();
-        let desired = desired.with_overrides(&[Override {
-            key: Key::Timestamp,
-            value: 1,
-        }]);
+        let desired = desired.with_overrides(&[(Key::Timestamp, 1)].into());
         for (values, options) in [
             (vec![(Key::UdpTimeout, 120), (Key::Buckets, 5)], ""),
             (vec![(Key::UdpTimeout, 301)], " --set udp_timeout=301"),

@@ -104,7 +104,7 @@ mod tests {
         let finding = finding(&live, &host(1 << 30), Some(256)).unwrap();
         assert_eq!(
             finding.message,
-            "a full table takes 392 MiB of 1.0 GiB (38.2 %): 1,048,576 entries at 384 bytes; \
+            "a full table takes 392 MiB of 1 GiB (38.3 %): 1,048,576 entries at 384 bytes; \
              each namespace can have one"
         );
         assert_eq!(super::finding(&live, &host(392 << 22), Some(256)), None);

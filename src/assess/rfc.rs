@@ -329,7 +329,7 @@ mod tests {
             let values: Vec<(Key, i64)> = desired
                 .settings
                 .iter()
-                .filter_map(|(key, wish)| match wish.goal {
+                .filter_map(|(key, setting)| match setting.goal {
                     crate::profile::Goal::Exact(value) => Some((*key, value)),
                     crate::profile::Goal::Bounds(_) => None,
                 })

@@ -6,8 +6,9 @@ use super::current::Current;
 use super::expire::FlowProgress;
 use super::failure::{FAILED, Failure, declined};
 use super::out::{self, Out};
+use super::place;
 use super::prompt::{self, Answer};
-use super::{change, current, expire, plan as plan_command};
+use super::{change, expire, plan as plan_command};
 use crate::change::{Crew, Lock, Running, Signals, Target, carry_out, folders_to_make, preflight};
 use crate::files::{Root, state};
 use crate::plan::{Ending, Origin, Outcome, Permission, Plan, Record, Standing, Step};
@@ -15,7 +16,7 @@ use crate::render;
 
 /// Runs it.
 pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let root = current::root(global)?;
+    let root = place::root(global)?;
     let planning = finishing(&args.planning, global, &root);
     let (plan, current) = plan_command::make(&planning, global, &root)?;
     if args.dry_run {
@@ -63,7 +64,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let journal = change::journal(&root);
     let mut record = Record::new(
         &plan,
-        current::occasion(global, &root)?,
+        place::occasion(global, &root)?,
         current.live.as_ref(),
     );
     record.folders = folders_to_make(&plan, &mut target);
@@ -100,7 +101,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let flows = expire::told(&target);
     out.result(
         || {
-            render::outcome::text(&plan, &outcome, id, &current::place(global))
+            render::outcome::text(&plan, &outcome, id, &place::of(global))
                 + &render::expire::maybe_text(flows)
         },
         || render::outcome::json(&plan, &outcome, id, flows),

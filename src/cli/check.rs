@@ -3,7 +3,9 @@
 use super::args::{Check, DesiredOptions, FailOn, Global};
 use super::current::{self, Current};
 use super::failure::{CRITICAL, DIFFERS, FAILED, Failure, WARNING};
+use super::mistaken;
 use super::out::Out;
+use super::place;
 use super::{change, deep, load, rates};
 use crate::assess::{Deep, Evidence, Finding, Levels, Namespace, Rates, Severity, assess};
 use crate::boot;
@@ -19,7 +21,7 @@ use crate::tunable::{Key, Snapshot};
 /// Runs it.
 pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8> {
     refuse_what_does_not_go(check, global, out)?;
-    let root = current::root(global)?;
+    let root = place::root(global)?;
     if let Some(key) = &check.explain {
         return explain(key, global, &root, out);
     }
@@ -30,14 +32,14 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         load::desired(&check.desired, &root)?
     };
     if let Some(desired) = &desired {
-        load::note_unknown_ids(desired, out);
+        mistaken::note_unknown_ids(desired, out);
     }
     let looks = Looks::take(check, global, &root, out)?;
     let machine = looks.current.machine();
     let (comparison, blocked) = compare(desired.as_ref(), &machine)?;
     current::demand_readings(&comparison)?;
     let traces = current::agents(global, &root);
-    let place = current::place(global);
+    let place = place::of(global);
     let evidence = Evidence {
         machine,
         levels,
@@ -90,7 +92,7 @@ impl Looks {
             }
             None => None,
         };
-        let current = Current::take(global, root)?;
+        let current = Current::read(global, root)?;
         let mut rates = current.live.as_ref().map(|_| rates::read(earlier));
         let mut unread = Vec::new();
         let deep = check.deep.then(|| deep::read(out, &mut unread));
@@ -125,8 +127,8 @@ fn compare(
         persist: true,
         adopt: false,
     };
-    let plan = plan(desired, machine, scope).map_err(load::underivable)?;
-    let comparison = Comparison::new(desired, machine).map_err(load::underivable)?;
+    let comparison = Comparison::new(desired, machine).map_err(mistaken::underivable)?;
+    let plan = plan(desired, &comparison, machine, scope);
     Ok((comparison, plan.blocked))
 }
 
@@ -248,8 +250,8 @@ fn plan_hint(desired: &DesiredOptions) -> Hint {
 }
 
 fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<u8> {
-    let key = Key::find(key).map_err(load::unknown_key)?;
-    let current = Current::take(global, root)?;
+    let key = Key::find(key).map_err(mistaken::unknown_key)?;
+    let current = Current::read(global, root)?;
     let Some(files) = &current.files else {
         return Err(Failure::usage("--explain cannot go with --netns")
             .hint("a named namespace has no sysctl.d of its own")

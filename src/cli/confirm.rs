@@ -13,7 +13,8 @@ use super::args::{Apply, Confirm, Global, WatchPending};
 use super::expire::FlowProgress;
 use super::failure::{FAILED, Failure, LEFT, told};
 use super::out::{self, Out};
-use super::{change, current, expire};
+use super::place;
+use super::{change, expire};
 use crate::change::journal::{Journal, JournalError};
 use crate::change::{
     Crew, Lock, READY, Running, Signals, arm_watcher, carry_back, carry_out, carry_out_until,
@@ -77,7 +78,7 @@ pub(super) fn apply(
             if pending {
                 render::outcome::pending(&record, within)
             } else {
-                render::outcome::text(&plan, &outcome, id, &current::place(global))
+                render::outcome::text(&plan, &outcome, id, &place::of(global))
             }
         },
         || render::outcome::json(&plan, &outcome, id, None),
@@ -179,7 +180,7 @@ fn was_left(record: &Record) -> Failure {
 
 /// Runs `cttune confirm`.
 pub(super) fn run(args: &Confirm, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let root = current::root(global)?;
+    let root = place::root(global)?;
     // Read before the lock, so that somebody without the right to either is told so plainly.
     change::unfinished(&root, global)?;
     let wait = args.wait.as_deref();
@@ -235,7 +236,7 @@ fn confirm(
     // The live steps were reported when they were made.
     out.result(
         || {
-            render::outcome::text(&rest, &outcome, id, &current::place(global))
+            render::outcome::text(&rest, &outcome, id, &place::of(global))
                 + &render::expire::maybe_text(flows)
         },
         || render::outcome::json(&rest, &outcome, id, flows),
@@ -372,7 +373,7 @@ pub(super) fn watch(args: &WatchPending, global: &Global) -> anyhow::Result<u8> 
         out::raw(READY);
         close_stdout()?;
     }
-    let root = current::root(global)?;
+    let root = place::root(global)?;
     let journal = change::journal(&root);
     loop {
         let record = journal.read_one(args.id)?;

@@ -6,9 +6,10 @@ use super::args::{Expire, Global, Mode};
 use super::current::Current;
 use super::failure::{FAILED, Failure, LEFT, declined};
 use super::out::{self, Out};
+use super::place;
 use super::progress::Progress;
 use super::prompt::{self, Answer};
-use super::{change, current, select, session};
+use super::{change, select, session};
 use crate::change::expire::{ExpireError, Expired, Expiry, Hands, Past};
 use crate::change::{Running, Signals};
 use crate::diagnostic::Advise;
@@ -35,7 +36,7 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
             .hint("--yes goes on without asking; --dry-run counts")
             .into());
     }
-    let root = current::root(global)?;
+    let root = place::root(global)?;
     let signals = Signals::catch()?;
     let stop = || signals.caught();
     let _lock = if args.dry_run {

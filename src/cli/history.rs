@@ -1,9 +1,10 @@
 //! `cttune history`: what apply and rollback changed, and whether it still holds.
 
 use super::args::{Global, History};
+use super::change;
 use super::failure::{FAILED, Failure};
 use super::out::Out;
-use super::{change, current};
+use super::place;
 use crate::change::journal::JournalError;
 use crate::change::{Running, present};
 use crate::diagnostic::Hint;
@@ -13,7 +14,7 @@ use crate::render;
 
 /// Runs it.
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let root = current::root(global)?;
+    let root = place::root(global)?;
     let failed = |error: JournalError| Failure::of(FAILED, &error);
     let (mut records, damaged) = change::journal(&root).read_whole_ones().map_err(failed)?;
     for (id, error) in damaged {

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use super::args::{Cli, Command};
+use super::change;
 use super::out::Out;
-use super::{change, current};
+use super::place;
 use crate::change::Lock;
 use crate::diagnostic::Place;
 use crate::files::state;
@@ -28,7 +29,7 @@ pub(super) fn tell(cli: &Cli, out: Out) {
     ) {
         return;
     }
-    let Ok(root) = current::root(&cli.global) else {
+    let Ok(root) = place::root(&cli.global) else {
         return;
     };
     let unfinished = change::unfinished(&root, &cli.global).unwrap_or_default();
@@ -38,7 +39,7 @@ pub(super) fn tell(cli: &Cli, out: Out) {
     if Lock::is_held(&state::directory(&root)) {
         return;
     }
-    let place = current::place(&cli.global);
+    let place = place::of(&cli.global);
     match record.standing {
         Standing::Begun => out.note(&interrupted(record, &place)),
         _ if is_overdue(record) => out.note(&format!(

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::args::{self, Format, Global, Request};
 use super::current::Current;
 use super::failure::{FAILED, Failure, told};
+use super::mistaken;
 use super::out::Out;
 use super::{change, load, out, walk};
 use crate::assess::Rates;
@@ -31,7 +32,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         return Ok(0);
     }
     let mut sources = Sources(Vec::new());
-    let current = Current::take(global, &root)?;
+    let current = Current::read(global, &root)?;
     let live = current.live.clone().unwrap_or_else(Snapshot::not_loaded);
     let rates = Rates {
         counters: sources.take("counters", counters(&live)).flatten(),
@@ -53,7 +54,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     };
     let comparison = desired.as_ref().and_then(|desired| {
         let compared = Comparison::new(desired, &current.machine());
-        sources.take("profile", compared.map_err(load::underivable))
+        sources.take("profile", compared.map_err(mistaken::underivable))
     });
     let last_apply = sources.take("journal", last_apply(global, &root)).flatten();
     let name = |desired: &Desired| desired.name.clone();

@@ -17,9 +17,12 @@ mod history;
 mod interrupted;
 mod load;
 mod metrics;
+mod mistaken;
 mod out;
+mod place;
 mod plan;
 mod profile;
+mod profile_edit;
 mod progress;
 mod prompt;
 mod rates;
@@ -59,7 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(code) => code,
         Err(error) => {
             let failure = Failure::from_error(own_failure, error);
-            out.failure(&failure, &current::place(&cli.global))
+            out.failure(&failure, &place::of(&cli.global))
         }
     }
 }
@@ -149,7 +152,7 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Apply(apply) => apply.planning.only,
         _ => None,
     };
-    current::scope(&cli.global, only, false)?;
+    place::scope(&cli.global, only, false)?;
     let spec: netns::Spec = name
         .parse()
         .map_err(|error: netns::SpecError| Failure::usage(error.to_string()))?;

@@ -1,22 +1,14 @@
-//! `cttune profile`: lists, shows, checks, captures and edits profiles.
-
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+//! `cttune profile`: lists, shows and checks profiles.
 
 use serde_json::json;
 
 use super::args::{Global, ProfileCommand};
 use super::failure::{Effect, FAILED, Failure};
-use super::load;
 use super::out::{self, Out};
-use super::suggest;
-use crate::diagnostic::{Diagnostic, Hint, said};
-use crate::files::{FileError, Root, profiles};
-use crate::kernel::{host, sysctl};
-use crate::profile::{Source, edit};
+use super::{load, mistaken, profile_edit, suggest};
+use crate::files::profiles;
 use crate::render;
-use crate::tunable::{Key, Snapshot};
+use crate::tunable::plural;
 
 /// Runs it.
 pub(super) fn run(command: &ProfileCommand, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -24,13 +16,13 @@ pub(super) fn run(command: &ProfileCommand, global: &Global, out: Out) -> anyhow
         ProfileCommand::List => Ok(list(out)),
         ProfileCommand::Show { name } => show(name, out),
         ProfileCommand::Check { files } => check(files, out),
-        ProfileCommand::Capture { keys, file } => capture(keys, file.as_deref(), out),
+        ProfileCommand::Capture { keys, file } => profile_edit::capture(keys, file.as_deref(), out),
         ProfileCommand::Suggest {
             headroom,
             observe,
             file,
         } => suggest::run(*headroom, observe, file.as_deref(), global, out),
-        ProfileCommand::Set { file, settings } => set(file, settings, out),
+        ProfileCommand::Set { file, settings } => profile_edit::set(file, settings, out),
     }
 }
 
@@ -64,7 +56,7 @@ fn show(name: &str, out: Out) -> anyhow::Result<u8> {
     let found = load::find(name)?;
     if out.is_json() {
         let desired = load::named(name)?;
-        out.result(String::new, || render::profile::wanted_json(&desired));
+        out.result(String::new, || render::profile::desired_json(&desired));
     } else {
         out::raw(&found.source.text);
     }
@@ -75,19 +67,14 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
     let mut failures = Vec::new();
     for file in files {
         match load::named(file) {
-            Ok(desired) => load::note_unknown_ids(&desired, out),
+            Ok(desired) => mistaken::note_unknown_ids(&desired, out),
             Err(error) => failures.push(error.downcast::<Failure>()?),
         }
     }
     if failures.is_empty() {
         let files = files.len();
         out.result(
-            || {
-                format!(
-                    "no mistake in {files} {}\n",
-                    if files == 1 { "profile" } else { "profiles" }
-                )
-            },
+            || format!("no mistake in {}\n", plural(files, "profile")),
             || json!({ "schema": render::SCHEMA, "files": files, "mistakes": [] }),
         );
         return Ok(0);
@@ -105,145 +92,4 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
         all.hint = all.hint.or(failure.hint);
     }
     Err(all.into())
-}
-
-/// The kernel's values, where there are any to do this with.
-pub(super) fn loaded(purpose: &str) -> anyhow::Result<Snapshot> {
-    let live = sysctl::read_snapshot()?;
-    if live.is_loaded() {
-        return Ok(live);
-    }
-    let message = format!("nothing to {purpose}: the module nf_conntrack is not loaded");
-    let failure = Failure::new(FAILED, message);
-    Err(failure
-        .hint(Hint::on_host("modprobe nf_conntrack").to("load it"))
-        .into())
-}
-
-fn capture(keys: &[String], file: Option<&Path>, out: Out) -> anyhow::Result<u8> {
-    let keys: Vec<Key> = match keys {
-        [] => Key::ALL.to_vec(),
-        keys => keys
-            .iter()
-            .map(|key| Key::find(key))
-            .collect::<Result<_, _>>()
-            .map_err(load::unknown_key)?,
-    };
-    let snapshot = loaded("capture")?;
-    let readings: Vec<(Key, i64)> = keys
-        .into_iter()
-        .filter_map(|key| Some((key, snapshot.value(key)?)))
-        .collect();
-    let existing = match file {
-        Some(file) if file.exists() => Some(read(file)?),
-        _ => None,
-    };
-    let description = format!("Captured from {}", host::read_name());
-    let captured =
-        edit::capture(existing.as_ref(), &description, &readings).map_err(load::edit_failure)?;
-    for key in &captured.kept_bounds {
-        out.note(&format!(
-            "note: {key} has bounds in that profile; they stand as they were"
-        ));
-    }
-    for (key, value) in &captured.left_out {
-        out.note(&format!(
-            "note: {key} is {value} now, which no profile may ask for; left out"
-        ));
-    }
-    match file {
-        None => print(&captured.text, out),
-        Some(file) => {
-            write(
-                file,
-                existing.as_ref().map(|source| source.text.as_str()),
-                &captured.text,
-                out,
-            )?;
-        }
-    }
-    Ok(0)
-}
-
-fn set(file: &Path, settings: &[String], out: Out) -> anyhow::Result<u8> {
-    let before = read(file)?;
-    let mut source = before.clone();
-    for setting in settings {
-        let Some((field, value)) = setting.split_once('=') else {
-            return Err(Failure::usage(format!("`{setting}` has no `=`"))
-                .hint("write KEY=VALUE, such as tcp_timeout_established=2h4m")
-                .into());
-        };
-        source.text = edit::set(&source, field.trim(), value.trim()).map_err(load::edit_failure)?;
-    }
-    write(file, Some(&before.text), &source.text, out)?;
-    Ok(0)
-}
-
-/// Prints a profile that was made.
-pub(super) fn print(text: &str, out: Out) {
-    if out.is_json() {
-        out.result(
-            String::new,
-            || json!({ "schema": render::SCHEMA, "profile": text }),
-        );
-    } else {
-        out::raw(text);
-    }
-}
-
-fn read(file: &Path) -> anyhow::Result<Source> {
-    let text = fs::read_to_string(file).map_err(|error| {
-        Diagnostic::new("cannot read")
-            .to(file.display())
-            .because(said(&error))
-    })?;
-    Ok(Source::new(file.display().to_string(), text))
-}
-
-/// Replaces a profile file whole, or leaves it alone where nothing changed.
-pub(super) fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> anyhow::Result<()> {
-    let changed = before != Some(text);
-    if changed {
-        let path = target(file)?;
-        Root::machine()
-            .replace(&path, text.as_bytes())
-            .map_err(not_written)?;
-    }
-    out.result(
-        || match (changed, before) {
-            (false, _) => format!("{} is already so\n", file.display()),
-            (true, None) => format!("wrote {}\n", file.display()),
-            (true, Some(before)) => render::plan::diff(file, Some(before.as_bytes()), Some(text.as_bytes())),
-        },
-        || json!({ "schema": render::SCHEMA, "path": file.display().to_string(), "changed": changed }),
-    );
-    Ok(())
-}
-
-/// Makes sure that a profile can be written, before it takes minutes to make one.
-pub(super) fn rehearse(file: &Path) -> anyhow::Result<()> {
-    let path = target(file)?;
-    Root::machine().rehearse(&path, &[]).map_err(not_written)?;
-    Ok(())
-}
-
-/// The file itself, whatever its folder is called.
-fn target(file: &Path) -> Result<PathBuf, Failure> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let real = fs::canonicalize(folder).map_err(|error| {
-        let (file, folder) = (file.display(), folder.display());
-        let why = said(&error);
-        let failure = Failure::new(FAILED, format!("cannot write {file}: {folder}: {why}"));
-        let is_missing = error.kind() == io::ErrorKind::NotFound;
-        failure.maybe_hint(is_missing.then_some("make that folder first, or name another".into()))
-    })?;
-    Ok(real.join(file.file_name().unwrap_or_default()))
-}
-
-fn not_written(error: FileError) -> Failure {
-    Failure::of(FAILED, &error)
 }

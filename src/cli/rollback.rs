@@ -3,9 +3,9 @@
 use super::args::{Global, Rollback};
 use super::change;
 use super::confirm::Unwritten;
-use super::current;
 use super::failure::{FAILED, Failure, LEFT, declined};
 use super::out::{self, Out};
+use super::place;
 use super::prompt::{self, Answer};
 use crate::change::journal::{Damage, Folder, Journal};
 use crate::change::{Crew, Running, Signals, carry_back, clear_up, folders_to_make, present};
@@ -19,7 +19,7 @@ use crate::render;
 
 /// Runs it.
 pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let root = current::root(global)?;
+    let root = place::root(global)?;
     let signals = Signals::catch()?;
     let journal = change::journal(&root);
     // Read before the lock, so that somebody without the right to either is told so plainly.
@@ -56,7 +56,7 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
         }
     }
     out.result(
-        || render::outcome::put_back(&whole.outcome(), whole.id, &current::place(global)),
+        || render::outcome::put_back(&whole.outcome(), whole.id, &place::of(global)),
         || render::outcome::json(&whole.plan(), &whole.outcome(), whole.id, None),
     );
     match whole.last {
@@ -198,7 +198,7 @@ impl Whole {
             .is_machine()
             .then(|| sysctl::read_snapshot().ok())
             .flatten();
-        let mut record = Record::new(&back.plan, current::occasion(global, root)?, live.as_ref());
+        let mut record = Record::new(&back.plan, place::occasion(global, root)?, live.as_ref());
         record.origin = Origin::Rollback;
         record.undoes = Some(undone.id);
         record.left = back.kept;

@@ -7,7 +7,7 @@ use super::args::Global;
 use super::change;
 use super::failure::{FAILED, Failure};
 use super::out::Out;
-use super::profile;
+use super::profile_edit;
 use super::progress::Progress;
 use super::walk;
 use crate::flow::expire::Timeouts;
@@ -41,20 +41,20 @@ pub(super) fn run(
         return Err(failure.hint("name another file, or remove it first").into());
     }
     if let Some(file) = file {
-        profile::rehearse(file)?;
+        profile_edit::rehearse(file)?;
     }
     let seen = watch(time, headroom, out)?;
     let text = suggest(&seen);
     match file {
-        None => profile::print(&text, out),
-        Some(file) => profile::write(file, None, &text, out)?,
+        None => profile_edit::print(&text, out),
+        Some(file) => profile_edit::write(file, None, &text, out)?,
     }
     Ok(0)
 }
 
 /// Looks at the table, counts its entries for a time, and looks again.
 fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
-    let live = profile::loaded("watch")?;
+    let live = profile_edit::loaded("watch")?;
     let start = Instant::now();
     let entries = u64::try_from(live.count.unwrap_or(0)).unwrap_or(0);
     let progress = walk::progress(out, entries);
@@ -85,7 +85,7 @@ fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation>
         })?),
         None => None,
     };
-    let live = profile::loaded("watch")?;
+    let live = profile_edit::loaded("watch")?;
     let counters = counters::read_counters().ok().flatten();
     let refused = counters.map(|counters| {
         let counted = [Counter::Drop, Counter::EarlyDrop];

@@ -1,59 +1,38 @@
-//! What stands between a plan and its being carried out.
+//! What keeps a plan from being applied.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::boot::Reader;
-use crate::tunable::Key;
+use crate::tunable::{Key, format_count};
 
-/// A reason not to carry a plan out.
+/// A reason not to apply a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Blocked {
-    /// After the plan, another line would still win at boot.
+    /// After the plan, this line would still win at boot, for these readers.
     Overridden {
-        /// Of which key.
         key: Key,
-        /// The file of the winning line.
         file: PathBuf,
-        /// Its number, from 1.
+        /// From 1.
         line: usize,
-        /// What it sets.
         value: i64,
-        /// For whom it wins.
         readers: Vec<Reader>,
     },
-    /// The file in our drop-in's place is somebody else's, or somebody added to it.
+    /// The file in the place of our drop-in is somebody else's, or somebody added this line to it.
     NotOurs {
-        /// Which file.
         file: PathBuf,
-        /// The first line that is not ours.
         line: usize,
-        /// That line.
         text: String,
     },
     /// max would be lower than the number of entries: every new flow would be dropped.
-    MaxBelowCount {
-        /// The max that the profile wants.
-        max: i64,
-        /// The entries that the table holds.
-        count: i64,
-    },
+    MaxBelowCount { max: i64, count: i64 },
     /// The kernel lacks a key that the profile says is required.
     RequiredMissing(Key),
-    /// A key is off and can be written by nobody here, though no namespace was named.
-    ReadOnly {
-        /// The first such key.
-        key: Key,
-        /// How many more there are.
-        others: usize,
-    },
-    /// The two fragment thresholds would cross, which the kernel refuses.
-    ThresholdsCross {
-        /// The high threshold after the plan, in bytes.
-        high: i64,
-        /// The low threshold after the plan, in bytes.
-        low: i64,
-    },
+    /// This key and some others are off, and nobody can write them here, though no namespace was
+    /// named.
+    ReadOnly { key: Key, others: usize },
+    /// The two fragment thresholds, in bytes, would cross after the plan.
+    ThresholdsCross { high: i64, low: i64 },
 }
 
 /// The dangers that an operator has allowed, each by its name.
@@ -79,25 +58,27 @@ impl Blocked {
     pub(crate) fn hint(&self) -> String {
         match self {
             Blocked::Overridden { .. } => {
-                "--adopt comments that line out, undoably; --allow-overridden leaves it".to_owned()
+                "--adopt comments that line out, which rollback reverts; --allow-overridden \
+                 leaves it"
             }
             Blocked::NotOurs { .. } => {
                 "move those lines to a file of their own in the same folder, then try again"
-                    .to_owned()
             }
             Blocked::MaxBelowCount { .. } => {
-                "--allow-max-below-count, if cutting new flows off is what you want".to_owned()
+                "--allow-max-below-count, if dropping new flows is what you want"
             }
             Blocked::RequiredMissing(_) => {
-                "run a kernel that has it, or drop `required` from the profile".to_owned()
+                "run a kernel that has it, or remove `required` from the profile"
             }
-            Blocked::ReadOnly { .. } => "run it on the host or with a writable /proc/sys; \
-                 --only persist writes the files alone"
-                .to_owned(),
+            Blocked::ReadOnly { .. } => {
+                "run it on the host or with a writable /proc/sys; --only persist writes the files \
+                 alone"
+            }
             Blocked::ThresholdsCross { .. } => {
-                "set both thresholds, the high one above the low one".to_owned()
+                "set both thresholds, the high one above the low one"
             }
         }
+        .to_owned()
     }
 }
 
@@ -114,20 +95,24 @@ impl fmt::Display for Blocked {
                 let readers: Vec<String> = readers.iter().map(ToString::to_string).collect();
                 write!(
                     f,
-                    "{}:{line} sets {value} and beats ours: {key} as {} will read it",
+                    "{}:{line} sets {key} = {value} and overrides our drop-in ({})",
                     file.display(),
-                    readers.join(" and ")
+                    readers.join(", ")
                 )
             }
             Blocked::NotOurs { file, line, text } => {
                 let text = text.trim();
-                write!(f, "{}:{line} is not cttune's: `{text}`", file.display())
+                write!(
+                    f,
+                    "{}:{line} was not written by cttune: `{text}`",
+                    file.display()
+                )
             }
             Blocked::MaxBelowCount { max, count } => write!(
                 f,
-                "{} = {max} is below the {count} entries that the table holds: \
-                 every new flow would be dropped",
-                Key::Max
+                "{} = {max} is below the {} entries in the table: every new flow would be dropped",
+                Key::Max,
+                format_count(*count)
             ),
             Blocked::RequiredMissing(key) => {
                 write!(
@@ -135,16 +120,10 @@ impl fmt::Display for Blocked {
                     "{key} is required by the profile and missing on this kernel"
                 )
             }
+            Blocked::ReadOnly { key, others: 0 } => write!(f, "{key} is read-only here"),
             Blocked::ReadOnly { key, others } => {
-                let more = match others {
-                    0 => "is",
-                    1 => "and 1 more key are",
-                    _ => &format!("and {others} more keys are"),
-                };
-                write!(
-                    f,
-                    "{key} {more} read-only here, so that what is wanted cannot be set"
-                )
+                let plural = if *others == 1 { "" } else { "s" };
+                write!(f, "{key} and {others} more key{plural} are read-only here")
             }
             Blocked::ThresholdsCross { high, low } => write!(
                 f,

@@ -1,13 +1,12 @@
-//! Every key that a profile speaks of: what holds, what will hold after a boot, what is wanted.
+//! Every key that a profile speaks of: what it is now, what it will be after a boot, what it
+//! should be.
 
-use std::collections::BTreeMap;
-
-use super::{Blocked, Files, Machine, Skip};
+use super::{Blocked, Machine, Skip};
 use crate::boot::{Reader, Winner};
-use crate::profile::{DeriveError, Desired, Target, derive};
+use crate::profile::{DeriveError, Desired, Targets, Values, derive};
 use crate::tunable::{Key, Reading};
 
-/// How a key stands to what is wanted; the first that applies.
+/// How a key differs from what is desired; the first that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
@@ -15,9 +14,10 @@ pub(crate) enum State {
     Missing,
     /// The live value is off, and nobody can write it here.
     ReadOnly,
-    /// The live value is off, or the persisted one is off or absent.
+    /// The live value is off; where no kernel is compared, the persisted one.
     Differs,
-    /// Live and persisted values are in line.
+    /// The live value will do and is lost at the next boot.
+    NotPersisted,
     Ok,
 }
 
@@ -32,18 +32,14 @@ pub(crate) struct Persisted {
 
 /// One key of the comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Setting {
-    /// Which.
+pub(crate) struct Compared {
     pub(crate) key: Key,
     /// What reading the kernel gave; `None` for an image that does not run.
     pub(crate) live: Option<Reading>,
     /// What the next boot brings; `None` where files are not compared.
     pub(crate) persisted: Option<Persisted>,
-    /// What is wanted of the running kernel; `None` without a profile.
-    pub(crate) target: Option<Target>,
-    /// What is wanted of the files; differs from `target` only inside its bounds.
-    pub(crate) target_at_boot: Option<Target>,
-    /// The sum of it.
+    /// What is desired; `None` without a profile.
+    pub(crate) targets: Option<Targets>,
     pub(crate) state: State,
 }
 
@@ -51,7 +47,7 @@ pub(crate) struct Setting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Comparison {
     /// One for each key of the profile, or for every key if there is none.
-    pub(crate) settings: Vec<Setting>,
+    pub(crate) settings: Vec<Compared>,
     /// Whether read-only keys that are off count as drift: in the initial namespace they do.
     read_only_counts: bool,
 }
@@ -62,31 +58,31 @@ impl Comparison {
     /// # Errors
     /// If the profile cannot be met by a machine of this size.
     pub(crate) fn new(desired: &Desired, machine: &Machine<'_>) -> Result<Self, DeriveError> {
-        let live = |key| machine.live.and_then(|snapshot| snapshot.value(key));
-        let targets = derive(desired, machine.host, &live)?;
-        let ours = machine.files.map(Files::our_values).unwrap_or_default();
-        let planned: BTreeMap<Key, i64> = targets.iter().map(|t| (t.key, t.desired)).collect();
-        let at_boot = |key| ours.get(&key).or_else(|| planned.get(&key)).copied();
-        let boot_targets = derive(desired, machine.host, &at_boot)?;
-        let settings = targets
+        let current = |key| {
+            let persisted = machine.files.map(|files| files.persisted(key));
+            let value = |reader| Some(persisted.as_ref()?.winner(reader)?.value);
+            Values {
+                live: machine.live.and_then(|live| live.value(key)),
+                boot: Reader::ALL.map(value),
+            }
+        };
+        let targets = derive(desired, machine.host, &current)?;
+        let compared = targets
             .into_iter()
-            .zip(boot_targets)
-            .map(|(target, at_boot)| Setting::new(target.key, Some((target, at_boot)), machine))
-            .collect();
+            .map(|(key, targets)| Compared::new(key, Some(targets), machine));
         Ok(Comparison {
-            settings,
+            settings: compared.collect(),
             read_only_counts: machine.files.is_some(),
         })
     }
 
-    /// Every key of the catalog as it stands, compared with nothing.
+    /// Every key of the catalog, compared with nothing.
     pub(crate) fn without_profile(machine: &Machine<'_>) -> Self {
-        let settings = Key::ALL
+        let compared = Key::ALL
             .iter()
-            .map(|key| Setting::new(*key, None, machine))
-            .collect();
+            .map(|key| Compared::new(*key, None, machine));
         Comparison {
-            settings,
+            settings: compared.collect(),
             read_only_counts: machine.files.is_some(),
         }
     }
@@ -96,124 +92,131 @@ impl Comparison {
         !self.settings.iter().any(|setting| self.is_drift(setting))
     }
 
-    /// Whether a setting of this comparison is not as the profile wants it.
-    pub(crate) fn is_drift(&self, setting: &Setting) -> bool {
+    /// Whether a setting of this comparison is not as the profile asks.
+    pub(crate) fn is_drift(&self, setting: &Compared) -> bool {
         match setting.state {
             State::Ok => false,
             State::Missing => setting.is_required(),
             State::ReadOnly => self.read_only_counts,
-            State::Differs => true,
+            State::Differs | State::NotPersisted => true,
         }
     }
 
     /// The keys that a plan leaves alone, and why.
     pub(super) fn skipped(&self) -> Vec<(Key, Skip)> {
-        let skip = |setting: &Setting| match setting.state {
+        let skip = |setting: &Compared| match setting.state {
             State::Missing => Some((setting.key, Skip::Missing)),
             State::ReadOnly => Some((setting.key, Skip::ReadOnly)),
-            State::Differs | State::Ok => None,
+            State::Differs | State::NotPersisted | State::Ok => None,
         };
         self.settings.iter().filter_map(skip).collect()
     }
 
-    /// An obstacle for each key that the profile cannot do without and the kernel lacks.
+    /// The keys that the profile cannot do without and the kernel lacks.
     pub(super) fn required_missing(&self) -> Vec<Blocked> {
         let required =
-            |setting: &&Setting| setting.state == State::Missing && setting.is_required();
+            |setting: &&Compared| setting.state == State::Missing && setting.is_required();
         let missing = self.settings.iter().filter(required);
         missing
             .map(|setting| Blocked::RequiredMissing(setting.key))
             .collect()
     }
 
-    /// An obstacle where live values are off that nobody can write here. In a namespace that was
-    /// named this is as it should be.
+    /// Live values that are off and that nobody can write here. In a namespace that was named this
+    /// is as it should be.
     pub(super) fn read_only(&self) -> Option<Blocked> {
-        let mut keys = self
+        let is_off = |setting: &&Compared| setting.state == State::ReadOnly;
+        let mut off = self
             .settings
             .iter()
-            .filter(|setting| self.read_only_counts && setting.state == State::ReadOnly)
-            .map(|setting| setting.key);
-        let key = keys.next()?;
+            .filter(is_off)
+            .filter(|_| self.read_only_counts);
+        let key = off.next()?.key;
         Some(Blocked::ReadOnly {
             key,
-            others: keys.count(),
+            others: off.count(),
         })
     }
 }
 
-impl Setting {
-    fn new(key: Key, targets: Option<(Target, Target)>, machine: &Machine<'_>) -> Self {
-        let (target, target_at_boot) = targets.unzip();
-        let mut setting = Setting {
+impl Compared {
+    fn new(key: Key, targets: Option<Targets>, machine: &Machine<'_>) -> Self {
+        let mut compared = Compared {
             key,
             live: machine.live.map(|snapshot| snapshot.reading(key)),
             persisted: machine.files.map(|files| files.persisted(key)),
-            target,
-            target_at_boot,
+            targets,
             state: State::Ok,
         };
-        setting.state = setting.judge();
-        setting
+        compared.state = compared.judge();
+        compared
     }
 
     fn judge(&self) -> State {
+        let is_set =
+            |persisted: &Persisted| persisted.procps.is_some() && persisted.systemd.is_some();
         if self.live == Some(Reading::Missing) {
-            return State::Missing;
-        }
-        if self.live_is_off() && self.live.is_some_and(Reading::is_read_only) {
-            return State::ReadOnly;
-        }
-        if self.live_is_off() || self.persisted_is_off() {
+            State::Missing
+        } else if self.live_is_off() && self.live.is_some_and(Reading::is_read_only) {
+            State::ReadOnly
+        } else if self.live_is_off() {
+            State::Differs
+        } else if !self.persisted_is_off() {
+            State::Ok
+        } else if self.live.is_none() && self.persisted.as_ref().is_some_and(is_set) {
             State::Differs
         } else {
-            State::Ok
+            State::NotPersisted
         }
     }
 
     /// Whether the profile cannot do without this key.
     pub(crate) fn is_required(&self) -> bool {
-        self.target.as_ref().is_some_and(|target| target.required)
+        self.targets
+            .as_ref()
+            .is_some_and(|targets| targets.required)
     }
 
-    /// Whether the running kernel has another value than is wanted.
+    /// Whether the running kernel has another value than is desired.
     pub(crate) fn live_is_off(&self) -> bool {
-        let (Some(reading), Some(target)) = (self.live, &self.target) else {
+        let (Some(reading), Some(targets)) = (self.live, &self.targets) else {
             return false;
         };
-        !reading.value().is_some_and(|value| target.allows(value))
+        !reading
+            .value()
+            .is_some_and(|value| targets.live.allows(value))
     }
 
-    /// Whether either reader will bring another value than is wanted, or none.
+    /// Whether either reader will bring another value than is desired, or none.
     pub(crate) fn persisted_is_off(&self) -> bool {
-        let (Some(persisted), Some(target)) = (&self.persisted, &self.target_at_boot) else {
+        let (Some(persisted), Some(targets)) = (&self.persisted, &self.targets) else {
             return false;
         };
-        let off = |winner: &Option<Winner>| {
-            !winner
-                .as_ref()
-                .is_some_and(|winner| target.allows(winner.value))
+        let will_do = |reader| {
+            let winner = persisted.winner(reader);
+            winner.is_some_and(|winner| targets.boot.allows(winner.value))
         };
-        off(&persisted.procps) || off(&persisted.systemd)
+        !Reader::ALL.into_iter().all(will_do)
     }
 
-    /// The number that holds now.
+    /// The value now.
     pub(crate) fn live_value(&self) -> Option<i64> {
         self.live.and_then(Reading::value)
     }
 
-    /// The number to show for the next boot. Where the two readers disagree it is the one that is
+    /// The value to show for the next boot. Where the two readers disagree it is the one that is
     /// off; `None` also where one of them brings nothing.
     pub(crate) fn persisted_value(&self) -> Option<i64> {
         let persisted = self.persisted.as_ref()?;
         let (procps, systemd) = (persisted.procps.as_ref()?, persisted.systemd.as_ref()?);
-        let off = |value| {
-            self.target_at_boot
-                .as_ref()
-                .is_some_and(|target| !target.allows(value))
-        };
-        let shown = if off(systemd.value) { systemd } else { procps };
-        Some(shown.value)
+        let targets = self.targets.as_ref();
+        let is_off = targets.is_some_and(|targets| !targets.boot.allows(systemd.value));
+        Some(if is_off { systemd.value } else { procps.value })
+    }
+
+    /// The value that is desired: of the running kernel, or of the image.
+    pub(crate) fn desired_value(&self) -> Option<i64> {
+        Some(self.targets.as_ref()?.live.value)
     }
 }
 
@@ -225,5 +228,101 @@ impl Persisted {
             Reader::Systemd => self.systemd.as_ref(),
             Reader::OpenRc => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::{World, live};
+
+    #[test]
+    fn a_state_says_what_is_off() {
+        const SET: &str = "net.netfilter.nf_conntrack_udp_timeout = ";
+        for (now, persisted, profile, state) in [
+            (Some(live(60)), Some("60"), "udp_timeout = 60", State::Ok),
+            (
+                Some(live(30)),
+                Some("60"),
+                "udp_timeout = 60",
+                State::Differs,
+            ),
+            (Some(live(30)), None, "udp_timeout = 60", State::Differs),
+            (
+                Some(live(60)),
+                Some("30"),
+                "udp_timeout = 60",
+                State::NotPersisted,
+            ),
+            (
+                Some(live(60)),
+                None,
+                "udp_timeout = 60",
+                State::NotPersisted,
+            ),
+            (None, Some("30"), "udp_timeout = 60", State::Differs),
+            (None, None, "udp_timeout = 60", State::NotPersisted),
+            (None, Some("60"), "udp_timeout = 60", State::Ok),
+            (
+                Some(live(90)),
+                Some("80"),
+                "udp_timeout = { at-least = 60 }",
+                State::Ok,
+            ),
+            (
+                Some(live(20)),
+                Some("30"),
+                "udp_timeout = { at-most = 60 }",
+                State::Ok,
+            ),
+            (
+                Some(Reading::Missing),
+                None,
+                "udp_timeout = 60",
+                State::Missing,
+            ),
+            (
+                Some(Reading::Value {
+                    value: 30,
+                    access: crate::tunable::Access::ReadOnly,
+                }),
+                Some("60"),
+                "udp_timeout = 60",
+                State::ReadOnly,
+            ),
+        ] {
+            let mut world = World::of(profile);
+            if let Some(reading) = now {
+                world = world.reading(Key::UdpTimeout, reading);
+            } else {
+                world = world.image();
+            }
+            if let Some(value) = persisted {
+                world = world.file("/etc/sysctl.d/50-site.conf", &format!("{SET}{value}\n"));
+            }
+            let compared = world.comparison();
+            let found: Vec<State> = compared.settings.iter().map(|one| one.state).collect();
+            assert_eq!(found, [state], "{now:?} {persisted:?} {profile}");
+            let is_drift = !matches!(state, State::Ok | State::Missing);
+            assert_eq!(
+                compared.in_line(),
+                !is_drift,
+                "{now:?} {persisted:?} {profile}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_that_one_reader_alone_reads_is_not_persisted() {
+        let world = World::of("udp_timeout = 60")
+            .reading(Key::UdpTimeout, live(60))
+            .file(
+                "/etc/sysctl.conf",
+                "net.netfilter.nf_conntrack_udp_timeout = 60\n",
+            );
+        let comparison = world.comparison();
+        let compared = comparison.settings.first().unwrap();
+        assert_eq!(compared.state, State::NotPersisted);
+        assert_eq!(compared.persisted_value(), None);
     }
 }

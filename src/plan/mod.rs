@@ -1,10 +1,10 @@
-//! The difference between a machine and a profile, and the way there: a plan is data.
+//! The difference between a machine and a profile, and the steps that end it: a plan is data.
 //!
-//! In: what the profile wants ([`Desired`]) and what was read of the machine
-//! ([`Machine`]). Out: every key's state ([`Comparison`]), and the [`Plan`]: ordered steps, each
-//! with what was there before, so that undo is computed from the same value.
-//! Rule: pure, and one plan for all: `plan` prints the very value that `apply` carries out. What
-//! stands in the way is part of it, as [`Blocked`]s; nothing here decides to ignore one.
+//! In: what the profile asks for ([`Desired`]) and what was read of the machine ([`Machine`]). Out:
+//! every key's state ([`Comparison`]), and the [`Plan`]: ordered steps, each with what was there
+//! before, so that undo is computed from the same value.
+//! Rule: pure, and one plan for all: `plan` prints the very value that `apply` applies. What keeps
+//! it from being applied is part of it, as [`Blocked`]; nothing here decides to ignore that.
 
 mod blocked;
 mod compare;
@@ -17,7 +17,7 @@ mod step;
 mod undo;
 
 pub(crate) use blocked::{Blocked, Permission};
-pub(crate) use compare::{Comparison, Persisted, Setting, State};
+pub(crate) use compare::{Compared, Comparison, Persisted, State};
 pub(crate) use held::changes_of;
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub(crate) use outcome::{Cause, Ending, Outcome, Report, Signal, StepResult};
@@ -28,13 +28,12 @@ pub(crate) use undo::{Present, WayBack, cuts_flows_off, way_back};
 
 use std::collections::BTreeMap;
 
-use crate::profile::{DeriveError, Desired};
+use crate::profile::Desired;
 use crate::tunable::{Host, Key, Snapshot};
 
 /// What was read of the machine, all of it before anything is decided.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Machine<'a> {
-    /// CPUs, memory, module.
     pub(crate) host: &'a Host,
     /// The kernel's values; `None` for an image that does not run.
     pub(crate) live: Option<&'a Snapshot>,
@@ -49,11 +48,11 @@ pub(crate) struct Scope {
     pub(crate) live: bool,
     /// Change what the next boot reads.
     pub(crate) persist: bool,
-    /// Comment out the lines of others that would beat ours.
+    /// Comment out the lines of others that would override ours.
     pub(crate) adopt: bool,
 }
 
-/// A key that the plan leaves alone.
+/// Why a plan leaves a key alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Skip {
     /// This kernel does not have it.
@@ -62,19 +61,32 @@ pub(crate) enum Skip {
     ReadOnly,
 }
 
-/// The steps that bring a machine in line with a profile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A value that a plan makes smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Lowered {
+    pub(crate) key: Key,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    /// Of the next boot, and not of the running kernel.
+    pub(crate) at_boot: bool,
+}
+
+/// The steps that make a machine what a profile asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Plan {
     /// The profile, as `extends` would name it.
     pub(crate) profile: String,
     /// What was set beside the profile.
     pub(crate) overrides: BTreeMap<Key, i64>,
+    /// What an earlier apply set beside it, and what this plan does not keep.
+    pub(crate) dropped: Vec<Key>,
     /// What to do, in this order.
     pub(crate) steps: Vec<Step>,
     /// What would be done and cannot be.
     pub(crate) skipped: Vec<(Key, Skip)>,
-    /// What stands in the way.
+    /// What keeps it from being applied.
     pub(crate) blocked: Vec<Blocked>,
+    pub(crate) lowered: Vec<Lowered>,
 }
 
 impl Plan {
@@ -82,10 +94,8 @@ impl Plan {
     pub(crate) fn of(profile: impl Into<String>, steps: Vec<Step>) -> Plan {
         Plan {
             profile: profile.into(),
-            overrides: BTreeMap::new(),
             steps,
-            skipped: Vec::new(),
-            blocked: Vec::new(),
+            ..Plan::default()
         }
     }
 
@@ -93,14 +103,14 @@ impl Plan {
     /// starts from where the chosen ones before it lead.
     #[must_use]
     pub(crate) fn choose(&self, chosen: &[usize]) -> Plan {
-        let mut holds: BTreeMap<Key, Option<i64>> = BTreeMap::new();
+        let mut current: BTreeMap<Key, Option<i64>> = BTreeMap::new();
         let mut steps = Vec::new();
         for (index, step) in self.steps.iter().enumerate() {
             let mut step = step.clone();
             if let Step::WriteLive { key, from, to, .. } = &mut step {
-                *from = *holds.entry(*key).or_insert(*from);
+                *from = *current.entry(*key).or_insert(*from);
                 if chosen.contains(&index) {
-                    holds.insert(*key, Some(*to));
+                    current.insert(*key, Some(*to));
                 }
             }
             if chosen.contains(&index) {
@@ -114,37 +124,53 @@ impl Plan {
     }
 }
 
-/// Works out the steps from what is to what is wanted.
-///
-/// # Errors
-/// If the profile cannot be met by a machine of this size.
+/// Works out the steps from what is to what is desired.
 pub(crate) fn plan(
     desired: &Desired,
+    comparison: &Comparison,
     machine: &Machine<'_>,
     scope: Scope,
-) -> Result<Plan, DeriveError> {
-    let comparison = Comparison::new(desired, machine)?;
+) -> Plan {
     let mut plan = Plan {
         profile: desired.name.clone(),
-        overrides: desired
-            .overrides
-            .iter()
-            .map(|one| (one.key, one.value))
-            .collect(),
-        steps: Vec::new(),
+        overrides: desired.overrides.clone(),
         skipped: comparison.skipped(),
         blocked: comparison.required_missing(),
+        ..Plan::default()
     };
     if let (true, Some(live)) = (scope.live, machine.live) {
-        let (steps, blocked) = order::live_steps(&comparison, live);
+        let (steps, blocked) = order::live_steps(comparison, live);
+        plan.lowered.extend(steps.iter().filter_map(lowered));
         plan.steps.extend(steps);
         plan.blocked.extend(comparison.read_only());
         plan.blocked.extend(blocked);
     }
     if let (true, Some(files)) = (scope.persist, machine.files) {
-        let (steps, blocked) = persist::file_steps(desired, &comparison, files, scope.adopt);
-        plan.steps.extend(steps);
-        plan.blocked.extend(blocked);
+        persist::add_steps(&mut plan, desired, comparison, files, scope.adopt);
     }
-    Ok(plan)
+    plan
 }
+
+fn lowered(step: &Step) -> Option<Lowered> {
+    let Step::WriteLive {
+        key,
+        from: Some(from),
+        to,
+        ..
+    } = step
+    else {
+        return None;
+    };
+    let (key, from, to) = (*key, *from, *to);
+    let at_boot = false;
+    let is_lower = from != to && !order::is_raise(key, Some(from), to);
+    is_lower.then_some(Lowered {
+        key,
+        from,
+        to,
+        at_boot,
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,13 +1,13 @@
-//! The files that make a profile hold at the next boot, judged as both readers will see them
-//! after the plan.
+//! The files that apply a profile at the next boot, judged as both readers will see them after the
+//! plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Blocked, Comparison, Persisted, State, Step};
+use super::{Blocked, Compared, Comparison, Lowered, Persisted, Plan, State, Step, order};
 use crate::boot::modules::ModuleFiles;
 use crate::boot::{self, Effective, Reader, Tree, Winner, adopt, at_boot, drop_in, managed};
-use crate::profile::{Desired, active};
+use crate::profile::{Desired, Target, active};
 use crate::tunable::Key;
 
 /// Our sysctl.d file.
@@ -16,7 +16,7 @@ pub(crate) const DROP_IN: &str = drop_in::PATH;
 pub(crate) const MODULES_LOAD: &str = at_boot::MODULES_LOAD;
 /// Applies sysctl.d again whenever the module is loaded later.
 pub(crate) const UDEV_RULE: &str = at_boot::UDEV_RULES;
-/// What apply last put in force: a profile like any other.
+/// What apply last applied: a profile like any other.
 pub(crate) const ACTIVE: &str = "/etc/cttune/active.toml";
 
 /// The files that the next boot will read, and what they come to.
@@ -91,77 +91,96 @@ impl Files {
         }
     }
 
-    /// The values that our drop-in holds; none where it is absent or not ours.
-    pub(super) fn our_values(&self) -> BTreeMap<Key, i64> {
-        let ours = self
-            .bytes(DROP_IN)
-            .and_then(|bytes| drop_in::parse(bytes).ok());
-        ours.map(|ours| ours.values).unwrap_or_default()
+    /// The same as text.
+    fn text(&self, path: &str) -> Option<&str> {
+        std::str::from_utf8(self.bytes(path)?).ok()
     }
 }
 
-/// The steps that make the comparison's settings hold at the next boot.
-pub(super) fn file_steps(
+/// Adds the steps that apply the comparison's settings at the next boot.
+pub(super) fn add_steps(
+    plan: &mut Plan,
     desired: &Desired,
     comparison: &Comparison,
     files: &Files,
     adopt: bool,
-) -> (Vec<Step>, Vec<Blocked>) {
-    if let Some(Err(foreign)) = files.bytes(DROP_IN).map(drop_in::parse) {
-        let file = PathBuf::from(DROP_IN);
-        let blocked = Blocked::NotOurs {
-            file,
-            line: foreign.line,
-            text: foreign.text,
-        };
-        return (Vec::new(), vec![blocked]);
-    }
-    let mut steps = Vec::new();
+) {
+    let ours = match files.bytes(DROP_IN).map(drop_in::parse).transpose() {
+        Ok(ours) => ours.map(|ours| ours.values),
+        Err(foreign) => {
+            plan.blocked.push(Blocked::NotOurs {
+                file: PathBuf::from(DROP_IN),
+                line: foreign.line,
+                text: foreign.text,
+            });
+            return;
+        }
+    };
     let mut future = files.tree.clone();
-    if let Some(text) = drop_in_text(desired, comparison, files) {
+    if let Some(text) = drop_in_text(desired, comparison, files, ours) {
         future = future.with_file(Path::new(DROP_IN), Some(text.clone().into_bytes()));
-        let why = "holds the profile's values for the next boot".to_owned();
-        steps.extend(write_step(files, DROP_IN, text, why));
+        let why = "the profile's values for the next boot".to_owned();
+        plan.steps.extend(write_step(files, DROP_IN, text, why));
     }
-    let mut blocked = Vec::new();
     if adopt {
-        steps.extend(adopt_steps(comparison, &mut future));
+        plan.steps.extend(adopt_steps(comparison, &mut future));
     }
-    blocked.extend(overridden(comparison, &future));
-    steps.extend(at_boot_steps(comparison, files));
-    let active = active::render(&desired.name, &desired.overrides);
+    let readers = Reader::ALL.map(|reader| (reader, boot::effective(&future, reader)));
+    plan.blocked.extend(overridden(comparison, &readers));
+    plan.lowered.extend(lowered(comparison, &readers));
+    plan.steps.extend(at_boot_steps(comparison, files));
+    let before = files.text(ACTIVE);
+    if !desired.is_active {
+        let (values, bounds) = before.map(active::set_beside).unwrap_or_default();
+        let is_kept = |key: &Key, value| desired.overrides.get(key) == Some(&value);
+        let values = values
+            .into_iter()
+            .filter(|(key, value)| !is_kept(key, *value));
+        plan.dropped = values.map(|(key, _)| key).chain(bounds).collect();
+    }
+    let before = before.filter(|_| desired.is_active);
+    let text = active::render(&desired.name, &desired.overrides, before);
     let why = "check and plan compare with it when no profile is named".to_owned();
-    steps.extend(write_step(files, ACTIVE, active, why));
-    (steps, blocked)
+    plan.steps.extend(write_step(files, ACTIVE, text, why));
 }
 
-/// The text of our drop-in; `None` where nothing needs it, because others persist every value.
-fn drop_in_text(desired: &Desired, comparison: &Comparison, files: &Files) -> Option<String> {
-    let exists = files.bytes(DROP_IN).is_some();
-    if !exists
-        && !comparison
-            .settings
-            .iter()
-            .any(super::Setting::persisted_is_off)
-    {
+/// The text of our drop-in; `None` where the one that is there will do, or nothing needs one
+/// because others persist every value.
+fn drop_in_text(
+    desired: &Desired,
+    comparison: &Comparison,
+    files: &Files,
+    ours: Option<BTreeMap<Key, i64>>,
+) -> Option<String> {
+    if ours.is_none() && !comparison.settings.iter().any(Compared::persisted_is_off) {
         return None;
     }
-    let present = comparison
-        .settings
-        .iter()
-        .filter(|setting| setting.state != State::Missing);
-    let entries: Vec<drop_in::Entry<'_>> = present
-        .filter_map(|setting| setting.target_at_boot.as_ref())
-        .map(|target| drop_in::Entry {
-            key: target.key,
-            value: target.desired,
-            why: desired.why(target.key),
-        })
-        .collect();
-    Some(drop_in::render(&desired.name, &entries))
+    let ours = ours.unwrap_or_default();
+    let render = |value: &dyn Fn(&Target) -> i64| {
+        let present = comparison
+            .settings
+            .iter()
+            .filter(|setting| setting.state != State::Missing);
+        let targets = present.filter_map(|setting| Some(&setting.targets.as_ref()?.boot));
+        let entries: Vec<drop_in::Entry<'_>> = targets
+            .map(|target| drop_in::Entry {
+                key: target.key,
+                value: value(target),
+                why: desired.why(target.key),
+            })
+            .collect();
+        drop_in::render(&desired.name, &entries)
+    };
+    // A live value that was raised since is no reason to write the file again.
+    let kept = render(&|target| {
+        let kept = ours.get(&target.key).filter(|value| target.allows(**value));
+        kept.copied().unwrap_or(target.value)
+    });
+    let is_there = files.bytes(DROP_IN) == Some(kept.as_bytes());
+    (!is_there).then(|| render(&|target| target.value))
 }
 
-/// A step that writes `text`, unless that very text stands there.
+/// A step that writes `text`, unless that very text is there.
 fn write_step(files: &Files, path: &str, text: String, why: String) -> Option<Step> {
     let from = files.bytes(path);
     if from == Some(text.as_bytes()) {
@@ -175,7 +194,7 @@ fn write_step(files: &Files, path: &str, text: String, why: String) -> Option<St
     })
 }
 
-/// What makes sysctl.d hold for a module, which systemd-sysctl does not wait for.
+/// What applies sysctl.d to a module, which systemd-sysctl does not wait for.
 fn at_boot_steps(comparison: &Comparison, files: &Files) -> Vec<Step> {
     if files.module.is_none() || comparison.settings.is_empty() {
         return Vec::new();
@@ -190,111 +209,287 @@ fn at_boot_steps(comparison: &Comparison, files: &Files) -> Vec<Step> {
     load.into_iter().chain(rule).collect()
 }
 
-/// A line of somebody else's that wins over what is wanted.
+/// A line of another file that overrides what is desired.
 struct Rival {
     key: Key,
     winner: Winner,
     reader: Reader,
 }
 
-/// The lines that would bring another value than is wanted.
-fn rivals(comparison: &Comparison, tree: &Tree) -> Vec<Rival> {
-    let readers =
-        [Reader::Procps, Reader::Systemd].map(|reader| (reader, boot::effective(tree, reader)));
+/// The lines that would bring another value than is desired.
+fn rivals(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Rival> {
     let mut rivals = Vec::new();
-    for setting in comparison
+    let present = comparison
         .settings
         .iter()
-        .filter(|setting| setting.state != State::Missing)
-    {
-        let Some(target) = &setting.target_at_boot else {
-            continue;
-        };
-        for (reader, effective) in &readers {
-            let Some(winner) = effective.winner(setting.key) else {
-                continue;
+        .filter(|setting| setting.state != State::Missing);
+    for target in present.filter_map(|setting| Some(&setting.targets.as_ref()?.boot)) {
+        for (reader, effective) in readers {
+            let is_rival = |winner: &&Winner| {
+                !target.allows(winner.value) && winner.real != Path::new(DROP_IN)
             };
-            if !target.allows(winner.value) && winner.real != Path::new(DROP_IN) {
-                rivals.push(Rival {
-                    key: setting.key,
-                    winner: winner.clone(),
-                    reader: *reader,
-                });
-            }
+            rivals.extend(
+                effective
+                    .winner(target.key)
+                    .filter(is_rival)
+                    .map(|winner| Rival {
+                        key: target.key,
+                        winner: winner.clone(),
+                        reader: *reader,
+                    }),
+            );
         }
     }
     rivals
 }
 
-fn overridden(comparison: &Comparison, tree: &Tree) -> Vec<Blocked> {
+fn overridden(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Blocked> {
     let mut found: BTreeMap<(Key, PathBuf, usize), (i64, Vec<Reader>)> = BTreeMap::new();
-    for rival in rivals(comparison, tree) {
-        let place = (rival.key, rival.winner.real.clone(), rival.winner.line);
-        let entry = found
-            .entry(place)
-            .or_insert((rival.winner.value, Vec::new()));
-        entry.1.push(rival.reader);
+    for Rival {
+        key,
+        winner,
+        reader,
+    } in rivals(comparison, readers)
+    {
+        let place = (key, winner.real, winner.line);
+        let (_, readers) = found.entry(place).or_insert((winner.value, Vec::new()));
+        readers.push(reader);
     }
-    found
-        .into_iter()
-        .map(
-            |((key, file, line), (value, readers))| Blocked::Overridden {
-                key,
-                file,
-                line,
-                value,
-                readers,
-            },
-        )
-        .collect()
+    let blocked = |((key, file, line), (value, readers))| Blocked::Overridden {
+        key,
+        file,
+        line,
+        value,
+        readers,
+    };
+    found.into_iter().map(blocked).collect()
 }
 
-/// Comments out, in `tree`, every line that beats ours, and then those that win in its place,
+/// The values of the next boot that get smaller, each once.
+fn lowered(comparison: &Comparison, readers: &[(Reader, Effective)]) -> BTreeSet<Lowered> {
+    let mut lowered = BTreeSet::new();
+    for setting in &comparison.settings {
+        let Some(before) = &setting.persisted else {
+            continue;
+        };
+        for (reader, effective) in readers {
+            let values = before.winner(*reader).zip(effective.winner(setting.key));
+            if let Some((from, to)) = values.map(|(from, to)| (from.value, to.value))
+                && from != to
+                && !order::is_raise(setting.key, Some(from), to)
+            {
+                let (key, at_boot) = (setting.key, true);
+                lowered.insert(Lowered {
+                    key,
+                    from,
+                    to,
+                    at_boot,
+                });
+            }
+        }
+    }
+    lowered
+}
+
+/// Comments out, in `tree`, every line that overrides ours, and then those that win in its place,
 /// until ours wins. Gives a step for each file.
 fn adopt_steps(comparison: &Comparison, tree: &mut Tree) -> Vec<Step> {
     let mut edits: BTreeMap<PathBuf, (Vec<u8>, Vec<usize>)> = BTreeMap::new();
     loop {
-        let mut found = false;
-        for rival in rivals(comparison, tree) {
-            let Some(now) = tree.file(&rival.winner.real).map(<[u8]>::to_vec) else {
+        let mut is_done = true;
+        let readers = Reader::ALL.map(|reader| (reader, boot::effective(tree, reader)));
+        for Rival { winner, .. } in rivals(comparison, &readers) {
+            let Some(now) = tree.file(&winner.real).map(<[u8]>::to_vec) else {
                 continue;
             };
-            let (original, lines) = edits
-                .entry(rival.winner.real.clone())
-                .or_insert_with(|| (now, Vec::new()));
-            if lines.contains(&rival.winner.line) {
+            let edit = edits.entry(winner.real.clone());
+            let (original, lines) = edit.or_insert_with(|| (now, Vec::new()));
+            if lines.contains(&winner.line) {
                 continue;
             }
-            lines.push(rival.winner.line);
-            found = true;
+            lines.push(winner.line);
+            is_done = false;
             let edited = adopt::comment_out(original, lines);
-            *tree = tree.with_file(&rival.winner.real, Some(edited));
+            *tree = tree.with_file(&winner.real, Some(edited));
         }
-        if !found {
-            break;
+        if is_done {
+            return edits.into_iter().map(adopt_step).collect();
         }
     }
-    let step = |(path, (from, mut lines)): (PathBuf, (Vec<u8>, Vec<usize>))| {
-        lines.sort_unstable();
-        let to = adopt::comment_out(&from, &lines);
-        let why = match managed::manager(&from) {
-            // hier(7): /usr is the packages', but for /usr/local.
-            None if path.starts_with("/usr") && !path.starts_with("/usr/local") => {
-                "it would beat ours at the next boot; an upgrade of its package may bring it back"
-                    .to_owned()
-            }
-            None => "it would beat ours at the next boot".to_owned(),
-            Some(tool) => format!(
-                "it would beat ours at the next boot; {tool} manages this file and may bring it back"
-            ),
-        };
-        Step::EditLine {
-            path,
-            lines,
-            from,
-            to,
-            why,
-        }
+}
+
+fn adopt_step((path, (from, mut lines)): (PathBuf, (Vec<u8>, Vec<usize>))) -> Step {
+    lines.sort_unstable();
+    let to = adopt::comment_out(&from, &lines);
+    // hier(7): /usr belongs to the packages, but for /usr/local.
+    let is_packaged = path.starts_with("/usr") && !path.starts_with("/usr/local");
+    let again = match managed::manager(&from) {
+        Some(tool) => format!("; {tool} manages this file and may bring it back"),
+        None if is_packaged => "; an upgrade of its package may bring it back".to_owned(),
+        None => String::new(),
     };
-    edits.into_iter().map(step).collect()
+    Step::EditLine {
+        path,
+        lines,
+        from,
+        to,
+        why: format!("it would override our drop-in at the next boot{again}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::testing::{World, live};
+
+    const MAX: &str = "net.netfilter.nf_conntrack_max";
+
+    /// The steps about files, as they name themselves.
+    fn files_of(plan: &Plan) -> Vec<String> {
+        plan.steps
+            .iter()
+            .filter(|step| step.file().is_some())
+            .map(Step::summary)
+            .collect()
+    }
+
+    fn drop_in_of(plan: &Plan) -> String {
+        let path = Path::new(DROP_IN);
+        let change = plan
+            .steps
+            .iter()
+            .filter_map(Step::file)
+            .find(|change| change.path == path);
+        let bytes = change.and_then(|change| change.to).unwrap_or_default();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_value_that_somebody_persisted_is_not_made_smaller() {
+        for (profile, file, live_max, expected) in [
+            ("max = { at-least = 1000 }", "60-k8s.conf", Some(1500), 5000),
+            ("max = { at-least = 1000 }", "60-k8s.conf", None, 5000),
+            (
+                "max = { at-least = 1000, memory-cap = \"50%\" }",
+                "10-a.conf",
+                Some(6000),
+                6000,
+            ),
+            ("max = { per-cpu = 100 }", "60-k8s.conf", Some(300), 5000),
+            ("max = { at-most = 9000 }", "60-k8s.conf", Some(6000), 5000),
+        ] {
+            let profile = format!("{profile}\nudp_timeout = 60");
+            let mut world = World::of(&profile)
+                .reading(Key::UdpTimeout, live(30))
+                .file(&format!("/etc/sysctl.d/{file}"), &format!("{MAX} = 5000\n"));
+            world = match live_max {
+                Some(value) => world.reading(Key::Max, live(value)),
+                None => world.image(),
+            };
+            let plan = world.plan(false);
+            let text = drop_in_of(&plan);
+            assert!(
+                text.contains(&format!("{MAX} = {expected}\n")),
+                "{profile}: {text}"
+            );
+            assert_eq!(plan.lowered, [], "{profile}");
+        }
+    }
+
+    #[test]
+    fn what_gets_smaller_is_said_from_what_to_what() {
+        let world = World::of("max = { at-most = 3000 }\nudp_timeout = 60")
+            .reading(Key::Max, live(4000))
+            .reading(Key::UdpTimeout, live(30))
+            .file("/etc/sysctl.d/60-k8s.conf", &format!("{MAX} = 5000\n"));
+        let key = Key::Max;
+        let expected = [
+            Lowered {
+                key,
+                from: 4000,
+                to: 3000,
+                at_boot: false,
+            },
+            Lowered {
+                key,
+                from: 5000,
+                to: 3000,
+                at_boot: true,
+            },
+        ];
+        assert_eq!(world.plan(false).lowered, expected);
+    }
+
+    #[test]
+    fn a_drop_in_that_will_do_is_not_written_for_a_live_value() {
+        let profile = "max = { at-least = 1000 }";
+        let world = World::of(profile).reading(Key::Max, live(2000));
+        let first = drop_in_of(&world.plan(false));
+        assert!(first.contains(&format!("{MAX} = 2000\n")), "{first}");
+        let raised = World::of(profile)
+            .reading(Key::Max, live(8000))
+            .file(DROP_IN, &first);
+        assert_eq!(drop_in_of(&raised.plan(false)), "");
+        // Where it is written for another reason, it takes the larger value.
+        let world = World::of(&format!("{profile}\nudp_timeout = 60"))
+            .reading(Key::Max, live(8000))
+            .reading(Key::UdpTimeout, live(60))
+            .file(DROP_IN, &first);
+        let text = drop_in_of(&world.plan(false));
+        assert!(text.contains(&format!("{MAX} = 8000\n")), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_overrides_ours_blocks_or_is_commented_out() {
+        let world = World::of("max = 5000")
+            .reading(Key::Max, live(5000))
+            .file("/etc/sysctl.conf", &format!("# old\n{MAX} = 9\n"))
+            .file("/etc/sysctl.d/99-site.conf", &format!("{MAX} = 8\n"));
+        let blocked: Vec<String> = world
+            .plan(false)
+            .blocked
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            blocked,
+            [
+                format!(
+                    "/etc/sysctl.conf:2 sets {MAX} = 9 and overrides our drop-in (sysctl --system)"
+                ),
+                format!(
+                    "/etc/sysctl.d/99-site.conf:1 sets {MAX} = 8 and overrides our drop-in (systemd-sysctl)"
+                ),
+            ]
+        );
+        let adopted = world.plan(true);
+        assert_eq!(adopted.blocked, []);
+        assert_eq!(
+            files_of(&adopted),
+            [
+                "create /etc/sysctl.d/90-cttune.conf",
+                "comment out /etc/sysctl.conf:2",
+                "comment out /etc/sysctl.d/99-site.conf:1",
+                "create /etc/cttune/active.toml",
+            ]
+        );
+    }
+
+    #[test]
+    fn overrides_that_are_not_kept_are_told() {
+        let active =
+            "extends = \"p\"\n[sysctl]\nmax = 5000\nacct = 1\nudp_timeout = { at-least = 9 }\n";
+        let world = World::of("max = 5000")
+            .reading(Key::Max, live(5000))
+            .file(ACTIVE, active);
+        assert_eq!(
+            world.plan(false).dropped,
+            [Key::Max, Key::Acct, Key::UdpTimeout]
+        );
+        let mut world = world;
+        world.desired.overrides.insert(Key::Max, 5000);
+        assert_eq!(world.plan(false).dropped, [Key::Acct, Key::UdpTimeout]);
+        world.desired.is_active = true;
+        assert_eq!(world.plan(false).dropped, []);
+    }
 }

@@ -84,13 +84,14 @@ mod tests {
                     builtin.name
                 );
             }
+            let desired = profile.desired;
             assert!(
-                profile.description.is_some() && profile.role.is_some(),
+                desired.description.is_some() && desired.role.is_some(),
                 "{}",
                 builtin.name
             );
-            for setting in profile.settings {
-                assert!(setting.why.is_some(), "{}: {}", builtin.name, setting.key);
+            for (key, setting) in desired.settings {
+                assert!(setting.why.is_some(), "{}: {key}", builtin.name);
             }
         }
         assert_eq!(all().len(), 10);
@@ -178,7 +179,7 @@ mod tests {
             let exact: Vec<(Key, i64)> = desired
                 .settings
                 .iter()
-                .filter_map(|(key, wish)| match wish.goal {
+                .filter_map(|(key, setting)| match setting.goal {
                     Goal::Exact(value) => Some((*key, value)),
                     Goal::Bounds(_) => None,
                 })
@@ -219,7 +220,7 @@ mod tests {
         for builtin in all() {
             let sized = tables.iter().find(|(name, ..)| *name == builtin.name);
             let settings = desired(builtin.name).settings;
-            let goal = |key| settings.get(&key).map(|wish| wish.goal.clone());
+            let goal = |key| settings.get(&key).map(|setting| setting.goal.clone());
             assert_eq!(
                 goal(Key::Max),
                 sized.map(|(_, max, _)| Goal::Bounds(max.clone())),

@@ -1,27 +1,41 @@
-//! Works out the number that a profile means on this host.
+//! Works out the numbers that a profile means on this machine.
 //!
-//! Sizes depend on CPUs, memory, other keys and what holds now; the result is plain numbers, so
-//! that check and plan compare and never compute.
+//! Sizes depend on CPUs, memory, other keys and the values that are there; the result is plain
+//! numbers, so that check and plan compare and never compute. A value that is inside its bounds
+//! stays, live and at the next boot: a smaller table is never made of a larger one.
 
 use std::collections::BTreeMap;
 
-use super::{Bounds, Desired, Goal, Wish};
-use crate::tunable::{self, ENTRY_BYTES, Host, Key};
+use super::{Bounds, Desired, Goal, Setting, ring, ring_text};
+use crate::tunable::{self, ENTRY_BYTES, Host, Key, format_count, format_size, plural};
 
-/// Fewest entries that a memory cap may leave: the default table of a host with 1 GiB.
+/// Fewest entries that a memory cap may leave: the default table of a machine with 1 GiB.
 const SMALLEST_CAP: i64 = 65536;
 
-/// What one sysctl should be on this host.
+/// The values that a key has: now, and after the next boot for each reader of sysctl.d.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Values {
+    pub(crate) live: Option<i64>,
+    pub(crate) boot: [Option<i64>; 2],
+}
+
+/// What one sysctl may be, and should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The sysctl.
     pub(crate) key: Key,
-    /// Below this the value differs from what is wanted.
+    /// Below this it differs.
     pub(crate) lower: Option<i64>,
-    /// Above this the value differs from what is wanted.
+    /// Above this it differs.
     pub(crate) upper: Option<i64>,
-    /// The value to write: what holds now if it lies inside the bounds.
-    pub(crate) desired: i64,
+    /// The value to write: what is there already, if it lies inside the bounds.
+    pub(crate) value: i64,
+}
+
+/// What one sysctl should be now and after the next boot; the two differ only inside the bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Targets {
+    pub(crate) live: Target,
+    pub(crate) boot: Target,
     /// Whether a kernel without this key is a failure.
     pub(crate) required: bool,
     /// The author's reason and how the number came about, for people.
@@ -29,267 +43,279 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Whether a value lies inside what is wanted, once the kernel has rounded it. A max of 0 is
-    /// unlimited: above every lower bound, and outside every upper one.
+    /// Whether a value will do, once the kernel has rounded it. A max of 0 is unlimited: above
+    /// every lower bound, and outside every upper one.
     pub(crate) fn allows(&self, value: i64) -> bool {
-        let held = tunable::as_held(self.key, value);
-        if self.key == Key::Max && held == 0 {
+        let value = tunable::as_held(self.key, value);
+        if self.key == Key::Max && value == 0 {
             return self.upper.is_none();
         }
-        self.lower.is_none_or(|lower| held >= lower) && self.upper.is_none_or(|upper| held <= upper)
+        self.lower.is_none_or(|lower| value >= lower)
+            && self.upper.is_none_or(|upper| value <= upper)
     }
+
+    /// The one to keep of values that will do: the strictest below an upper bound, else the
+    /// largest.
+    fn keep(&self, values: impl Iterator<Item = i64>) -> Option<i64> {
+        let allowed = values.filter(|value| self.allows(*value));
+        match self.upper {
+            Some(_) => allowed.min(),
+            None => allowed.max_by_key(|value| (is_unlimited(self.key, *value), *value)),
+        }
+    }
+
+    /// The nearest value that will do; without a value to start from, the lowest.
+    fn nearest(&self, value: Option<i64>) -> Option<i64> {
+        match value {
+            Some(value) => Some(
+                value
+                    .max(self.lower.unwrap_or(value))
+                    .min(self.upper.unwrap_or(i64::MAX)),
+            ),
+            None => self.lower.or(self.upper),
+        }
+    }
+}
+
+fn is_unlimited(key: Key, value: i64) -> bool {
+    key == Key::Max && value == 0
 }
 
 /// Why no number can be worked out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DeriveError {
-    /// The share of memory holds too few entries to be meant.
+    /// The share of memory, rounded down to a power of two entries, holds too few to be meant.
     #[error(
-        "nf_conntrack_max: {percent} % of {} of memory hold {entries} entries, fewer than {SMALLEST_CAP}",
-        memory_text(*.memory)
+        "nf_conntrack_max: {percent} % of {} of memory hold {} entries, fewer than {}",
+        format_size(*.memory),
+        format_count(*.entries),
+        format_count(SMALLEST_CAP)
     )]
     MemoryCap {
-        /// The cap.
         percent: u8,
-        /// Bytes of memory.
         memory: u64,
-        /// What the share holds, rounded down to a power of two.
         entries: i64,
     },
     /// Keys follow each other in a ring, each end the same key.
-    #[error("keys follow each other: {}", names(.0))]
+    #[error("keys follow each other: {}", ring_text(.0))]
     FollowCycle(Vec<Key>),
     /// The followed key has no value: it is not in the profile and cannot be read.
     #[error("{} follows {}, which is not in the profile and has no value here", .key.file_name(), .follow.file_name())]
-    NothingToFollow {
-        /// The key that follows.
-        key: Key,
-        /// The key that is followed.
-        follow: Key,
-    },
-    /// The kernel refuses a high threshold below the low one.
+    NothingToFollow { key: Key, follow: Key },
+    /// The kernel refuses a high threshold below the low one; both in bytes.
     #[error(
         "nf_conntrack_frag6_high_thresh would be {high}, below nf_conntrack_frag6_low_thresh at {low}"
     )]
-    FragmentThresholds {
-        /// Bytes.
-        high: i64,
-        /// Bytes.
-        low: i64,
-    },
+    FragmentThresholds { high: i64, low: i64 },
 }
 
-fn names(keys: &[Key]) -> String {
-    let names: Vec<_> = keys.iter().map(|key| key.file_name()).collect();
-    names.join(" → ")
-}
-
-/// Works out every target, in catalog order.
-///
-/// `current` says what a key holds now, `None` where it is missing or unread.
+/// Works out every target from what each key has.
 ///
 /// # Errors
-/// When a bound cannot be worked out on this host.
+/// When a bound cannot be worked out on this machine.
 pub(crate) fn derive(
     desired: &Desired,
     host: &Host,
-    current: &dyn Fn(Key) -> Option<i64>,
-) -> Result<Vec<Target>, DeriveError> {
+    current: &dyn Fn(Key) -> Values,
+) -> Result<BTreeMap<Key, Targets>, DeriveError> {
+    let mut keys = desired.settings.keys();
+    if let Some(keys) = keys.find_map(|key| ring(&desired.settings, *key)) {
+        return Err(DeriveError::FollowCycle(keys));
+    }
     let mut deriver = Deriver {
         desired,
         host,
         current,
         done: BTreeMap::new(),
-        under_way: Vec::new(),
     };
     for key in desired.settings.keys() {
-        deriver.target(*key)?;
+        deriver.reach(*key)?;
     }
     deriver.fragment_thresholds()?;
-    Ok(deriver.done.into_values().collect())
+    Ok(deriver.done)
 }
+
+/// A number for the running kernel, and one for the next boot.
+type Pair = [Option<i64>; 2];
 
 struct Deriver<'a> {
     desired: &'a Desired,
     host: &'a Host,
-    current: &'a dyn Fn(Key) -> Option<i64>,
-    done: BTreeMap<Key, Target>,
-    /// Keys whose target waits for the one that they follow.
-    under_way: Vec<Key>,
+    current: &'a dyn Fn(Key) -> Values,
+    done: BTreeMap<Key, Targets>,
 }
 
 impl Deriver<'_> {
-    /// The number that will hold for this key, and none where it is neither wanted nor readable.
-    fn target(&mut self, key: Key) -> Result<Option<i64>, DeriveError> {
-        if let Some(target) = self.done.get(&key) {
-            return Ok(Some(target.desired));
+    /// What a key will have; nothing where it is neither in the profile nor readable.
+    fn reach(&mut self, key: Key) -> Result<Pair, DeriveError> {
+        let reached = |targets: &Targets| [Some(targets.live.value), Some(targets.boot.value)];
+        if let Some(targets) = self.done.get(&key) {
+            return Ok(reached(targets));
         }
+        let Values { live, boot } = (self.current)(key);
         let desired = self.desired;
-        let Some(wish) = desired.settings.get(&key) else {
-            return Ok((self.current)(key));
+        let Some(setting) = desired.settings.get(&key) else {
+            let boot = boot.into_iter().flatten().max();
+            return Ok([live.or(boot), boot.or(live)]);
         };
-        if let Some(start) = self.under_way.iter().position(|waiting| *waiting == key) {
-            let mut ring = self.under_way.split_off(start);
-            ring.push(key);
-            return Err(DeriveError::FollowCycle(ring));
-        }
-        self.under_way.push(key);
-        let target = match &wish.goal {
-            Goal::Exact(value) => exact(key, wish, *value),
-            Goal::Bounds(bounds) => self.bounded(key, wish, bounds)?,
+        let targets = match &setting.goal {
+            Goal::Exact(value) => exact(key, setting, *value),
+            Goal::Bounds(bounds) => self.bounded(key, setting, bounds)?,
         };
-        self.under_way.pop();
-        let value = target.desired;
-        self.done.insert(key, target);
-        Ok(Some(value))
+        let pair = reached(&targets);
+        self.done.insert(key, targets);
+        Ok(pair)
     }
 
-    fn bounded(&mut self, key: Key, wish: &Wish, bounds: &Bounds) -> Result<Target, DeriveError> {
-        let (lower, mut how) = self.lower(key, bounds)?.unzip();
-        let mut lower = match (lower, bounds.memory_cap) {
-            (Some(lower), Some(percent)) => {
-                Some(self.capped(lower, percent, how.get_or_insert_default())?)
-            }
-            (lower, _) => lower,
-        }
-        .map(|lower| held(key, lower));
+    fn bounded(
+        &mut self,
+        key: Key,
+        setting: &Setting,
+        bounds: &Bounds,
+    ) -> Result<Targets, DeriveError> {
+        let ([live, boot], mut how) = self.lower(bounds)?;
         let upper = bounds.at_most.map(|most| held(key, most));
-        let mut how: Vec<String> = how.into_iter().collect();
         if let Some(most) = upper {
-            let wins = if lower > upper { ", which wins" } else { "" };
-            how.push(format!("at most {most}{wins}"));
-            lower = lower.map(|lower| lower.min(most));
+            let wins = if live > upper { ", which wins" } else { "" };
+            how.push(format!("at most {}{wins}", format_count(most)));
         }
-        let value = match ((self.current)(key), lower, upper) {
-            (Some(now), ..) => now.max(lower.unwrap_or(now)).min(upper.unwrap_or(i64::MAX)),
-            (None, lower, upper) => lower.or(upper).ok_or(DeriveError::NothingToFollow {
-                key,
-                follow: bounds.follow.unwrap_or(key),
-            })?,
-        };
-        Ok(Target {
+        let target = |lower: Option<i64>| Target {
             key,
-            lower,
+            lower: lower.map(|lower| held(key, lower).min(upper.unwrap_or(i64::MAX))),
             upper,
-            desired: held(key, value),
-            required: wish.required,
-            why: why(wish, &how.join(", ")),
+            value: 0,
+        };
+        let (mut live, mut boot) = (target(live), target(boot));
+        let current = (self.current)(key);
+        let persisted = || current.boot.into_iter().flatten();
+        let now = current.live.filter(|value| !is_unlimited(key, *value));
+        let stays = now.filter(|value| live.allows(*value));
+        let value = stays
+            .or_else(|| live.keep(persisted()))
+            .or_else(|| live.nearest(now));
+        let follow = bounds.follow.unwrap_or(key);
+        live.value = held(
+            key,
+            value.ok_or(DeriveError::NothingToFollow { key, follow })?,
+        );
+        let kept = match boot.upper {
+            // What is persisted is never loosened.
+            Some(_) => boot.keep(persisted()),
+            None => boot.keep(persisted().chain([live.value])),
+        };
+        let value = kept.or_else(|| boot.nearest(Some(live.value)));
+        boot.value = held(key, value.unwrap_or(live.value));
+        Ok(Targets {
+            live,
+            boot,
+            required: setting.required,
+            why: why(setting, &how.join(", ")),
         })
     }
 
-    /// The highest lower bound, and how it came about.
-    fn lower(&mut self, key: Key, bounds: &Bounds) -> Result<Option<(i64, String)>, DeriveError> {
-        let least = bounds
-            .at_least
-            .map(|least| (least, format!("at least {least}")));
-        let cpus = i64::from(self.host.cpus);
-        let per_cpu = bounds.per_cpu.map(|each| {
-            let plural = if cpus == 1 { "" } else { "s" };
-            (
-                each.saturating_mul(cpus),
-                format!("per-cpu {each} × {cpus} CPU{plural}"),
-            )
-        });
-        let follow = match bounds.follow {
-            None => None,
-            Some(followed) => self
-                .target(followed)?
-                .map(|value| (value, format!("follows {}, {value}", followed.file_name()))),
+    /// The highest lower bounds, and how they came about.
+    fn lower(&mut self, bounds: &Bounds) -> Result<(Pair, Vec<String>), DeriveError> {
+        let mut lower: Pair = [None; 2];
+        let mut how = String::new();
+        let mut raise = |bound: Pair, text: String| {
+            if bound.first() > lower.first() {
+                how = text;
+            }
+            lower = [bound[0].max(lower[0]), bound[1].max(lower[1])];
         };
-        let bound = [least, per_cpu, follow]
-            .into_iter()
-            .flatten()
-            .max_by_key(|(bound, _)| *bound);
-        match (&bound, bounds.follow, bounds.at_most) {
-            (None, Some(follow), None) => Err(DeriveError::NothingToFollow { key, follow }),
-            _ => Ok(bound),
+        if let Some(least) = bounds.at_least {
+            raise(
+                [Some(least); 2],
+                format!("at least {}", format_count(least)),
+            );
         }
+        if let Some(each) = bounds.per_cpu {
+            let cpus = i64::from(self.host.cpus);
+            let all = each.saturating_mul(cpus);
+            let cap = bounds.per_cpu_cap.unwrap_or(all);
+            let mut text = format!("per-cpu {} × {}", format_count(each), plural(cpus, "CPU"));
+            if cap < all {
+                text.push_str(&format!(", capped at {}", format_count(cap)));
+            }
+            raise([Some(all.min(cap)); 2], text);
+        }
+        if let Some(followed) = bounds.follow {
+            let reached = self.reach(followed)?;
+            if let Some(value) = reached[0] {
+                let text = format!("follows {}, {}", followed.file_name(), format_count(value));
+                raise(reached, text);
+            }
+        }
+        if let Some(percent) = bounds.memory_cap {
+            let memory = self.host.memory;
+            let entries = entries_within(memory, percent);
+            if lower.iter().flatten().any(|lower| *lower > entries) {
+                if entries < SMALLEST_CAP {
+                    return Err(DeriveError::MemoryCap {
+                        percent,
+                        memory,
+                        entries,
+                    });
+                }
+                let (memory, number) = (format_size(memory), format_count(entries));
+                how.push_str(&format!(", lowered: {percent} % of {memory} hold {number}"));
+                lower = lower.map(|lower| lower.map(|lower| lower.min(entries)));
+            }
+        }
+        Ok((
+            lower,
+            Some(how)
+                .into_iter()
+                .filter(|how| !how.is_empty())
+                .collect(),
+        ))
     }
 
-    /// A lower bound, lowered to what this share of memory can hold.
-    fn capped(&self, lower: i64, percent: u8, how: &mut String) -> Result<i64, DeriveError> {
-        let memory = self.host.memory;
-        let entries = entries_within(memory, percent);
-        if entries >= lower {
-            return Ok(lower);
-        }
-        if entries < SMALLEST_CAP {
-            return Err(DeriveError::MemoryCap {
-                percent,
-                memory,
-                entries,
-            });
-        }
-        how.push_str(&format!(
-            ", lowered: {percent} % of {} hold {entries}",
-            memory_text(memory)
-        ));
-        Ok(entries)
-    }
-
-    fn fragment_thresholds(&self) -> Result<(), DeriveError> {
+    fn fragment_thresholds(&mut self) -> Result<(), DeriveError> {
         let (high, low) = (Key::Frag6HighThresh, Key::Frag6LowThresh);
         if !self.done.contains_key(&high) && !self.done.contains_key(&low) {
             return Ok(());
         }
-        let will_hold = |key| {
-            self.done
-                .get(&key)
-                .map(|target| target.desired)
-                .or_else(|| (self.current)(key))
-        };
-        match (will_hold(high), will_hold(low)) {
-            (Some(high), Some(low)) if high < low => {
-                Err(DeriveError::FragmentThresholds { high, low })
+        let (high, low) = (self.reach(high)?, self.reach(low)?);
+        for pair in high.into_iter().zip(low) {
+            if let (Some(high), Some(low)) = pair
+                && high < low
+            {
+                return Err(DeriveError::FragmentThresholds { high, low });
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 
-fn exact(key: Key, wish: &Wish, value: i64) -> Target {
-    Target {
+fn exact(key: Key, setting: &Setting, value: i64) -> Targets {
+    let target = Target {
         key,
         lower: Some(value),
         upper: Some(value),
-        desired: value,
-        required: wish.required,
-        why: why(wish, ""),
+        value,
+    };
+    Targets {
+        live: target.clone(),
+        boot: target,
+        required: setting.required,
+        why: why(setting, ""),
     }
 }
 
 /// What the kernel will hold, in the range that it takes: a number of CPUs times a large count, or
 /// rounding, can leave it.
 fn held(key: Key, value: i64) -> i64 {
-    let range = &key.tunable().range;
-    let last = if key == Key::Buckets {
-        range.end() - range.end() % tunable::BUCKET_STEP
-    } else {
-        *range.end()
-    };
-    tunable::as_held(key, value.min(last))
+    tunable::as_held(key, value.min(tunable::largest(key)))
 }
 
 /// The author's reason with how the number came about, or whichever there is.
-fn why(wish: &Wish, how: &str) -> String {
-    match (wish.why.as_deref(), how) {
+fn why(setting: &Setting, how: &str) -> String {
+    match (setting.why.as_deref(), how) {
         (Some(why), "") => why.to_owned(),
         (Some(why), how) => format!("{why} ({how})"),
-        (None, "") => format!("set by {}", wish.origin),
+        (None, "") => format!("set by {}", setting.origin),
         (None, how) => how.to_owned(),
-    }
-}
-
-/// Memory as people say it, cut to one decimal.
-fn memory_text(bytes: u64) -> String {
-    let (unit, size) = if bytes >= 1 << 30 {
-        ("GiB", 1 << 30)
-    } else {
-        ("MiB", 1 << 20)
-    };
-    match (bytes / size, bytes % size * 10 / size) {
-        (whole, 0) => format!("{whole} {unit}"),
-        (whole, tenth) => format!("{whole}.{tenth} {unit}"),
     }
 }
 
@@ -323,15 +349,24 @@ mod tests {
         }
     }
 
-    fn one(sysctl: &str, host: &Host, now: Option<i64>) -> Target {
-        let targets = derive(&desired(sysctl), host, &|key| {
-            now.filter(|_| key == Key::Max)
-        })
-        .unwrap();
-        targets
-            .into_iter()
-            .find(|target| target.key == Key::Max)
-            .unwrap()
+    /// The same value live and for both readers, or none.
+    fn held_now(value: Option<i64>) -> Values {
+        Values {
+            live: value,
+            boot: [value; 2],
+        }
+    }
+
+    fn one(sysctl: &str, host: &Host, values: Values) -> Targets {
+        let of_max = |key| {
+            if key == Key::Max {
+                values
+            } else {
+                Values::default()
+            }
+        };
+        let targets = derive(&desired(sysctl), host, &of_max).unwrap();
+        targets.get(&Key::Max).unwrap().clone()
     }
 
     #[test]
@@ -394,7 +429,23 @@ mod tests {
                 Some(131_072),
                 None,
                 131_072,
-                "per-cpu 32768 × 4 CPUs",
+                "per-cpu 32,768 × 4 CPUs",
+            ),
+            (
+                "max = { per-cpu = 32768, per-cpu-cap = 100000 }",
+                Some(99_999),
+                Some(100_000),
+                None,
+                100_000,
+                "per-cpu 32,768 × 4 CPUs, capped at 100,000",
+            ),
+            (
+                "max = { per-cpu = 32768, per-cpu-cap = 100000, at-least = 120000 }",
+                Some(130_000),
+                Some(120_000),
+                None,
+                130_000,
+                "at least 120,000",
             ),
             (
                 "max = { per-cpu = 10, at-least = 50 }",
@@ -418,7 +469,7 @@ mod tests {
                 Some(1024),
                 None,
                 1024,
-                "follows nf_conntrack_buckets, 1024",
+                "follows nf_conntrack_buckets, 1,024",
             ),
             (
                 "max = { at-least = 8388608, memory-cap = \"10%\", why = \"large\" }",
@@ -426,7 +477,7 @@ mod tests {
                 Some(4_194_304),
                 None,
                 4_194_304,
-                "large (at least 8388608, lowered: 10 % of 24 GiB hold 4194304)",
+                "large (at least 8,388,608, lowered: 10 % of 24 GiB hold 4,194,304)",
             ),
             (
                 "max = { at-least = 1048576, memory-cap = \"10%\" }",
@@ -434,7 +485,7 @@ mod tests {
                 Some(1_048_576),
                 None,
                 1_048_576,
-                "at least 1048576",
+                "at least 1,048,576",
             ),
             (
                 "max = { per-cpu = 2147483647 }",
@@ -442,41 +493,89 @@ mod tests {
                 Some(2_147_483_647),
                 None,
                 2_147_483_647,
-                "per-cpu 2147483647 × 4 CPUs",
+                "per-cpu 2,147,483,647 × 4 CPUs",
             ),
         ] {
-            let target = one(sysctl, &host, now);
-            assert_eq!(
-                (target.lower, target.upper, target.desired),
-                (lower, upper, value),
-                "{sysctl}"
-            );
-            assert_eq!(target.why, why, "{sysctl}");
+            let targets = one(sysctl, &host, held_now(now));
+            for target in [targets.live, targets.boot] {
+                let found = (target.lower, target.upper, target.value);
+                assert_eq!(found, (lower, upper, value), "{sysctl}");
+            }
+            assert_eq!(targets.why, why, "{sysctl}");
         }
+    }
+
+    /// The settings of max, what it is live and for both readers, and what it is to be.
+    type Row<'a> = (&'a str, Option<i64>, [Option<i64>; 2], [i64; 2]);
+
+    #[test]
+    fn a_value_inside_its_bounds_stays_live_and_at_the_next_boot() {
+        let least = "max = { at-least = 100 }";
+        let most = "max = { at-most = 100 }";
+        let both = "max = { at-least = 50, at-most = 100 }";
+        let table: &[Row<'_>] = &[
+            // The larger of what holds and what is persisted.
+            (least, Some(150), [Some(200); 2], [150, 200]),
+            (least, Some(200), [Some(150); 2], [200, 200]),
+            (least, Some(200), [None; 2], [200, 200]),
+            (least, None, [Some(200); 2], [200, 200]),
+            (least, Some(50), [Some(200); 2], [200, 200]),
+            (least, Some(50), [Some(70); 2], [100, 100]),
+            (least, Some(50), [None, Some(300)], [300, 300]),
+            (least, Some(150), [Some(300), Some(200)], [150, 300]),
+            // 0 is unlimited: it will do live, and is not made a limit at boot.
+            (least, Some(150), [Some(0); 2], [150, 0]),
+            (least, Some(0), [None; 2], [100, 100]),
+            // A stricter persisted value is never loosened.
+            (most, Some(90), [Some(30); 2], [90, 30]),
+            (most, Some(20), [Some(30); 2], [20, 30]),
+            (most, Some(500), [Some(30); 2], [30, 30]),
+            (most, Some(90), [Some(500); 2], [90, 90]),
+            (most, None, [Some(30), Some(40)], [30, 30]),
+            (most, None, [Some(500); 2], [100, 100]),
+            (both, Some(60), [Some(70); 2], [60, 70]),
+            (both, Some(200), [Some(20); 2], [100, 100]),
+            ("max = 100", Some(200), [Some(300); 2], [100, 100]),
+        ];
+        for (sysctl, live, boot, expected) in table {
+            let (live, boot) = (*live, *boot);
+            let targets = one(sysctl, &host(1, GIB), Values { live, boot });
+            let found = [targets.live.value, targets.boot.value];
+            assert_eq!(&found, expected, "{sysctl} {live:?} {boot:?}");
+        }
+    }
+
+    #[test]
+    fn buckets_that_follow_never_shrink() {
+        let follow = desired("max = { at-least = 1000 }\nbuckets = { follow = \"max\" }");
+        let current = |key| match key {
+            Key::Max => Values {
+                live: Some(2048),
+                boot: [Some(4096); 2],
+            },
+            Key::Buckets => Values {
+                live: Some(3072),
+                boot: [Some(8192), None],
+            },
+            _ => Values::default(),
+        };
+        let targets = derive(&follow, &host(1, GIB), &current).unwrap();
+        let buckets = targets.get(&Key::Buckets).unwrap();
+        assert_eq!((buckets.live.lower, buckets.live.value), (Some(2048), 3072));
+        assert_eq!((buckets.boot.lower, buckets.boot.value), (Some(4096), 8192));
     }
 
     #[test]
     fn what_is_followed_is_what_will_hold() {
         let follow = desired("buckets = { follow = \"max\" }\nmax = { at-least = 1000 }");
-        let buckets = |targets: Vec<Target>| {
-            targets
-                .iter()
-                .find(|t| t.key == Key::Buckets)
-                .unwrap()
-                .desired
-        };
-        let now = |key| {
-            if key == Key::Max {
-                Some(5000)
-            } else {
-                Some(512)
-            }
-        };
+        let buckets =
+            |targets: BTreeMap<Key, Targets>| targets.get(&Key::Buckets).unwrap().live.value;
+        let now = |key| held_now(Some(if key == Key::Max { 5000 } else { 512 }));
         assert_eq!(buckets(derive(&follow, &host(1, GIB), &now).unwrap()), 5120);
         let alone = desired("buckets = { follow = \"max\" }");
         assert_eq!(buckets(derive(&alone, &host(1, GIB), &now).unwrap()), 5120);
         assert_eq!(
-            derive(&alone, &host(1, GIB), &|_| None)
+            derive(&alone, &host(1, GIB), &|_| Values::default())
                 .unwrap_err()
                 .to_string(),
             "nf_conntrack_buckets follows nf_conntrack_max, which is not in the profile and has no value here"
@@ -486,12 +585,12 @@ mod tests {
     #[test]
     fn a_cap_that_leaves_next_to_nothing_is_refused_with_its_numbers() {
         let capped = desired("max = { at-least = 1048576, memory-cap = \"10%\" }");
-        let error = derive(&capped, &host(1, GIB / 8), &|_| None).unwrap_err();
+        let error = derive(&capped, &host(1, GIB / 8), &|_| Values::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "nf_conntrack_max: 10 % of 128 MiB of memory hold 32768 entries, fewer than 65536"
+            "nf_conntrack_max: 10 % of 128 MiB of memory hold 32,768 entries, fewer than 65,536"
         );
-        assert!(derive(&capped, &host(1, GIB / 4), &|_| None).is_ok());
+        assert!(derive(&capped, &host(1, GIB / 4), &|_| Values::default()).is_ok());
     }
 
     #[test]
@@ -506,7 +605,10 @@ mod tests {
             "[sysctl]\nbuckets = { follow = \"max\" }",
         ))
         .unwrap();
-        let error = derive(&inherit(&[child, parent]), &host(1, GIB), &|_| None).unwrap_err();
+        let error = derive(&inherit(&[child, parent]), &host(1, GIB), &|_| {
+            Values::default()
+        })
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "keys follow each other: nf_conntrack_max → nf_conntrack_buckets → nf_conntrack_max"
@@ -515,7 +617,7 @@ mod tests {
 
     #[test]
     fn fragment_thresholds_are_judged_with_what_holds_now() {
-        let low_now = |key| (key == Key::Frag6LowThresh).then_some(3 << 20);
+        let low_now = |key| held_now((key == Key::Frag6LowThresh).then_some(3 << 20));
         let high = desired("frag6_high_thresh = \"1MiB\"");
         let error = derive(&high, &host(1, GIB), &low_now).unwrap_err();
         assert_eq!(
@@ -543,33 +645,49 @@ mod tests {
                 at_least,
                 at_most,
                 per_cpu,
-                follow: None,
                 memory_cap,
+                ..Bounds::default()
             })
+    }
+
+    fn values() -> impl Strategy<Value = Option<(i64, i64)>> {
+        proptest::option::of((1..9_000_000_i64, 1..9_000_000_i64))
     }
 
     proptest! {
         #[test]
         fn a_target_that_was_reached_stays(
             max in bounds(), mut buckets in bounds(), follow in any::<bool>(), cpus in 1..256_u32,
-            gib in 1..512_u64, now in proptest::option::of((0..9_000_000_i64, 0..9_000_000_i64)),
+            gib in 1..512_u64, live in values(), persisted in values(),
         ) {
             buckets.memory_cap = None;
             buckets.follow = follow.then_some(Key::Max);
-            let wish = |bounds| Wish { goal: Goal::Bounds(bounds), required: false, why: None, origin: "p".into() };
+            let setting = |bounds| Setting { goal: Goal::Bounds(bounds), required: false, why: None, origin: "p".into() };
             let desired = Desired {
-                settings: BTreeMap::from([(Key::Max, wish(max)), (Key::Buckets, wish(buckets))]),
+                settings: BTreeMap::from([(Key::Max, setting(max)), (Key::Buckets, setting(buckets))]),
                 ..Desired::default()
             };
             let host = host(cpus, gib * GIB);
-            let first = derive(&desired, &host, &|key| now.map(|(max, buckets)| if key == Key::Max { max } else { buckets }));
+            let of = |values: Option<(i64, i64)>, key| {
+                values.map(|(max, buckets)| if key == Key::Max { max } else { buckets })
+            };
+            let current = |key| Values { live: of(live, key), boot: [of(persisted, key); 2] };
             // A share of a few percent of little memory is refused, and that is tested above.
-            let Ok(first) = first else { return Ok(()) };
-            for target in &first {
-                prop_assert!(target.lower.is_none_or(|lower| lower <= target.desired));
-                prop_assert!(target.upper.is_none_or(|upper| target.desired <= upper));
+            let Ok(first) = derive(&desired, &host, &current) else { return Ok(()) };
+            for (key, Targets { live, boot, .. }) in &first {
+                for target in [live, boot] {
+                    prop_assert!(target.allows(target.value));
+                }
+                for kept in [of(persisted, *key), Some(live.value)].into_iter().flatten() {
+                    let is_less = boot.value < tunable::as_held(*key, kept);
+                    prop_assert!(!boot.allows(kept) || boot.upper.is_some() || !is_less);
+                }
             }
-            let reached = |key| first.iter().find(|target| target.key == key).map(|target| target.desired);
+            let reached = |key| {
+                let targets = first.get(&key);
+                let boot = targets.map(|targets| targets.boot.value);
+                Values { live: targets.map(|targets| targets.live.value), boot: [boot; 2] }
+            };
             prop_assert_eq!(derive(&desired, &host, &reached).unwrap(), first.clone());
         }
     }

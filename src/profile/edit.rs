@@ -4,29 +4,29 @@
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::value::{self, render_value};
-use super::{Goal, Mistake, Override, OverrideError, Profile, Source, parse};
+use super::setting::{BOUNDS, FIELDS};
+use super::value::{self, Written, Wrong, render_value};
+use super::{Goal, Mistake, Source, parse, parse_override};
 use crate::tunable::{Key, UnknownKey};
 
 /// Why a profile was not edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EditError {
     /// The text, or what the edit would make of it, has mistakes.
-    #[error("the profile would have mistakes: {}", first(.0))]
+    #[error("the profile would have mistakes: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Mistakes(Vec<Mistake>),
-    /// No field or sysctl of that name.
     #[error("a profile has no `{0}`")]
     NoSuchField(String),
     /// The name looks like a sysctl and is none.
     #[error(transparent)]
     Key(#[from] UnknownKey),
-    /// The value is not one of that key.
-    #[error(transparent)]
-    Value(#[from] OverrideError),
-    /// The key has bounds; a value would replace what its author meant.
+    /// The value is not one of that key; what was given.
+    #[error("`{0}`: {1}")]
+    Value(String, Wrong),
+    /// A value would replace what the author of the bounds meant.
     #[error("{} has bounds and no value: set its bounds, or remove them first", .0.file_name())]
     HasBounds(Key),
-    /// The key has a value; a bound beside it would mean nothing.
+    /// A bound beside a value would mean nothing.
     #[error("{} has a value and no bounds: set its value, or remove it first", .0.file_name())]
     HasValue(Key),
     /// The same part is there in a form that cannot be edited, such as an array of tables.
@@ -34,21 +34,14 @@ pub(crate) enum EditError {
     NotATable(String),
 }
 
-fn first(mistakes: &[Mistake]) -> String {
-    mistakes
-        .first()
-        .map(ToString::to_string)
-        .unwrap_or_default()
-}
-
 /// What `capture` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Captured {
     /// The profile.
     pub(crate) text: String,
-    /// Keys that have bounds in the existing text: those stand as they were.
+    /// Keys that have bounds in the existing text, which stay.
     pub(crate) kept_bounds: Vec<Key>,
-    /// Values that hold now and that no profile may ask for, such as a timeout of 0.
+    /// Values of this machine that no profile may ask for, such as a timeout of 0.
     pub(crate) left_out: Vec<(Key, i64)>,
 }
 
@@ -58,44 +51,33 @@ enum Field {
     Value(Key),
     /// A field of its setting: `nf_conntrack_max.at-least`.
     Setting(Key, String),
-    /// A field of the profile, and the table that it stands in.
+    /// A field of the profile, and the table that it belongs to.
     Plain(Option<&'static str>, String),
 }
 
 impl Field {
     fn find(name: &str) -> Result<Field, EditError> {
-        const SETTING: [&str; 8] = [
-            ".value",
-            ".at-least",
-            ".at-most",
-            ".per-cpu",
-            ".follow",
-            ".memory-cap",
-            ".required",
-            ".why",
-        ];
         if matches!(name, "description" | "role" | "extends") {
             return Ok(Field::Plain(None, name.to_owned()));
         }
-        for (prefix, table) in [("expire.", "expire"), ("accept.", "accept")] {
-            if let Some(field) = name.strip_prefix(prefix) {
+        for table in ["expire", "accept"] {
+            let field = name
+                .strip_prefix(table)
+                .and_then(|rest| rest.strip_prefix('.'));
+            if let Some(field) = field {
                 return Ok(Field::Plain(Some(table), field.to_owned()));
             }
         }
         let name = name.strip_prefix("sysctl.").unwrap_or(name);
-        match SETTING
-            .iter()
-            .find_map(|field| Some((name.strip_suffix(field)?, *field)))
-        {
-            Some((key, ".value")) => Ok(Field::Value(Key::find(key)?)),
-            Some((key, field)) => Ok(Field::Setting(
-                Key::find(key)?,
-                field.trim_start_matches('.').to_owned(),
-            )),
-            None if name.contains('_') || name.starts_with("net") || Key::find(name).is_ok() => {
+        match name.rsplit_once('.') {
+            Some((key, "value")) => Ok(Field::Value(Key::find(key)?)),
+            Some((key, field)) if FIELDS.contains(&field) => {
+                Ok(Field::Setting(Key::find(key)?, field.to_owned()))
+            }
+            _ if name.contains('_') || name.starts_with("net") || Key::lookup(name).is_some() => {
                 Ok(Field::Value(Key::find(name)?))
             }
-            None => Err(EditError::NoSuchField(name.to_owned())),
+            _ => Err(EditError::NoSuchField(name.to_owned())),
         }
     }
 }
@@ -109,7 +91,8 @@ pub(crate) fn set(source: &Source, field: &str, value: &str) -> Result<String, E
     let (bom, mut document) = document(source)?;
     match Field::find(field)? {
         Field::Value(key) => {
-            let _: Override = format!("{}={value}", key.file_name()).parse()?;
+            let given = format!("{}={value}", key.file_name());
+            parse_override(&given).map_err(|wrong| EditError::Value(given, wrong))?;
             set_value(&mut document, key, plain(value))?;
         }
         Field::Setting(key, field) => set_setting(&mut document, key, &field, value)?,
@@ -124,7 +107,7 @@ pub(crate) fn set(source: &Source, field: &str, value: &str) -> Result<String, E
     checked(source, format!("{bom}{document}"))
 }
 
-/// A profile with the values that hold on this host.
+/// A profile with the values of this machine.
 ///
 /// An existing text is updated in place: a value that is the same already keeps its spelling, and
 /// bounds stay.
@@ -136,31 +119,34 @@ pub(crate) fn capture(
     description: &str,
     readings: &[(Key, i64)],
 ) -> Result<Captured, EditError> {
-    let (held, left_out): (Vec<_>, Vec<_>) = readings.iter().copied().partition(|(key, now)| {
-        value::for_key(*key, value::Written::Integer(Some(*now))) == Ok(*now)
-    });
+    let (held, left_out): (Vec<_>, Vec<_>) = readings
+        .iter()
+        .copied()
+        .partition(|(key, now)| value::for_key(*key, Written::Integer(Some(*now))) == Ok(*now));
     let empty = Source::new("captured", "");
     let source = existing.unwrap_or(&empty);
-    let profile = parse(source).map_err(EditError::Mistakes)?;
+    let settings = parse(source).map_err(EditError::Mistakes)?.desired.settings;
     let (bom, mut document) = document(source)?;
     if existing.is_none() {
         put(document.as_table_mut(), "description", description.into());
     }
     let mut kept_bounds = Vec::new();
     for (key, now) in held {
-        match goal(&profile, key) {
-            Some(Goal::Exact(value)) if *value == now => {}
-            Some(Goal::Bounds(_)) => kept_bounds.push(key),
-            Some(Goal::Exact(before)) => {
-                set_value(&mut document, key, plain(bare(&render_value(key, now))))?;
-                restate(&mut document, key, *before, now)?;
+        let before = match settings.get(&key).map(|setting| &setting.goal) {
+            Some(Goal::Exact(value)) if *value == now => continue,
+            Some(Goal::Bounds(_)) => {
+                kept_bounds.push(key);
+                continue;
             }
-            None => {
-                set_value(&mut document, key, plain(bare(&render_value(key, now))))?;
-                if render_value(key, now).starts_with('"') {
-                    comment(&mut document, key, &format!(" # {now}"))?;
-                }
-            }
+            Some(Goal::Exact(before)) => Some(*before),
+            None => None,
+        };
+        let rendered = render_value(key, now);
+        set_value(&mut document, key, plain(rendered.trim_matches('"')))?;
+        // The bare number behind a time or a size, and behind nothing that somebody else wrote.
+        let restated = before.is_some_and(|before| comments(&mut document, key, before));
+        if restated || (before.is_none() && rendered.starts_with('"')) {
+            comment(&mut document, key, now);
         }
     }
     let text = checked(source, format!("{bom}{document}"))?;
@@ -171,14 +157,15 @@ pub(crate) fn capture(
     })
 }
 
-fn goal(profile: &Profile, key: Key) -> Option<&Goal> {
-    let setting = profile.settings.iter().find(|setting| setting.key == key)?;
-    Some(&setting.goal)
-}
-
-/// The text without the quotes that `render_value` gives it.
-fn bare(rendered: &str) -> &str {
-    rendered.trim_matches('"')
+/// Sets the value of a key in any text, whatever bounds or spelling stand there; the text of a
+/// value that is the same stays.
+pub(super) fn overrule(document: &mut DocumentMut, key: Key, number: i64) -> Result<(), EditError> {
+    let sysctl = table_at(document.as_table_mut(), "sysctl")?;
+    match item_of(sysctl, key) {
+        Some(item) => replace(item, number.into()),
+        None => put(sysctl, key.file_name(), number.into()),
+    }
+    Ok(())
 }
 
 /// The text as an editable document, and its byte order mark, which toml_edit would drop.
@@ -191,13 +178,8 @@ fn document(source: &Source) -> Result<(&'static str, DocumentMut), EditError> {
     // Both parsers follow one grammar; should they ever differ, no edit is made.
     document.map(|document| (bom, document)).map_err(|error| {
         EditError::Mistakes(parse(source).err().unwrap_or_else(|| {
-            let span = error.span().unwrap_or(0..0);
-            vec![Mistake::new(
-                &source.clone().into(),
-                span,
-                error.message(),
-                "not TOML",
-            )]
+            let (source, span) = (source.clone().into(), error.span().unwrap_or(0..0));
+            vec![Mistake::new(&source, span, error.message(), "not TOML")]
         }))
     })
 }
@@ -210,10 +192,14 @@ fn checked(source: &Source, text: String) -> Result<String, EditError> {
 
 /// A value as TOML writes the unquoted form.
 fn plain(text: &str) -> Value {
-    match value::unquoted(text.trim()) {
-        value::Written::Integer(Some(number)) => number.into(),
-        value::Written::Truth(truth) => truth.into(),
-        _ => text.trim().into(),
+    let text = text.trim();
+    match value::unquoted(text) {
+        Written::Integer(Some(number)) if text.contains('_') => {
+            text.parse().unwrap_or_else(|_| number.into())
+        }
+        Written::Integer(Some(number)) => number.into(),
+        Written::Truth(truth) => truth.into(),
+        _ => text.into(),
     }
 }
 
@@ -221,16 +207,11 @@ fn plain(text: &str) -> Value {
 fn typed(field: &str, text: &str) -> Value {
     match field {
         "grace" | "spread" | "settle" | "max-flows" | "rate" | "required" | "at-least"
-        | "at-most" | "per-cpu" => plain(text),
-        "match" | "keep" => text
-            .parse::<Value>()
-            .ok()
-            .filter(Value::is_array)
-            .unwrap_or_else(|| {
-                let mut list = toml_edit::Array::new();
-                list.push(text);
-                Value::Array(list)
-            }),
+        | "at-most" | "per-cpu" | "per-cpu-cap" => plain(text),
+        "match" | "keep" => {
+            let list = text.parse().ok().filter(Value::is_array);
+            list.unwrap_or_else(|| Value::Array([text].into_iter().collect()))
+        }
         _ => text.into(),
     }
 }
@@ -238,7 +219,7 @@ fn typed(field: &str, text: &str) -> Value {
 fn set_value(document: &mut DocumentMut, key: Key, value: Value) -> Result<(), EditError> {
     let sysctl = table_at(document.as_table_mut(), "sysctl")?;
     let Some(item) = item_of(sysctl, key) else {
-        sysctl.insert(key.file_name(), Item::Value(value));
+        put(sysctl, key.file_name(), value);
         return Ok(());
     };
     match item.as_table_like_mut() {
@@ -251,8 +232,6 @@ fn set_value(document: &mut DocumentMut, key: Key, value: Value) -> Result<(), E
     Ok(())
 }
 
-const BOUNDS: [&str; 5] = ["at-least", "at-most", "per-cpu", "follow", "memory-cap"];
-
 fn set_setting(
     document: &mut DocumentMut,
     key: Key,
@@ -261,25 +240,22 @@ fn set_setting(
 ) -> Result<(), EditError> {
     let value = typed(field, text);
     let sysctl = table_at(document.as_table_mut(), "sysctl")?;
-    let bound = BOUNDS.contains(&field);
+    let is_bound = BOUNDS.contains(&field);
     let Some(item) = item_of(sysctl, key) else {
-        let mut table = InlineTable::new();
-        table.insert(field, value);
-        sysctl.insert(key.file_name(), Item::Value(table.into()));
+        let table: InlineTable = [(field, value)].into_iter().collect();
+        put(sysctl, key.file_name(), table.into());
         return Ok(());
     };
     if let Some(table) = item.as_table_like_mut() {
-        if bound && table.contains_key("value") {
+        if is_bound && table.contains_key("value") {
             return Err(EditError::HasValue(key));
         }
         put(table, field, value);
-    } else if bound {
+    } else if is_bound {
         return Err(EditError::HasValue(key));
     } else if let Some(mut bare) = item.as_value().cloned() {
         bare.decor_mut().clear();
-        let mut table = InlineTable::new();
-        table.insert("value", bare);
-        table.insert(field, value);
+        let table: InlineTable = [("value", bare), (field, value)].into_iter().collect();
         replace(item, table.into());
     }
     Ok(())
@@ -300,7 +276,7 @@ fn item_of(sysctl: &mut dyn TableLike, key: Key) -> Option<&mut Item> {
 fn path_of(table: &dyn TableLike, prefix: &str, key: Key) -> Option<Vec<String>> {
     table.iter().find_map(|(name, item)| {
         let whole = format!("{prefix}{name}");
-        if Key::find(&whole) == Ok(key) {
+        if Key::lookup(&whole) == Some(key) {
             return Some(vec![name.to_owned()]);
         }
         let inner = item
@@ -314,9 +290,7 @@ fn path_of(table: &dyn TableLike, prefix: &str, key: Key) -> Option<Vec<String>>
 
 /// The table of this name, made where it is missing.
 fn table_at<'t>(root: &'t mut Table, name: &str) -> Result<&'t mut dyn TableLike, EditError> {
-    let item = root
-        .entry(name)
-        .or_insert_with(|| Item::Table(Table::new()));
+    let item = root.entry(name).or_insert_with(toml_edit::table);
     item.as_table_like_mut()
         .ok_or_else(|| EditError::NotATable(name.to_owned()))
 }
@@ -324,14 +298,12 @@ fn table_at<'t>(root: &'t mut Table, name: &str) -> Result<&'t mut dyn TableLike
 fn put(table: &mut dyn TableLike, name: &str, value: Value) {
     match table.get_mut(name) {
         Some(item) => replace(item, value),
-        None => {
-            table.insert(name, Item::Value(value));
-        }
+        None => drop(table.insert(name, Item::Value(value))),
     }
 }
 
 /// Puts a value in the place of another: blanks and the comment behind it stay. One that says the
-/// same stays as it is spelt.
+/// same keeps its spelling.
 fn replace(item: &mut Item, mut value: Value) {
     if let Some(old) = item.as_value() {
         if old.clone().decorated("", "").to_string() == value.to_string().trim() {
@@ -342,40 +314,28 @@ fn replace(item: &mut Item, mut value: Value) {
     *item = Item::Value(value);
 }
 
-/// The value of a key, whether it stands bare or in a table.
-fn value_of(document: &mut DocumentMut, key: Key) -> Result<Option<&mut Value>, EditError> {
-    let sysctl = table_at(document.as_table_mut(), "sysctl")?;
-    Ok(item_of(sysctl, key).and_then(|item| {
-        if item.is_table_like() {
-            item.as_table_like_mut()?.get_mut("value")?.as_value_mut()
-        } else {
-            item.as_value_mut()
-        }
-    }))
+/// The value of a key, whether it is bare or in a table.
+fn value_of(document: &mut DocumentMut, key: Key) -> Option<&mut Value> {
+    let sysctl = table_at(document.as_table_mut(), "sysctl").ok()?;
+    let item = item_of(sysctl, key)?;
+    if item.is_table_like() {
+        item.as_table_like_mut()?.get_mut("value")?.as_value_mut()
+    } else {
+        item.as_value_mut()
+    }
 }
 
-fn comment(document: &mut DocumentMut, key: Key, comment: &str) -> Result<(), EditError> {
-    if let Some(value) = value_of(document, key)? {
-        value.decor_mut().set_suffix(comment);
+/// Writes the number behind the value.
+fn comment(document: &mut DocumentMut, key: Key, number: i64) {
+    if let Some(value) = value_of(document, key) {
+        value.decor_mut().set_suffix(format!(" # {number}"));
     }
-    Ok(())
 }
 
-/// Corrects a comment that `capture` wrote: one that is nothing but the number before.
-fn restate(document: &mut DocumentMut, key: Key, before: i64, now: i64) -> Result<(), EditError> {
-    let number = format!("# {before}");
-    let stale = value_of(document, key)?.is_some_and(|value| {
-        value
-            .decor()
-            .suffix()
-            .and_then(|suffix| suffix.as_str())
-            .map(str::trim)
-            == Some(&number)
-    });
-    if stale {
-        comment(document, key, &format!(" # {now}"))?;
-    }
-    Ok(())
+/// Whether the comment behind the value is nothing but this number.
+fn comments(document: &mut DocumentMut, key: Key, number: i64) -> bool {
+    let suffix = value_of(document, key).and_then(|value| value.decor().suffix()?.as_str());
+    suffix.is_some_and(|suffix| suffix.trim() == format!("# {number}"))
 }
 
 #[cfg(test)]
@@ -439,6 +399,12 @@ mod tests {
                 "\u{feff}[sysctl]\nmax = 6\n",
             ),
             ("", "acct", "true", "[sysctl]\nnf_conntrack_acct = true\n"),
+            (
+                "[sysctl]\nmax = 5 # c\n",
+                "max",
+                "1_000_000",
+                "[sysctl]\nmax = 1_000_000 # c\n",
+            ),
             (
                 "[sysctl.max]\nvalue = 5\n",
                 "acct",
@@ -600,7 +566,8 @@ mod tests {
             let profile = parse(&source).unwrap();
             for (key, value) in &readings {
                 let expected = (!captured.left_out.contains(&(*key, *value))).then_some(Goal::Exact(*value));
-                prop_assert_eq!(goal(&profile, *key), expected.as_ref());
+                let goal = profile.desired.settings.get(key).map(|setting| &setting.goal);
+                prop_assert_eq!(goal, expected.as_ref());
             }
             prop_assert_eq!(capture(Some(&source), "host", &readings).unwrap().text, captured.text);
         }

@@ -1,11 +1,9 @@
 //! Reads `[expire]`: parameters for bringing flows under the timeouts.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
-use super::read::{Reader, Value, offer, written};
+use super::read::{Reader, Value, in_order};
 use super::value;
 use crate::flow::Terms;
 use crate::tunable::Unit;
@@ -161,67 +159,45 @@ impl Reader {
     /// Reads `[expire]`.
     pub(super) fn expire(&mut self, table: &DeTable<'_>) -> ExpireSettings {
         let mut expire = ExpireSettings::default();
-        for (name, value) in table {
+        for (name, value) in in_order(table) {
+            let mut number =
+                |unit, range| self.number(value, |written| value::within(unit, written, range));
             match name.get_ref().as_ref() {
-                "mode" => expire.mode = self.mode(value),
+                "mode" => {
+                    let modes = ExpireMode::ALL.map(|mode| (mode.name(), mode));
+                    expire.mode = self.one_of("mode", value, &modes);
+                }
                 "match" => expire.matching = self.selections("match", value),
                 "keep" => expire.keep = self.selections("keep", value),
-                "grace" => expire.grace = self.parameter(Unit::Seconds, value, 1..=LONGEST),
-                "spread" => expire.spread = self.parameter(Unit::Seconds, value, 0..=LONGEST),
-                "settle" => expire.settle = self.parameter(Unit::Seconds, value, 1..=LONGEST),
-                "max-flows" => expire.max_flows = self.parameter(Unit::Count, value, 1..=LONGEST),
-                "rate" => expire.rate = self.parameter(Unit::Count, value, 1..=LONGEST),
+                "grace" => expire.grace = number(Unit::Seconds, 1..=LONGEST),
+                "spread" => expire.spread = number(Unit::Seconds, 0..=LONGEST),
+                "settle" => expire.settle = number(Unit::Seconds, 1..=LONGEST),
+                "max-flows" => expire.max_flows = number(Unit::Count, 1..=LONGEST),
+                "rate" => expire.rate = number(Unit::Count, 1..=LONGEST),
                 unknown => {
-                    let mistake = self.at(
+                    let help = self.offer(unknown, &FIELDS);
+                    self.fault(
                         name.span(),
                         format!("[expire] has no `{unknown}`"),
                         "unknown",
+                        help,
                     );
-                    self.report(mistake.help(offer(unknown, &FIELDS)));
                 }
             }
         }
         expire
     }
 
-    fn mode(&mut self, value: &Value<'_>) -> Option<ExpireMode> {
-        let names = ExpireMode::ALL.map(ExpireMode::name);
-        let index = self.one_of("mode", value, &names)?;
-        ExpireMode::ALL.get(index).copied()
-    }
-
-    fn parameter(
-        &mut self,
-        unit: Unit,
-        value: &Value<'_>,
-        range: RangeInclusive<i64>,
-    ) -> Option<i64> {
-        match value::within(unit, written(value), range) {
-            Ok(number) => Some(number),
-            Err(wrong) => {
-                self.wrong(value, wrong);
-                None
-            }
-        }
-    }
-
     fn selections(&mut self, what: &str, value: &Value<'_>) -> Option<Vec<Terms>> {
         let Some(array) = value.get_ref().as_array() else {
             let label = value.get_ref().type_str();
-            let mistake = self.at(
-                value.span(),
-                format!("`{what}` must be a list of selections"),
-                label,
-            );
-            self.report(mistake.help(format!("write {what} = [\"dst=10.1.0.0/16,dport=5432\"]")));
+            let title = format!("`{what}` must be a list of selections");
+            let help = format!("write {what} = [\"dst=10.1.0.0/16,dport=5432\"]");
+            self.fault(value.span(), title, label, help);
             return None;
         };
-        Some(
-            array
-                .iter()
-                .filter_map(|item| self.terms(what, item))
-                .collect(),
-        )
+        let terms = array.iter().filter_map(|item| self.terms(what, item));
+        Some(terms.collect())
     }
 
     fn terms(&mut self, what: &str, value: &Value<'_>) -> Option<Terms> {
@@ -232,9 +208,12 @@ impl Reader {
         };
         for error in errors {
             let span = self.part(value, error.at);
-            let mut mistake = self.at(span, error.problem, "this part");
-            mistake.help = error.help;
-            self.report(mistake);
+            self.fault(
+                span,
+                error.problem,
+                "this part",
+                error.help.unwrap_or_default(),
+            );
         }
         None
     }

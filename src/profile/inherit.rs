@@ -1,159 +1,102 @@
-//! Merges a profile with its parents and with `--set`: what the operator wants, in one value.
+//! Merges a profile with its parents and with `--set`: what the operator asks for, in one value.
 
 use std::collections::BTreeMap;
 
 use super::value::{self, Wrong};
-use super::{ExpireSettings, Goal, Profile, Role};
+use super::{ExpireSettings, Goal, Profile, Role, Setting};
 use crate::tunable::Key;
 
-/// What the operator wants, parents and overrides merged in.
+/// What the operator asks for, parents and overrides merged in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Desired {
     /// The profile's name, as `extends` would give it; empty until somebody names it.
     pub(crate) name: String,
-    /// What was put over the profile, in the order in which it was given.
-    pub(crate) overrides: Vec<Override>,
-    /// What the profile is for, in its own words.
+    /// Whether it is what apply remembered, and not a profile that was named.
+    pub(crate) is_active: bool,
+    /// What was set beside the profile.
+    pub(crate) overrides: BTreeMap<Key, i64>,
+    /// The profile's own, not a parent's.
     pub(crate) description: Option<String>,
-    /// From the nearest profile that names one.
     pub(crate) role: Option<Role>,
-    /// By key, in catalog order.
-    pub(crate) settings: BTreeMap<Key, Wish>,
-    /// Each field from the nearest profile that has it.
+    pub(crate) settings: BTreeMap<Key, Setting>,
     pub(crate) expire: ExpireSettings,
-    /// By finding.
+    /// By id of the finding.
     pub(crate) accept: BTreeMap<String, Accepted>,
 }
 
-/// What is wanted of one sysctl, and who wants it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wish {
-    /// The value, or the bounds of it.
-    pub(crate) goal: Goal,
-    /// Whether a kernel without this key is a failure.
-    pub(crate) required: bool,
-    /// The author's reason.
-    pub(crate) why: Option<String>,
-    /// The profile that says so, as people know it, or `--set`.
-    pub(crate) origin: String,
-}
-
-/// A finding that is accepted.
+/// Why a finding is accepted, and the profile that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Accepted {
-    /// Why.
     pub(crate) reason: String,
-    /// The profile that says so.
     pub(crate) origin: String,
 }
 
 /// Merges a chain of profiles, the child first and each parent behind its child.
-///
-/// A setting is taken whole from the nearest profile that has the key: a child's value is never
-/// mixed with a parent's bounds.
 pub(crate) fn inherit(chain: &[Profile]) -> Desired {
-    let mut desired = Desired {
-        description: chain.first().and_then(|child| child.description.clone()),
-        ..Desired::default()
-    };
-    for profile in chain {
-        let origin = &profile.source.name;
-        desired.role = desired.role.or(profile.role);
-        desired.expire = desired.expire.over(profile.expire.clone());
-        for setting in &profile.settings {
-            desired.settings.entry(setting.key).or_insert_with(|| Wish {
-                goal: setting.goal.clone(),
-                required: setting.required,
-                why: setting.why.clone(),
-                origin: origin.clone(),
-            });
-        }
-        for (finding, reason) in &profile.accept {
-            desired
-                .accept
-                .entry(finding.clone())
-                .or_insert_with(|| Accepted {
-                    reason: reason.clone(),
-                    origin: origin.clone(),
-                });
-        }
-    }
-    desired
+    let merged = chain
+        .iter()
+        .map(|profile| profile.desired.clone())
+        .reduce(Desired::over);
+    merged.unwrap_or_default()
 }
 
 impl Desired {
-    /// Why a key is wanted so, as the profile says it.
+    /// Fills what is left out from a parent. A setting is taken whole: a child's value is never
+    /// mixed with a parent's bounds.
+    fn over(self, mut parent: Desired) -> Desired {
+        parent.settings.extend(self.settings);
+        parent.accept.extend(self.accept);
+        Desired {
+            role: self.role.or(parent.role),
+            settings: parent.settings,
+            expire: self.expire.over(parent.expire),
+            accept: parent.accept,
+            ..self
+        }
+    }
+
+    /// The reason that the profile gives for a key.
     pub(crate) fn why(&self, key: Key) -> Option<&str> {
         self.settings.get(&key)?.why.as_deref()
     }
 
-    /// Puts overrides over what the profiles say; of two for one key the later one wins.
+    /// Puts overrides over what the profiles say.
     #[must_use]
-    pub(crate) fn with_overrides(mut self, overrides: &[Override]) -> Desired {
-        for Override { key, value } in overrides {
-            self.overrides.retain(|known| known.key != *key);
-            self.overrides.push(Override {
-                key: *key,
-                value: *value,
-            });
-            let required = self.settings.get(key).is_some_and(|wish| wish.required);
-            let wish = Wish {
+    pub(crate) fn with_overrides(mut self, overrides: &BTreeMap<Key, i64>) -> Desired {
+        for (key, value) in overrides {
+            self.overrides.insert(*key, *value);
+            let setting = Setting {
                 goal: Goal::Exact(*value),
-                required,
+                required: self
+                    .settings
+                    .get(key)
+                    .is_some_and(|setting| setting.required),
                 why: Some("--set".to_owned()),
                 origin: "--set".to_owned(),
             };
-            self.settings.insert(*key, wish);
+            self.settings.insert(*key, setting);
         }
         self
     }
 }
 
-/// A value from the command line, `--set KEY=VALUE`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Override {
-    /// The sysctl.
-    pub(crate) key: Key,
-    /// In the key's unit; buckets are rounded up as the kernel does.
-    pub(crate) value: i64,
-}
-
-/// What is wrong with `KEY=VALUE`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}`: {problem}")]
-pub(crate) struct OverrideError {
-    /// What was given.
-    pub(crate) text: String,
-    /// What is wrong with it.
-    pub(crate) problem: String,
-    /// What to write instead.
-    pub(crate) help: Option<String>,
-}
-
-impl std::str::FromStr for Override {
-    type Err = OverrideError;
-
-    fn from_str(text: &str) -> Result<Override, OverrideError> {
-        let error = |problem: String, help: Option<String>| OverrideError {
-            text: text.to_owned(),
-            problem,
-            help,
-        };
-        let (name, value) = text.split_once('=').ok_or_else(|| {
-            let help = "write KEY=VALUE, such as tcp_timeout_established=2h4m".to_owned();
-            error("`=` is missing".to_owned(), Some(help))
-        })?;
-        let key = Key::find(name.trim()).map_err(|unknown| {
-            let help = unknown
-                .nearest()
-                .map(|near| format!("did you mean `{near}`?"));
-            error(unknown.to_string(), help)
-        })?;
-        match value::for_key(key, value::unquoted(value.trim())) {
-            Ok(value) => Ok(Override { key, value }),
-            Err(Wrong { title, help, .. }) => Err(error(title, help)),
+/// Reads `--set KEY=VALUE`; buckets are rounded up as the kernel does.
+///
+/// # Errors
+/// With what is wrong, and what to write instead.
+pub(crate) fn parse_override(text: &str) -> Result<(Key, i64), Wrong> {
+    let Some((name, value)) = text.split_once('=') else {
+        let help = "write KEY=VALUE, such as tcp_timeout_established=2h4m";
+        return Err(Wrong::new("`=` is missing", "").help(help));
+    };
+    let key = Key::find(name.trim()).map_err(|unknown| {
+        let wrong = Wrong::new(unknown.to_string(), "");
+        match unknown.nearest() {
+            Some(near) => wrong.help(format!("did you mean `{near}`?")),
+            None => wrong,
         }
-    }
+    })?;
+    Ok((key, value::for_key(key, value::unquoted(value.trim()))?))
 }
 
 #[cfg(test)]
@@ -215,11 +158,12 @@ mod tests {
                 7440,
             ),
             ("max=1048576", Key::Max, 1_048_576),
+            ("max=1_048_576", Key::Max, 1_048_576),
             ("acct=true", Key::Acct, 1),
             ("frag6_high_thresh=8MiB", Key::Frag6HighThresh, 8 << 20),
             (" buckets = 1000 ", Key::Buckets, 1024),
         ] {
-            assert_eq!(text.parse(), Ok(Override { key, value }), "{text}");
+            assert_eq!(parse_override(text), Ok((key, value)), "{text}");
         }
     }
 
@@ -243,8 +187,8 @@ mod tests {
             ("max=0", "out of range", "1 to 2147483647"),
             ("max=-1", "a negative value", "1 to"),
         ] {
-            let error = text.parse::<Override>().unwrap_err();
-            assert!(error.problem.contains(problem), "{error}");
+            let error = parse_override(text).unwrap_err();
+            assert!(error.title.contains(problem), "{error}");
             assert!(error.help.unwrap_or_default().contains(help), "{text}");
         }
     }
@@ -252,8 +196,10 @@ mod tests {
     #[test]
     fn an_override_replaces_bounds_and_the_later_one_wins() {
         let base = profile("p", "[sysctl]\nmax = { at-least = 7, required = true }\n");
-        let set = |text: &str| text.parse().unwrap();
-        let desired = inherit(&[base]).with_overrides(&[set("max=8"), set("max=9")]);
+        let set = |text: &str| BTreeMap::from([parse_override(text).unwrap()]);
+        let desired = inherit(&[base])
+            .with_overrides(&set("max=8"))
+            .with_overrides(&set("max=9"));
         let wish = desired.settings.get(&Key::Max).unwrap();
         assert_eq!(
             (&wish.goal, wish.origin.as_str(), wish.required),

@@ -1,4 +1,4 @@
-//! A mistake in a profile and where it stands.
+//! A mistake in a profile and where it is.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,23 +6,19 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
-/// The text of a profile and the name that people know it by.
+/// The text of a profile and the name that people know it by: a path, or `built-in:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
-    /// A path, or `built-in:NAME`.
     pub(crate) name: String,
-    /// TOML.
     pub(crate) text: String,
 }
 
 /// One thing that is wrong in a profile. Prints as `file:line:column: title`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
-    /// Where it was read.
     pub(crate) source: Arc<Source>,
     /// The bytes of the text that are wrong.
     pub(crate) span: Range<usize>,
-    /// What is wrong, in a line.
     pub(crate) title: String,
     /// What stands under the caret.
     pub(crate) label: String,
@@ -35,14 +31,11 @@ pub(crate) struct Mistake {
 /// A place in a text, as editors count: from 1, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {
-    /// The line.
     pub(crate) line: usize,
-    /// The character in that line.
     pub(crate) column: usize,
 }
 
 impl Source {
-    /// A text and its name.
     pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Source {
             name: name.into(),
@@ -50,7 +43,7 @@ impl Source {
         }
     }
 
-    /// Where a byte of the text stands. A byte order mark is no character of the first line.
+    /// Where a byte of the text is. A byte order mark is no character of the first line.
     pub(crate) fn position(&self, offset: usize) -> Position {
         let before = self.text.get(..offset).unwrap_or(&self.text);
         let line = before.rsplit('\n').next().unwrap_or_default();
@@ -63,10 +56,9 @@ impl Source {
     /// The span, moved and shortened where needed so that it is a piece of the text.
     fn clip(&self, span: Range<usize>) -> Range<usize> {
         let floor = |offset: usize| {
-            (0..=offset.min(self.text.len()))
-                .rev()
-                .find(|at| self.text.is_char_boundary(*at))
-                .unwrap_or(0)
+            let mut before = (0..=offset.min(self.text.len())).rev();
+            let found = before.find(|at| self.text.is_char_boundary(*at));
+            found.unwrap_or_default()
         };
         let start = floor(span.start);
         start..floor(span.end).max(start)
@@ -74,7 +66,6 @@ impl Source {
 }
 
 impl Mistake {
-    /// A mistake at these bytes of the source.
     pub(crate) fn new(
         source: &Arc<Source>,
         span: Range<usize>,
@@ -91,21 +82,18 @@ impl Mistake {
         }
     }
 
-    /// Adds what to write instead.
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Adds another place that has to do with it.
     #[must_use]
     pub(crate) fn also(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
         self.also = Some((self.source.clip(span), label.into()));
         self
     }
 
-    /// Where it begins.
     pub(crate) fn position(&self) -> Position {
         self.source.position(self.span.start)
     }

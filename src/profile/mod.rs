@@ -1,10 +1,10 @@
-//! What the operator wants: the profile format, its mistakes, inheritance and derived values.
+//! What a profile asks for: its format, its mistakes, its parents, and the numbers it means here.
 //!
-//! In: the text of profiles, `--set`, host facts and readings. Out: a [`Profile`] or every
-//! [`Mistake`] in it, located; a [`Desired`] merged over a chain of parents; the [`Target`]s that
-//! plan and check compare with; edited text with its comments kept; a profile for what a host was
-//! seen to do.
-//! Rule: pure. Looking a profile up, and judging who owns the file, is the caller's.
+//! A setting has three types on its way from the text to a plan. [`Setting`] is what a text says:
+//! value or bounds, why, and who says so; in one file and in a chain merged into a [`Desired`].
+//! [`Targets`] are its numbers on this machine, for the running kernel and for the next boot, made
+//! once a plan by [`derive`]. Plan's `Compared` sets them beside what was read.
+//! Rule: pure. To find a profile, and to judge who owns the file, is the caller's part.
 //! Follows TOML 1.1 (toml.io) for the syntax.
 
 pub(crate) mod active;
@@ -24,40 +24,27 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub(crate) use derive::{DeriveError, Target, derive};
+pub(crate) use derive::{DeriveError, Target, Targets, Values, derive};
 pub(crate) use expire::{ExpireMode, ExpireParameters, ExpireSettings};
-pub(crate) use inherit::{Desired, Override, OverrideError, Wish, inherit};
+pub(crate) use inherit::{Accepted, Desired, inherit, parse_override};
 pub(crate) use mistake::{Mistake, Source};
 pub(crate) use read::parse;
 pub(crate) use value::{parse_duration, parse_timeout, render_value};
 
 use crate::tunable::Key;
 
-/// One profile, as its text says, before parents are merged in.
+/// One file: what it says by itself, and the parent that it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Profile {
-    /// Where it was read.
     pub(crate) source: Arc<Source>,
-    /// What it is for, in a line.
-    pub(crate) description: Option<String>,
-    /// What kind of machine it is for.
-    pub(crate) role: Option<Role>,
-    /// The parent.
     pub(crate) extends: Option<Extends>,
-    /// What it sets, in the order of the file; no key twice.
-    pub(crate) settings: Vec<Setting>,
-    /// Parameters for bringing flows under the timeouts; nothing here touches a flow.
-    pub(crate) expire: ExpireSettings,
-    /// Findings that are accepted, and the reason.
-    pub(crate) accept: BTreeMap<String, String>,
+    pub(crate) desired: Desired,
 }
 
-/// The parent that a profile names.
+/// The parent that a profile names, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Extends {
-    /// Its name or path.
     pub(crate) name: String,
-    /// Where it is named.
     pub(crate) span: Range<usize>,
 }
 
@@ -71,15 +58,13 @@ pub(crate) enum Role {
     Firewall,
     /// Translates addresses.
     Nat,
-    /// Translates the addresses of many subscribers: carrier-grade NAT.
+    /// Carrier-grade NAT: translates the addresses of many subscribers.
     Cgn,
 }
 
 impl Role {
-    /// Every role.
     pub(crate) const ALL: [Role; 4] = [Role::Host, Role::Firewall, Role::Nat, Role::Cgn];
 
-    /// The name that a profile uses.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Role::Host => "host",
@@ -96,19 +81,16 @@ impl fmt::Display for Role {
     }
 }
 
-/// What a profile wants of one sysctl.
+/// What a profile asks of one sysctl.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
-    /// The sysctl.
-    pub(crate) key: Key,
-    /// The value, or the bounds of it.
     pub(crate) goal: Goal,
     /// Whether a kernel without this key is a failure and not a thing to skip.
     pub(crate) required: bool,
     /// The author's reason.
     pub(crate) why: Option<String>,
-    /// Where its name stands.
-    pub(crate) span: Range<usize>,
+    /// The profile that says so, as people know it, or `--set`.
+    pub(crate) origin: String,
 }
 
 /// The value that a setting asks for, in the key's unit.
@@ -116,33 +98,52 @@ pub(crate) struct Setting {
 pub(crate) enum Goal {
     /// This value. Buckets are rounded up as the kernel does.
     Exact(i64),
-    /// Any value between bounds: a live value inside them is kept.
+    /// Any value between bounds: one that is inside them stays.
     Bounds(Bounds),
 }
 
-/// The bounds of a value. At least one of them is there; a memory cap alone is none.
+/// The bounds of a value. At least one of them is there; a cap alone is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Bounds {
-    /// Not below this.
     pub(crate) at_least: Option<i64>,
-    /// Not above this; wins over every lower bound.
+    /// Wins over every lower bound.
     pub(crate) at_most: Option<i64>,
     /// Not below this for each CPU that is online.
     pub(crate) per_cpu: Option<i64>,
-    /// Not below what will hold for this key.
+    /// The most that `per_cpu` comes to, however many CPUs there are.
+    pub(crate) per_cpu_cap: Option<i64>,
+    /// Not below the value of this key.
     pub(crate) follow: Option<Key>,
     /// The lower bound is lowered to what this percentage of memory can hold.
     pub(crate) memory_cap: Option<u8>,
 }
 
-/// Why a parent cannot be had; found by the loader, told at `extends`.
+/// The keys of the ring that `start` is part of, itself first and last, if it is part of one.
+fn ring(settings: &BTreeMap<Key, Setting>, start: Key) -> Option<Vec<Key>> {
+    let mut keys = vec![start];
+    loop {
+        let Goal::Bounds(bounds) = &settings.get(keys.last()?)?.goal else {
+            return None;
+        };
+        let followed = bounds.follow?;
+        let is_closed = keys.contains(&followed);
+        keys.push(followed);
+        if is_closed {
+            return (followed == start).then_some(keys);
+        }
+    }
+}
+
+fn ring_text(keys: &[Key]) -> String {
+    let names: Vec<_> = keys.iter().map(|key| key.file_name()).collect();
+    names.join(" → ")
+}
+
+/// Why a parent cannot be had; found by the caller, told at `extends`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoParent {
-    /// Nothing of that name; the nearest that there is.
-    NotFound {
-        /// A name, if one is near.
-        nearest: Option<String>,
-    },
+    /// Nothing of that name; the nearest that there is, if one is near.
+    NotFound { nearest: Option<String> },
     /// The chain of names comes back to where it was; both ends are the same name.
     Cycle(Vec<String>),
 }
@@ -151,21 +152,22 @@ impl Profile {
     /// The mistake of naming a parent that cannot be had; none where no parent is named.
     pub(crate) fn mistaken_parent(&self, trouble: &NoParent) -> Option<Mistake> {
         let Extends { name, span } = self.extends.as_ref()?;
-        let at = |title: String, label| Mistake::new(&self.source, span.clone(), title, label);
-        Some(match trouble {
-            NoParent::NotFound { nearest } => {
-                let mistake = at(format!("no profile is called `{name}`"), "not found");
+        let (title, label, help) = match trouble {
+            NoParent::NotFound { nearest } => (
+                format!("no profile is called `{name}`"),
+                "not found",
                 match nearest {
-                    Some(near) => mistake.help(format!("did you mean `{near}`?")),
-                    None => mistake.help("`cttune profile list` shows those that there are"),
-                }
-            }
-            NoParent::Cycle(names) => at(
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "`cttune profile list` shows those that there are".to_owned(),
+                },
+            ),
+            NoParent::Cycle(names) => (
                 "a profile cannot extend itself".to_owned(),
                 "comes back to itself",
-            )
-            .help(format!("the chain is {}", names.join(" → "))),
-        })
+                format!("the chain is {}", names.join(" → ")),
+            ),
+        };
+        Some(Mistake::new(&self.source, span.clone(), title, label).help(help))
     }
 }
 

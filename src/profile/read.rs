@@ -1,4 +1,6 @@
 //! Reads a whole profile: syntax and meaning together, every mistake in one run.
+//!
+//! The time grows with the size of the text alone, however many mistakes there are.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,8 +10,20 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::value::{Written, Wrong};
-use super::{Extends, Mistake, Profile, Role, Source};
+use super::{Accepted, Desired, ExpireSettings, Extends, Mistake, Profile, Role, Source};
 use crate::tunable::{Key, nearest_name};
+
+/// Mistakes that are told with help; a page of them is never read further.
+pub(crate) const TOLD_WITH_HELP: usize = 200;
+
+const PARTS: [&str; 6] = [
+    "description",
+    "role",
+    "extends",
+    "sysctl",
+    "expire",
+    "accept",
+];
 
 /// A value in the tree, with its bytes.
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
@@ -20,26 +34,34 @@ pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 /// Every mistake that can be told apart, in the order of the text.
 pub(crate) fn parse(source: &Source) -> Result<Profile, Vec<Mistake>> {
     let (tree, errors) = DeTable::parse_recoverable(&source.text);
-    let mut reader = Reader::new(source);
+    let mut reader = Reader {
+        source: Arc::new(source.clone()),
+        mistakes: Vec::new(),
+    };
     let profile = reader.profile(tree.get_ref());
-    let meaning = std::mem::take(&mut reader.mistakes);
-    let syntax = reader.syntax(&errors, tree.get_ref());
-    // What the parser made up to get past a syntax error is not the author's mistake.
-    let mut mistakes: Vec<Mistake> = meaning
-        .into_iter()
-        .filter(|meant| !syntax.iter().any(|error| touch(&error.span, &meant.span)))
+    let mut mistakes = reader.syntax(&errors, tree.get_ref());
+    // What the parser made up to get past a syntax error is not the author's mistake: neither is
+    // what touches one. The furthest end so far tells in one look whether anything does.
+    let ends: Vec<usize> = mistakes
+        .iter()
+        .scan(0, |furthest, mistake| {
+            *furthest = mistake.span.end.max(*furthest);
+            Some(*furthest)
+        })
         .collect();
-    mistakes.extend(syntax);
+    let is_free = |meant: &Mistake| {
+        let before = mistakes.partition_point(|error| error.span.start <= meant.span.end);
+        let end = before.checked_sub(1).and_then(|last| ends.get(last));
+        end.is_none_or(|end| *end < meant.span.start)
+    };
+    reader.mistakes.retain(is_free);
+    mistakes.append(&mut reader.mistakes);
     mistakes.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
     if mistakes.is_empty() {
         Ok(profile)
     } else {
         Err(mistakes)
     }
-}
-
-fn touch(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start <= b.end && b.start <= a.end
 }
 
 /// Walks the tree and collects what is wrong on the way.
@@ -49,51 +71,68 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn new(source: &Source) -> Self {
-        Reader {
-            source: Arc::new(source.clone()),
-            mistakes: Vec::new(),
-        }
-    }
-
-    /// A mistake here, not reported yet.
-    pub(super) fn at(
-        &self,
+    /// Reports a mistake; an empty `help` is none.
+    pub(super) fn fault(
+        &mut self,
         span: Range<usize>,
         title: impl Into<String>,
         label: impl Into<String>,
-    ) -> Mistake {
-        Mistake::new(&self.source, span, title, label)
-    }
-
-    /// Reports a mistake.
-    pub(super) fn report(&mut self, mistake: Mistake) {
+        help: impl Into<String>,
+    ) {
+        let mut mistake = Mistake::new(&self.source, span, title, label);
+        mistake.help = Some(help.into()).filter(|help| !help.is_empty());
         self.mistakes.push(mistake);
     }
 
-    /// Reports what is wrong with a value, at the part of it that is.
-    pub(super) fn wrong(&mut self, value: &Value<'_>, wrong: Wrong) {
+    /// Reports a mistake between two places.
+    pub(super) fn clash(
+        &mut self,
+        (span, label): (&Range<usize>, impl Into<String>),
+        (other, there): (&Range<usize>, impl Into<String>),
+        title: impl Into<String>,
+    ) {
+        let mistake = Mistake::new(&self.source, span.clone(), title, label);
+        self.mistakes.push(mistake.also(other.clone(), there));
+    }
+
+    /// Whether a further mistake is told without help.
+    pub(super) fn is_full(&self) -> bool {
+        self.mistakes.len() >= TOLD_WITH_HELP
+    }
+
+    /// The number, or what is wrong with it, at the part of the value that is.
+    pub(super) fn number(
+        &mut self,
+        value: &Value<'_>,
+        read: impl FnOnce(Written<'_>) -> Result<i64, Wrong>,
+    ) -> Option<i64> {
+        let wrong = match read(written(value)) {
+            Ok(number) => return Some(number),
+            Err(wrong) => wrong,
+        };
         let span = match wrong.part {
             Some(part) => self.part(value, part),
             None => value.span(),
         };
-        let mut mistake = self.at(span, wrong.title, wrong.label);
-        mistake.help = wrong.help;
-        self.report(mistake);
+        self.fault(
+            span,
+            wrong.title,
+            wrong.label,
+            wrong.help.unwrap_or_default(),
+        );
+        None
     }
 
-    /// Where a part of a text value stands in the file. Escapes make the text in the file differ
-    /// from the text that is meant; the whole value is pointed at then.
+    /// Where a part of a text value is in the file. Escapes make the text in the file differ from
+    /// the text that is meant; the whole value is pointed at then.
     pub(super) fn part(&self, value: &Value<'_>, part: Range<usize>) -> Range<usize> {
         let span = value.span();
         let inside = value.get_ref().as_str().and_then(|text| {
             let raw = self.source.text.get(span.clone())?;
-            let quote = ["\"\"\"", "'''", "\"", "'"]
-                .into_iter()
-                .find(|quote| raw.starts_with(quote))?;
-            raw[quote.len()..]
-                .starts_with(text)
-                .then_some(span.start + quote.len())
+            let mut quotes = ["\"\"\"", "'''", "\"", "'"].into_iter();
+            let quote = quotes.find(|quote| raw.starts_with(quote))?;
+            let is_plain = raw.get(quote.len()..)?.starts_with(text);
+            is_plain.then_some(span.start + quote.len())
         });
         match inside {
             Some(start) => start + part.start..start + part.end,
@@ -102,155 +141,162 @@ impl Reader {
     }
 
     fn profile(&mut self, tree: &DeTable<'_>) -> Profile {
-        let mut profile = Profile {
-            source: Arc::clone(&self.source),
-            description: None,
-            role: None,
-            extends: None,
-            settings: Vec::new(),
-            expire: super::ExpireSettings::default(),
-            accept: BTreeMap::new(),
-        };
-        for (name, value) in tree {
+        let mut desired = Desired::default();
+        let mut extends = None;
+        for (name, value) in in_order(tree) {
             match name.get_ref().as_ref() {
-                "description" => profile.description = self.text("description", value),
-                "role" => profile.role = self.role(value),
-                "extends" => profile.extends = self.extends(value),
+                "description" => desired.description = self.text("description", value),
+                "role" => {
+                    let roles = Role::ALL.map(|role| (role.name(), role));
+                    desired.role = self.one_of("role", value, &roles);
+                }
+                "extends" => {
+                    extends = self.text("extends", value).map(|name| Extends {
+                        name,
+                        span: value.span(),
+                    });
+                }
                 "sysctl" => {
-                    if let Some(table) = self.table("sysctl", value) {
-                        profile.settings = self.settings(table);
-                    }
+                    let table = self.table("sysctl", value);
+                    desired.settings = table.map(|table| self.settings(table)).unwrap_or_default();
                 }
                 "expire" => {
-                    if let Some(table) = self.table("expire", value) {
-                        profile.expire = self.expire(table);
-                    }
+                    let table = self.table("expire", value);
+                    desired.expire =
+                        table.map_or_else(ExpireSettings::default, |table| self.expire(table));
                 }
                 "accept" => {
-                    if let Some(table) = self.table("accept", value) {
-                        profile.accept = self.accept(table);
-                    }
+                    let table = self.table("accept", value);
+                    desired.accept = table.map(|table| self.accept(table)).unwrap_or_default();
                 }
-                unknown => self.unknown_part(unknown, name.span()),
+                unknown => {
+                    let help = match Key::lookup(unknown) {
+                        Some(_) => "sysctl keys belong under [sysctl]".to_owned(),
+                        None => self.offer(unknown, &PARTS),
+                    };
+                    self.fault(
+                        name.span(),
+                        format!("a profile has no `{unknown}`"),
+                        "unknown",
+                        help,
+                    );
+                }
             }
         }
-        profile
+        Profile {
+            source: Arc::clone(&self.source),
+            extends,
+            desired,
+        }
     }
 
-    fn unknown_part(&mut self, name: &str, span: Range<usize>) {
-        const PARTS: [&str; 6] = [
-            "description",
-            "role",
-            "extends",
-            "sysctl",
-            "expire",
-            "accept",
-        ];
-        let mistake = self.at(span, format!("a profile has no `{name}`"), "unknown");
-        let help = if Key::find(name).is_ok() {
-            "sysctl keys stand under [sysctl]".to_owned()
-        } else {
-            offer(name, &PARTS)
-        };
-        self.report(mistake.help(help));
-    }
-
-    fn role(&mut self, value: &Value<'_>) -> Option<Role> {
-        let names = Role::ALL.map(Role::name);
-        let index = self.one_of("role", value, &names)?;
-        Role::ALL.get(index).copied()
-    }
-
-    fn extends(&mut self, value: &Value<'_>) -> Option<Extends> {
-        let name = self.text("extends", value)?;
-        Some(Extends {
-            name,
-            span: value.span(),
-        })
-    }
-
-    fn accept(&mut self, table: &DeTable<'_>) -> BTreeMap<String, String> {
+    fn accept(&mut self, table: &DeTable<'_>) -> BTreeMap<String, Accepted> {
         let mut accepted = BTreeMap::new();
-        for (id, value) in table {
+        for (id, value) in in_order(table) {
             if let Some(reason) = self.text("a reason", value) {
-                accepted.insert(id.get_ref().clone().into_owned(), reason);
+                let origin = self.origin();
+                accepted.insert(id.get_ref().to_string(), Accepted { reason, origin });
             }
         }
         accepted
     }
 
+    /// What people call the file.
+    pub(super) fn origin(&self) -> String {
+        self.source.name.clone()
+    }
+
     /// A text that is not empty.
     pub(super) fn text(&mut self, what: &str, value: &Value<'_>) -> Option<String> {
-        let mistake = match value.get_ref().as_str() {
+        let (title, label) = match value.get_ref().as_str() {
             Some(text) if !text.trim().is_empty() => return Some(text.to_owned()),
-            Some(_) => self.at(value.span(), format!("{what} is empty"), "nothing here"),
-            None => {
-                let label = value.get_ref().type_str();
-                self.at(
-                    value.span(),
-                    format!("{what} must be text in quotes"),
-                    label,
-                )
-            }
+            Some(_) => (format!("{what} is empty"), "nothing here"),
+            None => (
+                format!("{what} must be text in quotes"),
+                value.get_ref().type_str(),
+            ),
         };
-        self.report(mistake);
+        self.fault(value.span(), title, label, "");
         None
     }
 
-    /// Which of the names a text is.
-    pub(super) fn one_of(
+    /// What the name stands for.
+    pub(super) fn one_of<T: Copy>(
         &mut self,
         what: &str,
         value: &Value<'_>,
-        names: &[&str],
-    ) -> Option<usize> {
+        known: &[(&str, T)],
+    ) -> Option<T> {
         let text = self.text(what, value)?;
-        let found = names.iter().position(|name| *name == text);
-        if found.is_none() {
-            let mistake = self.at(
-                value.span(),
-                format!("no {what} is called `{text}`"),
-                "unknown",
-            );
-            self.report(mistake.help(offer(&text, names)));
+        if let Some((_, found)) = known.iter().find(|(name, _)| *name == text) {
+            return Some(*found);
         }
-        found
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        let help = self.offer(&text, &names);
+        self.fault(
+            value.span(),
+            format!("no {what} is called `{text}`"),
+            "unknown",
+            help,
+        );
+        None
     }
 
     fn table<'v, 't>(&mut self, name: &str, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
+            let help = format!("write [{name}] on a line of its own");
             let label = value.get_ref().type_str();
-            let mistake = self.at(value.span(), format!("`{name}` must be a table"), label);
-            self.report(mistake.help(format!("write [{name}] on a line of its own")));
+            self.fault(
+                value.span(),
+                format!("`{name}` must be a table"),
+                label,
+                help,
+            );
         }
         table
     }
 
+    /// The nearest of the names, and where none is near all of them.
+    pub(super) fn offer(&self, name: &str, names: &[&str]) -> String {
+        match nearest(name, names).filter(|_| !self.is_full()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("one of {}", names.join(", ")),
+        }
+    }
+
     /// Syntax errors, the first of each line: those behind it are most often its echo.
     fn syntax(&self, errors: &[toml::de::Error], tree: &DeTable<'_>) -> Vec<Mistake> {
-        let mut mistakes: Vec<Mistake> = errors
-            .iter()
-            .map(|error| self.syntax_error(error, tree))
-            .collect();
-        mistakes.sort_by_key(|mistake| mistake.span.start);
-        mistakes.dedup_by_key(|mistake| mistake.position().line);
-        mistakes
+        let text = &self.source.text;
+        let span = |error: &toml::de::Error| error.span().unwrap_or(text.len()..text.len());
+        let mut errors: Vec<_> = errors.iter().map(|error| (span(error), error)).collect();
+        errors.sort_by_key(|(span, _)| span.start);
+        errors.dedup_by(|(later, _), (first, _)| {
+            let between = text.get(first.start..later.start);
+            between.is_some_and(|between| !between.contains('\n'))
+        });
+        let tell = |(index, (span, error)): (usize, (Range<usize>, &toml::de::Error))| {
+            self.syntax_error(
+                span,
+                error.message(),
+                (index < TOLD_WITH_HELP).then_some(tree),
+            )
+        };
+        errors.into_iter().enumerate().map(tell).collect()
     }
 
     /// Says in the operator's words what the TOML parser says in a grammar's.
-    fn syntax_error(&self, error: &toml::de::Error, tree: &DeTable<'_>) -> Mistake {
-        let end = self.source.text.len();
-        let span = error.span().unwrap_or(end..end);
+    fn syntax_error(
+        &self,
+        span: Range<usize>,
+        message: &str,
+        tree: Option<&DeTable<'_>>,
+    ) -> Mistake {
+        let at = |title: String, label| Mistake::new(&self.source, span.clone(), title, label);
         let there = self.source.text.get(span.clone()).unwrap_or_default();
-        let message = error.message();
         if message.starts_with("duplicate key") {
-            let mistake = self.at(
-                span.clone(),
-                format!("`{there}` is given twice"),
-                "the second time",
-            );
-            return match first_of(tree, there, span.start) {
+            let mistake = at(format!("`{there}` is given twice"), "the second time");
+            return match tree.and_then(|tree| first_of(tree, there, span.start)) {
                 Some(first) => mistake.also(first, "the first time"),
                 None => mistake,
             };
@@ -259,57 +305,58 @@ impl Reader {
         let word = message.starts_with("invalid float") && there.starts_with(char::is_alphabetic);
         if word || message.starts_with("string values must be quoted") {
             return if there.is_empty() {
-                self.at(span, "a value is missing", "nothing here")
+                at("a value is missing".to_owned(), "nothing here")
             } else {
-                let help = format!("write \"{there}\"");
-                self.at(span, "text must stand in quotes", "no quotes")
-                    .help(help)
+                at("text must be in quotes".to_owned(), "no quotes")
+                    .help(format!("write \"{there}\""))
             };
         }
         if message.starts_with("invalid boolean") {
-            return self
-                .at(span, "neither true nor false", "no quotes")
+            return at("neither true nor false".to_owned(), "no quotes")
                 .help(format!("write true, false or \"{there}\""));
         }
-        self.at(span, message, "not TOML")
+        at(message.to_owned(), "not TOML")
     }
 }
 
-/// The only key of this name that stands before `end`, anywhere in the tree.
+/// The entries of a table in the order of the text.
+pub(super) fn in_order<'v, 't>(
+    table: &'v DeTable<'t>,
+) -> Vec<(&'v Spanned<std::borrow::Cow<'t, str>>, &'v Value<'t>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}
+
+/// The only key of this name before `end`, anywhere in the tree.
 fn first_of(tree: &DeTable<'_>, name: &str, end: usize) -> Option<Range<usize>> {
-    fn collect(tree: &DeTable<'_>, name: &str, end: usize, spans: &mut Vec<Range<usize>>) {
-        for (key, value) in tree {
-            if key.get_ref() == name && key.span().end <= end {
-                spans.push(key.span());
+    let mut found = None;
+    let mut tables = vec![tree];
+    while let Some(table) = tables.pop() {
+        for (key, value) in table {
+            if key.get_ref() == name && key.span().end <= end && found.replace(key.span()).is_some()
+            {
+                return None;
             }
-            if let Some(table) = value.get_ref().as_table() {
-                collect(table, name, end, spans);
-            }
+            tables.extend(value.get_ref().as_table());
         }
     }
-    let mut spans = Vec::new();
-    collect(tree, name, end, &mut spans);
-    match spans.as_slice() {
-        [only] => Some(only.clone()),
-        _ => None,
-    }
+    found
 }
 
-/// The nearest of the names, and where none is near all of them.
-pub(super) fn offer(name: &str, names: &[&str]) -> String {
+/// The nearest of the names, as a profile spells them.
+pub(super) fn nearest(name: &str, names: &[&str]) -> Option<String> {
     let plain = name.to_ascii_lowercase().replace('_', "-");
-    match nearest_name(&plain, names.iter().map(|name| (*name).to_owned()), 0.8) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("one of {}", names.join(", ")),
-    }
+    nearest_name(&plain, names.iter().map(|name| (*name).to_owned()), 0.8)
 }
 
 /// A value as the rules of values see it.
-pub(super) fn written<'v>(value: &'v Value<'_>) -> Written<'v> {
+fn written<'v>(value: &'v Value<'_>) -> Written<'v> {
     match value.get_ref() {
         DeValue::Integer(number) => {
             Written::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok())
         }
+        DeValue::Float(number) => Written::Fraction(number.as_str()),
         DeValue::String(text) => Written::Text(text),
         DeValue::Boolean(truth) => Written::Truth(*truth),
         other => Written::Other(other.type_str()),
@@ -347,7 +394,7 @@ mod tests {
             (
                 "role = nat",
                 "nat",
-                "text must stand in quotes",
+                "text must be in quotes",
                 "write \"nat\"",
             ),
             (
@@ -359,7 +406,7 @@ mod tests {
             (
                 "role = host",
                 "host",
-                "text must stand in quotes",
+                "text must be in quotes",
                 "write \"host\"",
             ),
             ("[sysctl", "", "unclosed table", ""),
@@ -674,8 +721,8 @@ mod tests {
             (
                 "frag6_high_thresh = \"1MiB\"\nfrag6_low_thresh = \"3MiB\"",
                 "frag6_high_thresh",
-                "the high threshold is below the low one",
-                "kernel",
+                "the high threshold is below the low one, which the kernel refuses",
+                "",
             ),
         ] {
             check(&format!("[sysctl]\n{body}\n"), part, title, help);
@@ -743,15 +790,16 @@ max-flows = 50000
 "rfc4787-req5" = "only DNS on this host"
 "#;
         let profile = parse(&Source::new("p", text)).unwrap();
-        assert_eq!(profile.role, Some(Role::Cgn));
+        assert_eq!(profile.desired.role, Some(Role::Cgn));
         assert_eq!(
             profile.extends.map(|extends| extends.name).as_deref(),
             Some("rfc-nat")
         );
         let goals: Vec<_> = profile
+            .desired
             .settings
             .iter()
-            .map(|setting| (setting.key, setting.goal.clone()))
+            .map(|(key, setting)| (*key, setting.goal.clone()))
             .collect();
         let max = Bounds {
             at_least: Some(1_048_576),
@@ -765,25 +813,26 @@ max-flows = 50000
         assert_eq!(
             goals,
             [
+                (Key::Max, Goal::Bounds(max)),
+                (Key::Buckets, Goal::Bounds(buckets)),
+                (Key::TcpTimeoutEstablished, Goal::Exact(7440)),
                 (Key::UdpTimeoutStream, Goal::Exact(180)),
                 (Key::Acct, Goal::Exact(1)),
                 (Key::Checksum, Goal::Exact(0)),
                 (Key::Events, Goal::Exact(2)),
-                (Key::Max, Goal::Bounds(max)),
-                (Key::Buckets, Goal::Bounds(buckets)),
-                (Key::TcpTimeoutEstablished, Goal::Exact(7440)),
             ]
         );
-        assert_eq!(profile.expire.mode, Some(ExpireMode::ReAge));
+        assert_eq!(profile.desired.expire.mode, Some(ExpireMode::ReAge));
         assert_eq!(
             (
-                profile.expire.grace,
-                profile.expire.spread,
-                profile.expire.max_flows
+                profile.desired.expire.grace,
+                profile.desired.expire.spread,
+                profile.desired.expire.max_flows
             ),
             (Some(7440), Some(0), Some(50000))
         );
         let keep: Vec<_> = profile
+            .desired
             .expire
             .keep
             .unwrap()
@@ -791,7 +840,7 @@ max-flows = 50000
             .map(ToString::to_string)
             .collect();
         assert_eq!(keep, ["dst=10.1.0.0/16,dport=5432"]);
-        assert_eq!(profile.accept.len(), 1);
+        assert_eq!(profile.desired.accept.len(), 1);
     }
 
     /// Pieces of profiles, so that generated text gets past the first line.

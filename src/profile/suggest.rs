@@ -311,7 +311,7 @@ fn timeout(key: Key, silence: &Silence, rule: &str) -> Option<(Key, Table)> {
 mod tests {
     use super::*;
     use crate::flow::observe::Step;
-    use crate::profile::{Goal, Source, derive, inherit, parse};
+    use crate::profile::{Goal, Source, Values, derive, inherit, parse};
     use crate::tunable::{Access, Conntrack, Reading};
 
     fn live(count: i64, values: &[(Key, i64)]) -> Snapshot {
@@ -374,7 +374,7 @@ mod tests {
         let profile = profile.unwrap_or_else(|mistakes| panic!("{mistakes:#?} in {text}"));
         let settings = inherit(&[profile]).settings.into_iter();
         settings
-            .map(|(key, wish)| (key, wish.goal, wish.why.unwrap()))
+            .map(|(key, setting)| (key, setting.goal, setting.why.unwrap()))
             .collect()
     }
 
@@ -382,9 +382,8 @@ mod tests {
     fn target(seen: &Observation, key: Key) -> Option<i64> {
         let profile = parse(&Source::new("test", suggest(seen))).unwrap();
         let desired = inherit(&[profile]);
-        let targets = derive(&desired, &seen.host, &|_| None).unwrap();
-        let target = targets.iter().find(|target| target.key == key);
-        target.map(|target| target.desired)
+        let targets = derive(&desired, &seen.host, &|_| Values::default()).unwrap();
+        targets.get(&key).map(|targets| targets.live.value)
     }
 
     #[track_caller]

@@ -1,4 +1,7 @@
 //! What a value may look like: times, bytes, counts and switches, in a profile and in `--set`.
+//!
+//! Help names a number only where it is the one that was meant: `10k` may be 10,000 or 10,240, so
+//! neither is offered.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -7,40 +10,39 @@ use crate::tunable::{self, Key, Unit, format_bytes, format_seconds};
 /// A value as it was written, before it is known what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Written<'a> {
-    /// A whole number, or one that no 64 bits hold.
+    /// `None` for one that no 64 bits hold.
     Integer(Option<i64>),
+    Fraction(&'a str),
     /// Text in quotes, or what `--set` was given beside a number or a truth.
     Text(&'a str),
-    /// true or false.
     Truth(bool),
     /// Anything else, and what TOML calls it.
     Other(&'static str),
 }
 
 /// What is wrong with a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrong {
-    /// What is wrong, in a line.
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+#[error("{title}")]
+pub(crate) struct Wrong {
     pub(crate) title: String,
     /// What stands under the caret.
     pub(crate) label: String,
     /// What to write instead.
     pub(crate) help: Option<String>,
     /// The part of the text that is wrong, where it is not the whole.
-    pub(crate) part: Option<Range<usize>>,
+    pub(super) part: Option<Range<usize>>,
 }
 
 impl Wrong {
-    fn new(title: impl Into<String>, label: impl Into<String>) -> Self {
+    pub(super) fn new(title: impl Into<String>, label: impl Into<String>) -> Self {
         Wrong {
             title: title.into(),
             label: label.into(),
-            help: None,
-            part: None,
+            ..Wrong::default()
         }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -55,16 +57,8 @@ impl Wrong {
 pub(super) fn for_key(key: Key, written: Written<'_>) -> Result<i64, Wrong> {
     let unit = key.tunable().unit;
     let number = tunable::as_held(key, number(unit, written)?);
-    let range = &key.tunable().range;
-    // Buckets are rounded up, and must not leave the range by that.
-    let last = *range.end()
-        - range.end()
-            % if key == Key::Buckets {
-                tunable::BUCKET_STEP
-            } else {
-                1
-            };
-    in_range(unit, number, *range.start()..=last)
+    let first = *key.tunable().range.start();
+    in_range(unit, number, first..=tunable::largest(key))
 }
 
 /// A number of this unit that lies in the range.
@@ -80,54 +74,37 @@ fn in_range(unit: Unit, number: i64, range: RangeInclusive<i64>) -> Result<i64, 
     if range.contains(&number) {
         return Ok(number);
     }
-    let spoken = |number| match unit {
+    let spoken = |number: i64| match unit {
         Unit::Seconds => format!("{} ({number} s)", format_seconds(number)),
         Unit::Bytes => format_bytes(number),
         Unit::Count | Unit::Switch => number.to_string(),
     };
-    let help = if *range.end() == i64::MAX {
-        format!("at least {}", spoken(*range.start()))
-    } else {
-        format!(
-            "allowed: {} to {}",
-            spoken(*range.start()),
-            spoken(*range.end())
-        )
+    let (first, last) = range.into_inner();
+    let allowed = match last {
+        i64::MAX => format!("at least {}", spoken(first)),
+        _ => format!("allowed: {} to {}", spoken(first), spoken(last)),
     };
-    let wrong = match (unit, number) {
-        (Unit::Switch, _) => {
-            Wrong::new("a switch is on or off", "neither").help("write true or false, or 1 or 0")
-        }
+    Err(match (unit, number) {
+        (Unit::Switch, _) => Wrong::new("a switch is on or off", "neither").help(example(unit)),
         (Unit::Seconds, 0) => {
-            Wrong::new("a timeout of zero", "means expires at the next packet").help(help)
+            Wrong::new("a timeout of zero", "expires at the next packet").help(allowed)
         }
-        (_, ..0) => Wrong::new("a negative value", "below zero").help(help),
-        _ => Wrong::new("out of range", format!("{number} is not allowed here")).help(help),
-    };
-    Err(wrong)
+        (_, ..0) => Wrong::new("a negative value", "below zero").help(allowed),
+        _ => Wrong::new("out of range", format!("{number} is not allowed here")).help(allowed),
+    })
 }
 
 /// The number that was written, whatever its size.
 fn number(unit: Unit, written: Written<'_>) -> Result<i64, Wrong> {
-    match (unit, written) {
-        (_, Written::Integer(Some(number))) => Ok(number),
-        (_, Written::Integer(None)) => Err(too_large()),
-        (Unit::Switch, Written::Truth(on)) => Ok(on.into()),
-        (_, Written::Truth(_)) => Err(Wrong::new(
-            format!("true or false for {}", noun(unit)),
-            "not a switch",
-        )
-        .help(example(unit))),
-        (_, Written::Other("float")) => Err(Wrong::new(
-            format!("a fraction for {}", noun(unit)),
-            "not a whole number",
-        )
-        .help(example(unit))),
-        (_, Written::Other(what)) => {
-            Err(Wrong::new(format!("expected {}", noun(unit)), what).help(example(unit)))
-        }
-        (unit, Written::Text(text)) => from_text(unit, text),
-    }
+    let (title, label) = match (unit, written) {
+        (_, Written::Integer(number)) => return number.ok_or_else(too_large),
+        (Unit::Switch, Written::Truth(on)) => return Ok(on.into()),
+        (_, Written::Text(text)) => return from_text(unit, text),
+        (_, Written::Truth(_)) => (format!("true or false for {}", noun(unit)), "not a switch"),
+        (_, Written::Fraction(text)) => return Err(fraction(unit, text)),
+        (_, Written::Other(what)) => (format!("expected {}", noun(unit)), what),
+    };
+    Err(Wrong::new(title, label).help(example(unit)))
 }
 
 fn noun(unit: Unit) -> &'static str {
@@ -152,28 +129,49 @@ fn too_large() -> Wrong {
     Wrong::new("out of range", "no kernel takes a number that large")
 }
 
+/// `1e6` is a whole number that TOML takes for a fraction.
+fn fraction(unit: Unit, text: &str) -> Wrong {
+    let wrong = Wrong::new(
+        format!("a fraction for {}", noun(unit)),
+        "not a whole number",
+    );
+    match text.parse::<f64>() {
+        Ok(number) if text.contains(['e', 'E']) && number.fract() == 0.0 && number.abs() < 1e15 => {
+            wrong.help(format!("write {number}"))
+        }
+        _ => wrong.help(example(unit)),
+    }
+}
+
+/// The digits at the start, and the rest.
+fn split_digits(text: &str) -> (&str, &str) {
+    text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    )
+}
+
 fn from_text(unit: Unit, text: &str) -> Result<i64, Wrong> {
+    let (digits, rest) = split_digits(text);
     if text.trim().is_empty() {
         return Err(Wrong::new("an empty value", "nothing here").help(example(unit)));
     }
     if text.starts_with('-') {
         return Err(Wrong::new("a negative value", "below zero").help(example(unit)));
     }
-    if text.bytes().all(|byte| byte.is_ascii_digit())
-        && (unit != Unit::Switch || matches!(text, "0" | "1"))
-    {
-        let wrong = Wrong::new("a number in quotes", "this is text");
-        return Err(match unit {
-            Unit::Seconds => wrong.help(format!("write {text} or \"{text}s\"")),
-            _ => wrong.help(format!("write {text}")),
-        });
+    if rest.is_empty() && (unit != Unit::Switch || matches!(text, "0" | "1")) {
+        // 010 is 8 for the kernel and 10 for most people.
+        let is_plain = digits == "0" || !digits.starts_with('0');
+        return Err(
+            Wrong::new("a number in quotes", "this is text").help(match unit {
+                _ if !is_plain => example(unit).to_owned(),
+                Unit::Seconds => format!("write {text} or \"{text}s\""),
+                _ => format!("write {text}"),
+            }),
+        );
     }
     if text.contains('.') {
-        return Err(Wrong::new(
-            format!("a fraction for {}", noun(unit)),
-            "not a whole number",
-        )
-        .help(example(unit)));
+        return Err(fraction(unit, text));
     }
     match unit {
         Unit::Seconds => seconds(text),
@@ -193,30 +191,37 @@ fn from_text(unit: Unit, text: &str) -> Result<i64, Wrong> {
 
 /// Why a text is no count: a unit that counts do not have, or no number at all.
 fn count(text: &str) -> Wrong {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
-    let (number, unit) = text.split_at(digits);
-    let wrong = if number.is_empty() {
+    let (digits, unit) = split_digits(text);
+    if digits.is_empty() {
         return Wrong::new("expected a count", "not a number").help(example(Unit::Count));
-    } else if time_unit(unit).is_some() || seconds(text).is_ok() {
-        Wrong::new("a time for a count", "counts have no unit")
+    }
+    let groups: Vec<&str> = text.split([',', '_', '\'', ' ']).collect();
+    let is_group = |group: &&str| group.len() == 3 && split_digits(group).1.is_empty();
+    if digits.len() <= 3 && groups.len() > 1 && groups.iter().skip(1).all(is_group) {
+        return Wrong::new("a number in groups", "this is text")
+            .help(format!("write {}", groups.concat()));
+    }
+    let title = if time_unit(unit).is_some() || seconds(text).is_ok() {
+        "a time for a count"
     } else if byte_unit(unit).is_some() || bytes(text).is_ok() {
-        Wrong::new("bytes for a count", "counts have no unit")
+        "bytes for a count"
     } else {
-        Wrong::new("a unit on a count", "counts have no unit")
+        "a unit on a count"
     };
-    wrong
-        .help(format!("write {number}, if that is the number you mean"))
-        .part(digits..text.len())
+    Wrong::new(title, "counts have no unit")
+        .help("write all its digits")
+        .part(digits.len()..text.len())
 }
 
 const TIME_UNITS: [(&str, i64); 4] = [("d", 86400), ("h", 3600), ("m", 60), ("s", 1)];
 
-/// What somebody who wrote this unit of time meant, as cttune writes it.
+/// What somebody who wrote this unit of time meant, as cttune writes it. `M` may mean months.
 fn time_unit(unit: &str) -> Option<&'static str> {
     Some(match unit.to_ascii_lowercase().as_str() {
         "d" | "day" | "days" => "d",
         "h" | "hr" | "hrs" | "hour" | "hours" => "h",
-        "m" | "min" | "mins" | "minute" | "minutes" => "m",
+        "m" if unit == "m" => "m",
+        "min" | "mins" | "minute" | "minutes" => "m",
         "s" | "sec" | "secs" | "second" | "seconds" => "s",
         _ => return None,
     })
@@ -224,48 +229,46 @@ fn time_unit(unit: &str) -> Option<&'static str> {
 
 /// Seconds of descending groups: `2h4m`.
 fn seconds(text: &str) -> Result<i64, Wrong> {
-    let mut total: i64 = 0;
-    let mut smallest = i64::MAX;
-    let mut at = 0;
-    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let (number, behind) = rest.split_at(digits);
-        let unit = &behind[..behind
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(behind.len())];
-        let group = at..at + digits + unit.len();
-        let place = at + digits..group.end;
+    let (mut total, mut smallest, mut at) = (0_i64, i64::MAX, 0);
+    while let Some(left) = text.get(at..).filter(|left| !left.is_empty()) {
+        let (number, rest) = split_digits(left);
+        let unit = rest
+            .split(|c: char| c.is_ascii_digit())
+            .next()
+            .unwrap_or_default();
+        let group = at..at + number.len() + unit.len();
         if number.is_empty() {
-            return Err(
-                Wrong::new("not a time", "a number must come first").help(example(Unit::Seconds))
-            );
+            let wrong = Wrong::new("not a time", "a number must come first");
+            return Err(wrong.help(example(Unit::Seconds)));
+        }
+        if unit.trim() != unit {
+            let joined: String = text.split_whitespace().collect();
+            let help = match seconds(&joined) {
+                Ok(_) => format!("write {joined}"),
+                Err(_) => example(Unit::Seconds).to_owned(),
+            };
+            let wrong = Wrong::new("a blank inside a time", "no blanks here").help(help);
+            return Err(wrong.part(at + number.len()..group.end));
         }
         let size = size_of_group(number, unit).map_err(|wrong| {
-            let part = if unit.is_empty() {
-                group.clone()
-            } else {
-                place
-            };
-            wrong.part(part)
+            let is_bare = unit.is_empty();
+            wrong.part(
+                if is_bare {
+                    group.start
+                } else {
+                    at + number.len()
+                }..group.end,
+            )
         })?;
         if size >= smallest {
-            let (title, help) = if size == smallest {
-                ("a unit of time is repeated", "write each unit once: 2h4m")
-            } else {
-                (
-                    "groups of a time must descend",
-                    "write the larger unit first: 2h4m",
-                )
-            };
-            return Err(Wrong::new(title, "this group").help(help).part(group));
+            return Err(Wrong::new("groups of a time must descend", "this group")
+                .help("write each unit once and the larger one first, such as 2h4m")
+                .part(group));
         }
         smallest = size;
         let number = number.parse::<i64>().ok();
         total = number
-            .and_then(|number| number.checked_mul(size))
-            .and_then(|group| total.checked_add(group))
+            .and_then(|number| number.checked_mul(size)?.checked_add(total))
             .ok_or_else(too_large)?;
         at = group.end;
     }
@@ -278,96 +281,104 @@ fn size_of_group(number: &str, unit: &str) -> Result<i64, Wrong> {
         return Ok(*size);
     }
     if unit.is_empty() {
-        return Err(Wrong::new(
+        // After hours, minutes are meant as often as seconds.
+        let wrong = Wrong::new(
             "the last number has no unit",
             "days, hours, minutes or seconds?",
-        )
-        .help(format!("write {number}s, if seconds are meant")));
+        );
+        return Err(wrong.help("write its unit behind it: d, h, m or s"));
     }
     let wrong = Wrong::new(
         format!("no unit of time is called `{unit}`"),
         "unknown unit",
     );
-    Err(match unit {
-        _ if unit.trim() != unit => {
-            Wrong::new("a blank inside a time", "no blanks here").help("write 2h4m")
+    Err(match (unit, time_unit(unit)) {
+        ("ms" | "us" | "ns" | "msec" | "usec", _) => {
+            wrong.help("the kernel counts whole seconds only")
         }
-        "ms" | "us" | "ns" | "msec" | "usec" => wrong.help("the kernel counts whole seconds only"),
-        "w" | "week" | "weeks" => wrong.help("write days: 7d is a week"),
-        _ => match (time_unit(unit), byte_unit(unit)) {
-            (Some(meant), _) => wrong.help(format!("write {number}{meant}")),
-            (None, Some(_)) => {
-                Wrong::new("bytes for a time", "not a unit of time").help(example(Unit::Seconds))
-            }
-            (None, None) => wrong.help("units are d, h, m and s"),
+        ("w" | "week" | "weeks", _) => match number.parse::<i64>().unwrap_or(0).checked_mul(7) {
+            Some(days) if days > 0 => wrong.help(format!("write {days}d")),
+            _ => wrong.help("write days"),
         },
+        (_, Some(meant)) => wrong.help(format!("write {number}{meant}")),
+        _ if byte_unit(unit).is_some() => {
+            Wrong::new("bytes for a time", "not a unit of time").help(example(Unit::Seconds))
+        }
+        _ => wrong.help("units are d, h, m and s"),
     })
 }
 
 const BYTE_UNITS: [(&str, i64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-/// What somebody who wrote this unit of memory meant, as cttune writes it.
-fn byte_unit(unit: &str) -> Option<&'static str> {
-    Some(match unit.to_ascii_lowercase().as_str() {
-        "k" | "kb" | "kib" => "KiB",
-        "m" | "mb" | "mib" => "MiB",
-        "g" | "gb" | "gib" => "GiB",
+/// The unit that this one may mean, and its power of a thousand, which it may mean as well.
+fn byte_unit(unit: &str) -> Option<(&'static str, i64, u32)> {
+    let place = match unit.to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" => 0,
+        "m" | "mb" | "mib" => 1,
+        "g" | "gb" | "gib" => 2,
         _ => return None,
-    })
+    };
+    let (name, size) = BYTE_UNITS.get(place)?;
+    Some((name, *size, u32::try_from(place).ok()? + 1))
 }
 
 /// Bytes of one number and its unit: `8MiB`.
 fn bytes(text: &str) -> Result<i64, Wrong> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
+    let (number, unit) = split_digits(text);
     if number.is_empty() {
-        return Err(
-            Wrong::new("not a number of bytes", "a number must come first")
-                .help(example(Unit::Bytes)),
-        );
+        let wrong = Wrong::new("not a number of bytes", "a number must come first");
+        return Err(wrong.help(example(Unit::Bytes)));
     }
+    let value = number.parse::<i64>().ok();
     if let Some((_, size)) = BYTE_UNITS.iter().find(|(name, _)| *name == unit) {
-        let number = number.parse::<i64>().ok();
-        return number
-            .and_then(|number| number.checked_mul(*size))
+        return value
+            .and_then(|value| value.checked_mul(*size))
             .ok_or_else(too_large);
     }
     let wrong = Wrong::new(
         format!("no unit of bytes is called `{unit}`"),
         "unknown unit",
-    )
-    .part(digits..text.len());
-    Err(match byte_unit(unit.trim()) {
+    );
+    let wrong = match byte_unit(unit.trim()) {
         _ if unit.eq_ignore_ascii_case("b") => {
             wrong.help(format!("write {number}: bytes have no unit"))
         }
-        Some(meant) => wrong.help(format!("write {number}{meant}")),
+        Some((meant, ..)) if unit.trim().eq_ignore_ascii_case(meant) => {
+            wrong.help(format!("write {number}{meant}"))
+        }
+        Some((meant, size, power)) => {
+            let times = |size| value.and_then(|value| value.checked_mul(size));
+            match (times(size), times(1000_i64.pow(power))) {
+                (Some(two), Some(ten)) => {
+                    wrong.help(format!("write {number}{meant} for {two} bytes, or {ten}"))
+                }
+                _ => too_large(),
+            }
+        }
         None if time_unit(unit).is_some() => {
             Wrong::new("a time for a number of bytes", "not a unit of bytes")
                 .help(example(Unit::Bytes))
-                .part(digits..text.len())
         }
         None => wrong.help("units are KiB, MiB and GiB"),
-    })
+    };
+    Err(wrong.part(number.len()..text.len()))
 }
 
-/// Reads the unquoted form of `--set KEY=VALUE`.
+/// Reads the unquoted form of `--set KEY=VALUE`; digits may be grouped by `_`, as in TOML.
 pub(super) fn unquoted(text: &str) -> Written<'_> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = digits
+        .split('_')
+        .all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
     match text {
         "true" => Written::Truth(true),
         "false" => Written::Truth(false),
-        _ if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Written::Integer(text.parse().ok())
-        }
+        _ if is_number => Written::Integer(text.replace('_', "").parse().ok()),
         _ => Written::Text(text),
     }
 }
 
-/// Seconds as the command line takes them: `90`, `90s`, `2m`; a second at least, and no more than a
-/// day.
+/// Seconds as the command line takes them: `90`, `90s`, `2m`; a second at least, a day at most.
 ///
 /// # Errors
 /// With what is wrong, in a few words.
@@ -426,7 +437,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_apart() {
-        use Written::{Integer, Other, Text, Truth};
+        use Written::{Fraction, Integer, Other, Text, Truth};
         for (key, written, title, help) in [
             (
                 TIME,
@@ -458,24 +469,48 @@ mod tests {
                 "no unit of time is called `ms`",
                 "whole seconds only",
             ),
-            (TIME, Text("1w"), "no unit of time is called `w`", "7d"),
+            (
+                TIME,
+                Text("1w"),
+                "no unit of time is called `w`",
+                "write 7d",
+            ),
+            (TIME, Text("3M"), "bytes for a time", "such as 600"),
             (
                 TIME,
                 Text("3x"),
                 "no unit of time is called `x`",
                 "d, h, m and s",
             ),
-            (TIME, Text("2h4"), "the last number has no unit", "4s"),
+            (
+                TIME,
+                Text("2h4"),
+                "the last number has no unit",
+                "d, h, m or s",
+            ),
             (
                 TIME,
                 Text("4m2h"),
                 "groups of a time must descend",
-                "larger unit first",
+                "larger one first",
             ),
-            (TIME, Text("4m2m"), "a unit of time is repeated", "once"),
-            (TIME, Text("2h 4m"), "a blank inside a time", "2h4m"),
+            (TIME, Text("4m2m"), "groups of a time must descend", "once"),
+            (TIME, Text("2h 30m"), "a blank inside a time", "write 2h30m"),
+            (TIME, Text("2h 3x"), "a blank inside a time", "such as 600"),
             (TIME, Text("1.5h"), "a fraction for a time", "2h4m"),
-            (TIME, Other("float"), "a fraction for a time", "2h4m"),
+            (TIME, Fraction("1.5"), "a fraction for a time", "2h4m"),
+            (
+                COUNT,
+                Fraction("1e6"),
+                "a fraction for a count",
+                "write 1000000",
+            ),
+            (
+                COUNT,
+                Fraction("1.5e0"),
+                "a fraction for a count",
+                "1048576",
+            ),
             (TIME, Text("-5s"), "a negative value", "whole seconds"),
             (
                 TIME,
@@ -508,7 +543,7 @@ mod tests {
                 BYTES,
                 Text("8M"),
                 "no unit of bytes is called `M`",
-                "write 8MiB",
+                "write 8MiB for 8388608 bytes, or 8000000",
             ),
             (
                 BYTES,
@@ -526,9 +561,38 @@ mod tests {
             (BYTES, Text("99999999999GiB"), "out of range", ""),
             (BYTES, Integer(Some(0)), "out of range", "at least 1"),
             (COUNT, Text("10"), "a number in quotes", "write 10"),
-            (COUNT, Text("10s"), "a time for a count", "write 10"),
-            (COUNT, Text("2h4m"), "a time for a count", "write 2"),
-            (COUNT, Text("8MiB"), "bytes for a count", "write 8"),
+            (
+                COUNT,
+                Text("10s"),
+                "a time for a count",
+                "write all its digits",
+            ),
+            (
+                COUNT,
+                Text("10k"),
+                "bytes for a count",
+                "write all its digits",
+            ),
+            (
+                COUNT,
+                Text("1,048,576"),
+                "a number in groups",
+                "write 1048576",
+            ),
+            (COUNT, Text("1_000"), "a number in groups", "write 1000"),
+            (COUNT, Text("010"), "a number in quotes", "such as 1048576"),
+            (
+                COUNT,
+                Text("2h4m"),
+                "a time for a count",
+                "write all its digits",
+            ),
+            (
+                COUNT,
+                Text("8MiB"),
+                "bytes for a count",
+                "write all its digits",
+            ),
             (COUNT, Text("many"), "expected a count", "1048576"),
             (COUNT, Truth(true), "true or false for a count", "1048576"),
             (
@@ -559,6 +623,21 @@ mod tests {
             assert_eq!(wrong.title, title, "{key} {written:?}");
             let said = wrong.help.unwrap_or_default();
             assert!(said.contains(help), "{key} {written:?}: {said}");
+        }
+    }
+
+    #[test]
+    fn digits_may_be_grouped_outside_quotes() {
+        for (text, written) in [
+            ("1_000_000", Written::Integer(Some(1_000_000))),
+            ("-2_0", Written::Integer(Some(-20))),
+            ("7", Written::Integer(Some(7))),
+            ("_7", Written::Text("_7")),
+            ("7__0", Written::Text("7__0")),
+            ("7_", Written::Text("7_")),
+            ("", Written::Text("")),
+        ] {
+            assert_eq!(unquoted(text), written, "{text}");
         }
     }
 

@@ -7,7 +7,7 @@ use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
 use crate::assess::{Deep, Evidence, Finding, Memory, Namespace, Rates, Severity};
 use crate::diagnostic::{Hint, Place};
 use crate::flow::Estimate;
-use crate::plan::{Setting, State};
+use crate::plan::{Compared, State};
 use crate::profile::Desired;
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size};
 
@@ -126,7 +126,7 @@ fn unread_json(rates: &Rates) -> Vec<Value> {
         .collect()
 }
 
-fn setting_json(setting: &Setting) -> Value {
+fn setting_json(setting: &Compared) -> Value {
     let by = |winner: Option<&crate::boot::Winner>| {
         winner.map(|winner| {
             json!({ "value": winner.value, "file": winner.real.display().to_string(), "line": winner.line })
@@ -143,9 +143,9 @@ fn setting_json(setting: &Setting) -> Value {
         "live": setting.live_value(),
         "persisted": setting.persisted_value(),
         "persisted_by": persisted_by,
-        "wanted": setting.target.as_ref().map(|target| target.desired),
+        "wanted": setting.desired_value(),
         "state": setting.state,
-        "why": setting.target.as_ref().map(|target| target.why.as_str()),
+        "why": setting.targets.as_ref().map(|targets| targets.why.as_str()),
     })
 }
 
@@ -310,7 +310,7 @@ fn finding_text(finding: &Finding, checked: &Checked<'_>) -> String {
 /// The settings as a table: with a profile those that are not in line, and all with `-v`.
 fn settings_text(checked: &Checked<'_>) -> String {
     let compared = checked.evidence.desired.is_some();
-    let shown: Vec<&Setting> = checked
+    let shown: Vec<&Compared> = checked
         .evidence
         .comparison
         .settings
@@ -326,7 +326,7 @@ fn settings_text(checked: &Checked<'_>) -> String {
     table(&rows, compared, &shown)
 }
 
-fn row(setting: &Setting) -> [String; 6] {
+fn row(setting: &Compared) -> [String; 6] {
     let key = setting.key;
     let said = |value: Option<i64>| match value {
         Some(value) => match key.spoken(value) {
@@ -341,9 +341,9 @@ fn row(setting: &Setting) -> [String; 6] {
         }
         State::Missing => "this kernel does not have it".to_owned(),
         _ => setting
-            .target
+            .targets
             .as_ref()
-            .map(|target| target.why.clone())
+            .map(|targets| targets.why.clone())
             .unwrap_or_default(),
     };
     [
@@ -351,7 +351,7 @@ fn row(setting: &Setting) -> [String; 6] {
         key.name(),
         said(setting.live_value()),
         said(setting.persisted_value()),
-        said(setting.target.as_ref().map(|target| target.desired)),
+        said(setting.desired_value()),
         why,
     ]
 }
@@ -361,13 +361,14 @@ fn state_name(state: State) -> &'static str {
         State::Missing => "missing",
         State::ReadOnly => "read-only",
         State::Differs => "differs",
+        State::NotPersisted => "not persisted",
         State::Ok => "ok",
     }
 }
 
 /// Aligned columns, numbers to the right; the state is coloured. Without a profile there is no
 /// state, no wish and no reason to show.
-fn table(rows: &[[String; 6]], compared: bool, settings: &[&Setting]) -> String {
+fn table(rows: &[[String; 6]], compared: bool, settings: &[&Compared]) -> String {
     let columns: &[usize] = if compared {
         &[0, 1, 2, 3, 4, 5]
     } else {
@@ -386,7 +387,7 @@ fn table(rows: &[[String; 6]], compared: bool, settings: &[&Setting]) -> String 
             None => HEAD,
             Some(setting) => match setting.state {
                 State::Ok => GOOD,
-                State::Differs => WARN,
+                State::Differs | State::NotPersisted => WARN,
                 State::Missing | State::ReadOnly => FAINT,
             },
         };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::assess::Rates;
 use crate::flow::{Kind, Population, TcpState, Top};
-use crate::plan::{Comparison, Setting};
+use crate::plan::{Compared, Comparison};
 use crate::tunable::{Key, Snapshot};
 
 /// Groups of destinations that are shown.
@@ -66,7 +66,7 @@ impl Metrics<'_> {
     }
 
     /// The settings of the profile, each with whether it drifted.
-    pub(super) fn drift(&self) -> impl Iterator<Item = (&Setting, bool)> {
+    pub(super) fn drift(&self) -> impl Iterator<Item = (&Compared, bool)> {
         let comparison = self.profile.map(|(_, comparison)| comparison);
         comparison.into_iter().flat_map(|comparison| {
             let settings = comparison.settings.iter();

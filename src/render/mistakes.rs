@@ -144,7 +144,7 @@ keep = ["dst=10.1.0.0/16,dprt=5432"]
         9 | nf_conntrack_frag6_high_thresh = "8MB"
           |                                    ^^ unknown unit
           |
-          = help: write 8MiB
+          = help: write 8MiB for 8388608 bytes, or 8000000
 
         error: a setting has no `atleast`
           --> site.toml:10:22

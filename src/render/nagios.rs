@@ -183,7 +183,7 @@ mod tests {
         ];
         assert_eq!(
             line_for(99_999, 100_000, &findings),
-            "CTTUNE WARNING - 99,999 of 100,000 entries (99.9 %); early-drops is / bad indeed \
+            "CTTUNE WARNING - 99,999 of 100,000 entries (100.0 %); early-drops is / bad indeed \
              [early-drops]; not read: the kernel log (no right to) | \
              'entries'=99999;80000;90000;0;100000 'fill'=99.99%;80;90;0;100 'drop'=11c \
              'early_drop'=3c 'invalid'=1c\n"

@@ -1,15 +1,18 @@
-//! `cttune plan`: the steps, the files as unified diffs, what stands in the way.
+//! `cttune plan`: what blocks it, what gets smaller, the steps, the files as unified diffs.
 
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use similar::TextDiff;
 
-use super::style::{BAD, FAINT, GONE, GOOD, HEAD, HINT};
-use crate::plan::{Blocked, FileChange, Plan, Skip, Step};
+use super::style::{BAD, FAINT, GONE, GOOD, HEAD, HINT, WARN};
+use crate::plan::{Blocked, FileChange, Lowered, Plan, Skip, Step};
+use crate::tunable::{Key, plural};
 
 /// Lines of context around a change.
 const CONTEXT: usize = 3;
+/// Values that get smaller and are named in a sentence.
+const NAMED: usize = 3;
 
 /// As machines read it.
 pub(crate) fn json(plan: &Plan) -> Value {
@@ -28,12 +31,24 @@ pub(crate) fn json(plan: &Plan) -> Value {
         .iter()
         .map(|blocked| json!({ "message": blocked.to_string(), "hint": blocked.hint() }))
         .collect();
+    let lowers: Vec<Value> = plan
+        .lowered
+        .iter()
+        .map(|one| {
+            let when = if one.at_boot { "next-boot" } else { "live" };
+            json!({ "key": one.key, "when": when, "from": one.from, "to": one.to })
+        })
+        .collect();
     json!({
         "schema": super::SCHEMA,
         "profile": plan.profile,
+        "overrides": super::profile::overrides_json(&plan.overrides),
+        "dropped_overrides": plan.dropped,
         "changes": plan.steps.len(),
+        "lowers": lowers,
         "steps": steps,
         "skipped": skipped,
+        "blocked": blocked,
         "obstacles": blocked,
     })
 }
@@ -42,36 +57,35 @@ pub(crate) fn json(plan: &Plan) -> Value {
 pub(super) fn step_json(step: &Step) -> Map<String, Value> {
     let text =
         |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let mut object = Map::new();
-    object.insert("kind".to_owned(), json!(step.kind()));
-    match step {
+    let fields = match step {
         Step::LoadModule { .. } | Step::UnloadModule { .. } => {
-            object.insert("from".to_owned(), Value::Null);
-            object.insert("to".to_owned(), json!("nf_conntrack"));
+            json!({ "from": null, "to": "nf_conntrack" })
         }
-        Step::WriteLive { key, from, to, .. } => {
-            object.insert("key".to_owned(), json!(key));
-            object.insert("from".to_owned(), json!(from));
-            object.insert("to".to_owned(), json!(to));
-        }
+        Step::WriteLive { key, from, to, .. } => json!({ "key": key, "from": from, "to": to }),
         Step::Expire {
             parameters, flows, ..
-        } => {
-            object.insert("from".to_owned(), Value::Null);
-            object.insert("to".to_owned(), Value::Null);
-            object.insert("mode".to_owned(), json!(parameters.mode));
-            object.insert("flows".to_owned(), json!(flows));
-        }
-        Step::WriteFile { .. } | Step::EditLine { .. } => {
-            if let Some(FileChange { path, from, to }) = step.file() {
-                object.insert("path".to_owned(), json!(path.display().to_string()));
-                object.insert("from".to_owned(), json!(text(from)));
-                object.insert("to".to_owned(), json!(text(to)));
-            }
-        }
-    }
-    if let Step::EditLine { lines, .. } = step {
-        object.insert("lines".to_owned(), json!(lines));
+        } => json!({ "from": null, "to": null, "mode": parameters.mode, "flows": flows }),
+        Step::WriteFile { path, from, to, .. } => json!({
+            "path": path.display().to_string(),
+            "from": text(from.as_deref()),
+            "to": text(to.as_deref()),
+        }),
+        Step::EditLine {
+            path,
+            from,
+            to,
+            lines,
+            ..
+        } => json!({
+            "path": path.display().to_string(),
+            "from": text(Some(from)),
+            "to": text(Some(to)),
+            "lines": lines,
+        }),
+    };
+    let mut object = Map::from_iter([("kind".to_owned(), json!(step.kind()))]);
+    if let Value::Object(fields) = fields {
+        object.extend(fields);
     }
     object.insert("why".to_owned(), json!(step.why()));
     object
@@ -79,33 +93,132 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
 
 /// As people read it.
 pub(crate) fn text(plan: &Plan, host: &str) -> String {
-    let steps = plan.steps.len();
-    let number = if steps == 1 {
-        "1 step".to_owned()
-    } else {
-        format!("{steps} steps")
-    };
-    let mut text = match steps {
+    let profile = format!("{HEAD}{}{HEAD:#}", plan.profile);
+    let host = format!("{HEAD}{host}{HEAD:#}");
+    let mut text = if plan.steps.is_empty() && plan.blocked.is_empty() {
         // It need not be in line: --only leaves a half of it out.
-        0 if plan.blocked.is_empty() => format!(
-            "{HEAD}{host}{HEAD:#}: nothing to do for {HEAD}{}{HEAD:#}\n",
-            plan.profile
-        ),
-        _ => format!(
-            "{HEAD}{}{HEAD:#} on {HEAD}{host}{HEAD:#}: {number}\n",
-            plan.profile
-        ),
+        format!("{host}: nothing to do for {profile}\n")
+    } else {
+        let steps = plural(plan.steps.len(), "step");
+        format!("{profile} on {host}: {steps}{}\n", set_text(plan))
     };
+    text.push_str(&blocked_text(&plan.blocked));
+    text.push_str(&lowered_text(&plan.lowered));
+    text.push_str(&dropped_text(plan));
     for (index, step) in plan.steps.iter().enumerate() {
         text.push_str(&step_text(index + 1, step));
     }
     text.push_str(&skipped_text(plan));
-    text.push_str(&obstacles_text(&plan.blocked));
+    if !plan.steps.is_empty() {
+        text.push_str(&format!("{}\n", summary(plan)));
+    }
     text
 }
 
+fn set_text(plan: &Plan) -> String {
+    let set: Vec<String> = plan
+        .overrides
+        .iter()
+        .map(|(key, value)| format!("{}={value}", key.short_name()))
+        .collect();
+    match set.as_slice() {
+        [] => String::new(),
+        set => format!(", with --set {}", set.join(" --set ")),
+    }
+}
+
+/// What the plan changes, in one sentence: `5 live values, 2 new files`.
+pub(crate) fn summary(plan: &Plan) -> String {
+    let count = |is: fn(&Step) -> bool| plan.steps.iter().filter(|step| is(step)).count();
+    let keys: std::collections::BTreeSet<Key> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::WriteLive { key, .. } => Some(*key),
+            _ => None,
+        })
+        .collect();
+    let new = count(|step| matches!(step, Step::WriteFile { from: None, .. }));
+    let removed = count(|step| matches!(step, Step::WriteFile { to: None, .. }));
+    let files = count(|step| matches!(step, Step::WriteFile { .. }));
+    let mut parts = Vec::new();
+    let mut part = |number: usize, text: String| {
+        if number > 0 {
+            parts.push(text);
+        }
+    };
+    part(
+        count(|step| matches!(step, Step::LoadModule { .. })),
+        "nf_conntrack loaded".to_owned(),
+    );
+    part(
+        count(|step| matches!(step, Step::UnloadModule { .. })),
+        "nf_conntrack unloaded".to_owned(),
+    );
+    part(keys.len(), plural(keys.len(), "live value"));
+    part(new, plural(new, "new file"));
+    let changed = files - new - removed;
+    part(changed, format!("{} changed", plural(changed, "file")));
+    part(removed, format!("{} removed", plural(removed, "file")));
+    for step in &plan.steps {
+        match step {
+            Step::EditLine { path, lines, .. } => {
+                let lines = plural(lines.len(), "line");
+                part(1, format!("{lines} of {} commented out", path.display()));
+            }
+            Step::Expire { .. } => part(1, step.summary()),
+            _ => {}
+        }
+    }
+    let lowered = lowered_lines(&plan.lowered);
+    let named: Vec<&str> = lowered.iter().take(NAMED).map(String::as_str).collect();
+    let mut text = parts.join(", ");
+    if !named.is_empty() {
+        text.push_str(&format!("; lowers {}", named.join(", ")));
+    }
+    if lowered.len() > NAMED {
+        text.push_str(&format!(" and {}", plural(lowered.len() - NAMED, "other")));
+    }
+    text
+}
+
+/// Each value that gets smaller once: `KEY 10 → 5, live and at the next boot`.
+fn lowered_lines(lowered: &[Lowered]) -> Vec<String> {
+    let line = |one: &Lowered| {
+        let twin = Lowered {
+            at_boot: !one.at_boot,
+            ..*one
+        };
+        let when = match (lowered.contains(&twin), one.at_boot) {
+            (true, true) => return None,
+            (true, false) => "live and at the next boot",
+            (false, true) => "at the next boot",
+            (false, false) => "live",
+        };
+        let (from, to) = (said(one.key, one.from), said(one.key, one.to));
+        Some(format!("{} {from} → {to} {when}", one.key.file_name()))
+    };
+    lowered.iter().filter_map(line).collect()
+}
+
+fn lowered_text(lowered: &[Lowered]) -> String {
+    let line = |line: String| format!("  {WARN}lowers{WARN:#} {line}\n");
+    lowered_lines(lowered).into_iter().map(line).collect()
+}
+
+fn dropped_text(plan: &Plan) -> String {
+    if plan.dropped.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = plan.dropped.iter().map(|key| key.short_name()).collect();
+    format!(
+        "  {WARN}drops{WARN:#} what an earlier apply set beside the profile: {}\n",
+        names.join(", ")
+    )
+}
+
 fn step_text(number: usize, step: &Step) -> String {
-    let mut text = format!("{number:>3}. {}", summary(step));
+    let mut text = format!("{number:>3}. {}", step_summary(step));
     if !step.why().is_empty() {
         text.push_str(&format!("  {FAINT}{}{FAINT:#}", step.why()));
     }
@@ -117,16 +230,20 @@ fn step_text(number: usize, step: &Step) -> String {
 }
 
 /// A live write with both numbers as people say them; any other step as it names itself.
-fn summary(step: &Step) -> String {
+fn step_summary(step: &Step) -> String {
     let Step::WriteLive { key, from, to, .. } = step else {
         return step.summary();
     };
-    let said = |value: i64| match key.spoken(value) {
+    let from = from.map_or_else(|| "not loaded".to_owned(), |from| said(*key, from));
+    format!("{key}: {from} → {}", said(*key, *to))
+}
+
+/// A value as it can be pasted, and as people say it where that differs.
+fn said(key: Key, value: i64) -> String {
+    match key.spoken(value) {
         Some(spoken) => format!("{value} ({spoken})"),
         None => value.to_string(),
-    };
-    let from = from.map_or_else(|| "not loaded".to_owned(), said);
-    format!("{key}: {from} → {}", said(*to))
+    }
 }
 
 /// A file before and after, as a unified diff.
@@ -138,8 +255,7 @@ pub(crate) fn diff(path: &Path, from: Option<&[u8]>, to: Option<&[u8]>) -> Strin
         None => "/dev/null".to_owned(),
     };
     let (old, new) = (shown(from), shown(to));
-    let diff = TextDiff::from_lines(&old, &new);
-    let unified = diff
+    let unified = TextDiff::from_lines(&old, &new)
         .unified_diff()
         .context_radius(CONTEXT)
         .header(&name(from), &name(to))
@@ -160,7 +276,7 @@ fn skip_name(skip: Skip) -> &'static str {
 }
 
 fn skipped_text(plan: &Plan) -> String {
-    let line = |(key, skip): &(crate::tunable::Key, Skip)| {
+    let line = |(key, skip): &(Key, Skip)| {
         let why = match skip {
             Skip::Missing => "this kernel does not have it",
             Skip::ReadOnly => "it is read-only here",
@@ -170,13 +286,114 @@ fn skipped_text(plan: &Plan) -> String {
     plan.skipped.iter().map(line).collect()
 }
 
-/// What stands in the way, with what to do about it.
-pub(crate) fn obstacles_text(blocked: &[Blocked]) -> String {
+/// What keeps a plan from being applied, with what to do about it.
+fn blocked_text(blocked: &[Blocked]) -> String {
     let line = |blocked: &Blocked| {
-        format!(
-            "{BAD}in the way{BAD:#}: {blocked}\n  {HINT}hint{HINT:#}: {}\n",
-            blocked.hint()
-        )
+        let hint = blocked.hint();
+        format!("{BAD}blocked{BAD:#}: {blocked}\n  {HINT}hint{HINT:#}: {hint}\n")
     };
     blocked.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(key: Key, from: i64, to: i64) -> Step {
+        Step::WriteLive {
+            key,
+            from: Some(from),
+            to,
+            why: String::new(),
+        }
+    }
+
+    fn file(path: &str, from: Option<&str>, to: Option<&str>) -> Step {
+        let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
+        Step::WriteFile {
+            path: path.into(),
+            from: bytes(from),
+            to: bytes(to),
+            why: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_summary_counts_what_is_changed() {
+        let lines = Step::EditLine {
+            path: "/etc/sysctl.conf".into(),
+            lines: vec![69],
+            from: Vec::new(),
+            to: Vec::new(),
+            why: String::new(),
+        };
+        for (steps, said) in [
+            (vec![write(Key::Max, 1, 2)], "1 live value"),
+            // Two writes to one key are one value.
+            (
+                vec![
+                    write(Key::Max, 1, 2),
+                    write(Key::Acct, 0, 1),
+                    write(Key::Max, 2, 4),
+                ],
+                "2 live values",
+            ),
+            (
+                vec![
+                    write(Key::Max, 1, 2),
+                    file("/a", None, Some("x")),
+                    file("/b", None, Some("x")),
+                    file("/c", Some("w"), Some("x")),
+                    file("/d", Some("w"), None),
+                    lines,
+                ],
+                "1 live value, 2 new files, 1 file changed, 1 file removed, \
+                 1 line of /etc/sysctl.conf commented out",
+            ),
+        ] {
+            assert_eq!(summary(&Plan::of("p", steps)), said);
+        }
+    }
+
+    #[test]
+    fn what_gets_smaller_comes_first_and_is_in_the_summary() {
+        let lowered = |key, from, to, at_boot| Lowered {
+            key,
+            from,
+            to,
+            at_boot,
+        };
+        let plan = Plan {
+            lowered: vec![
+                lowered(Key::Max, 5000, 3000, false),
+                lowered(Key::UdpTimeout, 180, 60, false),
+                lowered(Key::Max, 5000, 3000, true),
+                lowered(Key::Buckets, 9000, 512, true),
+                lowered(Key::Acct, 1, 0, false),
+            ],
+            blocked: vec![Blocked::RequiredMissing(Key::Helper)],
+            dropped: vec![Key::Events],
+            overrides: [(Key::Max, 3000)].into(),
+            ..Plan::of("p", vec![write(Key::Max, 5000, 3000)])
+        };
+        let text = anstream::adapter::strip_str(&text(&plan, "fw")).to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "p on fw: 1 step, with --set max=3000",
+                "blocked: net.netfilter.nf_conntrack_helper is required by the profile and missing on this kernel",
+                "  hint: run a kernel that has it, or remove `required` from the profile",
+                "  lowers nf_conntrack_max 5000 → 3000 live and at the next boot",
+                "  lowers nf_conntrack_udp_timeout 180 (3m) → 60 (1m) live",
+                "  lowers nf_conntrack_buckets 9000 → 512 at the next boot",
+                "  lowers nf_conntrack_acct 1 → 0 live",
+                "  drops what an earlier apply set beside the profile: events",
+                "  1. net.netfilter.nf_conntrack_max: 5000 → 3000",
+                "1 live value; lowers nf_conntrack_max 5000 → 3000 live and at the next boot, \
+                 nf_conntrack_udp_timeout 180 (3m) → 60 (1m) live, \
+                 nf_conntrack_buckets 9000 → 512 at the next boot and 1 other",
+            ]
+        );
+    }
 }

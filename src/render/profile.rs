@@ -1,18 +1,19 @@
 //! `cttune profile`: the list, and a profile as machines read it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::style::{FAINT, HEAD};
-use crate::profile::{Desired, Goal};
+use crate::profile::{Accepted, Desired, Goal};
+use crate::tunable::Key;
 
 /// One profile of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// Its name.
     pub(crate) name: String,
     /// Its file, or `built-in`.
     pub(crate) place: String,
-    /// Its description.
     pub(crate) description: String,
 }
 
@@ -44,51 +45,51 @@ pub(crate) fn list_json(rows: &[Row]) -> Value {
     json!({ "schema": super::SCHEMA, "profiles": profiles })
 }
 
+/// Values set beside a profile.
+pub(crate) fn overrides_json(overrides: &BTreeMap<Key, i64>) -> Vec<Value> {
+    let one = |(key, value)| json!({ "key": key, "value": value });
+    overrides.iter().map(one).collect()
+}
+
 /// A profile with its parents merged in.
-pub(crate) fn wanted_json(desired: &Desired) -> Value {
+pub(crate) fn desired_json(desired: &Desired) -> Value {
     let settings: Vec<Value> = desired
         .settings
         .iter()
-        .map(|(key, wish)| {
-            let mut object = goal_json(&wish.goal);
+        .map(|(key, setting)| {
+            let mut object = goal_json(&setting.goal);
             object.insert("key".to_owned(), json!(key));
-            object.insert("required".to_owned(), json!(wish.required));
-            object.insert("why".to_owned(), json!(wish.why));
-            object.insert("from".to_owned(), json!(wish.origin));
+            object.insert("required".to_owned(), json!(setting.required));
+            object.insert("why".to_owned(), json!(setting.why));
+            object.insert("from".to_owned(), json!(setting.origin));
             Value::Object(object)
         })
         .collect();
-    let accept: Map<String, Value> = desired
-        .accept
-        .iter()
-        .map(|(finding, accepted)| (finding.clone(), json!(accepted.reason)))
-        .collect();
+    let reason = |(id, accepted): (&String, &Accepted)| (id.clone(), json!(accepted.reason));
     json!({
         "schema": super::SCHEMA,
         "name": desired.name,
         "description": desired.description,
-        "role": desired.role.map(crate::profile::Role::name),
+        "role": desired.role,
         "settings": settings,
-        "accept": accept,
+        "accept": desired.accept.iter().map(reason).collect::<Map<_, _>>(),
     })
 }
 
 fn goal_json(goal: &Goal) -> Map<String, Value> {
-    let mut object = Map::new();
-    match goal {
-        Goal::Exact(value) => {
-            object.insert("value".to_owned(), json!(value));
-        }
-        Goal::Bounds(bounds) => {
-            object.insert("at-least".to_owned(), json!(bounds.at_least));
-            object.insert("at-most".to_owned(), json!(bounds.at_most));
-            object.insert("per-cpu".to_owned(), json!(bounds.per_cpu));
-            object.insert("follow".to_owned(), json!(bounds.follow));
-            object.insert(
-                "memory-cap".to_owned(),
-                json!(bounds.memory_cap.map(|share| f64::from(share) / 100.0)),
-            );
-        }
+    let fields = match goal {
+        Goal::Exact(value) => json!({ "value": value }),
+        Goal::Bounds(bounds) => json!({
+            "at-least": bounds.at_least,
+            "at-most": bounds.at_most,
+            "per-cpu": bounds.per_cpu,
+            "per-cpu-cap": bounds.per_cpu_cap,
+            "follow": bounds.follow,
+            "memory-cap": bounds.memory_cap.map(|share| f64::from(share) / 100.0),
+        }),
+    };
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
-    object
 }

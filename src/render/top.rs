@@ -373,7 +373,7 @@ from 4,100 sources (the largest 0.1 %); untouched, half of them live for 2 d 12 
  flows   share  proto  state        dst                     dport
 52,000  67.7 %  tcp    established  2a00:1450:400b:c02::bc  5228
  4,300   5.6 %  udp    -            2001:db8:ffff::9        53
-   300   0.3 %  icmp   -            192.0.2.11              -
+   300   0.4 %  icmp   -            192.0.2.11              -
 "
         );
     }
@@ -414,7 +414,7 @@ note: too many groups to count each: a row may lack up to 7 flows
         for (largest, said) in [
             (0.000_25, "from 4,100 sources (the largest under 0.1 %)"),
             (0.001, "from 4,100 sources (the largest 0.1 %)"),
-            (0.001_99, "from 4,100 sources (the largest 0.1 %)"),
+            (0.001_99, "from 4,100 sources (the largest 0.2 %)"),
             (0.5, "from 4,100 sources (the largest 50.0 %)"),
         ] {
             let mut others = story().lead.unwrap().others.unwrap();

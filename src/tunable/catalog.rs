@@ -246,54 +246,45 @@ impl Key {
         self.tunable().unit == Unit::Seconds
     }
 
-    /// Finds a key as people spell it: full, without `net.netfilter.`, or also without
+    /// The key that people spell so: full, without `net.netfilter.`, or also without
     /// `nf_conntrack_`; with dots or slashes.
+    pub(crate) fn lookup(spelling: &str) -> Option<Key> {
+        let dotted = spelling.replace('/', ".");
+        let name = dotted.strip_prefix(SUBTREE).unwrap_or(&dotted);
+        let mut keys = Key::ALL.iter().copied();
+        match name {
+            "net.nf_conntrack_max" => Some(Key::Max),
+            _ => keys.find(|key| key.file_name() == name || key.short_name() == name),
+        }
+    }
+
+    /// The same, and what is wrong where there is none.
     ///
     /// # Errors
     /// Tells a key of another subtree from a misspelt one, and offers the nearest name.
     pub(crate) fn find(spelling: &str) -> Result<Key, UnknownKey> {
-        let dotted = spelling.replace('/', ".");
-        let name = dotted.strip_prefix(SUBTREE).unwrap_or(&dotted);
-        let found = Key::ALL
-            .iter()
-            .copied()
-            .find(|key| key.file_name() == name || key.short_name() == name);
-        if let Some(key) = found {
+        if let Some(key) = Key::lookup(spelling) {
             return Ok(key);
         }
+        let dotted = spelling.replace('/', ".");
+        let name = dotted.strip_prefix(SUBTREE).unwrap_or(&dotted);
         if name == "nf_conntrack_count" || name == "count" {
             return Err(UnknownKey::ReadingOnly(spelling.to_owned()));
         }
-        if name == "net.nf_conntrack_max" {
-            return Ok(Key::Max);
-        }
-        if name.contains('.') {
-            let misspelt = nearest_name(&dotted, Key::ALL.iter().map(|key| key.name()), 0.93);
-            return Err(match misspelt {
-                Some(nearest) => UnknownKey::NoSuchKey {
-                    name: spelling.to_owned(),
-                    nearest: Some(nearest),
-                },
-                None => UnknownKey::OtherSubtree(spelling.to_owned()),
-            });
-        }
-        let nearest = if name.starts_with("nf_") {
-            nearest_name(
-                name,
-                Key::ALL.iter().map(|key| key.file_name().to_owned()),
-                0.8,
-            )
+        let keys = Key::ALL.iter().copied();
+        let nearest = if name.contains('.') {
+            let nearest = nearest_name(&dotted, keys.map(Key::name), 0.93);
+            if nearest.is_none() {
+                return Err(UnknownKey::OtherSubtree(spelling.to_owned()));
+            }
+            nearest
+        } else if name.starts_with("nf_") {
+            nearest_name(name, keys.map(|key| key.file_name().to_owned()), 0.8)
         } else {
-            nearest_name(
-                name,
-                Key::ALL.iter().map(|key| key.short_name().to_owned()),
-                0.8,
-            )
+            nearest_name(name, keys.map(|key| key.short_name().to_owned()), 0.8)
         };
-        Err(UnknownKey::NoSuchKey {
-            name: spelling.to_owned(),
-            nearest,
-        })
+        let name = spelling.to_owned();
+        Err(UnknownKey::NoSuchKey { name, nearest })
     }
 }
 

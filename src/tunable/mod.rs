@@ -18,7 +18,7 @@ pub(crate) use catalog::{Key, Kind, Unit, UnknownKey};
 pub(crate) use counters::{Counter, Counters};
 pub(crate) use host::{Conntrack, Host};
 pub(crate) use number::{
-    format_bytes, format_count, format_seconds, format_share, format_size, kernel_number,
+    format_bytes, format_count, format_seconds, format_share, format_size, kernel_number, plural,
 };
 pub(crate) use reading::{Access, Reading, Snapshot};
 
@@ -39,6 +39,15 @@ pub(crate) fn round_buckets(buckets: i64) -> i64 {
         buckets
     } else {
         buckets.saturating_add(BUCKET_STEP - below)
+    }
+}
+
+/// The largest value that cttune writes to `key`, which rounding does not leave.
+pub(crate) fn largest(key: Key) -> i64 {
+    let last = *key.tunable().range.end();
+    match key {
+        Key::Buckets => last - last % BUCKET_STEP,
+        _ => last,
     }
 }
 

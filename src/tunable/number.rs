@@ -79,7 +79,7 @@ pub(crate) fn format_size(bytes: u64) -> String {
     #[allow(clippy::cast_precision_loss)] // rounded anyway
     let of = |size: u64| bytes as f64 / size as f64;
     match bytes {
-        0x4000_0000.. => format!("{:.1} GiB", of(1 << 30)),
+        0x4000_0000.. => format!("{:.1} GiB", of(1 << 30)).replace(".0 ", " "),
         0x10_0000.. => format!("{:.0} MiB", of(1 << 20)),
         _ => format!("{:.0} KiB", of(1 << 10)),
     }
@@ -99,10 +99,21 @@ pub(crate) fn format_count(number: impl TryInto<i64>) -> String {
     text
 }
 
-/// A share of one as a percentage, truncated to one decimal: 0.99958 is 99.9 %, so that 100 % is
-/// said only of what is full.
+/// A number of things: `1 flow`, `3,000 flows`. The noun makes its plural with an `s`.
+pub(crate) fn plural(number: impl TryInto<i64>, noun: &str) -> String {
+    let number: i64 = number.try_into().unwrap_or(i64::MAX);
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", format_count(number))
+}
+
+/// A share of one as a percentage, rounded half up to one decimal; what is not nothing is never
+/// `0.0 %`.
 pub(crate) fn format_share(share: f64) -> String {
-    format!("{:.1} %", (share * 1000.0 + 1e-9).floor() / 10.0)
+    let tenths = (share * 1000.0 + 0.5 + 1e-9).floor();
+    if tenths < 1.0 && share > 0.0 {
+        return "<0.1 %".to_owned();
+    }
+    format!("{:.1} %", tenths / 10.0)
 }
 
 impl Key {
@@ -153,6 +164,25 @@ mod tests {
     }
 
     #[test]
+    fn things_are_counted_in_the_right_number() {
+        for (number, text) in [(0, "0 flows"), (1, "1 flow"), (3000, "3,000 flows")] {
+            assert_eq!(plural(number, "flow"), text);
+        }
+    }
+
+    #[test]
+    fn sizes_are_rounded() {
+        for (bytes, text) in [
+            (1 << 30, "1 GiB"),
+            (3 << 29, "1.5 GiB"),
+            (411_041_792, "392 MiB"),
+            (1000, "1 KiB"),
+        ] {
+            assert_eq!(format_size(bytes), text);
+        }
+    }
+
+    #[test]
     fn counts_are_grouped_by_thousands() {
         for (number, text) in [
             (0, "0"),
@@ -166,12 +196,16 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_truncated() {
+    fn shares_are_rounded_half_up() {
         for (share, text) in [
             (0.0, "0.0 %"),
-            (0.999_58, "99.9 %"),
+            (0.000_04, "<0.1 %"),
+            (0.000_5, "0.1 %"),
+            (0.999_4, "99.9 %"),
+            (0.999_58, "100.0 %"),
             (1.0, "100.0 %"),
             (0.29, "29.0 %"),
+            (0.290_5, "29.1 %"),
         ] {
             assert_eq!(format_share(share), text);
         }

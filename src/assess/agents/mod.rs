@@ -251,8 +251,8 @@ impl Rival {
 fn desired(evidence: &Evidence<'_>, key: Key, value: i64) -> Option<i64> {
     let settings = &evidence.comparison.settings;
     let setting = settings.iter().find(|setting| setting.key == key)?;
-    match &setting.target_at_boot {
-        Some(target) => (!target.allows(value)).then_some(target.desired),
+    match &setting.targets {
+        Some(targets) => (!targets.boot.allows(value)).then_some(targets.boot.value),
         None => setting.persisted_value().filter(|kept| *kept != value),
     }
 }

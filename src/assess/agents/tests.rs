@@ -79,10 +79,11 @@ impl World<'_> {
         };
         let (comparison, blocked) = match &desired {
             None => (Comparison::without_profile(&machine), Vec::new()),
-            Some(desired) => (
-                Comparison::new(desired, &machine).unwrap(),
-                plan(desired, &machine, scope).unwrap().blocked,
-            ),
+            Some(desired) => {
+                let comparison = Comparison::new(desired, &machine).unwrap();
+                let blocked = plan(desired, &comparison, &machine, scope).blocked;
+                (comparison, blocked)
+            }
         };
         let traces = self.traces();
         let evidence = Evidence {

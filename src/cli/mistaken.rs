@@ -1,0 +1,149 @@
+//! What is wrong with a profile, a `--set` or an edit, as the command fails with it.
+
+use std::collections::BTreeMap;
+
+use super::failure::{Effect, FAILED, Failure, USAGE};
+use super::out::Out;
+use crate::assess::unknown_id;
+use crate::diagnostic::{Advise, Hint, quoted};
+use crate::files::profiles::{self, ProfileError};
+use crate::profile::edit::EditError;
+use crate::profile::{DeriveError, Desired, Mistake, NoParent, Profile, parse_override};
+use crate::tunable::{Key, UnknownKey, nearest_name, plural};
+
+/// Notes of one kind that are printed.
+const MOST_NOTES: usize = 10;
+
+/// The failure that shows every mistake in its place.
+pub(super) fn profile(mistakes: Vec<Mistake>) -> anyhow::Error {
+    let name = mistakes.first().map(|mistake| mistake.source.name.clone());
+    let name = name.unwrap_or_default();
+    let number = plural(mistakes.len(), "mistake");
+    let mut failure = Failure::new(FAILED, format!("the profile {name} has {number}")).unchanged();
+    failure.mistakes = mistakes;
+    failure.into()
+}
+
+/// A parent that cannot be had.
+pub(super) fn parent(child: &Profile, trouble: &NoParent) -> anyhow::Error {
+    profile(child.mistaken_parent(trouble).into_iter().collect())
+}
+
+/// An active profile that cannot be read, with what to do about it.
+pub(super) fn active(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) if failure.hint.is_none() => failure
+            .hint(
+                Hint::say("name the profile with --profile: apply then remembers it again")
+                    .and(Hint::cttune("check --no-profile").to("ignore what is remembered")),
+            )
+            .into(),
+        Ok(failure) => failure.into(),
+        Err(error) => error,
+    }
+}
+
+/// What to do where a profile is needed and none is named.
+pub(super) fn name_a_profile() -> Hint {
+    Hint::say("name one with --profile").and(Hint::cttune("profile list").to("see all profiles"))
+}
+
+/// A profile that was not read.
+pub(super) fn not_found(error: ProfileError) -> anyhow::Error {
+    let message = error.to_string();
+    let hint = match error {
+        ProfileError::NotFound { name, .. } if profiles::is_path(&name) => {
+            return Failure::new(FAILED, format!("cannot read {name}: no such file"))
+                .hint(Hint::cttune("profile list").to("see the profiles that have a name"))
+                .into();
+        }
+        ProfileError::NotFound { name, known } => {
+            Some(match nearest_name(&name, known.iter().cloned(), 0.8) {
+                Some(nearest) => Hint::say(format!("did you mean `{nearest}`?"))
+                    .and(Hint::cttune("profile list").to("see all")),
+                None => Hint::say(format!(
+                    "there are: {}; a path has a slash or ends in .toml",
+                    known.join(", ")
+                )),
+            })
+        }
+        ProfileError::File(error) => error.hint(),
+        ProfileError::Unsafe { path, .. } => {
+            let path = quoted(&path.display().to_string());
+            let command = format!("chown root {path} && chmod go-w {path}");
+            Some(Hint::on_host(command).to("if it is yours"))
+        }
+        ProfileError::NotText { .. } => None,
+    };
+    Failure::new(FAILED, message).maybe_hint(hint).into()
+}
+
+/// The overrides of the command line; every wrong one is told.
+pub(super) fn overrides(set: &[String]) -> anyhow::Result<BTreeMap<Key, i64>> {
+    let mut overrides = BTreeMap::new();
+    let mut messages = Vec::new();
+    let mut hint = None;
+    for text in set {
+        match parse_override(text) {
+            Ok((key, value)) => drop(overrides.insert(key, value)),
+            Err(wrong) => {
+                messages.push(format!("--set {text}: {wrong}"));
+                hint = hint.or(wrong.help.map(Hint::say));
+            }
+        }
+    }
+    if messages.is_empty() {
+        return Ok(overrides);
+    }
+    Err(Failure {
+        code: USAGE,
+        messages,
+        hint,
+        mistakes: Vec::new(),
+        effect: Effect::Untold,
+    }
+    .into())
+}
+
+/// A profile that a machine of this size cannot meet.
+pub(super) fn underivable(error: DeriveError) -> anyhow::Error {
+    Failure::new(FAILED, error.to_string())
+        .unchanged()
+        .hint("set the key to a value: --set KEY=VALUE")
+        .into()
+}
+
+/// A key on the command line that is none.
+pub(super) fn unknown_key(error: UnknownKey) -> anyhow::Error {
+    let nearest = error.nearest();
+    let hint = nearest.map(|nearest| Hint::say(format!("did you mean `{nearest}`?")));
+    Failure::usage(error.to_string()).maybe_hint(hint).into()
+}
+
+/// An edit of a profile that cannot be made.
+pub(super) fn edit(error: EditError) -> anyhow::Error {
+    let message = error.to_string();
+    match error {
+        EditError::Mistakes(mistakes) => profile(mistakes),
+        EditError::Key(error) => unknown_key(error),
+        EditError::Value(_, wrong) => Failure::usage(message)
+            .maybe_hint(wrong.help.map(Hint::say))
+            .into(),
+        EditError::NoSuchField(_) => Failure::usage(message).into(),
+        _ => Failure::new(FAILED, message).unchanged().into(),
+    }
+}
+
+/// Notes names in the profile's `[accept]` that no finding has.
+pub(super) fn note_unknown_ids(desired: &Desired, out: Out) {
+    let mut accepted = desired.accept.iter();
+    let said = accepted
+        .by_ref()
+        .filter_map(|(id, accepted)| Some((accepted, unknown_id(id)?)));
+    for (accepted, said) in said.take(MOST_NOTES) {
+        out.note(&format!(
+            "note: the accept table of {}: {said}",
+            accepted.origin
+        ));
+    }
+}

@@ -1,0 +1,69 @@
+//! The place that the global options name: the machine, an image, another network namespace.
+
+use super::args::{Global, Only};
+use super::failure::{FAILED, Failure};
+use crate::diagnostic::Place;
+use crate::files::Root;
+use crate::kernel::host;
+use crate::plan::{Occasion, Scope};
+
+/// The root that `--root` names, or the machine.
+pub(super) fn root(global: &Global) -> anyhow::Result<Root> {
+    match &global.root {
+        None => Ok(Root::machine()),
+        Some(directory) => Root::at(directory).map_err(|error| Failure::of(FAILED, &error).into()),
+    }
+}
+
+/// What to call the place: the machine's name, or the root.
+pub(super) fn name(global: &Global) -> String {
+    match (&global.root, &global.netns) {
+        (Some(directory), _) => directory.display().to_string(),
+        (None, Some(netns)) => format!("{} (namespace {netns})", host::read_name()),
+        (None, None) => host::read_name(),
+    }
+}
+
+/// The place that the commands in advice are about.
+pub(super) fn of(global: &Global) -> Place {
+    Place::new(global.root.as_deref(), global.netns.as_deref())
+}
+
+/// Where and when a change is made.
+pub(super) fn occasion(global: &Global, root: &Root) -> anyhow::Result<Occasion> {
+    Ok(Occasion {
+        time: jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string(),
+        boot_id: host::read_boot_id()?,
+        host: host::read_name(),
+        kernel: host::read_release(),
+        netns: global.netns.clone(),
+        netns_inode: host::read_netns_inode(),
+        root: root.base().to_owned(),
+    })
+}
+
+/// How much of a plan the options ask for. `--netns` has no files and `--root` no kernel.
+pub(super) fn scope(global: &Global, only: Option<Only>, adopt: bool) -> anyhow::Result<Scope> {
+    let (live, persist) = match (&global.netns, &global.root, only) {
+        (Some(_), _, Some(Only::Persist)) => {
+            return Err(Failure::usage("--only persist cannot go with --netns")
+                .hint("a named namespace has no sysctl.d of its own")
+                .into());
+        }
+        (_, Some(_), Some(Only::Live)) => {
+            return Err(Failure::usage("--only live cannot go with --root")
+                .hint("an image has no running kernel")
+                .into());
+        }
+        (Some(_), _, _) => (true, false),
+        (_, Some(_), _) => (false, true),
+        (None, None, only) => (only != Some(Only::Persist), only != Some(Only::Live)),
+    };
+    Ok(Scope {
+        live,
+        persist,
+        adopt,
+    })
+}
