@@ -25,6 +25,7 @@ const PURE: &[&str] = &[
     "assess",
     "render",
 ];
+/// The kernel's few files of a machine (names, logs) are read through the door to files.
 const DOORS: &[&str] = &["files", "kernel"];
 const ACTING: &[&str] = &["change", "sandbox"];
 const TOP: &[&str] = &["cli"];
@@ -128,7 +129,7 @@ fn house() -> Vec<File> {
 fn place(room: &str) -> (usize, usize) {
     for (floor, rooms) in [PURE, DOORS, ACTING, TOP].iter().enumerate() {
         if let Some(at) = rooms.iter().position(|one| *one == room) {
-            return (floor, if floor == 0 { at } else { 0 });
+            return (floor, if floor <= 1 { at } else { 0 });
         }
     }
     panic!("the room `{room}` is not in the table of this test")
@@ -316,7 +317,7 @@ fn these_tests_see_what_they_look_for() {
         ["dead_code", "clippy::panic", "unused"]
     );
     assert!(place("tunable") < place("render") && place("render") < place("kernel"));
-    assert_eq!(place("files"), place("kernel"));
+    assert!(place("files") < place("kernel"));
     assert!(place("cli") > place("change"));
     assert_eq!(depth(&root().join("src/plan/mod.rs")), 1);
     assert_eq!(depth(&root().join("src/plan/order.rs")), 2);

@@ -175,7 +175,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Top(top) => top::run(top, global, out),
         Command::Metrics(metrics) => metrics::run(metrics, global, out),
         Command::Profile(profile) => profile::run(&profile.command, global, out),
-        Command::Sandbox(sandbox) => sandbox::run(sandbox),
+        Command::Sandbox(sandbox) => sandbox::run(sandbox, global),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),
         Command::Completions(completions) => Ok(completions::run(completions)),
     }

@@ -3,8 +3,8 @@
 //! /dev/kmsg where it may be read; where it may not, what syslog or the journal kept of it since
 //! the boot, which a group may be allowed to read (adm, systemd-journal).
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,11 +17,14 @@ use nix::time::{ClockId, clock_gettime};
 use crate::assess::kernel_log::{
     KernelLog, begins_a_boot, parse_journal, parse_kmsg, parse_syslog,
 };
+use crate::files::Root;
 
 const KMSG: &str = "/dev/kmsg";
 const SYSLOG: &str = "/var/log/kern.log";
 /// No record of /dev/kmsg is longer (CONSOLE_EXT_LOG_MAX).
 const RECORD: usize = 8192;
+/// Bytes that are read of a file, its last ones.
+const SYSLOG_BYTES: u64 = 64 << 20;
 
 /// Reads what the kernel logged about full tables since the boot.
 ///
@@ -83,7 +86,11 @@ fn read_syslog(path: &Path) -> io::Result<KernelLog> {
     // Without the beginning of this boot, its older lines were moved away.
     let mut log = KernelLog::default();
     log.is_cut = true;
-    for_lines(File::open(path)?, |line| {
+    let file = Root::machine().open(path).map_err(io::Error::other)?;
+    let mut file = file.ok_or(io::ErrorKind::NotFound)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(SYSLOG_BYTES)))?;
+    for_lines(file.take(SYSLOG_BYTES), |line| {
         if let Some((since_boot, text)) = parse_syslog(line) {
             if begins_a_boot(text) {
                 log = KernelLog::default();

@@ -11,6 +11,7 @@ pub(crate) mod ctnetlink;
 pub(crate) mod host;
 pub(crate) mod log;
 pub(crate) mod module;
+pub(crate) mod mounts;
 pub(crate) mod namespaces;
 pub(crate) mod netns;
 pub(crate) mod processes;

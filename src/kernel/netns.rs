@@ -6,18 +6,21 @@
 //! Follows ip-netns(8), setns(2) and namespaces(7).
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::ctnetlink::Socket;
 use crate::conntrack::{Buffer, Head};
 use crate::diagnostic::{Advise, Hint, said};
+use crate::files::{ReadError, Root};
 
 /// Where `ip netns` keeps its names; the second where /var/run is no link to /run.
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -27,7 +30,7 @@ const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
 pub(crate) enum Spec {
     /// A name that `ip netns` knows.
     Name(String),
-    /// A file that stands for a namespace.
+    /// The file of a namespace.
     Path(PathBuf),
     /// The one that a process is in.
     Process(u32),
@@ -82,13 +85,13 @@ pub(crate) enum NetnsError {
     /// There is no such process, or it has ended.
     #[error("no process has the id {0}")]
     NoSuchProcess(u32),
-    /// The file stands for something else.
+    /// The file is something else.
     #[error("{} is not a network namespace", .0.display())]
     NotANetns(PathBuf),
     /// The caller may not enter.
     #[error("entering network namespace {}: {}", .path.display(), .errno.desc())]
     NoRight {
-        /// The file that stands for the namespace.
+        /// The file of the namespace.
         path: PathBuf,
         /// What the kernel said.
         errno: Errno,
@@ -96,7 +99,7 @@ pub(crate) enum NetnsError {
     /// Anything else.
     #[error("entering network namespace {}: {}", .path.display(), said(.source))]
     Failed {
-        /// The file that stands for the namespace.
+        /// The file of the namespace.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
@@ -151,25 +154,37 @@ pub(crate) fn run_in<T: Send>(
     entered.map_err(|error| classify(path, error))
 }
 
-/// Opens the file that stands for the namespace and makes sure that it does.
+/// Opens the file of the namespace.
 fn open(spec: &Spec) -> Result<(PathBuf, File), NetnsError> {
     let path = match spec {
         Spec::Name(name) => find_name(name)?,
         Spec::Path(path) => path.clone(),
         Spec::Process(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
     };
-    let opened = File::open(&path).and_then(|file| {
-        let kind = fstatfs(&file)?.filesystem_type();
-        Ok((file, kind))
-    });
-    match (opened, spec) {
-        (Ok((file, NSFS_MAGIC)), _) => Ok((path, file)),
-        (Ok(_), _) => Err(NetnsError::NotANetns(path)),
+    match (open_netns(&path), spec) {
+        (Ok(Some(file)), _) => Ok((path, file)),
+        (Ok(None), _) => Err(NetnsError::NotANetns(path)),
         (Err(error), Spec::Process(pid)) if error.kind() == io::ErrorKind::NotFound => {
             Err(NetnsError::NoSuchProcess(*pid))
         }
         (Err(error), _) => Err(classify(path, error)),
     }
+}
+
+/// Opens the file of a namespace, and nothing else: a FIFO would keep us waiting, and opening a
+/// device can start something.
+fn open_netns(path: &Path) -> io::Result<Option<File>> {
+    let open = |flags: OFlag| {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(flags.bits()).open(path)
+    };
+    let is_netns =
+        |file: &File| -> io::Result<bool> { Ok(fstatfs(file)?.filesystem_type() == NSFS_MAGIC) };
+    if !is_netns(&open(OFlag::O_PATH)?)? {
+        return Ok(None);
+    }
+    let file = open(OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+    Ok(is_netns(&file)?.then_some(file))
 }
 
 fn find_name(name: &str) -> Result<PathBuf, NetnsError> {
@@ -196,18 +211,27 @@ fn no_such_name(name: &str, known: Vec<String>) -> NetnsError {
 
 /// Every name that `ip netns` knows, sorted; none where its directories are missing.
 fn names() -> Vec<String> {
-    named().into_keys().collect()
+    let named = named().unwrap_or_default();
+    named.into_keys().collect()
 }
 
-/// The same, each with the file that stands for the namespace.
-pub(super) fn named() -> BTreeMap<String, PathBuf> {
-    // The first directory wins.
-    let directories = NAMED.iter().rev();
-    let entries = directories.filter_map(|directory| std::fs::read_dir(directory).ok());
-    let entries = entries.flatten().flatten();
-    entries
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
-        .collect()
+/// The same, each with the file of the namespace.
+///
+/// # Errors
+/// For a directory that is there and cannot be listed.
+pub(super) fn named() -> Result<BTreeMap<String, PathBuf>, ReadError> {
+    let mut named = BTreeMap::new();
+    for directory in NAMED.iter().map(Path::new) {
+        let entries = Root::machine().list(directory)?.unwrap_or_default();
+        for name in entries
+            .into_iter()
+            .filter_map(|name| name.into_string().ok())
+        {
+            let path = directory.join(&name);
+            named.entry(name).or_insert(path);
+        }
+    }
+    Ok(named)
 }
 
 fn classify(path: PathBuf, source: io::Error) -> NetnsError {

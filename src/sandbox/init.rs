@@ -16,6 +16,8 @@ use crate::kernel::netns;
 
 /// Names this part.
 pub(super) const PART: &str = "init";
+/// The same, without the lines about the table.
+pub(super) const QUIET_PART: &str = "quiet-init";
 
 /// Sets the sandbox up in namespaces of its own, then runs the command.
 ///
@@ -28,7 +30,11 @@ pub(super) fn run(parent: u32, options: &Options, say: &mut dyn FnMut(&str)) -> 
     let signals = Signals::block().context("blocking signals")?;
     // What is made here is for everybody in the sandbox, whatever the caller keeps to himself.
     let callers = umask(Mode::S_IWGRP | Mode::S_IWOTH);
-    set_up(options.flows, say)?;
+    set_up(options.flows, &mut |line| {
+        if !options.quiet {
+            say(line);
+        }
+    })?;
     umask(callers);
     let child = start_again(exec::PART)
         .args(&options.command)
@@ -62,7 +68,7 @@ fn set_up(flows: u32, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
             | CloneFlags::CLONE_NEWUTS,
     )
     .map_err(|errno| refusal::because("making the sandbox's namespaces", errno))?;
-    mounts::set_up()?;
+    mounts::set_up(directory.as_deref().ok())?;
     etc::set_up()?;
     netns::raise_loopback().context("bringing lo up")?;
     table::set_up(flows, say)?;

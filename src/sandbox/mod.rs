@@ -1,8 +1,8 @@
 //! Private namespaces with a table filled as in the story, and a command run in them.
 //!
-//! In: a command and how many flows. Out: the command's exit code. Rule: nothing outside changes
-//! and nothing stays behind; what is set up only in part is never handed to the command. The only
-//! user of flow creation.
+//! In: a command and how many flows. Out: the command's exit code. Rule: nothing of the system
+//! outside can be changed and nothing is left; a command never runs in a sandbox that was set up
+//! only in part. The only user of flow creation.
 //!
 //! Three processes of the same program: the caller's own makes the user and PID namespaces and
 //! waits (`outer`); its child is PID 1 in there, makes the other namespaces and fills them
@@ -10,6 +10,8 @@
 //! reason, the kernel ends and removes everything in its namespaces.
 //! Follows namespaces(7), user_namespaces(7), pid_namespaces(7) and mount_namespaces(7).
 
+mod copy;
+mod disk;
 mod etc;
 mod exec;
 mod idmap;
@@ -38,6 +40,8 @@ pub(crate) const INSIDE: &str = "sandbox-inside";
 pub(crate) struct Options {
     /// Flows in the table; 0 leaves it empty, [`FLOWS`] is the story.
     pub(crate) flows: u32,
+    /// Whether to keep to oneself what the table is made of.
+    pub(crate) quiet: bool,
     /// The command and its arguments.
     pub(crate) command: Vec<OsString>,
 }
@@ -62,9 +66,10 @@ pub(crate) fn run_inside(args: &[OsString], say: &mut dyn FnMut(&str)) -> anyhow
             idmap::write_when_told(number(target).context("not a process id")?)?;
             Ok(0)
         }
-        [part, parent, flows, command @ ..] if part == init::PART => {
+        [part, parent, flows, command @ ..] if part == init::PART || part == init::QUIET_PART => {
             let options = Options {
                 flows: number(flows).context("not a number of flows")?,
+                quiet: part == init::QUIET_PART,
                 command: command.to_vec(),
             };
             init::run(number(parent).context("not a process id")?, &options, say)

@@ -1,8 +1,9 @@
 //! What the sandbox's root may see and write.
 //!
 //! Root in a user namespace is still the owner of what the host's uid 0 owns when root started it,
-//! so whatever of /proc and /sys acts on the whole machine is made read-only. /run and the state
-//! directory are empty and private. This guards against accidents: CMD could unmount it all.
+//! so the disk, and whatever of /proc and /sys acts on the whole machine, is made read-only. /run
+//! and the state directory are empty and private. This is against accidents: CMD could unmount it
+//! all.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +13,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
-use super::refusal;
+use super::{disk, refusal};
 
 /// Where the sandbox keeps what it is made of, on its private /run.
 pub(super) const HOME: &str = "/run/cttune-sandbox";
@@ -23,6 +24,8 @@ pub(super) const STATE: &str = "/run/cttune-sandbox/state";
 
 /// The state directory of a cttune outside any sandbox.
 const HOST_STATE: &str = "/var/lib/cttune";
+/// Where programs write what they need for themselves.
+const SCRATCH: [&str; 2] = ["/var/tmp", "/dev/shm"];
 
 /// What of /proc acts on the whole machine when uid 0 writes to it. Not all kernels have all.
 const MACHINE_WIDE: [&str; 8] = [
@@ -39,7 +42,7 @@ const MACHINE_WIDE: [&str; 8] = [
 const NOTHING: Option<&str> = None;
 
 /// Mounts all but /etc.
-pub(super) fn set_up() -> anyhow::Result<()> {
+pub(super) fn set_up(started_in: Option<&Path>) -> anyhow::Result<()> {
     mount(
         NOTHING,
         "/",
@@ -48,13 +51,21 @@ pub(super) fn set_up() -> anyhow::Result<()> {
         NOTHING,
     )
     .map_err(|errno| refusal::because("making the sandbox's mounts private", errno))?;
-    tmpfs("/run")?;
+    disk::protect(started_in)?;
+    tmpfs("/run", "0755")?;
     for directory in [HOME, PROGRAMS, STATE] {
         fs::create_dir(directory).with_context(|| format!("making {directory}"))?;
     }
     if Path::new(HOST_STATE).exists() {
-        tmpfs(HOST_STATE)?;
+        tmpfs(HOST_STATE, "0755")?;
     }
+    for directory in SCRATCH {
+        let is_used = started_in.is_some_and(|path| path.starts_with(directory));
+        if Path::new(directory).exists() && !is_used {
+            tmpfs(directory, "1777")?;
+        }
+    }
+    disk::copy_configuration()?;
     copy_program()?;
     mount_proc()?;
     let read_only =
@@ -70,14 +81,14 @@ pub(super) fn bind(source: impl AsRef<Path>, target: impl AsRef<Path>) -> anyhow
         .map_err(|errno| refusal::because(&format!("mounting over {}", target.display()), errno))
 }
 
-fn tmpfs(target: &str) -> anyhow::Result<()> {
+fn tmpfs(target: &str, mode: &str) -> anyhow::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(
         Some("tmpfs"),
         target,
         Some("tmpfs"),
         flags,
-        Some("mode=0755"),
+        Some(format!("mode={mode}").as_str()),
     )
     .map_err(|errno| refusal::because(&format!("mounting a tmpfs over {target}"), errno))
 }

@@ -19,7 +19,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let signals = Signals::block().context("blocking signals")?;
     let terminal = Terminal::remember();
     enter_namespaces()?;
-    let child = start_again(init::PART)
+    let part = if options.quiet {
+        init::QUIET_PART
+    } else {
+        init::PART
+    };
+    let child = start_again(part)
         .arg(own_pid_in_proc()?.to_string())
         .arg(options.flows.to_string())
         .args(&options.command)

@@ -1,4 +1,4 @@
-//! The conntrack table of the sandbox: stand-ins for what a namespace cannot set, then the flows.
+//! The conntrack table of the sandbox: simulated files for what a namespace cannot set, and flows.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use super::mounts::{HOME, bind};
 use super::story::{self, FLOWS};
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::kernel::ctnetlink::{CreateError, Socket, create};
-use crate::tunable::Key;
+use crate::tunable::{Key, format_count};
 
 /// The story's max: 32 more than its flows.
 const MAX: u32 = 76_800;
@@ -37,16 +37,20 @@ pub(super) fn set_up(asked: u32, say: &mut dyn FnMut(&str)) -> anyhow::Result<()
     let size = Size::new(asked, ceiling);
     if size.flows < asked {
         say(&format!(
-            "cttune sandbox: the host's max of {ceiling} is the ceiling of every namespace: {} flows instead of {asked}",
-            size.flows
+            "cttune sandbox: no namespace can have more flows than the host's max of {}: {} flows instead of {}",
+            format_count(ceiling),
+            format_count(size.flows),
+            format_count(asked),
         ));
     }
-    stand_in(Key::Max, size.max)?;
-    stand_in(Key::Buckets, BUCKETS)?;
-    stand_in(Key::ExpectMax, EXPECT_MAX)?;
+    simulate(Key::Max, size.max)?;
+    simulate(Key::Buckets, BUCKETS)?;
+    simulate(Key::ExpectMax, EXPECT_MAX)?;
     say(&format!(
-        "cttune sandbox: max ({}), buckets ({BUCKETS}) and expect_max ({EXPECT_MAX}) are stand-ins: plain files, which no table obeys",
-        size.max
+        "cttune sandbox: max ({}), buckets ({}) and expect_max ({}) are simulated: plain files that the kernel does not read",
+        format_count(size.max),
+        format_count(BUCKETS),
+        format_count(EXPECT_MAX),
     ));
     fs::write(path(Key::TcpTimeoutEstablished), ESTABLISHED.to_string())
         .context("setting the established timeout")?;
@@ -115,7 +119,7 @@ fn scale(number: u32, part: u32, whole: u32) -> u32 {
 }
 
 /// Binds a plain file over a sysctl that a namespace cannot write.
-fn stand_in(key: Key, value: u32) -> anyhow::Result<()> {
+fn simulate(key: Key, value: u32) -> anyhow::Result<()> {
     let file = format!("{HOME}/{}", key.tunable().name);
     fs::write(&file, format!("{value}\n")).with_context(|| format!("writing {file}"))?;
     bind(file, path(key))

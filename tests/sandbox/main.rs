@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod contains;
 mod process;
 mod refusals;
 #[path = "../support/terminal.rs"]

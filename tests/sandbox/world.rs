@@ -33,7 +33,7 @@ fn the_sysctls_and_etc_are_as_the_story_s_admin_left_them() {
 }
 
 #[test]
-fn max_is_said_to_be_a_stand_in_in_one_line() {
+fn one_line_says_that_max_is_simulated() {
     let place = Place::new();
     let (_, _, stderr) = output(sandbox(
         &place,
@@ -41,7 +41,10 @@ fn max_is_said_to_be_a_stand_in_in_one_line() {
         &["--flows", "0", "--", "true"],
     ));
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stderr.contains("max (76800)"), "{stderr}");
+    assert!(
+        stderr.contains("max (76,800)") && stderr.contains("simulated"),
+        "{stderr}"
+    );
 }
 
 #[test]
