@@ -1,5 +1,5 @@
-//! The journal on the real program: stopped at every step it leaves the state before, or what
-//! brings it back.
+//! The journal of the real program: whatever stops a command at any step, the state before is there
+//! or can be restored.
 //!
 //! A dry run under strace counts the system calls by which anything changes; then each is in turn
 //! the one at which a signal comes or that fails. A sandbox for each fault; every case begins and
@@ -47,7 +47,7 @@ type Drawn = (prop::sample::Index, (&'static str, i64));
 const STATE: &str = "/run/cttune-sandbox/state";
 
 /// A sandbox in which a plan has seven steps: values, files, a line of somebody else's, and a
-/// folder that has to be made. Its name, its state, and what applies the plan.
+/// folder that has to be created. Its name, its state, and what applies the plan.
 ///
 /// None of the keys is one that the sandbox has a plain file for: a kill can leave that empty,
 /// where the kernel takes a number whole or not at all.
@@ -102,7 +102,7 @@ fn newest(world: &World) -> Option<Value> {
     told.json()["changes"].as_array().unwrap().last().cloned()
 }
 
-/// Counts what apply does, and takes it back again.
+/// Counts what apply does, and rolls it back.
 fn counts_of_apply(world: &World, apply: &[String]) -> BTreeMap<&'static str, usize> {
     let counts = count(world, apply);
     world.cttune(&["rollback"]).exits(0);
@@ -159,15 +159,15 @@ fn killed_at_any_call_rollback_brings_the_state_before() {
     at_calls(&world, &counts, &apply, "signal=KILL", &mut |_, when| {
         let check = world.cttune(&["check", "--no-profile"]);
         let newest = newest(&world);
-        let standing = newest.as_ref().map(|newest| newest["standing"].clone());
-        if standing == Some("begun".into()) {
+        let status = newest.as_ref().map(|newest| newest["status"].clone());
+        if status == Some("started".into()) {
             interrupted += 1;
             let check = check.says(&["an apply was interrupted at step ", " of 7 ("]);
-            check.says(&["`cttune rollback", "`cttune apply` finishes it"]);
+            check.says(&["to undo it: cttune rollback", "to finish it: cttune apply"]);
             world.cttune(&["rollback"]).exits(0);
         } else {
             assert!(!check.stderr.contains("interrupted"), "{when}: {check}");
-            if standing == Some("complete".into()) && newest.unwrap()["origin"] == "apply" {
+            if status == Some("applied".into()) && newest.unwrap()["origin"] == "apply" {
                 world.cttune(&["rollback"]).exits(0);
             }
         }
@@ -187,7 +187,7 @@ fn killed_at_any_call_apply_finishes_it() {
     let after = world.state();
     world.cttune(&["rollback"]).exits(0);
     at_calls(&world, &counts, &apply, "signal=KILL", &mut |_, when| {
-        let begun = newest(&world).is_some_and(|newest| newest["standing"] == "begun");
+        let begun = newest(&world).is_some_and(|newest| newest["status"] == "started");
         // The interrupted one is meant where no profile is named.
         let args = if begun {
             &["apply", "--yes"]
@@ -252,7 +252,7 @@ fn a_state_directory_that_is_really_full_stops_apply_but_no_rollback() {
     cttune(&["rollback"]).exits(0);
     assert_same(&state, &world.state(), "rolled back on a full disk");
     let history = cttune(&["history", "--format", "json"]).exits(0).json();
-    assert_eq!(history["changes"][0]["standing"], "rolled-back");
+    assert_eq!(history["changes"][0]["status"], "rolled-back");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn changes_are_undone_one_by_one_together_and_again() {
     assert_same(&two, &world.state(), "--to 2");
     world.cttune(&["rollback", "--to", "1"]).exits(0);
     assert_same(&one, &world.state(), "--to 1");
-    let redo = newest(&world).unwrap()["id"].as_str().unwrap().to_owned();
+    let redo = newest(&world).unwrap()["id"].to_string();
     world.cttune(&["rollback", &redo]).exits(0);
     assert_same(&two, &world.state(), "redone");
     world.cttune(&["rollback"]).exits(0);
@@ -407,8 +407,7 @@ fn a_change_in_another_namespace_is_undone_there_alone() {
     run(&["confirm"])
         .exits(1)
         .says(&["another network namespace"]);
-    std::thread::sleep(std::time::Duration::from_secs(4));
-    assert_eq!(value(), "61\n", "its watcher acts there");
+    support::wait_until("its watcher acts there", || value() == "61\n");
     run(&["rollback", "--netns", &there]).exits(0);
     assert_eq!(value(), "30\n");
     drop(keeper);
@@ -443,7 +442,7 @@ fn the_journal_is_its_owners_and_one_that_others_may_write_is_refused() {
     let world = World::new();
     world.cttune(&APPLY).exits(0);
     let modes = world.sh(&format!("cd {STATE}; stat -c %a journal journal/* lock"));
-    assert_eq!(modes, "700\n600\n600\n");
+    assert_eq!(modes, "700\n600\n600\n600\n");
     for place in ["", "/journal"] {
         world.sh(&format!("chmod 777 {STATE}{place}"));
         let state = world.state();
@@ -525,8 +524,9 @@ fn a_held_lock_names_its_holder_and_can_be_waited_for() {
     let apply = APPLY.join(" ");
     let told = world.try_sh(&format!(
         "cd {STATE}; printf 'pid 7, `cttune apply`\\n' >lock
-        flock lock sleep 1 & sleep 0.2; ! cttune {apply} 2>said; cat said >&2
-        cttune {apply} --wait 10s"
+        mkfifo /run/held; flock lock sh -c 'echo >/run/held; read end </run/held' &
+        read held </run/held; ! cttune {apply} 2>said; cat said >&2
+        cttune {apply} --wait 60s & echo >/run/held; wait $!"
     ));
     told.exits(0)
         .says(&["another cttune is at work: pid 7, `cttune apply`", "--wait"]);
@@ -558,4 +558,49 @@ fn applies_that_alternate_leave_one_of_the_two_and_a_journal_that_can_always_be_
     world
         .cttune(&["check", "--profile", "campus-fw", "--set", &set])
         .exits(0);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_the_rest_is_restored() {
+    let file = "/etc/sysctl.d/90-cttune.conf";
+    for (replace, repair, said) in [
+        (
+            format!("rm {file}; mkdir {file}"),
+            format!("rmdir {file}"),
+            "is a directory",
+        ),
+        (
+            format!("rm {file}; mkfifo {file}"),
+            format!("rm {file}"),
+            "is a FIFO",
+        ),
+    ] {
+        let world = World::new();
+        let state = world.state();
+        world.cttune(&APPLY).exits(0);
+        world.sh(&replace);
+        let told = world.cttune(&["rollback"]).exits(3);
+        told.says(&[file, said, "not restored", "cttune rollback 1"]);
+        assert_eq!(world.sysctl("udp_timeout"), 30, "the rest");
+        world.sh(&repair);
+        world.cttune(&["rollback"]).exits(0);
+        assert_same(&state, &world.state(), "once it could be read");
+    }
+}
+
+#[test]
+fn a_file_that_does_not_hold_what_was_written_undoes_the_change() {
+    let world = World::new();
+    let state = world.state();
+    // The file is said to be in its place, and is not.
+    // The first two are the journal's.
+    for number in 3..=5 {
+        let inject = format!("inject=renameat:retval=0:when={number}");
+        let (told, trace) = world.strace(&["-e", "trace=renameat", "-e", &inject], &APPLY);
+        assert!(trace.contains("INJECTED"), "{trace}");
+        told.exits(1)
+            .says(&["was written, but it", "everything is as it was"]);
+        world.sh("find /etc -name '.*cttune-*' -delete");
+        assert_same(&state, &world.state(), &inject);
+    }
 }

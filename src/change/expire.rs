@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 
+use super::signal::Signal;
 use crate::conntrack::Shorter;
 use crate::diagnostic::{Advise, Hint};
 use crate::flow::expire::{
@@ -23,7 +24,6 @@ use crate::kernel::ctnetlink::{
     read_policies, undisturbed, walk,
 };
 use crate::kernel::sysctl::{self, ReadError};
-use crate::plan::Signal;
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::{Key, Snapshot};
 

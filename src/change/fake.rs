@@ -1,21 +1,21 @@
-//! A machine for tests: it holds values and files, and fails where a test wants it to.
+//! A simulated machine for tests, which fails where a test wants it to.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::signal::Signal;
 use super::target::{Target, TargetError};
 use crate::change::expire::{ExpireError, Hands};
 use crate::files::FileError;
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl::WriteError;
-use crate::plan::Signal;
 use crate::profile::ExpireParameters;
 use crate::tunable::{Key, as_held};
 
-/// The state of a machine, and its moods.
+/// The state of a machine, and how it fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // each is a mood of its own
+#[allow(clippy::struct_excessive_bools)] // each is a failure of its own
 pub(super) struct Fake {
     pub(super) values: BTreeMap<Key, i64>,
     pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
@@ -31,6 +31,12 @@ pub(super) struct Fake {
     pub(super) fills_up: bool,
     /// A key that can be written once and never again.
     pub(super) sticks: Option<Key>,
+    /// A file that never holds what was written to it.
+    pub(super) loses: Option<PathBuf>,
+    /// A file whose mode another program changes.
+    pub(super) chmods: Option<PathBuf>,
+    /// Modes of files that were written.
+    pub(super) modes: BTreeMap<PathBuf, u32>,
     /// Whether no memory is found for a larger hash table.
     pub(super) no_memory: bool,
 }
@@ -119,8 +125,18 @@ impl Target for Fake {
         if self.fails() || (self.fills_up && self.asked > self.fails_at.unwrap_or(usize::MAX)) {
             return Err(refused(path));
         }
-        self.files.insert(path.to_owned(), bytes.to_vec());
+        if self.chmods.as_deref() == Some(path) {
+            self.modes.insert(path.to_owned(), 0o666);
+        }
+        if self.loses.as_deref() != Some(path) {
+            self.files.insert(path.to_owned(), bytes.to_vec());
+        }
         Ok(())
+    }
+
+    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, TargetError> {
+        let mode = self.modes.get(path).copied().unwrap_or(0o644);
+        Ok(self.files.contains_key(path).then_some(mode))
     }
 
     fn missing_folders(&mut self, _: &Path) -> Vec<PathBuf> {

@@ -1,26 +1,27 @@
-//! Every change, written down and synced before it is made: one JSON file each, mode 0600.
+//! The journal: every change, written and synced before it is made.
 //!
-//! In: a [`Record`]. Out: a [`Page`], through which the record is brought up to date while its
-//! change is made, in place and so without any need for space.
-//! Rule: whoever writes holds the lock; readers need none, and find every file whole at every
-//! moment. The newest 1,000 records stay, and all that are not done with.
+//! In: an [`Entry`]. `NNNNNN.json` is its record, written once; beside it is the state, a few bytes
+//! that are overwritten in place: `NNNNNN.open` until the change is finished, `NNNNNN.state` after
+//! that, so that the names alone say which changes are unfinished; `NNNNNN.remaining` lists what
+//! could not be done. Rule: the writer holds the lock; readers need none. The newest 1,000 records
+//! stay as far as they fit into 64 MiB, and all that are unfinished.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::record::{Entry, Record, SCHEMA};
+use super::state::{FirstState, State};
 use crate::diagnostic::{Advise, Hint, said};
 use crate::files::state::{self, StateError};
-use crate::plan::{Record, Standing};
+use crate::files::{FileError, ReadError, Root};
 
 /// Records that are kept.
-const KEPT: usize = 1000;
-/// What the names of records begin with that are not in place yet.
-const BESIDE: &str = ".record-";
-/// Bytes at the beginning of a record that tell how it stands.
-const HEAD: usize = 64;
+const MOST_RECORDS: usize = 1000;
+/// Bytes of records that are kept.
+const MOST_BYTES: u64 = 64 << 20;
+/// Bytes of one record: more would not be read.
+const LARGEST: usize = 16 << 20;
 
 /// What goes wrong with the journal.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +29,7 @@ pub(crate) enum JournalError {
     /// It cannot be written or read.
     #[error("cannot {doing} the journal {}: {}", path.display(), said(source))]
     Io {
-        /// `write`, `read`, …
+        /// `write` or `read`.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -45,14 +46,26 @@ pub(crate) enum JournalError {
         /// Who may.
         why: StateError,
     },
+    /// The journal has no such record.
+    #[error("the journal has no change {0}")]
+    Missing(u64),
     /// A file of it does not hold what cttune writes.
-    #[error("the journal {} is damaged: {source}", path.display())]
+    #[error("the journal {} is damaged: {why}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
+        why: String,
     },
+    /// A change does not fit.
+    #[error("the record of this change has {} MiB, and the journal takes {} MiB", bytes >> 20, LARGEST >> 20)]
+    TooLarge {
+        /// Bytes of the record.
+        bytes: usize,
+    },
+    /// No number is left for another change.
+    #[error("the journal {} has a record with the last number there is", .0.display())]
+    NoNumber(PathBuf),
 }
 
 impl JournalError {
@@ -76,9 +89,16 @@ impl Advise for JournalError {
                 io::ErrorKind::ReadOnlyFilesystem => {
                     "remount it writable, or name another folder in CTTUNE_STATE_DIR"
                 }
+                io::ErrorKind::FileTooLarge => "raise the limit: ulimit -f unlimited",
                 _ => "run it as root, or name another folder in CTTUNE_STATE_DIR",
             }),
-            JournalError::Damaged { .. } => Hint::say("move that file away"),
+            JournalError::Missing(_) => Hint::cttune("history").to("see all changes"),
+            JournalError::Damaged { .. } | JournalError::NoNumber(_) => {
+                Hint::say("move that file away")
+            }
+            JournalError::TooLarge { .. } => {
+                Hint::say("make the files that the change edits smaller")
+            }
         })
     }
 }
@@ -86,368 +106,401 @@ impl Advise for JournalError {
 /// The number of a record that is damaged, and what is wrong with it.
 pub(crate) type Damage = (u64, JournalError);
 
-/// Where a change is written down while it is made.
-pub(crate) trait Journal {
-    /// Writes the progress of a record down.
-    fn progress(&mut self, record: &Record) -> Result<(), JournalError>;
-    /// Writes down how it ended.
-    fn end(&mut self, record: &Record) -> Result<(), JournalError>;
-}
-
-/// The journal in the state directory. Whoever writes to it holds the lock.
+/// The journal in the state directory of a root.
 #[derive(Debug, Clone)]
-pub(crate) struct Folder {
+pub(crate) struct Journal {
+    /// What to call its folder.
     path: PathBuf,
+    /// Its folder; `None` where there is no journal yet.
+    folder: Option<Root>,
 }
 
-/// One record of the journal, open while its change is made.
-#[derive(Debug)]
-pub(crate) struct Page {
-    folder: PathBuf,
-    path: PathBuf,
-    file: File,
+/// Which files there are of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Files {
+    record: bool,
+    open: bool,
+    state: bool,
 }
 
-impl Folder {
-    /// The journal below a state directory. Nothing is made or read yet.
-    pub(crate) fn new(state: &Path) -> Self {
-        Folder {
-            path: state.join("journal"),
+/// What the names of the files of one record end in.
+const ENDINGS: [&str; 4] = ["json", "open", "state", "remaining"];
+
+impl Files {
+    fn note(&mut self, ending: &str) {
+        match ending {
+            "json" => self.record = true,
+            "open" => self.open = true,
+            "state" => self.state = true,
+            _ => {}
         }
     }
 
-    /// Writes a record down under the next number, synced with its folder, before anything of it
-    /// is done. The whole file is written at once, so that a full disk is found out here.
+    /// Whether the names alone say that the change is finished.
+    fn is_finished(self) -> bool {
+        self.state && !self.open
+    }
+}
+
+impl Journal {
+    /// Opens the journal of a root, which need not exist.
     ///
     /// # Errors
-    /// If it cannot be written; nothing is left then.
-    pub(crate) fn begin(&self, record: &mut Record) -> Result<Page, JournalError> {
-        state::make(&self.path).map_err(|error| self.refused("write", error))?;
-        self.sweep();
-        let numbers = self.numbers()?;
-        record.id = numbers.last().map_or(1, |last| last + 1);
-        let path = self.path_of(record.id);
-        self.put(&path, record)
-            .and_then(|()| self.page(record.id))
-            .inspect(|_| self.prune(&numbers))
-            // In place but perhaps not synced: a record of what was never begun.
-            .inspect_err(|_| drop(fs::remove_file(&path)))
+    /// If it cannot be opened, or somebody else may write it.
+    pub(crate) fn open(root: &Root) -> Result<Self, JournalError> {
+        let path = state::directory(root).join("journal");
+        let opened = state::open(root, &state::inside(root)).and_then(|state| {
+            state.map_or(Ok(None), |state| state::open(&state, Path::new("/journal")))
+        });
+        let folder = opened.map_err(|error| refused("read", &path, error))?;
+        Ok(Journal { path, folder })
     }
 
-    /// Removes what a killed run left of a record that was not in place yet.
-    fn sweep(&self) {
-        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
-        for entry in entries {
-            if entry.file_name().as_bytes().starts_with(BESIDE.as_bytes()) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
-
-    /// Removes the oldest records, but for those that are not done with.
-    fn prune(&self, numbers: &[u64]) {
-        let number = (numbers.len() + 1).saturating_sub(KEPT);
-        for id in numbers.iter().take(number) {
-            if self
-                .standing(*id)
-                .is_some_and(|standing| !standing.is_unfinished())
-            {
-                let _ = fs::remove_file(self.path_of(*id));
-            }
-        }
-    }
-
-    /// How a record stands, from its first bytes; `None` where they do not tell.
-    fn standing(&self, id: u64) -> Option<Standing> {
-        let mut head = [0; HEAD];
-        let file = File::open(self.path_of(id)).ok()?;
-        let read = file.read_at(&mut head, 0).ok()?;
-        Standing::from_head(head.get(..read)?)
-    }
-
-    /// The records of changes that are under way, were interrupted, or wait to be confirmed,
-    /// oldest first. Of the others only the first bytes are read.
+    /// The same, created where it does not exist.
     ///
     /// # Errors
-    /// As [`Folder::read`].
-    pub(crate) fn unfinished(&self) -> Result<Vec<Record>, JournalError> {
-        let mut records = Vec::new();
-        for id in self.numbers()? {
-            // One that does not tell is read whole, so that what is wrong with it is told.
-            if self.standing(id).is_none_or(Standing::is_unfinished) {
-                records.push(self.read_one(id)?);
-            }
-        }
-        Ok(records)
-    }
-
-    /// Brings a record's standing up to date, in place; the rest too where something is left.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub(crate) fn mark(&self, record: &Record) -> Result<(), JournalError> {
-        self.page(record.id)?.end(record)
-    }
-
-    /// Opens a record again, to carry the rest of it out or to change how it stands.
-    ///
-    /// # Errors
-    /// If it is not there.
-    pub(crate) fn page(&self, id: u64) -> Result<Page, JournalError> {
-        let path = self.path_of(id);
-        let file = OpenOptions::new()
-            .write(true)
-            .custom_flags(nix::libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(|source| JournalError::Io {
-                doing: "write",
-                path: path.clone(),
-                source,
-            })?;
-        Ok(Page {
-            folder: self.path.clone(),
+    /// If it cannot be created, or somebody else may write it.
+    pub(crate) fn create(root: &Root) -> Result<Self, JournalError> {
+        let path = state::directory(root).join("journal");
+        let created = state::create(root, &state::inside(root))
+            .and_then(|state| state::create(&state, Path::new("/journal")));
+        let folder = created.map_err(|error| refused("write", &path, error))?;
+        Ok(Journal {
             path,
-            file,
+            folder: Some(folder),
         })
     }
 
-    /// Every record, oldest first; none where there is no journal yet.
+    /// Writes an entry under the next number, synced, before anything of the change is done. All of
+    /// it is written now, so that a full disk is found here. The lock is held.
     ///
     /// # Errors
-    /// If the journal may not be read, or a record is damaged.
-    pub(crate) fn read(&self) -> Result<Vec<Record>, JournalError> {
-        self.numbers()?
-            .into_iter()
-            .map(|id| self.read_one(id))
-            .collect()
+    /// If it cannot be written; nothing of it is there then.
+    pub(crate) fn begin(&self, entry: &mut Entry) -> Result<(), JournalError> {
+        let listed = self.list()?;
+        let orphans = listed.iter().filter(|(_, files)| !files.record);
+        orphans.for_each(|(id, _)| self.remove(*id));
+        self.add_states(&listed);
+        let last = listed.iter().rfind(|(_, files)| files.record);
+        let next = last.map_or(0, |(id, _)| *id).checked_add(1);
+        entry.record.id = next.ok_or_else(|| JournalError::NoNumber(self.path.clone()))?;
+        let written = self.write(entry);
+        match written {
+            Ok(()) => self.prune(&listed),
+            // In place but perhaps not synced: an entry of a change that was never started.
+            Err(_) => self.remove(entry.record.id),
+        }
+        written
     }
 
-    /// Every record that can be read, oldest first, and beside them the number of each that is
-    /// damaged.
+    fn write(&self, entry: &Entry) -> Result<(), JournalError> {
+        let id = entry.record.id;
+        let mut text = serde_json::to_vec_pretty(&entry.record)
+            .map_err(|error| self.failed("write", &self.path, io::Error::from(error)))?;
+        text.push(b'\n');
+        if text.len() > LARGEST {
+            return Err(JournalError::TooLarge { bytes: text.len() });
+        }
+        // The state first: a record without one is damaged, a state without a record is removed.
+        self.put(&name(id, "open"), entry.state.text().as_bytes())?;
+        self.put(&name(id, "json"), &text)
+    }
+
+    /// Updates the state in place. The name follows when the change is finished.
     ///
     /// # Errors
-    /// If the journal may not be read.
-    pub(crate) fn read_whole_ones(&self) -> Result<(Vec<Record>, Vec<Damage>), JournalError> {
-        let (mut records, mut damaged) = (Vec::new(), Vec::new());
-        for id in self.numbers()? {
-            match self.read_one(id) {
-                Ok(record) => records.push(record),
+    /// If it cannot be written.
+    pub(crate) fn save(&self, entry: &Entry) -> Result<(), JournalError> {
+        let id = entry.record.id;
+        let folder = self.folder(id)?;
+        let file = |ending| {
+            folder
+                .kind(&name(id, ending))
+                .is_ok_and(|kind| kind.is_some())
+        };
+        let Some(ending) = ["open", "state"].into_iter().find(|ending| file(ending)) else {
+            // A record of version 0.1.0 gets its state file now.
+            return self.put_state(entry);
+        };
+        self.put_remaining(entry);
+        let path = name(id, ending);
+        folder
+            .overwrite(&path, entry.state.text().as_bytes())
+            .map_err(|error| self.failed("write", &path, error.into()))?;
+        if ending == "open" && !entry.state.status().is_unfinished() {
+            // Without it the state is only read once more than needed.
+            let _ = folder.rename(&path, &name(id, "state"));
+        }
+        Ok(())
+    }
+
+    /// The unfinished entries, oldest first: those that are being applied, were interrupted, or
+    /// wait to be confirmed. Of the others nothing is read.
+    ///
+    /// # Errors
+    /// If the journal cannot be read, or one of them is damaged.
+    pub(crate) fn unfinished(&self) -> Result<Vec<Entry>, JournalError> {
+        let mut unfinished = Vec::new();
+        for (id, files) in self.records()? {
+            if files.is_finished() {
+                continue;
+            }
+            let entry = self.entry(id)?;
+            if entry.state.status().is_unfinished() {
+                unfinished.push(entry);
+            }
+        }
+        Ok(unfinished)
+    }
+
+    /// Every entry that can be read, oldest first, and beside them the damaged ones.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub(crate) fn read(&self) -> Result<(Vec<Entry>, Vec<Damage>), JournalError> {
+        let (mut entries, mut damaged) = (Vec::new(), Vec::new());
+        for id in self.records()?.into_keys() {
+            match self.entry(id) {
+                Ok(entry) => entries.push(entry),
                 Err(error @ JournalError::Damaged { .. }) => damaged.push((id, error)),
+                // Removed since the folder was listed.
+                Err(JournalError::Missing(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok((records, damaged))
+        Ok((entries, damaged))
     }
 
-    /// The newest record that `fits`; those before it are not read.
+    /// The newest entry that `fits`; those before it are not read.
     ///
     /// # Errors
-    /// As [`Folder::read`].
+    /// If the journal cannot be read, or an entry on the way is damaged.
     pub(crate) fn find_newest(
         &self,
-        fits: impl Fn(&Record) -> bool,
-    ) -> Result<Option<Record>, JournalError> {
-        for id in self.numbers()?.into_iter().rev() {
-            let record = self.read_one(id)?;
-            if fits(&record) {
-                return Ok(Some(record));
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Entry>, JournalError> {
+        for id in self.records()?.into_keys().rev() {
+            let entry = self.entry(id)?;
+            if fits(&entry) {
+                return Ok(Some(entry));
             }
         }
         Ok(None)
     }
 
-    /// One record.
+    /// One entry.
     ///
     /// # Errors
-    /// As [`Folder::read`].
-    pub(crate) fn read_one(&self, id: u64) -> Result<Record, JournalError> {
-        let path = self.path_of(id);
-        let parsed = || {
-            let text = fs::read_to_string(&path).map_err(|source| JournalError::Io {
-                doing: "read",
-                path: path.clone(),
-                source,
-            })?;
-            serde_json::from_str(&text).map_err(|source| JournalError::Damaged {
-                path: path.clone(),
-                source,
-            })
-        };
-        match parsed() {
-            // Perhaps only its first bytes, which somebody was just bringing up to date.
-            Err(JournalError::Damaged { .. }) => parsed(),
-            parsed => parsed,
-        }
-    }
-
-    /// Brings a whole record up to date, for what does not fit in place.
-    ///
-    /// # Errors
-    /// If it cannot be written; the old one stands then.
-    pub(crate) fn rewrite(&self, record: &Record) -> Result<(), JournalError> {
-        self.put(&self.path_of(record.id), record)
-    }
-
-    fn path_of(&self, id: u64) -> PathBuf {
-        self.path.join(format!("{id:06}.json"))
-    }
-
-    fn numbers(&self) -> Result<Vec<u64>, JournalError> {
-        let checked = self.path.parent().map_or(Ok(()), state::check);
-        let entries = checked
-            .and_then(|()| state::check(&self.path))
-            .and_then(|()| Ok(fs::read_dir(&self.path)?));
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(StateError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Vec::new());
+    /// If it cannot be read, or is damaged.
+    pub(crate) fn entry(&self, id: u64) -> Result<Entry, JournalError> {
+        let file = name(id, "json");
+        let damaged = |why: String| self.damaged(&file, why);
+        let Some(bytes) = self.bytes(id, &file)? else {
+            if self.records()?.contains_key(&id) {
+                return Err(damaged("it is a link that leads nowhere".to_owned()));
             }
-            Err(error) => return Err(self.refused("read", error)),
+            return Err(JournalError::Missing(id));
         };
-        let mut numbers: Vec<u64> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name();
-                let id = name.to_str()?.strip_suffix(".json")?.parse().ok()?;
-                (self.path_of(id).file_name() == Some(&name)).then_some(id)
-            })
-            .collect();
-        numbers.sort_unstable();
-        Ok(numbers)
+        let record: Record =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if record.id != id {
+            return Err(damaged(format!("it says that its id is {}", record.id)));
+        }
+        if record.schema == 0 || record.schema > SCHEMA {
+            let why = format!("format {} is not known to this version", record.schema);
+            return Err(damaged(why));
+        }
+        let steps = record.steps.len();
+        let state = match (self.state(id, steps)?, record.schema) {
+            (Some(state), _) => state,
+            (None, 1) => serde_json::from_slice::<FirstState>(&bytes)
+                .map_err(|error| damaged(error.to_string()))?
+                .state(steps)
+                .map_err(|error| damaged(error.to_string()))?,
+            (None, _) => return Err(damaged("the file with its state is missing".to_owned())),
+        };
+        Ok(Entry { record, state })
     }
 
-    fn refused(&self, doing: &'static str, error: StateError) -> JournalError {
-        let path = self.path.clone();
-        match error {
-            StateError::Io(source) => JournalError::Io {
-                doing,
-                path,
-                source,
-            },
-            why @ StateError::Untrusted(_) => JournalError::Untrusted { doing, path, why },
+    /// The state of an entry; `None` where it has no file of its own.
+    fn state(&self, id: u64, steps: usize) -> Result<Option<State>, JournalError> {
+        // The file of a finished one is renamed, perhaps just now.
+        for ending in ["open", "state", "open"] {
+            let file = name(id, ending);
+            let Some(bytes) = self.bytes(id, &file)? else {
+                continue;
+            };
+            let parsed = State::parse(&String::from_utf8_lossy(&bytes), steps);
+            let mut state = parsed.map_err(|error| self.damaged(&file, error.to_string()))?;
+            state.remaining = self.remaining(id);
+            return Ok(Some(state));
+        }
+        Ok(None)
+    }
+
+    /// What could not be done of a change; nothing where that was not written.
+    fn remaining(&self, id: u64) -> Vec<String> {
+        let bytes = self.bytes(id, &name(id, "remaining")).ok().flatten();
+        serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default()
+    }
+
+    fn folder(&self, id: u64) -> Result<&Root, JournalError> {
+        self.folder.as_ref().ok_or(JournalError::Missing(id))
+    }
+
+    /// The bytes of a file. Anything but a regular file is damage, and nothing is waited for.
+    fn bytes(&self, id: u64, file: &Path) -> Result<Option<Vec<u8>>, JournalError> {
+        match self.folder(id)?.read(file) {
+            Ok(bytes) => Ok(bytes),
+            Err(ReadError::Io { source, .. }) => Err(self.failed("read", file, source)),
+            Err(ReadError::Denied { .. }) => {
+                let source = io::Error::from_raw_os_error(nix::libc::EACCES);
+                Err(self.failed("read", file, source))
+            }
+            Err(error) => Err(self.damaged(file, error.to_string())),
         }
     }
 
-    fn put(&self, path: &Path, record: &Record) -> Result<(), JournalError> {
-        put(&self.path, path, record).map_err(|source| JournalError::Io {
-            doing: "write",
-            path: path.to_owned(),
-            source,
-        })
-    }
-}
-
-/// Writes a record to a new file and renames it into place, all synced.
-fn put(folder: &Path, path: &Path, record: &Record) -> io::Result<()> {
-    let mut beside = tempfile::Builder::new()
-        .prefix(BESIDE)
-        .tempfile_in(folder)?;
-    // One write: a writer of JSON makes one for every token.
-    let mut text = serde_json::to_vec_pretty(record)?;
-    text.push(b'\n');
-    beside.write_all(&text)?;
-    beside.as_file().sync_all()?;
-    beside.persist(path)?;
-    File::open(folder)?.sync_all()
-}
-
-impl Page {
-    /// Brings the first bytes up to date: standing and progress, which keep their length.
-    fn mark(&self, record: &Record) -> io::Result<()> {
-        self.file.write_all_at(record.head().as_bytes(), 0)?;
-        self.file.sync_data()
-    }
-}
-
-impl Journal for Page {
-    fn progress(&mut self, record: &Record) -> Result<(), JournalError> {
-        self.mark(record).map_err(|source| JournalError::Io {
-            doing: "write",
-            path: self.path.clone(),
-            source,
-        })
-    }
-
-    fn end(&mut self, record: &Record) -> Result<(), JournalError> {
-        self.progress(record)?;
-        if record.left.is_empty() {
-            return Ok(());
+    /// The files of every number, by their names.
+    fn list(&self) -> Result<BTreeMap<u64, Files>, JournalError> {
+        let Some(folder) = &self.folder else {
+            return Ok(BTreeMap::new());
+        };
+        let names = folder
+            .list(Path::new("/"))
+            .map_err(|error| self.failed("read", Path::new(""), FileError::from(error).into()))?;
+        let mut listed: BTreeMap<u64, Files> = BTreeMap::new();
+        for file in names.unwrap_or_default() {
+            let Some((number, ending)) = file.to_str().and_then(|file| file.split_once('.')) else {
+                continue;
+            };
+            if let Ok(id) = number.parse()
+                && ENDINGS.contains(&ending)
+                && name(id, ending).file_name() == Some(&file)
+            {
+                listed.entry(id).or_default().note(ending);
+            }
         }
-        put(&self.folder, &self.path, record).map_err(|source| JournalError::Io {
-            doing: "write",
-            path: self.path.clone(),
+        Ok(listed)
+    }
+
+    /// The numbers that have a record.
+    fn records(&self) -> Result<BTreeMap<u64, Files>, JournalError> {
+        let mut listed = self.list()?;
+        listed.retain(|_, files| files.record);
+        Ok(listed)
+    }
+
+    /// Gives records of version 0.1.0 a state file, so that from now on the names tell.
+    fn add_states(&self, listed: &BTreeMap<u64, Files>) {
+        for (id, files) in listed {
+            if files.record
+                && !files.open
+                && !files.state
+                && let Ok(entry) = self.entry(*id)
+            {
+                // Without it the record is read again the next time.
+                let _ = self.put_state(&entry);
+            }
+        }
+    }
+
+    fn put_state(&self, entry: &Entry) -> Result<(), JournalError> {
+        self.put_remaining(entry);
+        let ending = if entry.state.status().is_unfinished() {
+            "open"
+        } else {
+            "state"
+        };
+        self.put(
+            &name(entry.record.id, ending),
+            entry.state.text().as_bytes(),
+        )
+    }
+
+    /// Lists what could not be done. On a full disk the status alone says that there is something.
+    fn put_remaining(&self, entry: &Entry) {
+        let remaining = &entry.state.remaining;
+        if !remaining.is_empty()
+            && let Ok(text) = serde_json::to_vec_pretty(remaining)
+        {
+            let _ = self.put(&name(entry.record.id, "remaining"), &text);
+        }
+    }
+
+    /// Removes the oldest finished records that are too many or too large.
+    fn prune(&self, listed: &BTreeMap<u64, Files>) {
+        let (mut records, mut bytes) = (0, 0u64);
+        for (id, files) in listed.iter().rev().filter(|(_, files)| files.record) {
+            records += 1;
+            bytes = bytes.saturating_add(self.size(*id));
+            // The entry that was just written is one of them.
+            let fits = records < MOST_RECORDS && bytes <= MOST_BYTES;
+            if !fits && files.is_finished() {
+                self.remove(*id);
+            }
+        }
+    }
+
+    fn size(&self, id: u64) -> u64 {
+        let folder = self.folder.as_ref();
+        let file = folder.and_then(|folder| folder.open(&name(id, "json")).ok()?);
+        let metadata = file.and_then(|file| file.metadata().ok());
+        metadata.map_or(0, |metadata| metadata.len())
+    }
+
+    /// Removes an entry, its record first: a state without a record is removed by the next writer.
+    fn remove(&self, id: u64) {
+        for ending in ENDINGS {
+            if let Some(folder) = &self.folder {
+                let _ = folder.remove(&name(id, ending));
+            }
+        }
+    }
+
+    /// Writes a file of the journal whole, synced, in one step.
+    fn put(&self, file: &Path, bytes: &[u8]) -> Result<(), JournalError> {
+        let missing = || self.failed("write", file, io::ErrorKind::NotFound.into());
+        let folder = self.folder.as_ref().ok_or_else(missing)?;
+        let put = folder.replace(file, bytes);
+        put.map_err(|error| self.failed("write", file, error.into()))
+    }
+
+    fn damaged(&self, file: &Path, why: String) -> JournalError {
+        let path = self.outside(file);
+        JournalError::Damaged { path, why }
+    }
+
+    fn failed(&self, doing: &'static str, file: &Path, source: io::Error) -> JournalError {
+        let path = self.outside(file);
+        JournalError::Io {
+            doing,
+            path,
             source,
-        })
+        }
+    }
+
+    fn outside(&self, file: &Path) -> PathBuf {
+        self.path.join(file.strip_prefix("/").unwrap_or(file))
+    }
+}
+
+/// A file of a record, from inside the journal.
+fn name(id: u64, ending: &str) -> PathBuf {
+    PathBuf::from(format!("/{id:06}.{ending}"))
+}
+
+fn refused(doing: &'static str, path: &Path, error: StateError) -> JournalError {
+    let path = path.to_owned();
+    match error {
+        StateError::Io(source) => JournalError::Io {
+            doing,
+            path,
+            source,
+        },
+        why @ StateError::Untrusted(_) => JournalError::Untrusted { doing, path, why },
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::{Occasion, Plan};
-
-    fn record() -> Record {
-        let occasion = Occasion {
-            time: "2026-11-23T12:00:00Z".into(),
-            boot_id: "boot".into(),
-            host: "host".into(),
-            kernel: "6.18".into(),
-            netns: None,
-            netns_inode: Some(1),
-            root: "/".into(),
-        };
-        Record::new(&Plan::of("p", Vec::new()), occasion, None)
-    }
-
-    #[test]
-    fn only_the_newest_records_stay_and_those_not_done_with() {
-        let state = tempfile::tempdir().unwrap();
-        let folder = Folder::new(state.path());
-        let pending = [3, 900];
-        for id in 1..=KEPT as u64 + 20 {
-            let mut record = record();
-            let mut page = folder.begin(&mut record).unwrap();
-            assert_eq!(record.id, id);
-            record.standing = if pending.contains(&id) {
-                Standing::Pending
-            } else {
-                Standing::Complete
-            };
-            page.end(&record).unwrap();
-        }
-        let numbers = folder.numbers().unwrap();
-        assert_eq!(numbers[0], 3);
-        assert_eq!(numbers[1], 21);
-        assert_eq!(numbers.len(), KEPT + 1);
-        let unfinished = folder.unfinished().unwrap();
-        let unfinished: Vec<u64> = unfinished.iter().map(|record| record.id).collect();
-        assert_eq!(unfinished, pending);
-    }
-
-    #[test]
-    fn a_record_is_its_owners_alone_and_what_is_half_made_is_swept() {
-        use std::os::unix::fs::PermissionsExt;
-        let state = tempfile::tempdir().unwrap();
-        let folder = Folder::new(state.path());
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        folder.begin(&mut record()).unwrap();
-        fs::write(folder.path.join(".record-x"), "half").unwrap();
-        fs::write(folder.path.join("7.json"), "not ours").unwrap();
-        folder.begin(&mut record()).unwrap();
-        assert_eq!(folder.numbers().unwrap(), [1, 2]);
-        assert!(!folder.path.join(".record-x").exists());
-        assert_eq!(mode(&folder.path), 0o700);
-        assert_eq!(mode(&folder.path_of(1)), 0o600);
-        folder
-            .mark(&record_standing(&folder, 1, Standing::Rebooted))
-            .unwrap();
-        assert_eq!(folder.read_one(1).unwrap().standing, Standing::Rebooted);
-    }
-
-    fn record_standing(folder: &Folder, id: u64, standing: Standing) -> Record {
-        Record {
-            standing,
-            ..folder.read_one(id).unwrap()
-        }
-    }
-}
+mod tests;

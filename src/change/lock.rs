@@ -1,4 +1,4 @@
-//! One change at a time: an advisory lock with the name of its holder.
+//! One change at a time: an advisory lock, with the name of its holder in the file.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -9,14 +9,16 @@ use crate::diagnostic::{Advise, Hint, said};
 use crate::files::Root;
 use crate::files::state::{self, StateError};
 
+/// Its name in the state directory.
+const NAME: &str = "lock";
 /// How often a lock that is waited for is tried.
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long it is tried though nobody asked to wait: a reader that looks whether somebody has it
-/// has it himself for an instant, and a holder needs one to write down who he is.
+/// How long it is tried although nobody asked to wait: a reader that looks whether it is held holds
+/// it for an instant, and a holder needs one to write who it is.
 const GRACE: Duration = Duration::from_millis(60);
 
-/// The lock, held until it is dropped. The kernel lets go of it when the process ends, however it
-/// ends, so that it cannot go stale.
+/// The lock, held until it is dropped. The kernel releases it when the process ends in any way, so
+/// that it cannot go stale.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
@@ -25,13 +27,13 @@ pub(crate) struct Lock {
 /// The lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
-    /// Somebody else has it.
+    /// Another process holds it.
     #[error("another cttune is at work: {holder}")]
     Held {
         /// Its pid and command, as it wrote them.
         holder: String,
     },
-    /// The lock file cannot be made.
+    /// The lock file cannot be created or opened.
     #[error("cannot lock {}: {}", path.display(), said(source))]
     Io {
         /// The lock file.
@@ -52,7 +54,7 @@ pub(crate) enum LockError {
 impl Advise for LockError {
     fn hint(&self) -> Option<Hint> {
         Some(match self {
-            LockError::Held { .. } => Hint::say("--wait 30s waits until it is done"),
+            LockError::Held { .. } => Hint::say("to wait until it is done: --wait 30s"),
             LockError::Untrusted { path, .. } => {
                 StateError::untrusted(path.parent().unwrap_or(path))
             }
@@ -70,14 +72,14 @@ impl Lock {
     /// # Errors
     /// As [`Lock::take`], once the time is over.
     pub(crate) fn take_within(
-        directory: &Path,
+        root: &Root,
         patience: Duration,
         stop: &dyn Fn() -> bool,
     ) -> Result<Self, LockError> {
         let since = Instant::now();
         let patience = patience.max(GRACE);
         loop {
-            match Lock::take(directory) {
+            match Lock::take(root) {
                 Err(LockError::Held { .. }) if since.elapsed() < patience && !stop() => {
                     std::thread::sleep(PAUSE);
                 }
@@ -86,32 +88,28 @@ impl Lock {
         }
     }
 
-    /// Whether somebody has it. Needs no right to write; where it cannot be told, nobody has.
-    pub(crate) fn is_held(directory: &Path) -> bool {
-        let lock = Root::machine().open(&directory.join("lock"));
-        lock.ok()
-            .flatten()
-            .is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    /// Whether somebody holds it. Needs no right to write; if it cannot be opened, nobody does.
+    pub(crate) fn is_held(root: &Root) -> bool {
+        let state = state::open(root, &state::inside(root)).ok().flatten();
+        let file = state.and_then(|state| state.open(Path::new(NAME)).ok()?);
+        file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Takes the lock in the state directory, which is made if need be.
+    /// Takes the lock in the state directory of a root, which is created if need be.
     ///
     /// # Errors
-    /// [`LockError::Held`] at once if somebody has it: nothing waits.
-    pub(crate) fn take(directory: &Path) -> Result<Self, LockError> {
-        let path = directory.join("lock");
+    /// [`LockError::Held`] at once if somebody holds it: nothing waits.
+    pub(crate) fn take(root: &Root) -> Result<Self, LockError> {
+        let path = || state::directory(root).join(NAME);
         let failed = |source| LockError::Io {
-            path: path.clone(),
+            path: path(),
             source,
         };
-        let state = state::make(directory).map_err(|error| match error {
+        let state = state::create(root, &state::inside(root)).map_err(|error| match error {
             StateError::Io(source) => failed(source),
-            why @ StateError::Untrusted(_) => LockError::Untrusted {
-                path: path.clone(),
-                why,
-            },
+            why @ StateError::Untrusted(_) => LockError::Untrusted { path: path(), why },
         })?;
-        let lock = state.open_or_create(Path::new("lock"));
+        let lock = state.open_or_create(Path::new(NAME));
         let mut file = lock.map_err(|error| failed(error.into()))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -122,7 +120,7 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        // Only a courtesy: on a full disk the lock holds without it.
+        // Only for the message of others: on a full disk the lock is held without it.
         let _ = write_holder(&mut file);
         Ok(Lock { _file: file })
     }
@@ -149,32 +147,54 @@ fn write_holder(file: &mut File) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn root() -> (tempfile::TempDir, Root) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Root::at(directory.path()).unwrap();
+        (directory, root)
+    }
+
     #[test]
     fn a_second_taker_is_told_who_holds_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let lock = Lock::take(directory.path()).unwrap();
-        let error = Lock::take(directory.path()).unwrap_err().to_string();
+        let (_directory, root) = root();
+        let lock = Lock::take(&root).unwrap();
+        assert!(Lock::is_held(&root));
+        let error = Lock::take(&root).unwrap_err().to_string();
         assert!(
             error.contains(&format!("pid {}", std::process::id())),
             "{error}"
         );
         drop(lock);
-        Lock::take(directory.path()).unwrap();
+        assert!(!Lock::is_held(&root));
+        Lock::take(&root).unwrap();
     }
 
     #[test]
-    fn whoever_only_looks_whether_it_is_held_keeps_nobody_out() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path();
-        drop(Lock::take(path).unwrap());
-        let looker = File::open(path.join("lock")).unwrap();
+    fn looking_whether_it_is_held_keeps_nobody_out() {
+        let (_directory, root) = root();
+        drop(Lock::take(&root).unwrap());
+        let looker = File::open(state::directory(&root).join(NAME)).unwrap();
         looker.try_lock_shared().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 std::thread::sleep(Duration::from_millis(5));
                 drop(looker);
             });
-            Lock::take_within(path, Duration::ZERO, &|| false).unwrap();
+            Lock::take_within(&root, Duration::ZERO, &|| false).unwrap();
         });
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_is_a_lock_and_nothing_waits_for_it() {
+        let (_directory, root) = root();
+        drop(Lock::take(&root).unwrap());
+        let path = state::directory(&root).join(NAME);
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = Lock::take(&root).unwrap_err().to_string();
+        assert!(error.contains("is a FIFO, not a file"), "{error}");
+        assert!(!Lock::is_held(&root));
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(Lock::take(&root).is_err());
     }
 }

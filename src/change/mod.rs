@@ -1,28 +1,48 @@
-//! Acting: carries a plan out step by step, reads it back, and undoes it when something fails.
+//! Acting: the life of a change, from the plan to its rollback.
 //!
-//! In: a [`Plan`](crate::plan::Plan) without obstacles, the [`Target`] machine, and a question
-//! to ask between any two steps: was a signal caught? Out: an [`Outcome`](crate::plan::Outcome) that says of each step
-//! what became of it, and of the whole whether it holds, was undone, or what is left.
-//! Rule: everything is rehearsed before the first write; undo is computed from the very steps that
-//! were done; no undo lowers max below the number of entries and a tenth.
+//! In: a [`Plan`](crate::plan::Plan), and the [`Here`] that it is for. A [`Session`] applies it now
+//! or until it is confirmed, confirms it, and rolls it back; the journal lists what became of each
+//! change. Pure: [`status`], [`state`], [`record`], [`revert`], [`past`], [`outcome`]. The engine
+//! acts on a [`target`]. Rule: everything is checked before the first write, and written to the
+//! journal before it is done; what was done is read back; an undo is computed from the very steps
+//! that were done, and never lowers max to less than the number of entries and a tenth.
 
 mod engine;
+mod error;
 pub(crate) mod expire;
 #[cfg(test)]
 mod fake;
-pub(crate) mod journal;
+mod here;
+mod history;
+mod journal;
 mod lock;
+mod outcome;
+mod past;
+mod pending;
 mod preflight;
+mod present;
+mod record;
+mod restore;
+mod revert;
+mod rollback;
+mod session;
 mod signal;
+mod state;
+mod status;
 mod target;
 mod watcher;
 
-pub(crate) use engine::{
-    Crew, carry_back, carry_out, carry_out_until, clear_up, folders_to_make, present,
-};
+pub(crate) use error::{ChangeError, Effect};
 pub(crate) use expire::ExpireError;
+pub(crate) use here::Here;
+pub(crate) use history::{Unfinished, list, unfinished};
 pub(crate) use lock::Lock;
-pub(crate) use preflight::preflight;
-pub(crate) use signal::Signals;
-pub(crate) use target::{Running, Target};
-pub(crate) use watcher::{READY, arm_watcher, close_stdout, leave_session};
+pub(crate) use outcome::{Cause, Ending, Outcome};
+pub(crate) use pending::watch;
+pub(crate) use record::{Entry, Kind};
+pub(crate) use revert::{Conflict, Revert};
+pub(crate) use rollback::Which;
+pub(crate) use session::{Applied, Consent, Console, Done, Request, Session, remaining, undo_rest};
+pub(crate) use signal::{Signal, Signals};
+pub(crate) use status::Status;
+pub(crate) use watcher::{READY, close_stdout, leave_session};

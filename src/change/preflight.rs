@@ -1,4 +1,4 @@
-//! Everything that can be found out before the first write.
+//! Checks everything that can be checked before the first write.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::diagnostic::{Advise, Hint};
 use crate::plan::{FileChange, Plan, Step};
 use crate::tunable::Key;
 
-/// Why a plan was not begun.
+/// Why a plan was not started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
     /// A step would fail.
@@ -20,7 +20,7 @@ pub(crate) enum PreflightError {
         key: Key,
         /// What the plan was made from.
         planned: i64,
-        /// What holds now.
+        /// What it is now.
         now: i64,
     },
     /// A file changed between the reading and now.
@@ -39,8 +39,8 @@ impl Advise for PreflightError {
     }
 }
 
-/// Rehearses every step: rights, places, space, and that everything is still as it was read.
-/// Temporary files are made and removed; nothing else is touched.
+/// Checks permissions, paths and space for every step, and that everything is still as it was read.
+/// Temporary files are created and removed; nothing else is touched.
 ///
 /// # Errors
 /// The first step that would fail.
@@ -52,9 +52,9 @@ pub(crate) fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), Pref
     let mut seen = Vec::new();
     for step in &plan.steps {
         match step {
-            // Flows are looked at when their turn comes: the plan counted them with the same right.
+            // Flows are read when their step is applied: the plan counted them already.
             Step::LoadModule { .. } | Step::UnloadModule { .. } | Step::Expire { .. } => {}
-            // Before the module is loaded there is nothing to try.
+            // Before the module is loaded there is no key to open.
             Step::WriteLive { .. } if loads => {}
             Step::WriteLive { key, from, .. } => {
                 // A key may be written twice; its later `from` is not there yet.

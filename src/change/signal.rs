@@ -7,7 +7,36 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::plan::Signal;
+/// A signal that asks cttune to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// `kill`.
+    Terminate,
+    /// The terminal is gone.
+    HangUp,
+}
+
+impl Signal {
+    /// The exit code by which a shell knows it: 128 and its number.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Signal::HangUp => 129,
+            Signal::Interrupt => 130,
+            Signal::Terminate => 143,
+        }
+    }
+
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Signal::Interrupt => "SIGINT",
+            Signal::Terminate => "SIGTERM",
+            Signal::HangUp => "SIGHUP",
+        }
+    }
+}
 
 /// SIGINT comes last: `console` raises it in our own process for any signal that interrupts a
 /// prompt, and would hide the one that came.
@@ -24,8 +53,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From now on signals are remembered. A system call that waits, such as a prompt's, returns.
-    /// What whoever started us ignores stays ignored: nohup(1) works.
+    /// Remembers signals from now on. A system call that waits, such as a prompt's, returns.
+    /// Signals that were ignored when cttune started stay ignored: nohup(1) works.
     ///
     /// # Errors
     /// If the kernel refuses a handler.
@@ -46,10 +75,16 @@ impl Signals {
         let ((_, signal), _) = signals.find(|(_, caught)| caught.load(Ordering::SeqCst))?;
         Some(signal)
     }
+
+    /// Whether this signal was caught, whatever others were.
+    pub(crate) fn has(&self, signal: Signal) -> bool {
+        let mut signals = SIGNALS.into_iter().zip(&self.caught);
+        signals.any(|((_, one), caught)| one == signal && caught.load(Ordering::SeqCst))
+    }
 }
 
-/// The signals that are ignored, a bit each, as proc_pid_status(5) has them; none where /proc does
-/// not show us.
+/// The signals that are ignored, a bit each, as in proc_pid_status(5); none where /proc does not
+/// show this process.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,6 +1,7 @@
-//! What a plan acts upon: the running machine, or a stand-in that fails where a test wants it to.
+//! What a plan is applied to: the running machine, or a simulated one in tests.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::expire::{ExpireError, Expired, Expiry, Hands, Past};
@@ -12,7 +13,7 @@ use crate::kernel::sysctl::{self, ReadError, WriteError};
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::Key;
 
-/// Any door's refusal.
+/// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
     /// A sysctl could not be read.
@@ -27,7 +28,18 @@ pub(crate) enum TargetError {
     /// The module could not be loaded or unloaded.
     #[error(transparent)]
     Module(#[from] ModuleError),
-    /// Flows could not be brought under the timeouts, or not all of them.
+    /// A file that was written, or removed, is not as it should be.
+    #[error("{} was written, but {what} when it was read back", path.display())]
+    ReadBack {
+        /// Which.
+        path: PathBuf,
+        /// How it differs.
+        what: &'static str,
+    },
+    /// A step for a running kernel, and the files are those of an image.
+    #[error("an image has no running kernel")]
+    Image,
+    /// Flows could not be shortened, or not all of them.
     #[error("{source}")]
     Expire {
         /// Why.
@@ -61,14 +73,18 @@ impl Advise for TargetError {
             TargetError::File(error) => return error.hint(),
             TargetError::Module(_) => Hint::on_host("modinfo nf_conntrack")
                 .to("see whether the module is installed for the running kernel"),
+            TargetError::ReadBack { .. } => {
+                Hint::say("another program writes this file too: find it, then try again")
+            }
             TargetError::Expire { source, .. } => return source.hint(),
+            TargetError::Image => Hint::say("the record is not one that cttune wrote"),
             TargetError::Read(_) => return None,
             TargetError::Write(error) => return error.hint(),
         })
     }
 }
 
-/// What the engine can do, no more.
+/// Everything that the engine can do.
 pub(crate) trait Target {
     /// Reads one sysctl; `None` where it does not exist.
     fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError>;
@@ -84,26 +100,27 @@ pub(crate) trait Target {
     fn unload_module(&mut self) -> Result<(), TargetError>;
     /// Reads a file; `None` if there is none.
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError>;
+    /// The mode of a file; `None` if there is none.
+    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, TargetError>;
     /// Finds out whether a file could be written.
     fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
     /// Writes a file whole; folders are made as needed.
     fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
     /// The folders on the way to a file that do not exist, outermost first.
     fn missing_folders(&mut self, path: &Path) -> Vec<PathBuf>;
-    /// Writes over a file where it stands, for want of space beside it.
+    /// Overwrites a file in place, where there is no space for a second copy.
     fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
     /// Removes a file.
     fn remove_file(&mut self, path: &Path) -> Result<(), TargetError>;
     /// Removes what a killed run left beside these files, and those of the folders that are empty.
     fn clear_up(&mut self, files: &[&Path], folders: &[PathBuf]);
-    /// Takes the first of two samples of flows that will be brought under new timeouts, where that
-    /// takes two.
+    /// Takes the first of two samples of the flows that will be changed, where that takes two.
     fn look_at_flows(
         &mut self,
         parameters: &ExpireParameters,
         hands: &mut Hands<'_>,
     ) -> Result<(), TargetError>;
-    /// Brings flows under the timeouts that hold, and tells what became of them.
+    /// Shortens flows to the current timeouts, and gives what became of them.
     fn expire(
         &mut self,
         parameters: &ExpireParameters,
@@ -111,7 +128,7 @@ pub(crate) trait Target {
     ) -> Result<Tally, TargetError>;
 }
 
-/// The machine that runs, its files under a root.
+/// The running machine, with its files below a root.
 #[derive(Debug)]
 pub(crate) struct Running {
     root: Root,
@@ -138,38 +155,68 @@ impl Running {
     }
 
     /// What became of flows, if a step was about them.
-    pub(crate) fn expired(&self) -> Option<&(ExpireMode, Tally)> {
-        self.expired.as_ref()
+    pub(crate) fn into_expired(self) -> Option<(ExpireMode, Tally)> {
+        self.expired
+    }
+}
+
+impl Running {
+    /// Whatever the record of an image says, the kernel that runs is not the image's.
+    fn demand_kernel(&self) -> Result<(), TargetError> {
+        self.root
+            .is_machine()
+            .then_some(())
+            .ok_or(TargetError::Image)
     }
 }
 
 impl Target for Running {
     fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError> {
+        self.demand_kernel()?;
         Ok(sysctl::read(key)?.value())
     }
 
     fn count(&mut self) -> Result<Option<i64>, TargetError> {
+        if !self.root.is_machine() {
+            return Ok(None);
+        }
         Ok(sysctl::read_count()?)
     }
 
     fn rehearse_write(&mut self, key: Key) -> Result<(), TargetError> {
+        self.demand_kernel()?;
         Ok(sysctl::rehearse(key)?)
     }
 
     fn write(&mut self, key: Key, value: i64) -> Result<(), TargetError> {
+        self.demand_kernel()?;
         Ok(sysctl::write(key, value)?)
     }
 
     fn load_module(&mut self) -> Result<(), TargetError> {
+        self.demand_kernel()?;
         Ok(module::load()?)
     }
 
     fn unload_module(&mut self) -> Result<(), TargetError> {
+        self.demand_kernel()?;
         Ok(module::unload()?)
     }
 
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError> {
         Ok(self.root.read(path).map_err(FileError::from)?)
+    }
+
+    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, TargetError> {
+        let Some(file) = self.root.open(path).map_err(FileError::from)? else {
+            return Ok(None);
+        };
+        let metadata = file.metadata().map_err(|source| FileError::Io {
+            doing: "look at",
+            path: self.root.outside(path),
+            source,
+        })?;
+        Ok(Some(metadata.mode() & 0o7777))
     }
 
     fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
@@ -204,6 +251,7 @@ impl Target for Running {
         parameters: &ExpireParameters,
         hands: &mut Hands<'_>,
     ) -> Result<(), TargetError> {
+        self.demand_kernel()?;
         let unchanged = |source| TargetError::Expire { source, changed: 0 };
         let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
         if expiry.needs_sample() {
@@ -218,6 +266,7 @@ impl Target for Running {
         parameters: &ExpireParameters,
         hands: &mut Hands<'_>,
     ) -> Result<Tally, TargetError> {
+        self.demand_kernel()?;
         let unchanged = |source| TargetError::Expire { source, changed: 0 };
         let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
         if let Some(looked) = self.looked.take() {

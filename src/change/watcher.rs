@@ -1,9 +1,9 @@
-//! A process that outlives the terminal and takes an unconfirmed change back.
+//! A process that outlives the terminal and undoes a change that was not confirmed.
 //!
 //! Where systemd runs the machine it is a transient timer, which also survives the end of the
 //! session's scope; else a child in a session of its own. Either runs `cttune watch-pending`,
-//! which goes by the journal's deadline: one that a later watcher replaced finds nothing to do.
-//! Rule: it holds no lock and no descriptor of ours while it waits.
+//! which reads the deadline in the journal: one that a later watcher replaced finds nothing to do.
+//! Rule: it keeps no lock and no open file of the command that started it while it waits.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,37 +15,40 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::files::state;
+use super::record::Entry;
+use super::state::Deadline;
+use crate::files::{Root, state};
 use crate::kernel::host;
-use crate::plan::{Deadline, Record};
 
 /// The hidden command that the watcher runs.
 const COMMAND: &str = "watch-pending";
-/// What it says once nothing can end it with the terminal any more.
+/// What it prints once the end of the terminal cannot end it any more.
 pub(crate) const READY: &str = "ready\n";
 
 /// Starts the watcher of a change that has a deadline, and makes sure that it watches.
 ///
 /// # Errors
-/// If it cannot be started: then nothing would take the change back.
-pub(crate) fn arm_watcher(record: &Record, state: &Path) -> anyhow::Result<()> {
-    if let (Some(deadline), true) = (record.deadline, host::is_systemds())
-        && arm_timer(record.id, deadline, state)?
+/// If it cannot be started: then nothing would undo the change.
+pub(super) fn arm_watcher(entry: &Entry, root: &Root) -> anyhow::Result<()> {
+    let state = state::directory(root);
+    let id = entry.record.id;
+    if let (Some(deadline), true) = (entry.state.deadline, host::is_systemds())
+        && arm_timer(id, deadline, &state)?
     {
         return Ok(());
     }
-    // setsid(1) would do, but need not be there; the child calls it itself. Our own name may lead
-    // to another program by now, or nowhere: an upgrade.
+    // setsid(1) need not be installed; the child calls setsid(2) itself. After an upgrade the path of
+    // this program may be another program, or nothing.
     let mut watcher = Command::new("/proc/self/exe")
         .arg0("cttune")
-        .args([COMMAND, &record.id.to_string(), "--detach"])
+        .args([COMMAND, &id.to_string(), "--detach"])
         .env(state::VARIABLE, state)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .current_dir("/")
         .spawn()
-        .context("cannot start the process that would take the change back")?;
+        .context("cannot start the process that would undo the change")?;
     let mut said = String::new();
     let heard = watcher
         .stdout
@@ -53,14 +56,14 @@ pub(crate) fn arm_watcher(record: &Record, state: &Path) -> anyhow::Result<()> {
         .map(|mut pipe| pipe.read_to_string(&mut said));
     match heard {
         Some(Ok(_)) if said == READY => Ok(()),
-        _ => bail!("the process that would take the change back ended at once"),
+        _ => bail!("the process that would undo the change ended at once"),
     }
 }
 
-/// Leaves the session that we were started in: its terminal's signals, and every descriptor that
-/// came with it, such as a lock of flock(1) or the pipe that somebody reads to its end.
+/// Leaves the session of the command that started this process: the signals of its terminal, and
+/// every file that it had open, such as a lock of flock(1) or a pipe that is read to its end.
 pub(crate) fn leave_session() {
-    // It fails only for who leads a session already.
+    // It fails only for the leader of a session.
     let _ = nix::unistd::setsid();
     let open = fs::read_dir("/proc/self/fd")
         .into_iter()
@@ -70,18 +73,34 @@ pub(crate) fn leave_session() {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     for number in numbers.into_iter().filter(|number| *number > 2) {
-        // The one that the folder was read through is closed already.
+        // The one that the folder was read from is closed already.
         let _ = nix::unistd::close(number);
     }
 }
 
-/// Gives the standard output back to whoever waits for its end.
+/// Closes the standard output, so that its reader sees the end.
 ///
 /// # Errors
 /// Where there is no /dev/null.
 pub(crate) fn close_stdout() -> anyhow::Result<()> {
     let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
     Ok(nix::unistd::dup2_stdout(null)?)
+}
+
+/// Ends the timer of a change that was confirmed or undone. A child ends by itself.
+pub(super) fn disarm_watcher(entry: &Entry) {
+    if let (Some(deadline), true) = (entry.state.deadline, host::is_systemds()) {
+        // Left alone it finds nothing to do at the deadline.
+        let _ = Command::new("systemctl")
+            .args(["stop", "--quiet"])
+            .arg(format!("{}.timer", unit(entry.record.id, deadline)))
+            .stdin(Stdio::null())
+            .output();
+    }
+}
+
+fn unit(id: u64, deadline: Deadline) -> String {
+    format!("cttune-confirm-{id}-{}", deadline.boottime)
 }
 
 /// Asks systemd for a timer; false if there is no systemd-run.
@@ -95,7 +114,7 @@ fn arm_timer(id: u64, deadline: Deadline, state: &Path) -> anyhow::Result<bool> 
         .arg("--quiet")
         .arg("--collect")
         // A change that is given more time gets another timer; the first finds nothing to do yet.
-        .arg(format!("--unit=cttune-confirm-{id}-{}", deadline.boottime))
+        .arg(format!("--unit={}", unit(id, deadline)))
         .arg(format!("--on-active={}ms", within.as_millis()))
         .arg("--timer-property=AccuracySec=100ms")
         .arg(variable)

@@ -1,37 +1,90 @@
-//! What every command that changes something shares: the lock, the journal, the way it ends.
+//! What the commands that change something share: where they act, what they tell, how they end.
 
 use std::time::Duration;
 
 use super::args::Global;
+use super::expire::{FlowProgress, past_of, tell_pace};
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
-use crate::change::Lock;
-use crate::change::journal::{Folder, JournalError};
-use crate::diagnostic::Hint;
-use crate::files::{Root, state};
-use crate::kernel::host;
-use crate::plan::{Cause, Ending, Outcome, Record, Signal, Standing};
+use super::out::Out;
+use super::{expire, place};
+use crate::change::expire::Past;
+use crate::change::{
+    Cause, ChangeError, Console, Done, Effect, Ending, Here, Lock, Session, Signal, undo_rest,
+};
+use crate::plan::{Plan, Report, Step};
 use crate::profile;
+use crate::render::outcome::Told;
 
-/// The state directory's journal.
-pub(super) fn journal(root: &Root) -> Folder {
-    Folder::new(&state::directory(root))
+/// Where the global options say that a command acts.
+pub(super) fn here(global: &Global) -> anyhow::Result<Here> {
+    Ok(Here::read(place::root(global)?, global.netns.clone()))
+}
+
+/// Tells what a session does.
+pub(super) struct Terminal {
+    here: Here,
+    out: Out,
+    flows: FlowProgress,
+}
+
+impl Terminal {
+    pub(super) fn new(here: &Here, out: Out) -> Self {
+        Terminal {
+            here: here.clone(),
+            out,
+            flows: FlowProgress::new(out),
+        }
+    }
+
+    /// Opens a session that waits for another cttune as long as `--wait` says.
+    pub(super) fn session(&self, wait: Option<&str>) -> anyhow::Result<Session<'_>> {
+        Session::open(self.here.clone(), wait_time(wait)?, self)
+    }
+}
+
+impl Console for Terminal {
+    fn start(&self, plan: &Plan) {
+        tell_pace(plan, self.out);
+    }
+
+    fn step(&self, step: &Step, report: &Report) {
+        self.flows.step(step, report);
+    }
+
+    fn flows(&self, read: u64) {
+        self.flows.at(read);
+    }
+
+    fn note(&self, text: &str) {
+        self.out.note(text);
+    }
+
+    fn past(&self, plan: &Plan) -> Past {
+        past_of(plan, self.here.root())
+    }
 }
 
 /// Takes the lock, or waits for it as long as `--wait` says.
 pub(super) fn lock(
-    root: &Root,
+    here: &Here,
     wait: Option<&str>,
     stop: &dyn Fn() -> Option<Signal>,
 ) -> anyhow::Result<Lock> {
-    let patience = wait
-        .map(|text| duration("--wait", text))
-        .transpose()?
-        .unwrap_or_default();
-    let taken = Lock::take_within(&state::directory(root), patience, &|| stop().is_some());
+    let taken = Lock::take_within(here.root(), wait_time(wait)?, &|| stop().is_some());
     taken.map_err(|error| match stop() {
         Some(signal) => stopped(signal).into(),
-        None => Failure::of(FAILED, &error).unchanged().into(),
+        None => failure(error.into()).into(),
     })
+}
+
+/// A signal before anything was changed.
+pub(super) fn stopped(signal: Signal) -> Failure {
+    failure(ChangeError::stopped(signal))
+}
+
+fn wait_time(wait: Option<&str>) -> Result<Duration, Failure> {
+    let wait = wait.map(|text| duration("--wait", text)).transpose()?;
+    Ok(wait.unwrap_or_default())
 }
 
 /// A time of the command line.
@@ -42,131 +95,70 @@ pub(super) fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
     Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-/// Whether a change was made in the network namespace that we are in. Within one boot the kernel's
-/// number tells, whatever the namespace was called; later only the name is left.
-pub(super) fn is_here(record: &Record, global: &Global) -> bool {
-    let made = &record.occasion;
-    let same_boot = host::read_boot_id().is_ok_and(|boot_id| boot_id == made.boot_id);
-    match (made.netns_inode, host::read_netns_inode()) {
-        (Some(then), Some(now)) if same_boot => then == now,
-        _ => made.netns == global.netns,
+/// The error of a session with its exit code; any other error as it is.
+pub(super) fn told(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<ChangeError>() {
+        Ok(error) => failure(error).into(),
+        Err(error) => error,
     }
 }
 
-/// Refuses to act here upon a change that was made elsewhere.
-pub(super) fn belongs_here(record: &Record, global: &Global, root: &Root) -> Result<(), Failure> {
-    let made = &record.occasion;
-    if made.root != root.base() {
-        let root = made.root.display();
-        let message = format!("change {} was made below {root}", record.id);
-        return Err(Failure::new(FAILED, message)
-            .unchanged()
-            .hint(format!("add --root {root}")));
-    }
-    if is_here(record, global) {
-        return Ok(());
-    }
-    let message = format!("change {} was made in another network namespace", record.id);
-    Err(Failure::new(FAILED, message)
-        .unchanged()
-        .hint(match &made.netns {
-            Some(netns) if made.netns == global.netns => {
-                format!("{netns} is not what it was then: what the change did went with it")
-            }
-            Some(netns) => format!("add --netns {netns}"),
-            None => "run it where the change was made, without --netns".to_owned(),
-        }))
-}
-
-/// Whether a change was made where we are.
-pub(super) fn is_of(record: &Record, global: &Global, root: &Root) -> bool {
-    belongs_here(record, global, root).is_ok()
-}
-
-/// The changes here that are not done with, oldest first; those that ended with their boot are
-/// not among them.
-///
-/// # Errors
-/// If the journal cannot be read.
-pub(super) fn unfinished(root: &Root, global: &Global) -> Result<Vec<Record>, Failure> {
-    let boot_id = host::read_boot_id().unwrap_or_default();
-    let records = journal(root).unfinished().map_err(journal_failure)?;
-    Ok(records
-        .into_iter()
-        .map(|record| record.in_boot(&boot_id))
-        .filter(|record| record.standing.is_unfinished() && is_of(record, global, root))
-        .collect())
-}
-
-/// Writes down how older changes stand, now that `by` was carried out: those that were interrupted
-/// are done with, and those that were never confirmed ended with their boot. The lock is held.
-pub(super) fn settle(root: &Root, global: &Global, by: Option<u64>) {
-    let journal = journal(root);
-    let boot_id = host::read_boot_id().unwrap_or_default();
-    for record in journal.unfinished().unwrap_or_default() {
-        let was = record.standing;
-        let mut record = record.in_boot(&boot_id);
-        if record.standing == Standing::Begun
-            && by.is_none_or(|by| record.id < by)
-            && is_of(&record, global, root)
-        {
-            record.standing = Standing::Resumed;
+/// What went wrong, and what that leaves on the machine.
+pub(super) fn failure(error: ChangeError) -> Failure {
+    let code = match (error.effect, error.signal) {
+        (Effect::Remaining, _) => LEFT,
+        (_, Some(signal)) => signal.exit_code(),
+        _ => FAILED,
+    };
+    let mut failure = Failure::new(code, "").maybe_hint(error.hint);
+    failure.messages = error.messages;
+    match (error.effect, failure.messages.last_mut()) {
+        (Effect::Unchanged, _) => failure.unchanged(),
+        (Effect::Undone, _) => failure.undone(),
+        (Effect::Pending(id), Some(last)) => {
+            last.push_str(&format!("; change {id} is still pending"));
+            failure
         }
-        if record.standing != was {
-            // Only a word in a listing: what holds is compared anyway.
-            let _ = journal.mark(&record);
-        }
+        _ => failure,
     }
 }
 
-/// A journal that cannot be kept or read.
-pub(super) fn journal_failure(error: JournalError) -> Failure {
-    Failure::of(FAILED, &error).unchanged()
+/// What was done, for the renderers.
+pub(super) fn view(done: &Done) -> Told<'_> {
+    Told {
+        plan: &done.plan,
+        reports: &done.outcome.reports,
+        changed: done.outcome.changed(),
+        id: done.id,
+        pending: None,
+        flows: expire::told(done.flows.as_ref()),
+    }
 }
 
-/// Turns the ending into an exit code.
-pub(super) fn end(outcome: &Outcome, record: &Record, detailed: bool) -> anyhow::Result<u8> {
-    let cause = match &outcome.ending {
-        Ending::Complete if detailed && outcome.changed() => return Ok(DIFFERS),
+/// The exit code of what was done; a failure is told.
+pub(super) fn end(done: &Done, detailed: bool) -> anyhow::Result<u8> {
+    let (cause, effect) = match &done.outcome.ending {
+        Ending::Complete if detailed && done.outcome.changed() => return Ok(DIFFERS),
         Ending::Complete => return Ok(0),
-        Ending::Partly(message) => {
-            return Err(
-                Failure::new(LEFT, format!("{message}; the rest of the plan holds"))
-                    .hint("try again when more memory is free, or with a smaller table")
-                    .into(),
-            );
+        Ending::Partial(message) => {
+            let message = format!("{message}; the other steps were applied");
+            return Err(Failure::new(LEFT, message)
+                .hint("try again when more memory is free, or with a smaller table")
+                .into());
         }
-        Ending::Undone(cause) => cause,
-        Ending::Left(cause, left) => return Err(left_failure(cause, left, record).into()),
+        Ending::Undone(cause) => (cause, Effect::Undone),
+        Ending::Failed(cause, _) => (cause, Effect::Remaining),
     };
-    match cause {
-        Cause::Failed { message, hint } => {
-            let failure = Failure::new(FAILED, message).undone();
-            Err(failure.maybe_hint(hint.clone()).into())
-        }
-        Cause::Signal(signal) => {
-            let message = format!("stopped by {}", signal.name());
-            Err(Failure::new(signal.exit_code(), message).undone().into())
-        }
+    let mut error = match cause {
+        Cause::Failed { message, hint } => ChangeError {
+            hint: hint.clone(),
+            ..ChangeError::new(message)
+        },
+        Cause::Signal(signal) => ChangeError::stopped(*signal),
+    };
+    if let Ending::Failed(_, remaining) = &done.outcome.ending {
+        error.messages.extend(remaining.iter().cloned());
+        error = error.hint(undo_rest(done.again));
     }
-}
-
-fn left_failure(cause: &Cause, left: &[String], record: &Record) -> Failure {
-    let what = match cause {
-        Cause::Failed { message, .. } => message.clone(),
-        Cause::Signal(signal) => format!("stopped by {}", signal.name()),
-    };
-    let mut failure = Failure::new(LEFT, what);
-    failure.messages.extend(left.iter().cloned());
-    failure.hint(put_rest_back(record.undoes.unwrap_or(record.id)))
-}
-
-/// What to do about what is left of a change.
-pub(super) fn put_rest_back(id: u64) -> Hint {
-    Hint::cttune(format!("rollback {id}")).to("when the cause is gone, undo the rest")
-}
-
-/// A signal before anything was changed.
-pub(super) fn stopped(signal: Signal) -> Failure {
-    Failure::new(signal.exit_code(), format!("stopped by {}", signal.name())).unchanged()
+    Err(failure(error.effect(effect)).into())
 }

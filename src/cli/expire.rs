@@ -11,12 +11,12 @@ use super::progress::Progress;
 use super::prompt::{self, Answer};
 use super::{change, select, session};
 use crate::change::expire::{ExpireError, Expired, Expiry, Hands, Past};
-use crate::change::{Running, Signals};
+use crate::change::{Here, Signal, Signals};
 use crate::diagnostic::Advise;
 use crate::files::Root;
 use crate::flow::expire::{Change, Tally};
-use crate::kernel::{host, sysctl};
-use crate::plan::{Plan, Report, Scope, Signal, Step, changes_of};
+use crate::kernel::sysctl;
+use crate::plan::{Plan, Report, Scope, Step};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings, parse_timeout};
 use crate::render::{self, expire::Parts};
 use crate::tunable::Key;
@@ -42,12 +42,13 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
     let _lock = if args.dry_run {
         None
     } else {
-        Some(change::lock(&root, args.wait.as_deref(), &stop)?)
+        Some(change::lock(
+            &change::here(global)?,
+            args.wait.as_deref(),
+            &stop,
+        )?)
     };
-    let past = Past {
-        was,
-        ..past(&root)?
-    };
+    let past = Past { was, ..past(&root) };
     let mut expiry = Expiry::prepare(&parameters, &past).map_err(untouched)?;
     let mode = parameters.mode;
     if expiry.needs_sample() {
@@ -100,7 +101,7 @@ pub(super) fn step(
             then.set(*key, *to);
         }
     }
-    let past = past_of(plan, root)?;
+    let past = past_of(plan, root);
     let counted = Expiry::under(&parameters, &past, &then).and_then(|expiry| {
         expiry.count(&mut Hands {
             stop: &|| None,
@@ -124,8 +125,8 @@ pub(super) fn step(
 }
 
 /// What became of the flows of a plan, for people and machines; none where no step was about them.
-pub(super) fn told(target: &Running) -> Option<Parts<'_>> {
-    let (mode, tally) = target.expired()?;
+pub(super) fn told(flows: Option<&(ExpireMode, Tally)>) -> Option<Parts<'_>> {
+    let (mode, tally) = flows?;
     Some(Parts {
         mode: *mode,
         tally,
@@ -135,8 +136,8 @@ pub(super) fn told(target: &Running) -> Option<Parts<'_>> {
 }
 
 /// What is known of the past when a plan is about to be carried out: what it changes counts too.
-pub(super) fn past_of(plan: &Plan, root: &Root) -> anyhow::Result<Past> {
-    let mut past = past(root)?;
+pub(super) fn past_of(plan: &Plan, root: &Root) -> Past {
+    let mut past = past(root);
     for step in &plan.steps {
         if let Step::WriteLive { key, from, to, .. } = step
             && *key == Key::TcpTimeoutEstablished
@@ -148,21 +149,18 @@ pub(super) fn past_of(plan: &Plan, root: &Root) -> anyhow::Result<Past> {
             });
         }
     }
-    Ok(past)
+    past
 }
 
 /// What is known of the past: the journal's, if it can be read, and the session.
-pub(super) fn past(root: &Root) -> anyhow::Result<Past> {
+fn past(root: &Root) -> Past {
     // Without a journal idle time is not known, and the modes that count it keep everything.
-    let records = change::journal(root).read().unwrap_or_default();
-    let boot = host::read_boot_id()?;
-    let key = Key::TcpTimeoutEstablished;
-    let changes = host::read_netns_inode().map(|netns| changes_of(key, &records, &boot, netns));
-    Ok(Past {
+    let here = Here::read(root.clone(), None);
+    Past {
         sessions: session::own(),
-        changes: changes.unwrap_or_default(),
+        changes: here.changes_of(Key::TcpTimeoutEstablished),
         was: None,
-    })
+    }
 }
 
 /// Does work on the table with a line of progress.

@@ -1,56 +1,54 @@
-//! `cttune history`: what apply and rollback changed, and whether it still holds.
+//! `cttune history`: what apply and rollback changed, and whether it is still so.
 
 use super::args::{Global, History};
 use super::change;
-use super::failure::{FAILED, Failure};
 use super::out::Out;
-use super::place;
-use crate::change::journal::JournalError;
-use crate::change::{Running, present};
-use crate::diagnostic::Hint;
-use crate::kernel::host;
-use crate::plan::Record;
-use crate::render;
+use crate::change::{Entry, Kind, Status, list};
+use crate::render::{self, history::Change};
 
 /// Runs it.
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let root = place::root(global)?;
-    let failed = |error: JournalError| Failure::of(FAILED, &error);
-    let (mut records, damaged) = change::journal(&root).read_whole_ones().map_err(failed)?;
+    let (listed, damaged) = list(&change::here(global)?, args.id).map_err(change::failure)?;
     for (id, error) in damaged {
-        if args.id == Some(id) {
-            return Err(failed(error).into());
-        }
         out.note(&format!("note: change {id} is not shown: {error}"));
     }
-    if let Some(id) = args.id {
-        records.retain(|record| record.id == id);
-        if records.is_empty() {
-            return Err(
-                Failure::new(FAILED, format!("the journal has no change {id}"))
-                    .hint(Hint::cttune("history").to("see all changes"))
-                    .into(),
-            );
-        }
-    }
-    let mut target = Running::new(root.clone());
-    let boot_id = host::read_boot_id().unwrap_or_default();
-    let changes: Vec<(Record, Option<bool>)> = records
-        .into_iter()
-        .map(|record| {
-            let record = record.in_boot(&boot_id);
-            // What holds in another namespace cannot be seen from here.
-            let holds = change::is_of(&record, global, &root)
-                .then(|| record.holds(&present(&record, &mut target)));
-            (record, holds)
-        })
+    let changes: Vec<Change<'_>> = listed
+        .iter()
+        .map(|(entry, effective)| view(entry, *effective))
         .collect();
     out.result(
         || match (args.id, changes.first()) {
-            (Some(_), Some((record, holds))) => render::history::one(record, *holds),
+            (Some(_), Some(change)) => render::history::one(change),
             _ => render::history::table(&changes),
         },
         || render::history::json(&changes),
     );
     Ok(0)
+}
+
+fn view(entry: &Entry, effective: Option<bool>) -> Change<'_> {
+    let (record, state) = (&entry.record, &entry.state);
+    let status = state.status();
+    Change {
+        id: record.id,
+        time: &record.origin.time,
+        kind: match record.kind {
+            Kind::Apply => "apply",
+            Kind::Rollback => "rollback",
+        },
+        undoes: record.undoes,
+        profile: &record.profile,
+        overrides: &record.overrides,
+        netns: record.origin.netns.as_deref(),
+        host: &record.origin.host,
+        kernel: &record.origin.kernel,
+        status: status.name(),
+        standing: status.first_name(),
+        is_undone: !status.can_be_rolled_back(),
+        is_interrupted: status == Status::Started,
+        effective,
+        steps: &record.steps,
+        results: &state.results,
+        remaining: &state.remaining,
+    }
 }

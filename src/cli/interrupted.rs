@@ -1,23 +1,12 @@
-//! A change that was killed half-way is told of by whatever is run next, and so is one whose
-//! watcher was.
-
-use std::time::Duration;
+//! The next command tells of a change that was interrupted, or whose watcher was.
 
 use super::args::{Cli, Command};
-use super::change;
 use super::out::Out;
-use super::place;
-use crate::change::Lock;
+use super::{change, place};
+use crate::change::{Entry, Kind, Unfinished, unfinished};
 use crate::diagnostic::Place;
-use crate::files::state;
-use crate::kernel::host;
-use crate::plan::{Origin, Record, Standing};
 
-/// Time that the watcher of a change has to take it back.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Says so if a change here was interrupted, or should have been taken back and was not. Whoever
-/// may not read the journal is not told.
+/// Tells of it. Whoever may not read the journal is not told.
 pub(super) fn tell(cli: &Cli, out: Out) {
     if matches!(
         cli.command,
@@ -29,51 +18,39 @@ pub(super) fn tell(cli: &Cli, out: Out) {
     ) {
         return;
     }
-    let Ok(root) = place::root(&cli.global) else {
+    let Ok(here) = change::here(&cli.global) else {
         return;
     };
-    let unfinished = change::unfinished(&root, &cli.global).unwrap_or_default();
-    let Some(record) = unfinished.last() else {
-        return;
-    };
-    if Lock::is_held(&state::directory(&root)) {
-        return;
-    }
     let place = place::of(&cli.global);
-    match record.standing {
-        Standing::Begun => out.note(&interrupted(record, &place)),
-        _ if is_overdue(record) => out.note(&format!(
-            "note: change {} ({}) was not confirmed and should have been taken back, but what \
-             watched it is gone: `{}` undoes it",
-            record.id,
-            record.profile,
-            place.cttune(&format!("rollback {}", record.id))
-        )),
-        _ => {}
+    match unfinished(&here) {
+        Some(Unfinished::Interrupted(entry)) => out.note(&interrupted(&entry, &place)),
+        Some(Unfinished::Forgotten(entry)) => {
+            let (id, profile) = (entry.record.id, &entry.record.profile);
+            out.note(&format!(
+                "note: change {id} ({profile}) was not confirmed in time, and the process that \
+                 should have undone it is gone; to undo it: {}",
+                place.cttune(&format!("rollback {id}"))
+            ));
+        }
+        None => {}
     }
 }
 
-fn interrupted(record: &Record, place: &Place) -> String {
-    let (what, finish) = match record.origin {
-        Origin::Apply => (
+fn interrupted(entry: &Entry, place: &Place) -> String {
+    let record = &entry.record;
+    let (what, finish) = match record.kind {
+        Kind::Apply => (
             "an apply",
-            format!("`{}` finishes it", place.cttune("apply")),
+            format!("to finish it: {}", place.cttune("apply")),
         ),
-        Origin::Rollback => ("a rollback", "which also finishes the rollback".to_owned()),
+        Kind::Rollback => ("a rollback", "which also finishes the rollback".to_owned()),
     };
+    let steps = record.steps.len();
     format!(
-        "note: {what} was interrupted at step {} of {} ({}, change {}): `{}` undoes it, {finish}",
-        (record.reached() + 1).min(record.steps.len()),
-        record.steps.len(),
+        "note: {what} was interrupted at step {} of {steps} ({}, change {}); to undo it: {}; {finish}",
+        (entry.state.reached() + 1).min(steps),
         record.profile,
         record.id,
         place.cttune(&format!("rollback {}", record.undoes.unwrap_or(record.id))),
     )
-}
-
-/// Whether its time was over long enough ago for the watcher to have acted.
-fn is_overdue(record: &Record) -> bool {
-    let now = host::read_boottime().unwrap_or_default();
-    let until = record.deadline.map_or(0, |deadline| deadline.boottime);
-    now > Duration::from_secs(until) + GRACE
 }

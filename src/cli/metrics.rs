@@ -17,7 +17,7 @@ use crate::files::Root;
 use crate::flow::{By, Census, Extent, Field, Filter, Flow, Kinds};
 use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::kernel::{counters, host};
-use crate::plan::{Comparison, Origin, Standing};
+use crate::plan::Comparison;
 use crate::profile::Desired;
 use crate::render;
 use crate::render::metrics::{Flows, LastApply, Metrics, Source};
@@ -56,7 +56,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         let compared = Comparison::new(desired, &current.machine());
         sources.take("profile", compared.map_err(mistaken::underivable))
     });
-    let last_apply = sources.take("journal", last_apply(global, &root)).flatten();
+    let last_apply = sources.take("journal", last_apply(global)).flatten();
     let name = |desired: &Desired| desired.name.clone();
     let name = desired.as_ref().map(name).unwrap_or_default();
     let metrics = Metrics {
@@ -205,24 +205,10 @@ fn answer(request: Option<Request>) -> render::munin::Answer {
     }
 }
 
-/// The newest change that apply made here and that holds, or did when nobody looked since.
-fn last_apply(global: &Global, root: &Root) -> anyhow::Result<Option<LastApply>> {
-    let newest = change::journal(root).find_newest(|record| {
-        let done = matches!(
-            record.standing,
-            Standing::Complete | Standing::Partly | Standing::Pending
-        );
-        record.origin == Origin::Apply && done && change::is_of(record, global, root)
-    })?;
-    newest
-        .map(|record| {
-            let time: jiff::Timestamp = record.occasion.time.parse()?;
-            Ok(LastApply {
-                id: record.id,
-                time: time.as_second(),
-            })
-        })
-        .transpose()
+/// The newest change that apply made here and that was not undone.
+fn last_apply(global: &Global) -> anyhow::Result<Option<LastApply>> {
+    let newest = change::here(global)?.last_apply()?;
+    Ok(newest.map(|(id, time)| LastApply { id, time }))
 }
 
 /// Puts the numbers in place in one step. The folder is the collector's: it is not made.

@@ -19,6 +19,7 @@ mod load;
 mod metrics;
 mod mistaken;
 mod out;
+mod pending;
 mod place;
 mod plan;
 mod profile;
@@ -170,7 +171,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Confirm(args) => confirm::run(args, global, out),
         Command::Rollback(args) => rollback::run(args, global, out),
         Command::History(args) => history::run(args, global, out),
-        Command::WatchPending(args) => confirm::watch(args, global),
+        Command::WatchPending(args) => confirm::watch(args),
         Command::Expire(args) => expire::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
         Command::Metrics(metrics) => metrics::run(metrics, global, out),

@@ -5,7 +5,7 @@ use super::failure::{FAILED, Failure};
 use crate::diagnostic::Place;
 use crate::files::Root;
 use crate::kernel::host;
-use crate::plan::{Occasion, Scope};
+use crate::plan::Scope;
 
 /// The root that `--root` names, or the machine.
 pub(super) fn root(global: &Global) -> anyhow::Result<Root> {
@@ -27,21 +27,6 @@ pub(super) fn name(global: &Global) -> String {
 /// The place that the commands in advice are about.
 pub(super) fn of(global: &Global) -> Place {
     Place::new(global.root.as_deref(), global.netns.as_deref())
-}
-
-/// Where and when a change is made.
-pub(super) fn occasion(global: &Global, root: &Root) -> anyhow::Result<Occasion> {
-    Ok(Occasion {
-        time: jiff::Timestamp::now()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string(),
-        boot_id: host::read_boot_id()?,
-        host: host::read_name(),
-        kernel: host::read_release(),
-        netns: global.netns.clone(),
-        netns_inode: host::read_netns_inode(),
-        root: root.base().to_owned(),
-    })
 }
 
 /// How much of a plan the options ask for. `--netns` has no files and `--root` no kernel.

@@ -9,8 +9,8 @@ use dialoguer::{Input, MultiSelect};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 
 use super::failure::{FAILED, Failure, told};
-use crate::change::Signals;
-use crate::plan::{Plan, Signal};
+use crate::change::{Signal, Signals};
+use crate::plan::Plan;
 
 /// What the operator answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

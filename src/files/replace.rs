@@ -83,6 +83,14 @@ impl Root {
         place.open(flags).map(File::from)
     }
 
+    /// Gives a file another name in its folder, in place of a file that has it.
+    pub(crate) fn rename(&self, inside: &Path, name: &Path) -> Result<(), FileError> {
+        let place = Place::reach(self, inside, Missing::Fail)?;
+        let name = name.file_name().unwrap_or_default();
+        renameat(&place.folder, place.name.as_os_str(), &place.folder, name)
+            .map_err(|errno| place.failed("rename", errno))
+    }
+
     /// Removes a file, or the link in its place. A missing one is no error.
     pub(crate) fn remove(&self, inside: &Path) -> Result<(), FileError> {
         let Some(place) = Place::find(self, inside)? else {

@@ -58,7 +58,7 @@ fn checked(folder: Root) -> Result<Root, StateError> {
 }
 
 /// Where the state directory is, as seen from inside the root.
-fn inside(root: &Root) -> PathBuf {
+pub(crate) fn inside(root: &Root) -> PathBuf {
     match std::env::var_os(VARIABLE) {
         Some(directory) if root.is_machine() && !directory.is_empty() => {
             let directory = PathBuf::from(directory);
@@ -72,17 +72,4 @@ fn inside(root: &Root) -> PathBuf {
 pub(crate) fn directory(root: &Root) -> PathBuf {
     let inside = inside(root);
     root.outside(root.resolve(&inside).as_ref().unwrap_or(&inside))
-}
-
-/// [`create`] by its path on the running machine.
-pub(crate) fn make(folder: &Path) -> Result<Root, StateError> {
-    create(&Root::machine(), folder)
-}
-
-/// Makes sure that nobody but root and the caller may write in a folder.
-pub(crate) fn check(folder: &Path) -> Result<(), StateError> {
-    match open(&Root::machine(), folder)? {
-        Some(_) => Ok(()),
-        None => Err(StateError::Io(io::ErrorKind::NotFound.into())),
-    }
 }

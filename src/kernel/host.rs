@@ -98,8 +98,9 @@ pub(crate) fn read_boottime() -> io::Result<Duration> {
 }
 
 /// Waits until so much time has passed since the boot, or a signal comes.
-pub(crate) fn wait_until_boottime(seconds: u64) {
-    let until = TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), 0);
+pub(crate) fn wait_until_boottime(until: Duration) {
+    let seconds = i64::try_from(until.as_secs()).unwrap_or(i64::MAX);
+    let until = TimeSpec::new(seconds, i64::from(until.subsec_nanos()));
     let _ = clock_nanosleep(
         ClockId::CLOCK_BOOTTIME,
         ClockNanosleepFlags::TIMER_ABSTIME,

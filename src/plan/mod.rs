@@ -8,23 +8,17 @@
 
 mod blocked;
 mod compare;
-mod held;
 mod order;
-mod outcome;
 mod persist;
-mod record;
+mod report;
 mod step;
-mod undo;
 
 pub(crate) use blocked::{Blocked, Permission};
 pub(crate) use compare::{Compared, Comparison, Persisted, State};
-pub(crate) use held::changes_of;
 pub(crate) use order::ENTRIES_PER_BUCKET;
-pub(crate) use outcome::{Cause, Ending, Outcome, Report, Signal, StepResult};
 pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
-pub(crate) use record::{Deadline, Occasion, Origin, Record, Standing};
+pub(crate) use report::{Report, StepResult};
 pub(crate) use step::{FileChange, Step, lowest_safe_max};
-pub(crate) use undo::{Present, WayBack, cuts_flows_off, way_back};
 
 use std::collections::BTreeMap;
 

@@ -1,120 +1,137 @@
 //! `cttune history`: the changes that the journal holds.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::outcome::step_line;
 use super::plan::step_json;
 use super::style::{FAINT, GOOD, HEAD, WARN};
-use crate::plan::{Origin, Record, Report, Standing, StepResult};
+use crate::plan::{Report, Step, StepResult};
 
-/// As machines read it, each change with whether everything of it holds now: null where that
-/// cannot be seen from here.
-pub(crate) fn json(changes: &[(Record, Option<bool>)]) -> Value {
-    let changes: Vec<Value> = changes
-        .iter()
-        .map(|(record, holds)| change(record, *holds))
-        .collect();
+/// A change of the journal.
+pub(crate) struct Change<'a> {
+    /// Its number.
+    pub(crate) id: u64,
+    /// When it was made, RFC 3339.
+    pub(crate) time: &'a str,
+    /// `apply` or `rollback`.
+    pub(crate) kind: &'static str,
+    /// The change that it undid.
+    pub(crate) undoes: Option<u64>,
+    /// The profile.
+    pub(crate) profile: &'a str,
+    /// What was set beside it.
+    pub(crate) overrides: &'a BTreeMap<String, i64>,
+    /// The network namespace that was named.
+    pub(crate) netns: Option<&'a str>,
+    /// The machine.
+    pub(crate) host: &'a str,
+    /// Its kernel.
+    pub(crate) kernel: &'a str,
+    /// Its status.
+    pub(crate) status: &'static str,
+    /// Its status, in the words of version 0.1.0.
+    pub(crate) standing: &'static str,
+    /// Whether it was undone.
+    pub(crate) is_undone: bool,
+    /// Whether cttune was killed while it was applied.
+    pub(crate) is_interrupted: bool,
+    /// Whether everything is as it left it; `None` where that cannot be seen from here.
+    pub(crate) effective: Option<bool>,
+    /// The steps.
+    pub(crate) steps: &'a [Step],
+    /// What became of each.
+    pub(crate) results: &'a [Option<StepResult>],
+    /// What could not be done, or undone.
+    pub(crate) remaining: &'a [String],
+}
+
+/// As machines read it.
+pub(crate) fn json(changes: &[Change<'_>]) -> Value {
+    let changes: Vec<Value> = changes.iter().map(change_json).collect();
     json!({ "schema": super::SCHEMA, "changes": changes })
 }
 
-fn change(record: &Record, holds: Option<bool>) -> Value {
-    let steps: Vec<Value> = record
-        .steps
-        .iter()
-        .zip(record.progress.chars())
-        .map(|(step, letter)| {
+fn change_json(change: &Change<'_>) -> Value {
+    let steps = change.steps.iter().zip(change.results);
+    let steps: Vec<Value> = steps
+        .map(|(step, result)| {
             let mut object = step_json(step);
-            object.insert("result".to_owned(), json!(result(letter)));
+            object.insert("result".to_owned(), json!(result));
             Value::Object(object)
         })
         .collect();
     json!({
-        "id": record.id.to_string(),
-        "time": record.occasion.time,
-        "origin": record.origin,
-        "undoes": record.undoes.map(|id| id.to_string()),
-        "profile": record.profile,
-        "overrides": record.overrides,
-        "netns": record.occasion.netns,
-        "standing": record.standing.name(),
-        "in_force": holds,
+        "id": change.id,
+        "time": change.time,
+        "origin": change.kind,
+        "undoes": change.undoes,
+        "profile": change.profile,
+        "overrides": change.overrides,
+        "netns": change.netns,
+        "status": change.status,
+        "standing": change.standing,
+        "in_force": change.effective,
         "steps": steps,
-        "left": record.left,
+        "left": change.remaining,
     })
 }
 
-fn result(letter: char) -> Option<StepResult> {
-    match letter {
-        'd' => Some(StepResult::Done),
-        's' => Some(StepResult::Skipped),
-        'f' => Some(StepResult::Failed),
-        _ => None,
-    }
-}
-
 /// As people read it, a line a change.
-pub(crate) fn table(changes: &[(Record, Option<bool>)]) -> String {
+pub(crate) fn table(changes: &[Change<'_>]) -> String {
     if changes.is_empty() {
-        return "nothing was changed yet\n".to_owned();
+        return "no changes yet\n".to_owned();
     }
     let header = format!(
-        "{HEAD}{:>4}  {:<20}  {:<12}  {:<22}  what{HEAD:#}\n",
-        "id", "time", "stands", "in force"
+        "{HEAD}{:>4}  {:<20}  {:<11}  {:<17}  change{HEAD:#}\n",
+        "id", "time", "status", "values now"
     );
-    let lines = changes.iter().map(|(record, holds)| line(record, *holds));
-    std::iter::once(header).chain(lines).collect()
+    std::iter::once(header)
+        .chain(changes.iter().map(line))
+        .collect()
 }
 
-fn line(record: &Record, holds: Option<bool>) -> String {
-    let what = match (record.origin, record.undoes) {
-        (Origin::Rollback, Some(id)) => format!("rollback of {id}"),
-        _ => format!("apply {}", record.profile),
+fn line(change: &Change<'_>) -> String {
+    let what = match change.undoes {
+        Some(id) => format!("rollback of {id}"),
+        None => format!("{} {}", change.kind, change.profile),
     };
-    let netns = record.occasion.netns.as_ref();
-    let netns = netns
-        .map(|netns| format!(" in {netns}"))
-        .unwrap_or_default();
-    let live = record
-        .steps
-        .iter()
-        .filter(|step| step.file().is_none())
-        .count();
-    let files = record.steps.len() - live;
-    let (style, force) = in_force(record, holds);
+    let netns = change.netns.map(|netns| format!(" in {netns}"));
+    let files = change.steps.iter().filter_map(Step::file).count();
+    let live = change.steps.len() - files;
+    let (style, now) = now(change);
     format!(
-        "{:>4}  {:<20}  {:<12}  {style}{force:<22}{style:#}  {what}{netns}: {live} live, {files} in files\n",
-        record.id,
-        record.occasion.time,
-        record.standing.name(),
+        "{:>4}  {:<20}  {:<11}  {style}{now:<17}{style:#}  {what}{}: {live} live, {files} in files\n",
+        change.id,
+        change.time,
+        change.status.replace('-', " "),
+        netns.unwrap_or_default(),
     )
 }
 
-fn in_force(record: &Record, holds: Option<bool>) -> (anstyle::Style, &'static str) {
-    match (record.standing, holds) {
-        (standing, _) if !standing.can_be_rolled_back() => (FAINT, "no"),
-        (_, Some(true)) => (GOOD, "yes"),
-        (_, None) => (FAINT, "in another namespace"),
-        (Standing::Begun, _) => (WARN, "interrupted"),
-        _ => (WARN, "no, something changed"),
+fn now(change: &Change<'_>) -> (anstyle::Style, &'static str) {
+    match change.effective {
+        _ if change.is_undone => (FAINT, "undone"),
+        Some(true) => (GOOD, "as applied"),
+        None => (FAINT, "another namespace"),
+        Some(false) if change.is_interrupted => (WARN, "interrupted"),
+        Some(false) => (WARN, "changed since"),
     }
 }
 
 /// One change with all its steps.
-pub(crate) fn one(record: &Record, holds: Option<bool>) -> String {
-    let mut text = line(record, holds);
-    let (host, kernel) = (&record.occasion.host, &record.occasion.kernel);
+pub(crate) fn one(change: &Change<'_>) -> String {
+    let mut text = line(change);
+    let (host, kernel) = (change.host, change.kernel);
     text.push_str(&format!("      on {host}, kernel {kernel}\n"));
-    for (step, letter) in record.steps.iter().zip(record.progress.chars()) {
-        text.push_str(&match result(letter) {
+    for (step, result) in change.steps.iter().zip(change.results) {
+        text.push_str(&match *result {
             Some(result) => format!("{}\n", step_line(step, &Report { result, note: None })),
             None => format!("{FAINT}      –{FAINT:#} {}\n", step.summary()),
         });
     }
-    text.extend(
-        record
-            .left
-            .iter()
-            .map(|left| format!("{WARN}left{WARN:#}: {left}\n")),
-    );
+    let remaining = change.remaining.iter();
+    text.extend(remaining.map(|one| format!("{WARN}not done{WARN:#}: {one}\n")));
     text
 }

@@ -1,26 +1,53 @@
-//! `cttune apply`: what became of each step, and of the whole.
-
-use std::time::Duration;
+//! `cttune apply`, `confirm` and `rollback`: what became of each step, and of the whole.
 
 use serde_json::{Value, json};
 
+use super::expire::Parts;
 use super::plan::step_json;
 use super::style::{BAD, FAINT, GOOD, WARN};
 use crate::diagnostic::Place;
-use crate::plan::{Ending, Outcome, Plan, Record, Report, Step, StepResult, WayBack};
-use crate::tunable::format_seconds;
+use crate::plan::{Plan, Report, Step, StepResult};
 
-/// As machines read it. `id` is null where nothing was to be done.
-pub(crate) fn json(
-    plan: &Plan,
-    outcome: &Outcome,
-    id: Option<u64>,
-    flows: Option<super::expire::Parts<'_>>,
-) -> Value {
-    let steps: Vec<Value> = plan
-        .steps
-        .iter()
-        .zip(&outcome.reports)
+/// A plan, and what became of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// The plan.
+    pub(crate) plan: &'a Plan,
+    /// One for each step.
+    pub(crate) reports: &'a [Report],
+    /// Whether anything on the machine is different now.
+    pub(crate) changed: bool,
+    /// What rolls it back; `None` where nothing is there to roll back.
+    pub(crate) id: Option<u64>,
+    /// When it is undone, if it waits to be confirmed.
+    pub(crate) pending: Option<jiff::Timestamp>,
+    /// What became of flows, if a step was about them.
+    pub(crate) flows: Option<Parts<'a>>,
+}
+
+impl<'a> Told<'a> {
+    /// A plan without steps.
+    pub(crate) fn nothing(plan: &'a Plan) -> Self {
+        Told {
+            plan,
+            reports: &[],
+            changed: false,
+            id: None,
+            pending: None,
+            flows: None,
+        }
+    }
+
+    fn done(self) -> usize {
+        let done = |report: &&Report| report.result == StepResult::Done;
+        self.reports.iter().filter(done).count()
+    }
+}
+
+/// As machines read it.
+pub(crate) fn json(told: Told<'_>) -> Value {
+    let steps = told.plan.steps.iter().zip(told.reports);
+    let steps: Vec<Value> = steps
         .map(|(step, report)| {
             let mut object = step_json(step);
             object.insert("result".to_owned(), json!(report.result));
@@ -30,11 +57,15 @@ pub(crate) fn json(
         .collect();
     json!({
         "schema": super::SCHEMA,
-        "profile": plan.profile,
-        "changed": outcome.changed(),
-        "id": id.map(|id| id.to_string()),
+        "profile": told.plan.profile,
+        "changed": told.changed,
+        "id": told.id,
+        "pending": told.pending.map(|deadline| json!({
+            "id": told.id,
+            "deadline": deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        })),
         "steps": steps,
-        "flows": flows.map(super::expire::flows_json),
+        "flows": told.flows.map(super::expire::flows_json),
     })
 }
 
@@ -45,108 +76,101 @@ pub(crate) fn step_line(step: &Step, report: &Report) -> String {
         StepResult::Skipped => (FAINT, "skipped"),
         StepResult::Failed => (BAD, "failed"),
     };
-    let note = report
-        .note
-        .as_deref()
-        .map(|note| format!(" ({note})"))
-        .unwrap_or_default();
+    let note = report.note.as_deref();
+    let note = note.map(|note| format!(" ({note})")).unwrap_or_default();
     format!("{style}{word:>7}{style:#} {}{note}", step.summary())
 }
 
-/// The last lines, where the plan was carried out; `place` is what a command needs to speak of the
-/// same place.
-pub(crate) fn text(plan: &Plan, outcome: &Outcome, id: Option<u64>, place: &Place) -> String {
-    match &outcome.ending {
-        Ending::Complete if plan.steps.is_empty() => String::new(),
-        Ending::Complete | Ending::Partly(_) => {
-            let done = outcome
-                .reports
-                .iter()
-                .filter(|report| report.result == StepResult::Done)
-                .count();
-            let changes = if done == 1 {
-                "1 change".to_owned()
-            } else {
-                format!("{done} changes")
-            };
-            let undo = id
-                .map(|id| format!("; undo: {}", place.cttune(&format!("rollback {id}"))))
-                .unwrap_or_default();
-            // Not "it holds": steps may have been left out, or lines that beat ours let stand.
-            format!(
-                "{GOOD}{changes}{GOOD:#} made for {}, each read back{undo}\n",
-                plan.profile
-            )
-        }
-        Ending::Undone(_) => "everything is as it was\n".to_owned(),
-        Ending::Left(_, left) => {
-            let lines: String = left.iter().map(|line| format!("  {line}\n")).collect();
-            format!("{WARN}left{WARN:#}: this could not be put back:\n{lines}")
-        }
+fn changes(number: usize) -> String {
+    match number {
+        1 => "1 change".to_owned(),
+        number => format!("{number} changes"),
     }
 }
 
-/// The last lines, where changes were put back; `place` as in [`text`].
-pub(crate) fn put_back(outcome: &Outcome, id: Option<u64>, place: &Place) -> String {
-    let done = outcome
-        .reports
-        .iter()
-        .filter(|report| report.result == StepResult::Done)
-        .count();
-    match (&outcome.ending, id) {
-        (Ending::Complete, None) if done == 0 => {
-            "everything is as it was before already\n".to_owned()
-        }
-        (Ending::Complete, None) => format!("{GOOD}put back{GOOD:#}\n"),
-        (Ending::Complete, Some(id)) => {
-            let things = if done == 1 {
-                "1 thing"
-            } else {
-                &format!("{done} things")
-            };
-            let redo = place.cttune(&format!("rollback {id}"));
-            format!("{GOOD}put back{GOOD:#}: {things}; redo: {redo}\n")
-        }
-        _ => String::new(),
-    }
-}
-
-/// A change that holds and waits to be confirmed.
-pub(crate) fn pending(record: &Record, within: Duration) -> String {
-    let files = record.steps.iter().filter_map(Step::file).count();
-    let rest = match files {
-        0 => String::new(),
-        1 => "; 1 file is written then".to_owned(),
-        files => format!("; {files} files are written then"),
-    };
+/// The last lines of a plan that was applied.
+pub(crate) fn applied(told: Told<'_>, place: &Place) -> String {
+    let id = told.id;
+    let undo = id.map(|id| format!("; to undo: {}", place.cttune(&format!("rollback {id}"))));
+    // Not more than that: steps may have been left out, or lines that override ours allowed.
     format!(
-        "{WARN}{} holds for {}{WARN:#}, then it is taken back: `cttune confirm` keeps it{rest}\n",
-        record.profile,
-        format_seconds(i64::try_from(within.as_secs()).unwrap_or(i64::MAX))
+        "{GOOD}{}{GOOD:#} made for {}, each read back{}\n{}",
+        changes(told.done()),
+        told.plan.profile,
+        undo.unwrap_or_default(),
+        super::expire::maybe_text(told.flows),
     )
 }
 
-/// What putting a change back would do.
-pub(crate) fn way_back(record: &Record, back: &WayBack) -> String {
-    let mut text = format!(
-        "change {} of {} ({}), back to what was before:\n",
-        record.id, record.occasion.time, record.profile
-    );
-    text.extend(
-        back.plan
-            .steps
-            .iter()
-            .map(|step| format!("  {}\n", step.summary())),
-    );
-    text.extend(
-        back.kept
-            .iter()
-            .map(|kept| format!("  {WARN}stays{WARN:#} {kept}\n")),
-    );
-    text.extend(
-        back.conflicts
-            .iter()
-            .map(|one| format!("  {BAD}in the way{BAD:#}: {one}\n")),
-    );
+/// The last lines of a change that was confirmed.
+pub(crate) fn confirmed(told: Told<'_>, place: &Place) -> String {
+    format!("{GOOD}confirmed{GOOD:#}: {}", applied(told, place))
+}
+
+/// The last line of a plan that was undone.
+pub(crate) fn undone() -> String {
+    "everything is as it was\n".to_owned()
+}
+
+/// The last lines of a plan that could not be undone completely.
+pub(crate) fn remaining(remaining: &[String]) -> String {
+    let lines: String = remaining.iter().map(|line| format!("  {line}\n")).collect();
+    format!("{WARN}not undone{WARN:#}:\n{lines}")
+}
+
+/// The last line of a rollback.
+pub(crate) fn rolled_back(told: Told<'_>, place: &Place) -> String {
+    match (told.id, told.done()) {
+        (None, 0) => "nothing to undo: everything is as it was before\n".to_owned(),
+        (None, done) => format!("{GOOD}{}{GOOD:#} undone\n", changes(done)),
+        (Some(id), done) => format!(
+            "{GOOD}{}{GOOD:#} undone; to redo: {}\n",
+            changes(done),
+            place.cttune(&format!("rollback {id}"))
+        ),
+    }
+}
+
+/// A change that waits to be confirmed; `clock` is its deadline on the operator's clock, `rest` what
+/// confirm applies.
+pub(crate) fn pending(rest: &Plan, clock: &str, place: &Place) -> String {
+    let files = match rest.steps.iter().filter_map(Step::file).count() {
+        0 => String::new(),
+        1 => " (it writes 1 file)".to_owned(),
+        files => format!(" (it writes {files} files)"),
+    };
+    let confirm = place.cttune("confirm");
+    format!("{WARN}Undone {clock} unless you run: {confirm}{WARN:#}{files}\n")
+}
+
+/// How a change would be undone.
+#[derive(Clone, Copy)]
+pub(crate) struct Preview<'a> {
+    /// Its number.
+    pub(crate) id: u64,
+    /// When it was made.
+    pub(crate) time: &'a str,
+    /// Its profile.
+    pub(crate) profile: &'a str,
+    /// What undoes it.
+    pub(crate) steps: &'a [Step],
+    /// What is not restored, and why.
+    pub(crate) kept: &'a [String],
+    /// What somebody else changed since.
+    pub(crate) conflicts: &'a [String],
+}
+
+/// How a change would be undone, before the question.
+pub(crate) fn preview(preview: Preview<'_>) -> String {
+    let Preview {
+        id, time, profile, ..
+    } = preview;
+    let mut text = format!("to undo change {id} ({profile}, {time}):\n");
+    let steps = preview.steps.iter();
+    text.extend(steps.map(|step| format!("  {}\n", step.summary())));
+    let kept = preview.kept.iter();
+    text.extend(kept.map(|kept| format!("  {WARN}not restored{WARN:#}: {kept}\n")));
+    let conflicts = preview.conflicts.iter();
+    text.extend(conflicts.map(|one| format!("  {BAD}overwritten{BAD:#}: {one}\n")));
     text
 }

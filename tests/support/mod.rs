@@ -319,6 +319,22 @@ impl World {
     }
 }
 
+/// Waits for a condition.
+///
+/// # Panics
+/// If it does not come true in a minute: no machine is so loaded.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !condition() {
+        assert!(
+            std::time::Instant::now() < end,
+            "it never came true: {what}"
+        );
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
 /// Makes sure that nothing changed; names the lines that did.
 #[track_caller]
 pub fn assert_same(before: &str, after: &str, when: &str) {

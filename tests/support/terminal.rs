@@ -113,10 +113,17 @@ impl Terminal {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Sends the program a signal.
+    /// Sends the program a signal, whatever programs started it in its namespaces.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        kill(pid, signal).unwrap();
+        let mut id = self.child.id();
+        let children = |id: u32| std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        while let Ok(text) = children(id)
+            && std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap() == "nsenter\n"
+            && let Some(child) = text.split_whitespace().next()
+        {
+            id = child.parse().unwrap();
+        }
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     }
 
     /// Waits for the program's end, and makes sure that the terminal is as it was before: its
@@ -139,6 +146,12 @@ impl Terminal {
             );
         }
         (code(status), self.screen)
+    }
+
+    /// Waits for the end of a program that could not restore the terminal. Gives the exit code.
+    #[track_caller]
+    pub fn end_as_it_is(mut self) -> i32 {
+        code(self.wait())
     }
 
     /// Hangs up, as when a connection breaks, and waits for the program's end.

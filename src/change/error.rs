@@ -1,0 +1,108 @@
+//! Why a change was not made, confirmed or undone, and what that leaves on the machine.
+
+use std::fmt;
+
+use super::journal::JournalError;
+use super::lock::LockError;
+use super::preflight::PreflightError;
+use super::signal::Signal;
+use crate::diagnostic::{Advise, Hint};
+
+/// What a command that failed leaves on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing was changed.
+    Unchanged,
+    /// Everything is as it was.
+    Undone,
+    /// This change is still pending.
+    Pending(u64),
+    /// Something is changed; the message says what.
+    Remaining,
+    /// The command never changes anything.
+    ReadOnly,
+}
+
+/// A failure, for the command line to tell.
+#[derive(Debug)]
+pub(crate) struct ChangeError {
+    /// What went wrong, one sentence each.
+    pub(crate) messages: Vec<String>,
+    /// What the operator can do about it.
+    pub(crate) hint: Option<Hint>,
+    /// What it leaves.
+    pub(crate) effect: Effect,
+    /// The signal that stopped it.
+    pub(crate) signal: Option<Signal>,
+}
+
+impl ChangeError {
+    /// A failure that changed nothing.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        ChangeError {
+            messages: vec![message.into()],
+            hint: None,
+            effect: Effect::Unchanged,
+            signal: None,
+        }
+    }
+
+    /// A signal that came before anything was changed.
+    pub(crate) fn stopped(signal: Signal) -> Self {
+        ChangeError {
+            signal: Some(signal),
+            ..ChangeError::new(format!("stopped by {}", signal.name()))
+        }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub(crate) fn hint(self, hint: impl Into<Hint>) -> Self {
+        ChangeError {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// The same with what it leaves on the machine.
+    #[must_use]
+    pub(crate) fn effect(self, effect: Effect) -> Self {
+        ChangeError { effect, ..self }
+    }
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.messages.join("\n"))
+    }
+}
+
+impl std::error::Error for ChangeError {}
+
+impl ChangeError {
+    /// An error that changed nothing, with its own advice.
+    fn of(error: &impl Advise) -> Self {
+        ChangeError {
+            hint: error.hint(),
+            ..ChangeError::new(error.to_string())
+        }
+    }
+}
+
+impl From<JournalError> for ChangeError {
+    fn from(error: JournalError) -> Self {
+        ChangeError::of(&error)
+    }
+}
+
+impl From<PreflightError> for ChangeError {
+    fn from(error: PreflightError) -> Self {
+        ChangeError::of(&error)
+    }
+}
+
+impl From<LockError> for ChangeError {
+    fn from(error: LockError) -> Self {
+        ChangeError::of(&error)
+    }
+}

@@ -1,0 +1,272 @@
+//! A change that waits to be confirmed: its deadline, its confirmation, its end.
+//!
+//! Until it is confirmed a change is live alone, so that a power cycle undoes it too. A watcher that
+//! outlives the terminal undoes it at its deadline.
+
+use std::time::Duration;
+
+use super::engine::{Context, Until, apply, apply_revert};
+use super::error::{ChangeError, Effect};
+use super::here::Here;
+use super::lock::Lock;
+use super::outcome::{Ending, Outcome};
+use super::preflight::preflight;
+use super::present;
+use super::record::Entry;
+use super::restore::clear_up;
+use super::revert::{Foreign, revert};
+use super::session::{Applied, Done, Session, remaining};
+use super::signal::Signal;
+use super::state::Deadline;
+use super::status::{Event, Status};
+use super::target::Running;
+use super::watcher::{arm_watcher, disarm_watcher};
+use crate::diagnostic::Hint;
+use crate::files::Root;
+use crate::kernel::host;
+use crate::plan::{Plan, Step};
+
+/// How long the watcher waits for another cttune, before it looks again.
+const WATCHER_WAIT: Duration = Duration::from_secs(3600);
+/// How often the watcher looks whether the change was confirmed or undone: it ends then.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long Ctrl-C waits for another cttune, to undo a change.
+const UNDO_WAIT: Duration = Duration::from_secs(3600);
+
+/// The deadline of a change that is made now.
+pub(super) fn deadline(within: Duration) -> anyhow::Result<Deadline> {
+    let until = host::read_boottime()?.saturating_add(within);
+    // Rounded up: the operator gets no less than was promised.
+    let rounded = u64::from(until.subsec_nanos() > 0);
+    Ok(Deadline {
+        boottime: until.as_secs().saturating_add(rounded),
+        within: within.as_secs(),
+    })
+}
+
+fn until(entry: &Entry) -> Duration {
+    Duration::from_secs(entry.state.deadline.map_or(0, |deadline| deadline.boottime))
+}
+
+/// Whether the deadline of an entry passed, this long ago.
+pub(crate) fn is_overdue(entry: &Entry, since: Duration) -> bool {
+    let until = until(entry).saturating_add(since);
+    host::read_boottime().is_ok_and(|now| now >= until)
+}
+
+impl Session<'_> {
+    /// The status of a change, and whether another cttune is changing it right now.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub(crate) fn look_at(&self, id: u64) -> Result<(Entry, bool), ChangeError> {
+        let entry = self.here.journal()?.entry(id)?;
+        Ok((entry, self.here.is_locked()))
+    }
+
+    /// What apply does while a change is pending: the same change gets more time from now on, and
+    /// any other is refused. The lock is held.
+    pub(super) fn extend(
+        &self,
+        mut entry: Entry,
+        plan: &Plan,
+        within: Option<Duration>,
+    ) -> anyhow::Result<Applied> {
+        let id = entry.record.id;
+        let overrides = plan.overrides.iter();
+        let is_same = entry.record.profile == plan.profile
+            && entry.record.overrides
+                == overrides.map(|(key, value)| (key.name(), *value)).collect()
+            && plan
+                .steps
+                .iter()
+                .all(|step| step.file().is_some() || matches!(step, Step::Expire { .. }));
+        let (Some(within), true) = (within, is_same) else {
+            let message = format!("change {id} of {} is pending", entry.record.profile);
+            return Err(ChangeError::new(message)
+                .hint(
+                    Hint::cttune("confirm")
+                        .to("keep it")
+                        .and(Hint::cttune("rollback").to("undo it")),
+                )
+                .into());
+        };
+        entry.state.deadline = Some(deadline(within)?);
+        let journal = self.here.journal().map_err(ChangeError::from)?;
+        journal.save(&entry).map_err(ChangeError::from)?;
+        // The first watcher would look again at the old deadline, which may be later than the new
+        // one.
+        arm_watcher(&entry, self.here.root())
+            .map_err(|error| ChangeError::new(format!("{error:#}")).effect(Effect::Pending(id)))?;
+        Ok(Applied::Pending(Box::new(entry), Outcome::nothing()))
+    }
+
+    /// Confirms the change that is pending here: writes its files.
+    ///
+    /// # Errors
+    /// If there is none, or its files cannot be written any more.
+    pub(crate) fn confirm(&self) -> anyhow::Result<Done> {
+        self.confirm_within(self.wait)
+    }
+
+    /// The same, with so much time for another cttune to finish.
+    pub(crate) fn confirm_within(&self, wait: Duration) -> anyhow::Result<Done> {
+        // Read before the lock: its error says what is missing.
+        self.here.unfinished().map_err(ChangeError::from)?;
+        let _lock = self.lock(wait)?;
+        let Some(mut entry) = self.pending()? else {
+            return Err(self.none_pending()?.into());
+        };
+        let id = entry.record.id;
+        if is_overdue(&entry, Duration::ZERO) {
+            return Err(
+                ChangeError::new("its deadline passed: the change is being undone")
+                    .hint("apply it again, with more time")
+                    .into(),
+            );
+        }
+        let rest = entry.record.rest();
+        let past = self.console.past(&rest);
+        let mut target = Running::new(self.here.root().clone()).with_past(past);
+        preflight(&rest, &mut target).map_err(|error| {
+            ChangeError::from(error)
+                .hint(Hint::cttune("rollback").to("undo it, then apply it again"))
+                .effect(Effect::Pending(id))
+        })?;
+        let journal = self.here.journal().map_err(ChangeError::from)?;
+        // From here on a kill leaves an interrupted change, which a rollback undoes completely.
+        entry.state.happen(Event::Confirm)?;
+        journal
+            .save(&entry)
+            .map_err(|error| ChangeError::from(error).effect(Effect::Pending(id)))?;
+        self.console.start(&rest);
+        let outcome = self.run(&mut entry, Some(&journal), &mut target, |entry, context| {
+            apply(entry, Until::End, context)
+        });
+        disarm_watcher(&entry);
+        Ok(Done {
+            plan: rest,
+            outcome,
+            id: Some(id),
+            again: id,
+            flows: target.into_expired(),
+        })
+    }
+
+    /// Why there is nothing to confirm.
+    fn none_pending(&self) -> Result<ChangeError, ChangeError> {
+        let (entries, _) = self.here.journal()?.read()?;
+        let elsewhere = entries
+            .iter()
+            .rfind(|entry| entry.state.status() == Status::Pending);
+        if let Some(Err(error)) = elsewhere.map(|entry| self.here.demand(&entry.record)) {
+            return Ok(error);
+        }
+        let newest = entries
+            .iter()
+            .rfind(|entry| entry.state.deadline.is_some() && self.here.is_of(&entry.record));
+        let Some(entry) = newest else {
+            return Ok(ChangeError::new("no change waits to be confirmed"));
+        };
+        let id = entry.record.id;
+        Ok(match entry.state.status() {
+            Status::Expired => ChangeError::new(format!(
+                "change {id} was not confirmed in time and was undone"
+            ))
+            .hint("apply it again, with more time"),
+            Status::Rebooted => ChangeError::new(format!(
+                "change {id} was never confirmed, and a reboot undid it"
+            ))
+            .hint("apply it again"),
+            Status::Failed => remaining(entry),
+            _ => ChangeError::new("no change waits to be confirmed"),
+        })
+    }
+
+    /// Undoes a change that is pending, since a signal came at its question.
+    ///
+    /// # Errors
+    /// If not all of it could be undone.
+    pub(crate) fn undo_pending(&self, id: u64, signal: Signal) -> anyhow::Result<Entry> {
+        let taken = Lock::take_within(self.here.root(), UNDO_WAIT, &|| false);
+        let _lock = taken.map_err(|error| ChangeError {
+            signal: Some(signal),
+            ..ChangeError::from(error).effect(Effect::Pending(id))
+        })?;
+        let entry = undo(&self.here, id, Event::Undo)?;
+        disarm_watcher(&entry);
+        if entry.state.status() == Status::Failed {
+            return Err(remaining(&entry).into());
+        }
+        Ok(entry)
+    }
+}
+
+/// Waits for the deadline of a change of the machine, and undoes it unless it was confirmed, undone
+/// or given more time. Gives whether all of it is undone or confirmed.
+///
+/// # Errors
+/// If the journal cannot be read.
+pub(crate) fn watch(id: u64) -> anyhow::Result<bool> {
+    loop {
+        // Opened anew every time: while it sleeps it keeps no file system busy.
+        let here = Here::read(Root::machine(), None);
+        let entry = here.journal()?.entry(id)?;
+        if !entry.state.status().is_unfinished() {
+            return Ok(true);
+        }
+        if !is_overdue(&entry, Duration::ZERO) {
+            drop(here);
+            let next = host::read_boottime()?.saturating_add(LOOK_EVERY);
+            host::wait_until_boottime(next.min(until(&entry)));
+            continue;
+        }
+        let _lock = Lock::take_within(here.root(), WATCHER_WAIT, &|| false)?;
+        // Whoever had the lock may have confirmed it, or given it more time.
+        let entry = here.journal()?.entry(id)?;
+        if entry.state.status().is_unfinished() && is_overdue(&entry, Duration::ZERO) {
+            let undone = undo(&here, id, Event::Expire)?;
+            return Ok(undone.state.status() != Status::Failed);
+        }
+    }
+}
+
+/// Undoes an unfinished change, but nothing that somebody else changed since, and writes what
+/// became of it. The lock is held.
+fn undo(here: &Here, id: u64, event: Event) -> anyhow::Result<Entry> {
+    let journal = here.journal().map_err(ChangeError::from)?;
+    let mut entry = journal.entry(id).map_err(ChangeError::from)?;
+    if !entry.state.status().is_unfinished() {
+        return Ok(entry);
+    }
+    let mut target = Running::new(here.root().clone());
+    let present = present::read([&entry], &mut target);
+    let revert = revert(&entry, &present, Foreign::Keep);
+    let mut undo = Entry::new(&revert.plan, entry.record.origin.clone(), None);
+    undo.state.remaining = revert.kept;
+    let outcome = apply_revert(
+        &mut undo,
+        &mut Context {
+            target: &mut target,
+            // This undo is told in the entry of the change itself.
+            save: &mut |_| Ok(()),
+            stop: &|| None,
+            step: &mut |_, _| {},
+            flows: &mut |_| {},
+        },
+    );
+    clear_up(&entry.record, &mut target);
+    entry.state.remaining = undo.state.remaining;
+    let foreign = revert.conflicts.iter();
+    let foreign = foreign.map(|conflict| format!("{conflict}; it was left as it is"));
+    entry.state.remaining.extend(foreign);
+    entry.state.happen(match outcome.ending {
+        Ending::Complete => event,
+        _ => Event::UndoPartly,
+    })?;
+    journal.save(&entry).map_err(|error| {
+        let message = format!("change {id} was undone, but {error}");
+        ChangeError::new(message).effect(Effect::Remaining)
+    })?;
+    Ok(entry)
+}

@@ -1,0 +1,62 @@
+//! Reads what is present of everything that entries of the journal are about.
+
+use std::path::PathBuf;
+
+use super::record::Entry;
+use super::revert::{Count, Present};
+use super::target::Target;
+use crate::plan::{Plan, Step};
+use crate::tunable::Key;
+
+/// Reads every value and file of these entries once.
+pub(super) fn read<'a>(
+    entries: impl IntoIterator<Item = &'a Entry>,
+    target: &mut dyn Target,
+) -> Present {
+    let count = match target.count() {
+        Ok(Some(count)) => Count::Entries(count),
+        Ok(None) => Count::NotLoaded,
+        Err(_) => Count::Unread,
+    };
+    let mut present = Present {
+        count,
+        ..Present::default()
+    };
+    let (mut keys, mut paths) = (Vec::<Key>::new(), std::collections::BTreeSet::new());
+    for step in entries.into_iter().flat_map(|entry| &entry.record.steps) {
+        match step {
+            Step::WriteLive { key, .. } if !keys.contains(key) => keys.push(*key),
+            step => paths.extend(step.file().map(|change| change.path)),
+        }
+    }
+    for key in keys {
+        match target.read(key) {
+            Ok(Some(value)) => drop(present.values.insert(key, value)),
+            Ok(None) => {}
+            Err(_) => drop(present.unread.insert(key)),
+        }
+    }
+    for path in paths {
+        let path = path.to_owned();
+        match target.read_file(&path) {
+            Ok(Some(bytes)) => drop(present.files.insert(path, bytes)),
+            Ok(None) => {}
+            Err(error) => drop(present.unread_files.insert(path, error.to_string())),
+        }
+    }
+    present
+}
+
+/// The folders that a plan's files need and that do not exist, outermost first: its undo removes
+/// them.
+pub(super) fn missing_folders(plan: &Plan, target: &mut dyn Target) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for change in plan.steps.iter().filter_map(Step::file) {
+        for folder in target.missing_folders(change.path) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+    }
+    folders
+}

@@ -1,0 +1,351 @@
+//! Everything that a command does to a change: apply, confirm, roll back.
+//!
+//! A session is opened once for a place, with the signals and the console of the command. Its
+//! methods take the lock, so that one change is made at a time. Rule: it prints nothing and asks
+//! nothing itself; it calls the console.
+
+use std::time::Duration;
+
+use super::engine::{Context, Until, apply};
+use super::error::{ChangeError, Effect};
+use super::expire::Past;
+use super::here::Here;
+use super::journal::Journal;
+use super::lock::Lock;
+use super::outcome::{Ending, Outcome};
+use super::pending;
+use super::preflight::preflight;
+use super::present;
+use super::record::Entry;
+use super::signal::Signals;
+use super::status::{Event, Status};
+use super::target::{Running, Target};
+use super::watcher::arm_watcher;
+use crate::diagnostic::Hint;
+use crate::flow::expire::Tally;
+use crate::kernel::sysctl;
+use crate::plan::{Permission, Plan, Report, Step};
+use crate::profile::ExpireMode;
+
+/// What a session tells the command that opened it, and asks of it.
+pub(crate) trait Console {
+    /// A plan is about to be applied.
+    fn start(&self, plan: &Plan);
+    /// What became of a step.
+    fn step(&self, step: &Step, report: &Report);
+    /// So many flows were read.
+    fn flows(&self, read: u64);
+    /// Something beside the result.
+    fn note(&self, text: &str);
+    /// What is known about the past of flows, if this plan is applied now.
+    fn past(&self, plan: &Plan) -> Past;
+}
+
+/// The changes that one command makes.
+pub(crate) struct Session<'a> {
+    pub(super) here: Here,
+    pub(super) signals: Signals,
+    pub(super) console: &'a dyn Console,
+    /// How long another cttune is waited for.
+    pub(super) wait: Duration,
+}
+
+/// Makes the plan, from what is current.
+pub(crate) type Planner<'a> = &'a mut dyn FnMut() -> anyhow::Result<Plan>;
+/// Asks which steps of a plan to apply; an error is a no.
+pub(crate) type Chooser<'a> = &'a mut dyn FnMut(Plan) -> anyhow::Result<Plan>;
+
+/// Who agrees to a plan.
+pub(crate) enum Consent<'a> {
+    /// The command line did.
+    Given,
+    /// The operator is asked.
+    Ask(Chooser<'a>),
+    /// Nobody can be asked.
+    Missing,
+}
+
+/// What an apply is to do.
+pub(crate) struct Request<'a> {
+    /// Makes the plan.
+    pub(crate) plan: Planner<'a>,
+    /// What the operator allowed.
+    pub(crate) permission: Permission,
+    /// How long the change stays pending; `None` applies all of it now.
+    pub(crate) within: Option<Duration>,
+    /// Who agrees.
+    pub(crate) consent: Consent<'a>,
+}
+
+/// What an apply did.
+pub(crate) enum Applied {
+    /// There was nothing to do.
+    Nothing(Plan),
+    /// The plan was applied, or undone.
+    Done(Box<Done>),
+    /// The live steps were applied, and wait to be confirmed.
+    Pending(Box<Entry>, Outcome),
+}
+
+/// A plan that was applied to its end, or undone.
+pub(crate) struct Done {
+    /// The plan.
+    pub(crate) plan: Plan,
+    /// What became of it.
+    pub(crate) outcome: Outcome,
+    /// What rolls it back; `None` where nothing is there to roll back.
+    pub(crate) id: Option<u64>,
+    /// What undoes the rest of it, where something remains.
+    pub(crate) again: u64,
+    /// What became of flows, if a step was about them.
+    pub(crate) flows: Option<(ExpireMode, Tally)>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens a session. From now on signals are remembered instead of ending the process.
+    ///
+    /// # Errors
+    /// If the kernel refuses a signal handler.
+    pub(crate) fn open(
+        here: Here,
+        wait: Duration,
+        console: &'a dyn Console,
+    ) -> anyhow::Result<Self> {
+        Ok(Session {
+            here,
+            signals: Signals::catch()?,
+            console,
+            wait,
+        })
+    }
+
+    /// The signals that were caught.
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// Applies a plan: all of it now, or its live steps until they are confirmed.
+    ///
+    /// # Errors
+    /// If it was refused. A plan that failed while it was applied is no error here: the outcome
+    /// says so.
+    pub(crate) fn apply(&self, mut request: Request<'_>) -> anyhow::Result<Applied> {
+        let plan = (request.plan)()?;
+        let mut target = Running::new(self.here.root().clone());
+        // While another cttune changes something, what it leaves decides.
+        if !self.here.is_locked() {
+            refuse_blocked(&plan, request.permission)?;
+            // An unreadable journal is ignored here; the lock below fails with the same error.
+            let waits = self
+                .here
+                .unfinished()
+                .is_ok_and(|entries| !entries.is_empty());
+            if plan.steps.is_empty() && !waits {
+                return Ok(Applied::Nothing(plan));
+            }
+            request.consent.demand()?;
+            preflight(&plan, &mut target).map_err(ChangeError::from)?;
+        }
+        request.consent.demand()?;
+        let lock = self.lock(self.wait)?;
+        // Another cttune may have changed something before the lock was taken.
+        let plan = (request.plan)()?;
+        if let Some(entry) = self.pending()? {
+            return self.extend(entry, &plan, request.within);
+        }
+        refuse_blocked(&plan, request.permission)?;
+        if plan.steps.is_empty() {
+            self.settle(None);
+            return Ok(Applied::Nothing(plan));
+        }
+        let plan = self.agreed(plan, &mut request)?;
+        // Whatever happened while the answer was waited for is found here.
+        preflight(&plan, &mut target).map_err(ChangeError::from)?;
+        let mut entry = self.entry(&plan, &mut target);
+        let target = target.with_past(self.console.past(&plan));
+        match request.within {
+            Some(within) => self.apply_pending(entry, within, target, lock),
+            None => self.apply_now(&plan, &mut entry, target),
+        }
+    }
+
+    fn agreed(&self, plan: Plan, request: &mut Request<'_>) -> anyhow::Result<Plan> {
+        self.console.start(&plan);
+        match &mut request.consent {
+            Consent::Ask(choose) => choose(plan),
+            Consent::Given | Consent::Missing => Ok(plan),
+        }
+    }
+
+    fn apply_now(
+        &self,
+        plan: &Plan,
+        entry: &mut Entry,
+        mut target: Running,
+    ) -> anyhow::Result<Applied> {
+        let journal = self.begin(entry)?;
+        let outcome = self.run(entry, Some(&journal), &mut target, |entry, context| {
+            apply(entry, Until::End, context)
+        });
+        let id = entry.record.id;
+        if matches!(outcome.ending, Ending::Complete | Ending::Partial(_)) {
+            self.settle(Some(id));
+        }
+        Ok(Applied::Done(Box::new(Done {
+            plan: plan.clone(),
+            id: outcome.changed().then_some(id),
+            again: id,
+            outcome,
+            flows: target.into_expired(),
+        })))
+    }
+
+    fn apply_pending(
+        &self,
+        mut entry: Entry,
+        within: Duration,
+        mut target: Running,
+        lock: Lock,
+    ) -> anyhow::Result<Applied> {
+        entry.state.deadline = Some(pending::deadline(within)?);
+        let journal = self.begin(&mut entry)?;
+        // Before anything is changed: without a watcher nothing would undo the change.
+        if let Err(error) = arm_watcher(&entry, self.here.root()) {
+            entry.state.happen(Event::Undo)?;
+            let _ = journal.save(&entry);
+            return Err(ChangeError::new(format!("{error:#}")).into());
+        }
+        let outcome = self.run(&mut entry, Some(&journal), &mut target, |entry, context| {
+            apply(entry, Until::Pending, context)
+        });
+        let id = entry.record.id;
+        if entry.state.status() == Status::Pending {
+            self.settle(Some(id));
+            return Ok(Applied::Pending(Box::new(entry), outcome));
+        }
+        drop(lock);
+        Ok(Applied::Done(Box::new(Done {
+            plan: entry.record.plan(),
+            id: outcome.changed().then_some(id),
+            again: id,
+            outcome,
+            flows: None,
+        })))
+    }
+
+    /// An entry of a plan that is about to be applied here.
+    pub(super) fn entry(&self, plan: &Plan, target: &mut dyn Target) -> Entry {
+        let is_machine = self.here.root().is_machine();
+        let live = is_machine.then(|| sysctl::read_snapshot().ok()).flatten();
+        let mut entry = Entry::new(plan, self.here.origin(), live.as_ref());
+        entry.record.folders = present::missing_folders(plan, target);
+        entry
+    }
+
+    /// Writes an entry to the journal before anything of it is done.
+    pub(super) fn begin(&self, entry: &mut Entry) -> Result<Journal, ChangeError> {
+        let journal = Journal::create(self.here.root())?;
+        journal.begin(entry)?;
+        Ok(journal)
+    }
+
+    /// Calls the engine. The state goes to the journal, if it is kept; what happens is told to the
+    /// console.
+    pub(super) fn run(
+        &self,
+        entry: &mut Entry,
+        journal: Option<&Journal>,
+        target: &mut dyn Target,
+        engine: impl FnOnce(&mut Entry, &mut Context<'_>) -> Outcome,
+    ) -> Outcome {
+        let mut context = Context {
+            target,
+            save: &mut |entry| journal.map_or(Ok(()), |journal| journal.save(entry)),
+            stop: &|| self.signals.caught(),
+            step: &mut |step, report| self.console.step(step, report),
+            flows: &mut |read| self.console.flows(read),
+        };
+        engine(entry, &mut context)
+    }
+
+    /// Takes the lock, and waits for it so long.
+    pub(super) fn lock(&self, wait: Duration) -> Result<Lock, ChangeError> {
+        let stop = || self.signals.caught().is_some();
+        let taken = Lock::take_within(self.here.root(), wait, &stop);
+        taken.map_err(|error| match self.signals.caught() {
+            Some(signal) => ChangeError::stopped(signal),
+            None => error.into(),
+        })
+    }
+
+    /// Writes what became of older changes, now that `by` was applied: interrupted ones are done
+    /// with, and those that were never confirmed ended with their boot. The lock is held.
+    pub(super) fn settle(&self, by: Option<u64>) {
+        // An unreadable journal is ignored here; what needs it fails with the error.
+        let Ok(journal) = self.here.journal() else {
+            return;
+        };
+        for entry in journal.unfinished().unwrap_or_default() {
+            let was = entry.state.status();
+            let mut entry = self.here.in_boot(entry);
+            if entry.state.status() == Status::Started
+                && by.is_none_or(|by| entry.record.id < by)
+                && self.here.is_of(&entry.record)
+            {
+                let _ = entry.state.happen(Event::Resume);
+            }
+            if entry.state.status() != was {
+                // Only for the listing: what is present is compared anyway.
+                let _ = journal.save(&entry);
+            }
+        }
+    }
+
+    /// The change here that waits to be confirmed, if one does. The lock is held.
+    pub(super) fn pending(&self) -> Result<Option<Entry>, ChangeError> {
+        let mut unfinished = self.here.unfinished()?.into_iter();
+        let is_pending = |entry: &Entry| entry.state.status() == Status::Pending;
+        let found = unfinished.rfind(is_pending);
+        if found.is_none() {
+            self.settle(Some(0));
+        }
+        Ok(found)
+    }
+}
+
+impl Consent<'_> {
+    fn demand(&self) -> Result<(), ChangeError> {
+        match self {
+            Consent::Given | Consent::Ask(_) => Ok(()),
+            Consent::Missing => Err(ChangeError::new("there is no terminal to ask on")
+                .hint("--yes applies without asking; --dry-run shows the plan")),
+        }
+    }
+}
+
+/// Refuses a plan that is blocked, unless the operator allowed it.
+fn refuse_blocked(plan: &Plan, permission: Permission) -> Result<(), ChangeError> {
+    let mut blocked = plan
+        .blocked
+        .iter()
+        .filter(|blocked| !blocked.is_permitted(permission));
+    let Some(first) = blocked.next() else {
+        return Ok(());
+    };
+    let mut error = ChangeError::new(first.to_string()).hint(first.hint());
+    error.messages.extend(blocked.map(ToString::to_string));
+    Err(error)
+}
+
+/// What remains of a change that could not be undone completely.
+pub(crate) fn remaining(entry: &Entry) -> ChangeError {
+    let id = entry.record.id;
+    let mut error = ChangeError::new(format!("change {id} was undone, but not all of it"));
+    error.messages.extend(entry.state.remaining.iter().cloned());
+    error.hint(undo_rest(id)).effect(Effect::Remaining)
+}
+
+/// What to do about a change that is not undone completely.
+pub(crate) fn undo_rest(id: u64) -> Hint {
+    Hint::cttune(format!("rollback {id}")).to("when the cause is gone, undo the rest")
+}

@@ -1,0 +1,264 @@
+//! The part of a journal entry that changes: status, deadline, and what became of each step.
+//!
+//! In and out: a [`State`] and its text, which has the same length from the first step to the last,
+//! so that it is updated in place: that needs no space on a full disk, and a kill leaves the old
+//! text or the new one. Version 0.1.0 kept the same facts in the record itself.
+
+use serde::Deserialize;
+
+use super::status::{Event, Refused, Status};
+use crate::plan::StepResult;
+
+/// When a pending change is undone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct Deadline {
+    /// Seconds of `CLOCK_BOOTTIME`, which runs on in suspend and which nobody can set.
+    pub(crate) boottime: u64,
+    /// How long the operator has, in seconds.
+    pub(crate) within: u64,
+}
+
+/// What changes in an entry while its change is made, confirmed or undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    status: Status,
+    /// When it is undone, if it waits to be confirmed.
+    pub(crate) deadline: Option<Deadline>,
+    /// What became of each step; `None` for one that was not reached.
+    pub(crate) results: Vec<Option<StepResult>>,
+    /// What could not be done, or not be undone. Kept beside the text: its length varies.
+    pub(crate) remaining: Vec<String>,
+}
+
+/// Why the text of a state cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StateError {
+    /// It is not in the form that cttune writes.
+    #[error("its state is not in the form that cttune writes")]
+    Form,
+    /// It is the state of another record.
+    #[error("its state is about {state} steps, the record about {record}")]
+    Steps {
+        /// Steps of the state.
+        state: usize,
+        /// Steps of the record.
+        record: usize,
+    },
+}
+
+impl State {
+    /// The state of a change of so many steps that is about to start.
+    pub(crate) fn new(steps: usize) -> Self {
+        State {
+            status: Status::Started,
+            deadline: None,
+            results: vec![None; steps],
+            remaining: Vec::new(),
+        }
+    }
+
+    /// The status.
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Makes a transition.
+    ///
+    /// # Errors
+    /// If it does not exist; the status stays then.
+    pub(crate) fn happen(&mut self, event: Event) -> Result<(), Refused> {
+        self.status = self.status.after(event)?;
+        Ok(())
+    }
+
+    /// How many steps were reached.
+    pub(crate) fn reached(&self) -> usize {
+        self.results
+            .iter()
+            .take_while(|result| result.is_some())
+            .count()
+    }
+
+    /// The text: status, deadline, and one letter for each step.
+    pub(super) fn text(&self) -> String {
+        let deadline = self.deadline.map_or_else(
+            || format!("{:-<20} {:-<20}", "", ""),
+            |deadline| format!("{:020} {:020}", deadline.boottime, deadline.within),
+        );
+        let letters: String = self.results.iter().map(|result| letter(*result)).collect();
+        format!("{:<11} {deadline}\n{letters}\n", self.status.name())
+    }
+
+    /// Reads the text of a record with so many steps.
+    ///
+    /// # Errors
+    /// If it is not such a text.
+    pub(super) fn parse(text: &str, steps: usize) -> Result<Self, StateError> {
+        let mut lines = text.split('\n');
+        let (Some(head), Some(letters), Some(""), None) =
+            (lines.next(), lines.next(), lines.next(), lines.next())
+        else {
+            return Err(StateError::Form);
+        };
+        let words: Vec<&str> = head.split_ascii_whitespace().collect();
+        let [name, boottime, within] = words[..] else {
+            return Err(StateError::Form);
+        };
+        let status = Status::from_name(name).ok_or(StateError::Form)?;
+        let deadline = match (number(boottime), number(within)) {
+            (Some(boottime), Some(within)) => Some(Deadline { boottime, within }),
+            _ if is_unset(boottime) && is_unset(within) => None,
+            _ => return Err(StateError::Form),
+        };
+        State::of(status, deadline, letters, Vec::new(), steps)
+    }
+
+    fn of(
+        status: Status,
+        deadline: Option<Deadline>,
+        letters: &str,
+        remaining: Vec<String>,
+        steps: usize,
+    ) -> Result<Self, StateError> {
+        let known = |letter| LETTERS.iter().find(|(known, _)| *known == letter);
+        let results = letters.chars().map(|letter| Some(known(letter)?.1));
+        let results: Option<Vec<Option<StepResult>>> = results.collect();
+        let results = results.ok_or(StateError::Form)?;
+        if results.len() != steps {
+            return Err(StateError::Steps {
+                state: results.len(),
+                record: steps,
+            });
+        }
+        Ok(State {
+            status,
+            deadline,
+            results,
+            remaining,
+        })
+    }
+}
+
+/// The state within a record of version 0.1.0.
+#[derive(Debug, Deserialize)]
+pub(super) struct FirstState {
+    standing: String,
+    progress: String,
+    deadline: Option<Deadline>,
+    left: Vec<String>,
+}
+
+impl FirstState {
+    /// As a state of a record with so many steps.
+    ///
+    /// # Errors
+    /// If its words are not those of version 0.1.0.
+    pub(super) fn state(self, steps: usize) -> Result<State, StateError> {
+        let status = Status::from_first_name(self.standing.trim_end()).ok_or(StateError::Form)?;
+        State::of(status, self.deadline, &self.progress, self.left, steps)
+    }
+}
+
+fn number(digits: &str) -> Option<u64> {
+    digits.parse().ok().filter(|_| digits.len() == 20)
+}
+
+fn is_unset(digits: &str) -> bool {
+    digits.len() == 20 && digits.bytes().all(|byte| byte == b'-')
+}
+
+/// A letter for each thing that can become of a step.
+const LETTERS: [(char, Option<StepResult>); 4] = [
+    ('.', None),
+    ('d', Some(StepResult::Done)),
+    ('s', Some(StepResult::Skipped)),
+    ('f', Some(StepResult::Failed)),
+];
+
+fn letter(result: Option<StepResult>) -> char {
+    let known = LETTERS.iter().find(|(_, known)| *known == result);
+    known.map_or('.', |(letter, _)| *letter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(status: &str, deadline: Option<Deadline>, letters: &str) -> State {
+        let status = Status::from_name(status).unwrap();
+        State::of(status, deadline, letters, Vec::new(), letters.len()).unwrap()
+    }
+
+    const DEADLINE: Option<Deadline> = Some(Deadline {
+        boottime: u64::MAX,
+        within: 120,
+    });
+
+    #[test]
+    fn it_reads_back_as_it_was_written_and_keeps_its_length() {
+        let lengths: Vec<usize> = [
+            state("started", None, "...."),
+            state("pending", DEADLINE, "ds.."),
+            state("rolled-back", DEADLINE, "ddfd"),
+        ]
+        .into_iter()
+        .map(|state| {
+            let text = state.text();
+            assert_eq!(State::parse(&text, 4), Ok(state));
+            text.len()
+        })
+        .collect();
+        assert!(
+            lengths.iter().all(|length| *length == lengths[0]),
+            "{lengths:?}"
+        );
+    }
+
+    #[test]
+    fn other_texts_are_refused_wherever_they_differ() {
+        let good = state("pending", DEADLINE, "ds..").text();
+        for end in 0..good.len() {
+            assert_eq!(
+                State::parse(&good[..end], 4),
+                Err(StateError::Form),
+                "cut at {end}"
+            );
+        }
+        for (from, to) in [
+            ("pending", "begun  "),
+            ("ds..", "dx.."),
+            ("00000000000000000120", "99999999999999999999"),
+            ("00000000000000000120", "--------------------"),
+            ("00000000000000000120", "0000000000000000012x"),
+            ("\n", " "),
+        ] {
+            let text = good.replace(from, to);
+            assert_eq!(State::parse(&text, 4), Err(StateError::Form), "{text}");
+        }
+        let other = StateError::Steps {
+            state: 4,
+            record: 3,
+        };
+        assert_eq!(State::parse(&good, 3), Err(other));
+        assert_eq!(State::parse(&format!("{good}\n"), 4), Err(StateError::Form));
+    }
+
+    #[test]
+    fn the_words_of_version_0_1_0_are_read() {
+        for (standing, progress, status, reached) in [
+            ("begun      ", "dd..", Status::Started, 2),
+            ("complete   ", "dsdd", Status::Applied, 4),
+            ("left       ", "f...", Status::Failed, 1),
+        ] {
+            let first = FirstState {
+                standing: standing.to_owned(),
+                progress: progress.to_owned(),
+                deadline: None,
+                left: vec!["x".to_owned()],
+            };
+            let state = first.state(4).unwrap();
+            assert_eq!((state.status(), state.reached()), (status, reached));
+            assert_eq!(state.remaining, ["x"]);
+        }
+    }
+}

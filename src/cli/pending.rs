@@ -1,0 +1,136 @@
+//! A change that waits to be confirmed, as the operator sees it: until when, and the question.
+
+use std::io::{self, BufRead};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::failure::{FAILED, Failure};
+use super::out::Out;
+use super::{change, confirm};
+use crate::change::{Entry, Outcome, Session, Signal, Status};
+use crate::diagnostic::{Hint, Place};
+use crate::render::{self, outcome::Told};
+
+/// How long a change of another command is waited for when Enter confirms.
+const CONFIRM_WAIT: Duration = Duration::from_secs(60);
+/// How long a Ctrl-C may come after the terminal hung up.
+const TOGETHER: Duration = Duration::from_millis(300);
+
+/// Tells until when a change is pending.
+pub(super) fn tell(entry: &Entry, outcome: &Outcome, place: &Place, out: Out) {
+    let within = entry.state.deadline.map_or(0, |deadline| deadline.within);
+    let span = jiff::SignedDuration::from_secs(i64::try_from(within).unwrap_or(i64::MAX));
+    let until = jiff::ZonedDateTime::now().checked_add(span).ok();
+    let plan = entry.record.plan();
+    let told = Told {
+        plan: &plan,
+        reports: &outcome.reports,
+        changed: outcome.changed(),
+        id: Some(entry.record.id),
+        pending: until.as_ref().map(jiff::ZonedDateTime::timestamp),
+        flows: None,
+    };
+    let clock = until.map_or_else(
+        || format!("in {within}s"),
+        |until| {
+            let format = if until.duration_since(&jiff::ZonedDateTime::now()).as_hours() < 12 {
+                "at %H:%M:%S"
+            } else {
+                "at %Y-%m-%d %H:%M:%S"
+            };
+            until.strftime(format).to_string()
+        },
+    );
+    out.result(
+        || render::outcome::pending(&entry.record.rest(), &clock, place),
+        || render::outcome::json(told),
+    );
+}
+
+/// Waits for Enter, which confirms; for Ctrl-C, which undoes the change now; or for its deadline, or
+/// a `confirm` elsewhere. A terminal that hangs up leaves the change to its watcher.
+pub(super) fn ask(id: u64, session: &Session<'_>, place: &Place, out: Out) -> anyhow::Result<u8> {
+    out.question("Press Enter to keep it, Ctrl-C to undo it now\n");
+    let stdin = io::stdin();
+    loop {
+        if let Some(signal) = stopped(session) {
+            return match signal {
+                Signal::HangUp => Ok(signal.exit_code()),
+                signal => undo(id, session, signal, out),
+            };
+        }
+        let (entry, is_locked) = session.look_at(id).map_err(change::failure)?;
+        if entry.state.status() != Status::Pending && !is_locked {
+            return ended_elsewhere(&entry, out);
+        }
+        let mut waiting = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut waiting, PollTimeout::from(250u16)).unwrap_or(0) == 0 {
+            continue;
+        }
+        let mut line = String::new();
+        if stdin.lock().read_line(&mut line).unwrap_or(0) > 0 {
+            let done = session.confirm_within(CONFIRM_WAIT).map_err(change::told)?;
+            return confirm::tell(&done, place, out);
+        }
+        // Ctrl-D, or a terminal that is gone.
+        if stopped(session).is_none() {
+            out.note(&format!(
+                "still pending; keep it: {}",
+                place.cttune("confirm")
+            ));
+            return Ok(0);
+        }
+    }
+}
+
+/// The signal to obey. Ctrl-C goes before all others, also where the terminal hung up just before.
+fn stopped(session: &Session<'_>) -> Option<Signal> {
+    let signals = session.signals();
+    let since = Instant::now();
+    while signals.caught() == Some(Signal::HangUp)
+        && !signals.has(Signal::Interrupt)
+        && since.elapsed() < TOGETHER
+    {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    match signals.caught() {
+        Some(_) if signals.has(Signal::Interrupt) => Some(Signal::Interrupt),
+        caught => caught,
+    }
+}
+
+fn undo(id: u64, session: &Session<'_>, signal: Signal, out: Out) -> anyhow::Result<u8> {
+    let entry = session.undo_pending(id, signal).map_err(change::told)?;
+    match entry.state.status() {
+        Status::Undone => {
+            for foreign in &entry.state.remaining {
+                out.note(&format!("note: {foreign}"));
+            }
+            out.note("undone; everything is as it was");
+            Ok(signal.exit_code())
+        }
+        _ => ended_elsewhere(&entry, out),
+    }
+}
+
+/// What somebody else made of a change while its question was open.
+fn ended_elsewhere(entry: &Entry, out: Out) -> anyhow::Result<u8> {
+    let status = entry.state.status();
+    match status {
+        Status::Applied | Status::Partial => {
+            out.note("confirmed by another command");
+            Ok(0)
+        }
+        Status::Expired => {
+            Err(Failure::new(FAILED, "not confirmed in time; everything is as it was").into())
+        }
+        Status::Failed => Err(change::failure(crate::change::remaining(entry)).into()),
+        status => Err(
+            Failure::new(FAILED, format!("the change is {status} by now"))
+                .hint(Hint::cttune("history").to("see its steps"))
+                .into(),
+        ),
+    }
+}

@@ -1,0 +1,46 @@
+//! What became of one step.
+
+/// What became of one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StepResult {
+    /// It was applied.
+    Done,
+    /// It was not tried, or was undone.
+    Skipped,
+    /// It was tried, and failed.
+    Failed,
+}
+
+/// What became of one step, and why, where that differs from the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Report {
+    /// What became of it.
+    pub(crate) result: StepResult,
+    /// What went wrong, or was adjusted.
+    pub(crate) note: Option<String>,
+}
+
+impl Report {
+    /// A step that went as planned.
+    pub(crate) const DONE: Report = Report {
+        result: StepResult::Done,
+        note: None,
+    };
+
+    /// A step that was not tried, with the reason.
+    pub(crate) fn skipped(note: Option<String>) -> Self {
+        Report {
+            result: StepResult::Skipped,
+            note,
+        }
+    }
+
+    /// A step that failed.
+    pub(crate) fn failed(note: String) -> Self {
+        Report {
+            result: StepResult::Failed,
+            note: Some(note),
+        }
+    }
+}
