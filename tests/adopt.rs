@@ -15,9 +15,9 @@ use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 const CONF: &str = "etc/sysctl.conf";
-const WISH: [&str; 4] = ["--profile", "rfc-nat", "--set", "max=200001"];
-/// A line that beats ours.
-const RIVAL: &str = "net.netfilter.nf_conntrack_max=5";
+const PROFILE: [&str; 4] = ["--profile", "rfc-nat", "--set", "max=200001"];
+/// A line that overrides the drop-in.
+const OVERRIDING: &str = "net.netfilter.nf_conntrack_max=5";
 
 /// Every file of a tree with its mode and its bytes, or where it leads.
 type Contents = BTreeMap<PathBuf, (u32, Vec<u8>)>;
@@ -65,7 +65,7 @@ impl Image {
     }
 
     fn adopt(&self) -> Output {
-        self.cttune(&[&["apply", "--yes", "--adopt"], &WISH[..]].concat())
+        self.cttune(&[&["apply", "--yes", "--adopt"], &PROFILE[..]].concat())
     }
 
     /// Without what cttune remembers.
@@ -126,7 +126,7 @@ fn refused(image: &Image, before: &Contents, output: &Output, words: &[&str]) {
 }
 
 #[test]
-fn files_of_distributions_change_in_the_lines_in_question_alone_and_are_put_back() {
+fn files_of_distributions_change_in_the_lines_in_question_alone_and_are_rolled_back() {
     for (distribution, file, lines) in [
         ("debian-12", CONF, &[31, 32, 33][..]),
         (
@@ -159,10 +159,10 @@ fn files_of_distributions_change_in_the_lines_in_question_alone_and_are_put_back
 }
 
 #[test]
-fn without_adopt_each_line_that_beats_ours_is_named_and_nothing_is_touched() {
+fn without_adopt_each_overriding_line_is_named_and_nothing_is_touched() {
     let image = Image::of_distribution("debian-12");
     let before = image.contents();
-    let output = image.cttune(&[&["apply", "--yes"], &WISH[..]].concat());
+    let output = image.cttune(&[&["apply", "--yes"], &PROFILE[..]].concat());
     let words = [
         "/etc/sysctl.conf:32 sets net.netfilter.nf_conntrack_max = 153600",
         "/etc/sysctl.conf:33 sets net.netfilter.nf_conntrack_tcp_timeout_established = 600",
@@ -171,33 +171,44 @@ fn without_adopt_each_line_that_beats_ours_is_named_and_nothing_is_touched() {
 }
 
 #[test]
-fn whatever_bytes_stand_around_the_line_stay_and_are_put_back() {
-    let big = format!("{}{RIVAL}\n", "# nothing to see here\n".repeat(500_000));
+fn whatever_bytes_stand_around_the_line_stay_and_are_rolled_back() {
+    let big = format!(
+        "{}{OVERRIDING}\n",
+        "# nothing to see here\n".repeat(500_000)
+    );
     assert!(big.len() > 10 << 20);
     for (why, bytes) in [
-        ("CRLF", format!("a.b = 1\r\n{RIVAL}\r\nc.d = 2\r\n")),
-        ("a BOM", format!("\u{feff}# a comment\n{RIVAL}\n")),
-        ("no final newline", format!("a.b = 1\n{RIVAL}")),
-        ("NUL bytes", format!("a.b = 1\0\0\n\0\n{RIVAL}\nc\0d\n")),
+        ("CRLF", format!("a.b = 1\r\n{OVERRIDING}\r\nc.d = 2\r\n")),
+        ("a BOM", format!("\u{feff}# a comment\n{OVERRIDING}\n")),
+        ("no final newline", format!("a.b = 1\n{OVERRIDING}")),
+        (
+            "NUL bytes",
+            format!("a.b = 1\0\0\n\0\n{OVERRIDING}\nc\0d\n"),
+        ),
         ("10 MB of comments", big),
     ] {
         let image = Image::with_conf(bytes.as_bytes());
         succeeds(&image.adopt());
-        let marked = bytes.replace(RIVAL, &format!("{MARK}{RIVAL}"));
+        let marked = bytes.replace(OVERRIDING, &format!("{MARK}{OVERRIDING}"));
         assert!(image.conf() == marked.as_bytes(), "{why}");
         succeeds(&image.cttune(&["check"]));
         succeeds(&image.cttune(&["rollback", "--yes"]));
-        assert!(image.conf() == bytes.as_bytes(), "{why}, put back");
+        assert!(image.conf() == bytes.as_bytes(), "{why}, rolled back");
     }
 }
 
 #[test]
 fn bytes_that_are_no_text_stay() {
     let mut bytes = b"\xff\xfe\x80 = 1\n".to_vec();
-    bytes.extend_from_slice(RIVAL.as_bytes());
+    bytes.extend_from_slice(OVERRIDING.as_bytes());
     let image = Image::with_conf(&bytes);
     succeeds(&image.adopt());
-    let expected = [b"\xff\xfe\x80 = 1\n", MARK.as_bytes(), RIVAL.as_bytes()].concat();
+    let expected = [
+        b"\xff\xfe\x80 = 1\n",
+        MARK.as_bytes(),
+        OVERRIDING.as_bytes(),
+    ]
+    .concat();
     assert_eq!(image.conf(), expected);
     succeeds(&image.cttune(&["rollback", "--yes"]));
     assert_eq!(image.conf(), bytes);
@@ -205,7 +216,7 @@ fn bytes_that_are_no_text_stay() {
 
 #[test]
 fn a_line_that_a_bom_spoils_sets_nothing_and_is_left_alone() {
-    let bytes = format!("\u{feff}{RIVAL}\n");
+    let bytes = format!("\u{feff}{OVERRIDING}\n");
     let image = Image::with_conf(bytes.as_bytes());
     succeeds(&image.adopt());
     assert_eq!(image.conf(), bytes.as_bytes());
@@ -215,7 +226,7 @@ fn a_line_that_a_bom_spoils_sets_nothing_and_is_left_alone() {
 #[test]
 fn a_file_keeps_its_mode_even_where_all_may_write_it() {
     for mode in [0o666, 0o600, 0o444] {
-        let image = Image::with_conf(format!("{RIVAL}\n").as_bytes());
+        let image = Image::with_conf(format!("{OVERRIDING}\n").as_bytes());
         fs::set_permissions(image.at(CONF), Permissions::from_mode(mode)).unwrap();
         let output = image.adopt();
         if mode == 0o444 && !geteuid().is_root() {
@@ -238,7 +249,7 @@ fn of_a_package_s_file_it_is_said_that_an_upgrade_may_bring_the_line_back() {
         fs::create_dir_all(image.at(folder)).unwrap();
         fs::write(
             image.at(&format!("{folder}/99-x.conf")),
-            format!("{RIVAL}\n"),
+            format!("{OVERRIDING}\n"),
         )
         .unwrap();
         let plan = image.cttune(&["plan", "--profile", "campus-fw", "--adopt"]);
@@ -256,18 +267,18 @@ fn of_a_package_s_file_it_is_said_that_an_upgrade_may_bring_the_line_back() {
 fn a_link_to_the_file_is_kept_and_the_file_is_edited() {
     let image = Image::with_conf(b"");
     fs::create_dir_all(image.at("srv")).unwrap();
-    fs::write(image.at("srv/site.conf"), format!("{RIVAL}\n")).unwrap();
+    fs::write(image.at("srv/site.conf"), format!("{OVERRIDING}\n")).unwrap();
     symlink("/srv/site.conf", image.at("etc/sysctl.d/99-site.conf")).unwrap();
     succeeds(&image.adopt());
     let link = fs::read_link(image.at("etc/sysctl.d/99-site.conf")).unwrap();
     assert_eq!(link, Path::new("/srv/site.conf"));
     let edited = fs::read_to_string(image.at("srv/site.conf")).unwrap();
-    assert_eq!(edited, format!("{MARK}{RIVAL}\n"));
+    assert_eq!(edited, format!("{MARK}{OVERRIDING}\n"));
 }
 
 #[test]
 fn a_link_in_our_own_file_s_place_is_refused_by_name() {
-    let image = Image::with_conf(format!("{RIVAL}\n").as_bytes());
+    let image = Image::with_conf(format!("{OVERRIDING}\n").as_bytes());
     fs::write(image.at("etc/elsewhere"), "").unwrap();
     symlink("../elsewhere", image.at("etc/udev")).unwrap();
     symlink("../elsewhere", image.at("etc/cttune")).unwrap();
@@ -280,11 +291,14 @@ fn a_link_in_our_own_file_s_place_is_refused_by_name() {
 fn a_link_out_of_the_image_stays_inside() {
     let outside = tempfile::tempdir().unwrap();
     let target = outside.path().join("x.conf");
-    fs::write(&target, format!("{RIVAL}\n")).unwrap();
+    fs::write(&target, format!("{OVERRIDING}\n")).unwrap();
     let image = Image::with_conf(b"");
     symlink(&target, image.at("etc/sysctl.d/99-out.conf")).unwrap();
     succeeds(&image.adopt());
-    assert_eq!(fs::read_to_string(&target).unwrap(), format!("{RIVAL}\n"));
+    assert_eq!(
+        fs::read_to_string(&target).unwrap(),
+        format!("{OVERRIDING}\n")
+    );
 }
 
 /// Makes a file immutable; it can be removed again once this is gone.
@@ -310,7 +324,7 @@ fn chattr(flag: &str, path: &Path) {
 
 #[test]
 fn a_file_that_nobody_may_write_is_refused_by_name() {
-    let image = Image::with_conf(format!("{RIVAL}\n").as_bytes());
+    let image = Image::with_conf(format!("{OVERRIDING}\n").as_bytes());
     let before = image.contents();
     if geteuid().is_root() {
         let _immutable = Immutable::new(image.at(CONF));

@@ -45,34 +45,42 @@ const FINDINGS: &[(&str, &str)] = &[
     ("agent-ufw", "ufw_is_named_with_the_line_that_it_applies"),
     ("beaten-at-boot", "files_that_the_next_boot_reads_otherwise"),
     ("chain-too-long", "guest chains"),
+    ("close-wait-long", "a_value_provokes_its_finding"),
+    ("dead-line", "lines_that_do_nothing_are_named"),
     ("early-drops", "guest full"),
     (
         "established-before-keepalive",
         "a_value_provokes_its_finding",
     ),
     ("established-short", "a_value_provokes_its_finding"),
+    ("etc-volatile", "an_etc_in_memory_is_named"),
     (
         "expire-deletes-nat",
         "expiry_that_deletes_is_a_warning_behind_nat",
     ),
     ("flowtables", "guest full"),
     ("hash-load", "a_value_provokes_its_finding"),
-    (
-        "hashsize-option",
-        "a_hash_size_names_the_max_that_it_brings",
-    ),
+    ("hashsize-option", "a_hash_size_names_the_max_that_it_makes"),
     (
         "insert-failed",
         "flows_that_find_no_free_port_are_failed_inserts",
     ),
     ("invalid-packets", "packets_that_fit_no_flow_are_invalid"),
     (
+        "later-writer",
+        "scripts_and_units_are_named_with_their_line",
+    ),
+    (
+        "live-not-persisted",
+        "live_values_are_compared_with_the_next_boot",
+    ),
+    (
         "lost-at-boot",
         "values_are_lost_where_nothing_loads_the_module_in_time",
     ),
     (
         "managed-file",
-        "a_managed_file_matters_only_where_one_of_its_lines_beats_ours",
+        "a_managed_file_matters_only_where_one_of_its_lines_overrides_the_drop_in",
     ),
     ("max-unlimited", "a_value_provokes_its_finding"),
     ("nat-ports", "ports_of_an_address_run_out"),
@@ -80,12 +88,20 @@ const FINDINGS: &[(&str, &str)] = &[
         "netns-near-full",
         "a_namespace_near_full_is_found_from_another",
     ),
+    (
+        "next-boot-unknown",
+        "what_cannot_be_evaluated_is_not_called_known",
+    ),
     ("not-loaded", "guest stock"),
     (
         "not-reclaimable",
         "a_full_table_that_nothing_can_be_evicted_from",
     ),
     ("packets-dropped", "guest full"),
+    (
+        "persisted-not-live",
+        "live_values_are_compared_with_the_next_boot",
+    ),
     ("push-ports", "push_connections_under_a_short_timeout"),
     (
         "readers-disagree",
@@ -215,6 +231,7 @@ fn every_finding_has_a_test_that_provokes_it() {
 #[test]
 fn a_machine_that_is_well_has_no_finding() {
     let world = World::with_flows(1000);
+    world.agree();
     for args in [&[][..], &["--deep", "--all-netns"]] {
         let checked = check(&world, args);
         assert_eq!(checked["findings"], Value::Array(Vec::new()), "{checked:#}");
@@ -320,6 +337,14 @@ fn a_value_provokes_its_finding() {
             "7201",
             "established-before-keepalive",
             "info",
+        ),
+        (
+            "",
+            "tcp_timeout_close_wait",
+            "1800",
+            "1799",
+            "close-wait-long",
+            "warning",
         ),
         (
             "",

@@ -46,6 +46,7 @@ fn nagios(world: &World, args: &[&str]) -> Told {
 #[test]
 fn a_table_is_judged_by_how_full_it_is() {
     let world = World::story();
+    world.agree();
     for (levels, code) in [
         (&[][..], 2),
         (&["--warn", "99%", "--crit", "100%"], 1),
@@ -68,6 +69,7 @@ fn a_table_is_judged_by_how_full_it_is() {
 #[test]
 fn an_empty_table_is_fine_and_quiet_changes_nothing() {
     let world = World::new();
+    world.agree();
     let line = answers(nagios(&world, &[]), 0);
     assert!(line.contains(" 'drop'=0c "), "{line}");
     assert_eq!(answers(nagios(&world, &["--quiet"]), 0), line);
@@ -98,6 +100,7 @@ fn drift_is_a_warning_until_it_is_gone() {
 #[test]
 fn findings_raise_the_state_unless_they_are_accepted() {
     let world = World::new();
+    world.agree();
     world.sh("echo 9000 >/proc/sys/net/netfilter/nf_conntrack_buckets
         echo 40000 >/proc/sys/net/netfilter/nf_conntrack_max");
     let line = answers(nagios(&world, &[]), 1);

@@ -1,12 +1,15 @@
-//! What `check --root` says of an image's next boot and of the agents in it, as machines read it.
+//! What `check --root` says of an image's next boot and of the other writers in it, as machines
+//! read it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 const MAX: (&str, &str) = (
     "etc/sysctl.d/50-site.conf",
@@ -25,32 +28,72 @@ const HASH_SIZE: (&str, &str) = (
     "etc/modprobe.d/site.conf",
     "options nf_conntrack hashsize=16384\n",
 );
+const LOADS: (&str, &str) = ("etc/modules-load.d/site.conf", "nf_conntrack\n");
+const SYSTEMD: (&str, &str) = ("usr/lib/systemd/systemd-sysctl", "");
 
-/// `severity id: message` of each finding about an image with these files.
-fn findings(files: &[(&str, &str)]) -> Vec<String> {
-    let image = tempfile::tempdir().unwrap();
-    for (path, text) in files {
-        let path = image.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+struct Image(TempDir);
+
+impl Image {
+    /// An image with these files; those of `etc/rc.local` and of folders of scripts can be run.
+    fn with(files: &[(&str, &str)]) -> Self {
+        let image = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = image.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if let Some(target) = text.strip_prefix("-> ") {
+                symlink(target, path).unwrap();
+                continue;
+            }
+            fs::write(&path, text).unwrap();
+            if text.starts_with("#!") {
+                fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+            }
+        }
+        Image(image)
     }
-    check(image.path())
+
+    fn cttune(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_cttune"))
+            .arg("--root")
+            .arg(self.0.path())
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.cttune(&[arguments, &["--format", "json"]].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// `severity id: message` of each finding.
+    fn findings(&self) -> Vec<String> {
+        let checked = self.json(&["check", "--no-profile"]);
+        let told = |finding: &Value| {
+            let text = |name: &str| finding[name].as_str().unwrap().to_owned();
+            format!("{} {}: {}", text("severity"), text("id"), text("message"))
+        };
+        checked["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(told)
+            .collect()
+    }
+
+    /// What nf_conntrack_max will be: the value, and how sure that is.
+    fn max(&self) -> (Option<i64>, String) {
+        let explained = self.json(&["check", "--explain", "max"]);
+        let next = &explained["next_boot"];
+        (
+            next["value"].as_i64(),
+            next["sure"].as_str().unwrap().to_owned(),
+        )
+    }
 }
 
-fn check(image: &Path) -> Vec<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_cttune"))
-        .args(["check", "--no-profile", "--format", "json", "--root"])
-        .arg(image)
-        .output()
-        .unwrap();
-    let checked: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
-    let told = |finding: &Value| {
-        let text = |name: &str| finding[name].as_str().unwrap().to_owned();
-        format!("{} {}: {}", text("severity"), text("id"), text("message"))
-    };
-    let findings = checked["findings"].as_array().unwrap();
-    findings.iter().map(told).collect()
+fn findings(files: &[(&str, &str)]) -> Vec<String> {
+    Image::with(files).findings()
 }
 
 #[track_caller]
@@ -74,32 +117,25 @@ fn values_are_lost_where_nothing_loads_the_module() {
 
 #[test]
 fn what_apply_writes_takes_the_finding_away() {
-    let image = tempfile::tempdir().unwrap();
-    let conf = image.path().join(MAX.0);
-    fs::create_dir_all(conf.parent().unwrap()).unwrap();
-    fs::write(conf, MAX.1).unwrap();
-    assert_eq!(check(image.path()).len(), 1);
-    let applied = Command::new(env!("CARGO_BIN_EXE_cttune"))
-        .args(["apply", "--yes", "--profile", "rfc-nat", "--root"])
-        .arg(image.path())
-        .output()
-        .unwrap();
+    let image = Image::with(&[MAX]);
+    assert_eq!(image.findings().len(), 1);
+    let applied = image.cttune(&["apply", "--yes", "--profile", "rfc-nat"]);
     assert!(applied.status.success(), "{applied:?}");
-    assert_eq!(check(image.path()), [""; 0]);
+    assert_eq!(image.findings(), [""; 0]);
 }
 
 #[test]
-fn a_hash_size_is_named_with_the_max_that_it_brings() {
+fn a_hash_size_is_named_with_the_max_that_it_makes() {
     one(
         &findings(&[HASH_SIZE, MODULE]),
         "warning hashsize-option: /etc/modprobe.d/site.conf:1 loads nf_conntrack with \
-         hashsize=16384: the next boot brings net.netfilter.nf_conntrack_max = 131072 = 8 × 16384",
+         hashsize=16384: after the next boot net.netfilter.nf_conntrack_max is 131072 = 8 × 16384",
     );
     assert_eq!(findings(&[HASH_SIZE, BUILT_IN]), [""; 0]);
 }
 
 #[test]
-fn agents_are_found_by_their_files() {
+fn other_writers_are_found_by_their_files() {
     let ufw = [
         ("etc/ufw/ufw.conf", "ENABLED=yes\n"),
         ("etc/default/ufw", "IPT_SYSCTL=/etc/ufw/sysctl.conf\n"),
@@ -107,7 +143,7 @@ fn agents_are_found_by_their_files() {
     ];
     one(
         &findings(&ufw),
-        "info agent-ufw: /etc/ufw/sysctl.conf:1 sets net.netfilter.nf_conntrack_max = 5",
+        "info agent-ufw: /etc/ufw/sysctl.conf:1 (ufw) sets net.netfilter.nf_conntrack_max = 5",
     );
     let tuned = [
         ("etc/tuned/active_profile", "site\n"),
@@ -121,4 +157,282 @@ fn agents_are_found_by_their_files() {
         "info agent-tuned: tuned's active profile site sets net.netfilter.nf_conntrack_max = 5 \
          (/usr/lib/tuned/profiles/site/tuned.conf:2)",
     );
+}
+
+/// A unit that an admin wrote, enabled as `systemctl enable` does.
+const UNIT: [(&str, &str); 2] = [
+    (
+        "etc/systemd/system/tune.service",
+        "[Service]\nType=oneshot\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=70000\n",
+    ),
+    (
+        "etc/systemd/system/multi-user.target.wants/tune.service",
+        "-> ../tune.service",
+    ),
+];
+
+#[test]
+fn a_later_writer_is_named_wins_and_blocks_apply() {
+    let rc_local = (
+        "etc/rc.local",
+        "#!/bin/sh\necho 70000 > /proc/sys/net/netfilter/nf_conntrack_max\nexit 0\n",
+    );
+    let cron = (
+        "etc/cron.d/tune",
+        "@reboot root sysctl -w net.netfilter.nf_conntrack_max=70000\n",
+    );
+    let hook = (
+        "etc/network/if-up.d/tune",
+        "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=70000\n",
+    );
+    let ufw = [
+        ("etc/ufw/ufw.conf", "ENABLED=yes\n"),
+        ("etc/default/ufw", "IPT_SYSCTL=/etc/ufw/sysctl.conf\n"),
+        ("etc/ufw/sysctl.conf", "# x\nnet/nf_conntrack_max=70000\n"),
+    ];
+    for (writer, place) in [
+        (UNIT.to_vec(), "/etc/systemd/system/tune.service:3"),
+        (vec![rc_local], "/etc/rc.local:2"),
+        (vec![cron], "/etc/cron.d/tune:1"),
+        (vec![hook], "/etc/network/if-up.d/tune:2"),
+        (ufw.to_vec(), "/etc/ufw/sysctl.conf:2"),
+    ] {
+        let image = Image::with(&[vec![MAX, BUILT_IN, SYSTEMD], writer].concat());
+        let found = image.findings();
+        assert!(found[0].starts_with("warning "), "{found:#?}");
+        assert!(found[0].contains(place), "{found:#?}");
+        assert_eq!(image.max(), (Some(70000), "known".to_owned()), "{place}");
+        let apply = [
+            "apply",
+            "--yes",
+            "--profile",
+            "kernel-defaults",
+            "--set",
+            "max=200000",
+        ];
+        let refused = image.cttune(&apply);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(place), "{said}");
+        let allowed = image.cttune(&[&apply[..], &["--allow-overridden"]].concat());
+        assert!(allowed.status.success(), "{allowed:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_not_called_known() {
+    for (files, sure) in [
+        (
+            vec![(
+                "etc/rc.local",
+                "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=$(size)\n",
+            )],
+            "unknown",
+        ),
+        (
+            vec![(
+                "etc/rc.local",
+                "#!/bin/sh\nif [ -e /x ]; then sysctl -w net.netfilter.nf_conntrack_max=5; fi\n",
+            )],
+            "depends",
+        ),
+        (
+            vec![
+                ("etc/sysctl.conf", "net.netfilter.nf_conntrack_max = 5\n"),
+                ("usr/sbin/sysctl", ""),
+            ],
+            "depends",
+        ),
+        (
+            vec![("etc/sysctl.conf", "net.netfilter.nf_conntrack_max = 5\n")],
+            "known",
+        ),
+        (vec![("etc/os-release", "ID=talos\n")], "depends"),
+        (vec![("etc/rc.local", "#!/bin/sh\nexit 0\n")], "known"),
+    ] {
+        let image = Image::with(&[vec![MAX, BUILT_IN, SYSTEMD], files.clone()].concat());
+        assert_eq!(image.max().1, sure, "{files:?}");
+    }
+    let installed = ("etc/modprobe.d/x.conf", "install nf_conntrack /opt/load\n");
+    assert_eq!(
+        Image::with(&[MAX, MODULE, LOADS, installed]).max().1,
+        "unknown"
+    );
+    let runit = [("etc/runit/1", ""), ("usr/sbin/sysctl", ""), MAX, BUILT_IN];
+    let image = Image::with(&runit);
+    assert_eq!(image.max().1, "unknown");
+    one(&image.findings(), "warning next-boot-unknown: ");
+}
+
+#[test]
+fn the_module_s_options_and_deny_lists_are_understood() {
+    for (modprobe, value) in [
+        ("install nf_conntrack /bin/true\n", None),
+        ("install nf_conntrack* /bin/false\n", None),
+        ("blacklist nf_conntrack\n", None),
+        ("install nf_conntrack_ftp /bin/true\n", Some(200_000)),
+        ("# install nf_conntrack /bin/true\n", Some(200_000)),
+    ] {
+        let image = Image::with(&[MAX, MODULE, LOADS, ("etc/modprobe.d/x.conf", modprobe)]);
+        assert_eq!(image.max().0, value, "{modprobe}");
+        assert_eq!(
+            image.findings().len(),
+            usize::from(value.is_none()),
+            "{modprobe}"
+        );
+    }
+}
+
+#[test]
+fn the_boot_loader_s_command_line_is_read() {
+    let grub = |options: &str| {
+        format!("menuentry 'x' {{\n\tlinux /vmlinuz root=/dev/sda1 {options}\n}}\n")
+    };
+    let set = grub("sysctl.net.netfilter.nf_conntrack_max=300000");
+    for (path, text) in [
+        ("boot/grub/grub.cfg", set.as_str()),
+        (
+            "boot/loader/entries/a.conf",
+            "options sysctl.net.netfilter.nf_conntrack_max=300000\n",
+        ),
+        (
+            "etc/kernel/cmdline",
+            "sysctl.net/netfilter/nf_conntrack_max=300000\n",
+        ),
+        (
+            "etc/default/grub",
+            "GRUB_CMDLINE_LINUX=\"sysctl.net.netfilter.nf_conntrack_max=300000\"\n",
+        ),
+    ] {
+        let image = Image::with(&[BUILT_IN, (path, text)]);
+        assert_eq!(image.max(), (Some(300_000), "known".to_owned()), "{path}");
+        assert_eq!(
+            Image::with(&[BUILT_IN, MAX, (path, text)]).max().0,
+            Some(200_000),
+            "{path}"
+        );
+        let dead = Image::with(&[MODULE, (path, text)]).findings();
+        one(&dead, "warning dead-line: ");
+    }
+    let size = grub("nf_conntrack.hashsize=16384");
+    let image = Image::with(&[BUILT_IN, ("boot/grub/grub.cfg", &size)]);
+    assert_eq!(image.max().0, Some(131_072));
+    let refused = grub("module_blacklist=nf_conntrack");
+    let image = Image::with(&[MODULE, MAX, LOADS, ("boot/grub/grub.cfg", &refused)]);
+    one(&image.findings(), "warning lost-at-boot: ");
+}
+
+#[test]
+fn lines_that_do_nothing_are_named() {
+    for (files, place) in [
+        (
+            [(
+                "etc/sysctl.d/a.conf",
+                "net.netfilter.nf_conntrack_max = \"5\"\n",
+            )],
+            "/etc/sysctl.d/a.conf:1",
+        ),
+        (
+            [(
+                "etc/sysctl.d/a.conf",
+                "#\nnet.ipv4.netfilter.ip_conntrack_udp_timeout = 5\n",
+            )],
+            "/etc/sysctl.d/a.conf:2",
+        ),
+        (
+            [(
+                "etc/sysctl.d/60-site",
+                "net.netfilter.nf_conntrack_max = 5\n",
+            )],
+            "/etc/sysctl.d/60-site:1",
+        ),
+        (
+            [("etc/modprobe.d/a.conf", "options nf_conntrack max=5\n")],
+            "/etc/modprobe.d/a.conf:1",
+        ),
+    ] {
+        one(
+            &findings(&[&files[..], &[MODULE, LOADS]].concat()),
+            &format!("warning dead-line: {place} does nothing"),
+        );
+    }
+}
+
+#[test]
+fn a_refused_value_that_replaces_the_drop_in_s_blocks_apply_and_can_be_adopted() {
+    let later = (
+        "etc/sysctl.d/99-site.conf",
+        "net.netfilter.nf_conntrack_max = \"5\"\n",
+    );
+    let image = Image::with(&[later, BUILT_IN, SYSTEMD]);
+    let apply = [
+        "apply",
+        "--yes",
+        "--profile",
+        "kernel-defaults",
+        "--set",
+        "max=200000",
+    ];
+    let refused = image.cttune(&apply);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("/etc/sysctl.d/99-site.conf:1"), "{said}");
+    let adopted = image.cttune(&[&apply[..], &["--adopt"]].concat());
+    assert!(adopted.status.success(), "{adopted:?}");
+    assert_eq!(image.max(), (Some(200_000), "known".to_owned()));
+}
+
+#[test]
+fn other_readers_have_their_own_order() {
+    let openrc = [
+        ("sbin/openrc", ""),
+        (
+            "etc/sysctl.d/90-a.conf",
+            "net.netfilter.nf_conntrack_max = 5\n",
+        ),
+        (
+            "usr/lib/sysctl.d/99-z.conf",
+            "net.netfilter.nf_conntrack_max = 6\n",
+        ),
+        BUILT_IN,
+    ];
+    assert_eq!(Image::with(&openrc).max(), (Some(5), "known".to_owned()));
+    let conf = ("etc/sysctl.conf", "net.netfilter.nf_conntrack_max = 7\n");
+    assert_eq!(
+        Image::with(&[&openrc[..], &[conf]].concat()).max().0,
+        Some(7)
+    );
+    let tuned = [
+        ("etc/tuned/active_profile", "site\n"),
+        ("etc/tuned/site/tuned.conf", "[sysctl]\nvm.swappiness=10\n"),
+        SYSTEMD,
+        MAX,
+        conf,
+        BUILT_IN,
+    ];
+    // systemd-sysctl does not read /etc/sysctl.conf; tuned does, and comes later.
+    assert_eq!(Image::with(&tuned).max().0, Some(7));
+}
+
+#[test]
+fn a_hundred_thousand_lines_about_one_key_are_adopted() {
+    let lines: String = (1..=100_000)
+        .map(|n| format!("net.netfilter.nf_conntrack_max = {n}\n"))
+        .collect();
+    let image = Image::with(&[("etc/sysctl.d/99-z.conf", &lines), BUILT_IN, SYSTEMD]);
+    assert_eq!(image.max().0, Some(100_000));
+    let apply = [
+        "apply",
+        "--yes",
+        "--adopt",
+        "--profile",
+        "kernel-defaults",
+        "--set",
+        "max=200000",
+    ];
+    let adopted = image.cttune(&apply);
+    assert!(adopted.status.success(), "{adopted:?}");
+    assert_eq!(image.max().0, Some(200_000));
+    let path: &Path = &image.0.path().join("etc/sysctl.d/99-z.conf");
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.lines().all(|line| line.starts_with('#')));
 }

@@ -14,12 +14,13 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cttune::internals::{CatalogKey, SysctlTree, Winner, as_the_kernel_holds_it, keys};
+use cttune::internals::{CatalogKey, SysctlTree, Winner, as_the_kernel_holds_it, keys, next_boot};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -52,6 +53,8 @@ enum Item {
 struct Case {
     entries: Vec<(&'static str, &'static str, Item)>,
     sysctl_conf: Option<Item>,
+    /// What runs once sysctl.d was applied.
+    rc_local: Option<String>,
 }
 
 /// Values that the kernel takes for every key that is not a switch, fragment thresholds included.
@@ -280,12 +283,57 @@ fn case() -> impl Strategy<Value = Case> {
     let entry = (select(DIRECTORIES.to_vec()), select(names), item());
     let conf = prop_oneof![6 => text(), 1 => Just(Item::Link("/dev/null")), 1 => Just(Item::Directory),
         1 => Just(Item::Link("sysctl.d/a.conf"))];
-    (prop::collection::vec(entry, 0..7), prop::option::of(conf)).prop_map(
-        |(entries, sysctl_conf)| Case {
+    (
+        prop::collection::vec(entry, 0..7),
+        prop::option::of(conf),
+        prop::option::of(rc_local()),
+    )
+        .prop_map(|(entries, sysctl_conf, rc_local)| Case {
             entries,
             sysctl_conf,
-        },
-    )
+            rc_local,
+        })
+}
+
+/// A command of a script that sets a key of the namespace's own, in the ways that people use.
+fn command() -> impl Strategy<Value = String> {
+    let names = vec![
+        "nf_conntrack_udp_timeout",
+        "nf_conntrack_generic_timeout",
+        "nf_conntrack_log_invalid",
+        "nf_conntrack_tcp_loose",
+    ];
+    let ways = vec![
+        "sysctl -q -w net.netfilter.KEY=VALUE",
+        "/usr/sbin/sysctl net/netfilter/KEY='VALUE' >/dev/null",
+        "sysctl -qe -w \"net.netfilter.KEY=VALUE\" 2>&1",
+        "echo VALUE > /proc/sys/net/netfilter/KEY",
+        "echo VALUE >/proc/sys/net/netfilter/KEY 2>/dev/null || echo failed",
+        "printf '%s\\n' VALUE > /proc/sys/net/netfilter/KEY",
+        "echo VALUE | tee /proc/sys/net/netfilter/KEY >/dev/null",
+        "N=VALUE; echo $N > \"/proc/sys/net/netfilter/KEY\"",
+        "D=/proc/sys/net/netfilter\necho \"VALUE\" >${D}/KEY",
+        "sh -c 'echo VALUE > /proc/sys/net/netfilter/KEY'",
+        "f() {\n  echo VALUE > /proc/sys/net/netfilter/KEY\n}",
+        "if [ -e /nothing ]; then echo VALUE > /proc/sys/net/netfilter/KEY; fi",
+        "[ -e /nothing ] && echo VALUE > /proc/sys/net/netfilter/KEY",
+        "for n in VALUE; do echo $n > /proc/sys/net/netfilter/KEY; done",
+        "cat > /proc/sys/net/netfilter/KEY <<END\nVALUE\nEND",
+        "# sysctl -w net.netfilter.KEY=VALUE",
+        "echo 'sysctl -w net.netfilter.KEY=VALUE'",
+        "sysctl -n net.netfilter.KEY",
+        "echo VALUE > /tmp/KEY",
+        "echo $((VALUE * 2)) > /proc/sys/net/netfilter/KEY",
+        "exit 0",
+    ];
+    let values = vec!["1", "2", "7", "61", "0x10", "+5", "many", "7x"];
+    (select(ways), select(names), select(values))
+        .prop_map(|(way, key, value)| way.replace("KEY", key).replace("VALUE", value))
+}
+
+fn rc_local() -> impl Strategy<Value = String> {
+    prop::collection::vec(command(), 0..5)
+        .prop_map(|commands| format!("#!/bin/sh\n{}\n", commands.join("\n")))
 }
 
 /// Lays the case out as a machine's root.
@@ -298,6 +346,23 @@ fn lay(case: &Case, root: &Path) {
     }
     if let Some(item) = &case.sysctl_conf {
         lay_item(item, &root.join("etc/sysctl.conf"));
+    }
+    if let Some(text) = &case.rc_local {
+        let path = root.join("etc/rc.local");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    // What makes it the image of a machine: systemd, and a kernel with conntrack built in.
+    for (path, text) in [
+        ("usr/lib/systemd/systemd-sysctl", ""),
+        (
+            "lib/modules/6.1/modules.builtin",
+            "kernel/net/netfilter/nf_conntrack.ko\n",
+        ),
+    ] {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 }
 
@@ -361,6 +426,7 @@ while [ $case -lt $cases ]; do
     cp -a "$work/$case/usr/lib/sysctl.d/." /usr/lib/sysctl.d/
     reset; sysctl --system > /dev/null 2>&1 || :; report $case procps
     reset; /lib/systemd/systemd-sysctl > /dev/null 2>&1 || :; report $case systemd
+    [ ! -x /etc/rc.local ] || /etc/rc.local > /dev/null 2>&1 || :; report $case later
     case=$((case + 1))
 done
 echo done
@@ -394,7 +460,7 @@ fn ask(work: &Path, cases: usize, keys: &[CatalogKey]) -> String {
     report
 }
 
-/// An empty stand-in says nothing and is not here.
+/// An empty simulated file has no value and is not here.
 type Held = BTreeMap<String, Option<i64>>;
 
 /// What the kernel held after each run, by the run's name.
@@ -446,6 +512,35 @@ fn assert_explained(tree: &SysctlTree, reader: &str, winners: &BTreeMap<&str, Wi
     }
 }
 
+/// How many values cttune is sure of; those that the kernel does not have once systemd-sysctl and
+/// rc.local ran are `wrong`.
+fn count_known(
+    cases: &[Case],
+    work: &Path,
+    runs: &BTreeMap<String, Held>,
+    keys: &[CatalogKey],
+    wrong: &mut Vec<String>,
+) -> usize {
+    let mut sure = 0;
+    for (number, case) in cases.iter().enumerate() {
+        let held = &runs[&format!("{number} later")];
+        for (key, value, is_known) in next_boot(&work.join(number.to_string())).unwrap() {
+            let is_here = keys.iter().any(|one| one.file_name == key);
+            let Some(value) = value.filter(|_| is_known && is_here) else {
+                continue;
+            };
+            sure += 1;
+            let now = held.get(key).copied().flatten();
+            if now != Some(value) {
+                wrong.push(format!(
+                    "{key} is {now:?} and not the known {value} in {case:#?}"
+                ));
+            }
+        }
+    }
+    sure
+}
+
 #[test]
 fn the_real_readers_leave_what_effective_says() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -491,6 +586,11 @@ fn the_real_readers_leave_what_effective_says() {
             }
         }
     }
+    let sure = count_known(&cases, work.path(), &runs, &keys, &mut wrong);
+    assert!(
+        sure > trees,
+        "cttune is sure of next to nothing: {sure} values"
+    );
     assert!(
         wrong.is_empty(),
         "CTTUNE_SEED={seed}: {} of {trees} trees' readings differ; the first: {}",

@@ -97,6 +97,9 @@ ids! {
     EstablishedBeforeKeepalive "established-before-keepalive", "info",
         "established TCP expires before the first keepalive, 2 h",
         "RFC 1122 4.2.3.6; tcp(7): tcp_keepalive_time";
+    CloseWaitLong "close-wait-long", "warning",
+        "connections that a program does not close stay for 30 min or more",
+        "kube-proxy: --conntrack-tcp-timeout-close-wait; kubernetes#97377";
     UdpStreamShort "udp-stream-short", "warning",
         "answered UDP expires before unanswered UDP",
         "kernel: nf_conntrack_udp_packet in net/netfilter/nf_conntrack_proto_udp.c";
@@ -131,6 +134,21 @@ ids! {
         "kernel: __nf_conntrack_alloc in net/netfilter/nf_conntrack_core.c, which counts each \
          namespace by itself";
     LostAtBoot "lost-at-boot", "warning", "persisted values that are lost at the next boot", BOOT;
+    DeadLine "dead-line", "warning",
+        "a line for conntrack that nothing can use; what to write instead",
+        "sysctl.d(5), modprobe.d(5); the kernel's parser of sysctls, proc_get_long";
+    LaterWriter "later-writer", "info, warning for another value",
+        "a unit, a script, cron or a hook sets a key after sysctl.d",
+        "systemd.service(5), rc.local, crontab(5), udev(7)";
+    PersistedNotLive "persisted-not-live", "warning",
+        "without a profile: the live value differs from the one after the next boot", BOOT;
+    LiveNotPersisted "live-not-persisted", "warning, info where nothing sets it",
+        "without a profile: the live value is lost at the next boot", BOOT;
+    NextBootUnknown "next-boot-unknown", "warning",
+        "a program that cttune does not know decides what the next boot has", BOOT;
+    EtcVolatile "etc-volatile", "warning",
+        "what is written to /etc is lost at the next boot",
+        "proc_pid_mountinfo(5), os-release(5)";
     HashsizeOption "hashsize-option", "warning, info where max is set",
         "a module option sets max to eight times the buckets",
         "kernel: nf_conntrack_init_start in net/netfilter/nf_conntrack_core.c";
@@ -158,7 +176,7 @@ ids! {
         "ufw-framework(8): IPT_SYSCTL in /etc/default/ufw";
     ManagedFile "managed-file", "warning",
         "Ansible, Puppet or another tool manages an overriding file",
-        "the comments of that file";
+        "the name and the comments of that file";
 }
 
 impl Id {

@@ -5,7 +5,6 @@
 //! of the rule.
 //! Rule: pure; a finding is raised on what was read alone, and says the numbers it was raised on.
 
-mod agents;
 mod at_boot;
 mod behaviour;
 mod command;
@@ -16,10 +15,12 @@ mod memory;
 mod namespaces;
 mod rates;
 mod rfc;
+#[cfg(test)]
+mod shipped;
 mod table;
 mod timeouts;
+mod writers;
 
-pub(crate) use agents::Traces;
 pub(crate) use deep::Deep;
 pub(crate) use ids::{Id, unknown_id};
 pub(crate) use memory::Memory;
@@ -90,8 +91,6 @@ pub(crate) struct Evidence<'a> {
     pub(crate) deep: Option<&'a Deep>,
     /// Every network namespace that was looked into; `None` where that was not asked for.
     pub(crate) namespaces: Option<&'a [Namespace]>,
-    /// What can be seen of other agents; `None` where they are not looked for.
-    pub(crate) traces: Option<&'a Traces>,
     /// How everything stands to the profile.
     pub(crate) comparison: &'a Comparison,
     /// What stands in the way of persisting the profile.
@@ -104,9 +103,7 @@ impl Evidence<'_> {
     /// The value that holds, or in an image the one that will.
     fn value(&self, key: Key) -> Option<i64> {
         let Some(live) = self.machine.live else {
-            let persisted = self.machine.files?.persisted(key);
-            let winner = persisted.systemd.or(persisted.procps)?;
-            return Some(winner.value);
+            return self.machine.files?.next_boot().answer(key).value;
         };
         live.value(key)
     }
@@ -138,7 +135,7 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
         findings.extend(deep::findings(deep, live, &evidence));
     }
     findings.extend(at_boot::findings(&evidence));
-    findings.extend(agents::findings(&evidence));
+    findings.extend(writers::findings(&evidence));
     for finding in &mut findings {
         finding.accepted = evidence
             .desired

@@ -2,6 +2,7 @@
 
 use super::command::plan;
 use super::{Evidence, Finding, Id, Severity};
+use crate::diagnostic::Hint;
 use crate::tunable::{Key, format_seconds};
 
 /// The first probe of Linux's keepalive comes after this, the last of nine at 7875.
@@ -11,10 +12,14 @@ pub(super) const SAFE: i64 = 7440;
 /// What pools of connections, and push services, keep a silent connection for.
 pub(super) const POOLED: i64 = 1800;
 
+/// A close_wait that is longer than any RFC or profile asks for; kube-proxy's is an hour.
+const LONG_CLOSE_WAIT: i64 = 1800;
+
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(established(evidence));
     findings.extend(stream(evidence));
+    findings.extend(close_wait(evidence));
     findings
 }
 
@@ -50,6 +55,27 @@ fn established(evidence: &Evidence<'_>) -> Option<Finding> {
             hint,
         )
     })
+}
+
+/// A connection that one side has closed waits for a program that may never close the other.
+fn close_wait(evidence: &Evidence<'_>) -> Option<Finding> {
+    let key = Key::TcpTimeoutCloseWait;
+    let value = held(evidence, key).filter(|value| *value >= LONG_CLOSE_WAIT)?;
+    Some(Finding::new(
+        Id::CloseWaitLong,
+        Severity::Warning,
+        format!(
+            "{} is {}: connections that a program does not close fill the table for so long; the \
+             kernel's default is 1m",
+            key.file_name(),
+            format_seconds(value)
+        ),
+        plan(evidence.desired, &[(key, 60)])
+            .to("shorten it")
+            .and(Hint::say(
+                "kube-proxy sets an hour unless its conntrack.tcpCloseWaitTimeout says otherwise",
+            )),
+    ))
 }
 
 fn stream(evidence: &Evidence<'_>) -> Option<Finding> {

@@ -3,6 +3,8 @@
 //! In: the bytes of a file and line numbers. Out: the same bytes with a mark in front of those
 //! lines. Rule: no byte is removed or changed, whatever is in the file.
 
+use std::collections::HashSet;
+
 /// What cttune puts in front of a line that it comments out; removing it restores the file.
 pub(crate) const MARK: &str = "# commented out by cttune: ";
 
@@ -12,6 +14,7 @@ pub(crate) const MARK: &str = "# commented out by cttune: ";
 /// line gets a mark of its own.
 #[must_use]
 pub(crate) fn comment_out(bytes: &[u8], lines: &[usize]) -> Vec<u8> {
+    let lines: HashSet<usize> = lines.iter().copied().collect();
     let mut out = Vec::with_capacity(bytes.len() + lines.len() * MARK.len());
     for (line, number) in bytes.split_inclusive(|byte| *byte == b'\n').zip(1..) {
         if lines.contains(&number) {

@@ -60,10 +60,74 @@ pub(crate) fn effective(tree: &Tree, reader: Reader) -> Effective {
     effective_below(tree, reader, &[])
 }
 
-/// The same for a reader that is told to set only what lies below one of `prefixes`, given as
+/// The same for a reader that sets only what is below one of `prefixes`, given as
 /// paths below `/proc/sys`; none of them means everything.
 pub(super) fn effective_below(tree: &Tree, reader: Reader, prefixes: &[String]) -> Effective {
     Run::of(tree, reader, prefixes).effective(tree)
+}
+
+/// The winners of a file by itself, as `sysctl -p` reads it.
+pub(super) fn of_file(text: &[u8]) -> Vec<(Key, Winner)> {
+    let conf = Path::new(Tree::SYSCTL_CONF);
+    let tree = Tree::default().with_file(conf, Some(text.to_vec()));
+    let effective = effective(&tree, Reader::Procps);
+    let winners = effective.winners();
+    winners.map(|(key, winner)| (key, winner.clone())).collect()
+}
+
+/// The lines that set `key` for `reader` after the last one with a value that `allows` takes, or
+/// that is in the file `own`: those that `--adopt` has to comment out, the first of them first.
+pub(crate) fn overriding_lines(
+    tree: &Tree,
+    reader: Reader,
+    key: Key,
+    own: &Path,
+    allows: impl Fn(i64) -> bool,
+) -> Vec<(PathBuf, usize)> {
+    let run = Run::of(tree, reader, &[]);
+    let is_about = |statement: &Statement| {
+        let targets = targets(reader, statement).unwrap_or_default();
+        targets.iter().any(|target| target.key == key)
+    };
+    let mut found = Vec::new();
+    for index in (0..run.statements.len()).rev() {
+        let (file, statement) = run.at(index);
+        let value = statement.value.as_deref();
+        let Some(value) = value.and_then(|text| tunable::kernel_number(key, text)) else {
+            continue;
+        };
+        if !is_about(statement) {
+            continue;
+        }
+        if file.real == own || allows(tunable::as_held(key, value)) {
+            break;
+        }
+        found.push((file.real.to_owned(), statement.line));
+    }
+    found.reverse();
+    found
+}
+
+/// The line that leaves `key` at the kernel's default although an earlier one sets it: systemd
+/// keeps the last assignment alone, and this one has a value that the kernel refuses.
+pub(crate) fn refused_line(tree: &Tree, reader: Reader, key: Key) -> Option<(PathBuf, usize)> {
+    let run = Run::of(tree, reader, &[]);
+    let mut of_key = (0..run.statements.len())
+        .map(|index| run.at(index))
+        .filter(|(_, one)| {
+            let targets = targets(reader, one).unwrap_or_default();
+            one.value.is_some() && targets.iter().any(|target| target.key == key)
+        });
+    let is_taken = run
+        .writes
+        .iter()
+        .any(|write| write.key == key && write.accepted.is_some());
+    let is_set_before = of_key.clone().any(|(_, one)| {
+        let text = one.value.as_deref().unwrap_or_default();
+        tunable::kernel_number(key, text).is_some()
+    });
+    let (file, last) = of_key.next_back()?;
+    (!is_taken && is_set_before).then(|| (file.real.to_owned(), last.line))
 }
 
 /// A file that a reader reads.
@@ -109,7 +173,7 @@ impl<'a> Run<'a> {
         };
         run.read(tree);
         let order = match reader {
-            Reader::Procps | Reader::OpenRc => (0..run.statements.len()).collect(),
+            Reader::Procps | Reader::OpenRc | Reader::Tuned => (0..run.statements.len()).collect(),
             Reader::Systemd => run.last_of_each_path(),
         };
         run.write(&order, prefixes);
@@ -186,7 +250,7 @@ impl<'a> Run<'a> {
     /// OpenRC has each file read by a program of its own.
     fn scope(&self, file: usize) -> usize {
         match self.reader {
-            Reader::Procps | Reader::Systemd => 0,
+            Reader::Procps | Reader::Systemd | Reader::Tuned => 0,
             Reader::OpenRc => file,
         }
     }

@@ -8,19 +8,29 @@
 
 pub(crate) mod adopt;
 pub(crate) mod at_boot;
+pub(crate) mod command_line;
+mod dead_lines;
 pub(crate) mod drop_in;
 mod effective;
 mod explain;
 pub(crate) mod managed;
 pub(crate) mod modules;
+mod next_boot;
 mod pattern;
+mod shell;
 mod statement;
+pub(crate) mod storage;
 mod tree;
+mod udev;
+pub(crate) mod writers;
 
 use std::fmt;
+use std::path::PathBuf;
 
-pub(crate) use effective::{Effective, Winner, effective};
+pub(crate) use dead_lines::DeadLine;
+pub(crate) use effective::{Effective, Winner, effective, overriding_lines, refused_line};
 pub(crate) use explain::{ExplainedLine, Explanation, explain};
+pub(crate) use next_boot::{Answer, BootFiles, NextBoot, Sure};
 pub(crate) use tree::{Content, Directory, Entry, Tree, has_conf_name};
 
 /// A program that sets what sysctl.d says.
@@ -33,6 +43,8 @@ pub(crate) enum Reader {
     Systemd,
     /// OpenRC's `/etc/init.d/sysctl`, which runs `sysctl -p` for each file.
     OpenRc,
+    /// tuned's plugin sysctl, which applies sysctl.d after its own values.
+    Tuned,
 }
 
 impl Reader {
@@ -46,6 +58,21 @@ impl fmt::Display for Reader {
             Reader::Procps => "sysctl --system",
             Reader::Systemd => "systemd-sysctl",
             Reader::OpenRc => "OpenRC",
+            Reader::Tuned => "tuned",
         })
+    }
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SourceLine {
+    pub(crate) file: PathBuf,
+    /// Its number, from 1.
+    pub(crate) line: usize,
+}
+
+impl fmt::Display for SourceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
     }
 }

@@ -1,16 +1,17 @@
-//! How the conntrack module is loaded at the next boot: by what, with which options, and whether
-//! sysctl.d is applied when it is.
+//! How the conntrack module is loaded at the next boot: by what, and with which options.
 //!
-//! In: the files of modules-load.d, modprobe.d and udev's rules.d, and modules.dep of each kernel.
-//! Out: a [`Loading`], a [`HashSize`], each with the line it comes from.
+//! In: the files of modules-load.d and modprobe.d, modules.dep of each kernel, the kernel command
+//! line. Out: a [`Loading`], a [`HashSize`], each with the line it comes from.
 //! Rule: pure; where a file could not be read, nothing is claimed that it could contradict.
-//! Follows modules-load.d(5), modprobe.d(5), udev(7), sysctl.d(5).
+//! Follows modules-load.d(5), modprobe.d(5), modprobe(8), and kmod 30, libkmod-module.c.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fmt;
 use std::path::PathBuf;
 
+use super::SourceLine;
+use super::command_line::CommandLine;
+use super::pattern::matches_text;
 use crate::tunable::{self, Key};
 
 /// Folders of modules-load.d; of one name the first counts.
@@ -53,21 +54,6 @@ pub(crate) struct ConfFile {
     pub(crate) bytes: Option<Vec<u8>>,
 }
 
-/// A line of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    /// The file.
-    pub(crate) file: PathBuf,
-    /// Its number, from 1.
-    pub(crate) line: usize,
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
-    }
-}
-
 /// Everything that decides how the module is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ModuleFiles {
@@ -75,19 +61,23 @@ pub(crate) struct ModuleFiles {
     pub(crate) modules_load: Vec<ConfFile>,
     /// The files of [`MODPROBE_FOLDERS`], in the order of the folders.
     pub(crate) modprobe: Vec<ConfFile>,
-    /// The files of [`UDEV_FOLDERS`], in the order of the folders.
-    pub(crate) udev: Vec<ConfFile>,
     /// For each kernel, the modules that load conntrack with them.
     pub(crate) dependents: Vec<BTreeSet<String>>,
+    /// The kernel command line.
+    pub(crate) command_line: CommandLine,
 }
 
 /// What loads the module before sysctl.d is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Loading {
     /// A line of modules-load.d names it, or a module that needs it.
-    Early(Line),
-    /// A line of modules-load.d does, and this one of modprobe.d forbids it.
-    Forbidden(Line),
+    Early(SourceLine),
+    /// A line of modules-load.d does, and this `blacklist` keeps it from being loaded there.
+    Denied(SourceLine),
+    /// It is never loaded: `install nf_conntrack /bin/true`, `module_blacklist=`.
+    Never(SourceLine),
+    /// An `install` line runs another program, which may load it.
+    Installed(SourceLine),
     /// Nothing does.
     Nothing,
     /// A file that could not be read may do it.
@@ -98,7 +88,7 @@ pub(crate) enum Loading {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HashSize {
     /// The line.
-    pub(crate) line: Line,
+    pub(crate) line: SourceLine,
     /// What it asks for.
     pub(crate) asked: i64,
 }
@@ -118,19 +108,41 @@ impl HashSize {
 impl ModuleFiles {
     /// What loads the module before sysctl.d is applied.
     pub(crate) fn loading(&self) -> Loading {
+        if let Some(never) = self.refused_by_the_kernel() {
+            return Loading::Never(never);
+        }
+        if let Some((line, command)) = self.install_command() {
+            return match install_loads(&command) {
+                Some(false) => Loading::Never(line),
+                Some(true) => self.loaded_early(),
+                None => Loading::Installed(line),
+            };
+        }
+        self.loaded_early()
+    }
+
+    fn loaded_early(&self) -> Loading {
         let files = in_reading_order(&self.modules_load);
-        let lines = files.iter().copied().flat_map(lines);
-        let early = lines
-            .filter(|(_, text)| !text.starts_with(['#', ';']))
-            .find(|(_, text)| self.brings_conntrack(text));
-        match early {
-            Some((line, _)) => self
-                .forbidden()
-                .map_or(Loading::Early(line), Loading::Forbidden),
-            None => match files.iter().find(|file| file.bytes.is_none()) {
-                Some(file) => Loading::Unknown(file.path.clone()),
-                None => Loading::Nothing,
-            },
+        let mut named: Vec<(SourceLine, String)> = files.iter().copied().flat_map(lines).collect();
+        named.retain(|(_, text)| !text.starts_with(['#', ';']));
+        if let Some(from) = self.command_line.from() {
+            let loaded = self.command_line.loaded();
+            named.extend(loaded.map(|name| (from.clone(), name.to_owned())));
+        }
+        let mut denied = None;
+        for (line, name) in named {
+            if !self.brings_conntrack(&name) {
+                continue;
+            }
+            match self.denied(&name) {
+                None => return Loading::Early(line),
+                Some(by) => denied = denied.or(Some(by)),
+            }
+        }
+        match (denied, files.iter().find(|file| file.bytes.is_none())) {
+            (Some(by), _) => Loading::Denied(by),
+            (None, Some(file)) => Loading::Unknown(file.path.clone()),
+            (None, None) => Loading::Nothing,
         }
     }
 
@@ -143,38 +155,67 @@ impl ModuleFiles {
                 continue;
             }
             let values = words.filter_map(|word| word.strip_prefix("hashsize="));
-            let mut asked = values.filter_map(|value| tunable::kernel_number(Key::Buckets, value));
-            // Of several the kernel takes the last.
-            if let Some(asked) = asked.next_back() {
-                found = Some(HashSize { line, asked });
-            }
+            found = last_size(values, &line).or(found);
         }
-        found
+        if let Some((line, command)) = self.install_command() {
+            let words = command.split_ascii_whitespace();
+            found = last_size(
+                words.filter_map(|word| word.strip_prefix("hashsize=")),
+                &line,
+            )
+            .or(found);
+        }
+        // kmod puts the command line's options behind those of the files.
+        self.hash_size_of_command_line().or(found)
     }
 
-    /// The udev rule that applies sysctl.d whenever the module comes.
-    pub(crate) fn reapplied(&self) -> Option<Line> {
-        let files = in_reading_order(&self.udev);
-        let mut rules = files.into_iter().flat_map(lines);
-        let found = rules.find(|(_, text)| {
-            !text.starts_with('#') && text.contains(MODULE) && text.contains("sysctl")
-        });
-        found.map(|(line, _)| line)
+    /// The hash size that the command line gives to the module, or to a built-in conntrack.
+    pub(crate) fn hash_size_of_command_line(&self) -> Option<HashSize> {
+        hash_size_of(&self.command_line)
+    }
+
+    /// `module_blacklist=` of the kernel itself: no program can load the module then.
+    fn refused_by_the_kernel(&self) -> Option<SourceLine> {
+        let from = self.command_line.from()?;
+        self.command_line
+            .lists("module_blacklist", MODULE)
+            .then(|| from.clone())
     }
 
     /// Modules named in modules-load.d are not loaded when they are on a deny list.
-    fn forbidden(&self) -> Option<Line> {
-        let mut lines = self.modprobe_lines();
-        let found = lines.find(|(_, text)| {
+    fn denied(&self, module: &str) -> Option<SourceLine> {
+        let module = plain(module);
+        let is_same =
+            |name: &str| plain(name) == module || (is_conntrack(name) && is_conntrack(&module));
+        let found = self.modprobe_lines().into_iter().find(|(_, text)| {
             let mut words = text.split_ascii_whitespace();
-            words.next() == Some("blacklist") && words.next().is_some_and(is_conntrack)
+            words.next() == Some("blacklist") && words.next().is_some_and(is_same)
         });
-        found.map(|(line, _)| line)
+        let on_command_line = || {
+            let from = self.command_line.from()?;
+            self.command_line
+                .lists("modprobe.blacklist", &module)
+                .then(|| from.clone())
+        };
+        found.map(|(line, _)| line).or_else(on_command_line)
     }
 
-    fn modprobe_lines(&self) -> impl Iterator<Item = (Line, String)> {
+    /// The command that runs instead of loading the module: the first that fits its name.
+    pub(crate) fn install_command(&self) -> Option<(SourceLine, String)> {
+        self.modprobe_lines().into_iter().find_map(|(line, text)| {
+            let rest = text
+                .strip_prefix("install")?
+                .strip_prefix([' ', '\t'])?
+                .trim_start();
+            let (module, command) = rest.split_once([' ', '\t'])?;
+            let fits = matches_text(&plain(module), MODULE) || is_conntrack(module);
+            fits.then(|| (line, command.trim().to_owned()))
+        })
+    }
+
+    fn modprobe_lines(&self) -> Vec<(SourceLine, String)> {
         let files = in_reading_order(&self.modprobe);
-        files.into_iter().flat_map(lines)
+        files.into_iter().flat_map(lines).collect()
     }
 
     fn brings_conntrack(&self, name: &str) -> bool {
@@ -182,6 +223,44 @@ impl ModuleFiles {
         let needs_it = |kernel: &BTreeSet<String>| kernel.contains(&name);
         is_conntrack(&name) || (!self.dependents.is_empty() && self.dependents.iter().all(needs_it))
     }
+}
+
+/// The hash size that a kernel command line gives.
+pub(super) fn hash_size_of(line: &CommandLine) -> Option<HashSize> {
+    let values = line.options().filter(|(name, _)| *name == "hashsize");
+    last_size(values.map(|(_, value)| value), line.from()?)
+}
+
+/// Of several sizes the kernel takes the last.
+fn last_size<'a>(values: impl Iterator<Item = &'a str>, line: &SourceLine) -> Option<HashSize> {
+    let asked = values
+        .filter_map(|value| tunable::kernel_number(Key::Buckets, value))
+        .last()?;
+    Some(HashSize {
+        line: line.clone(),
+        asked,
+    })
+}
+
+/// Whether an `install` command loads the module; none where that cannot be told.
+fn install_loads(command: &str) -> Option<bool> {
+    let words: Vec<&str> = command.split_ascii_whitespace().collect();
+    let program = words.first()?.rsplit('/').next()?;
+    if matches!(program, "true" | "false" | ":" | "exit" | "echo" | "logger")
+        && !command.contains("modprobe")
+    {
+        return Some(false);
+    }
+    let ignores = words
+        .iter()
+        .any(|word| matches!(*word, "--ignore-install" | "-i"));
+    let names = words
+        .iter()
+        .any(|word| is_conntrack(word) || *word == "$MODPROBE_MODULE");
+    let loads = words
+        .iter()
+        .any(|word| word.ends_with("modprobe") || word.ends_with("insmod"));
+    (loads && ignores && names).then_some(true)
 }
 
 /// The modules that need conntrack, from a kernel's modules.dep(5).
@@ -205,13 +284,13 @@ fn plain(name: &str) -> String {
     name.replace('-', "_")
 }
 
-fn is_conntrack(name: &str) -> bool {
+pub(super) fn is_conntrack(name: &str) -> bool {
     let name = plain(name);
     name == MODULE || ALIASES.contains(&name.as_str())
 }
 
-/// The files that are read, in order: by name over all folders, the strongest folder's alone.
-fn in_reading_order(files: &[ConfFile]) -> Vec<&ConfFile> {
+/// The files that are read, in order: by name over all folders; of one name the first folder's.
+pub(super) fn in_reading_order(files: &[ConfFile]) -> Vec<&ConfFile> {
     let mut by_name: BTreeMap<Option<&OsStr>, &ConfFile> = BTreeMap::new();
     for file in files {
         by_name.entry(file.path.file_name()).or_insert(file);
@@ -219,9 +298,9 @@ fn in_reading_order(files: &[ConfFile]) -> Vec<&ConfFile> {
     by_name.into_values().collect()
 }
 
-/// The lines of a file that say something, trimmed. A backslash at the end of one joins the next to
+/// The lines of a file that are not blank, trimmed. A backslash at the end of one joins the next to
 /// it, under the number of the first.
-fn lines(file: &ConfFile) -> Vec<(Line, String)> {
+pub(super) fn lines(file: &ConfFile) -> Vec<(SourceLine, String)> {
     let text = String::from_utf8_lossy(file.bytes.as_deref().unwrap_or_default());
     let mut found = Vec::new();
     let mut open: Option<(usize, String)> = None;
@@ -235,7 +314,7 @@ fn lines(file: &ConfFile) -> Vec<(Line, String)> {
     found.extend(open);
     let line = |(line, text): (usize, String)| {
         let file = file.path.clone();
-        (Line { file, line }, text.trim().to_owned())
+        (SourceLine { file, line }, text.trim().to_owned())
     };
     found
         .into_iter()
@@ -246,8 +325,6 @@ fn lines(file: &ConfFile) -> Vec<(Line, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn file(path: &str, text: &str) -> ConfFile {
@@ -289,7 +366,7 @@ mod tests {
             ("", None),
         ] {
             let early = line.map(|line| {
-                Loading::Early(Line {
+                Loading::Early(SourceLine {
                     file: "/etc/modules-load.d/a.conf".into(),
                     line,
                 })
@@ -319,9 +396,9 @@ mod tests {
     }
 
     #[test]
-    fn a_deny_list_and_an_unreadable_file_are_said() {
+    fn a_deny_list_and_an_unreadable_file_are_known() {
         let denied = modprobe("blacklist nf_nat\nblacklist nf-conntrack\n");
-        let Loading::Forbidden(line) = denied.loading() else {
+        let Loading::Denied(line) = denied.loading() else {
             panic!("{:?}", denied.loading());
         };
         assert_eq!(line.to_string(), "/etc/modprobe.d/a.conf:2");
@@ -362,20 +439,60 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_applies_sysctl_d_is_seen_whoever_wrote_it() {
-        let udev = |text: &str| ModuleFiles {
-            udev: vec![file("/etc/udev/rules.d/a.rules", text)],
-            ..ModuleFiles::default()
+    fn an_install_line_is_understood_or_called_unknown() {
+        let at = |line| SourceLine {
+            file: "/etc/modprobe.d/a.conf".into(),
+            line,
         };
-        let ours = super::super::at_boot::udev_rules(Path::new("/usr/lib/systemd/systemd-sysctl"));
-        assert_eq!(udev(&ours).reapplied().unwrap().line, 5);
-        let split = "KERNEL==\"nf_conntrack\", \\\nRUN+=\"/sbin/sysctl --system\"\n";
-        assert_eq!(udev(split).reapplied().unwrap().line, 1);
-        for silent in [
-            "# nf_conntrack sysctl\n",
-            "KERNEL==\"br_netfilter\", RUN+=\"sysctl\"\n",
+        let early = modules_load("nf_conntrack\n").loading();
+        for (text, expected) in [
+            ("install nf_conntrack /bin/true\n", Loading::Never(at(1))),
+            (
+                "# x\ninstall nf-conntrack /usr/bin/false",
+                Loading::Never(at(2)),
+            ),
+            ("install nf_conntrack* /bin/true", Loading::Never(at(1))),
+            ("install nf_conntrack :", Loading::Never(at(1))),
+            (
+                "install nf_conntrack /sbin/modprobe --ignore-install nf_conntrack && /sbin/sysctl -p",
+                early.clone(),
+            ),
+            ("install nf_conntrack /opt/load", Loading::Installed(at(1))),
+            ("install nf_conntrack_ftp /bin/true", early.clone()),
+            ("#install nf_conntrack /bin/true", early.clone()),
+            ("blacklist nf_nat", early),
+            ("blacklist nf_conntrack", Loading::Denied(at(1))),
         ] {
-            assert_eq!(udev(silent).reapplied(), None, "{silent}");
+            assert_eq!(modprobe(text).loading(), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_command_line_loads_denies_and_sizes() {
+        let with = |text: &str| {
+            let from = SourceLine {
+                file: "/proc/cmdline".into(),
+                line: 1,
+            };
+            ModuleFiles {
+                command_line: CommandLine::new(text, from),
+                ..modprobe("options nf_conntrack hashsize=512\n")
+            }
+        };
+        assert!(matches!(with("quiet").loading(), Loading::Early(_)));
+        assert!(matches!(
+            with("module_blacklist=nf_conntrack").loading(),
+            Loading::Never(_)
+        ));
+        assert!(matches!(
+            with("modprobe.blacklist=a,nf-conntrack").loading(),
+            Loading::Denied(_)
+        ));
+        let mut loaded = with("modules_load=nf_conntrack");
+        loaded.modules_load.clear();
+        assert!(matches!(loaded.loading(), Loading::Early(_)));
+        let size = |files: ModuleFiles| files.hash_size().map(|size| size.asked);
+        assert_eq!(size(with("nf_conntrack.hashsize=1024")), Some(1024));
+        assert_eq!(size(with("nf_conntrack.hashsize=x")), Some(512));
     }
 }

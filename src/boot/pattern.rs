@@ -24,7 +24,7 @@ pub(super) fn is_glob(path: &str) -> bool {
 
 /// The key of a path without globs, if it is one that cttune knows.
 pub(super) fn resolve(reader: Reader, path: &str) -> Option<Key> {
-    // procps hands the path to the kernel as it is: a last slash asks for a directory.
+    // procps gives the path to the kernel as it is: a last slash asks for a directory.
     if path.ends_with('/') || path.ends_with("/.") {
         return None;
     }
@@ -56,6 +56,8 @@ pub(super) fn resolve(reader: Reader, path: &str) -> Option<Key> {
 pub(super) fn expand(reader: Reader, pattern: &str) -> Option<Vec<SysctlFile>> {
     let patterns = match reader {
         Reader::Procps | Reader::OpenRc => vec![pattern.to_owned()],
+        // tuned takes the pattern for a name.
+        Reader::Tuned => Vec::new(),
         Reader::Systemd => expand_braces(pattern)?,
     };
     Some(patterns.iter().flat_map(|one| expand_one(one)).collect())
@@ -100,6 +102,11 @@ fn match_path(pattern: &str, file: &[&str]) -> Option<String> {
     }
     let ends_in_a_name = !matches!(path.last(), None | Some(&"" | &"."));
     (names.next().is_none() && ends_in_a_name).then(|| path.join("/"))
+}
+
+/// fnmatch(3) on a whole text.
+pub(super) fn matches_text(pattern: &str, text: &str) -> bool {
+    matches_part(pattern.as_bytes(), text.as_bytes())
 }
 
 /// fnmatch(3) on one part of a path. A star that turns out to have taken too little takes one byte

@@ -34,7 +34,7 @@ fn parse_line(reader: Reader, text: &[u8], line: usize) -> Vec<Statement> {
     };
     match reader {
         // A C string: a NUL ends the line for procps.
-        Reader::Procps | Reader::OpenRc => {
+        Reader::Procps | Reader::OpenRc | Reader::Tuned => {
             let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
             procps_parts(text).map(statement).into_iter().collect()
         }
@@ -88,13 +88,13 @@ fn is_c_space(c: char) -> bool {
 }
 
 /// The path that a key means: if its first separator is a dot, dots and slashes change places.
-fn path_of(reader: Reader, key: &str) -> String {
+pub(super) fn path_of(reader: Reader, key: &str) -> String {
     let path: String = match key.find(['.', '/']) {
         Some(first) if key[first..].starts_with('.') => key.chars().map(swap).collect(),
         _ => key.to_owned(),
     };
     match reader {
-        Reader::Procps | Reader::OpenRc => path,
+        Reader::Procps | Reader::OpenRc | Reader::Tuned => path,
         Reader::Systemd => simplify(&path),
     }
 }

@@ -162,8 +162,10 @@ impl Tree {
     /// Names sort by their bytes over all directories, and the first directory that has a name
     /// hides it in the others, whatever it leads to. OpenRC reads one directory after the other.
     pub(crate) fn sources(&self, reader: Reader) -> Vec<Source<'_>> {
-        if reader == Reader::OpenRc {
-            return self.sources_of_openrc();
+        match reader {
+            Reader::OpenRc => return self.in_turn(&[3, 0], &[1]),
+            Reader::Tuned => return self.in_turn(&[1, 0], &[]),
+            Reader::Procps | Reader::Systemd => {}
         }
         let mut by_name: BTreeMap<&OsStr, Vec<(PathBuf, &Content)>> = BTreeMap::new();
         for directory in self.directories_of(reader) {
@@ -185,28 +187,31 @@ impl Tree {
         sources
     }
 
-    /// `/usr/lib/sysctl.d`, `/etc/sysctl.d`, `/etc/sysctl.conf`, `/run/sysctl.d`: as
-    /// `/etc/init.d/sysctl` lists them, no name hiding another.
-    fn sources_of_openrc(&self) -> Vec<Source<'_>> {
+    /// Directories by their place, then `/etc/sysctl.conf`, then more directories: as OpenRC's
+    /// `/etc/init.d/sysctl` and tuned's plugin list them, no name hiding another.
+    fn in_turn(&self, before: &[usize], after: &[usize]) -> Vec<Source<'_>> {
         let plain = |path, content| Source {
             path,
             content,
             shadowed_by: None,
         };
-        let directory = |place: usize| {
-            let directory = &self.directories[place];
+        let directory = |place: &usize| {
+            let directory = &self.directories[*place];
             let seen = directory.entries.iter().filter(|one| !is_hidden(&one.name));
             seen.map(move |one| plain(directory.path.join(&one.name), &one.content))
         };
         let conf = self.sysctl_conf.iter();
         let conf = conf.map(|content| plain(PathBuf::from(Tree::SYSCTL_CONF), content));
-        let (vendor, etc, run) = (directory(3), directory(0), directory(1));
-        vendor.chain(etc).chain(conf).chain(run).collect()
+        let before = before.iter().flat_map(directory);
+        before
+            .chain(conf)
+            .chain(after.iter().flat_map(directory))
+            .collect()
     }
 
     fn directories_of(&self, reader: Reader) -> impl Iterator<Item = &Directory> {
         let last = match reader {
-            Reader::Procps | Reader::OpenRc => 5,
+            Reader::Procps | Reader::OpenRc | Reader::Tuned => 5,
             Reader::Systemd => 4,
         };
         self.directories.iter().take(last)

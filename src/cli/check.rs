@@ -38,7 +38,6 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     let machine = looks.current.machine();
     let (comparison, blocked) = compare(desired.as_ref(), &machine)?;
     current::demand_readings(&comparison)?;
-    let traces = current::agents(global, &root);
     let place = place::of(global);
     let evidence = Evidence {
         machine,
@@ -46,7 +45,6 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         rates: looks.rates.as_ref(),
         deep: looks.deep.as_ref(),
         namespaces: looks.namespaces.as_deref(),
-        traces: traces.as_ref(),
         comparison: &comparison,
         blocked: &blocked,
         desired: desired.as_ref(),
@@ -259,8 +257,8 @@ fn explain(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::Result<
     };
     let explanation = boot::explain(files.tree(), key);
     out.result(
-        || render::explain::text(&explanation),
-        || render::explain::json(&explanation),
+        || render::explain::text(&explanation, files.next_boot()),
+        || render::explain::json(&explanation, files.next_boot()),
     );
     Ok(0)
 }

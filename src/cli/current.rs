@@ -6,8 +6,8 @@ use std::path::Path;
 use super::args::Global;
 use super::failure::{FAILED, Failure};
 use super::place;
-use crate::assess::Traces;
-use crate::files::{Root, agents, boot_files};
+use crate::boot::writers::Facts;
+use crate::files::{Root, boot_files};
 use crate::kernel::{host, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine};
 use crate::tunable::{Host, Reading, Snapshot};
@@ -30,7 +30,11 @@ impl Current {
             Some(_) => None,
             None => Some(sysctl::read_snapshot()?),
         };
-        let read_files = || boot_files::read(root, host.conntrack);
+        let processes = match (&global.root, &global.netns) {
+            (None, None) => processes::running(&Facts::PROGRAMS),
+            _ => Vec::new(),
+        };
+        let read_files = || boot_files::read(root, &host, processes);
         let files = global.netns.is_none().then(read_files).transpose();
         let files = files.map_err(|error| Failure::of(FAILED, &error))?;
         Ok(Current {
@@ -54,18 +58,6 @@ impl Current {
     pub(super) fn unread(&self) -> BTreeSet<&Path> {
         self.files.as_ref().map(Files::unread).unwrap_or_default()
     }
-}
-
-/// Looks for other writers: in another namespace not at all, in an image by their files alone.
-pub(super) fn agents(global: &Global, root: &Root) -> Option<Traces> {
-    if global.netns.is_some() {
-        return None;
-    }
-    let running = match global.root {
-        Some(_) => BTreeSet::new(),
-        None => processes::running(&Traces::PROGRAMS),
-    };
-    Some(agents::read(root, running))
 }
 
 /// Refuses to judge what could not be read.

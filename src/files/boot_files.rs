@@ -4,22 +4,19 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{ReadError, Root, conf_folders, sysctl_tree};
+use super::{ReadError, Root, boot_facts, conf_folders, sysctl_tree, writers};
+use crate::boot::modules::ModuleFiles;
+use crate::boot::writers::Process;
+use crate::boot::{BootFiles, NextBoot};
 use crate::plan::{ACTIVE, Files, MODULES_LOAD, UDEV_RULE};
-use crate::tunable::Conntrack;
+use crate::tunable::{Conntrack, Host};
 
-/// Where distributions have systemd-sysctl.
-const SYSTEMD_SYSCTL: [&str; 2] = [
-    "/usr/lib/systemd/systemd-sysctl",
-    "/lib/systemd/systemd-sysctl",
-];
-
-/// Reads them below `root`. `running` is how the running kernel has conntrack; for another root
-/// the kernels that are installed there are asked.
+/// Reads them below `root`, beside the programs that run. How the kernel has conntrack is the
+/// running kernel's for the machine; for another root the kernels that are installed there are asked.
 ///
 /// # Errors
 /// Where a folder or a file of ours cannot be looked at.
-pub(crate) fn read(root: &Root, running: Conntrack) -> Result<Files, ReadError> {
+pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<Files, ReadError> {
     let tree = sysctl_tree::read(root)?;
     let mut others = BTreeMap::new();
     for path in [MODULES_LOAD, UDEV_RULE, ACTIVE] {
@@ -28,16 +25,30 @@ pub(crate) fn read(root: &Root, running: Conntrack) -> Result<Files, ReadError> 
         }
     }
     let is_module = if root.is_machine() {
-        running != Conntrack::BuiltIn
+        host.conntrack != Conntrack::BuiltIn
     } else {
         !every_kernel_has_it_built_in(root)
     };
-    let systemd_sysctl = SYSTEMD_SYSCTL
-        .iter()
-        .map(PathBuf::from)
-        .find(|program| matches!(root.kind(program), Ok(Some(_))));
-    let module = is_module.then(|| conf_folders::read_module_files(root));
-    Ok(Files::new(tree, others, module, systemd_sysctl))
+    let command_line = boot_facts::command_line(root);
+    let (readers, other_reader) = boot_facts::readers(root);
+    let next_boot = NextBoot::new(BootFiles {
+        tree,
+        readers,
+        other_reader,
+        module: is_module.then(|| ModuleFiles {
+            command_line: command_line.clone(),
+            ..conf_folders::read_module_files(root)
+        }),
+        command_line,
+        writers: writers::read(root, processes, host.cpus),
+        storage: boot_facts::storage(root),
+        strays: boot_facts::strays(root),
+    });
+    Ok(Files::new(
+        next_boot,
+        others,
+        boot_facts::systemd_sysctl(root),
+    ))
 }
 
 /// Whether conntrack is built into every kernel that is installed below the root. Where none is

@@ -1,6 +1,6 @@
-//! Reads folders of small configuration files: those that decide how the conntrack module comes.
+//! Reads folders of small configuration files: those that decide how the conntrack module is loaded.
 //!
-//! In: a root. Out: every file of modules-load.d, modprobe.d and udev's rules.d, and of each
+//! In: a root. Out: every file of modules-load.d and modprobe.d, and of each
 //! installed kernel the modules that need conntrack.
 //! Rule: what cannot be read is said to be there and unread; which file counts is not decided here.
 
@@ -16,8 +16,8 @@ pub(super) fn read_module_files(root: &Root) -> ModuleFiles {
     ModuleFiles {
         modules_load: conf_files(root, &modules::MODULES_LOAD_FOLDERS, "conf"),
         modprobe: conf_files(root, &modules::MODPROBE_FOLDERS, "conf"),
-        udev: conf_files(root, &modules::UDEV_FOLDERS, "rules"),
         dependents: dependents(root),
+        ..ModuleFiles::default()
     }
 }
 

@@ -6,8 +6,8 @@
 //! size only; writing follows no symlink, replaces a file whole or not at all, and keeps its owner,
 //! mode and ACL. It decides nothing.
 
-pub(crate) mod agents;
 mod attributes;
+mod boot_facts;
 pub(crate) mod boot_files;
 mod conf_folders;
 mod error;
@@ -19,6 +19,7 @@ mod replace;
 mod root;
 pub(crate) mod state;
 pub(crate) mod sysctl_tree;
+mod writers;
 
 pub(crate) use error::{FileError, Kind, ReadError};
 pub(crate) use root::Root;

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::boot::{Reader, Tree, effective, explain};
-use crate::files::{Root, sysctl_tree};
-use crate::tunable::{Key, as_held, kernel_number};
+use crate::boot::{Reader, Sure, Tree, effective, explain};
+use crate::files::{Root, boot_files, sysctl_tree};
+use crate::tunable::{Conntrack, Host, Key, as_held, kernel_number};
 
 /// The sysctl.d files below a root.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +63,26 @@ impl SysctlTree {
         let wins = lines.filter(|line| line.wins_for.contains(&named(reader)));
         wins.map(|line| (line.file, line.line)).collect()
     }
+}
+
+/// What a key is after the next boot of an image: the key's file name, the value, and whether
+/// cttune is sure of it.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn next_boot(root: &Path) -> io::Result<Vec<(&'static str, Option<i64>, bool)>> {
+    let root = Root::at(root).map_err(io::Error::other)?;
+    let host = Host {
+        cpus: 1,
+        memory: 0,
+        conntrack: Conntrack::NotLoaded,
+    };
+    let files = boot_files::read(&root, &host, Vec::new()).map_err(io::Error::other)?;
+    let answer = |key: &Key| {
+        let answer = files.next_boot().answer(*key);
+        (key.file_name(), answer.value, answer.sure == Sure::Known)
+    };
+    Ok(Key::ALL.iter().map(answer).collect())
 }
 
 /// What the kernel holds for a key after this text was written to it; none if it is no number.

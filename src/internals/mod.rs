@@ -8,7 +8,7 @@ mod at_boot;
 mod flows;
 mod shorten;
 
-pub use at_boot::{SysctlTree, Winner, as_the_kernel_holds_it};
+pub use at_boot::{SysctlTree, Winner, as_the_kernel_holds_it, next_boot};
 pub use flows::{
     Answer, FlowData, NewFlow, Requests, count_dumped, create, dump_chunks, listeners, policies,
     walk,

@@ -1,16 +1,31 @@
 //! The processes of this machine, and which of a few named programs run.
 
-use std::collections::BTreeSet;
 use std::fs;
+
+use crate::boot::writers::Process;
 
 /// Those of `names` that a process here goes by: `/proc/PID/comm`, which the kernel cuts off
 /// after 15 bytes. Processes of containers count, where this `/proc` shows them.
-pub(crate) fn running(names: &[&'static str]) -> BTreeSet<&'static str> {
+pub(crate) fn running(names: &[&'static str]) -> Vec<Process> {
     // It may have ended since.
-    let comms = pids().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
-    comms
-        .filter_map(|comm| names.iter().copied().find(|name| *name == comm.trim_end()))
-        .collect()
+    let of = |pid: u32| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        let name = names
+            .iter()
+            .copied()
+            .find(|name| *name == comm.trim_end())?;
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = line
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty());
+        let arguments = words.map(|word| String::from_utf8_lossy(word).into_owned());
+        Some(Process {
+            name,
+            pid,
+            arguments: arguments.collect(),
+        })
+    };
+    pids().filter_map(of).collect()
 }
 
 /// The processes that this `/proc` shows.
@@ -28,6 +43,8 @@ mod tests {
         let ours = fs::read_to_string("/proc/self/comm").unwrap();
         let ours: &'static str = ours.trim_end().to_owned().leak();
         let found = running(&[ours, "no such program"]);
-        assert_eq!(found, BTreeSet::from([ours]));
+        let own = found.iter().find(|one| one.pid == std::process::id());
+        assert_eq!(own.unwrap().arguments, std::env::args().collect::<Vec<_>>());
+        assert!(found.iter().all(|one| one.name == ours));
     }
 }

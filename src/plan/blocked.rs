@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::boot::Reader;
+use crate::boot::writers::LaterWrite;
 use crate::tunable::{Key, format_count};
 
 /// A reason not to apply a plan.
@@ -15,9 +16,12 @@ pub(crate) enum Blocked {
         file: PathBuf,
         /// From 1.
         line: usize,
-        value: i64,
+        /// None where the kernel refuses it, and its default stays.
+        value: Option<i64>,
         readers: Vec<Reader>,
     },
+    /// Another program sets another value after sysctl.d is applied.
+    WrittenLater { key: Key, write: LaterWrite },
     /// The file in the place of our drop-in is somebody else's, or somebody added this line to it.
     NotOurs {
         file: PathBuf,
@@ -48,7 +52,7 @@ impl Blocked {
     /// Whether the operator has allowed it.
     pub(crate) fn is_permitted(&self, permission: Permission) -> bool {
         match self {
-            Blocked::Overridden { .. } => permission.overridden,
+            Blocked::Overridden { .. } | Blocked::WrittenLater { .. } => permission.overridden,
             Blocked::MaxBelowCount { .. } => permission.max_below_count,
             _ => false,
         }
@@ -60,6 +64,9 @@ impl Blocked {
             Blocked::Overridden { .. } => {
                 "--adopt comments that line out, which rollback reverts; --allow-overridden \
                  leaves it"
+            }
+            Blocked::WrittenLater { .. } => {
+                "remove that line, or set the same value there; --allow-overridden leaves it"
             }
             Blocked::NotOurs { .. } => {
                 "move those lines to a file of their own in the same folder, then try again"
@@ -93,12 +100,19 @@ impl fmt::Display for Blocked {
                 readers,
             } => {
                 let readers: Vec<String> = readers.iter().map(ToString::to_string).collect();
+                let sets = value.map_or_else(
+                    || format!("has a value for {key} that the kernel refuses"),
+                    |value| format!("sets {key} = {value}"),
+                );
                 write!(
                     f,
-                    "{}:{line} sets {key} = {value} and overrides our drop-in ({})",
+                    "{}:{line} {sets} and overrides our drop-in ({})",
                     file.display(),
                     readers.join(", ")
                 )
+            }
+            Blocked::WrittenLater { key, write } => {
+                write!(f, "{} and overrides our drop-in: {key}", write.told())
             }
             Blocked::NotOurs { file, line, text } => {
                 let text = text.trim();

@@ -2,7 +2,7 @@
 //! should be.
 
 use super::{Blocked, Machine, Skip};
-use crate::boot::{Reader, Winner};
+use crate::boot::{Answer, NextBoot, Reader, Winner};
 use crate::profile::{DeriveError, Desired, Targets, Values, derive};
 use crate::tunable::{Key, Reading};
 
@@ -21,13 +21,13 @@ pub(crate) enum State {
     Ok,
 }
 
-/// What the two readers of sysctl.d will leave in the kernel at the next boot.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a key will be after the next boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Persisted {
-    /// For `sysctl --system`.
-    pub(crate) procps: Option<Winner>,
-    /// For systemd-sysctl.
-    pub(crate) systemd: Option<Winner>,
+    /// For each program of this machine that reads sysctl.d, the line that wins.
+    winners: Vec<(Reader, Option<Winner>)>,
+    /// The value in the end, and how sure that is.
+    pub(crate) answer: Answer,
 }
 
 /// One key of the comparison.
@@ -59,8 +59,10 @@ impl Comparison {
     /// If the profile cannot be met by a machine of this size.
     pub(crate) fn new(desired: &Desired, machine: &Machine<'_>) -> Result<Self, DeriveError> {
         let current = |key| {
-            let persisted = machine.files.map(|files| files.persisted(key));
-            let value = |reader| Some(persisted.as_ref()?.winner(reader)?.value);
+            let persisted = machine
+                .files
+                .map(|files| Persisted::of(key, files.next_boot()));
+            let value = |reader| persisted.as_ref()?.value_for(reader);
             Values {
                 live: machine.live.and_then(|live| live.value(key)),
                 boot: Reader::ALL.map(value),
@@ -144,7 +146,9 @@ impl Compared {
         let mut compared = Compared {
             key,
             live: machine.live.map(|snapshot| snapshot.reading(key)),
-            persisted: machine.files.map(|files| files.persisted(key)),
+            persisted: machine
+                .files
+                .map(|files| Persisted::of(key, files.next_boot())),
             targets,
             state: State::Ok,
         };
@@ -153,8 +157,10 @@ impl Compared {
     }
 
     fn judge(&self) -> State {
-        let is_set =
-            |persisted: &Persisted| persisted.procps.is_some() && persisted.systemd.is_some();
+        let is_set = |persisted: &Persisted| {
+            let mut winners = persisted.winners.iter();
+            persisted.answer.is_of_writer || winners.all(|(_, winner)| winner.is_some())
+        };
         if self.live == Some(Reading::Missing) {
             State::Missing
         } else if self.live_is_off() && self.live.is_some_and(Reading::is_read_only) {
@@ -192,11 +198,13 @@ impl Compared {
         let (Some(persisted), Some(targets)) = (&self.persisted, &self.targets) else {
             return false;
         };
-        let will_do = |reader| {
-            let winner = persisted.winner(reader);
-            winner.is_some_and(|winner| targets.boot.allows(winner.value))
+        let will_do = |value: Option<i64>| value.is_some_and(|value| targets.boot.allows(value));
+        let by_readers = || {
+            let mut winners = persisted.winners.iter();
+            winners.all(|(_, winner)| will_do(winner.as_ref().map(|winner| winner.value)))
         };
-        !Reader::ALL.into_iter().all(will_do)
+        let answer = &persisted.answer;
+        !will_do(answer.value) || (!answer.is_of_writer && !by_readers())
     }
 
     /// The value now.
@@ -204,14 +212,22 @@ impl Compared {
         self.live.and_then(Reading::value)
     }
 
-    /// The value to show for the next boot. Where the two readers disagree it is the one that is
-    /// off; `None` also where one of them brings nothing.
+    /// The value to show for the next boot. Where the readers disagree it is the one that is off;
+    /// `None` also where one of them sets nothing.
     pub(crate) fn persisted_value(&self) -> Option<i64> {
         let persisted = self.persisted.as_ref()?;
-        let (procps, systemd) = (persisted.procps.as_ref()?, persisted.systemd.as_ref()?);
-        let targets = self.targets.as_ref();
-        let is_off = targets.is_some_and(|targets| !targets.boot.allows(systemd.value));
-        Some(if is_off { systemd.value } else { procps.value })
+        let answer = &persisted.answer;
+        let winners = || persisted.winners.iter().map(|(_, winner)| winner.as_ref());
+        if answer.is_of_writer || answer.is_lost || winners().all(|winner| winner.is_none()) {
+            return answer.value;
+        }
+        let values: Option<Vec<i64>> = winners().map(|winner| Some(winner?.value)).collect();
+        let values = values?;
+        let is_off = |value: &&i64| {
+            let targets = self.targets.as_ref();
+            targets.is_some_and(|targets| !targets.boot.allows(**value))
+        };
+        values.iter().rev().find(is_off).or(values.first()).copied()
     }
 
     /// The value that is desired: of the running kernel, or of the image.
@@ -221,12 +237,27 @@ impl Compared {
 }
 
 impl Persisted {
-    /// What one of the two readers brings.
+    fn of(key: Key, next_boot: &NextBoot) -> Self {
+        let winner = |reader: &Reader| (*reader, next_boot.winner(*reader, key).cloned());
+        Persisted {
+            winners: next_boot.readers().iter().map(winner).collect(),
+            answer: next_boot.answer(key),
+        }
+    }
+
+    /// The line that wins for one of the readers.
     pub(crate) fn winner(&self, reader: Reader) -> Option<&Winner> {
-        match reader {
-            Reader::Procps => self.procps.as_ref(),
-            Reader::Systemd => self.systemd.as_ref(),
-            Reader::OpenRc => None,
+        let own = self.winners.iter().find(|(one, _)| *one == reader);
+        own.and_then(|(_, winner)| winner.as_ref())
+    }
+
+    /// What a reader leaves; in the place of one that the machine does not have, the value in the
+    /// end.
+    fn value_for(&self, reader: Reader) -> Option<i64> {
+        let own = self.winners.iter().find(|(one, _)| *one == reader);
+        match own {
+            Some((_, winner)) => winner.as_ref().map(|winner| winner.value),
+            None => self.answer.value,
         }
     }
 }

@@ -14,7 +14,7 @@ mod report;
 mod step;
 
 pub(crate) use blocked::{Blocked, Permission};
-pub(crate) use compare::{Compared, Comparison, Persisted, State};
+pub(crate) use compare::{Compared, Comparison, State};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
 pub(crate) use report::{Report, StepResult};

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Blocked, Compared, Comparison, Lowered, Persisted, Plan, State, Step, order};
-use crate::boot::modules::ModuleFiles;
-use crate::boot::{self, Effective, Reader, Tree, Winner, adopt, at_boot, drop_in, managed};
+use super::{Blocked, Compared, Comparison, Lowered, Plan, State, Step, order};
+use crate::boot::writers::Certainty;
+use crate::boot::{self, Effective, NextBoot, Reader, Tree, adopt, at_boot, drop_in, managed};
 use crate::profile::{Desired, Target, active};
 use crate::tunable::Key;
 
@@ -22,70 +22,46 @@ pub(crate) const ACTIVE: &str = "/etc/cttune/active.toml";
 /// The files that the next boot will read, and what they come to.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
-    tree: Tree,
-    procps: Effective,
-    systemd: Effective,
+    next_boot: NextBoot,
     others: BTreeMap<PathBuf, Vec<u8>>,
-    /// Where conntrack is a module, so that something must load it: what does.
-    module: Option<ModuleFiles>,
     /// systemd-sysctl, where the system has it.
     systemd_sysctl: Option<PathBuf>,
 }
 
 impl Files {
-    /// The files as they were read: the sysctl.d tree, and those of [`MODULES_LOAD`],
-    /// [`UDEV_RULE`] and [`ACTIVE`] that exist, and, where conntrack is a module, how it comes.
+    /// The model of the next boot, those of [`MODULES_LOAD`], [`UDEV_RULE`] and [`ACTIVE`] that
+    /// exist, and systemd-sysctl where the system has it.
     pub(crate) fn new(
-        tree: Tree,
+        next_boot: NextBoot,
         others: BTreeMap<PathBuf, Vec<u8>>,
-        module: Option<ModuleFiles>,
         systemd_sysctl: Option<PathBuf>,
     ) -> Self {
-        let procps = boot::effective(&tree, Reader::Procps);
-        let systemd = boot::effective(&tree, Reader::Systemd);
         Files {
-            tree,
-            procps,
-            systemd,
+            next_boot,
             others,
-            module,
             systemd_sysctl,
         }
     }
 
+    /// The model of the next boot.
+    pub(crate) fn next_boot(&self) -> &NextBoot {
+        &self.next_boot
+    }
+
     /// The sysctl.d tree.
     pub(crate) fn tree(&self) -> &Tree {
-        &self.tree
+        self.next_boot.tree()
     }
 
-    /// How the module comes at the next boot; `None` where conntrack is built in.
-    pub(crate) fn module(&self) -> Option<&ModuleFiles> {
-        self.module.as_ref()
-    }
-
-    /// Whether the next boot applies sysctl.d by systemd.
-    pub(crate) fn has_systemd_sysctl(&self) -> bool {
-        self.systemd_sysctl.is_some()
-    }
-
-    /// The files whose text could not be read, so that what they set is not known.
+    /// The files whose text could not be read, so that what they set is unknown.
     pub(crate) fn unread(&self) -> BTreeSet<&Path> {
-        let unread = self.procps.unread().iter().chain(self.systemd.unread());
-        unread.map(PathBuf::as_path).collect()
-    }
-
-    /// What the next boot brings for a key, for each reader.
-    pub(crate) fn persisted(&self, key: Key) -> Persisted {
-        Persisted {
-            procps: self.procps.winner(key).cloned(),
-            systemd: self.systemd.winner(key).cloned(),
-        }
+        self.next_boot.unread()
     }
 
     /// The bytes of a file that is ours to write.
     fn bytes(&self, path: &str) -> Option<&[u8]> {
         if path == DROP_IN {
-            self.tree.file(Path::new(path))
+            self.tree().file(Path::new(path))
         } else {
             self.others.get(Path::new(path)).map(Vec::as_slice)
         }
@@ -116,18 +92,23 @@ pub(super) fn add_steps(
             return;
         }
     };
-    let mut future = files.tree.clone();
+    let mut future = files.tree().clone();
     if let Some(text) = drop_in_text(desired, comparison, files, ours) {
         future = future.with_file(Path::new(DROP_IN), Some(text.clone().into_bytes()));
         let why = "the profile's values for the next boot".to_owned();
         plan.steps.extend(write_step(files, DROP_IN, text, why));
     }
     if adopt {
-        plan.steps.extend(adopt_steps(comparison, &mut future));
+        let readers = files.next_boot.readers();
+        plan.steps
+            .extend(adopt_steps(comparison, readers, &mut future));
     }
-    let readers = Reader::ALL.map(|reader| (reader, boot::effective(&future, reader)));
-    plan.blocked.extend(overridden(comparison, &readers));
+    let readers = effective_of(files.next_boot.readers(), &future);
+    plan.blocked
+        .extend(overridden(comparison, &readers, &future));
     plan.lowered.extend(lowered(comparison, &readers));
+    let next_boot = files.next_boot.with(future, true);
+    plan.blocked.extend(written_later(comparison, &next_boot));
     plan.steps.extend(at_boot_steps(comparison, files));
     let before = files.text(ACTIVE);
     if !desired.is_active {
@@ -196,7 +177,7 @@ fn write_step(files: &Files, path: &str, text: String, why: String) -> Option<St
 
 /// What applies sysctl.d to a module, which systemd-sysctl does not wait for.
 fn at_boot_steps(comparison: &Comparison, files: &Files) -> Vec<Step> {
-    if files.module.is_none() || comparison.settings.is_empty() {
+    if files.next_boot.module().is_none() || comparison.settings.is_empty() {
         return Vec::new();
     }
     let why = "sysctl.d is applied before the module would be loaded".to_owned();
@@ -212,57 +193,100 @@ fn at_boot_steps(comparison: &Comparison, files: &Files) -> Vec<Step> {
 /// A line of another file that overrides what is desired.
 struct Rival {
     key: Key,
-    winner: Winner,
+    file: PathBuf,
+    line: usize,
+    /// None where the kernel refuses its value.
+    value: Option<i64>,
     reader: Reader,
 }
 
-/// The lines that would bring another value than is desired.
-fn rivals(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Rival> {
-    let mut rivals = Vec::new();
+fn effective_of(readers: &[Reader], tree: &Tree) -> Vec<(Reader, Effective)> {
+    let effective = |reader: &Reader| (*reader, boot::effective(tree, *reader));
+    readers.iter().map(effective).collect()
+}
+
+/// What is desired of the next boot for the keys that this kernel has.
+fn desired_at_boot(comparison: &Comparison) -> impl Iterator<Item = &Target> {
     let present = comparison
         .settings
         .iter()
         .filter(|setting| setting.state != State::Missing);
-    for target in present.filter_map(|setting| Some(&setting.targets.as_ref()?.boot)) {
+    present.filter_map(|setting| Some(&setting.targets.as_ref()?.boot))
+}
+
+/// The lines that would set another value than is desired.
+fn rivals(comparison: &Comparison, readers: &[(Reader, Effective)], tree: &Tree) -> Vec<Rival> {
+    let mut rivals = Vec::new();
+    for target in desired_at_boot(comparison) {
         for (reader, effective) in readers {
-            let is_rival = |winner: &&Winner| {
-                !target.allows(winner.value) && winner.real != Path::new(DROP_IN)
+            let rival = |file, line, value| Rival {
+                key: target.key,
+                file,
+                line,
+                value,
+                reader: *reader,
             };
-            rivals.extend(
-                effective
-                    .winner(target.key)
-                    .filter(is_rival)
-                    .map(|winner| Rival {
-                        key: target.key,
-                        winner: winner.clone(),
-                        reader: *reader,
-                    }),
-            );
+            match effective.winner(target.key) {
+                Some(winner) if target.allows(winner.value) => {}
+                Some(winner) if winner.real == Path::new(DROP_IN) => {}
+                Some(winner) => {
+                    rivals.push(rival(winner.real.clone(), winner.line, Some(winner.value)));
+                }
+                None => {
+                    let refused = boot::refused_line(tree, *reader, target.key);
+                    rivals.extend(refused.map(|(file, line)| rival(file, line, None)));
+                }
+            }
         }
     }
     rivals
 }
 
-fn overridden(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Blocked> {
-    let mut found: BTreeMap<(Key, PathBuf, usize), (i64, Vec<Reader>)> = BTreeMap::new();
-    for Rival {
-        key,
-        winner,
-        reader,
-    } in rivals(comparison, readers)
-    {
-        let place = (key, winner.real, winner.line);
-        let (_, readers) = found.entry(place).or_insert((winner.value, Vec::new()));
-        readers.push(reader);
+fn overridden(
+    comparison: &Comparison,
+    readers: &[(Reader, Effective)],
+    tree: &Tree,
+) -> Vec<Blocked> {
+    let mut found: Vec<Blocked> = Vec::new();
+    for rival in rivals(comparison, readers, tree) {
+        let same = found.iter_mut().find_map(|blocked| match blocked {
+            Blocked::Overridden {
+                key,
+                file,
+                line,
+                readers,
+                ..
+            } if (&*key, &*file, &*line) == (&rival.key, &rival.file, &rival.line) => Some(readers),
+            _ => None,
+        });
+        match same {
+            Some(readers) => readers.push(rival.reader),
+            None => found.push(Blocked::Overridden {
+                key: rival.key,
+                file: rival.file,
+                line: rival.line,
+                value: rival.value,
+                readers: vec![rival.reader],
+            }),
+        }
     }
-    let blocked = |((key, file, line), (value, readers))| Blocked::Overridden {
-        key,
-        file,
-        line,
-        value,
-        readers,
-    };
-    found.into_iter().map(blocked).collect()
+    found
+}
+
+/// What other programs set after sysctl.d, where it is not what is desired. What only some versions
+/// of a program set is left to the findings.
+fn written_later(comparison: &Comparison, next_boot: &NextBoot) -> Vec<Blocked> {
+    let mut found = Vec::new();
+    for target in desired_at_boot(comparison) {
+        let key = target.key;
+        for write in next_boot.later(key) {
+            let differs = write.value.is_some_and(|value| !target.allows(value));
+            if differs && write.certainty != Certainty::DependsOnVersion {
+                found.push(Blocked::WrittenLater { key, write });
+            }
+        }
+    }
+    found
 }
 
 /// The values of the next boot that get smaller, each once.
@@ -293,24 +317,25 @@ fn lowered(comparison: &Comparison, readers: &[(Reader, Effective)]) -> BTreeSet
 
 /// Comments out, in `tree`, every line that overrides ours, and then those that win in its place,
 /// until ours wins. Gives a step for each file.
-fn adopt_steps(comparison: &Comparison, tree: &mut Tree) -> Vec<Step> {
+fn adopt_steps(comparison: &Comparison, readers: &[Reader], tree: &mut Tree) -> Vec<Step> {
     let mut edits: BTreeMap<PathBuf, (Vec<u8>, Vec<usize>)> = BTreeMap::new();
     loop {
         let mut is_done = true;
-        let readers = Reader::ALL.map(|reader| (reader, boot::effective(tree, reader)));
-        for Rival { winner, .. } in rivals(comparison, &readers) {
-            let Some(now) = tree.file(&winner.real).map(<[u8]>::to_vec) else {
+        for (file, lines) in overriding(comparison, readers, tree) {
+            let Some(now) = tree.file(&file).map(<[u8]>::to_vec) else {
                 continue;
             };
-            let edit = edits.entry(winner.real.clone());
-            let (original, lines) = edit.or_insert_with(|| (now, Vec::new()));
-            if lines.contains(&winner.line) {
+            let edit = edits.entry(file.clone());
+            let (original, known) = edit.or_insert_with(|| (now, Vec::new()));
+            let new = lines.into_iter().filter(|line| !known.contains(line));
+            let new: Vec<usize> = new.collect();
+            if new.is_empty() {
                 continue;
             }
-            lines.push(winner.line);
+            known.extend(new);
             is_done = false;
-            let edited = adopt::comment_out(original, lines);
-            *tree = tree.with_file(&winner.real, Some(edited));
+            let edited = adopt::comment_out(original, known);
+            *tree = tree.with_file(&file, Some(edited));
         }
         if is_done {
             return edits.into_iter().map(adopt_step).collect();
@@ -318,12 +343,35 @@ fn adopt_steps(comparison: &Comparison, tree: &mut Tree) -> Vec<Step> {
     }
 }
 
+/// The lines that override our drop-in, and those that would win in their place, by file: all at
+/// once, because there may be many.
+fn overriding(
+    comparison: &Comparison,
+    readers: &[Reader],
+    tree: &Tree,
+) -> BTreeMap<PathBuf, BTreeSet<usize>> {
+    let mut found: BTreeMap<PathBuf, BTreeSet<usize>> = BTreeMap::new();
+    for rival in rivals(comparison, &effective_of(readers, tree), tree) {
+        found.entry(rival.file).or_default().insert(rival.line);
+        let target = desired_at_boot(comparison).find(|target| target.key == rival.key);
+        let Some(target) = target else {
+            continue;
+        };
+        let own = Path::new(DROP_IN);
+        let allows = |value| target.allows(value);
+        for (file, line) in boot::overriding_lines(tree, rival.reader, rival.key, own, allows) {
+            found.entry(file).or_default().insert(line);
+        }
+    }
+    found
+}
+
 fn adopt_step((path, (from, mut lines)): (PathBuf, (Vec<u8>, Vec<usize>))) -> Step {
     lines.sort_unstable();
     let to = adopt::comment_out(&from, &lines);
     // hier(7): /usr belongs to the packages, but for /usr/local.
     let is_packaged = path.starts_with("/usr") && !path.starts_with("/usr/local");
-    let again = match managed::manager(&from) {
+    let again = match managed::manager(&path, &from) {
         Some(tool) => format!("; {tool} manages this file and may bring it back"),
         None if is_packaged => "; an upgrade of its package may bring it back".to_owned(),
         None => String::new(),

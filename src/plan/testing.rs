@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{ACTIVE, Comparison, Files, Machine, Plan, Scope, plan};
-use crate::boot::Tree;
+use crate::boot::{BootFiles, NextBoot, Tree};
 use crate::profile::{Desired, Source, inherit, parse};
 use crate::tunable::{Access, Conntrack, Host, Key, Reading, Snapshot};
 
@@ -86,7 +86,11 @@ impl World {
             memory: 8 << 30,
             conntrack: Conntrack::BuiltIn,
         };
-        let files = Files::new(self.tree.clone(), self.others.clone(), None, None);
+        let next_boot = NextBoot::new(BootFiles {
+            tree: self.tree.clone(),
+            ..BootFiles::default()
+        });
+        let files = Files::new(next_boot, self.others.clone(), None);
         look(&Machine {
             host: &host,
             live: self.live.as_ref(),

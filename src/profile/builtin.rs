@@ -141,11 +141,7 @@ mod tests {
                     (Checksum, 0),
                 ],
             ),
-            (
-                "k8s-node",
-                Role::Host,
-                &[(TcpTimeoutEstablished, 86400), (TcpTimeoutCloseWait, 3600)],
-            ),
+            ("k8s-node", Role::Host, &[(TcpTimeoutEstablished, 86400)]),
             ("container-host", Role::Host, &[]),
             (
                 "lb-proxy",
@@ -200,6 +196,8 @@ mod tests {
         let node = Bounds {
             at_least: Some(131_072),
             per_cpu: Some(32768),
+            per_cpu_cap: Some(1_048_576),
+            memory_cap: Some(10),
             ..Bounds::default()
         };
         let larger = Bounds {
@@ -214,7 +212,7 @@ mod tests {
         let tables = [
             ("campus-fw", large.clone(), true),
             ("container-host", large, true),
-            ("k8s-node", node, false),
+            ("k8s-node", node, true),
             ("cgn", larger, true),
         ];
         for builtin in all() {

@@ -3,8 +3,10 @@
 use anstyle::Style;
 use serde_json::{Value, json};
 
+use super::explain::answer_json;
 use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
 use crate::assess::{Deep, Evidence, Finding, Memory, Namespace, Rates, Severity};
+use crate::boot::{Reader, Sure};
 use crate::diagnostic::{Hint, Place};
 use crate::flow::Estimate;
 use crate::plan::{Compared, State};
@@ -134,15 +136,18 @@ fn setting_json(setting: &Compared) -> Value {
     };
     let persisted_by = setting.persisted.as_ref().map(|persisted| {
         json!({
-            "procps": by(persisted.procps.as_ref()),
-            "systemd": by(persisted.systemd.as_ref()),
+            "procps": by(persisted.winner(Reader::Procps)),
+            "systemd": by(persisted.winner(Reader::Systemd)),
         })
     });
+    let next_boot = setting.persisted.as_ref();
+    let next_boot = next_boot.map(|persisted| answer_json(&persisted.answer));
     json!({
         "key": setting.key,
         "live": setting.live_value(),
         "persisted": setting.persisted_value(),
         "persisted_by": persisted_by,
+        "next_boot": next_boot,
         "wanted": setting.desired_value(),
         "state": setting.state,
         "why": setting.targets.as_ref().map(|targets| targets.why.as_str()),
@@ -424,9 +429,9 @@ fn verdict(checked: &Checked<'_>) -> String {
         let live = settings.iter().any(|setting| setting.live.is_some());
         let persisted = settings.iter().any(|setting| setting.persisted.is_some());
         let how = match (live, persisted) {
-            (true, false) => "live",
-            (false, true) => "persisted",
-            _ => "live and persisted",
+            (true, false) => "live".to_owned(),
+            (false, true) => persistence(settings, "persisted"),
+            _ => persistence(settings, "live and persisted"),
         };
         let gap = if in_line < of || checked.verbose {
             "\n"
@@ -443,4 +448,23 @@ fn verdict(checked: &Checked<'_>) -> String {
         .count();
     let hint = checked.plan.text(checked.place);
     format!("\n{off} of {of} settings of {name} differ\n{HINT}hint{HINT:#}: {hint}\n")
+}
+
+/// How settings are that nothing can change at the next boot, or what may change them.
+fn persistence(settings: &[Compared], sure: &str) -> String {
+    let open = settings.iter().filter_map(|setting| {
+        let answer = &setting.persisted.as_ref()?.answer;
+        (answer.sure != Sure::Known).then(|| (setting.key, answer.reasons.first()))
+    });
+    let open: Vec<_> = open.collect();
+    let Some((key, reason)) = open.first() else {
+        return sure.to_owned();
+    };
+    let others = match open.len() - 1 {
+        0 => String::new(),
+        1 => " and 1 other".to_owned(),
+        more => format!(" and {more} others"),
+    };
+    let reason = reason.map_or("", String::as_str);
+    format!("{sure}, but the next boot may change {key}{others}: {reason}")
 }

@@ -1,37 +1,94 @@
-//! `cttune check --explain`: every line that sets a key at boot, and who wins for which reader.
+//! `cttune check --explain`: what a key will be after the next boot, every line about it, and the
+//! other writers.
 
 use serde_json::{Value, json};
 
 use super::style::{FAINT, GOOD, HEAD, WARN};
-use crate::boot::{ExplainedLine, Explanation, Reader, Winner};
+use crate::boot::writers::LaterWrite;
+use crate::boot::{Answer, ExplainedLine, Explanation, NextBoot, Reader, Sure, Winner};
 
 /// As machines read it.
-pub(crate) fn json(explanation: &Explanation) -> Value {
+pub(crate) fn json(explanation: &Explanation, next_boot: &NextBoot) -> Value {
     let mut value = json!(explanation);
     if let Some(object) = value.as_object_mut() {
+        let answer = next_boot.answer(explanation.key);
+        let writers = next_boot.later(explanation.key);
+        let writers: Vec<Value> = writers.iter().map(writer_json).collect();
+        object.insert("next_boot".to_owned(), answer_json(&answer));
+        object.insert("writers".to_owned(), json!(writers));
         object.insert("schema".to_owned(), json!(super::SCHEMA));
     }
     value
 }
 
-/// As people read it: the winners, then every line in reading order.
-pub(crate) fn text(explanation: &Explanation) -> String {
+fn writer_json(write: &LaterWrite) -> Value {
+    json!({
+        "who": write.who,
+        "file": write.file.display().to_string(),
+        "line": write.line,
+        "value": write.value,
+        "when": write.when,
+    })
+}
+
+/// What a key will be, as machines read it.
+pub(super) fn answer_json(answer: &Answer) -> Value {
+    let from = answer.from.as_ref();
+    json!({
+        "value": answer.value,
+        "file": from.map(|from| from.file.display().to_string()),
+        "line": from.map(|from| from.line),
+        "sure": answer.sure,
+        "why": answer.reasons,
+    })
+}
+
+/// As people read it: the value, the winners, every line in reading order, then other writers.
+pub(crate) fn text(explanation: &Explanation, next_boot: &NextBoot) -> String {
     let mut text = format!("{HEAD}{}{HEAD:#} at the next boot\n", explanation.key);
+    text.push_str(&answer(&next_boot.answer(explanation.key)));
     let (procps, systemd) = (explanation.procps.as_ref(), explanation.systemd.as_ref());
     text.push_str(&winner(Reader::Procps, procps));
     text.push_str(&winner(Reader::Systemd, systemd));
+    for reader in next_boot.readers() {
+        if !Reader::ALL.contains(reader) {
+            text.push_str(&winner(*reader, next_boot.winner(*reader, explanation.key)));
+        }
+    }
     if let (Some(procps), Some(systemd)) = (procps, systemd)
         && procps.value != systemd.value
     {
         text.push_str(&format!("{WARN}the two readers disagree{WARN:#}\n"));
     }
-    if explanation.lines.is_empty() {
-        text.push_str("no line sets it: the kernel's own value stays\n");
+    let writers = next_boot.later(explanation.key);
+    if explanation.lines.is_empty() && writers.is_empty() {
+        text.push_str("no line sets it: the kernel's default stays\n");
         return text;
     }
-    text.push_str("\nevery line about it, in the order of reading:\n");
-    text.extend(explanation.lines.iter().map(line));
+    if !explanation.lines.is_empty() {
+        text.push_str("\nevery line about it, in the order of reading:\n");
+        text.extend(explanation.lines.iter().map(line));
+    }
+    if !writers.is_empty() {
+        text.push_str("\nother programs that set it after sysctl.d:\n");
+        text.extend(writers.iter().map(|write| format!("  {}\n", write.told())));
+    }
     text
+}
+
+fn answer(answer: &Answer) -> String {
+    let value = match (answer.value, &answer.from) {
+        (Some(value), Some(from)) => format!("{value}  from {from}"),
+        (Some(value), None) => value.to_string(),
+        (None, _) if answer.sure == Sure::Unknown => "unknown".to_owned(),
+        (None, _) => "the kernel's default".to_owned(),
+    };
+    let but = match answer.sure {
+        Sure::Known => String::new(),
+        Sure::Depends => format!("; {WARN}it depends{WARN:#}: {}", answer.reasons.join("; ")),
+        Sure::Unknown => format!("; {WARN}not sure{WARN:#}: {}", answer.reasons.join("; ")),
+    };
+    format!("  {:<15} {value}{but}\n", "in the end")
 }
 
 fn winner(reader: Reader, winner: Option<&Winner>) -> String {
@@ -41,7 +98,7 @@ fn winner(reader: Reader, winner: Option<&Winner>) -> String {
         }) => {
             format!("  {reader:<15} {value}  from {}:{line}\n", file.display())
         }
-        None => format!("  {reader:<15} leaves the kernel's own value\n"),
+        None => format!("  {reader:<15} leaves the kernel's default\n"),
     }
 }
 

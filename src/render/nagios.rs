@@ -158,7 +158,6 @@ mod tests {
             rates: Some(&rates),
             deep: None,
             namespaces: None,
-            traces: None,
             comparison: &Comparison::without_profile(&machine),
             blocked: &[],
             desired: None,

@@ -225,6 +225,11 @@ impl World {
         }
     }
 
+    /// Makes `/etc/sysctl.conf` set what the table has, so that nothing differs after a boot.
+    pub fn agree(&self) {
+        self.sh("sed -i s/nf_conntrack_max=131072/nf_conntrack_max=76800/ /etc/sysctl.conf");
+    }
+
     /// A command inside, its process seen from outside: signals and terminals reach it directly.
     pub fn command(&self, program: &str) -> Command {
         self.enter(&["-U", "-m", "-n", "-i", "-u"], program)

@@ -1,58 +1,68 @@
-//! Each agent where it is there and brings another value, where it does no harm, where it is not.
+//! Each writer where it is there and sets another value, where it does no harm, where it is not.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::*;
-use crate::boot::modules::{ConfFile, ModuleFiles};
+use crate::boot::modules::ModuleFiles;
+use crate::boot::writers::{Facts, File, Found, Process, Writers};
+use crate::boot::{BootFiles, Tree};
 use crate::plan::{Comparison, Files, Machine, Scope, plan};
 use crate::profile::{self, Source};
 use crate::tunable::{Conntrack, Host};
 
-const OURS: &str = "/etc/sysctl.d/90-cttune.conf";
+const DROP_IN: &str = "/etc/sysctl.d/90-cttune.conf";
 const PROFILE: &str = "sysctl.nf_conntrack_max = 1048576";
 
-/// A machine: its profile, sysctl.d, the files of agents, what runs.
+/// A machine: its profile, sysctl.d, the files of writers, what runs.
 #[derive(Default)]
 struct World<'a> {
     profile: Option<&'a str>,
     sysctl: &'a [(&'a str, &'a str)],
     files: &'a [(&'a str, &'a str)],
     running: &'a [&'static str],
-    udev: &'a str,
 }
 
 impl World<'_> {
+    fn facts(&self) -> Facts {
+        let process = |name: &&'static str| Process {
+            name,
+            pid: 7,
+            arguments: vec![(*name).to_owned()],
+        };
+        let mut facts = Facts::new(self.running.iter().map(process).collect(), 8);
+        let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+        for (path, text) in self.files {
+            let path = Path::new(path);
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            folders
+                .entry(path.parent().unwrap().to_owned())
+                .or_default()
+                .push(name);
+            let file = File {
+                text: (*text).to_owned(),
+                is_executable: true,
+            };
+            facts.add(path.to_owned(), Found::File(file));
+        }
+        for (folder, names) in folders {
+            facts.add(folder, Found::Folder(names));
+        }
+        facts
+    }
+
     fn files(&self) -> Files {
         let mut tree = Tree::default();
         for (path, text) in self.sysctl {
             tree = tree.with_file(Path::new(path), Some((*text).into()));
         }
-        let udev = ConfFile {
-            path: "/etc/udev/rules.d/x.rules".into(),
-            bytes: Some(self.udev.into()),
-        };
-        let module = ModuleFiles {
-            udev: vec![udev],
-            ..ModuleFiles::default()
-        };
-        Files::new(tree, BTreeMap::new(), Some(module), None)
-    }
-
-    /// As `files::agents` fills them in.
-    fn traces(&self) -> Traces {
-        let mut traces = Traces {
-            running: self.running.iter().copied().collect(),
-            ..Traces::default()
-        };
-        loop {
-            let desired = traces.wanted_files();
-            if desired.is_empty() {
-                return traces;
-            }
-            for path in desired {
-                let file = self.files.iter().find(|(at, _)| path == Path::new(at));
-                let bytes = file.map(|(_, text)| (*text).into());
-                traces.files.insert(path, bytes);
-            }
-        }
+        let next_boot = NextBoot::new(BootFiles {
+            tree,
+            module: Some(ModuleFiles::default()),
+            writers: Writers::of(&self.facts()),
+            ..BootFiles::default()
+        });
+        Files::new(next_boot, BTreeMap::new(), None)
     }
 
     /// `severity id: message` of every finding.
@@ -85,14 +95,12 @@ impl World<'_> {
                 (comparison, blocked)
             }
         };
-        let traces = self.traces();
         let evidence = Evidence {
             machine,
             levels: crate::assess::Levels::default(),
             rates: None,
             deep: None,
             namespaces: None,
-            traces: Some(&traces),
             comparison: &comparison,
             blocked: &blocked,
             desired: desired.as_ref(),
@@ -116,7 +124,7 @@ fn one(world: &World<'_>, start: &str, end: &str) {
 }
 
 #[test]
-fn a_machine_with_no_agent_has_no_finding() {
+fn a_machine_with_no_other_writer_has_no_finding() {
     let quiet = World {
         profile: Some(PROFILE),
         files: &[
@@ -139,8 +147,9 @@ fn kube_proxy_is_a_warning_only_where_its_defaults_are_not_what_is_wanted() {
     one(
         &world(PROFILE),
         "Warning agent-kube-proxy: kube-proxy runs here",
-        "nf_conntrack_max = 262144, not 1048576",
+        "those before 1.36 have no upper bound",
     );
+    assert!(world(PROFILE).findings()[0].contains("nf_conntrack_max = 262144, not 1048576"));
     one(
         &world("sysctl.nf_conntrack_max = 262144"),
         "Info agent-kube-proxy",
@@ -170,11 +179,11 @@ fn ufw_is_named_with_the_line_that_it_applies() {
     let lower = with("#\nnet/netfilter/nf_conntrack_max=65536\n");
     one(
         &world(&lower),
-        "Warning agent-ufw: /etc/ufw/sysctl.conf:2 sets",
-        "nf_conntrack_max = 65536 whenever ufw starts, not 1048576",
+        "Warning agent-ufw: /etc/ufw/sysctl.conf:2 (ufw) sets",
+        "nf_conntrack_max = 65536 when ufw starts, not 1048576",
     );
     let same = with("net/netfilter/nf_conntrack_max=1048576\n");
-    one(&world(&same), "Info agent-ufw", "whenever ufw starts");
+    one(&world(&same), "Info agent-ufw", "when ufw starts");
     let comment = with("#net/netfilter/nf_conntrack_max=65536\n");
     assert_eq!(world(&comment).findings(), [""; 0]);
 }
@@ -208,18 +217,14 @@ fn tuned_is_named_by_the_line_of_the_profile_that_is_included() {
 
 #[test]
 fn tuned_does_no_harm_where_it_applies_sysctl_d_again() {
-    let kept = [(OURS, "net.netfilter.nf_conntrack_max = 1048576\n")];
+    let kept = [(DROP_IN, "net.netfilter.nf_conntrack_max = 1048576\n")];
     let world = |files| World {
         profile: Some(PROFILE),
         sysctl: &kept,
         files,
         ..World::default()
     };
-    one(
-        &world(&TUNED),
-        "Info agent-tuned",
-        "applied again behind it",
-    );
+    one(&world(&TUNED), "Info agent-tuned", "applied again after it");
     let [active, site, big] = TUNED;
     let off = ("/etc/tuned/tuned-main.conf", "reapply_sysctl = 0\n");
     one(
@@ -231,20 +236,50 @@ fn tuned_does_no_harm_where_it_applies_sysctl_d_again() {
 
 #[test]
 fn firewalld_is_a_warning_where_it_unloads_the_module_for_good() {
-    let unloads = [(
+    let unloads = (
         "/etc/firewalld/firewalld.conf",
         "CleanupModulesOnExit=yes\n",
-    )];
-    let world = |files, udev| World {
-        files,
-        udev,
-        running: &["firewalld"],
+    );
+    let rule = (
+        "/etc/udev/rules.d/x.rules",
+        "KERNEL==\"nf_conntrack\", RUN+=\"/lib/systemd/systemd-sysctl\"",
+    );
+    for (files, start) in [
+        (vec![unloads], "Warning agent-firewalld"),
+        (vec![unloads, rule], "Info agent-firewalld"),
+        (vec![], "Info agent-firewalld"),
+    ] {
+        let world = World {
+            files: &files,
+            running: &["firewalld"],
+            ..World::default()
+        };
+        one(&world, start, "");
+    }
+}
+
+#[test]
+fn scripts_and_units_are_named_with_their_line() {
+    let script = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=65535\n";
+    let world = |profile, text| World {
+        profile,
+        files: Box::leak(Box::new([("/etc/rc.local", text)])),
         ..World::default()
     };
-    one(&world(&unloads, ""), "Warning agent-firewalld", "");
-    let rule = "KERNEL==\"nf_conntrack\", RUN+=\"/lib/systemd/systemd-sysctl\"";
-    one(&world(&unloads, rule), "Info agent-firewalld", "");
-    one(&world(&[], ""), "Info agent-firewalld", "");
+    one(
+        &world(Some(PROFILE), script),
+        "Warning later-writer: /etc/rc.local:2 (/etc/rc.local) sets",
+        "nf_conntrack_max = 65535 at boot, not 1048576",
+    );
+    one(&world(None, script), "Info later-writer", "at boot");
+    let same = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=1048576\n";
+    one(&world(Some(PROFILE), same), "Info later-writer", "at boot");
+    let unknown = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=$(size)\n";
+    one(
+        &world(Some(PROFILE), unknown),
+        "Warning later-writer",
+        "a value that cttune cannot tell",
+    );
 }
 
 #[test]
@@ -258,20 +293,20 @@ fn docker_and_conntrackd_are_worth_knowing() {
 }
 
 #[test]
-fn a_managed_file_matters_only_where_one_of_its_lines_beats_ours() {
+fn a_managed_file_matters_only_where_one_of_its_lines_overrides_the_drop_in() {
     let world = |sysctl| World {
         profile: Some(PROFILE),
         sysctl,
         ..World::default()
     };
     let file = "/etc/sysctl.d/99-site.conf";
-    let beats = [(
+    let overrides = [(
         file,
         "# Ansible managed\nnet.netfilter.nf_conntrack_max = 5\n",
     )];
     one(
-        &world(&beats),
-        "Warning managed-file: /etc/sysctl.d/99-site.conf says that Ansible manages it",
+        &world(&overrides),
+        "Warning managed-file: /etc/sysctl.d/99-site.conf is managed by Ansible",
         "",
     );
     let agrees = [(

@@ -1,0 +1,503 @@
+//! What holds after the next boot: for each key the value, the line that it comes from, and how sure
+//! that is.
+//!
+//! In: [`BootFiles`], everything that was read. Out: an [`Answer`] a key.
+//! Rule: the order is the machine's: the kernel command line, the module's options, the readers of
+//! sysctl.d, what udev runs when the module is loaded, later writers. A value is `Known` only if
+//! nothing that was read can change it; what could not be read or evaluated is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::command_line::CommandLine;
+use super::dead_lines::{self, DeadLine};
+use super::effective::{effective, effective_below};
+use super::modules::{ConfFile, HashSize, Loading, ModuleFiles, hash_size_of};
+use super::storage::{self, StorageFacts, Volatile};
+use super::writers::{Applier, Certainty, LaterWrite, Writers};
+use super::{Effective, Reader, SourceLine, Tree, Winner, drop_in};
+use crate::tunable::{self, Key};
+
+/// Everything that decides what the next boot brings, as it was read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BootFiles {
+    pub(crate) tree: Tree,
+    /// The programs of this machine that apply sysctl.d; none where that is not known.
+    pub(crate) readers: Vec<Reader>,
+    /// A program that applies sysctl.d and that cttune does not know.
+    pub(crate) other_reader: Option<&'static str>,
+    /// How the module is loaded; none where conntrack is built in.
+    pub(crate) module: Option<ModuleFiles>,
+    pub(crate) command_line: CommandLine,
+    pub(crate) writers: Writers,
+    pub(crate) storage: StorageFacts,
+    /// Files beside those of sysctl.d and modprobe.d that no reader reads for their names.
+    pub(crate) strays: Vec<ConfFile>,
+}
+
+/// How sure an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sure {
+    Known,
+    Depends,
+    Unknown,
+}
+
+/// What a key will be after the next boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// The value; none where the kernel's default stays or nothing can be told.
+    pub(crate) value: Option<i64>,
+    /// The line that it comes from.
+    pub(crate) from: Option<SourceLine>,
+    pub(crate) sure: Sure,
+    /// What it depends on, or why it is unknown.
+    pub(crate) reasons: Vec<String>,
+    /// Whether a value is set for the key and lost, because nothing sets it when the key exists.
+    pub(crate) is_lost: bool,
+    /// Whether another program sets it after sysctl.d was applied.
+    pub(crate) is_of_writer: bool,
+}
+
+/// The model of the next boot.
+#[derive(Debug, Clone)]
+pub(crate) struct NextBoot {
+    files: BootFiles,
+    effective: BTreeMap<Reader, Effective>,
+    /// What tuned makes of sysctl.d, where it applies it again.
+    by_tuned: Option<Effective>,
+    /// What each program that udev runs when the module is loaded makes of sysctl.d.
+    on_load: Vec<(Applier, Effective)>,
+    loading: Option<Loading>,
+    volatile: Option<Volatile>,
+}
+
+impl NextBoot {
+    pub(crate) fn new(files: BootFiles) -> Self {
+        let tree = &files.tree;
+        let mut all: Vec<Reader> = Reader::ALL.to_vec();
+        all.extend(
+            files
+                .readers
+                .iter()
+                .copied()
+                .filter(|reader| !Reader::ALL.contains(reader)),
+        );
+        let effective = all
+            .into_iter()
+            .map(|reader| (reader, effective(tree, reader)))
+            .collect();
+        let reapplies = files
+            .writers
+            .tuned
+            .as_ref()
+            .is_some_and(|tuned| tuned.reapplies);
+        let by_tuned = reapplies.then(|| super::effective(tree, Reader::Tuned));
+        let appliers = files.writers.on_load.appliers.iter();
+        let on_load = appliers.map(|applier| {
+            let effective = effective_below(tree, applier.reader, &applier.prefixes);
+            (applier.clone(), effective)
+        });
+        NextBoot {
+            effective,
+            by_tuned,
+            on_load: on_load.collect(),
+            loading: files.module.as_ref().map(ModuleFiles::loading),
+            volatile: storage::volatile(&files.storage),
+            files,
+        }
+    }
+
+    /// The model once the files that a plan writes are there: the tree is as given, and, where
+    /// `loads` says so, cttune's own files load the module and bring every key back.
+    #[must_use]
+    pub(crate) fn with(&self, tree: Tree, loads: bool) -> Self {
+        let mut files = self.files.clone();
+        files.tree = tree;
+        if let (true, Some(module)) = (loads, &mut files.module) {
+            let path = PathBuf::from(super::at_boot::MODULES_LOAD);
+            module
+                .modules_load
+                .retain(|file| file.path.file_name() != path.file_name());
+            module.modules_load.insert(
+                0,
+                ConfFile {
+                    path,
+                    bytes: Some(super::at_boot::modules_load().into_bytes()),
+                },
+            );
+        }
+        NextBoot::new(files)
+    }
+
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.files.tree
+    }
+
+    /// The programs that apply sysctl.d here: both that most machines have where none was found.
+    pub(crate) fn readers(&self) -> &[Reader] {
+        if self.files.readers.is_empty() {
+            &Reader::ALL
+        } else {
+            &self.files.readers
+        }
+    }
+
+    pub(crate) fn other_reader(&self) -> Option<&'static str> {
+        self.files.other_reader
+    }
+
+    pub(crate) fn module(&self) -> Option<&ModuleFiles> {
+        self.files.module.as_ref()
+    }
+
+    /// What loads the module before sysctl.d is applied; none where conntrack is built in.
+    pub(crate) fn loading(&self) -> Option<&Loading> {
+        self.loading.as_ref()
+    }
+
+    pub(crate) fn writers(&self) -> &Writers {
+        &self.files.writers
+    }
+
+    pub(crate) fn volatile(&self) -> Option<&Volatile> {
+        self.volatile.as_ref()
+    }
+
+    /// Whether systemd-sysctl was found on the machine.
+    pub(crate) fn has_systemd(&self) -> bool {
+        self.files.readers.contains(&Reader::Systemd)
+    }
+
+    /// The line that wins for a reader.
+    pub(crate) fn winner(&self, reader: Reader, key: Key) -> Option<&Winner> {
+        self.effective.get(&reader)?.winner(key)
+    }
+
+    /// The hash size that the module, or a built-in conntrack, is given.
+    pub(crate) fn hash_size(&self) -> Option<HashSize> {
+        match self.module() {
+            Some(module) => module.hash_size(),
+            None => hash_size_of(&self.files.command_line),
+        }
+    }
+
+    /// Lines that are meant for conntrack and do nothing.
+    pub(crate) fn dead_lines(&self) -> Vec<DeadLine> {
+        let mut found = dead_lines::in_sysctl_d(self.tree(), self.readers());
+        found.extend(dead_lines::in_strays(&self.files.strays));
+        if let Some(module) = self.module() {
+            found.extend(dead_lines::in_modprobe_d(&module.modprobe));
+        }
+        found.extend(dead_lines::in_command_line(
+            &self.files.command_line,
+            self.module().is_some(),
+        ));
+        found
+    }
+
+    /// Files that could not be read, so that what they set is unknown.
+    pub(crate) fn unread(&self) -> BTreeSet<&Path> {
+        let readers = self
+            .readers()
+            .iter()
+            .filter_map(|reader| self.effective.get(reader));
+        let of_tree = readers.flat_map(Effective::unread);
+        of_tree
+            .chain(&self.files.writers.unread)
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
+    /// Later writes to `key`, each with what it comes to now: tuned's own values count only where
+    /// it does not apply sysctl.d over them.
+    pub(crate) fn later(&self, key: Key) -> Vec<LaterWrite> {
+        let reapplied = self.by_tuned.as_ref();
+        let reapplied = reapplied.and_then(|effective| effective.winner(key));
+        let writes = self.files.writers.of_key(key);
+        let counts = |write: &&LaterWrite| write.who != "tuned" || reapplied.is_none();
+        let mut writes: Vec<LaterWrite> = writes.filter(counts).cloned().collect();
+        // Where a reader ends with the same line, tuned changes nothing.
+        let is_same = |winner: &&Winner| {
+            let readers = self.readers().iter();
+            let mut winners = readers.filter_map(|reader| self.winner(*reader, key));
+            winners.any(|own| own.real == winner.real && own.line == winner.line)
+        };
+        let is_own = |winner: &&Winner| winner.real == Path::new(drop_in::PATH);
+        let other = reapplied.filter(|winner| !is_own(winner) && !is_same(winner));
+        writes.extend(other.map(|winner| LaterWrite {
+            who: "tuned".to_owned(),
+            when: "when tuned starts and applies sysctl.d in its own order".to_owned(),
+            file: winner.file.clone(),
+            line: winner.line,
+            key: Some(key),
+            value: Some(winner.value),
+            certainty: Certainty::Sure,
+        }));
+        writes
+    }
+
+    /// Whether something sets the key, in whatever way.
+    pub(crate) fn is_set(&self, key: Key) -> bool {
+        let answer = self.answer(key);
+        answer.value.is_some() || answer.is_lost
+    }
+
+    /// What `key` will be.
+    pub(crate) fn answer(&self, key: Key) -> Answer {
+        let mut answer = Answer {
+            value: None,
+            from: None,
+            sure: Sure::Known,
+            reasons: Vec::new(),
+            is_lost: false,
+            is_of_writer: false,
+        };
+        self.kernel(key, &mut answer);
+        self.sysctl_d(key, &mut answer);
+        self.module_timing(key, &mut answer);
+        self.later_writes(key, &mut answer);
+        self.doubts(&mut answer);
+        answer
+    }
+
+    /// The kernel command line and the options of the module.
+    fn kernel(&self, key: Key, answer: &mut Answer) {
+        if self.module().is_none()
+            && let Some(from) = self.files.command_line.from()
+        {
+            for (_, own, text) in self.files.command_line.sysctls() {
+                if own == Some(key)
+                    && let Some(number) = tunable::kernel_number(key, text)
+                {
+                    answer.set(tunable::as_held(key, number), from.clone());
+                }
+            }
+        }
+        let size = self.hash_size();
+        match (key, size) {
+            (Key::Buckets, Some(size)) => answer.set(size.buckets(), size.line),
+            (Key::Max, Some(size)) if answer.value.is_none() => answer.set(size.max(), size.line),
+            _ => {}
+        }
+    }
+
+    fn sysctl_d(&self, key: Key, answer: &mut Answer) {
+        let winners: Vec<(Reader, Option<&Winner>)> = self
+            .readers()
+            .iter()
+            .map(|reader| (*reader, self.winner(*reader, key)))
+            .collect();
+        // systemd-sysctl is what runs at boot; `sysctl --system` is run by hand and by packages.
+        let first = winners
+            .iter()
+            .find(|(reader, _)| *reader != Reader::Procps)
+            .or(winners.first());
+        if let Some((_, Some(winner))) = first {
+            let from = SourceLine {
+                file: winner.real.clone(),
+                line: winner.line,
+            };
+            answer.set(winner.value, from);
+        }
+        let value = |winner: Option<&Winner>| winner.map(|winner| winner.value);
+        let disagreeing = winners
+            .iter()
+            .find(|(_, winner)| winner.is_some() && value(*winner) != answer.value);
+        if let Some((reader, Some(winner))) = disagreeing {
+            answer.depends(format!(
+                "{reader} sets {} by {}:{}",
+                winner.value,
+                winner.file.display(),
+                winner.line
+            ));
+        }
+    }
+
+    /// Whether what sysctl.d sets is set while the key exists.
+    fn module_timing(&self, key: Key, answer: &mut Answer) {
+        let Some(loading) = &self.loading else {
+            return;
+        };
+        let is_set_by_sysctl_d = self
+            .readers()
+            .iter()
+            .any(|reader| self.winner(*reader, key).is_some());
+        let brought_back = self.brought_back(key);
+        if let Some((write, is_sure)) = &brought_back
+            && !matches!(loading, Loading::Early(_) | Loading::Never(_))
+            && *is_sure
+        {
+            answer.set(write.0, write.1.clone());
+            return;
+        }
+        if let Some(((value, from), is_sure)) = brought_back
+            && Some(value) != answer.value
+            && matches!(loading, Loading::Early(_))
+        {
+            let sets = if is_sure { "sets" } else { "may set" };
+            answer.depends(format!("{from} {sets} {value} when the module is loaded"));
+        }
+        if !is_set_by_sysctl_d {
+            if let Loading::Never(line) = loading {
+                answer.lose(format!("{line} keeps nf_conntrack from being loaded"));
+                answer.is_lost = false;
+            }
+            return;
+        }
+        match loading {
+            Loading::Early(_) => {}
+            Loading::Nothing => {
+                answer.lose("nothing loads nf_conntrack before sysctl.d is applied".to_owned());
+            }
+            Loading::Denied(line) => {
+                answer.lose(format!(
+                    "{line} keeps nf_conntrack from being loaded before sysctl.d is applied"
+                ));
+            }
+            Loading::Never(line) => {
+                answer.lose(format!("{line} keeps nf_conntrack from being loaded"));
+            }
+            Loading::Installed(line) => {
+                answer.unknown(format!(
+                    "{line} runs a program in place of loading nf_conntrack"
+                ));
+            }
+            Loading::Unknown(path) => answer.unknown(format!("{} cannot be read", path.display())),
+        }
+    }
+
+    /// The value that udev's rules set when the module is loaded, and whether they surely do.
+    fn brought_back(&self, key: Key) -> Option<((i64, SourceLine), bool)> {
+        let writes = self
+            .files
+            .writers
+            .on_load
+            .writes
+            .iter()
+            .filter(|write| write.key == Some(key));
+        let by_write = writes.filter_map(|write| {
+            let from = write.place();
+            Some(((write.value?, from), write.certainty == Certainty::Sure))
+        });
+        let by_reader = self.on_load.iter().filter_map(|(applier, effective)| {
+            let winner = effective.winner(key)?;
+            let from = SourceLine {
+                file: winner.real.clone(),
+                line: winner.line,
+            };
+            Some(((winner.value, from), applier.is_sure))
+        });
+        let all: Vec<_> = by_reader.chain(by_write).collect();
+        let sure = all.iter().rfind(|(_, is_sure)| *is_sure).cloned();
+        sure.or_else(|| all.last().cloned())
+    }
+
+    fn later_writes(&self, key: Key, answer: &mut Answer) {
+        if let Some(Loading::Never(_)) = self.loading {
+            return;
+        }
+        let writes = self.later(key);
+        let (sure, open): (Vec<_>, Vec<_>) = writes
+            .into_iter()
+            .partition(|write| write.certainty == Certainty::Sure && write.value.is_some());
+        let before = answer.value;
+        if let Some(last) = sure.last() {
+            let values: BTreeSet<i64> = sure.iter().filter_map(|write| write.value).collect();
+            answer.value = last.value;
+            answer.from = Some(last.place());
+            answer.is_lost = false;
+            answer.is_of_writer = true;
+            answer.sure = Sure::Known;
+            answer.reasons.clear();
+            if matches!(&self.loading, Some(loading) if !matches!(loading, Loading::Early(_))) {
+                answer.depends(format!(
+                    "{}, if nf_conntrack is loaded by then",
+                    last.told()
+                ));
+            }
+            if values.len() > 1 {
+                let others: Vec<String> = sure.iter().map(LaterWrite::told).collect();
+                answer.depends(others.join(", "));
+            }
+        }
+        for write in open {
+            if write.value.is_some() && write.value == answer.value {
+                continue;
+            }
+            match write.value {
+                Some(_) => answer.depends(write.told()),
+                None => answer.unknown(write.told()),
+            }
+        }
+        let late = self
+            .files
+            .writers
+            .appliers
+            .first()
+            .filter(|_| answer.is_lost && before.is_none());
+        if let Some(applier) = late {
+            answer.depends(format!("{} applies sysctl.d again", applier.place));
+        }
+    }
+
+    /// What stands against every answer alike.
+    fn doubts(&self, answer: &mut Answer) {
+        if let Some(other) = self.files.other_reader {
+            answer.unknown(format!(
+                "{other} applies sysctl.d here, which cttune does not know"
+            ));
+        }
+        if let Some(path) = self.unread().first() {
+            answer.unknown(format!("{} cannot be read", path.display()));
+        }
+        if let Some(volatile) = &self.volatile {
+            answer.depends(volatile.why.clone());
+        }
+    }
+}
+
+impl Answer {
+    fn set(&mut self, value: i64, from: SourceLine) {
+        self.value = Some(value);
+        self.from = Some(from);
+    }
+
+    fn depends(&mut self, reason: String) {
+        self.sure = self.sure.max(Sure::Depends);
+        self.reasons.push(reason);
+    }
+
+    fn unknown(&mut self, reason: String) {
+        self.sure = Sure::Unknown;
+        self.reasons.push(reason);
+    }
+
+    fn lose(&mut self, reason: String) {
+        self.value = None;
+        self.from = None;
+        self.is_lost = true;
+        self.depends(reason);
+    }
+}
+
+impl LaterWrite {
+    /// `FILE:LINE (ufw) sets 5 when ufw starts`.
+    pub(crate) fn told(&self) -> String {
+        let may = match self.certainty {
+            Certainty::Sure => "sets",
+            Certainty::MayRun | Certainty::DependsOnVersion => "may set",
+        };
+        let value = self.value.map_or_else(
+            || "a value that cttune cannot evaluate".to_owned(),
+            |value| value.to_string(),
+        );
+        format!(
+            "{} ({}) {may} {value} {}",
+            self.place(),
+            self.who,
+            self.when
+        )
+    }
+}

@@ -1,0 +1,163 @@
+//! Scripts that run at each boot or whenever an interface comes up: rc.local, init scripts, the
+//! hooks of ifupdown, NetworkManager and networkd-dispatcher.
+//! Follows rc.local's unit and generator, run-parts(8), interfaces(5), NetworkManager-dispatcher(8),
+//! networkd-dispatcher(8), OpenRC's local.d.
+
+use std::path::Path;
+
+use super::facts::Facts;
+use super::scripts::{Runner, Scripts};
+
+/// Scripts with names of their own.
+const RC_LOCAL: [&str; 5] = [
+    "/etc/rc.local",
+    "/etc/rc.d/rc.local",
+    "/etc/init.d/boot.local",
+    "/etc/init.d/after.local",
+    "/sbin/ifup-local",
+];
+
+/// Which names a program runs in its folder.
+#[derive(Clone, Copy)]
+enum Names {
+    /// run-parts(8): letters, digits, `_` and `-`.
+    RunParts,
+    /// All but hidden files and backups.
+    Any,
+    /// Those that end so.
+    Ending(&'static str),
+    /// Links of init for a runlevel: `S20name`.
+    Started,
+}
+
+const AT_BOOT: &str = "at boot";
+const INTERFACE_UP: &str = "when an interface comes up";
+
+/// Folders of scripts, and when a program runs what is in them.
+const FOLDERS: [(&str, Names, &str); 24] = [
+    ("/etc/rcS.d", Names::Started, AT_BOOT),
+    ("/etc/rc2.d", Names::Started, AT_BOOT),
+    ("/etc/rc3.d", Names::Started, AT_BOOT),
+    ("/etc/rc5.d", Names::Started, AT_BOOT),
+    ("/etc/rc.d/rc3.d", Names::Started, AT_BOOT),
+    ("/etc/local.d", Names::Ending(".start"), AT_BOOT),
+    ("/etc/runit/core-services", Names::Ending(".sh"), AT_BOOT),
+    ("/etc/network/if-pre-up.d", Names::RunParts, INTERFACE_UP),
+    ("/etc/network/if-up.d", Names::RunParts, INTERFACE_UP),
+    ("/etc/NetworkManager/dispatcher.d", Names::Any, INTERFACE_UP),
+    (
+        "/etc/NetworkManager/dispatcher.d/pre-up.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/etc/NetworkManager/dispatcher.d/no-wait.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/usr/lib/NetworkManager/dispatcher.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/usr/lib/NetworkManager/dispatcher.d/pre-up.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/usr/lib/NetworkManager/dispatcher.d/no-wait.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/etc/networkd-dispatcher/carrier.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/etc/networkd-dispatcher/configured.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/etc/networkd-dispatcher/degraded.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/etc/networkd-dispatcher/routable.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/usr/lib/networkd-dispatcher/carrier.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/usr/lib/networkd-dispatcher/configured.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/usr/lib/networkd-dispatcher/degraded.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    (
+        "/usr/lib/networkd-dispatcher/routable.d",
+        Names::Any,
+        INTERFACE_UP,
+    ),
+    ("/etc/ppp/ip-up.d", Names::RunParts, INTERFACE_UP),
+];
+
+pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
+    for path in RC_LOCAL {
+        run(facts, Path::new(path), AT_BOOT, scripts);
+    }
+    for (folder, names, when) in FOLDERS {
+        let run_names = facts.names(folder).iter().filter(|name| names.has(name));
+        for name in run_names {
+            run(facts, &Path::new(folder).join(name), when, scripts);
+        }
+    }
+}
+
+/// A script counts only if it is executable.
+fn run(facts: &Facts, path: &Path, when: &str, scripts: &mut Scripts<'_>) {
+    if facts.file(path).is_some_and(|file| file.is_executable) {
+        let runner = Runner {
+            who: path.display().to_string(),
+            when: when.to_owned(),
+            is_conditional: false,
+        };
+        scripts.script(path, &runner);
+    }
+}
+
+impl Names {
+    fn has(self, name: &str) -> bool {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let is_backup = [
+            "~",
+            ".rpmsave",
+            ".rpmorig",
+            ".rpmnew",
+            ".swp",
+            ".dpkg-old",
+            ".bak",
+        ]
+        .iter()
+        .any(|ending| name.ends_with(ending));
+        match self {
+            Names::RunParts => name.chars().all(is_plain),
+            Names::Any => !name.starts_with('.') && !is_backup,
+            Names::Ending(ending) => name.ends_with(ending),
+            Names::Started => {
+                name.starts_with('S') && name[1..].starts_with(|c: char| c.is_ascii_digit())
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Other writers: programs that set conntrack sysctls after sysctl.d was applied.
+//!
+//! In: [`Facts`], the texts that a machine has about them and the processes that run. Out: a
+//! [`LaterWrite`] for each value that one of them sets, with its file and line.
+//! Rule: pure. [`Facts`] notes each file that is asked for and was not read yet, and `files/writers`
+//! reads those until nothing is missing. What cannot be evaluated has no value, and says so.
+
+mod conntrackd;
+mod cron;
+mod facts;
+mod hooks;
+mod interfaces;
+mod kube_proxy;
+mod scripts;
+mod tuned;
+mod udev;
+mod ufw;
+mod units;
+
+use std::path::PathBuf;
+
+use super::{Reader, SourceLine};
+use crate::tunable::Key;
+
+pub(crate) use facts::{Facts, File, Found, Process};
+pub(crate) use kube_proxy::KubeProxy;
+pub(crate) use tuned::Tuned;
+pub(crate) use udev::OnLoad;
+
+/// A value that another program sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LaterWrite {
+    /// The program: `ufw`, `set-conntrack.service`, `/etc/rc.local`.
+    pub(crate) who: String,
+    /// When it writes: `at boot`, `when ufw starts`.
+    pub(crate) when: String,
+    pub(crate) file: PathBuf,
+    pub(crate) line: usize,
+    /// The key; none where cttune sees that conntrack is written to and not which key.
+    pub(crate) key: Option<Key>,
+    /// The value that the kernel has then; none where it cannot be evaluated.
+    pub(crate) value: Option<i64>,
+    /// Whether it happens.
+    pub(crate) certainty: Certainty,
+}
+
+/// Whether a write happens at the next boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Certainty {
+    /// In any case.
+    Sure,
+    /// If a condition of its script or unit is met.
+    MayRun,
+    /// It depends on the program's version, which cttune does not know.
+    DependsOnVersion,
+}
+
+/// A command that applies sysctl.d again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Applier {
+    pub(crate) place: SourceLine,
+    /// As which reader.
+    pub(crate) reader: Reader,
+    /// Below which paths alone; everything if there are none.
+    pub(crate) prefixes: Vec<String>,
+    /// Whether it runs in any case.
+    pub(crate) is_sure: bool,
+}
+
+impl LaterWrite {
+    /// The file and line of it.
+    pub(crate) fn place(&self) -> SourceLine {
+        SourceLine {
+            file: self.file.clone(),
+            line: self.line,
+        }
+    }
+}
+
+/// Everything that is known of the other writers of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Writers {
+    /// What they write, in the order in which they were found.
+    pub(crate) writes: Vec<LaterWrite>,
+    /// The programs of [`Facts::PROGRAMS`] that run.
+    pub(crate) running: Vec<&'static str>,
+    /// A kube-proxy, alone or in another program.
+    pub(crate) kube_proxy: Option<KubeProxy>,
+    /// The profiles that tuned has active.
+    pub(crate) tuned: Option<Tuned>,
+    /// Whether conntrackd copies flows to another node; none where its file was not read.
+    pub(crate) conntrackd_copies: Option<bool>,
+    /// Whether firewalld unloads the module when it stops.
+    pub(crate) firewalld_unloads: bool,
+    /// What happens whenever the module is loaded.
+    pub(crate) on_load: OnLoad,
+    /// Scripts and units that apply sysctl.d again.
+    pub(crate) appliers: Vec<Applier>,
+    /// Files that exist and could not be read.
+    pub(crate) unread: Vec<PathBuf>,
+}
+
+impl Writers {
+    /// Evaluates the facts.
+    pub(crate) fn of(facts: &Facts) -> Self {
+        let mut script = scripts::Scripts::new(facts);
+        hooks::read(facts, &mut script);
+        units::read(facts, &mut script);
+        cron::read(facts, &mut script);
+        interfaces::read(facts, &mut script);
+        let on_load = udev::read(facts, &mut script);
+        let scripts::Scripts {
+            mut writes,
+            appliers,
+            ..
+        } = script;
+        let tuned = tuned::read(facts);
+        let kube_proxy = kube_proxy::read(facts);
+        writes.extend(ufw::writes(facts));
+        writes.extend(tuned.iter().flat_map(|tuned| tuned.writes.clone()));
+        writes.extend(kube_proxy.iter().flat_map(|found| found.writes.clone()));
+        dedup(&mut writes);
+        Writers {
+            writes,
+            running: facts.running(),
+            kube_proxy,
+            tuned,
+            conntrackd_copies: conntrackd::copies(facts),
+            firewalld_unloads: ufw::firewalld_unloads(facts),
+            on_load,
+            appliers,
+            unread: facts.unreadable(),
+        }
+    }
+
+    /// Whether a program of [`Facts::PROGRAMS`] runs.
+    pub(crate) fn runs(&self, program: &str) -> bool {
+        self.running.contains(&program)
+    }
+
+    /// What is written to `key`, writes to an unknown key included.
+    pub(crate) fn of_key(&self, key: Key) -> impl Iterator<Item = &LaterWrite> {
+        let may_be = move |write: &&LaterWrite| write.key.is_none_or(|own| own == key);
+        self.writes.iter().filter(may_be)
+    }
+}
+
+/// One line may be reached by several ways: two interfaces' hooks, a script that two units run.
+fn dedup(writes: &mut Vec<LaterWrite>) {
+    let mut seen = std::collections::BTreeSet::new();
+    writes.retain(|one| seen.insert((one.file.clone(), one.line, one.key, one.value)));
+}
+
+#[cfg(test)]
+mod tests;

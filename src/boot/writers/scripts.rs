@@ -1,0 +1,482 @@
+//! Commands that set sysctls: `sysctl -w`, `sysctl -p FILE`, `echo … > /proc/sys/…`, `tee`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::facts::Facts;
+use super::{Applier, Certainty, LaterWrite};
+use crate::boot::pattern;
+use crate::boot::shell::{self, Command, Word};
+use crate::boot::statement;
+use crate::boot::{Reader, SourceLine, Tree, drop_in};
+use crate::tunable::{self, Key};
+
+/// Scripts that may run one another in a row.
+const MOST_SCRIPTS: usize = 4;
+/// Programs that run the command after them.
+const WRAPPERS: [&str; 14] = [
+    "sudo", "nice", "ionice", "exec", "command", "env", "timeout", "nohup", "setsid", "busybox",
+    "eval", "chronic", "taskset", "time",
+];
+const HASH_SIZE: &str = "/sys/module/nf_conntrack/parameters/hashsize";
+
+/// Who runs a script, and when.
+#[derive(Debug, Clone)]
+pub(super) struct Runner {
+    pub(super) who: String,
+    pub(super) when: String,
+    pub(super) is_conditional: bool,
+}
+
+impl Runner {
+    fn certainty(&self) -> Certainty {
+        if self.is_conditional {
+            Certainty::MayRun
+        } else {
+            Certainty::Sure
+        }
+    }
+}
+
+/// Collects what scripts write.
+pub(super) struct Scripts<'a> {
+    facts: &'a Facts,
+    pub(super) writes: Vec<LaterWrite>,
+    /// Commands that apply sysctl.d again.
+    pub(super) appliers: Vec<Applier>,
+    /// The scripts that led to the one that is read.
+    above: Vec<PathBuf>,
+}
+
+/// A file and the line in it from which its text was taken.
+struct Source<'a> {
+    file: &'a Path,
+    line: usize,
+}
+
+impl<'a> Scripts<'a> {
+    pub(super) fn new(facts: &'a Facts) -> Self {
+        Scripts {
+            facts,
+            writes: Vec::new(),
+            appliers: Vec::new(),
+            above: Vec::new(),
+        }
+    }
+
+    /// Reads a script that somebody runs.
+    pub(super) fn script(&mut self, path: &Path, runner: &Runner) {
+        let Some(file) = self.facts.file(path) else {
+            return;
+        };
+        let is_known = self.above.iter().any(|one| one == path);
+        if is_known || self.above.len() >= MOST_SCRIPTS {
+            return;
+        }
+        self.above.push(path.to_owned());
+        let source = Source {
+            file: path,
+            line: 1,
+        };
+        if is_shell(&file.text) {
+            self.text(&file.text, &source, runner, &BTreeMap::new());
+        } else {
+            self.mentions(&file.text, &source, runner);
+        }
+        self.above.pop();
+    }
+
+    /// Reads commands of a shell that are written in a line of another file.
+    pub(super) fn line(&mut self, text: &str, place: &SourceLine, runner: &Runner) {
+        let source = Source {
+            file: &place.file,
+            line: place.line,
+        };
+        self.text(text, &source, runner, &BTreeMap::new());
+    }
+
+    /// Reads one command that no shell reads: its words, and nowhere that its output goes.
+    pub(super) fn command(&mut self, words: Vec<Word>, place: &SourceLine, runner: &Runner) {
+        let command = Command {
+            line: 1,
+            words,
+            ..Command::default()
+        };
+        let source = Source {
+            file: &place.file,
+            line: place.line,
+        };
+        self.run(&command, None, &source, runner);
+    }
+
+    fn text(
+        &mut self,
+        text: &str,
+        source: &Source<'_>,
+        runner: &Runner,
+        variables: &BTreeMap<String, String>,
+    ) {
+        let commands = shell::commands(text, variables);
+        for (at, command) in commands.iter().enumerate() {
+            let before = at.checked_sub(1).and_then(|at| commands.get(at));
+            let before = before.filter(|_| command.is_piped);
+            self.run(command, before, source, runner);
+        }
+    }
+
+    fn run(
+        &mut self,
+        command: &Command,
+        before: Option<&Command>,
+        source: &Source<'_>,
+        runner: &Runner,
+    ) {
+        let values = command.values();
+        let place = SourceLine {
+            file: source.file.to_owned(),
+            line: source.line + command.line.saturating_sub(1),
+        };
+        let runner = Runner {
+            is_conditional: runner.is_conditional || command.is_conditional,
+            ..runner.clone()
+        };
+        let copied = command.input.as_ref().filter(|_| values == [Some("cat")]);
+        for file in &command.into {
+            let text = copied.map_or_else(|| printed(&values), |input| input.value.clone());
+            self.written(file, text, &place, &runner);
+        }
+        let words = unwrapped(&values);
+        let Some((Some(program), arguments)) = words.split_first() else {
+            return;
+        };
+        let name = program.rsplit('/').next().unwrap_or(program);
+        match name {
+            "sysctl" => self.sysctl(arguments, command, &place, &runner),
+            "tee" => {
+                let input = match (&command.input, before) {
+                    (Some(input), _) => input.value.clone(),
+                    (None, Some(before)) => printed(&before.values()),
+                    (None, None) => None,
+                };
+                for word in command.words.iter().filter(|word| word.raw.contains('/')) {
+                    if word.value.as_deref() != Some(*program) {
+                        self.written(word, input.clone(), &place, &runner);
+                    }
+                }
+            }
+            "modprobe" | "insmod" => self.modprobe(arguments, &place, &runner),
+            "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
+                self.shell(arguments, &place, &runner);
+            }
+            "." | "source" => {
+                if let Some(Some(path)) = arguments.first() {
+                    self.script(Path::new(path), &runner);
+                }
+            }
+            "systemd-sysctl" => self.systemd_sysctl(arguments, &place, &runner),
+            _ if program.starts_with('/') => self.script(Path::new(program), &runner),
+            _ => {}
+        }
+    }
+
+    /// `sh -c TEXT`, `sh FILE`.
+    fn shell(&mut self, arguments: &[Option<&str>], place: &SourceLine, runner: &Runner) {
+        let options = arguments
+            .iter()
+            .take_while(|word| word.is_some_and(|word| word.starts_with('-')))
+            .count();
+        let takes_text = arguments[..options]
+            .iter()
+            .flatten()
+            .any(|one| !one.starts_with("--") && one.contains('c'));
+        let Some(Some(first)) = arguments.get(options) else {
+            return;
+        };
+        if takes_text {
+            let source = Source {
+                file: &place.file,
+                line: place.line,
+            };
+            self.text(first, &source, runner, &BTreeMap::new());
+        } else {
+            self.script(Path::new(first), runner);
+        }
+    }
+
+    fn sysctl(
+        &mut self,
+        arguments: &[Option<&str>],
+        command: &Command,
+        place: &SourceLine,
+        runner: &Runner,
+    ) {
+        let mut loads = false;
+        let mut files = Vec::new();
+        let mut pairs = Vec::new();
+        for argument in arguments {
+            match argument {
+                Some("--system") => return self.apply(Reader::Procps, Vec::new(), place, runner),
+                Some("--load") => loads = true,
+                Some(option) if option.starts_with("--load=") => {
+                    loads = true;
+                    files.extend(option.strip_prefix("--load="));
+                }
+                Some(option) if option.starts_with('-') && !option.contains('=') => {
+                    loads |= !option.starts_with("--") && option.contains(['p', 'f']);
+                }
+                Some(pair) => pairs.push(*pair),
+                None => self.unknown(&command.raw(), place, runner),
+            }
+        }
+        if loads {
+            files.extend(pairs);
+            if files.is_empty() {
+                files.push(Tree::SYSCTL_CONF);
+            }
+            for file in files {
+                self.loaded(Path::new(file), runner);
+            }
+            return;
+        }
+        for pair in pairs {
+            if let Some((name, value)) = pair.trim_start_matches('-').split_once('=') {
+                self.set(name.trim(), Some(value), place, runner);
+            }
+        }
+    }
+
+    /// `systemd-sysctl --prefix=PATH`, which sets only what lies there, or files by their names.
+    fn systemd_sysctl(&mut self, arguments: &[Option<&str>], place: &SourceLine, runner: &Runner) {
+        let mut prefixes = Vec::new();
+        for argument in arguments {
+            match argument {
+                // What is left out cannot be known: it may be everything.
+                Some("--cat-config" | "--tldr" | "--help" | "--version") | None => return,
+                Some(option) if option.starts_with("--prefix=") => {
+                    let prefix = option.trim_start_matches("--prefix=");
+                    let path = statement::path_of(Reader::Systemd, prefix.trim_start_matches('/'));
+                    prefixes.push(path.trim_start_matches("proc/sys/").to_owned());
+                }
+                Some(option) if option.starts_with('-') => {}
+                Some(file) => return self.loaded(Path::new(file), runner),
+            }
+        }
+        self.apply(Reader::Systemd, prefixes, place, runner);
+    }
+
+    fn apply(
+        &mut self,
+        reader: Reader,
+        prefixes: Vec<String>,
+        place: &SourceLine,
+        runner: &Runner,
+    ) {
+        self.appliers.push(Applier {
+            place: place.clone(),
+            reader,
+            prefixes,
+            is_sure: !runner.is_conditional,
+        });
+    }
+
+    /// The lines of a file that `sysctl -p` reads.
+    fn loaded(&mut self, path: &Path, runner: &Runner) {
+        // cttune writes this one: it says whatever is to hold.
+        if path == Path::new(drop_in::PATH) {
+            return;
+        }
+        let Some(text) = self.facts.text(path) else {
+            return;
+        };
+        for (key, winner) in crate::boot::effective::of_file(text.as_bytes()) {
+            self.writes.push(LaterWrite {
+                who: runner.who.clone(),
+                when: runner.when.clone(),
+                file: path.to_owned(),
+                line: winner.line,
+                key: Some(key),
+                value: Some(winner.value),
+                certainty: runner.certainty(),
+            });
+        }
+    }
+
+    /// `modprobe nf_conntrack hashsize=N`, which counts if the module is not loaded yet.
+    fn modprobe(&mut self, arguments: &[Option<&str>], place: &SourceLine, runner: &Runner) {
+        let mut words = arguments.iter().flatten();
+        if !words.any(|word| crate::boot::modules::is_conntrack(word)) {
+            return;
+        }
+        let runner = Runner {
+            is_conditional: true,
+            ..runner.clone()
+        };
+        for value in words.filter_map(|word| word.strip_prefix("hashsize=")) {
+            self.push(
+                Some(Key::Buckets),
+                value_of(Key::Buckets, value),
+                place,
+                &runner,
+            );
+        }
+    }
+
+    /// A file that a command's output goes to.
+    fn written(&mut self, file: &Word, text: Option<String>, place: &SourceLine, runner: &Runner) {
+        let Some(path) = &file.value else {
+            return self.unknown(&file.raw, place, runner);
+        };
+        if path == HASH_SIZE {
+            let value = text.as_deref().map(|text| value_of(Key::Buckets, text));
+            return self.push(Some(Key::Buckets), value.flatten(), place, runner);
+        }
+        if let Some(name) = path.strip_prefix("/proc/sys/") {
+            self.set(name, text.as_deref(), place, runner);
+        }
+    }
+
+    /// A value for a sysctl, by the name that somebody gave.
+    fn set(&mut self, name: &str, value: Option<&str>, place: &SourceLine, runner: &Runner) {
+        let path = statement::path_of(Reader::Procps, name);
+        if pattern::is_glob(&path) {
+            return self.unknown(name, place, runner);
+        }
+        let Some(key) = pattern::resolve(Reader::Procps, &path) else {
+            return;
+        };
+        match value {
+            None => self.push(Some(key), None, place, runner),
+            Some(text) => match value_of(key, text) {
+                // The kernel refuses it, and nothing changes.
+                None => {}
+                value => self.push(Some(key), value, place, runner),
+            },
+        }
+    }
+
+    /// A command with a part that is not known: it matters if it speaks of conntrack.
+    fn unknown(&mut self, raw: &str, place: &SourceLine, runner: &Runner) {
+        if !mentions_conntrack(raw) {
+            return;
+        }
+        // `nf_conntrack_max=$SIZE`: the key is known and the value is not.
+        let key = Key::ALL.iter().copied().find(|key| {
+            let after = raw.split(key.file_name()).nth(1);
+            after.is_some_and(|rest| {
+                !rest.starts_with(|c: char| c == '_' || c.is_alphanumeric() || c == '$')
+            })
+        });
+        self.push(key, None, place, runner);
+    }
+
+    /// A program in another language that names a conntrack sysctl.
+    fn mentions(&mut self, text: &str, source: &Source<'_>, runner: &Runner) {
+        let code = |line: &&str| !line.trim_start().starts_with(['#', '"', '/']);
+        let mut lines = text.lines().zip(source.line..);
+        let found = lines.find(|(line, _)| code(line) && mentions_conntrack(line));
+        if let Some((line, number)) = found {
+            let place = SourceLine {
+                file: source.file.to_owned(),
+                line: number,
+            };
+            self.unknown(line, &place, runner);
+        }
+    }
+
+    fn push(&mut self, key: Option<Key>, value: Option<i64>, place: &SourceLine, runner: &Runner) {
+        self.writes.push(LaterWrite {
+            who: runner.who.clone(),
+            when: runner.when.clone(),
+            file: place.file.clone(),
+            line: place.line,
+            key,
+            value,
+            certainty: runner.certainty(),
+        });
+    }
+}
+
+fn mentions_conntrack(text: &str) -> bool {
+    ["netfilter", "nf_conntrack", "nf_flowtable"]
+        .iter()
+        .any(|name| text.contains(name))
+}
+
+/// What the kernel has after this text was written; none where it refuses.
+fn value_of(key: Key, text: &str) -> Option<i64> {
+    let number = tunable::kernel_number(key, text)?;
+    Some(tunable::as_held(key, number))
+}
+
+/// What `echo` and `printf` print.
+fn printed(words: &[Option<&str>]) -> Option<String> {
+    let (program, arguments) = words.split_first()?;
+    let program = (*program)?;
+    let name = program.rsplit('/').next()?;
+    let is_option = |word: &str| matches!(word, "-n" | "-e" | "-ne" | "-en" | "--");
+    let skipped = arguments
+        .iter()
+        .take_while(|word| word.is_some_and(is_option))
+        .count();
+    let rest: Option<Vec<&str>> = arguments[skipped..].iter().copied().collect();
+    let rest = rest?;
+    match name {
+        "echo" => Some(rest.join(" ")),
+        "printf" => {
+            let (format, values) = rest.split_first()?;
+            let format = format.replace("\\n", "\n");
+            let mut values = values.iter();
+            let mut text = String::new();
+            let mut pieces = format.split('%');
+            text.push_str(pieces.next()?);
+            for piece in pieces {
+                let behind = piece.strip_prefix(['s', 'd', 'u', 'i'])?;
+                text.push_str(values.next().copied().unwrap_or_default());
+                text.push_str(behind);
+            }
+            Some(text)
+        }
+        _ => None,
+    }
+}
+
+/// The command without the programs that only run it: `sudo`, `nice -n 5`, `env A=b`.
+fn unwrapped<'a>(words: &[Option<&'a str>]) -> Vec<Option<&'a str>> {
+    let mut rest = words;
+    loop {
+        let Some((Some(program), arguments)) = rest.split_first() else {
+            return rest.to_vec();
+        };
+        let name = program.rsplit('/').next().unwrap_or(program);
+        // Another namespace has values of its own.
+        if matches!(name, "ip" | "nsenter" | "chroot" | "unshare") {
+            return Vec::new();
+        }
+        if !WRAPPERS.contains(&name) {
+            return rest.to_vec();
+        }
+        let is_its_own = |word: &str| {
+            let is_number = word.starts_with(|c: char| c.is_ascii_digit());
+            word.starts_with('-') || word.contains('=') || is_number
+        };
+        let own = arguments
+            .iter()
+            .take_while(|word| word.is_some_and(is_its_own))
+            .count();
+        rest = &arguments[own..];
+    }
+}
+
+/// A text that a shell runs: without a line that names another interpreter.
+fn is_shell(text: &str) -> bool {
+    let Some(first) = text.lines().next().and_then(|line| line.strip_prefix("#!")) else {
+        return true;
+    };
+    let words = first.split(['/', ' ', '\t']);
+    words.into_iter().any(|word| {
+        matches!(
+            word,
+            "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" | "openrc-run"
+        )
+    })
+}

@@ -1,0 +1,455 @@
+//! What each kind of writer sets, and what only looks like one.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::boot::writers::facts::File;
+
+/// Facts with these files, the folders that they make up, and links to `/dev/null` where the text
+/// says so. Every file is executable but those whose path ends in `!`.
+fn facts(files: &[(&str, &str)]) -> Facts {
+    let mut facts = Facts::new(Vec::new(), 8);
+    let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for (path, text) in files {
+        let plain = path.trim_end_matches('!');
+        let path = PathBuf::from(plain);
+        let mut child = path.as_path();
+        while let (Some(folder), Some(name)) = (child.parent(), child.file_name()) {
+            let names = folders.entry(folder.to_owned()).or_default();
+            let name = name.to_str().unwrap().to_owned();
+            if !names.contains(&name) {
+                names.push(name);
+                names.sort();
+            }
+            child = folder;
+        }
+        let found = match *text {
+            "/dev/null" => Found::Masked,
+            text => Found::File(File {
+                text: text.to_owned(),
+                is_executable: !files.iter().any(|(one, _)| *one == format!("{plain}!")),
+            }),
+        };
+        facts.add(path, found);
+    }
+    for (folder, names) in folders {
+        facts.add(folder, Found::Folder(names));
+    }
+    facts
+}
+
+/// `FILE:LINE key value` of each write, `?` for what is unknown, `if` in front of what may not run.
+fn writes(files: &[(&str, &str)]) -> Vec<String> {
+    let shown = |write: &LaterWrite| {
+        let key = write.key.map_or("?", Key::short_name);
+        let value = write
+            .value
+            .map_or_else(|| "?".to_owned(), |value| value.to_string());
+        let condition = if write.certainty == Certainty::Sure {
+            ""
+        } else {
+            "if "
+        };
+        format!("{condition}{} {key} {value}", write.place())
+    };
+    Writers::of(&facts(files))
+        .writes
+        .iter()
+        .map(shown)
+        .collect()
+}
+
+#[test]
+fn every_way_to_write_a_sysctl_is_known() {
+    for (line, expected) in [
+        ("sysctl -w net.netfilter.nf_conntrack_max=5", "max 5"),
+        ("/sbin/sysctl -qw net/netfilter/nf_conntrack_max=5", "max 5"),
+        ("sysctl net.nf_conntrack_max=5 >/dev/null 2>&1", "max 5"),
+        ("sysctl -e -w 'net.netfilter.nf_conntrack_max = 5'", "max 5"),
+        (
+            "sudo nice -n 5 sysctl -w net.netfilter.nf_conntrack_max=5",
+            "max 5",
+        ),
+        (
+            "busybox sysctl -w net.netfilter.nf_conntrack_max=5",
+            "max 5",
+        ),
+        ("echo 5 > /proc/sys/net/netfilter/nf_conntrack_max", "max 5"),
+        (
+            "echo 1 > /proc/sys/net/netfilter/nf_conntrack_acct",
+            "acct 1",
+        ),
+        ("echo -n \"5\">/proc/sys/net/nf_conntrack_max", "max 5"),
+        (
+            "printf '%s\\n' 5 > /proc/sys/net/netfilter/nf_conntrack_max",
+            "max 5",
+        ),
+        (
+            "printf 5 > /proc/sys/net/netfilter/nf_conntrack_max",
+            "max 5",
+        ),
+        (
+            "echo 5 | tee /proc/sys/net/netfilter/nf_conntrack_max",
+            "max 5",
+        ),
+        (
+            "echo 5 | sudo tee -a /proc/sys/net/netfilter/nf_conntrack_max > /dev/null",
+            "max 5",
+        ),
+        (
+            "tee /proc/sys/net/netfilter/nf_conntrack_max <<< 5",
+            "max 5",
+        ),
+        (
+            "echo 16384 > /sys/module/nf_conntrack/parameters/hashsize",
+            "buckets 16384",
+        ),
+        ("N=4; sysctl -w net.netfilter.nf_conntrack_max=$N", "max 4"),
+        ("sysctl -w net.netfilter.nf_conntrack_max=$(nproc)", "max ?"),
+        (
+            "sh -c 'echo 5 > /proc/sys/net/netfilter/nf_conntrack_max'",
+            "max 5",
+        ),
+        (
+            "bash -ec \"sysctl -w net.netfilter.nf_conntrack_max=5\"",
+            "max 5",
+        ),
+        (
+            "for k in a b; do sysctl -w net.netfilter.nf_conntrack_$k=5; done",
+            "if ? ?",
+        ),
+        (
+            "[ -d /x ] && sysctl -w net.netfilter.nf_conntrack_max=5",
+            "if max 5",
+        ),
+        ("modprobe nf_conntrack hashsize=512", "if buckets 512"),
+    ] {
+        let condition = if expected.starts_with("if ") {
+            "if "
+        } else {
+            ""
+        };
+        let expected = format!(
+            "{condition}/etc/rc.local:2 {}",
+            expected.trim_start_matches("if ")
+        );
+        let script = format!("#!/bin/sh\n{line}\n");
+        assert_eq!(writes(&[("/etc/rc.local", &script)]), [expected], "{line}");
+    }
+}
+
+#[test]
+fn what_sets_nothing_here_is_no_write() {
+    for line in [
+        "# sysctl -w net.netfilter.nf_conntrack_max=5",
+        "sysctl net.netfilter.nf_conntrack_max",
+        "sysctl -n net.netfilter.nf_conntrack_count",
+        "sysctl -w net.core.somaxconn=5",
+        "echo 'sysctl -w net.netfilter.nf_conntrack_max=5'",
+        "echo 5 > /tmp/nf_conntrack_max",
+        "cat /proc/sys/net/netfilter/nf_conntrack_max",
+        "sysctl -w net.netfilter.nf_conntrack_max=many",
+        "ip netns exec blue sysctl -w net.netfilter.nf_conntrack_max=5",
+        "exit 0\nsysctl -w net.netfilter.nf_conntrack_max=5",
+        "sysctl --system",
+        "logger nf_conntrack_max=5",
+    ] {
+        let script = format!("#!/bin/sh\n{line}\n");
+        assert_eq!(writes(&[("/etc/rc.local", &script)]), [""; 0], "{line}");
+    }
+    let script = "sysctl -w net.netfilter.nf_conntrack_max=5\n";
+    assert_eq!(
+        writes(&[("/etc/rc.local!", script)]),
+        [""; 0],
+        "not executable"
+    );
+}
+
+#[test]
+fn files_that_a_script_reads_or_runs_are_followed() {
+    let set = "net.netfilter.nf_conntrack_max = 5\nnet.netfilter.nf_conntrack_max = 6\n";
+    for (line, path) in [
+        ("sysctl -p /opt/x.conf", "/opt/x.conf:2 max 6"),
+        ("sysctl --load=/opt/x.conf", "/opt/x.conf:2 max 6"),
+        ("sysctl -qp /opt/x.conf", "/opt/x.conf:2 max 6"),
+        ("/opt/tune --fast", "/opt/tune:1 max 7"),
+        ("sh /opt/tune", "/opt/tune:1 max 7"),
+        (". /opt/tune", "/opt/tune:1 max 7"),
+        ("sysctl -p /etc/sysctl.d/90-cttune.conf", ""),
+        ("/opt/python", "/opt/python:3 max ?"),
+    ] {
+        let script = format!("#!/bin/sh\n{line}\n");
+        let found = writes(&[
+            ("/etc/rc.local", &script),
+            ("/opt/x.conf", set),
+            (
+                "/opt/tune",
+                "echo 7 > /proc/sys/net/netfilter/nf_conntrack_max",
+            ),
+            (
+                "/opt/python",
+                "#!/usr/bin/python3\n# nf_conntrack_acct\nopen('/proc/sys/net/netfilter/nf_conntrack_max', 'w')\n",
+            ),
+            ("/etc/sysctl.d/90-cttune.conf", set),
+        ]);
+        assert_eq!(found.concat(), path, "{line}");
+    }
+    let circle = "#!/bin/sh\n/etc/rc.local\n";
+    assert_eq!(writes(&[("/etc/rc.local", circle)]), [""; 0]);
+}
+
+const SET: &str = "sysctl -w net.netfilter.nf_conntrack_max=5\n";
+const UNIT: &str =
+    "[Service]\nType=oneshot\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n";
+
+#[test]
+fn units_count_if_they_start() {
+    let unit = "/etc/systemd/system/a.service";
+    let enabled = (
+        "/etc/systemd/system/multi-user.target.wants/a.service",
+        UNIT,
+    );
+    let set = ["/etc/systemd/system/a.service:3 max 5"];
+    assert_eq!(writes(&[(unit, UNIT)]), [""; 0], "not enabled");
+    assert_eq!(writes(&[(unit, UNIT), enabled]), set);
+    assert_eq!(writes(&[(unit, "/dev/null"), enabled]), [""; 0], "masked");
+    let vendor = "/usr/lib/systemd/system/a.service";
+    assert_eq!(
+        writes(&[(vendor, UNIT), enabled]),
+        ["/usr/lib/systemd/system/a.service:3 max 5"]
+    );
+    let required = (
+        "/usr/lib/systemd/system/sysinit.target.requires/a.service",
+        "",
+    );
+    assert_eq!(writes(&[(unit, UNIT), required]), set);
+    let asked = (
+        "/etc/systemd/system/b.service",
+        "[Unit]\nWants=c.service a.service\n",
+    );
+    let b = ("/etc/systemd/system/multi-user.target.wants/b.service", "");
+    assert_eq!(writes(&[(unit, UNIT), asked, b]), set);
+    let timer = ("/etc/systemd/system/a.timer", "[Timer]\nOnBootSec=5\n");
+    let timers = ("/etc/systemd/system/timers.target.wants/a.timer", "");
+    assert_eq!(writes(&[(unit, UNIT), timer, timers]), set);
+    let template = ("/etc/systemd/system/a@.service", UNIT);
+    let instance = (
+        "/etc/systemd/system/multi-user.target.wants/a@eth0.service",
+        "",
+    );
+    assert_eq!(
+        writes(&[template, instance]),
+        ["/etc/systemd/system/a@.service:3 max 5"]
+    );
+}
+
+#[test]
+fn a_unit_s_lines_are_read_as_systemd_reads_them() {
+    let link = ("/etc/systemd/system/multi-user.target.wants/a.service", "");
+    for (text, expected) in [
+        (
+            "[Service]\nExecStart=-/bin/sh -c 'sysctl -w net.netfilter.nf_conntrack_max=5'\n",
+            "2 max 5",
+        ),
+        (
+            "[Service]\nExecStart=/bin/true ; /sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "2 max 5",
+        ),
+        (
+            "[Service]\n# x\nExecStartPost=/sbin/sysctl \\\n  -w net.netfilter.nf_conntrack_max=5\n",
+            "3 max 5",
+        ),
+        (
+            "[Service]\nEnvironment=N=7\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=${N}\n",
+            "3 max 7",
+        ),
+        (
+            "[Unit]\nConditionPathExists=/x\n[Service]\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "if 4 max 5",
+        ),
+        (
+            "[Service]\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\nExecStart=\nExecStart=/bin/true\n",
+            "",
+        ),
+        (
+            "[Service]\nExecStart=/bin/echo 5 > /proc/sys/net/netfilter/nf_conntrack_max\n",
+            "",
+        ),
+        (
+            "[Service]\nPrivateNetwork=yes\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "",
+        ),
+        (
+            "[Service]\nExecStop=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "",
+        ),
+    ] {
+        let found = writes(&[("/etc/systemd/system/a.service", text), link]).concat();
+        assert_eq!(
+            found.replace("/etc/systemd/system/a.service:", ""),
+            expected,
+            "{text}"
+        );
+    }
+    let found = writes(&[
+        (
+            "/etc/systemd/system/a.service",
+            "[Service]\nExecStart=/bin/true\n",
+        ),
+        ("/etc/systemd/system/a.service.d/x.conf", UNIT),
+        link,
+    ]);
+    assert_eq!(found, ["/etc/systemd/system/a.service.d/x.conf:3 max 5"]);
+}
+
+#[test]
+fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
+    for (path, text, expected) in [
+        ("/etc/network/if-up.d/tune", SET, "1 max 5"),
+        ("/etc/network/if-up.d/tune.sh", SET, ""),
+        (
+            "/etc/NetworkManager/dispatcher.d/50-tune.sh",
+            SET,
+            "1 max 5",
+        ),
+        ("/etc/NetworkManager/dispatcher.d/50-tune~", SET, ""),
+        ("/etc/networkd-dispatcher/routable.d/tune", SET, "1 max 5"),
+        ("/etc/local.d/tune.start", SET, "1 max 5"),
+        ("/etc/local.d/tune.stop", SET, ""),
+        ("/etc/rc2.d/S20tune", SET, "1 max 5"),
+        ("/etc/rc2.d/K20tune", SET, ""),
+        (
+            "/etc/crontab!",
+            "# x\n@reboot root /sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "2 max 5",
+        ),
+        (
+            "/etc/cron.d/tune!",
+            "*/5 * * * * root echo 5 > /proc/sys/net/netfilter/nf_conntrack_max\n",
+            "1 max 5",
+        ),
+        (
+            "/etc/cron.d/tune!",
+            "@reboot nobody sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "",
+        ),
+        (
+            "/etc/cron.d/tune.x!",
+            "@reboot root sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "if 1 max 5",
+        ),
+        (
+            "/var/spool/cron/crontabs/root!",
+            "@reboot sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "1 max 5",
+        ),
+        (
+            "/var/spool/cron/root!",
+            "@reboot sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "1 max 5",
+        ),
+        (
+            "/var/spool/cron/crontabs/joe!",
+            "@reboot sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "",
+        ),
+        (
+            "/etc/network/interfaces!",
+            "iface eth0 inet dhcp\n  post-up sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "2 max 5",
+        ),
+        (
+            "/etc/network/interfaces.d/a!",
+            "  down sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "",
+        ),
+        (
+            "/etc/udev/rules.d/a.rules!",
+            "SUBSYSTEM==\"net\", RUN+=\"/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\"\n",
+            "if 1 max 5",
+        ),
+    ] {
+        let place = path.trim_end_matches('!');
+        let found = writes(&[(path, text)]).concat();
+        let found = found.replace(&format!("{place}:"), "");
+        assert_eq!(found, expected, "{path}: {text}");
+    }
+}
+
+#[test]
+fn ufw_s_file_counts_while_ufw_is_enabled() {
+    let with = |enabled: &str, path: &str| {
+        let default = format!("# x\nIPT_SYSCTL={path}\n");
+        writes(&[
+            ("/etc/ufw/ufw.conf", &format!("ENABLED={enabled}\n")),
+            ("/etc/default/ufw", &default),
+            (
+                "/etc/ufw/sysctl.conf",
+                "net/netfilter/nf_conntrack_max=5\nnet.netfilter.nf_conntrack_acct=1\n",
+            ),
+        ])
+    };
+    let both = [
+        "/etc/ufw/sysctl.conf:1 max 5",
+        "/etc/ufw/sysctl.conf:2 acct 1",
+    ];
+    assert_eq!(with("yes", "/etc/ufw/sysctl.conf"), both);
+    assert_eq!(with("YES", "\"/etc/ufw/sysctl.conf\""), both);
+    assert_eq!(with("no", "/etc/ufw/sysctl.conf"), [""; 0]);
+    assert_eq!(with("yes", "/etc/nothing"), [""; 0]);
+    assert_eq!(with("yes", ""), [""; 0]);
+}
+
+#[test]
+fn tuned_s_profile_and_those_that_it_includes_count() {
+    let tuned = |main: &str, own: &str| {
+        Writers::of(&facts(&[
+            ("/etc/tuned/active_profile", "site\n"),
+            ("/etc/tuned/tuned-main.conf", main),
+            ("/etc/tuned/profiles/site/tuned.conf", own),
+            (
+                "/usr/lib/tuned/big/tuned.conf",
+                "[main]\ninclude=site\n[sysctl]\nnet.netfilter.nf_conntrack_max=>65536\n",
+            ),
+        ]))
+        .tuned
+        .unwrap()
+    };
+    let included = tuned("", "[main]\ninclude=big\n");
+    assert_eq!(
+        included.writes[0].place().to_string(),
+        "/usr/lib/tuned/big/tuned.conf:4"
+    );
+    assert_eq!(
+        (included.writes[0].value, included.reapplies),
+        (Some(65536), true)
+    );
+    let hash = tuned(
+        "reapply_sysctl = 0\n",
+        "[net]\nnf_conntrack_hashsize=131072\n",
+    );
+    assert_eq!(
+        (hash.writes[0].key, hash.writes[0].value),
+        (Some(Key::Buckets), Some(131_072))
+    );
+    assert!(!hash.reapplies);
+    let typed = tuned(
+        "",
+        "[limits]\ntype=sysctl\nnet.netfilter.nf_conntrack_max=5\n[n]\ntype=net\nnf_conntrack_hashsize=512\n",
+    );
+    assert_eq!(typed.writes.len(), 2);
+    assert!(typed.reapplies);
+}
+
+#[test]
+fn conntrackd_copies_flows_only_with_a_section_sync() {
+    let copies = |text: &str| {
+        Writers::of(&facts(&[("/etc/conntrackd/conntrackd.conf", text)])).conntrackd_copies
+    };
+    assert_eq!(copies("# Sync {\nStats {\n}\nGeneral {\n}\n"), Some(false));
+    assert_eq!(
+        copies("General {\n}\nSync {\n  Mode FTFW {\n}\n}\n"),
+        Some(true)
+    );
+    assert_eq!(Writers::of(&facts(&[])).conntrackd_copies, None);
+}

@@ -1,0 +1,178 @@
+//! tuned: what its active profile, and the profiles that this one includes, set.
+//! Follows tuned.conf(5), tuned-main.conf(5), and tuned's plugins sysctl and net.
+
+use std::path::{Path, PathBuf};
+
+use super::facts::{Facts, assigned};
+use super::{Certainty, LaterWrite};
+use crate::tunable::{self, Key, kernel_number};
+
+const ACTIVE: &str = "/etc/tuned/active_profile";
+const MAIN: &str = "/etc/tuned/tuned-main.conf";
+/// Where profiles are, the first that has one counts: since tuned 2.23 in a folder of their own.
+const FOLDERS: [&str; 4] = [
+    "/etc/tuned/profiles",
+    "/etc/tuned",
+    "/usr/lib/tuned/profiles",
+    "/usr/lib/tuned",
+];
+/// Profiles that may include one another in a row.
+const MOST_INCLUDES: usize = 16;
+
+/// What tuned sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tuned {
+    /// The active profiles, as its file names them.
+    pub(crate) profile: String,
+    /// Whether it applies sysctl.d again after its own values, which its plugin sysctl does unless
+    /// `reapply_sysctl` is off.
+    pub(crate) reapplies: bool,
+    pub(crate) writes: Vec<LaterWrite>,
+}
+
+pub(super) fn read(facts: &Facts) -> Option<Tuned> {
+    let profile = facts.text(ACTIVE)?.trim().to_owned();
+    if profile.is_empty() {
+        return None;
+    }
+    let main = facts.text(MAIN).unwrap_or_default();
+    let reapplies = assigned(main, "reapply_sysctl");
+    let is_off =
+        |value: String| matches!(value.to_lowercase().as_str(), "0" | "false" | "no" | "off");
+    Some(Tuned {
+        writes: writes(facts, &profile),
+        reapplies: has_sysctl(facts, &profile) && !reapplies.is_some_and(is_off),
+        profile,
+    })
+}
+
+/// The active profiles and those that they include; what comes later wins.
+fn profiles(facts: &Facts, active: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for name in active.split_ascii_whitespace() {
+        include(facts, name, &mut names, &mut Vec::new());
+    }
+    names
+}
+
+/// Puts what a profile includes before the profile itself; `above` are those that include it.
+fn include(facts: &Facts, name: &str, names: &mut Vec<String>, above: &mut Vec<String>) {
+    let is_circle = above.iter().any(|one| one == name);
+    if is_circle || above.len() > MOST_INCLUDES || name.contains('/') {
+        return;
+    }
+    above.push(name.to_owned());
+    if let Some((_, text)) = profile(facts, name) {
+        for line in lines(text).filter(|line| line.section == "main" && line.name == "include") {
+            let parents = line.value.split([',', ';', ' ']);
+            for parent in parents.filter(|parent| !parent.is_empty()) {
+                include(facts, parent, names, above);
+            }
+        }
+    }
+    above.pop();
+    names.push(name.to_owned());
+}
+
+/// The file of a profile, and its text.
+fn profile<'a>(facts: &'a Facts, name: &str) -> Option<(PathBuf, &'a str)> {
+    let path = |folder| Path::new(folder).join(name).join("tuned.conf");
+    FOLDERS
+        .into_iter()
+        .map(path)
+        .find_map(|path| facts.text(&path).map(|text| (path.clone(), text)))
+}
+
+/// What the profiles set, each key by the line that wins.
+fn writes(facts: &Facts, active: &str) -> Vec<LaterWrite> {
+    let mut writes: Vec<LaterWrite> = Vec::new();
+    for name in profiles(facts, active) {
+        let Some((path, text)) = profile(facts, &name) else {
+            continue;
+        };
+        for line in lines(text) {
+            let Some((key, value)) = set_by(&line) else {
+                continue;
+            };
+            // A value may begin with `>` or `<`: at least, at most this.
+            let number = value.trim_start_matches(['>', '<']);
+            let is_bound = number != value;
+            let Some(number) = kernel_number(key, number) else {
+                continue;
+            };
+            writes.retain(|write| write.key != Some(key));
+            writes.push(LaterWrite {
+                who: "tuned".to_owned(),
+                when: "when tuned starts".to_owned(),
+                file: path.clone(),
+                line: line.number,
+                key: Some(key),
+                value: Some(tunable::as_held(key, number)),
+                certainty: if is_bound {
+                    Certainty::MayRun
+                } else {
+                    Certainty::Sure
+                },
+            });
+        }
+    }
+    writes
+}
+
+/// Whether an active profile uses the plugin sysctl.
+fn has_sysctl(facts: &Facts, active: &str) -> bool {
+    profiles(facts, active).iter().any(|name| {
+        let text = profile(facts, name)
+            .map(|(_, text)| text)
+            .unwrap_or_default();
+        lines(text).any(|line| line.section.starts_with("sysctl") || line.kind == "sysctl")
+    })
+}
+
+/// The key that a line of a profile sets, and its value: in a section of the plugin sysctl, or the
+/// hash size in one of the plugin net.
+fn set_by<'a>(line: &Line<'a>) -> Option<(Key, &'a str)> {
+    let is_of = |plugin: &str| line.section == plugin || line.kind == plugin;
+    if is_of("sysctl") || line.section.starts_with("sysctl") {
+        return Key::find(line.name).ok().map(|key| (key, line.value));
+    }
+    let is_size = is_of("net") && line.name == "nf_conntrack_hashsize";
+    is_size.then_some((Key::Buckets, line.value))
+}
+
+/// One assignment of a profile.
+struct Line<'a> {
+    section: &'a str,
+    /// What `type=` in the section says that it is.
+    kind: &'a str,
+    number: usize,
+    name: &'a str,
+    value: &'a str,
+}
+
+fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    let (mut section, mut kind) = ("", "");
+    text.lines().zip(1..).filter_map(move |(line, number)| {
+        let line = line.trim();
+        if line.starts_with(['#', ';']) {
+            return None;
+        }
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.split(']').next().unwrap_or_default();
+            kind = "";
+            return None;
+        }
+        let (name, value) = line.split_once('=')?;
+        let (name, value) = (name.trim(), value.trim());
+        if name == "type" {
+            kind = value;
+        }
+        Some(Line {
+            section,
+            kind,
+            number,
+            name,
+            value,
+        })
+    })
+}

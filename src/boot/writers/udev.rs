@@ -1,0 +1,81 @@
+//! What udev's rules write: when the conntrack module is loaded, and when other devices come.
+
+use std::path::Path;
+
+use super::facts::{Facts, Found};
+use super::scripts::{Runner, Scripts};
+use super::{Applier, LaterWrite};
+use crate::boot::modules::{ConfFile, UDEV_FOLDERS};
+use crate::boot::shell;
+use crate::boot::udev::{self, Match};
+
+/// Rules with one of these words in them may write a sysctl.
+const WORDS: [&str; 3] = ["sysctl", "conntrack", "proc/sys"];
+
+/// What happens whenever the module is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct OnLoad {
+    /// Values that a rule sets by itself.
+    pub(crate) writes: Vec<LaterWrite>,
+    /// Programs that apply sysctl.d.
+    pub(crate) appliers: Vec<Applier>,
+}
+
+/// Reads the rules: those for the module's own event apart from those for other devices.
+pub(super) fn read<'a>(facts: &'a Facts, scripts: &mut Scripts<'a>) -> OnLoad {
+    let mut on_load = Scripts::new(facts);
+    for run in udev::programs(&rules(facts)) {
+        let words = shell::words(&run.command, &std::collections::BTreeMap::new());
+        let is_own = run.matches != Match::No;
+        let runner = Runner {
+            who: format!("the rule in {}", run.place.file.display()),
+            when: if is_own {
+                "when the module is loaded"
+            } else {
+                "when udev sees a device"
+            }
+            .to_owned(),
+            is_conditional: !is_own || run.matches == Match::Unknown,
+        };
+        if is_own {
+            on_load.command(words, &run.place, &runner);
+        } else {
+            scripts.command(words, &run.place, &runner);
+        }
+    }
+    let Scripts {
+        writes, appliers, ..
+    } = on_load;
+    OnLoad { writes, appliers }
+}
+
+/// The rules that are to be evaluated: all of the admin's, of the packages' those that may matter.
+fn rules(facts: &Facts) -> Vec<ConfFile> {
+    let mut files: Vec<ConfFile> = Vec::new();
+    for folder in UDEV_FOLDERS {
+        for name in facts.names_ending(folder, "rules") {
+            let path = Path::new(folder).join(name);
+            let is_hidden = files
+                .iter()
+                .any(|file| file.path.file_name() == path.file_name());
+            if is_hidden {
+                continue;
+            }
+            let bytes = match facts.find(&path) {
+                Found::File(file) => {
+                    let matters = folder.starts_with("/etc")
+                        || WORDS.iter().any(|word| file.text.contains(word));
+                    Some(if matters {
+                        file.text.clone().into_bytes()
+                    } else {
+                        Vec::new()
+                    })
+                }
+                Found::Unreadable => None,
+                _ => Some(Vec::new()),
+            };
+            files.push(ConfFile { path, bytes });
+        }
+    }
+    files
+}

@@ -1,0 +1,46 @@
+//! ufw, which applies a sysctl file of its own when it starts, and firewalld, which may unload the
+//! module when it stops. Follows ufw-framework(8), firewalld.conf(5).
+
+use std::path::Path;
+
+use super::facts::{Facts, assigned};
+use super::{Certainty, LaterWrite};
+use crate::boot::effective::of_file;
+
+const UFW_CONF: &str = "/etc/ufw/ufw.conf";
+const UFW_DEFAULT: &str = "/etc/default/ufw";
+const FIREWALLD_CONF: &str = "/etc/firewalld/firewalld.conf";
+
+/// The lines of ufw's sysctl file, which it gives to `sysctl -p`; nothing orders that against
+/// systemd-sysctl, and it comes after.
+pub(super) fn writes(facts: &Facts) -> Vec<LaterWrite> {
+    let is_on = facts
+        .text(UFW_CONF)
+        .and_then(|text| assigned(text, "ENABLED"))
+        .is_some_and(|value| value.eq_ignore_ascii_case("yes"));
+    let path = facts
+        .text(UFW_DEFAULT)
+        .and_then(|text| assigned(text, "IPT_SYSCTL"));
+    let Some(path) = path.filter(|path| is_on && path.starts_with('/')) else {
+        return Vec::new();
+    };
+    let Some(text) = facts.text(&path) else {
+        return Vec::new();
+    };
+    let write = |(key, winner): (_, crate::boot::Winner)| LaterWrite {
+        who: "ufw".to_owned(),
+        when: "when ufw starts".to_owned(),
+        file: Path::new(&path).to_owned(),
+        line: winner.line,
+        key: Some(key),
+        value: Some(winner.value),
+        certainty: Certainty::Sure,
+    };
+    of_file(text.as_bytes()).into_iter().map(write).collect()
+}
+
+pub(super) fn firewalld_unloads(facts: &Facts) -> bool {
+    let conf = facts.text(FIREWALLD_CONF).unwrap_or_default();
+    let value = assigned(conf, "CleanupModulesOnExit");
+    value.is_some_and(|value| matches!(value.to_lowercase().as_str(), "yes" | "true"))
+}

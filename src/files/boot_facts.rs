@@ -1,0 +1,155 @@
+//! Reads what decides about the whole of /etc at the next boot: which programs read sysctl.d, the
+//! kernel command line, whether /etc lasts, files that no reader reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Kind, Root};
+use crate::boot::command_line::{CommandLine, ENTRY_FOLDERS, LOADER_FILES, LoaderFile};
+use crate::boot::modules::{ConfFile, MODPROBE_FOLDERS};
+use crate::boot::storage::StorageFacts;
+use crate::boot::{Reader, SourceLine, Tree};
+
+/// Where distributions have systemd-sysctl.
+const SYSTEMD_SYSCTL: [&str; 2] = [
+    "/usr/lib/systemd/systemd-sysctl",
+    "/lib/systemd/systemd-sysctl",
+];
+const SYSCTL: [&str; 3] = ["/usr/sbin/sysctl", "/sbin/sysctl", "/usr/bin/sysctl"];
+const OPENRC: [&str; 2] = ["/sbin/openrc", "/usr/sbin/openrc"];
+/// Other programs that run at boot and apply sysctl.d in ways of their own.
+const OTHERS: [(&str, &str); 4] = [
+    ("/etc/runit/1", "runit"),
+    ("/etc/s6", "s6"),
+    ("/etc/dinit.d", "dinit"),
+    ("/etc/inittab", "init"),
+];
+
+fn is_there(root: &Root, path: &str) -> bool {
+    matches!(root.kind(Path::new(path)), Ok(Some(_)))
+}
+
+/// systemd-sysctl, where the system has it.
+pub(super) fn systemd_sysctl(root: &Root) -> Option<PathBuf> {
+    let programs = SYSTEMD_SYSCTL.into_iter();
+    programs
+        .filter(|path| is_there(root, path))
+        .map(PathBuf::from)
+        .next()
+}
+
+/// The programs that apply sysctl.d at boot, and one that cttune does not know. Both are empty
+/// where nothing is found: an image that is only a few files.
+pub(super) fn readers(root: &Root) -> (Vec<Reader>, Option<&'static str>) {
+    let sysctl = SYSCTL.iter().find(|path| is_there(root, path));
+    let is_busybox = sysctl.is_some_and(|path| {
+        let real = root.resolve(Path::new(path));
+        real.is_ok_and(|real| real.ends_with("busybox") || real.ends_with("toybox"))
+    });
+    let has_procps = sysctl.is_some() && !is_busybox;
+    if systemd_sysctl(root).is_some() {
+        let both = has_procps.then_some(Reader::Procps).into_iter();
+        return (both.chain([Reader::Systemd]).collect(), None);
+    }
+    if OPENRC.iter().any(|path| is_there(root, path)) {
+        return (vec![Reader::OpenRc], None);
+    }
+    let other = OTHERS.iter().find(|(path, _)| is_there(root, path));
+    match (has_procps, other) {
+        // Debian's sysvinit has an init script that runs `sysctl --system`.
+        (true, _) if is_there(root, "/etc/init.d/procps") => (vec![Reader::Procps], None),
+        (true, Some((_, name))) => (vec![Reader::Procps], Some(name)),
+        (true, None) => (vec![Reader::Procps], None),
+        (false, Some((_, name))) => (Vec::new(), Some(name)),
+        (false, None) => (Vec::new(), is_busybox.then_some("busybox")),
+    }
+}
+
+/// The running kernel's command line, or of an image the one that its boot loader has.
+pub(super) fn command_line(root: &Root) -> CommandLine {
+    if root.is_machine() {
+        let from = SourceLine {
+            file: "/proc/cmdline".into(),
+            line: 1,
+        };
+        let text = fs::read_to_string(&from.file).unwrap_or_default();
+        return CommandLine::new(&text, from);
+    }
+    let in_folder = |folder: &&str| {
+        let folder = Path::new(folder);
+        let names = root.list(folder).ok().flatten().unwrap_or_default();
+        // The newest entry is the last by name, and the one that is started.
+        let entries = names.into_iter().rev().map(|name| folder.join(name));
+        entries.collect::<Vec<_>>()
+    };
+    let entries = ENTRY_FOLDERS.iter().flat_map(in_folder);
+    let paths = entries.chain(LOADER_FILES.iter().map(PathBuf::from));
+    let files: Vec<LoaderFile> = paths
+        .filter_map(|path| {
+            let text = text(root, &path)?;
+            Some(LoaderFile { path, text })
+        })
+        .collect();
+    CommandLine::of_loader(&files)
+}
+
+fn text(root: &Root, path: &Path) -> Option<String> {
+    let bytes = root.read(path).ok().flatten()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What tells whether /etc lasts. Of an image no mounts are known.
+pub(super) fn storage(root: &Root) -> StorageFacts {
+    let any = |paths: &[&str]| paths.iter().find_map(|path| text(root, Path::new(path)));
+    let mut facts = StorageFacts {
+        os_release: any(&["/etc/os-release", "/usr/lib/os-release"]).unwrap_or_default(),
+        prepare_root: any(&[
+            "/etc/ostree/prepare-root.conf",
+            "/usr/lib/ostree/prepare-root.conf",
+        ])
+        .unwrap_or_default(),
+        ..StorageFacts::default()
+    };
+    if root.is_machine() {
+        facts.mounts = fs::read_to_string("/proc/self/mountinfo").ok();
+        let named = text(root, Path::new("/run/systemd/container"));
+        facts.container = named.map(|name| name.trim().to_owned());
+        for (mark, name) in [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")] {
+            if facts.container.is_none() && is_there(root, mark) {
+                facts.container = Some(name.to_owned());
+            }
+        }
+        let in_pod = std::path::Path::new("/var/run/secrets/kubernetes.io").exists();
+        if facts.container.is_none() && in_pod {
+            facts.container = Some("kubernetes".to_owned());
+        }
+    }
+    facts
+}
+
+/// Files in the folders of sysctl.d and modprobe.d whose names do not end in `.conf`.
+pub(super) fn strays(root: &Root) -> Vec<ConfFile> {
+    let folders = Tree::DIRECTORIES
+        .iter()
+        .chain(&MODPROBE_FOLDERS)
+        .map(Path::new);
+    let mut files = Vec::new();
+    for folder in folders {
+        // /lib is often a link to /usr/lib.
+        let is_link = matches!(root.resolve(folder), Ok(real) if real != folder);
+        let names = if is_link {
+            None
+        } else {
+            root.list(folder).ok().flatten()
+        };
+        for name in names.unwrap_or_default() {
+            let path = folder.join(&name);
+            let has_ending = path.extension().is_some_and(|ending| ending == "conf");
+            if !has_ending && matches!(root.kind(&path), Ok(Some(Kind::File))) {
+                let bytes = root.read(&path).ok().flatten();
+                files.push(ConfFile { path, bytes });
+            }
+        }
+    }
+    files
+}

@@ -1,0 +1,135 @@
+//! Reads what [`Facts`] ask for: the files of other programs that may write conntrack sysctls.
+//!
+//! In: a root and the processes that run. Out: every file and folder that the evaluation asked for.
+//! Rule: decides nothing. A program's own binary is larger than any script and is not read.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::root::read_up_to;
+use super::{Kind, ReadError, Root};
+use crate::boot::writers::{self, Facts, Found, Process, Writers};
+
+/// Rounds of files that lead to others, after which it is enough.
+const MOST_ROUNDS: usize = 20;
+/// No script or unit is larger.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// Reads every file that the evaluation asks for, until it asks for no more.
+pub(super) fn read(root: &Root, processes: Vec<Process>, cpus: u32) -> Writers {
+    let mut facts = Facts::new(processes, cpus);
+    let mut found = Writers::of(&facts);
+    for _ in 0..MOST_ROUNDS {
+        let missing = facts.take_missing();
+        if missing.is_empty() {
+            break;
+        }
+        for path in missing {
+            let there = if path.starts_with("/proc") {
+                of_process(root, &path)
+            } else {
+                find(root, &path).unwrap_or(Found::Unreadable)
+            };
+            facts.add(path, there);
+        }
+        found = Writers::of(&facts);
+    }
+    found
+}
+
+fn find(root: &Root, path: &Path) -> Result<Found, ReadError> {
+    Ok(match root.kind(path)? {
+        Some(Kind::Directory) => {
+            let names = root.list(path)?.unwrap_or_default();
+            let names = names.into_iter().filter_map(|name| name.into_string().ok());
+            Found::Folder(names.collect())
+        }
+        Some(Kind::File) => root.open(path)?.map_or(Found::Nothing, script),
+        Some(Kind::Null) => Found::Masked,
+        // An image's /dev may be empty.
+        None if root.resolve(path)? == Path::new("/dev/null") => Found::Masked,
+        _ => Found::Nothing,
+    })
+}
+
+fn script(file: File) -> Found {
+    let Ok(metadata) = file.metadata() else {
+        return Found::Unreadable;
+    };
+    if metadata.len() > MOST_BYTES {
+        return Found::Nothing;
+    }
+    match read_up_to(file, MOST_BYTES) {
+        Ok(Some(bytes)) if !bytes.contains(&0) => Found::File(writers::File {
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            is_executable: metadata.permissions().mode() & 0o111 != 0,
+        }),
+        Ok(_) => Found::Nothing,
+        Err(_) => Found::Unreadable,
+    }
+}
+
+/// A file as a process sees it, in a mount namespace of its own: `/proc/PID/root/…`.
+fn of_process(root: &Root, path: &Path) -> Found {
+    if !root.is_machine() {
+        return Found::Nothing;
+    }
+    let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    match File::open(path) {
+        Ok(file) if is_file => script(file),
+        Ok(_) => Found::Nothing,
+        Err(_) => Found::Unreadable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::tunable::Key;
+
+    #[test]
+    fn files_lead_to_others_and_stay_inside_the_root() {
+        let image = tempfile::tempdir().unwrap();
+        let at = |path: &str| image.path().join(path);
+        for folder in ["etc/systemd/system/multi-user.target.wants", "opt"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        let unit = "[Service]\nExecStart=/opt/tune\n";
+        fs::write(at("etc/systemd/system/tune.service"), unit).unwrap();
+        let link = at("etc/systemd/system/multi-user.target.wants/tune.service");
+        symlink("../tune.service", link).unwrap();
+        fs::write(at("opt/tune"), "#!/bin/sh\nsysctl -p /opt/tune.conf\n").unwrap();
+        let conf = "net.netfilter.nf_conntrack_max = 5\n";
+        fs::write(at("opt/tune.conf"), conf).unwrap();
+        let root = Root::at(image.path()).unwrap();
+        let writes = read(&root, Vec::new(), 1).writes;
+        assert_eq!(writes.len(), 1, "{writes:#?}");
+        assert_eq!((writes[0].key, writes[0].value), (Some(Key::Max), Some(5)));
+        assert_eq!(writes[0].file, Path::new("/opt/tune.conf"));
+        assert_eq!(writes[0].who, "tune.service");
+    }
+
+    #[test]
+    fn programs_and_what_may_not_be_read_are_no_scripts() {
+        let image = tempfile::tempdir().unwrap();
+        fs::create_dir_all(image.path().join("etc")).unwrap();
+        let rc_local = image.path().join("etc/rc.local");
+        let line = "sysctl -w net.netfilter.nf_conntrack_max=5\n";
+        let root = Root::at(image.path()).unwrap();
+        let writes = |mode| {
+            fs::set_permissions(&rc_local, fs::Permissions::from_mode(mode)).unwrap();
+            read(&root, Vec::new(), 1).writes.len()
+        };
+        fs::write(&rc_local, format!("#!/bin/sh\n{line}")).unwrap();
+        assert_eq!(writes(0o644), 0);
+        assert_eq!(writes(0o755), 1);
+        fs::write(&rc_local, format!("\x7fELF\0\n{line}")).unwrap();
+        assert_eq!(writes(0o755), 0);
+        fs::write(&rc_local, line.repeat(5000)).unwrap();
+        assert_eq!(writes(0o755), 0);
+    }
+}
