@@ -11,6 +11,7 @@
 //! | [`cli`] | top | what the operator types: one short file for each command, the one writer, the prompts |
 //! | [`change`] | acting | the life of a change: lock, journal, engine, deadline, rollback |
 //! | [`sandbox`] | acting | private namespaces with a simulated table |
+//! | [`trial`] | acting | a remedy tried in private namespaces, before it is offered |
 //! | [`kernel`] | door | the sysctl tree, ctnetlink, the module, host facts, network namespaces |
 //! | [`files`] | door | reading and replacing files below a root, through no symbolic link |
 //! | [`render`] | pure | results as text, as JSON and for monitors: returns strings |
@@ -51,6 +52,7 @@ mod plan;
 mod profile;
 mod render;
 mod sandbox;
+mod trial;
 mod tunable;
 
 /// Runs the command line and gives the exit code.

@@ -42,16 +42,16 @@ fn the_story_gets_a_profile_that_ends_it() {
         "the table was nearly full",
         "RFC 5382 REQ-5",
         "Arrivals: ",
-        "spoke)",
+        "spoke again)",
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     world.cttune(&["plan", "--profile", file]).exits(2);
-    // A second one does not go over the first.
+    // A second run does not overwrite the file.
     let told = world
         .cttune(&["profile", "suggest", "--observe", "60s", file])
         .exits(1);
-    told.briefly().says(&["is there already"]);
+    told.briefly().says(&["exists already"]);
     assert_eq!(std::fs::read_to_string(file).unwrap(), text);
 }
 
@@ -108,7 +108,7 @@ fn without_rights_limits_are_suggested_alone() {
         .args(["profile", "suggest", "--observe", "1s"]);
     let told = Told::by(&mut command)
         .exits(0)
-        .says(&["note: no right to look at flows"]);
+        .says(&["note: reading flows: permission denied"]);
     assert!(told.stdout.contains("at-least = "), "{told}");
     assert!(!told.stdout.contains("tcp_timeout"), "{told}");
 }

@@ -64,6 +64,12 @@ ids! {
         "with `--interval`: more than one invalid packet a second", STAT;
     SearchRestarts "search-restarts", "info",
         "with `--interval`: more than one repeated lookup a second", STAT;
+    ExpectationsFull "expectations-full", "warning 80 %, critical 90 %",
+        "the table of expectations is nearly full; a full one drops packets of SIP, FTP and others",
+        "kernel: __nf_ct_expect_check in net/netfilter/nf_conntrack_expect.c";
+    BridgeNf "bridge-nf", "info, warning 80 % full",
+        "bridged traffic is tracked because of bridge-nf-call-iptables",
+        "kernel: Documentation/networking/bridge.rst, netfilter";
     HashLoad "hash-load", "warning 4, critical 8 entries a bucket",
         "the hash table is too small for max", SYSCTL;
     MaxUnlimited "max-unlimited", "critical", "max is 0: the table has no limit", CORE;
@@ -120,6 +126,20 @@ ids! {
          net/netfilter/nf_conntrack_core.c";
     NatPorts "nat-ports", "warning 80 %, critical 95 %",
         "with `--deep`: the ports of one address towards one server are used up", NAT;
+    NatAddressGone "nat-address-gone", "warning",
+        "with `--deep`: flows are translated to an address that this machine does not have", NAT;
+    Untranslated "untranslated", "warning",
+        "with `--deep`: flows from private addresses are not translated, beside others that are",
+        NAT;
+    NatTargetDead "nat-target-dead", "warning",
+        "with `--deep`: a DNAT target does not answer and has no reachable neighbour entry",
+        "ip-neighbour(8): FAILED";
+    MostlyUnanswered "mostly-unanswered", "warning",
+        "with `--deep`: most flows were never answered: a flood, a scan, an asymmetric route",
+        "kernel: IPS_SEEN_REPLY in include/uapi/linux/netfilter/nf_conntrack_common.h";
+    TrackedBy "tracked-by", "info, with `-v`",
+        "with `--deep`: the tables because of which connections are tracked",
+        "kernel: nf_ct_netns_get in net/netfilter/nf_conntrack_proto.c";
     PushPorts "push-ports", "warning",
         "with `--deep`: push connections with a timeout below 30 min",
         "Firebase: Configure your network for FCM, 30 minutes or more";
@@ -185,7 +205,7 @@ impl Id {
     pub(crate) fn is_choice(self) -> bool {
         matches!(
             self,
-            Id::AcctOff | Id::Rfc7857Opening | Id::TcpLoose | Id::TimestampOff
+            Id::AcctOff | Id::Rfc7857Opening | Id::TcpLoose | Id::TimestampOff | Id::TrackedBy
         )
     }
 }

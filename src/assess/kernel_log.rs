@@ -26,6 +26,8 @@ pub(crate) struct Lines {
 pub(crate) struct KernelLog {
     /// By the inode of the namespace; `None` where the kernel does not name it.
     lines: BTreeMap<Option<u64>, Lines>,
+    /// About the table of expectations, of whichever namespace.
+    expectations: Option<Lines>,
     /// Whether older records were overwritten, so that there may have been more.
     pub(crate) is_cut: bool,
 }
@@ -33,14 +35,18 @@ pub(crate) struct KernelLog {
 impl KernelLog {
     /// Adds a message that was logged at `time`, if it is about a full table.
     pub(crate) fn add(&mut self, message: &str, time: Timestamp) {
-        let Some(netns) = full_table(message) else {
-            return;
-        };
-        let lines = self.lines.entry(netns).or_insert(Lines {
+        let none = Lines {
             number: 0,
             first: time,
             last: time,
-        });
+        };
+        let lines = if message.contains("nf_conntrack: expectation table full") {
+            self.expectations.get_or_insert(none)
+        } else if let Some(netns) = full_table(message) {
+            self.lines.entry(netns).or_insert(none)
+        } else {
+            return;
+        };
         lines.number += 1;
         lines.first = lines.first.min(time);
         lines.last = lines.last.max(time);
@@ -49,6 +55,11 @@ impl KernelLog {
     /// The lines about the namespace with this inode.
     pub(crate) fn about(&self, inode: u64) -> Option<Lines> {
         self.lines.get(&Some(inode)).copied()
+    }
+
+    /// The lines about a table of expectations; they name no namespace.
+    pub(crate) fn expectations(&self) -> Option<Lines> {
+        self.expectations
     }
 
     /// The lines of a kernel that names no namespace: they may be about any.
@@ -111,6 +122,16 @@ mod tests {
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn lines_about_expectations_are_counted_apart() {
+        let mut log = KernelLog::default();
+        let time = at("2026-01-01T00:00:03Z");
+        log.add("nf_conntrack: expectation table full", time);
+        log.add("nf_conntrack: nf_conntrack: expectation table full", time);
+        assert_eq!(log.expectations().map(|lines| lines.number), Some(2));
+        assert_eq!(log.unnamed(), None);
     }
 
     #[test]

@@ -7,8 +7,10 @@
 
 mod at_boot;
 mod behaviour;
+mod bridge;
 mod command;
 mod deep;
+mod expectations;
 mod ids;
 pub(crate) mod kernel_log;
 mod memory;
@@ -21,7 +23,8 @@ mod table;
 mod timeouts;
 mod writers;
 
-pub(crate) use deep::Deep;
+pub(crate) use bridge::Bridge;
+pub(crate) use deep::{Deep, Network};
 pub(crate) use ids::{Id, unknown_id};
 pub(crate) use memory::Memory;
 pub(crate) use namespaces::Namespace;
@@ -119,9 +122,15 @@ impl Evidence<'_> {
 pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(live) = evidence.machine.live {
-        findings.extend(table::findings(live, evidence.levels, evidence.desired));
+        findings.extend(table::findings(
+            live,
+            evidence.levels,
+            evidence.desired,
+            evidence.rates,
+        ));
         if let Some(rates) = evidence.rates {
             findings.extend(rates::findings(rates, live, evidence.desired));
+            findings.extend(expectations::finding(rates, live, evidence.levels));
             let host = evidence.machine.host;
             findings.extend(memory::finding(live, host, rates.flow_size));
         }
@@ -129,6 +138,7 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     findings.extend(rfc::findings(&evidence));
     findings.extend(timeouts::findings(&evidence));
     findings.extend(behaviour::findings(&evidence));
+    findings.extend(bridge::finding(&evidence));
     let namespaces = evidence.namespaces.unwrap_or_default();
     findings.extend(namespaces::finding(namespaces, evidence.levels));
     if let (Some(deep), Some(live)) = (evidence.deep, evidence.machine.live) {

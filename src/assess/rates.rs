@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::bridge::Bridge;
 use super::command::plan;
 use super::kernel_log::{KernelLog, Lines};
 use super::{Finding, Id, Severity};
@@ -12,6 +13,9 @@ use crate::tunable::{Counter, Counters, Key, Snapshot, format_count, format_seco
 /// Seconds until full below which it is a warning, and below which it is critical.
 const SOON: f64 = 3600.0;
 const VERY_SOON: f64 = 600.0;
+/// From this fill on, growth is a finding by itself; below, only more growth than flows with short
+/// timeouts make while the table fills to its usual level.
+const HALF_FULL: f64 = 0.5;
 /// Packets a second above which it is a finding; a few are normal.
 const MANY: f64 = 1.0;
 
@@ -28,6 +32,10 @@ pub(crate) struct Rates {
     pub(crate) netns_inode: Option<u64>,
     /// Bytes that the kernel allocates for one flow.
     pub(crate) flow_size: Option<u64>,
+    /// Connections that helpers have announced.
+    pub(crate) expectations: Option<u64>,
+    /// Bridges of the namespace.
+    pub(crate) bridge: Option<Bridge>,
     /// What could not be read.
     pub(crate) unread: Vec<Unread>,
 }
@@ -110,7 +118,11 @@ fn filling(rates: &Rates, live: &Snapshot) -> Option<Finding> {
     let free = max.saturating_sub(live.count?).max(0);
     #[allow(clippy::cast_precision_loss)] // below 2^31
     let left = free as f64 / growth;
-    if left >= SOON {
+    #[allow(clippy::cast_precision_loss)] // below 2^31
+    let level = live.count? as f64 + growth * short_lived(live);
+    #[allow(clippy::cast_precision_loss)] // below 2^31
+    let levels_off = level < max as f64 && live.fill().is_some_and(|fill| fill < HALF_FULL);
+    if left >= SOON || levels_off {
         return None;
     }
     #[allow(clippy::cast_possible_truncation)] // below an hour
@@ -129,6 +141,23 @@ fn filling(rates: &Rates, live: &Snapshot) -> Option<Finding> {
         ),
         top(),
     ))
+}
+
+/// Seconds after which flows that are not established TCP have ended: so long the table grows after
+/// it was flushed, and no longer.
+fn short_lived(live: &Snapshot) -> f64 {
+    let keys = [
+        Key::UdpTimeout,
+        Key::UdpTimeoutStream,
+        Key::TcpTimeoutSynSent,
+        Key::TcpTimeoutFinWait,
+        Key::TcpTimeoutTimeWait,
+        Key::IcmpTimeout,
+    ];
+    let longest = keys.into_iter().filter_map(|key| live.value(key)).max();
+    #[allow(clippy::cast_precision_loss)] // seconds
+    let seconds = longest.unwrap_or(120) as f64;
+    seconds
 }
 
 fn logged(rates: &Rates) -> Option<Finding> {

@@ -1,11 +1,11 @@
 //! The table itself: how full it is, how its hash fits, and values that cannot be right.
 
 use super::command::plan;
-use super::{Finding, Id, Severity};
+use super::{Finding, Id, Rates, Severity};
 use crate::diagnostic::Hint;
 use crate::plan::ENTRIES_PER_BUCKET;
 use crate::profile::Desired;
-use crate::tunable::{Key, Snapshot, format_count, format_share};
+use crate::tunable::{Counter, Key, Snapshot, format_count, format_share};
 
 /// Fill at which munin's plugin and this one warn, and call it critical.
 pub(super) const WARN_FILL: f64 = 0.8;
@@ -15,12 +15,17 @@ const ABSURD_PER_BUCKET: i64 = 8;
 /// A timeout in seconds that harms no protocol.
 const ANY_TIME: i64 = 60;
 
-pub(super) fn findings(live: &Snapshot, levels: Levels, desired: Option<&Desired>) -> Vec<Finding> {
+pub(super) fn findings(
+    live: &Snapshot,
+    levels: Levels,
+    desired: Option<&Desired>,
+    rates: Option<&Rates>,
+) -> Vec<Finding> {
     if !live.is_loaded() {
         return vec![not_loaded()];
     }
     let mut findings = Vec::new();
-    findings.extend(fill(live, levels, desired));
+    findings.extend(fill(live, levels, desired, rates));
     findings.extend(unlimited(live));
     findings.extend(hash(live, desired));
     findings.extend(dead_timeouts(live, desired));
@@ -68,15 +73,16 @@ fn not_loaded() -> Finding {
     )
 }
 
-fn fill(live: &Snapshot, levels: Levels, desired: Option<&Desired>) -> Option<Finding> {
+fn fill(
+    live: &Snapshot,
+    levels: Levels,
+    desired: Option<&Desired>,
+    rates: Option<&Rates>,
+) -> Option<Finding> {
     let fill = live.fill()?;
     let severity = levels.severity(fill)?;
     let (entries, max) = (live.count?, live.value(Key::Max)?);
-    let effect = if entries >= max {
-        "packets of new flows are dropped"
-    } else {
-        "when it is full, packets of new flows are dropped"
-    };
+    let effect = effect(entries >= max, rates);
     Some(Finding::new(
         Id::TableFill,
         severity,
@@ -90,6 +96,35 @@ fn fill(live: &Snapshot, levels: Levels, desired: Option<&Desired>) -> Option<Fi
             .to("see who fills it")
             .and(plan(desired, &[]).to("see what the profile would change")),
     ))
+}
+
+/// What a full table does: it evicts a flow that is not assured for each new one, and drops the
+/// packet where it finds none. The counters tell which of the two it did.
+fn effect(is_full: bool, rates: Option<&Rates>) -> &'static str {
+    let seen = |counter| {
+        let rates = rates?;
+        let total = rates.total(counter)?;
+        // Where two looks were taken, what happens now counts.
+        let grows = rates.rate(counter).map(|rate| rate > 0.0);
+        Some(grows.unwrap_or(total > 0))
+    };
+    let (drops, evicts) = (seen(Counter::Drop), seen(Counter::EarlyDrop));
+    match (is_full, drops, evicts) {
+        (true, Some(false), Some(true)) => {
+            "the kernel evicts a flow that is not assured for each new one; no packet was dropped"
+        }
+        (true, Some(true), Some(true)) => {
+            "the kernel evicts flows that are not assured, and drops packets of new flows"
+        }
+        (true, Some(true), _) => "packets of new flows are dropped",
+        (true, _, _) => {
+            "for each new flow the kernel evicts one that is not assured, or drops the packet"
+        }
+        (false, _, _) => {
+            "when it is full, the kernel evicts flows that are not assured, or drops packets of \
+             new flows"
+        }
+    }
 }
 
 fn unlimited(live: &Snapshot) -> Option<Finding> {
@@ -174,7 +209,7 @@ mod tests {
     }
 
     fn ids(snapshot: &Snapshot) -> Vec<(&'static str, Severity)> {
-        findings(snapshot, Levels::default(), None)
+        findings(snapshot, Levels::default(), None, None)
             .iter()
             .map(|finding| (finding.id.name(), finding.severity))
             .collect()
@@ -205,7 +240,7 @@ mod tests {
             (999, Some(Severity::Warning)),
             (1000, Some(Severity::Critical)),
         ] {
-            let found = fill(&table(count, &[(Key::Max, 1000)]), levels, None);
+            let found = fill(&table(count, &[(Key::Max, 1000)]), levels, None, None);
             assert_eq!(found.map(|finding| finding.severity), severity, "{count}");
         }
     }
@@ -236,7 +271,7 @@ mod tests {
             ],
         );
         assert_eq!(ids(&dead), [("timeout-below-one", Severity::Critical)]);
-        let message = &findings(&dead, Levels::default(), None)[0].message;
+        let message = &findings(&dead, Levels::default(), None, None)[0].message;
         assert!(message.contains("udp_timeout is 0") && message.contains("icmp_timeout is -3"));
     }
 

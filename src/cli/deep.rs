@@ -1,27 +1,40 @@
-//! `cttune check --deep`: walks the table, and asks netlink for the rest.
+//! `cttune check --deep`: reads the whole table, and asks netlink and nft for the rest.
 
 use super::out::Out;
 use super::rates::or_unread;
 use super::walk;
-use crate::assess::{Deep, Unread};
-use crate::flow::{Extent, Filter, PressureCount};
+use crate::assess::{Deep, Network, Unread};
+use crate::flow::{Extent, Filter, NatCount, PressureCount};
 use crate::kernel::ctnetlink::{read_flowtables, read_policies, undisturbed};
+use crate::kernel::{addresses, links, rules};
 
 /// Reads it; all of the table, or of a large one a sample.
 pub(super) fn read(out: Out, unread: &mut Vec<Unread>) -> anyhow::Result<Deep> {
+    let rules = or_unread("the firewall's rules", rules::read_rules(), unread);
+    let ranges = rules.as_ref().map(|rules| rules.ranges.clone());
+    let ranges = ranges.unwrap_or_default();
     let entries = walk::entries()?;
     let extent = Extent::for_table(entries);
     let progress = walk::progress(out, entries);
-    let pressure = undisturbed(|| {
-        let mut count = PressureCount::default();
+    let (pressure, nat) = undisturbed(|| {
+        let (mut pressure, mut nat) = (PressureCount::default(), NatCount::new(ranges.clone()));
         let sample = walk::walk(&Filter::default(), extent, &progress, |flow| {
-            count.add(flow);
+            pressure.add(flow);
+            nat.add(flow);
         })?;
-        Ok(count.finish(sample))
+        Ok((pressure.finish(sample), nat.finish(sample)))
     })?;
     drop(progress);
+    let (addresses, routes) = (addresses::read_addresses(), addresses::read_routes());
     Ok(Deep {
         pressure,
+        nat,
+        rules,
+        network: Network {
+            addresses: or_unread("the addresses", addresses, unread),
+            routes: or_unread("the routes", routes, unread),
+            failed: or_unread("the neighbours", links::read_failed_neighbours(), unread),
+        },
         policies: or_unread("the timeout policies", read_policies(), unread),
         flowtables: or_unread("the flowtables", read_flowtables(), unread),
     })

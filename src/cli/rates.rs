@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::out::Out;
 use super::progress::Progress;
 use crate::assess::{Rates, Trend, Unread};
-use crate::kernel::{counters, host, log, sysctl};
+use crate::kernel::{counters, ctnetlink, host, links, log, sysctl};
 
 /// How often a bar moves during the pause.
 const TICK: Duration = Duration::from_millis(200);
@@ -37,7 +37,12 @@ pub(super) fn read(earlier: Option<(Instant, Trend)>) -> Rates {
         ..trend
     });
     let log = or_unread("the kernel log", log::read_kernel_log(), &mut unread);
+    let expectations = ctnetlink::count_expectations();
+    let expectations = or_unread("the expectations", expectations, &mut unread);
+    let bridge = or_unread("the bridges", links::read_bridge(), &mut unread);
     Rates {
+        expectations,
+        bridge: bridge.flatten(),
         counters: counters.flatten(),
         trend,
         log,

@@ -1,9 +1,9 @@
 //! The census behind `cttune top`: flows counted by group, in one pass and bounded memory.
 //!
-//! In: every flow that was looked at, once. Out: [`Top`], the groups by size, and of the largest
-//! one who has it and how long it lives. Rule: the first few thousand flows are held back; they
-//! choose the columns (`--by auto`) and foretell the largest groups, so that their sources and
-//! times are counted in the same pass. Counts are then as exact as those of a second dump would be.
+//! In: every flow that was looked at, once. Out: [`Top`]: the groups by size, and which one to speak
+//! of, with its sources and the time that it has left.
+//! Rule: the first few thousand flows are held back. They choose the columns (`--by auto`) and the
+//! groups to look into, so that one pass counts the sources and times of these as well.
 
 use std::hash::BuildHasher;
 
@@ -13,7 +13,7 @@ use super::field::Facts;
 use super::frequent::Frequent;
 use super::remaining::Remaining;
 use super::sample::{Sample, as_f64, margin, scaled};
-use super::{Column, Field, Flow, Prefixes, Value, auto};
+use super::{Column, Field, Flow, Prefixes, Query, Value, auto};
 
 /// Flows that are held back: a quarter of a megabyte.
 const HELD_BACK: usize = 2048;
@@ -41,6 +41,8 @@ pub(crate) enum By {
 pub(crate) struct Census {
     by: By,
     prefixes: Option<Prefixes>,
+    /// Fields that `--match` fixes.
+    given: Vec<Field>,
     held_back: Vec<Facts>,
     counts: Option<Counts>,
     flows: u64,
@@ -53,14 +55,18 @@ pub(crate) struct Top {
     pub(crate) total: u64,
     /// Flows that were looked at, if not all were.
     pub(crate) sampled: Option<u64>,
-    /// What the groups are told apart by.
+    /// The fields that groups differ in.
     pub(crate) columns: Vec<Column>,
     /// The groups, largest first.
     pub(crate) groups: Vec<Group>,
+    /// Which of the groups to speak of: the one that stands out, else the largest.
+    pub(crate) cause: usize,
+    /// Whether the columns were to be chosen, and no group stands out.
+    pub(crate) nothing_stands_out: bool,
     /// By how many of the flows counted a group may be larger; 0 unless there were more groups
     /// than are counted.
     pub(crate) uncounted: u64,
-    /// What else is known of the largest group.
+    /// What else is known of that group.
     pub(crate) lead: Option<Lead>,
 }
 
@@ -77,19 +83,19 @@ pub(crate) struct Group {
     pub(crate) margin: f64,
 }
 
-/// The largest group, seen from the other side.
+/// The group that is spoken of, seen from the other side.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Lead {
     /// Who shares it, by the first field of address or port that the columns leave open.
     pub(crate) others: Option<Others>,
-    /// The seconds that half of its flows live for if they stay silent.
+    /// Half of its flows have this many seconds left, or less.
     pub(crate) half_life: Option<u32>,
 }
 
 /// Who shares a group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Others {
-    /// What tells them apart.
+    /// The field that they differ in.
     pub(crate) field: Field,
     /// How many were seen.
     pub(crate) count: u64,
@@ -99,12 +105,32 @@ pub(crate) struct Others {
     pub(crate) largest: f64,
 }
 
+impl Top {
+    /// The group to speak of; none of an empty table.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.groups.get(self.cause)
+    }
+}
+
 impl Census {
-    /// A census of nothing yet. `prefixes` cut addresses; without them they count whole.
-    pub(crate) fn new(by: By, prefixes: Option<Prefixes>) -> Self {
+    /// An empty census of what is asked.
+    pub(crate) fn new(query: &Query) -> Self {
         Census {
-            by,
-            prefixes,
+            by: query.by.clone(),
+            prefixes: query.prefixes,
+            given: query.given(),
+            held_back: Vec::new(),
+            counts: None,
+            flows: 0,
+        }
+    }
+
+    /// An empty census of all flows by these fields.
+    pub(crate) fn by(fields: &[Field]) -> Self {
+        Census {
+            by: By::Fields(fields.to_vec()),
+            prefixes: None,
+            given: Vec::new(),
             held_back: Vec::new(),
             counts: None,
             flows: 0,
@@ -125,7 +151,7 @@ impl Census {
         }
     }
 
-    /// Ends the census. `sample` tells of a sample what it was taken from.
+    /// Ends the census. `sample` is none where the whole table was read.
     pub(crate) fn finish(mut self, sample: Option<Sample>) -> Top {
         let counts = match self.counts.take() {
             Some(counts) => counts,
@@ -142,18 +168,21 @@ impl Census {
     /// Chooses the columns and the group to look into, and counts what was held back.
     fn decided(&mut self) -> Counts {
         let sample = std::mem::take(&mut self.held_back);
-        let columns = match &self.by {
-            By::Auto => auto::choose(&sample, self.prefixes),
+        let choice = match &self.by {
+            By::Auto => auto::choose(&sample, self.prefixes, &self.given),
             By::Fields(fields) => {
                 let prefixes = self.prefixes.unwrap_or(Prefixes::WHOLE);
                 let column = |field: &Field| Column {
                     field: *field,
                     prefixes,
                 };
-                fields.iter().map(column).collect()
+                auto::Choice {
+                    columns: fields.iter().map(column).collect(),
+                    cause: None,
+                }
             }
         };
-        let mut counts = Counts::new(columns, &sample);
+        let mut counts = Counts::new(choice, self.by == By::Auto, &sample);
         for facts in &sample {
             counts.add(facts);
         }
@@ -164,6 +193,10 @@ impl Census {
 #[derive(Debug)]
 struct Counts {
     columns: Vec<Column>,
+    /// The group that stands out.
+    cause: Option<Vec<Value>>,
+    /// Whether the columns were to be chosen, and nothing stands out.
+    nothing_stands_out: bool,
     /// Those that are not looked into.
     groups: Frequent<Vec<Value>>,
     /// The values of the flow at hand.
@@ -176,8 +209,8 @@ struct Counts {
 struct Focus {
     values: Vec<Value>,
     other: Option<Column>,
-    /// How often each came, by a seeded hash of its value: which ones they are is not told, and
-    /// counts that lie close together spare most of the cache misses.
+    /// How often each came, by a seeded hash of its value: their names are not needed, and a small
+    /// map spares most of the cache misses.
     others: Frequent<u64>,
     /// Hashes that wait to be counted: many in a row find the counts in the processor's cache,
     /// where the kernel's work on the next chunk would have driven them out in between.
@@ -188,18 +221,24 @@ struct Focus {
 }
 
 impl Counts {
-    fn new(columns: Vec<Column>, sample: &[Facts]) -> Self {
+    fn new(choice: auto::Choice, chosen: bool, sample: &[Facts]) -> Self {
+        let auto::Choice { columns, cause } = choice;
         let mut groups = Frequent::<Vec<Value>>::new();
         let mut values = Vec::with_capacity(columns.len());
         for facts in sample {
             values_of(&columns, facts, &mut values);
             groups.add(values.as_slice());
         }
-        let largest = ranked(groups.into_counted()).into_iter().take(LOOKED_INTO);
-        let focus = largest
-            .map(|(values, _)| Focus::new(values, &columns))
+        let largest = ranked(groups.into_counted()).into_iter();
+        let largest = largest.map(|(values, _)| values);
+        let others = largest.filter(|values| cause.as_ref() != Some(values));
+        let looked_into = cause.clone().into_iter().chain(others).take(LOOKED_INTO);
+        let focus = looked_into
+            .map(|values| Focus::new(values, &columns))
             .collect();
         Counts {
+            nothing_stands_out: chosen && cause.is_none(),
+            cause,
             columns,
             groups: Frequent::new(),
             values,
@@ -207,8 +246,7 @@ impl Counts {
         }
     }
 
-    /// Most flows are of a group that is looked into: they are told by comparing, and no key is
-    /// made for them.
+    /// Most flows are of a group that is looked into: comparing finds them, and no key is made.
     fn add(&mut self, facts: &Facts) {
         let is_of = |focus: &&mut Focus| {
             let mut values = self.columns.iter().zip(&focus.values);
@@ -242,12 +280,15 @@ impl Counts {
                 }
             })
             .collect();
-        let lead = self
-            .focus
-            .into_iter()
-            .find(|focus| groups.first().is_some_and(|g| g.values == focus.values))
-            .map(|focus| focus.into_lead(sample.is_some()));
+        let is_cause = |group: &Group| self.cause.as_ref() == Some(&group.values);
+        let cause = groups.iter().position(is_cause).unwrap_or(0);
+        let group = groups.get(cause);
+        let mut focus = self.focus.into_iter();
+        let focus = focus.find(|focus| group.is_some_and(|group| group.values == focus.values));
+        let lead = focus.map(|focus| focus.into_lead(sample.is_some()));
         Top {
+            cause,
+            nothing_stands_out: self.nothing_stands_out,
             total,
             sampled: sample.map(|sample| sample.looked_at),
             columns: self.columns,
@@ -261,15 +302,23 @@ impl Counts {
 impl Focus {
     fn new(values: Vec<Value>, columns: &[Column]) -> Self {
         let whole = |field| {
-            let fixed =
-                |column: &Column| column.field == field && column.prefixes == Prefixes::WHOLE;
+            let fixed = |column: &Column| {
+                column.field == field
+                    && [Prefixes::WHOLE, Prefixes::HOST].contains(&column.prefixes)
+            };
             !columns.iter().any(fixed)
         };
         let open = [Field::Src, Field::Dst, Field::Sport, Field::Dport];
         let other = open.into_iter().find(|field| whole(*field));
         Focus {
             values,
-            other: other.map(Column::whole),
+            other: other.map(|field| Column {
+                field,
+                prefixes: match field {
+                    Field::Src => Prefixes::HOST,
+                    _ => Prefixes::WHOLE,
+                },
+            }),
             others: Frequent::with_limit(OTHERS),
             waiting: Vec::with_capacity(WAITING),
             hasher: RandomState::default(),
@@ -312,7 +361,7 @@ impl Focus {
     }
 }
 
-/// The largest first; of equals the one with the lower values, so that the order is always the same.
+/// The largest first; of equals the one with the lower values, so that the order is stable.
 fn ranked(mut counted: Vec<(Vec<Value>, u64)>) -> Vec<(Vec<Value>, u64)> {
     counted.sort_unstable_by(|(one, more), (other, less)| less.cmp(more).then(one.cmp(other)));
     counted
@@ -321,4 +370,128 @@ fn ranked(mut counted: Vec<(Vec<Value>, u64)>) -> Vec<(Vec<Value>, u64)> {
 fn values_of(columns: &[Column], facts: &Facts, values: &mut Vec<Value>) {
     values.clear();
     values.extend(columns.iter().map(|column| column.of(facts)));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::flow::captured::TCP;
+    use crate::flow::{Layer4, Selection};
+
+    /// A TCP flow from a client to a server, with so many seconds left.
+    fn flow(client: u32, server: u32, port: u16, left: u32) -> Flow<'static> {
+        let mut flow = Flow::parse(TCP).unwrap();
+        flow.original.src = Ipv4Addr::from_bits(0x0a00_0000 + client).into();
+        flow.original.dst = Ipv4Addr::from_bits(0xc000_0200 + server).into();
+        flow.original.layer4 = Layer4::Ports {
+            src: u16::try_from(1024 + client % 60_000).unwrap(),
+            dst: port,
+        };
+        flow.timeout = Some(left);
+        flow
+    }
+
+    fn count(
+        by: By,
+        flows: impl IntoIterator<Item = Flow<'static>>,
+        sample: Option<Sample>,
+    ) -> Top {
+        let mut census = Census::new(&Query {
+            by,
+            prefixes: None,
+            selection: Selection::default(),
+            extent: None,
+        });
+        for flow in flows {
+            census.add(&flow);
+        }
+        census.finish(sample)
+    }
+
+    fn sizes(top: &Top) -> Vec<(String, u64)> {
+        let groups = top.groups.iter();
+        let named = |group: &Group| {
+            let values: Vec<String> = group.values.iter().map(ToString::to_string).collect();
+            (values.join(" "), group.flows)
+        };
+        groups.map(named).collect()
+    }
+
+    #[test]
+    fn groups_are_counted_exactly_before_and_after_the_columns_are_decided() {
+        let by = || By::Fields(vec![Field::Dst, Field::Dport]);
+        for flows in [9, 3000_u32] {
+            let made = (0..flows).map(|n| flow(n, n % 3 % 2, 80, n));
+            let top = count(by(), made, None);
+            assert_eq!(top.total, u64::from(flows));
+            let third = u64::from(flows / 3);
+            let expected = [
+                ("192.0.2.0 80".to_owned(), 2 * third),
+                ("192.0.2.1 80".to_owned(), third),
+            ];
+            assert_eq!(sizes(&top), expected);
+            assert!((top.groups[0].share - 2.0 / 3.0).abs() < 0.001);
+        }
+    }
+
+    #[test]
+    fn the_group_that_is_spoken_of_has_its_sources_and_its_time_left() {
+        // Twelve clients, the first with half of the flows.
+        let client = |n: u32| if n.is_multiple_of(2) { 0 } else { n % 12 };
+        let top = count(
+            By::Fields(vec![Field::Dst]),
+            (0..600).map(|n| flow(client(n), 1, 80, 100 + n)),
+            None,
+        );
+        let lead = top.lead.unwrap();
+        assert_eq!(lead.half_life, Some(399));
+        let others = lead.others.unwrap();
+        assert_eq!((others.field, others.count), (Field::Src, 7));
+        assert!(!others.or_more && (others.largest - 0.5).abs() < 0.01);
+    }
+
+    #[test]
+    fn the_cause_is_spoken_of_though_another_group_is_larger() {
+        // A fifth goes to one unusual port, a third to HTTPS, all to different servers.
+        let port = |n: u32| match n % 15 {
+            0..3 => 6881,
+            3..8 => 443,
+            other => u16::try_from(1024 + 15 * (n % 4000) + other).unwrap(),
+        };
+        let top = count(By::Auto, (0..3000).map(|n| flow(n, n, port(n), 60)), None);
+        assert_eq!(
+            top.columns,
+            [Field::Proto, Field::State, Field::Dport].map(Column::whole)
+        );
+        assert_eq!(sizes(&top)[0], ("tcp established 443".to_owned(), 1000));
+        assert_eq!(top.group().unwrap().flows, 600);
+        assert!(!top.nothing_stands_out);
+    }
+
+    #[test]
+    fn a_sample_is_scaled_to_the_table() {
+        let sample = Sample {
+            looked_at: 200,
+            table: 2000,
+        };
+        // Half of what was looked at matched.
+        let made = (0..100).map(|n| flow(n, 1, 80, 60));
+        let top = count(By::Fields(vec![Field::Dst]), made, Some(sample));
+        assert_eq!((top.total, top.sampled), (1000, Some(200)));
+        assert_eq!(sizes(&top), [("192.0.2.1".to_owned(), 1000)]);
+        assert!(top.groups[0].margin > 0.01);
+        assert!(top.lead.unwrap().others.unwrap().or_more);
+    }
+
+    #[test]
+    fn an_empty_table_has_no_group() {
+        let top = count(By::Auto, [], None);
+        assert_eq!(
+            (top.total, top.groups.len(), top.lead.clone()),
+            (0, 0, None)
+        );
+        assert_eq!(top.group(), None);
+    }
 }

@@ -138,8 +138,12 @@ impl FromStr for Field {
 impl Prefixes {
     /// Whole addresses.
     pub(crate) const WHOLE: Prefixes = Prefixes { v6: 128, v4: 32 };
-    /// What one subscriber has, as a rule of thumb.
+    /// What one host has: every IPv6 host has a /64 of addresses to choose from.
+    pub(crate) const HOST: Prefixes = Prefixes { v6: 64, v4: 32 };
+    /// A network of hosts.
     pub(crate) const USUAL: Prefixes = Prefixes { v6: 64, v4: 24 };
+    /// A site of several IPv6 networks, or one IPv4 network.
+    pub(crate) const SITE: Prefixes = Prefixes { v6: 48, v4: 24 };
 }
 
 impl FromStr for Prefixes {
@@ -163,7 +167,7 @@ impl FromStr for Prefixes {
 
 impl Column {
     /// A column of whole values.
-    pub(crate) fn whole(field: Field) -> Column {
+    pub(crate) const fn whole(field: Field) -> Column {
         let prefixes = Prefixes::WHOLE;
         Column { field, prefixes }
     }
@@ -191,7 +195,7 @@ impl Column {
 
 impl Prefixes {
     #[inline]
-    fn of(self, address: IpAddr) -> Value {
+    pub(super) fn of(self, address: IpAddr) -> Value {
         let length = match address {
             IpAddr::V4(_) => self.v4,
             IpAddr::V6(_) => self.v6,
@@ -240,6 +244,18 @@ impl From<&Flow<'_>> for Facts {
             zone: flow.zone(),
             status: flow.status,
             timeout: flow.timeout,
+        }
+    }
+}
+
+impl Value {
+    /// The family of an address.
+    pub(crate) fn family(self) -> Option<Family> {
+        match self {
+            Value::Address(IpAddr::V4(_)) | Value::Net(IpNet::V4(_)) => Some(Family::Ipv4),
+            Value::Address(IpAddr::V6(_)) | Value::Net(IpNet::V6(_)) => Some(Family::Ipv6),
+            Value::Family(family) => Some(family),
+            _ => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How many flows there are of each kind: what a monitor draws over time.
+//! How many flows there are of each kind, for monitors.
 //!
 //! In: every flow that was looked at, once. Out: a [`Population`], scaled to the whole table where
 //! a sample was looked at. Rule: the kinds that every table has are there from the start, so that a
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::sample::{Sample, margin, scaled};
 use super::{Family, Flow, Protocol, StatusBit, TcpState};
 
-/// What flows are told apart by.
+/// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kind {
     /// IPv4 or IPv6.
@@ -94,7 +94,7 @@ impl Kinds {
         self.nated += u64::from(is_nated(flow));
     }
 
-    /// Ends the count. `sample` tells of a sample what it was taken from.
+    /// Ends the count. `sample` is none where the whole table was read.
     pub(crate) fn finish(self, sample: Option<Sample>) -> Population {
         let sample = sample.filter(|sample| sample.is_part());
         let scale = sample.map_or(1.0, Sample::scale);
@@ -103,7 +103,7 @@ impl Kinds {
         Population {
             total,
             sampled: sample.map(|sample| sample.looked_at),
-            // A share of one half is the hardest to tell.
+            // A share of one half has the widest margin.
             margin: sample.map_or(0.0, |sample| margin(0.5, sample.looked_at, total)),
             kinds: counts
                 .map(|(kind, flows)| (kind, scaled(flows, scale)))

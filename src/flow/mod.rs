@@ -16,9 +16,12 @@ mod filter;
 mod frequent;
 mod kinds;
 mod matches;
+mod nat;
+mod nat_rules;
 pub(crate) mod observe;
 mod policies;
 mod pressure;
+mod query;
 mod remaining;
 mod remedy;
 mod sample;
@@ -31,13 +34,16 @@ pub(crate) use crate::conntrack::{
 pub(crate) use census::{By, Census, Group, Lead, Others, Top};
 pub(crate) use field::{Column, Field, FieldError, Prefixes, Value};
 pub(crate) use kinds::{Kind, Kinds, Population};
+pub(crate) use nat::{Nat, NatCount, NatPorts};
+pub(crate) use nat_rules::{NatRules, PortRange};
 pub(crate) use observe::{FirstLook, Observed, SecondLook, Silence};
 pub(crate) use policies::{Policies, Policy};
-pub(crate) use pressure::{Estimate, NAT_PORTS, Pressure, PressureCount};
-pub(crate) use remedy::{Means, Remedy, Target};
+pub(crate) use pressure::{Estimate, Pressure, PressureCount};
+pub(crate) use query::{Query, parse_budget};
+pub(crate) use remedy::{Means, Member, Members, Remedy, Rules, families};
 pub(crate) use sample::{Extent, Sample};
 pub(crate) use sightings::{Compared, Sightings};
-pub(crate) use terms::{Ports, Prefix, Selection, Term, Terms, Test};
+pub(crate) use terms::{Ports, Selection, Term, Terms, Test};
 
 #[cfg(test)]
 pub(crate) use crate::conntrack::{Counters, captured};

@@ -1,22 +1,19 @@
-//! What presses on a table: flows that the kernel cannot evict, ports of translated addresses,
-//! long silent connections to push services, sources that hold much of it.
+//! What may fill a table: flows that the kernel cannot evict, flows that were never answered, long
+//! idle connections to push services, hosts with many flows.
 //!
-//! In: every flow that was looked at, once. Out: [`Pressure`], numbers for the whole table, each
-//! with how far it can be off where only a sample was looked at.
+//! In: every flow that was read, once. Out: [`Pressure`], numbers for the whole table, each with how
+//! far it can be off where only a sample was read.
 //! Follows early_drop_list and gc_worker_can_early_drop in the kernel's nf_conntrack_core.c,
-//! tcp_can_early_drop in nf_conntrack_proto_tcp.c and nf_nat_l4proto_unique_tuple in nf_nat_core.c.
+//! tcp_can_early_drop in nf_conntrack_proto_tcp.c.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::frequent::Frequent;
 use super::sample::{as_f64, margin};
-use super::{Flow, Layer4, Protocol, Sample, StatusBit, TcpState};
+use super::{Flow, Prefixes, Protocol, Sample, StatusBit, TcpState, Value};
 
-/// TCP ports of Firebase Cloud Messaging, which a phone keeps one silent connection to.
+/// TCP ports of Firebase Cloud Messaging, to which a phone keeps one idle connection.
 const PUSH: std::ops::RangeInclusive<u16> = 5228..=5230;
-
-/// Ports that the kernel chooses from for a flow whose own is 1024 or above: 1024 to 65535.
-pub(crate) const NAT_PORTS: u64 = 64_512;
 
 /// Flows under count.
 #[derive(Debug)]
@@ -24,17 +21,18 @@ pub(crate) struct PressureCount {
     looked_at: u64,
     fixed: u64,
     push: u64,
-    translated: Frequent<NatKey>,
-    sources: Frequent<IpAddr>,
+    unanswered: UnansweredCount,
+    hosts: Frequent<Value>,
 }
 
-/// Within which the ports of translated flows must differ: the answers come from one place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct NatKey {
-    protocol: Protocol,
-    address: IpAddr,
-    server: SocketAddr,
-    zone: u16,
+/// Flows that were never answered, under count.
+#[derive(Debug)]
+struct UnansweredCount {
+    all: u64,
+    opening: u64,
+    udp: u64,
+    sources: Frequent<Value>,
+    destinations: Frequent<IpAddr>,
 }
 
 /// A number of flows of the whole table.
@@ -48,23 +46,24 @@ pub(crate) struct Estimate {
     pub(crate) margin: f64,
 }
 
-/// The ports of one address, towards one server.
+/// Flows of which only packets one way were seen.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NatPorts {
-    /// TCP, UDP, …
-    pub(crate) protocol: Protocol,
-    /// The address that flows are translated to.
-    pub(crate) address: IpAddr,
-    /// Where they go.
-    pub(crate) server: SocketAddr,
-    /// How many there are; each needs a port of its own.
-    pub(crate) used: Estimate,
+pub(crate) struct Unanswered {
+    pub(crate) all: Estimate,
+    /// Those of them that are opening TCP connections.
+    pub(crate) opening: Estimate,
+    /// Those of them that are UDP.
+    pub(crate) udp: Estimate,
+    /// The share of all of them that comes from the host with most, an IPv6 host being a /64.
+    pub(crate) source: Option<(Value, f64)>,
+    /// The share that goes to the address with most.
+    pub(crate) destination: Option<(IpAddr, f64)>,
 }
 
-/// What presses on a table.
+/// What may fill a table.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pressure {
-    /// Flows that were looked at.
+    /// Flows that were read.
     pub(crate) looked_at: u64,
     /// Entries in the table.
     pub(crate) table: u64,
@@ -72,10 +71,9 @@ pub(crate) struct Pressure {
     pub(crate) fixed: Estimate,
     /// Connections to push services.
     pub(crate) push: Estimate,
-    /// Where most ports are in use; none where no address is translated.
-    pub(crate) nat: Option<NatPorts>,
-    /// The source that most flows come from.
-    pub(crate) source: Option<(IpAddr, Estimate)>,
+    pub(crate) unanswered: Unanswered,
+    /// The host that most flows come from, an IPv6 host being a /64.
+    pub(crate) source: Option<(Value, Estimate)>,
 }
 
 impl Default for PressureCount {
@@ -84,8 +82,14 @@ impl Default for PressureCount {
             looked_at: 0,
             fixed: 0,
             push: 0,
-            translated: Frequent::new(),
-            sources: Frequent::new(),
+            unanswered: UnansweredCount {
+                all: 0,
+                opening: 0,
+                udp: 0,
+                sources: Frequent::new(),
+                destinations: Frequent::new(),
+            },
+            hosts: Frequent::new(),
         }
     }
 }
@@ -96,31 +100,49 @@ impl PressureCount {
         self.looked_at += 1;
         self.fixed += u64::from(is_fixed(flow));
         self.push += u64::from(is_push(flow));
-        self.sources.add(&flow.original.src);
-        if let Some(key) = NatKey::of(flow) {
-            self.translated.add(&key);
+        let host = Prefixes::HOST.of(flow.original.src);
+        self.hosts.add(&host);
+        if !flow.status.has(StatusBit::SeenReply) {
+            self.unanswered.add(flow, host);
         }
     }
 
-    /// Ends the count. `sample` tells of a sample what it was taken from.
+    /// Ends the count. `sample` is none where the whole table was read.
     pub(crate) fn finish(self, sample: Option<Sample>) -> Pressure {
         let looked_at = self.looked_at;
         let table = sample.map_or(looked_at, |sample| sample.table.max(looked_at));
         let estimate = |seen: u64| estimate(seen, looked_at, table);
-        let nat = most(self.translated).map(|(key, seen)| NatPorts {
-            protocol: key.protocol,
-            address: key.address,
-            server: key.server,
-            used: estimate(seen),
-        });
+        let unanswered = self.unanswered;
+        let share = |seen: u64| as_f64(seen) / as_f64(unanswered.all.max(1));
         Pressure {
             looked_at,
             table,
             fixed: estimate(self.fixed),
             push: estimate(self.push),
-            nat,
-            source: most(self.sources).map(|(address, seen)| (address, estimate(seen))),
+            unanswered: Unanswered {
+                all: estimate(unanswered.all),
+                opening: estimate(unanswered.opening),
+                udp: estimate(unanswered.udp),
+                source: most(unanswered.sources).map(|(host, seen)| (host, share(seen))),
+                destination: most(unanswered.destinations).map(|(to, seen)| (to, share(seen))),
+            },
+            source: most(self.hosts).map(|(host, seen)| (host, estimate(seen))),
         }
+    }
+}
+
+impl UnansweredCount {
+    fn add(&mut self, flow: &Flow<'_>, host: Value) {
+        self.all += 1;
+        let protocol = flow.original.protocol;
+        self.udp += u64::from(protocol == Protocol::UDP);
+        let is_opening = matches!(
+            flow.tcp_state(),
+            Some(TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2)
+        );
+        self.opening += u64::from(is_opening);
+        self.sources.add(&host);
+        self.destinations.add(&flow.original.dst);
     }
 }
 
@@ -129,7 +151,8 @@ fn most<K: std::hash::Hash + Eq>(counted: Frequent<K>) -> Option<(K, u64)> {
     counted.max_by_key(|(_, seen)| *seen)
 }
 
-fn estimate(seen: u64, looked_at: u64, table: u64) -> Estimate {
+/// A number of the table, from the number among the flows that were read.
+pub(super) fn estimate(seen: u64, looked_at: u64, table: u64) -> Estimate {
     if looked_at == 0 {
         return Estimate {
             flows: 0,
@@ -167,26 +190,11 @@ fn is_push(flow: &Flow<'_>) -> bool {
     flow.original.protocol == Protocol::TCP && ports.is_some_and(|(_, to)| PUSH.contains(&to))
 }
 
-impl NatKey {
-    /// Of a flow whose source is translated and that has ports.
-    fn of(flow: &Flow<'_>) -> Option<NatKey> {
-        let Layer4::Ports { src: port, .. } = flow.reply.layer4 else {
-            return None;
-        };
-        (flow.reply.dst != flow.original.src && flow.original.ports().is_some()).then(|| NatKey {
-            protocol: flow.original.protocol,
-            address: flow.reply.dst,
-            server: SocketAddr::new(flow.reply.src, port),
-            zone: flow.zone(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::captured::TCP;
-    use crate::flow::{Status, Tuple};
+    use crate::flow::{Layer4, Status, Tuple};
 
     const SERVER: &str = "192.0.2.1";
     const OUTSIDE: &str = "203.0.113.9";
@@ -232,16 +240,42 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_counted_by_address_and_server() {
-        let from = |host, port| flow([10, 0, 0, host], OUTSIDE, port, TcpState::Established, 0);
-        let plain = flow([10, 0, 0, 9], "10.0.0.9", 443, TcpState::Established, 0);
-        let flows = [from(1, 443), from(2, 443), from(3, 5228), plain];
-        let found = counted(&flows, None);
-        let nat = found.nat.unwrap();
-        assert_eq!(nat.address, OUTSIDE.parse::<IpAddr>().unwrap());
-        assert_eq!(nat.server, "192.0.2.1:443".parse().unwrap());
-        assert_eq!((nat.used.flows, found.push.flows), (2, 1));
-        assert_eq!(counted(&flows[3..], None).nat, None);
+    fn what_was_never_answered_is_told_by_kind_and_by_place() {
+        let answered = StatusBit::SeenReply.mask();
+        let opening = |host| flow([10, 0, 0, host], "10.0.0.1", 80, TcpState::SynSent, 0);
+        let open = flow(
+            [10, 0, 0, 9],
+            "10.0.0.9",
+            80,
+            TcpState::Established,
+            answered,
+        );
+        let mut udp = flow([10, 0, 0, 1], "10.0.0.1", 80, TcpState::SynSent, 0);
+        (udp.original.protocol, udp.tcp) = (Protocol::UDP, None);
+        let found = counted(&[opening(1), opening(1), opening(2), udp, open], None).unanswered;
+        assert_eq!(
+            (found.all.flows, found.opening.flows, found.udp.flows),
+            (4, 3, 1)
+        );
+        assert_eq!(
+            found.source,
+            Some((Value::Address([10, 0, 0, 1].into()), 0.75))
+        );
+        assert_eq!(found.destination, Some((SERVER.parse().unwrap(), 1.0)));
+    }
+
+    #[test]
+    fn an_ipv6_host_is_a_network_of_64_bits() {
+        let mut flows = vec![flow([10, 0, 0, 1], "10.0.0.1", 80, TcpState::Established, 0); 3];
+        for (last, flow) in flows.iter_mut().enumerate() {
+            let last = u16::try_from(last).unwrap();
+            flow.original.src = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, last).into();
+        }
+        let (host, number) = counted(&flows, None).source.unwrap();
+        assert_eq!(
+            (host.to_string().as_str(), number.flows),
+            ("2001:db8:0:1::/64", 3)
+        );
     }
 
     #[test]
@@ -255,7 +289,7 @@ mod tests {
         assert_eq!((found.push.flows, found.table), (300_000, 300_000));
         assert!(found.push.margin > 0.01, "{}", found.push.margin);
         let source = found.source.unwrap();
-        assert_eq!(source.0, IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(source.0, Value::Address([10, 0, 0, 1].into()));
         let nothing = counted(&[], None);
         assert_eq!((nothing.fixed.flows, nothing.source), (0, None));
     }

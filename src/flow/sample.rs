@@ -43,7 +43,7 @@ impl Extent {
     }
 }
 
-/// What a sample was taken from.
+/// A sample and the table that it was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sample {
     /// Flows that were looked at, those that did not match included.
@@ -58,13 +58,13 @@ impl Sample {
         self.looked_at < self.table
     }
 
-    /// How many flows of the table one that was looked at stands for.
+    /// How many flows of the table each flow of the sample represents.
     pub(super) fn scale(self) -> f64 {
         as_f64(self.table) / as_f64(self.looked_at.max(1))
     }
 }
 
-/// For how many flows of the table so many that were looked at stand.
+/// The number in the table, from the number in the sample.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // both are positive and small
 pub(super) fn scaled(flows: u64, scale: f64) -> u64 {
     (as_f64(flows) * scale).round() as u64
@@ -87,6 +87,15 @@ pub(super) fn margin(share: f64, sampled: u64, total: u64) -> f64 {
     let spread = (share * (1.0 - share) * square + square * square / 4.0).sqrt() / (1.0 + square);
     let (low, high) = (middle - spread, middle + spread);
     (share - low).max(high - share).clamp(0.0, 1.0)
+}
+
+/// The least share of all flows that `part` of `whole` flows, drawn at random, makes likely at 95 %.
+pub(super) fn lower_bound(part: f64, whole: f64) -> f64 {
+    const Z: f64 = 1.96;
+    let (share, square) = (part / whole, Z * Z / whole);
+    let middle = share + square / 2.0;
+    let spread = (share * (1.0 - share) * square + square * square / 4.0).sqrt();
+    ((middle - spread) / (1.0 + square)).max(0.0)
 }
 
 #[expect(clippy::cast_precision_loss)] // a table holds far less than 2^52 flows

@@ -6,13 +6,16 @@
 //! Rule: it decides nothing; everything it writes it reads back. Sysctls are those of the calling
 //! thread's network namespace at the moment of the open (`/proc/sys/net` follows the thread).
 
+pub(crate) mod addresses;
 pub(crate) mod counters;
 pub(crate) mod ctnetlink;
 pub(crate) mod host;
+pub(crate) mod links;
 pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;
 pub(crate) mod netns;
 pub(crate) mod processes;
+pub(crate) mod rules;
 pub(crate) mod sysctl;

@@ -1,5 +1,5 @@
 //! A profile for what a host was seen to do: limits from the peak and the arrivals, timeouts from
-//! the silences after which flows spoke again, each with the reasoning in its `why`.
+//! the idle times after which flows spoke again, each with the reasoning in its `why`.
 //!
 //! Rule: never below what the RFCs ask for; never below what was seen, whatever memory says; a
 //! timeout is lowered only where no flow that would have lost by it was seen.
@@ -21,7 +21,7 @@ pub(crate) const ESTABLISHED: [u32; 7] = [7440, 7875, 14400, 28800, 86400, 172_8
 pub(crate) const STREAM: [u32; 3] = [120, 180, 300];
 /// No table is suggested smaller.
 const SMALLEST: i64 = 65536;
-/// Shares of memory that a table may have, in percent: the first that holds it.
+/// Shares of memory that a table may take, in percent: the first that is enough.
 const SHARES: [u8; 2] = [10, 25];
 /// The fill from which on the demand cannot be seen: new flows are refused.
 const FULL: f64 = 0.95;
@@ -43,9 +43,9 @@ pub(crate) struct Observation {
     pub(crate) refused: Option<u64>,
     /// Whether the machine forwards packets.
     pub(crate) forwards: bool,
-    /// What two looks at the table told; none without the right to look.
+    /// What comparing the table at the start and the end showed; none without CAP_NET_ADMIN.
     pub(crate) flows: Option<Observed>,
-    /// How many times the demand the table is to hold.
+    /// How many times the demand the table should hold.
     pub(crate) headroom: f64,
 }
 
@@ -82,7 +82,7 @@ impl Observation {
     /// Entries that are there at once, and how that is known.
     fn demand(&self) -> (i64, String) {
         let peak = format!(
-            "{} entries at the most in {}",
+            "at most {} entries in {}",
             format_count(self.peak),
             format_seconds(i64::try_from(self.seconds).unwrap_or(i64::MAX))
         );
@@ -118,7 +118,7 @@ impl Observation {
         ));
         if let Some(unseen) = self.unseen() {
             why.push_str(&format!(
-                "; {unseen}, so more may be wanted: look again once it holds"
+                "; {unseen}, so the demand may be higher: run suggest again when it is not full"
             ));
         }
         let memory = self.host.memory;
@@ -129,7 +129,7 @@ impl Observation {
         if bearable < SMALLEST && seen.max(bearable) < max {
             max = seen.max(bearable);
             why.push_str(&format!(
-                "; no more than {}, for want of memory",
+                "; no more than {}, because memory is short",
                 format_count(max)
             ));
         }
@@ -144,7 +144,9 @@ impl Observation {
         let holds = |share: &u8| entries_within(memory, *share) >= max;
         let cap = (bearable >= SMALLEST).then(|| SHARES.into_iter().find(holds).unwrap_or(largest));
         if let Some(cap) = cap.filter(|cap| !holds(cap)) {
-            why.push_str(&format!(", more than the {cap} % it may have"));
+            why.push_str(&format!(
+                ", more than the {cap} % that a profile may give it"
+            ));
         }
         (max, cap, why)
     }
@@ -207,17 +209,17 @@ fn comment(seen: &Observation) -> String {
             ));
         }
         _ => lines.push(
-            "Flows:    not seen, for want of rights: no timeout is suggested by what they do."
+            "Flows:    not read: permission denied, needs root (CAP_NET_ADMIN); no timeout is suggested."
                 .to_owned(),
         ),
     }
     if seen.live.reading(Key::Max).is_read_only() {
         lines.push(
-            "Limits:   they hold for every network namespace, and one of them was watched."
+            "Limits:   they apply to every network namespace, and one of them was watched."
                 .to_owned(),
         );
     }
-    lines.push("Look at a busy hour too; what is rare is not seen in a short time.".to_owned());
+    lines.push("Watch a busy hour too: a short time misses what is rare.".to_owned());
     let comment = lines.iter().map(|line| format!("# {line}\n"));
     comment.collect::<String>() + "\n"
 }
@@ -227,7 +229,7 @@ fn silences(label: &str, what: &str, silence: &Silence) -> Option<String> {
         let steps = silence.steps.iter().filter(|step| step.silent > 0);
         let steps = steps.map(|step| {
             format!(
-                "{} for over {} ({} spoke)",
+                "{} for over {} ({} of them spoke again)",
                 format_count(step.silent),
                 format_seconds(i64::from(step.after)),
                 format_count(step.spoke)
@@ -235,8 +237,8 @@ fn silences(label: &str, what: &str, silence: &Silence) -> Option<String> {
         });
         let steps: Vec<String> = steps.collect();
         let silent = match steps.as_slice() {
-            [] => "none of them silent for long".to_owned(),
-            steps => format!("silent: {}", steps.join(", ")),
+            [] => "none of them idle for long".to_owned(),
+            steps => format!("idle: {}", steps.join(", ")),
         };
         format!("{label} {} {what}; {silent}.", format_count(silence.flows))
     })
@@ -273,7 +275,7 @@ fn settings(seen: &Observation) -> Vec<(Key, Table)> {
     settings
 }
 
-/// The shortest timeout after which nobody was seen to speak, if any flow tells.
+/// The shortest timeout after which no flow spoke again; none without such flows.
 fn timeout(key: Key, silence: &Silence, rule: &str) -> Option<(Key, Table)> {
     let (last, _) = silence.steps.split_last()?;
     let step = silence
@@ -289,16 +291,16 @@ fn timeout(key: Key, silence: &Silence, rule: &str) -> Option<(Key, Table)> {
     setting.insert("value", value.trim_matches('"').into());
     let seen = match (step.silent, step.spoke) {
         (0, _) => format!(
-            "none of {} flows had been silent for longer",
+            "none of {} flows had been idle for longer",
             format_count(silence.flows)
         ),
         (silent, 0) => format!(
-            "{} of {} flows had been silent for longer, and none of them spoke again",
+            "{} of {} flows had been idle for longer, and none of them spoke again",
             format_count(silent),
             format_count(silence.flows)
         ),
         (silent, spoke) => format!(
-            "the longest there is: {} of {} flows that had been silent for longer spoke again",
+            "the longest that cttune suggests: {} of {} flows that had been idle for longer spoke again",
             format_count(spoke),
             format_count(silent)
         ),
@@ -414,7 +416,7 @@ mod tests {
         why(
             &quiet(),
             Key::Max,
-            "40,000 entries at the most in 1m; times 2 and up",
+            "at most 40,000 entries in 1m; times 2 and up",
         );
     }
 
@@ -432,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_table_that_was_full_is_said_to_want_more() {
-        let part = "so more may be wanted";
+        let part = "so the demand may be higher";
         let refused = Observation {
             refused: Some(7),
             ..quiet()
@@ -468,12 +470,20 @@ mod tests {
         }
         let mut seen = quiet();
         seen.host.memory = 128 << 20;
-        why(&seen, Key::Max, "more than the 25 % it may have");
+        why(
+            &seen,
+            Key::Max,
+            "more than the 25 % that a profile may give it",
+        );
         // Too small for any share that a profile may name.
         seen.host.memory = 64 << 20;
         seen.headroom = 100.0;
         assert_eq!(target(&seen, Key::Max), Some(65536));
-        why(&seen, Key::Max, "no more than 65,536, for want of memory");
+        why(
+            &seen,
+            Key::Max,
+            "no more than 65,536, because memory is short",
+        );
         seen.peak = 20;
         seen.flows = None;
         assert_eq!(target(&seen, Key::Max), Some(32768));
@@ -487,32 +497,32 @@ mod tests {
         why(
             &seen,
             key,
-            "500 of 20,000 flows had been silent for longer, and none of them spoke",
+            "500 of 20,000 flows had been idle for longer, and none of them spoke",
         );
         let flows = seen.flows.as_mut().unwrap();
         flows.established = silence(9, &[(7440, 0, 0), (86400, 0, 0)]);
         assert_eq!(target(&seen, key), Some(7440));
-        why(&seen, key, "none of 9 flows had been silent for longer");
+        why(&seen, key, "none of 9 flows had been idle for longer");
         let flows = seen.flows.as_mut().unwrap();
         flows.established = silence(9, &[(7440, 3, 3), (86400, 2, 1)]);
         assert_eq!(target(&seen, key), Some(86400));
-        why(&seen, key, "the longest there is: 1 of 2 flows");
+        why(&seen, key, "the longest that cttune suggests: 1 of 2 flows");
     }
 
     #[test]
-    fn what_was_not_seen_is_not_suggested() {
+    fn without_flows_no_timeout_is_suggested() {
         let mut seen = quiet();
         assert_eq!(target(&seen, Key::UdpTimeoutStream), None);
         seen.flows = None;
         assert_eq!(target(&seen, Key::TcpTimeoutEstablished), None);
         assert_eq!(target(&seen, Key::Max), Some(131_072));
-        assert!(suggest(&seen).contains("# Flows:    not seen, for want of rights"));
+        assert!(suggest(&seen).contains("# Flows:    not read: permission denied"));
     }
 
     #[test]
     fn of_limits_that_only_the_first_namespace_may_set_it_is_said_whose_they_are() {
         let mut seen = quiet();
-        let part = "# Limits:   they hold for every network namespace";
+        let part = "# Limits:   they apply to every network namespace";
         assert!(!suggest(&seen).contains(part));
         let reading = Reading::Value {
             value: 65536,

@@ -97,12 +97,15 @@ fn deep_json(deep: &Deep) -> Value {
         "sampled": (pressure.looked_at < pressure.table).then_some(pressure.looked_at),
         "not_reclaimable": estimate(pressure.fixed),
         "push": estimate(pressure.push),
-        "nat": pressure.nat.as_ref().map(|nat| json!({
+        "unanswered": estimate(pressure.unanswered.all),
+        "nat": deep.nat.ports.as_ref().map(|nat| json!({
             "protocol": nat.protocol.to_string(),
             "address": nat.address,
             "server": nat.server,
             "used": estimate(nat.used),
+            "ports": [nat.ports.start(), nat.ports.end()],
         })),
+        "tracked_by": deep.rules.as_ref().map(|rules| &rules.trackers),
         "timeout_policies": deep.policies.as_ref().map(|policies| policies.0.len()),
         "flowtables": deep.flowtables,
     })

@@ -21,7 +21,7 @@ pub(crate) struct Metrics<'a> {
     pub(crate) rates: &'a Rates,
     /// The flows, where they were counted.
     pub(crate) flows: Option<&'a Flows>,
-    /// The profile's name, and how everything stands to it.
+    /// The profile's name, and the comparison with it.
     pub(crate) profile: Option<(&'a str, &'a Comparison)>,
     /// When apply last changed something here.
     pub(crate) last_apply: Option<&'a LastApply>,
@@ -93,6 +93,10 @@ pub(crate) fn json(metrics: &Metrics<'_>) -> Value {
     json!({
         "schema": super::SCHEMA,
         "table": live.is_loaded().then(|| super::check::table_json(live, Some(metrics.rates))),
+        "expectations": {
+            "count": metrics.rates.expectations,
+            "max": live.value(Key::ExpectMax),
+        },
         "counters": super::check::counters_json(metrics.rates),
         "flows": metrics.flows.map(flows_json),
         "profile": metrics.profile.map(|(name, _)| name),
@@ -137,7 +141,7 @@ fn flows_json(flows: &Flows) -> Value {
 pub(super) mod example {
     use super::*;
     use crate::assess::Unread;
-    use crate::flow::{By, Census, Field, Kinds};
+    use crate::flow::{Census, Field, Kinds};
     use crate::tunable::{Access, Counters, Reading};
 
     const STAT: &str = "entries invalid drop early_drop\n2 1 a 0\n2 0 1 3\n";
@@ -161,7 +165,7 @@ pub(super) mod example {
         };
         let flows = Flows {
             population: Kinds::default().finish(None),
-            destinations: Census::new(By::Fields(vec![Field::Dst]), None).finish(None),
+            destinations: Census::by(&[Field::Dst]).finish(None),
         };
         (Snapshot::new(readings, Some(count)), rates, flows)
     }

@@ -1,7 +1,7 @@
 //! `cttune metrics` as the answers of a munin plugin.
 //!
 //! The first graph has the fields and lines of munin's own fw_conntrack, so that a link of that name
-//! goes on with its history. The others come as a multigraph, to who understands one.
+//! continues its history. The other graphs need munin's multigraph.
 //! Follows guide.munin-monitoring.org: protocol, multigraph, dirtyconfig.
 
 use std::fmt::Display;
@@ -10,14 +10,14 @@ use super::metrics::{DESTINATIONS, Flows, Metrics};
 use crate::flow::{Protocol, TcpState};
 use crate::tunable::{Counter, Key, format_count, format_share};
 
-/// What munin wants to be told.
+/// What munin asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// Titles, labels and limits.
     pub(crate) config: bool,
-    /// The values; with the configuration as well, to who takes a dirty one.
+    /// The values; with the configuration too where munin allows it (dirtyconfig).
     pub(crate) values: bool,
-    /// Whether more graphs than one are understood.
+    /// Whether munin understands several graphs.
     pub(crate) multigraph: bool,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn autoconf(trouble: Option<&str>) -> String {
     }
 }
 
-/// Graphs of one machine differ by name: that of the namespace, in the letters that munin allows.
+/// The namespace as part of a graph's name, in the letters that munin allows.
 fn place(metrics: &Metrics<'_>) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let place = metrics
@@ -154,7 +154,7 @@ fn connections(metrics: &Metrics<'_>) -> Graph {
     graph
 }
 
-/// Everything that is lost, a second.
+/// Packets lost, a second.
 fn dropped(metrics: &Metrics<'_>) -> Graph {
     let mut graph = Graph::new(
         Some("drops"),
@@ -182,14 +182,14 @@ fn drift(metrics: &Metrics<'_>) -> Graph {
     let drifted = metrics.drift().filter(|(_, drifted)| *drifted).count();
     graph.field(
         "drift",
-        "Not as the profile wants them",
+        "Not as the profile desires",
         &["type GAUGE", "draw AREA", "warning :0"],
         metrics.profile.map(|_| drifted),
     );
     graph
 }
 
-/// By rank, so that the fields stay the same; the label tells whose rank it was last.
+/// By rank, so that field names are stable; the label names the present holder.
 fn destinations(metrics: &Metrics<'_>) -> Graph {
     let mut graph = Graph::new(
         Some("destinations"),

@@ -13,7 +13,7 @@ use crate::tunable::{Counter, Key};
 pub(crate) fn text(metrics: &Metrics<'_>) -> String {
     let mut text = Text::default();
     let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
-    text.gauge("build_info", "The cttune that tells this.", [(&version, 1)]);
+    text.gauge("build_info", "The version of cttune.", [(&version, 1)]);
     table(metrics, &mut text);
     counters(metrics, &mut text);
     flows(metrics, &mut text);
@@ -44,7 +44,7 @@ fn table(metrics: &Metrics<'_>, text: &mut Text) {
     );
     text.number(
         "table_max_entries",
-        "Entries that the table may hold; 0 is no limit.",
+        "Maximum number of entries; 0 is no limit.",
         live.value(Key::Max),
     );
     text.number(
@@ -52,15 +52,25 @@ fn table(metrics: &Metrics<'_>, text: &mut Text) {
         "Buckets of the hash table.",
         live.value(Key::Buckets),
     );
+    text.number(
+        "expectations",
+        "Connections that helpers have announced.",
+        metrics.rates.expectations,
+    );
+    text.number(
+        "expectations_max",
+        "Maximum number of expectations.",
+        live.value(Key::ExpectMax),
+    );
     let memory = Memory::of(live, metrics.rates.flow_size);
     text.number(
         "table_memory_bytes",
-        "Memory that the entries and the hash table take.",
+        "Memory of the entries and the hash table.",
         memory.map(|memory| memory.now),
     );
     text.number(
         "table_memory_full_bytes",
-        "Memory that they take when the table is full.",
+        "Memory of both when the table is full.",
         memory.and_then(|memory| memory.when_full),
     );
 }
@@ -81,10 +91,10 @@ fn meaning(counter: Counter) -> &'static str {
         Counter::EarlyDrop => "Flows evicted to make room in a full table.",
         Counter::InsertFailed => "Packets dropped because their flow could not be entered.",
         Counter::ChainTooLong => "Packets dropped because the chain of their bucket was too long.",
-        Counter::ClashResolve => "Packets that lost a race to enter a flow and were let through.",
+        Counter::ClashResolve => "Packets whose flow another CPU entered first; accepted.",
         Counter::Invalid => "Packets that belong to no flow, or do not fit theirs.",
-        Counter::IcmpError => "ICMP errors that could not be assigned.",
-        Counter::SearchRestart => "Lookups begun again because the table changed below them.",
+        Counter::IcmpError => "ICMP errors that belong to no flow.",
+        Counter::SearchRestart => "Lookups restarted because the table changed meanwhile.",
     }
 }
 
@@ -116,7 +126,7 @@ fn flows(metrics: &Metrics<'_>, text: &mut Text) {
     );
     text.number(
         "flows_sampled",
-        "Flows that were read to tell these numbers.",
+        "Flows that these numbers were counted on.",
         population.map(|population| population.sampled.unwrap_or(population.total)),
     );
     text.number(
@@ -130,12 +140,12 @@ fn settings(metrics: &Metrics<'_>, text: &mut Text) {
     let key = |key: Key| [("key", key.name())];
     text.gauge(
         "setting_value",
-        "What a sysctl holds, in its own unit.",
+        "Value of a sysctl, in its own unit.",
         metrics.values().map(|(own, value)| (key(own), value)),
     );
     text.gauge(
         "setting_drift",
-        "Whether a sysctl, now or at the next boot, is not as the profile wants it.",
+        "Whether a sysctl differs from the profile, now or at the next boot.",
         metrics
             .drift()
             .map(|(setting, drifted)| (key(setting.key), u8::from(drifted))),
@@ -249,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_without_flows_are_told_as_zero() {
+    fn kinds_without_flows_are_zero() {
         let (live, rates, flows) = example::table(0, 100);
         let text = text(&example::metrics(&live, &rates, Some(&flows), &[]));
         let part = "cttune_flows{family=\"ipv6\",protocol=\"tcp\",state=\"established\"} 0\n";

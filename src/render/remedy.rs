@@ -1,153 +1,252 @@
 //! `cttune top --remedy`: an nftables fragment, to be read and loaded by the operator.
 //!
-//! Follows nft(8): CONNTRACK TIMEOUT, SETS and CT COUNT. A timeout is attached when a flow begins,
-//! at a priority behind conntrack's own (-200).
+//! Follows nft(8): CONNTRACK TIMEOUT, SETS and CT COUNT. Rules ask for the original tuple of the
+//! flow, so that they mean the same before and behind NAT, for packets that arrive and for the
+//! machine's own.
 
-use crate::flow::{Family, Field, Means, Prefix, Protocol, Remedy, Target};
-use crate::tunable::format_seconds;
+use ipnet::IpNet;
 
-/// The fragment. `sentence` says what it is for.
-pub(crate) fn text(remedy: &Remedy, sentence: &str) -> String {
-    let mut text = format!("# {sentence}\n#\n");
-    match remedy.means {
-        Means::Timeout(seconds) => text.push_str(&timeout(&remedy.target, seconds)),
-        Means::Limit(flows) => text.push_str(&limit(&remedy.target, flows)),
+use crate::flow::{Family, Means, Ports, Protocol, Rules, Term, Terms, Test, families};
+use crate::tunable::{format_count, format_seconds};
+
+/// The fragment. `sentence` says what it is for, `tried` what it did when it was tried.
+pub(crate) fn text(rules: &Rules, sentence: &str, tried: &str) -> String {
+    let mut text = format!("# {sentence}\n# {tried}\n");
+    if !rules.left_out.is_empty() {
+        text.push_str(&format!(
+            "# A rule cannot ask a new flow for {}: this is about more flows than those.\n",
+            rules.left_out.join(", ")
+        ));
     }
-    if !remedy.left_out.is_empty() {
-        let names: Vec<&str> = remedy
-            .left_out
-            .iter()
-            .map(|field| Field::name(*field))
-            .collect();
-        text.insert_str(
-            0,
-            &format!(
-                "# No rule for new flows can ask for {}: this is about more flows than that.\n",
-                names.join(", ")
-            ),
-        );
-    }
+    text.push_str(&match &rules.means {
+        Means::Timeout(policy) => timeout_comment(policy),
+        Means::Limit(flows) => limit_comment(*flows),
+    });
+    text.push_str(
+        "# Check with `nft -c -f FILE`, load with `nft -f FILE`, undo with \
+         `nft delete table inet cttune`.\n",
+    );
+    text.push_str(&fragment(rules));
     text
 }
 
-fn timeout(target: &Target, seconds: u32) -> String {
-    let spoken = format_seconds(i64::from(seconds));
-    let family = table_family(target);
-    let rule = asks(target).join(" ");
+fn timeout_comment(policy: &[(&str, u32)]) -> String {
+    let idle = policy.first().map_or(0, |(_, seconds)| *seconds);
+    format!(
+        "# New connections like these end when they are idle for {}, others as before.\n\
+         # RFC 5382 allows no less; a client with longer keepalives is cut off.\n\
+         # Existing flows keep their time left: `cttune expire` shortens them.\n",
+        format_seconds(i64::from(idle))
+    )
+}
+
+fn limit_comment(flows: u64) -> String {
+    format!(
+        "# A host with {} flows like these gets no new one; an IPv6 host is a /64.\n\
+         # Existing flows go on and are not counted.\n",
+        format_count(flows)
+    )
+}
+
+/// The rules alone.
+pub(crate) fn fragment(rules: &Rules) -> String {
+    let objects: String = match &rules.means {
+        Means::Timeout(policy) => timeout_object(policy),
+        Means::Limit(_) => Family::ALL.iter().map(|family| set(*family)).collect(),
+    };
+    let mut lines = String::new();
+    for terms in &rules.spared {
+        for family in families(terms) {
+            lines.push_str(&format!(
+                "        {} accept\n",
+                ask(terms, family).join(" ")
+            ));
+        }
+    }
+    for terms in &rules.about {
+        for family in families(terms) {
+            let mut rule = ask(terms, family);
+            rule.push("ct state new".to_owned());
+            rule.push(action(family, &rules.means));
+            lines.push_str(&format!("        {}\n", rule.join(" ")));
+        }
+    }
     format!(
         "\
-# New connections like these end after {spoken} of silence, others as before.
-# RFC 5382 allows no less for any destination; a client that keeps alive less often is cut off.
-# Those that stand already keep their time: `cttune expire` is for them.
-# Check with `nft -c -f FILE`, load with `nft -f FILE`, undo with `nft delete table {family} cttune`.
-table {family} cttune {{
-    ct timeout quiet {{
-        protocol tcp
-        policy = {{ established : {seconds} }}
-    }}
-
-    chain forwarded {{
+table inet cttune {{
+{objects}    chain arriving {{
         type filter hook prerouting priority filter; policy accept;
-        {rule} ct timeout set \"quiet\"
-    }}
+{lines}    }}
 
     chain own {{
         type filter hook output priority filter; policy accept;
-        {rule} ct timeout set \"quiet\"
-    }}
+{lines}    }}
 }}
 "
     )
 }
 
-fn limit(target: &Target, flows: u64) -> String {
-    let family = table_family(target);
-    let families = match target.family {
-        Some(family) => vec![family],
-        None => Family::ALL.to_vec(),
+fn set(family: Family) -> String {
+    let (name, kind) = match family {
+        Family::Ipv4 => ("hosts4", "ipv4_addr"),
+        Family::Ipv6 => ("hosts6", "ipv6_addr"),
     };
-    let sets: String = families
-        .iter()
-        .map(|family| {
-            let (name, kind, _) = names(*family);
-            format!("    set {name} {{\n        type {kind}\n        size 65535\n        flags dynamic\n    }}\n\n")
-        })
-        .collect();
-    let rules: String = families
-        .iter()
-        .map(|family| {
-            let (name, _, header) = names(*family);
-            let asks = asks(target).into_iter().map(|ask| format!("{ask} ")).collect::<String>();
-            let asks = if target.family.is_none() {
-                format!("meta nfproto {family} {asks}")
-            } else {
-                asks
-            };
-            format!("        {asks}ct state new add @{name} {{ {header} saddr ct count over {flows} }} drop\n")
-        })
-        .collect();
     format!(
-        "\
-# A source that holds more than {flows} flows like these gets no new one; choose your own number.
-# Flows that stand already are not touched, and are counted from their next new one on.
-# Check with `nft -c -f FILE`, load with `nft -f FILE`, undo with `nft delete table {family} cttune`.
-table {family} cttune {{
-{sets}    chain limited {{
-        type filter hook prerouting priority filter; policy accept;
-{rules}    }}
-}}
-"
+        "    set {name} {{\n        type {kind}\n        size 65535\n        flags dynamic\n    }}\n\n"
     )
 }
 
-fn table_family(target: &Target) -> &'static str {
-    match target.family {
-        Some(Family::Ipv4) => "ip",
-        Some(Family::Ipv6) => "ip6",
-        None => "inet",
-    }
+fn timeout_object(policy: &[(&str, u32)]) -> String {
+    let states = policy
+        .iter()
+        .map(|(state, seconds)| format!("{state} : {seconds}"));
+    let states = states.collect::<Vec<_>>().join(", ");
+    format!(
+        "    ct timeout quiet {{\n        protocol tcp\n        policy = {{ {states} }}\n    }}\n\n"
+    )
 }
 
-/// The name of the set of sources, the type of its elements, the header that they are in.
-fn names(family: Family) -> (&'static str, &'static str, &'static str) {
-    match family {
-        Family::Ipv4 => ("sources4", "ipv4_addr", "ip"),
-        Family::Ipv6 => ("sources6", "ipv6_addr", "ip6"),
-    }
-}
-
-/// What the rule asks of a packet, in nft's words.
-fn asks(target: &Target) -> Vec<String> {
-    let header = table_family(target);
-    let mut asks = Vec::new();
-    asks.extend(
-        target
-            .src
-            .map(|net| format!("{header} saddr {}", Prefix(net))),
-    );
-    asks.extend(
-        target
-            .dst
-            .map(|net| format!("{header} daddr {}", Prefix(net))),
-    );
-    let Some(protocol) = target.protocol else {
-        return asks;
+fn action(family: Family, means: &Means) -> String {
+    let Means::Limit(flows) = means else {
+        return "ct timeout set \"quiet\"".to_owned();
     };
-    if target.sport.is_none() && target.dport.is_none() {
-        asks.push(format!("meta l4proto {}", nft_protocol(protocol)));
+    let (name, host) = match family {
+        Family::Ipv4 => ("hosts4", "ct original ip saddr"),
+        Family::Ipv6 => ("hosts6", "ct original ip6 saddr and ffff:ffff:ffff:ffff::"),
+    };
+    format!("add @{name} {{ {host} ct count over {flows} }} drop")
+}
+
+/// What a rule asks of a flow of this family.
+fn ask(terms: &Terms, family: Family) -> Vec<String> {
+    let mut asks = vec![format!("meta nfproto {family}")];
+    let mut terms: Vec<&Term> = terms.0.iter().collect();
+    // The protocol first: a port is nothing without it.
+    terms.sort_by_key(|term| !matches!(term.test, Test::Proto(_)));
+    let has_protocol = terms
+        .iter()
+        .any(|term| !term.negated && matches!(term.test, Test::Proto(_)));
+    let asks_port = |test: &Test| matches!(test, Test::SourcePort(_) | Test::DestinationPort(_));
+    if !has_protocol && terms.iter().any(|term| asks_port(&term.test)) {
+        asks.push("meta l4proto { tcp, udp, udplite, sctp, dccp }".to_owned());
     }
-    let name = nft_protocol(protocol);
-    asks.extend(target.sport.map(|port| format!("{name} sport {port}")));
-    asks.extend(target.dport.map(|port| format!("{name} dport {port}")));
+    asks.extend(terms.into_iter().filter_map(ask_term));
     asks
 }
 
+fn ask_term(term: &Term) -> Option<String> {
+    let not = if term.negated { "!= " } else { "" };
+    Some(match &term.test {
+        Test::Src(net) => format!("ct original {} saddr {not}{}", header(net), short(net)),
+        Test::Dst(net) => format!("ct original {} daddr {not}{}", header(net), short(net)),
+        Test::SourcePort(ports) => format!("ct original proto-src {not}{}", range(*ports)),
+        Test::DestinationPort(ports) => format!("ct original proto-dst {not}{}", range(*ports)),
+        Test::Proto(protocol) => format!("meta l4proto {not}{}", protocol_name(*protocol)),
+        Test::Zone(zone) => format!("ct zone {not}{zone}"),
+        // Every rule names its family.
+        _ => return None,
+    })
+}
+
+fn header(net: &IpNet) -> &'static str {
+    match net {
+        IpNet::V4(_) => "ip",
+        IpNet::V6(_) => "ip6",
+    }
+}
+
+/// A network, or the address of a host.
+fn short(net: &IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() {
+        net.addr().to_string()
+    } else {
+        net.trunc().to_string()
+    }
+}
+
+fn range(ports: Ports) -> String {
+    if ports.first == ports.last {
+        ports.first.to_string()
+    } else {
+        format!("{}-{}", ports.first, ports.last)
+    }
+}
+
 /// A name that nft knows without /etc/protocols, or the number.
-fn nft_protocol(protocol: Protocol) -> String {
+fn protocol_name(protocol: Protocol) -> String {
     match protocol {
         Protocol::TCP | Protocol::UDP | Protocol::UDPLITE | Protocol::SCTP | Protocol::DCCP => {
             protocol.to_string()
         }
         Protocol(number) => number.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(about: &[&str], spared: &[&str], means: Means) -> String {
+        let parse = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| Terms::parse(text).unwrap())
+                .collect()
+        };
+        fragment(&Rules {
+            about: parse(about),
+            spared: parse(spared),
+            means,
+            left_out: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn rules_ask_for_the_original_tuple() {
+        for (about, means, rule) in [
+            (
+                "proto=udp,src=198.18.0.2,dport=27015",
+                Means::Limit(2000),
+                "meta nfproto ipv4 meta l4proto udp ct original ip saddr 198.18.0.2 ct original \
+                 proto-dst 27015 ct state new add @hosts4 { ct original ip saddr ct count over \
+                 2000 } drop",
+            ),
+            (
+                "src=2001:db8::/32,dst!=2001:db8:1::7,sport=1024-2047",
+                Means::Limit(100),
+                "meta nfproto ipv6 meta l4proto { tcp, udp, udplite, sctp, dccp } ct original ip6 \
+                 saddr 2001:db8::/32 ct original ip6 daddr != 2001:db8:1::7 ct original proto-src \
+                 1024-2047 ct state new add @hosts6 { ct original ip6 saddr and \
+                 ffff:ffff:ffff:ffff:: ct count over 100 } drop",
+            ),
+            (
+                "dst=10.0.0.9,zone=3,proto=tcp",
+                Means::Timeout(vec![("established", 7440)]),
+                "meta nfproto ipv4 meta l4proto tcp ct original ip daddr 10.0.0.9 ct zone 3 ct \
+                 state new ct timeout set \"quiet\"",
+            ),
+        ] {
+            let text = rules(&[about], &[], means);
+            // Once for what arrives, once for the machine's own.
+            assert_eq!(text.matches(rule).count(), 2, "{rule}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_accepted_first_and_alternatives_are_rules_of_their_own() {
+        let text = rules(
+            &["proto=udp,dport=53", "proto=icmp"],
+            &["src=10.0.0.0/8"],
+            Means::Limit(100),
+        );
+        let chain: Vec<&str> = text
+            .lines()
+            .skip_while(|line| !line.contains("own"))
+            .collect();
+        assert!(chain[2].ends_with("ip saddr 10.0.0.0/8 accept"), "{text}");
+        assert!(chain[3].contains("nfproto ipv4 meta l4proto udp"), "{text}");
+        assert!(chain[4].contains("nfproto ipv6 meta l4proto udp"), "{text}");
+        assert!(chain[5].contains("nfproto ipv4 meta l4proto 1 "), "{text}");
+        assert!(chain[6].ends_with('}'), "{text}");
     }
 }

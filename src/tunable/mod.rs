@@ -18,7 +18,8 @@ pub(crate) use catalog::{Key, Kind, Unit, UnknownKey};
 pub(crate) use counters::{Counter, Counters};
 pub(crate) use host::{Conntrack, Host};
 pub(crate) use number::{
-    format_bytes, format_count, format_seconds, format_share, format_size, kernel_number, plural,
+    format_bytes, format_count, format_rounded_seconds, format_seconds, format_share, format_size,
+    kernel_number, plural,
 };
 pub(crate) use reading::{Access, Reading, Snapshot};
 

@@ -116,6 +116,16 @@ pub(crate) fn format_share(share: f64) -> String {
     format!("{:.1} %", tenths / 10.0)
 }
 
+/// Seconds by their two largest units, rounded to the smaller one: `2d12h`, `59m29s`.
+pub(crate) fn format_rounded_seconds(seconds: u32) -> String {
+    let step = match seconds {
+        0..3_600 => 1,
+        3_600..86_400 => 60,
+        _ => 3_600,
+    };
+    format_seconds(i64::from(seconds.saturating_add(step / 2) / step * step))
+}
+
 impl Key {
     /// A value of this key as people say it, where that differs from the bare number.
     pub(crate) fn spoken(self, value: i64) -> Option<String> {
@@ -222,6 +232,21 @@ mod tests {
             (-5, "-5s"),
         ] {
             assert_eq!(format_seconds(seconds), text);
+        }
+    }
+
+    #[test]
+    fn long_times_are_rounded() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (3_569, "59m29s"),
+            (3_629, "1h"),
+            (3_631, "1h1m"),
+            (216_013, "2d12h"),
+            (u32::MAX, "49710d6h"),
+        ] {
+            assert_eq!(format_rounded_seconds(seconds), text, "{seconds}");
         }
     }
 

@@ -27,11 +27,33 @@ pub(super) fn list(
     kind: u16,
     mut each: impl FnMut(Attributes<'_>) -> Result<(), Malformed>,
 ) -> Result<(), ListError> {
-    let mut socket = Socket::netfilter().map_err(ListError::Refused)?;
+    let socket = Socket::netfilter().map_err(ListError::Refused)?;
+    // struct nfgenmsg: any family, version 0.
+    dump(socket, kind, 4, |_, attributes| each(attributes))
+}
+
+/// The same of interfaces, neighbours and routes, whose fixed part has so many bytes; `each` is
+/// given that part too. Anybody may ask.
+pub(in crate::kernel) fn list_route(
+    kind: u16,
+    header: usize,
+    each: impl FnMut(&[u8], Attributes<'_>) -> Result<(), Malformed>,
+) -> Result<(), ListError> {
+    let socket = Socket::route().map_err(ListError::Refused)?;
+    dump(socket, kind, header, each)
+}
+
+fn dump(
+    mut socket: Socket,
+    kind: u16,
+    header: usize,
+    mut each: impl FnMut(&[u8], Attributes<'_>) -> Result<(), Malformed>,
+) -> Result<(), ListError> {
     let flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut request = Buffer::default();
-    // struct nfgenmsg: any family, version 0.
-    request.message(Head { kind, flags }, |message| message.raw(&[0; 4]));
+    request.message(Head { kind, flags }, |message| {
+        message.raw(&vec![0; header]);
+    });
     socket.send(request.bytes()).map_err(ListError::Refused)?;
     loop {
         let part = match socket.receive() {
@@ -44,8 +66,9 @@ pub(super) fn list(
         for message in socket.messages(part) {
             let message = message?;
             if message.end().is_none() {
-                let attributes = message.body.get(4..).ok_or(Malformed("its fixed part"))?;
-                each(Attributes::new(attributes))?;
+                let parts = message.body.split_at_checked(header);
+                let (fixed, attributes) = parts.ok_or(Malformed("its fixed part"))?;
+                each(fixed, Attributes::new(attributes))?;
             }
         }
         if part.last {

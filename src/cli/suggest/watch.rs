@@ -1,59 +1,22 @@
-//! `cttune profile suggest`: watches the host and writes a profile for what it does.
+//! Watches the table: which flows end, come back and speak while the time passes.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::args::Global;
-use super::change;
-use super::failure::{FAILED, Failure};
-use super::out::Out;
-use super::profile_edit;
-use super::progress::Progress;
-use super::walk;
+use crate::cli::out::Out;
+use crate::cli::progress::Progress;
+use crate::cli::{profile_edit, walk};
 use crate::flow::expire::Timeouts;
 use crate::flow::{Extent, Filter, FirstLook, Flow, SecondLook};
 use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::kernel::{counters, host, sysctl};
-use crate::profile::suggest::{ESTABLISHED, Observation, STREAM, suggest};
+use crate::profile::suggest::{ESTABLISHED, Observation, STREAM};
 use crate::tunable::Counter;
 
 /// How often the entries are counted.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Runs it.
-pub(super) fn run(
-    headroom: f64,
-    observe: &str,
-    file: Option<&Path>,
-    global: &Global,
-    out: Out,
-) -> anyhow::Result<u8> {
-    if global.root.is_some() {
-        let failure = Failure::usage("--root cannot go with profile suggest");
-        return Err(failure
-            .hint("an image does nothing that could be watched")
-            .into());
-    }
-    let time = change::duration("--observe", observe)?;
-    // Before the wait, not after it.
-    if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok()) {
-        let failure = Failure::new(FAILED, format!("{} is there already", file.display()));
-        return Err(failure.hint("name another file, or remove it first").into());
-    }
-    if let Some(file) = file {
-        profile_edit::rehearse(file)?;
-    }
-    let seen = watch(time, headroom, out)?;
-    let text = suggest(&seen);
-    match file {
-        None => profile_edit::print(&text, out),
-        Some(file) => profile_edit::write(file, None, &text, out)?,
-    }
-    Ok(0)
-}
-
-/// Looks at the table, counts its entries for a time, and looks again.
-fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
+/// Reads the table, counts its entries for a time, and reads it again.
+pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
     let live = profile_edit::loaded("watch")?;
     let start = Instant::now();
     let entries = u64::try_from(live.count.unwrap_or(0)).unwrap_or(0);
@@ -68,8 +31,8 @@ fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation>
         Ok(first) => Some(first),
         Err(DumpError::NoRight) => {
             out.note(
-                "note: no right to look at flows, so limits are suggested and no timeouts; run \
-                 it as root",
+                "note: reading flows: permission denied, needs root (CAP_NET_ADMIN); only limits \
+                 are suggested",
             );
             None
         }
@@ -107,7 +70,7 @@ fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation>
     })
 }
 
-/// The most entries that there are at once.
+/// The most entries at once.
 fn count(time: Duration, at_first: i64, out: Out) -> anyhow::Result<i64> {
     let start = Instant::now();
     let progress = Progress::new(out, "watching", time.as_secs());
@@ -120,7 +83,7 @@ fn count(time: Duration, at_first: i64, out: Out) -> anyhow::Result<i64> {
     Ok(peak)
 }
 
-/// Gives every flow to `take`, with the milliseconds at which it was told of.
+/// Gives every flow to `take`, with the milliseconds at which it was read.
 fn each(
     start: Instant,
     progress: &Progress,

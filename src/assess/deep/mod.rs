@@ -1,19 +1,21 @@
 //! What a walk through the table shows, and what else only netlink tells: `check --deep`.
 
+mod nat;
+mod unanswered;
+
+pub(crate) use nat::Network;
+
 use super::command::plan;
 use super::table::WARN_FILL;
 use super::timeouts::{POOLED, SAFE};
 use super::{Evidence, Finding, Id, Severity};
 use crate::diagnostic::Hint;
-use crate::flow::{Estimate, NAT_PORTS, Policies, Pressure};
+use crate::flow::{Estimate, Nat, NatRules, Policies, Pressure};
 use crate::profile::Role;
 use crate::tunable::{Key, Snapshot, format_count, format_seconds, format_share};
 
 /// The fill, and the share of flows that cannot be evicted, from which a finding is raised.
 const HALF_FULL: f64 = 0.5;
-/// Shares of the ports in use above which new flows soon find none.
-const PORTS_WARN: f64 = 0.8;
-const PORTS_CRITICAL: f64 = 0.95;
 /// The share of max that one subscriber of a carrier's NAT may hold.
 const SUBSCRIBER: f64 = 0.1;
 
@@ -22,6 +24,12 @@ const SUBSCRIBER: f64 = 0.1;
 pub(crate) struct Deep {
     /// Of the flows.
     pub(crate) pressure: Pressure,
+    /// Of the flows that are translated.
+    pub(crate) nat: Nat,
+    /// What the rules say; `None` where they could not be read.
+    pub(crate) rules: Option<NatRules>,
+    /// The addresses and routes of the namespace.
+    pub(crate) network: Network,
     /// The timeout policies; `None` where they could not be read.
     pub(crate) policies: Option<Policies>,
     /// The flowtables, as `TABLE NAME`; `None` where they could not be read.
@@ -32,16 +40,18 @@ pub(super) fn findings(deep: &Deep, live: &Snapshot, evidence: &Evidence<'_>) ->
     let pressure = &deep.pressure;
     let mut findings = Vec::new();
     findings.extend(not_reclaimable(pressure, live));
-    findings.extend(nat_ports(pressure));
+    findings.extend(nat::findings(&deep.nat, &deep.network));
+    findings.extend(unanswered::finding(pressure, evidence));
     findings.extend(push(pressure, live, evidence));
     findings.extend(subscriber(pressure, live, evidence));
+    findings.extend(deep.rules.as_ref().and_then(tracked_by));
     findings.extend(deep.policies.as_ref().and_then(policies));
     findings.extend(deep.flowtables.as_deref().and_then(flowtables));
     findings
 }
 
 /// Their number, and of a sample how far it can be off.
-fn spoken(estimate: Estimate) -> String {
+fn flows_and_share(estimate: Estimate) -> String {
     let flows = format_count(estimate.flows);
     let share = format_share(estimate.share);
     if estimate.margin > 0.0 {
@@ -71,7 +81,7 @@ fn not_reclaimable(pressure: &Pressure, live: &Snapshot) -> Option<Finding> {
             },
             format!(
                 "{} are assured and not closing, {} of max: a full table cannot evict them",
-                spoken(pressure.fixed),
+                flows_and_share(pressure.fixed),
                 format_share(held)
             ),
             Hint::cttune("top --match status=assured")
@@ -81,42 +91,24 @@ fn not_reclaimable(pressure: &Pressure, live: &Snapshot) -> Option<Finding> {
     })
 }
 
-fn nat_ports(pressure: &Pressure) -> Option<Finding> {
-    let nat = pressure.nat.as_ref()?;
-    #[expect(clippy::cast_precision_loss)] // below 2^31
-    let used = nat.used.flows as f64 / NAT_PORTS as f64;
-    (used >= PORTS_WARN).then(|| Finding::new(Id::NatPorts, if used >= PORTS_CRITICAL {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        }, format!(
-            "{} are translated to {} and go to {} by {}, {} of {} ports: without a free port the \
-             next flow is dropped",
-            spoken(nat.used),
-            nat.address,
-            nat.server,
-            nat.protocol,
-            format_share(used),
-            format_count(NAT_PORTS)
-        ), Hint::cttune(format!(
-            "top --by src --match reply-dst={},reply-src={}",
-            nat.address,
-            nat.server.ip()
-        )).to("see who has them").and(Hint::say(
-            "translate to more addresses: in nft `snat to ADDRESS-ADDRESS`",
-        ))))
-}
-
 fn push(pressure: &Pressure, live: &Snapshot, evidence: &Evidence<'_>) -> Option<Finding> {
     let key = Key::TcpTimeoutEstablished;
     let value = live.value(key).filter(|value| *value < POOLED)?;
-    (pressure.push.flows > 0).then(|| Finding::new(Id::PushPorts, Severity::Warning, format!(
-            "{} go to TCP 5228 to 5230, push to phones that are silent for up to 30m, and {} is \
+    (pressure.push.flows > 0).then(|| {
+        Finding::new(
+            Id::PushPorts,
+            Severity::Warning,
+            format!(
+                "{} go to TCP 5228 to 5230, push to phones that are idle for up to 30m, and {} is \
              {}: they are cut off and connect again",
-            spoken(pressure.push),
-            key.file_name(),
-            format_seconds(value)
-        ), plan(evidence.desired, &[(key, SAFE)]).to("lengthen it; each connection gets the new time with its next packet")))
+                flows_and_share(pressure.push),
+                key.file_name(),
+                format_seconds(value)
+            ),
+            plan(evidence.desired, &[(key, SAFE)])
+                .to("lengthen it; each connection gets the new time with its next packet"),
+        )
+    })
 }
 
 /// A subscriber that holds more than a carrier's NAT should allow.
@@ -126,10 +118,30 @@ fn subscriber(pressure: &Pressure, live: &Snapshot, evidence: &Evidence<'_>) -> 
     (evidence.role() == Role::Cgn).then(|| Finding::new(Id::Rfc6888Req4, Severity::Warning, format!(
             "{} come from {address}, {} of max: RFC 6888 REQ-4 asks for a limit on the ports of a \
              subscriber, REQ-5 for one on its state",
-            spoken(held),
+            flows_and_share(held),
             format_share(share)
         ), Hint::cttune("top --by src --remedy")
             .to("print rules that limit each subscriber")))
+}
+
+/// Without such a rule nothing would be tracked.
+fn tracked_by(rules: &NatRules) -> Option<Finding> {
+    let tables: Vec<&str> = rules.trackers.iter().map(String::as_str).collect();
+    (!tables.is_empty()).then(|| {
+        Finding::new(
+            Id::TrackedBy,
+            Severity::Info,
+            format!(
+                "connections are tracked because of rules in {}",
+                tables.join(", ")
+            ),
+            Hint::command("nft list ruleset")
+                .to("see them")
+                .and(Hint::say(
+                    "what needs no tracking can be left out with nft `notrack`",
+                )),
+        )
+    })
 }
 
 fn policies(policies: &Policies) -> Option<Finding> {

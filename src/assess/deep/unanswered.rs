@@ -1,0 +1,76 @@
+//! Flows of which only packets one way were seen: who does that, and why.
+
+use super::flows_and_share;
+use crate::assess::{Evidence, Finding, Id, Severity};
+use crate::diagnostic::Hint;
+use crate::flow::Pressure;
+use crate::tunable::{Counter, format_share};
+
+/// The share of the flows from which it is a finding, and the least number of them.
+const MOST: f64 = 0.5;
+const MANY: u64 = 500;
+/// The share of them that one source or one destination has where it is the cause.
+const ONE: f64 = 0.5;
+
+pub(super) fn finding(pressure: &Pressure, evidence: &Evidence<'_>) -> Option<Finding> {
+    let unanswered = &pressure.unanswered;
+    if unanswered.all.share < MOST || unanswered.all.flows < MANY {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss)] // below 2^31
+    let part = |flows: u64| flows as f64 / unanswered.all.flows.max(1) as f64;
+    let (opening, udp) = (part(unanswered.opening.flows), part(unanswered.udp.flows));
+    let mut message = format!(
+        "{} were never answered: {} of them opening TCP connections, {} UDP",
+        flows_and_share(unanswered.all),
+        format_share(opening),
+        format_share(udp)
+    );
+    let source = unanswered.source.filter(|(_, share)| *share >= ONE);
+    let destination = unanswered.destination.filter(|(_, share)| *share >= ONE);
+    if let Some((source, share)) = &source {
+        message.push_str(&format!("; {} come from {source}", format_share(*share)));
+    }
+    if let Some((destination, share)) = &destination {
+        message.push_str(&format!("; {} go to {destination}", format_share(*share)));
+    }
+    let invalid = evidence
+        .rates
+        .and_then(|rates| rates.rate(Counter::Invalid));
+    let invalid = invalid.filter(|rate| *rate >= 1.0);
+    let (cause, help) = match (&source, &destination) {
+        _ if invalid.is_some() => (
+            "invalid packets come at the same time: answers probably take another route, or only \
+             one direction passes here",
+            Hint::say(
+                "let both directions pass this machine, do not track these flows (nft `notrack`), \
+                 or set nf_conntrack_tcp_be_liberal and nf_conntrack_tcp_loose to 1",
+            ),
+        ),
+        (Some(_), None) => (
+            "one source asks many destinations: a scan, or a program such as a DHT crawler",
+            Hint::cttune("top --remedy").to("print rules that limit it"),
+        ),
+        (_, Some(_)) if opening >= ONE => (
+            "many connections to one destination are never completed: a SYN flood, or the server \
+             does not answer",
+            Hint::say("SYN cookies on the server, or nft `synproxy` here"),
+        ),
+        (_, Some(_)) => (
+            "one destination never answers: it is down, or flooded",
+            Hint::say("do not track this service (nft `notrack`), or mend the server"),
+        ),
+        (None, None) => (
+            "many sources and many destinations: answers may take another route",
+            Hint::cttune("check --deep --interval 10s").to("see whether invalid packets come too"),
+        ),
+    };
+    Some(Finding::new(
+        Id::MostlyUnanswered,
+        Severity::Warning,
+        format!("{message}: {cause}"),
+        Hint::cttune("top --match status!=seen-reply")
+            .to("see who has them")
+            .and(help),
+    ))
+}

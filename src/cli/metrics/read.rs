@@ -1,0 +1,120 @@
+//! Reads the numbers, each source on its own: one that fails costs only its own numbers.
+
+use std::io;
+
+use crate::cli::args::{self, Global};
+use crate::cli::current::Current;
+use crate::cli::failure::told;
+use crate::cli::out::Out;
+use crate::cli::{change, walk};
+use crate::flow::{Census, Extent, Field, Filter, Flow, Kinds};
+use crate::kernel::counters;
+use crate::kernel::ctnetlink::{DumpError, count_expectations, undisturbed};
+use crate::render::metrics::{Flows, LastApply, Source};
+use crate::tunable::{Counters, Snapshot};
+
+/// What was to be read, and whether it was.
+#[derive(Default)]
+pub(super) struct Sources(Vec<Source>);
+
+impl Sources {
+    pub(super) fn all(&self) -> &[Source] {
+        &self.0
+    }
+
+    /// Notes whether a source could be read.
+    pub(super) fn take<T, E: Into<anyhow::Error>>(
+        &mut self,
+        name: &'static str,
+        read: Result<T, E>,
+    ) -> Option<T> {
+        let (value, trouble) = match read {
+            Ok(value) => (Some(value), None),
+            // With the causes below it.
+            Err(error) => (None, Some(told(&error.into()))),
+        };
+        self.0.retain(|source| source.name != name);
+        self.0.push(Source { name, trouble });
+        value
+    }
+
+    /// Notes whether the files were read that the next boot will read.
+    pub(super) fn files(&mut self, current: &Current) {
+        if current.files.is_none() {
+            return;
+        }
+        let unread = current.unread();
+        let read = match unread.first() {
+            Some(path) => Err(format!("{} cannot be read", path.display())),
+            None => Ok(()),
+        };
+        self.take("files", read.map_err(anyhow::Error::msg));
+    }
+
+    /// Says what could not be read.
+    pub(super) fn note(&self, out: Out) {
+        for source in &self.0 {
+            if let Some(why) = &source.trouble {
+                out.note(&format!("note: {} not read: {why}", source.name));
+            }
+        }
+    }
+}
+
+/// The counters; a kernel may track connections and not show them.
+pub(super) fn counters(live: &Snapshot) -> io::Result<Option<Counters>> {
+    match counters::read_counters()? {
+        None if live.is_loaded() => Err(io::Error::other("/proc/net/stat has none")),
+        counters => Ok(counters),
+    }
+}
+
+/// Counts the expectations; without conntrack there are none.
+pub(super) fn expectations(live: &Snapshot, sources: &mut Sources) -> Option<u64> {
+    if !live.is_loaded() {
+        return None;
+    }
+    sources.take("expectations", count_expectations())
+}
+
+/// Counts the flows, in one pass.
+pub(super) fn read_flows(
+    which: args::Flows,
+    live: &Snapshot,
+    out: Out,
+) -> Result<Flows, DumpError> {
+    let entries = live.count.and_then(|count| u64::try_from(count).ok());
+    let entries = entries.unwrap_or(0);
+    let progress = walk::progress(out, entries);
+    let extent = match which {
+        args::Flows::All | args::Flows::None => Extent::Exact,
+        args::Flows::Auto => Extent::for_table(entries),
+    };
+    undisturbed(|| {
+        let mut kinds = Kinds::default();
+        let mut census = Census::by(&[Field::Dst]);
+        let each = |flow: &Flow<'_>| {
+            kinds.add(flow);
+            census.add(flow);
+        };
+        let sample = walk::walk(&Filter::default(), extent, &progress, each)?;
+        Ok(Flows {
+            population: kinds.finish(sample),
+            destinations: census.finish(sample),
+        })
+    })
+}
+
+/// Why munin could not draw anything, if so.
+pub(super) fn trouble(out: Out) -> Option<String> {
+    let progress = walk::progress(out, 1);
+    let looked = walk::walk(&Filter::default(), Extent::Sample(1), &progress, |_| {});
+    let trouble = looked.err()?;
+    Some(trouble.to_string())
+}
+
+/// The newest change that apply made here and that was not undone.
+pub(super) fn last_apply(global: &Global) -> anyhow::Result<Option<LastApply>> {
+    let newest = change::here(global)?.last_apply()?;
+    Ok(newest.map(|(id, time)| LastApply { id, time }))
+}

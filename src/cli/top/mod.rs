@@ -1,0 +1,78 @@
+//! `cttune top`: who fills the table.
+
+mod remedy;
+
+use super::args::{Global, Top};
+use super::failure::{Failure, USAGE};
+use super::out::Out;
+use super::{current, select, walk};
+use crate::flow::{By, Census, Extent, Field, FieldError, Query, Selection, parse_budget};
+use crate::kernel::ctnetlink::undisturbed;
+use crate::render;
+
+/// Runs it.
+pub(super) fn run(args: &Top, global: &Global, out: Out) -> anyhow::Result<u8> {
+    if global.root.is_some() {
+        return Err(Failure::usage("--root cannot go with top")
+            .hint("an image has no running kernel, and so no table")
+            .into());
+    }
+    let query = query(args)?;
+    let entries = walk::entries()?;
+    let extent = query.extent(entries);
+    let progress = walk::progress(out, entries);
+    let top = undisturbed(|| {
+        let mut census = Census::new(&query);
+        let sample = walk::walk(&query.filter(extent), extent, &progress, |flow| {
+            if query.selection.matches(flow) {
+                census.add(flow);
+            }
+        })?;
+        Ok(census.finish(sample))
+    })?;
+    drop(progress);
+
+    let sentence = render::top::sentence(&top, query.is_selection());
+    let place = current::place(global);
+    let fragment = || remedy::fragment(&top, &query, extent, &sentence, &place, out);
+    let remedy = args.remedy.then(fragment).transpose()?;
+    let shown = render::top::Shown {
+        top: &top,
+        rows: args.rows,
+        is_selection: query.is_selection(),
+        remedy: remedy.as_deref(),
+    };
+    let text = || match shown.remedy {
+        Some(fragment) => fragment.to_owned(),
+        None => render::top::text(&shown),
+    };
+    out.result(text, || render::top::json(&shown));
+    Ok(0)
+}
+
+/// What the options ask.
+fn query(args: &Top) -> anyhow::Result<Query> {
+    let wrong = |error: FieldError| Failure::of(USAGE, &error);
+    let by = match args.by.as_str() {
+        "auto" => By::Auto,
+        fields => By::Fields(Field::parse_list(fields).map_err(wrong)?),
+    };
+    let prefixes = args.prefix.as_deref().map(str::parse).transpose();
+    let extent = match (args.exact, args.sample, &args.budget) {
+        (true, _, _) => Some(Extent::Exact),
+        (_, Some(flows), _) => Some(Extent::Sample(flows)),
+        (_, _, Some(time)) => Some(parse_budget(time).ok_or_else(|| {
+            Failure::usage(format!("`{time}` is not a time to read for")).hint("write 200ms or 2s")
+        })?),
+        _ => None,
+    };
+    Ok(Query {
+        by,
+        prefixes: prefixes.map_err(wrong)?,
+        selection: Selection {
+            matching: select::terms("--match", &args.matching)?,
+            keep: select::terms("--keep", &args.keep)?,
+        },
+        extent,
+    })
+}

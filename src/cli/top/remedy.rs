@@ -1,0 +1,105 @@
+//! `cttune top --remedy`: rules against the group, tried before they are printed.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::cli::out::Out;
+use crate::cli::walk;
+use crate::diagnostic::{Hint, Place};
+use crate::flow::{Extent, Means, Members, Query, Remedy, Rules, Top};
+use crate::kernel::ctnetlink::undisturbed;
+use crate::kernel::{addresses, sysctl};
+use crate::render;
+use crate::trial::{Traffic, TrialError, shortened, stopped};
+use crate::tunable::format_share;
+
+/// Rules that stop or shorten a smaller share of the group when they are tried are not offered.
+const HELPS: f64 = 0.2;
+
+/// The rules as nft reads them; empty where there is nothing to do, or where none helped: then what
+/// would is said to people.
+pub(super) fn fragment(
+    top: &Top,
+    query: &Query,
+    extent: Extent,
+    sentence: &str,
+    place: &Place,
+    out: Out,
+) -> anyhow::Result<String> {
+    if top.group().is_none() {
+        out.note(sentence);
+        return Ok(String::new());
+    }
+    let progress = walk::progress(out, top.total);
+    let members = undisturbed(|| {
+        let mut members = Members::of(top);
+        walk::walk(&query.filter(extent), extent, &progress, |flow| {
+            if query.selection.matches(flow) {
+                members.add(flow);
+            }
+        })?;
+        Ok(members)
+    })?;
+    drop(progress);
+    let live = sysctl::read_snapshot()?;
+    let (why, help) = match Remedy::new(top, &query.selection, &members, &live) {
+        None => return Ok(String::new()),
+        Some(Remedy::Advice { why, help }) => (why.to_owned(), help),
+        Some(Remedy::Rules(rules)) => match tried(&rules, &members) {
+            Ok((share, said)) if share >= HELPS => {
+                return Ok(render::remedy::text(&rules, sentence, &said));
+            }
+            Ok((_, said)) => (format!("{said}: that does not help"), general()),
+            Err(error) => (format!("the rules could not be tried ({error})"), general()),
+        },
+    };
+    out.note(&format!("{sentence}\nno rules for this: {why}"));
+    for hint in help {
+        out.note(&format!("hint: {}", hint.text(place)));
+    }
+    Ok(String::new())
+}
+
+/// What the rules do to a copy of the group's flows.
+fn tried(rules: &Rules, members: &Members) -> Result<(f64, String), TrialError> {
+    let own: BTreeSet<IpAddr> = addresses::read_addresses().unwrap_or_default();
+    let kept = members.kept();
+    let is_local: Vec<bool> = kept
+        .iter()
+        .map(|member| own.contains(&member.original.src))
+        .collect();
+    let traffic = |established| Traffic {
+        members: kept,
+        is_local: &is_local,
+        established,
+    };
+    let fragment = render::remedy::fragment(rules);
+    let copy = crate::tunable::plural(kept.len() as u64, "flow");
+    match &rules.means {
+        Means::Limit(_) => {
+            let share = stopped(&fragment, traffic(false))?;
+            let said = format_share(share);
+            Ok((
+                share,
+                format!("Tried on a copy of {copy}: it stopped {said} of them"),
+            ))
+        }
+        Means::Timeout(policy) => {
+            let seconds = policy.first().map_or(0, |(_, seconds)| *seconds);
+            let share = shortened(&fragment, traffic(true), seconds)?;
+            let said = format_share(share);
+            Ok((
+                share,
+                format!("Tried on a copy of {copy}: it shortened {said} of them"),
+            ))
+        }
+    }
+}
+
+/// What helps whatever fills the table.
+fn general() -> Vec<Hint> {
+    vec![
+        Hint::cttune("plan campus-fw").to("a larger table and shorter timeouts"),
+        Hint::say("limit the program that opens these flows, or do not track it (nft `notrack`)"),
+    ]
+}

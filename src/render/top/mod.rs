@@ -1,0 +1,260 @@
+//! `cttune top`: who fills the table, as a sentence, as a table, as JSON.
+
+mod listing;
+mod sentence;
+
+use serde_json::{Map, Value as Json, json};
+
+pub(crate) use self::sentence::sentence;
+
+use super::style::{FAINT, HEAD, WARN};
+use crate::flow::{Column, Group, Top, Value};
+use crate::tunable::{format_count, format_share, plural};
+
+/// What there is to show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown<'a> {
+    pub(crate) top: &'a Top,
+    /// Groups to show.
+    pub(crate) rows: usize,
+    /// Whether `--match` or `--keep` left flows out.
+    pub(crate) is_selection: bool,
+    /// The fragment of `--remedy`, if it was asked for.
+    pub(crate) remedy: Option<&'a str>,
+}
+
+/// As machines read it.
+pub(crate) fn json(shown: &Shown<'_>) -> Json {
+    let top = shown.top;
+    let groups = top.groups.iter().take(shown.rows);
+    let cause = top.group().filter(|_| !top.nothing_stands_out);
+    let cause = cause.map(|group| json!({ "by": by_json(&top.columns, group) }));
+    let mut object = json!({
+        "schema": super::SCHEMA,
+        "total": top.total,
+        "sampled": top.sampled,
+        "by": top.columns.iter().map(|column| column.field.name()).collect::<Vec<_>>(),
+        "groups": groups.map(|group| group_json(&top.columns, group)).collect::<Vec<_>>(),
+        "uncounted": top.uncounted,
+        "cause": cause,
+        "sentence": sentence(top, shown.is_selection),
+    });
+    if let (Some(remedy), Some(object)) = (shown.remedy, object.as_object_mut()) {
+        object.insert("remedy".to_owned(), json!(remedy));
+    }
+    object
+}
+
+fn by_json(columns: &[Column], group: &Group) -> Map<String, Json> {
+    let by = columns.iter().zip(&group.values);
+    by.map(|(column, value)| (column.field.name().to_owned(), value_json(*value)))
+        .collect()
+}
+
+fn group_json(columns: &[Column], group: &Group) -> Json {
+    json!({
+        "by": by_json(columns, group),
+        "flows": group.flows,
+        "share": group.share,
+        "margin": group.margin,
+    })
+}
+
+fn value_json(value: Value) -> Json {
+    match value {
+        Value::Absent => Json::Null,
+        Value::Port(number) | Value::Zone(number) => json!(number),
+        Value::Mark(mark) => json!(mark),
+        other => json!(other.to_string()),
+    }
+}
+
+/// As people read it: the sentence, then a row for each group.
+pub(crate) fn text(shown: &Shown<'_>) -> String {
+    let top = shown.top;
+    let mut text = format!("{HEAD}{}{HEAD:#}\n", sentence(top, shown.is_selection));
+    if top.groups.is_empty() {
+        return text;
+    }
+    text.push('\n');
+    text.push_str(&listing::listing(top, shown.rows));
+    let rest = top.groups.get(shown.rows..).unwrap_or_default();
+    if !rest.is_empty() {
+        let flows: u64 = rest.iter().map(|group| group.flows).sum();
+        text.push_str(&format!(
+            "{FAINT}and {} in {}{FAINT:#}\n",
+            plural(flows, "flow"),
+            plural(rest.len() as u64, "smaller group"),
+        ));
+    }
+    if let Some(sampled) = top.sampled {
+        text.push_str(&format!(
+            "{FAINT}estimated from a sample of {} flows: 95 of 100 samples have each share right \
+             within its margin; --exact reads all{FAINT:#}\n",
+            format_count(sampled)
+        ));
+    }
+    if top.uncounted > 0 {
+        text.push_str(&format!(
+            "{WARN}note{WARN:#}: too many groups to count each: a row may be too low by up to {}\n",
+            plural(top.uncounted, "flow")
+        ));
+    }
+    text
+}
+
+/// `67.7 %`, of a sample `67.7 % ± 0.5`.
+fn share(group: &Group) -> String {
+    let share = format_share(group.share);
+    if group.margin > 0.0 {
+        format!("{share} ± {:.1}", (group.margin * 1000.0).ceil() / 10.0)
+    } else {
+        share
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::flow::{Field, Lead, Others, Protocol, TcpState};
+
+    pub(super) fn group(flows: u64, of: u64, margin: f64, values: &[Value]) -> Group {
+        #[expect(clippy::cast_precision_loss)] // small numbers
+        let share = flows as f64 / of as f64;
+        Group {
+            values: values.to_vec(),
+            flows,
+            share,
+            margin,
+        }
+    }
+
+    pub(super) fn address(text: &str) -> Value {
+        Value::Address(text.parse().unwrap())
+    }
+
+    /// The sandbox's table, as `--by auto` shows it.
+    pub(super) fn story() -> Top {
+        let push = [
+            Value::Protocol(Protocol::TCP),
+            Value::State(TcpState::Established),
+            address("2a00:1450:400b:c02::bc"),
+            Value::Port(5228),
+        ];
+        let dns = [
+            Value::Protocol(Protocol::UDP),
+            Value::Absent,
+            address("2001:db8:ffff::9"),
+            Value::Port(53),
+        ];
+        let ping = [
+            Value::Protocol(Protocol::ICMP),
+            Value::Absent,
+            address("192.0.2.11"),
+            Value::Absent,
+        ];
+        let fields = [Field::Proto, Field::State, Field::Dst, Field::Dport];
+        Top {
+            total: 76_768,
+            sampled: None,
+            columns: fields.map(Column::whole).into(),
+            groups: vec![
+                group(52_000, 76_768, 0.0, &push),
+                group(4_300, 76_768, 0.0, &dns),
+                group(300, 76_768, 0.0, &ping),
+            ],
+            cause: 0,
+            nothing_stands_out: false,
+            uncounted: 0,
+            lead: Some(Lead {
+                others: Some(Others {
+                    field: Field::Src,
+                    count: 17,
+                    or_more: false,
+                    largest: 0.062,
+                }),
+                half_life: Some(216_000),
+            }),
+        }
+    }
+
+    fn shown(top: &Top, rows: usize) -> String {
+        let text = text(&Shown {
+            top,
+            rows,
+            is_selection: false,
+            remedy: None,
+        });
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn the_story_is_a_sentence_and_a_row_for_each_group() {
+        assert_eq!(
+            shown(&story(), 20),
+            "\
+52,000 of 76,768 flows (67.7 %) are established TCP to 2a00:1450:400b:c02::bc port 5228, \
+from 17 /64 networks (the largest 6.2 %); if idle, half of them end within 2d12h.
+
+ flows   share  proto  state        dst                     dport
+52,000  67.7 %  tcp    established  2a00:1450:400b:c02::bc  5228
+ 4,300   5.6 %  udp    -            2001:db8:ffff::9        53
+   300   0.4 %  icmp   -            192.0.2.11              -
+"
+        );
+    }
+
+    #[test]
+    fn groups_that_are_not_shown_are_added_up() {
+        let text = shown(&story(), 1);
+        let rest = text.lines().skip(4).collect::<Vec<_>>();
+        assert_eq!(rest, ["and 4,600 flows in 2 smaller groups"]);
+    }
+
+    #[test]
+    fn a_sample_gives_estimates_with_their_margin() {
+        let mut top = story();
+        top.sampled = Some(50_000);
+        top.uncounted = 7;
+        top.groups.truncate(1);
+        top.groups[0].margin = 0.004_01;
+        top.lead.as_mut().unwrap().others.as_mut().unwrap().or_more = true;
+        assert_eq!(
+            shown(&top, 20),
+            "\
+about 52,000 of 76,768 flows (67.7 % ± 0.5) are established TCP to 2a00:1450:400b:c02::bc port \
+5228, from at least 17 /64 networks (the largest 6.2 %); if idle, half of them end within 2d12h.
+
+ flows         share  proto  state        dst                     dport
+52,000  67.7 % ± 0.5  tcp    established  2a00:1450:400b:c02::bc  5228
+estimated from a sample of 50,000 flows: 95 of 100 samples have each share right within its \
+margin; --exact reads all
+note: too many groups to count each: a row may be too low by up to 7 flows
+"
+        );
+    }
+
+    #[test]
+    fn a_table_in_which_nothing_stands_out_is_told_as_such() {
+        let cause = |top: &Top| {
+            let told = json(&Shown {
+                top,
+                rows: 1,
+                is_selection: false,
+                remedy: None,
+            });
+            told["cause"]["by"]["dport"].as_u64()
+        };
+        let mut top = story();
+        top.nothing_stands_out = true;
+        let told = sentence(&top, false);
+        let part = "nothing stands out among 76,768 flows: the largest group has 52,000 (67.7 %), ";
+        assert!(told.starts_with(part), "{told}");
+        assert_eq!(cause(&top), None);
+        top.nothing_stands_out = false;
+        (top.cause, top.lead) = (1, None);
+        let told = sentence(&top, false);
+        let part = "4,300 of 76,768 flows (5.6 %) are UDP to 2001:db8:ffff::9 port 53.";
+        assert_eq!((told.as_str(), cause(&top)), (part, Some(53)));
+    }
+}

@@ -1,0 +1,146 @@
+//! Tries a remedy before it is offered: private network namespaces, packets like those of the
+//! group, and the kernel's own count of the flows that came through.
+//!
+//! In: rules for nft and the flows that they are about. Out: the share of the flows that the rules
+//! stopped, or shortened. Rule: everything happens in namespaces that this room makes and that end
+//! with their threads; neither the table nor the rules of the machine are touched.
+
+mod network;
+mod packet;
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+
+use self::network::{Router, Sender};
+use crate::flow::Member;
+
+/// A queue between the namespaces is empty after this time at the latest.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// Why a remedy could not be tried.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrialError {
+    #[error("{doing}: {source}")]
+    Io {
+        doing: &'static str,
+        source: std::io::Error,
+    },
+    #[error("{doing}: {said}")]
+    Refused { doing: &'static str, said: String },
+    #[error("the packets did not make flows without the rules either")]
+    NoFlows,
+}
+
+/// How packets of a group come to the machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Traffic<'a> {
+    pub(crate) members: &'a [Member],
+    /// Whether each begins on the machine itself.
+    pub(crate) is_local: &'a [bool],
+    /// Whether connections are to be established, for rules about established ones.
+    pub(crate) established: bool,
+}
+
+/// The share of the flows that the rules stop.
+pub(crate) fn stopped(rules: &str, traffic: Traffic<'_>) -> Result<f64, TrialError> {
+    let without = run(None, traffic, Router::flows)?;
+    let with = run(Some(rules), traffic, Router::flows)?;
+    share(without.saturating_sub(with), without)
+}
+
+/// The share of the connections to which the rules give this timeout.
+pub(crate) fn shortened(
+    rules: &str,
+    traffic: Traffic<'_>,
+    seconds: u32,
+) -> Result<f64, TrialError> {
+    let without = run(None, traffic, Router::flows)?;
+    let with = run(Some(rules), traffic, |router| {
+        router.established_below(seconds)
+    })?;
+    share(with.min(without), without)
+}
+
+fn share(part: u64, whole: u64) -> Result<f64, TrialError> {
+    if whole == 0 {
+        return Err(TrialError::NoFlows);
+    }
+    #[expect(clippy::cast_precision_loss)] // thousands
+    Ok(part as f64 / whole as f64)
+}
+
+/// Sends the packets through a private router and counts its flows.
+fn run(
+    rules: Option<&str>,
+    traffic: Traffic<'_>,
+    count: impl Fn(&Router) -> Result<u64, TrialError> + Send,
+) -> Result<u64, TrialError> {
+    let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+    let cannot_start = |source| TrialError::Io {
+        doing: "starting a thread",
+        source,
+    };
+    std::thread::scope(|scope| {
+        let (tell_id, id) = mpsc::channel();
+        let (tell_ready, ready) = mpsc::channel::<()>();
+        let (tell_up, up) = mpsc::channel::<()>();
+        let sender = thread("trial-sender").spawn_scoped(scope, move || {
+            leave_network()?;
+            let _ = tell_id.send(nix::unistd::gettid());
+            if ready.recv().is_err() {
+                return Ok(());
+            }
+            let sender = Sender::start()?;
+            let _ = tell_up.send(());
+            sender.send(traffic, false);
+            Ok(())
+        });
+        let sender = sender.map_err(cannot_start)?;
+        let router = thread("trial-router").spawn_scoped(scope, move || {
+            leave_network()?;
+            let Ok(other) = id.recv() else {
+                return Ok(0);
+            };
+            let router = Router::start(other, rules, traffic.members)?;
+            let _ = tell_ready.send(());
+            // Without the other end the link is down. If there is none, joining says why.
+            if up.recv().is_ok() {
+                Sender::here()?.send(traffic, true);
+            }
+            match sender.join() {
+                Ok(sent) => sent?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+            settle(&router)?;
+            count(&router)
+        });
+        match router.map_err(cannot_start)?.join() {
+            Ok(counted) => counted,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// This thread, and what it starts, get a network namespace of their own.
+fn leave_network() -> Result<(), TrialError> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| TrialError::Io {
+        doing: "making a private network namespace",
+        source: errno.into(),
+    })
+}
+
+/// Waits until no more flows come.
+fn settle(router: &Router) -> Result<(), TrialError> {
+    let start = Instant::now();
+    let mut last = router.flows()?;
+    let mut same = 0;
+    while same < 5 && start.elapsed() < SETTLED {
+        std::thread::sleep(Duration::from_millis(2));
+        let now = router.flows()?;
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! A private router and a machine that sends to it, joined by a pair of virtual interfaces.
+//!
+//! Needs ip (iproute2) and nft. Follows veth(4), raw(7), ip-sysctl.rst.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto,
+    socket,
+};
+use nix::unistd::Pid;
+
+use super::{Traffic, TrialError, packet};
+use crate::flow::{Filter, Member, TcpState};
+use crate::kernel::ctnetlink::each_flow;
+
+/// Both interfaces have the same hardware address, and neither asks for the other's: a packet to
+/// any address arrives.
+const HARDWARE: &str = "address 02:00:00:00:00:01 arp off up";
+/// Destinations that are translated, at most.
+const TRANSLATED: usize = 64;
+
+/// Settings of the private router. Packets are sent without checksums and with foreign sources.
+const SETTINGS: [(&str, &str); 5] = [
+    ("net/ipv4/ip_forward", "1"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv4/conf/all/rp_filter", "0"),
+    ("net/ipv4/conf/t0/rp_filter", "0"),
+    ("net/netfilter/nf_conntrack_checksum", "0"),
+];
+
+/// The router; it lives in the calling thread's namespace.
+#[derive(Debug)]
+pub(super) struct Router(());
+
+impl Router {
+    pub(super) fn start(
+        other: Pid,
+        rules: Option<&str>,
+        members: &[Member],
+    ) -> Result<Router, TrialError> {
+        feed(
+            "ip",
+            &["-force", "-batch", "-"],
+            &format!(
+                "link set lo up\nlink add t0 type veth peer name t1 netns {other}\n\
+                 link set t0 {HARDWARE}\naddr add 192.0.0.1/32 dev t0\n\
+                 addr add 64:ff9b:1::1/128 dev t0 nodad\n\
+                 route add default dev t0\nroute add ::/0 dev t0\n"
+            ),
+        )?;
+        // Loading the rules first brings the settings of conntrack.
+        feed("nft", &["-f", "-"], &translation(members))?;
+        for (name, value) in SETTINGS {
+            let path = format!("/proc/sys/{name}");
+            std::fs::write(path, value).map_err(|source| TrialError::Io {
+                doing: "setting up a private router",
+                source,
+            })?;
+        }
+        if let Some(rules) = rules {
+            feed("nft", &["-f", "-"], rules)?;
+        }
+        Ok(Router(()))
+    }
+
+    /// Flows in its table.
+    #[expect(clippy::unused_self)] // there is a router, or there is no table
+    pub(super) fn flows(&self) -> Result<u64, TrialError> {
+        let path = "/proc/sys/net/netfilter/nf_conntrack_count";
+        let text = std::fs::read_to_string(path).map_err(|source| TrialError::Io {
+            doing: "counting the flows of a private router",
+            source,
+        })?;
+        Ok(text.trim().parse().unwrap_or(0))
+    }
+
+    /// Established connections with no more than so many seconds left.
+    #[expect(clippy::unused_self)] // as above
+    pub(super) fn established_below(&self, seconds: u32) -> Result<u64, TrialError> {
+        let mut number = 0;
+        let counted = each_flow(&Filter::default(), |flow| {
+            let is_established = flow.tcp_state() == Some(TcpState::Established);
+            let is_short = flow.timeout.is_some_and(|left| left <= seconds);
+            number += u64::from(is_established && is_short);
+            ControlFlow::Continue(())
+        });
+        counted.map_err(|error| TrialError::Refused {
+            doing: "reading the flows of a private router",
+            said: error.to_string(),
+        })?;
+        Ok(number)
+    }
+}
+
+/// Rules that track flows, and translate the destinations that the group has translated.
+fn translation(members: &[Member]) -> String {
+    let mut rules = BTreeSet::new();
+    for member in members {
+        let (Some(to), Some((_, port))) = (member.translated_to(), member.original.ports()) else {
+            continue;
+        };
+        let port_behind = member.reply.ports().map_or(port, |(from, _)| from);
+        let (family, to) = match to {
+            IpAddr::V4(to) => ("ip", to.to_string()),
+            IpAddr::V6(to) => ("ip6", format!("[{to}]")),
+        };
+        rules.insert(format!(
+            "meta l4proto {} {family} daddr {} th dport {port} dnat {family} to {to}:{port_behind}\n",
+            member.original.protocol.0, member.original.dst
+        ));
+        if rules.len() == TRANSLATED {
+            break;
+        }
+    }
+    let rules: String = rules.into_iter().collect();
+    format!(
+        "table inet trial {{\n\
+         chain arriving {{ type nat hook prerouting priority -100;\n{rules}}}\n\
+         chain own {{ type nat hook output priority -100;\n{rules}}}\n\
+         chain track {{ type filter hook forward priority 10; ct state new accept; }}\n}}\n"
+    )
+}
+
+/// Sends packets with any source.
+#[derive(Debug)]
+pub(super) struct Sender {
+    v4: OwnedFd,
+    v6: Option<OwnedFd>,
+}
+
+impl Sender {
+    /// On the machine beside the router: the calling thread's namespace.
+    pub(super) fn start() -> Result<Sender, TrialError> {
+        feed(
+            "ip",
+            &["-force", "-batch", "-"],
+            &format!(
+                "link set lo up\nlink set t1 {HARDWARE}\naddr add 192.0.0.2/32 dev t1\n\
+                 addr add 64:ff9b:1::2/128 dev t1 nodad\n\
+                 route add default dev t1\nroute add ::/0 dev t1\n"
+            ),
+        )?;
+        Sender::here()
+    }
+
+    /// On the router itself.
+    pub(super) fn here() -> Result<Sender, TrialError> {
+        let open = |family| {
+            socket(
+                family,
+                SockType::Raw,
+                SockFlag::SOCK_CLOEXEC,
+                SockProtocol::Raw,
+            )
+        };
+        let v4 = open(AddressFamily::Inet).map_err(|errno| TrialError::Io {
+            doing: "opening a raw socket",
+            source: errno.into(),
+        })?;
+        let v6 = open(AddressFamily::Inet6).ok();
+        Ok(Sender { v4, v6 })
+    }
+
+    /// Sends what begins here: on the router its own flows, beside it those of others. What cannot
+    /// be sent makes no flow, with the rules as without.
+    pub(super) fn send(&self, traffic: Traffic<'_>, local: bool) {
+        for (member, is_local) in traffic.members.iter().zip(traffic.is_local) {
+            if *is_local == local {
+                for (bytes, to) in packet::packets(member, traffic.established) {
+                    self.put(&bytes, to);
+                }
+            }
+        }
+    }
+
+    fn put(&self, bytes: &[u8], to: IpAddr) {
+        match (SocketAddr::new(to, 0), &self.v6) {
+            (SocketAddr::V4(to), _) => {
+                let to = SockaddrIn::from(to);
+                let _ = sendto(self.v4.as_raw_fd(), bytes, &to, MsgFlags::empty());
+            }
+            (SocketAddr::V6(to), Some(v6)) => {
+                let to = SockaddrIn6::from(to);
+                let _ = sendto(v6.as_raw_fd(), bytes, &to, MsgFlags::empty());
+            }
+            (SocketAddr::V6(_), None) => {}
+        }
+    }
+}
+
+/// Runs a program with this input.
+fn feed(program: &'static str, arguments: &[&str], input: &str) -> Result<(), TrialError> {
+    let failed = |source| TrialError::Io {
+        doing: program,
+        source,
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    // ip goes on after what fails (IPv6 may be off) and reports it.
+    if output.status.success() || program == "ip" {
+        return Ok(());
+    }
+    Err(TrialError::Refused {
+        doing: program,
+        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}
