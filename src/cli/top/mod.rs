@@ -5,7 +5,7 @@ mod remedy;
 use super::args::{Global, Top};
 use super::failure::{Failure, USAGE};
 use super::out::Out;
-use super::{current, select, walk};
+use super::{place, select, walk};
 use crate::flow::{By, Census, Extent, Field, FieldError, Query, Selection, parse_budget};
 use crate::kernel::ctnetlink::undisturbed;
 use crate::render;
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Top, global: &Global, out: Out) -> anyhow::Result<u8> {
     drop(progress);
 
     let sentence = render::top::sentence(&top, query.is_selection());
-    let place = current::place(global);
+    let place = place::of(global);
     let fragment = || remedy::fragment(&top, &query, extent, &sentence, &place, out);
     let remedy = args.remedy.then(fragment).transpose()?;
     let shown = render::top::Shown {
