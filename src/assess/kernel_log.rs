@@ -186,7 +186,6 @@ mod tests {
         let mut log = KernelLog::default();
         for message in [
             "nf_conntrack: default automatic helper assignment has been turned off",
-            "nf_conntrack: expectation table full",
             "nf_conntrack: table full in netns x, dropping packet",
             "nf_conntrack: table fuller, dropping packet",
             "",
