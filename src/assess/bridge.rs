@@ -1,6 +1,6 @@
 //! Bridged packets that are tracked because of br_netfilter.
 
-use super::{Evidence, Finding, Id, Severity};
+use super::{Finding, Id, Severity};
 use crate::diagnostic::Hint;
 
 /// What was read of the bridges of the namespace.
@@ -12,8 +12,11 @@ pub(crate) struct Bridge {
     pub(crate) ports: u64,
 }
 
-pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
-    let bridge = evidence.rates?.bridge.filter(|bridge| bridge.ports > 0)?;
+/// `is_high` says whether the table is so full that what fills it matters.
+pub(super) fn finding(bridge: Bridge, is_high: bool) -> Option<Finding> {
+    if bridge.ports == 0 {
+        return None;
+    }
     let (keys, off) = match bridge.calls {
         (true, true) => (
             "net.bridge.bridge-nf-call-iptables and -ip6tables are 1",
@@ -29,8 +32,6 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
         ),
         (false, false) => return None,
     };
-    let fill = evidence.machine.live?.fill();
-    let is_high = fill.is_some_and(|fill| evidence.levels.severity(fill).is_some());
     let ports = if bridge.ports == 1 { "port" } else { "ports" };
     Some(Finding::new(
         Id::BridgeNf,
@@ -47,4 +48,29 @@ pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
         Hint::command(off)
             .to("if no firewall rule is about bridged traffic (Docker and Kubernetes have such)"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bridged_traffic_is_told_of_where_a_bridge_has_ports() {
+        for (calls, ports, is_high, expected) in [
+            (
+                (true, true),
+                2,
+                true,
+                Some(("bridge-nf", Severity::Warning)),
+            ),
+            ((true, false), 1, false, Some(("bridge-nf", Severity::Info))),
+            ((false, true), 3, false, Some(("bridge-nf", Severity::Info))),
+            ((false, false), 2, true, None),
+            ((true, true), 0, true, None),
+        ] {
+            let found = finding(Bridge { calls, ports }, is_high);
+            let found = found.map(|finding| (finding.id.name(), finding.severity));
+            assert_eq!(found, expected, "{calls:?} {ports} {is_high}");
+        }
+    }
 }

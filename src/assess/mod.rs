@@ -34,7 +34,7 @@ pub(crate) use table::Levels;
 use crate::diagnostic::Hint;
 use crate::plan::{Blocked, Comparison, Machine};
 use crate::profile::{Desired, Role};
-use crate::tunable::Key;
+use crate::tunable::{Key, Snapshot};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -138,7 +138,11 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     findings.extend(rfc::findings(&evidence));
     findings.extend(timeouts::findings(&evidence));
     findings.extend(behaviour::findings(&evidence));
-    findings.extend(bridge::finding(&evidence));
+    let live = evidence.machine.live;
+    let fill = live.and_then(Snapshot::fill);
+    let is_high = fill.is_some_and(|fill| evidence.levels.severity(fill).is_some());
+    let bridge = evidence.rates.and_then(|rates| rates.bridge);
+    findings.extend(bridge.and_then(|bridge| bridge::finding(bridge, is_high)));
     let namespaces = evidence.namespaces.unwrap_or_default();
     findings.extend(namespaces::finding(namespaces, evidence.levels));
     if let (Some(deep), Some(live)) = (evidence.deep, evidence.machine.live) {
