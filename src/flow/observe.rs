@@ -44,8 +44,11 @@ pub(crate) struct Observed {
 /// How long flows had been silent at the first look, and which of them spoke before the second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Silence {
-    /// All of them.
+    /// All whose idle time is known.
     pub(crate) flows: u64,
+    /// Those whose idle time is not known: they have more time left than the timeout, or another
+    /// one may have bounded it.
+    pub(crate) unknown: u64,
     /// By the length of silence, the shortest first.
     pub(crate) steps: Vec<Step>,
 }
@@ -108,6 +111,7 @@ impl<'a> SecondLook<'a> {
     pub(crate) fn new(first: &'a FirstLook, established: &[u32], stream: &[u32]) -> Self {
         let silence = |steps: &[u32]| Silence {
             flows: 0,
+            unknown: 0,
             steps: steps
                 .iter()
                 .map(|after| Step {
@@ -150,6 +154,7 @@ impl<'a> SecondLook<'a> {
             _ => return,
         };
         let Some(silent) = silent_for(&self.first.timeouts, key, seen.left) else {
+            silence.unknown += 1;
             return;
         };
         silence.flows += 1;
@@ -171,6 +176,7 @@ impl<'a> SecondLook<'a> {
         }
         for silence in [&mut observed.established, &mut observed.stream] {
             silence.flows *= one_in;
+            silence.unknown *= one_in;
             for step in &mut silence.steps {
                 step.silent *= one_in;
                 step.spoke *= one_in;

@@ -8,9 +8,11 @@ use toml_edit::{DocumentMut, Item, Table};
 
 use super::Role;
 use super::derive::entries_within;
-use crate::flow::{Observed, Silence};
+use crate::flow::observe::Step;
+use crate::flow::{Observed, Returned, Silence};
 use crate::tunable::{
     ENTRY_BYTES, Host, Key, Snapshot, format_count, format_seconds, format_share, format_size,
+    plural,
 };
 
 /// Seconds that an established connection may be given: RFC 5382 REQ-5's 2 h 4 min, Linux's own
@@ -45,6 +47,8 @@ pub(crate) struct Observation {
     pub(crate) forwards: bool,
     /// What comparing the table at the start and the end showed; none without CAP_NET_ADMIN.
     pub(crate) flows: Option<Observed>,
+    /// Flows that ended by a timeout and came back while it watched.
+    pub(crate) returned: Vec<Returned>,
     /// How many times the demand the table should hold.
     pub(crate) headroom: f64,
 }
@@ -236,11 +240,21 @@ fn silences(label: &str, what: &str, silence: &Silence) -> Option<String> {
             )
         });
         let steps: Vec<String> = steps.collect();
+        let unknown = match silence.unknown {
+            0 => String::new(),
+            unknown => format!(
+                "; of {} more the idle time is not known",
+                format_count(unknown)
+            ),
+        };
         let silent = match steps.as_slice() {
             [] => "none of them idle for long".to_owned(),
             steps => format!("idle: {}", steps.join(", ")),
         };
-        format!("{label} {} {what}; {silent}.", format_count(silence.flows))
+        format!(
+            "{label} {} {what}; {silent}{unknown}.",
+            format_count(silence.flows)
+        )
     })
 }
 
@@ -257,62 +271,114 @@ fn settings(seen: &Observation) -> Vec<(Key, Table)> {
     let ratio = "a bucket an entry keeps chains at two, and is the kernel's default since 5.15";
     buckets.insert("why", ratio.into());
     let mut settings = vec![(Key::Max, limit), (Key::Buckets, buckets)];
+    let returned = |key| seen.returned.iter().find(|returned| returned.key == key);
     if let Some(flows) = &seen.flows {
         let is_router = seen.role() != Role::Host;
+        let established = Key::TcpTimeoutEstablished;
         settings.extend(timeout(
-            Key::TcpTimeoutEstablished,
+            established,
             &flows.established,
+            returned(established),
             "RFC 5382 REQ-5: not below 2 h 4 min",
         ));
-        if is_router {
+        let stream = Key::UdpTimeoutStream;
+        if is_router || returned(stream).is_some() {
             settings.extend(timeout(
-                Key::UdpTimeoutStream,
+                stream,
                 &flows.stream,
+                returned(stream),
                 "RFC 4787 REQ-5: not below 2 min, 5 min recommended",
             ));
         }
+        let none = Silence {
+            flows: 0,
+            unknown: 0,
+            steps: Vec::new(),
+        };
+        let key = Key::UdpTimeout;
+        settings.extend(timeout(
+            key,
+            &none,
+            returned(key),
+            "longer than the keepalive",
+        ));
     }
     settings
 }
 
-/// The shortest timeout after which no flow spoke again; none without such flows.
-fn timeout(key: Key, silence: &Silence, rule: &str) -> Option<(Key, Table)> {
-    let (last, _) = silence.steps.split_last()?;
-    let step = silence
-        .steps
-        .iter()
-        .find(|step| step.spoke == 0)
-        .unwrap_or(last);
-    if silence.flows == 0 {
-        return None;
+/// The shortest timeout after which no flow spoke again, and that flows which came back would have
+/// survived; none without such flows.
+fn timeout(
+    key: Key,
+    silence: &Silence,
+    returned: Option<&Returned>,
+    rule: &str,
+) -> Option<(Key, Table)> {
+    let idle = idle_step(silence);
+    let survives = returned.map(|returned| surviving(key, returned.longest));
+    let value = idle.map(|step| step.after).max(survives)?;
+    let mut reasons = vec![rule.to_owned()];
+    if let Some(returned) = returned {
+        reasons.push(format!(
+            "{} a flow ended by this timeout came back from the same ports, idle for up to {}: {} \
+             survives such a keepalive",
+            plural(returned.times, "time"),
+            format_seconds(i64::from(returned.longest)),
+            format_seconds(i64::from(value))
+        ));
+    }
+    reasons.extend(idle.map(|step| told_idle(step, silence.flows)));
+    if idle.is_some() && silence.unknown > 0 {
+        reasons.push(format!(
+            "the idle time of {} more is not known: the timeout was changed, or is another's",
+            plural(silence.unknown, "flow")
+        ));
     }
     let mut setting = Table::new();
-    let value = super::render_value(key, i64::from(step.after));
-    setting.insert("value", value.trim_matches('"').into());
-    let seen = match (step.silent, step.spoke) {
-        (0, _) => format!(
-            "none of {} flows had been idle for longer",
-            format_count(silence.flows)
-        ),
+    let text = super::render_value(key, i64::from(value));
+    setting.insert("value", text.trim_matches('"').into());
+    setting.insert("why", reasons.join("; ").into());
+    Some((key, setting))
+}
+
+/// The first step after which none spoke, else the longest; none where the idle time of most flows is
+/// not known, as after an apply that lowered the timeout.
+fn idle_step(silence: &Silence) -> Option<&Step> {
+    let mut steps = silence.steps.iter();
+    let quiet = steps.find(|step| step.spoke == 0);
+    quiet.or(silence.steps.last()).filter(|_| silence.flows > 0)
+}
+
+/// The least usual timeout that is longer than an idle time, else the next full minute.
+fn surviving(key: Key, idle: u32) -> u32 {
+    let usual: &[u32] = match key {
+        Key::TcpTimeoutEstablished => &ESTABLISHED,
+        Key::UdpTimeoutStream => &STREAM,
+        _ => &[60],
+    };
+    let longer = usual.iter().find(|usual| **usual > idle);
+    longer.copied().unwrap_or((idle / 60 + 1) * 60)
+}
+
+fn told_idle(step: &Step, flows: u64) -> String {
+    let all = plural(flows, "flow");
+    match (step.silent, step.spoke) {
+        (0, _) => format!("none of {all} had been idle for longer"),
         (silent, 0) => format!(
-            "{} of {} flows had been idle for longer, and none of them spoke again",
-            format_count(silent),
-            format_count(silence.flows)
-        ),
-        (silent, spoke) => format!(
-            "the longest that cttune suggests: {} of {} flows that had been idle for longer spoke again",
-            format_count(spoke),
+            "{} of {all} had been idle for longer, and none of them spoke again",
             format_count(silent)
         ),
-    };
-    setting.insert("why", format!("{rule}; {seen}").into());
-    Some((key, setting))
+        (silent, spoke) => format!(
+            "the longest that cttune suggests: {} of {} that had been idle for longer spoke again",
+            format_count(spoke),
+            plural(silent, "flow")
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::observe::Step;
     use crate::profile::{Goal, Source, Values, derive, inherit, parse};
     use crate::tunable::{Access, Conntrack, Reading};
 
@@ -341,6 +407,7 @@ mod tests {
         });
         Silence {
             flows,
+            unknown: 0,
             steps: steps.collect(),
         }
     }
@@ -365,6 +432,7 @@ mod tests {
                 established: silence(20_000, &[(7440, 900, 3), (14400, 500, 0), (86400, 5, 0)]),
                 stream: silence(0, &[(120, 0, 0)]),
             }),
+            returned: Vec::new(),
             headroom: 2.0,
         }
     }
@@ -504,9 +572,40 @@ mod tests {
         assert_eq!(target(&seen, key), Some(7440));
         why(&seen, key, "none of 9 flows had been idle for longer");
         let flows = seen.flows.as_mut().unwrap();
+        // After an apply that lowered the timeout the idle time of most flows is not known.
+        flows.established.unknown = 8;
+        why(&seen, key, "the idle time of 8 flows more is not known");
+        seen.flows.as_mut().unwrap().established.unknown = 9;
+        assert_eq!(target(&seen, key), None);
+        let flows = seen.flows.as_mut().unwrap();
         flows.established = silence(9, &[(7440, 3, 3), (86400, 2, 1)]);
         assert_eq!(target(&seen, key), Some(86400));
         why(&seen, key, "the longest that cttune suggests: 1 of 2 flows");
+    }
+
+    #[test]
+    fn a_timeout_that_flows_came_back_after_is_lengthened_to_survive_them() {
+        for (key, longest, value) in [
+            (Key::UdpTimeoutStream, 150, 180),
+            (Key::UdpTimeoutStream, 180, 300),
+            (Key::UdpTimeoutStream, 400, 420),
+            (Key::UdpTimeout, 41, 60),
+            (Key::UdpTimeout, 60, 120),
+            (Key::TcpTimeoutEstablished, 20_000, 28_800),
+        ] {
+            let mut seen = quiet();
+            seen.returned = vec![Returned {
+                key,
+                times: 20,
+                longest,
+            }];
+            assert_eq!(target(&seen, key), Some(value), "{key} {longest}");
+            why(
+                &seen,
+                key,
+                "20 times a flow ended by this timeout came back",
+            );
+        }
     }
 
     #[test]

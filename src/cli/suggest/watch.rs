@@ -1,19 +1,24 @@
 //! Watches the table: which flows end, come back and speak while the time passes.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::cli::out::Out;
 use crate::cli::progress::Progress;
 use crate::cli::{profile_edit, walk};
 use crate::flow::expire::Timeouts;
-use crate::flow::{Extent, Filter, FirstLook, Flow, SecondLook};
-use crate::kernel::ctnetlink::{DumpError, undisturbed};
+use crate::flow::{Extent, Filter, FirstLook, Flow, Returned, Returns, SecondLook};
+use crate::kernel::ctnetlink::{DumpError, each_flow, undisturbed};
 use crate::kernel::{counters, host, sysctl};
 use crate::profile::suggest::{ESTABLISHED, Observation, STREAM};
 use crate::tunable::Counter;
 
 /// How often the entries are counted.
 const TICK: Duration = Duration::from_millis(250);
+/// How often the table is read for flows that come back, at most; a reading takes no more than one
+/// part in so many of the time.
+const PAUSE: Duration = Duration::from_secs(5);
+const PART: u32 = 20;
 
 /// Reads the table, counts its entries for a time, and reads it again.
 pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
@@ -38,7 +43,14 @@ pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<O
         }
         Err(error) => return Err(error.into()),
     };
-    let peak = count(time, live.count.unwrap_or(0), out)?;
+    let returns = first
+        .as_ref()
+        .map(|_| Returns::new(Timeouts::of(&live), entries));
+    let mut watched = Watched {
+        peak: live.count.unwrap_or(0),
+        returns,
+    };
+    watched.watch(start, time, out)?;
     let flows = match &first {
         Some(first) => Some(undisturbed(|| {
             let mut look = SecondLook::new(first, &ESTABLISHED, &STREAM);
@@ -60,7 +72,8 @@ pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<O
     Ok(Observation {
         name: host::read_name(),
         host: host::read_host()?,
-        peak: peak.max(live.count.unwrap_or(0)),
+        peak: watched.peak.max(live.count.unwrap_or(0)),
+        returned: watched.returned(),
         live,
         seconds: time.as_secs(),
         refused,
@@ -70,17 +83,50 @@ pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<O
     })
 }
 
-/// The most entries at once.
-fn count(time: Duration, at_first: i64, out: Out) -> anyhow::Result<i64> {
-    let start = Instant::now();
-    let progress = Progress::new(out, "watching", time.as_secs());
-    let mut peak = at_first;
-    while let Some(left) = time.checked_sub(start.elapsed()) {
-        std::thread::sleep(left.min(TICK));
-        peak = peak.max(sysctl::read_count()?.unwrap_or(0));
-        progress.at(start.elapsed().as_secs());
+/// What is gathered between the two readings.
+struct Watched {
+    /// The most entries at once.
+    peak: i64,
+    /// None without the right to read flows.
+    returns: Option<Returns>,
+}
+
+impl Watched {
+    /// Counts the entries all the time, and reads the table every few seconds.
+    fn watch(&mut self, start: Instant, time: Duration, out: Out) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let progress = Progress::new(out, "watching", time.as_secs());
+        let mut next = Duration::ZERO;
+        while let Some(left) = time.checked_sub(begun.elapsed()) {
+            if begun.elapsed() >= next {
+                let reading = Instant::now();
+                self.read(start)?;
+                next = begun.elapsed() + PAUSE.max(reading.elapsed() * PART);
+            }
+            std::thread::sleep(left.min(TICK));
+            self.peak = self.peak.max(sysctl::read_count()?.unwrap_or(0));
+            progress.at(begun.elapsed().as_secs());
+        }
+        self.read(start)
     }
-    Ok(peak)
+
+    fn read(&mut self, start: Instant) -> anyhow::Result<()> {
+        let Some(returns) = &mut self.returns else {
+            return Ok(());
+        };
+        // A flow that a second try gives again is the same.
+        undisturbed(|| {
+            each_flow(&Filter::default(), |flow| {
+                returns.add(flow, millis(start));
+                ControlFlow::Continue(())
+            })
+        })?;
+        Ok(())
+    }
+
+    fn returned(self) -> Vec<Returned> {
+        self.returns.map(Returns::finish).unwrap_or_default()
+    }
 }
 
 /// Gives every flow to `take`, with the milliseconds at which it was read.
@@ -90,8 +136,11 @@ fn each(
     mut take: impl FnMut(&Flow<'_>, u32),
 ) -> Result<(), DumpError> {
     walk::walk(&Filter::default(), Extent::Exact, progress, |flow| {
-        let at = start.elapsed().as_millis();
-        take(flow, u32::try_from(at).unwrap_or(u32::MAX));
+        take(flow, millis(start));
     })?;
     Ok(())
+}
+
+fn millis(start: Instant) -> u32 {
+    u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX)
 }
