@@ -346,7 +346,9 @@ fn timeout(
 fn idle_step(silence: &Silence) -> Option<&Step> {
     let mut steps = silence.steps.iter();
     let quiet = steps.find(|step| step.spoke == 0);
-    quiet.or(silence.steps.last()).filter(|_| silence.flows > 0)
+    quiet
+        .or(silence.steps.last())
+        .filter(|_| silence.flows > silence.unknown)
 }
 
 /// The least usual timeout that is longer than an idle time, else the next full minute.
