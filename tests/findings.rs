@@ -25,45 +25,105 @@ use support::World;
 /// Every finding, and the test or the guest that provokes it.
 const FINDINGS: &[(&str, &str)] = &[
     ("acct-off", "a_choice_is_told_on_request"),
-    ("agent-conntrackd", "docker_and_conntrackd_are_worth_knowing"),
+    (
+        "agent-conntrackd",
+        "docker_and_conntrackd_are_worth_knowing",
+    ),
     ("agent-docker", "docker_and_conntrackd_are_worth_knowing"),
-    ("agent-firewalld", "firewalld_is_a_warning_where_it_unloads_the_module_for_good"),
-    ("agent-kube-proxy", "kube_proxy_is_a_warning_only_where_its_defaults_are_not_what_is_wanted"),
-    ("agent-tuned", "tuned_is_named_by_the_line_of_the_profile_that_is_included"),
+    (
+        "agent-firewalld",
+        "firewalld_is_a_warning_where_it_unloads_the_module_for_good",
+    ),
+    (
+        "agent-kube-proxy",
+        "kube_proxy_is_a_warning_only_where_its_defaults_are_not_what_is_wanted",
+    ),
+    (
+        "agent-tuned",
+        "tuned_is_named_by_the_line_of_the_profile_that_is_included",
+    ),
     ("agent-ufw", "ufw_is_named_with_the_line_that_it_applies"),
     ("beaten-at-boot", "files_that_the_next_boot_reads_otherwise"),
-    ("bridge-nf", "bridged_traffic_is_told_of_where_a_bridge_has_ports"),
+    (
+        "bridge-nf",
+        "bridged_traffic_is_told_of_where_a_bridge_has_ports",
+    ),
     ("chain-too-long", "guest chains"),
     ("close-wait-long", "a_value_provokes_its_finding"),
     ("dead-line", "lines_that_do_nothing_are_named"),
     ("early-drops", "guest full"),
-    ("established-before-keepalive", "a_value_provokes_its_finding"),
+    (
+        "established-before-keepalive",
+        "a_value_provokes_its_finding",
+    ),
     ("established-short", "a_value_provokes_its_finding"),
     ("etc-volatile", "an_etc_in_memory_is_named"),
     ("expectations-full", "the_table_of_expectations_fills_up"),
-    ("expire-deletes-nat", "expiry_that_deletes_is_a_warning_behind_nat"),
+    (
+        "expire-deletes-nat",
+        "expiry_that_deletes_is_a_warning_behind_nat",
+    ),
     ("flowtables", "guest full"),
     ("hash-load", "a_value_provokes_its_finding"),
     ("hashsize-option", "a_hash_size_names_the_max_that_it_makes"),
-    ("insert-failed", "flows_that_find_no_free_port_are_failed_inserts"),
+    (
+        "insert-failed",
+        "flows_that_find_no_free_port_are_failed_inserts",
+    ),
     ("invalid-packets", "packets_that_fit_no_flow_are_invalid"),
-    ("later-writer", "scripts_and_units_are_named_with_their_line"),
-    ("live-not-persisted", "live_values_are_compared_with_the_next_boot"),
-    ("lost-at-boot", "values_are_lost_where_nothing_loads_the_module_in_time"),
-    ("managed-file", "a_managed_file_matters_only_where_one_of_its_lines_overrides_the_drop_in"),
+    (
+        "later-writer",
+        "scripts_and_units_are_named_with_their_line",
+    ),
+    (
+        "live-not-persisted",
+        "live_values_are_compared_with_the_next_boot",
+    ),
+    (
+        "lost-at-boot",
+        "values_are_lost_where_nothing_loads_the_module_in_time",
+    ),
+    (
+        "managed-file",
+        "a_managed_file_matters_only_where_one_of_its_lines_overrides_the_drop_in",
+    ),
     ("max-unlimited", "a_value_provokes_its_finding"),
-    ("mostly-unanswered", "what_was_never_answered_is_told_with_its_cause"),
-    ("nat-address-gone", "flows_to_an_address_that_is_gone_are_told_of"),
+    (
+        "mostly-unanswered",
+        "what_was_never_answered_is_told_with_its_cause",
+    ),
+    (
+        "nat-address-gone",
+        "flows_to_an_address_that_is_gone_are_told_of",
+    ),
     ("nat-ports", "ports_of_an_address_run_out"),
-    ("nat-target-dead", "flows_to_a_target_that_is_down_are_told_of"),
-    ("netns-near-full", "a_namespace_near_full_is_found_from_another"),
-    ("next-boot-unknown", "what_cannot_be_evaluated_is_not_called_known"),
+    (
+        "nat-target-dead",
+        "flows_to_a_target_that_is_down_are_told_of",
+    ),
+    (
+        "netns-near-full",
+        "a_namespace_near_full_is_found_from_another",
+    ),
+    (
+        "next-boot-unknown",
+        "what_cannot_be_evaluated_is_not_called_known",
+    ),
     ("not-loaded", "guest stock"),
-    ("not-reclaimable", "a_full_table_that_nothing_can_be_evicted_from"),
+    (
+        "not-reclaimable",
+        "a_full_table_that_nothing_can_be_evicted_from",
+    ),
     ("packets-dropped", "guest full"),
-    ("persisted-not-live", "live_values_are_compared_with_the_next_boot"),
+    (
+        "persisted-not-live",
+        "live_values_are_compared_with_the_next_boot",
+    ),
     ("push-ports", "push_connections_under_a_short_timeout"),
-    ("readers-disagree", "files_that_the_next_boot_reads_otherwise"),
+    (
+        "readers-disagree",
+        "files_that_the_next_boot_reads_otherwise",
+    ),
     ("rfc4787-req5", "a_value_provokes_its_finding"),
     ("rfc5382-req5", "a_value_provokes_its_finding"),
     ("rfc5382-req5-transitory", "a_value_provokes_its_finding"),
@@ -72,9 +132,18 @@ const FINDINGS: &[(&str, &str)] = &[
     ("rfc6888-req8", "a_value_provokes_its_finding"),
     ("rfc7857-opening", "a_choice_is_told_on_request"),
     ("rfc7857-rst", "a_value_provokes_its_finding"),
-    ("search-restarts", "lookups_that_come_out_in_another_chain_are_begun_again"),
-    ("sysctl-conf-unread", "files_that_the_next_boot_reads_otherwise"),
-    ("table-fill", "a_full_table_that_nothing_can_be_evicted_from"),
+    (
+        "search-restarts",
+        "lookups_that_come_out_in_another_chain_are_begun_again",
+    ),
+    (
+        "sysctl-conf-unread",
+        "files_that_the_next_boot_reads_otherwise",
+    ),
+    (
+        "table-fill",
+        "a_full_table_that_nothing_can_be_evicted_from",
+    ),
     ("table-filling", "a_table_that_grows_tells_when_it_is_full"),
     ("table-full-log", "guest full"),
     ("table-memory", "a_value_provokes_its_finding"),
@@ -84,9 +153,15 @@ const FINDINGS: &[(&str, &str)] = &[
     ("timeout-below-one", "a_value_provokes_its_finding"),
     ("timeout-policies", "timeout_policies_are_counted"),
     ("timestamp-off", "a_choice_is_told_on_request"),
-    ("tracked-by", "what_makes_the_kernel_track_is_told_on_request"),
+    (
+        "tracked-by",
+        "what_makes_the_kernel_track_is_told_on_request",
+    ),
     ("udp-stream-short", "a_value_provokes_its_finding"),
-    ("untranslated", "private_sources_that_leave_untranslated_are_told_of"),
+    (
+        "untranslated",
+        "private_sources_that_leave_untranslated_are_told_of",
+    ),
 ];
 
 /// The finding of this id, which must be well-formed and cite its source.
