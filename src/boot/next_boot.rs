@@ -435,7 +435,8 @@ impl NextBoot {
             .files
             .writers
             .appliers
-            .first()
+            .iter()
+            .find(|applier| !applier.place.file.starts_with("/etc/rcS.d"))
             .filter(|_| answer.is_lost && before.is_none());
         if let Some(applier) = late {
             answer.depends(format!("{} applies sysctl.d again", applier.place));

@@ -39,18 +39,30 @@ pub(super) fn read(root: &Root, processes: Vec<Process>, cpus: u32) -> Writers {
 }
 
 fn find(root: &Root, path: &Path) -> Result<Found, ReadError> {
-    Ok(match root.kind(path)? {
-        Some(Kind::Directory) => {
-            let names = root.list(path)?.unwrap_or_default();
-            let names = names.into_iter().filter_map(|name| name.into_string().ok());
-            Found::Folder(names.collect())
-        }
-        Some(Kind::File) => root.open(path)?.map_or(Found::Nothing, script),
-        Some(Kind::Null) => Found::Masked,
-        // An image's /dev may be empty.
-        None if root.resolve(path)? == Path::new("/dev/null") => Found::Masked,
-        _ => Found::Nothing,
+    Ok(match root.open(path) {
+        Ok(Some(file)) => script(file),
+        // A link to nothing: an image's /dev may be empty.
+        Ok(None) if is_link_to_null(root, path)? => Found::Masked,
+        Ok(None) => Found::Nothing,
+        Err(ReadError::NotAFile { kind, .. }) => match kind {
+            Kind::Directory => {
+                let names = root.list(path)?.unwrap_or_default();
+                let names = names.into_iter().filter_map(|name| name.into_string().ok());
+                Found::Folder(names.collect())
+            }
+            Kind::Null => Found::Masked,
+            _ => Found::Nothing,
+        },
+        Err(error) => return Err(error),
     })
+}
+
+/// Asked of units alone: nothing else is masked so.
+fn is_link_to_null(root: &Root, path: &Path) -> Result<bool, ReadError> {
+    let has_unit_name = path
+        .extension()
+        .is_some_and(|ending| ending == "service" || ending == "timer");
+    Ok(has_unit_name && root.resolve(path)? == Path::new("/dev/null"))
 }
 
 fn script(file: File) -> Found {

@@ -1,6 +1,6 @@
 //! Commands that set sysctls: `sysctl -w`, `sysctl -p FILE`, `echo … > /proc/sys/…`, `tee`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::facts::Facts;
@@ -18,6 +18,19 @@ const WRAPPERS: [&str; 14] = [
     "sudo", "nice", "ionice", "exec", "command", "env", "timeout", "nohup", "setsid", "busybox",
     "eval", "chronic", "taskset", "time",
 ];
+/// systemd's own programs write no conntrack sysctl.
+const OF_SYSTEMD: [&str; 2] = ["/lib/systemd/", "/usr/lib/systemd/"];
+/// Where packages have their scripts, which are many: those without one of [`WORDS`] are not
+/// followed further.
+const OF_PACKAGES: [&str; 6] = [
+    "/bin/",
+    "/etc/init.d/",
+    "/etc/rc",
+    "/lib/",
+    "/sbin/",
+    "/usr/",
+];
+const WORDS: [&str; 4] = ["sysctl", "proc/sys", "conntrack", "hashsize"];
 const HASH_SIZE: &str = "/sys/module/nf_conntrack/parameters/hashsize";
 
 /// Who runs a script, and when.
@@ -46,6 +59,8 @@ pub(super) struct Scripts<'a> {
     pub(super) appliers: Vec<Applier>,
     /// The scripts that led to the one that is read.
     above: Vec<PathBuf>,
+    /// Scripts that were read, and whether something decides that they run.
+    seen: BTreeSet<(PathBuf, bool)>,
 }
 
 /// A file and the line in it from which its text was taken.
@@ -61,16 +76,21 @@ impl<'a> Scripts<'a> {
             writes: Vec::new(),
             appliers: Vec::new(),
             above: Vec::new(),
+            seen: BTreeSet::new(),
         }
     }
 
     /// Reads a script that somebody runs.
     pub(super) fn script(&mut self, path: &Path, runner: &Runner) {
+        let is_of_systemd = OF_SYSTEMD.iter().any(|folder| path.starts_with(folder));
+        let visit = (path.to_owned(), runner.is_conditional);
+        if is_of_systemd || self.above.len() >= MOST_SCRIPTS || !self.seen.insert(visit) {
+            return;
+        }
         let Some(file) = self.facts.file(path) else {
             return;
         };
-        let is_known = self.above.iter().any(|one| one == path);
-        if is_known || self.above.len() >= MOST_SCRIPTS {
+        if is_packaged(path) && !WORDS.iter().any(|word| file.text.contains(word)) {
             return;
         }
         self.above.push(path.to_owned());
@@ -394,6 +414,12 @@ impl<'a> Scripts<'a> {
             certainty: runner.certainty(),
         });
     }
+}
+
+fn is_packaged(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    let in_folder = OF_PACKAGES.iter().any(|folder| name.starts_with(folder));
+    in_folder && !path.starts_with("/usr/local") && !path.ends_with("rc.local")
 }
 
 fn mentions_conntrack(text: &str) -> bool {

@@ -43,15 +43,13 @@ pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
         .map(|name| (name, String::new()))
         .collect();
     while let Some((name, why)) = open.pop() {
-        if !known.insert(name.clone()) {
+        if name == "systemd-sysctl.service" || !known.insert(name.clone()) {
             continue;
         }
         let Some(entries) = load(facts, &name) else {
             continue;
         };
-        let is_admins = FOLDERS[..3]
-            .iter()
-            .any(|folder| facts.names(folder).contains(&name));
+        let is_admins = is_of_admin(facts, &name);
         if let Some(service) = name.strip_suffix(".timer") {
             let unit =
                 value(&entries, "Timer", "Unit").unwrap_or_else(|| format!("{service}.service"));
@@ -80,12 +78,23 @@ fn started(facts: &Facts) -> BTreeSet<String> {
             names.extend(facts.names(Path::new(folder).join(link)).iter().cloned());
         }
     }
-    // What `systemctl isolate` and rescue mode ask for does not start at a usual boot.
+    // Only these run commands. systemd's own set no conntrack sysctl, but for systemd-sysctl, which
+    // the model has by itself.
     names.retain(|name| {
-        name.rsplit_once('.')
-            .is_none_or(|(_, kind)| kind != "target")
+        let kind = name.rsplit_once('.').map(|(_, kind)| kind);
+        let is_systemds = name.starts_with("systemd-") && !is_of_admin(facts, name);
+        matches!(kind, Some("service" | "timer")) && !is_systemds
     });
     names
+}
+
+/// Whether the unit is the admin's, or was changed by one.
+fn is_of_admin(facts: &Facts, name: &str) -> bool {
+    let drop_ins = format!("{name}.d");
+    FOLDERS[..3].iter().any(|folder| {
+        let names = facts.names(folder);
+        names.iter().any(|one| one == name || *one == drop_ins)
+    })
 }
 
 fn asked_for(entries: &[Entry]) -> Vec<String> {
