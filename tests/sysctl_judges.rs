@@ -213,10 +213,17 @@ fn line() -> impl Strategy<Value = String> {
     let free = prop_oneof![
         6 => namespace_line(),
         2 => fragment_line(),
-        2 => (select(vec!["-", "--", "- "]), exclusions).prop_map(|(dash, key)| dash.to_owned() + &key),
         1 => select(noise).prop_map(str::to_owned),
     ];
-    let guarded = prop_oneof![machine_line(), assignment(glob(), harmless_value())];
+    // A lone carriage return and `=` behind an exclusion would make an empty value of it, which the
+    // kernel ignores and a plain file does not.
+    let guarded = prop_oneof![
+        2 => machine_line().boxed(),
+        2 => assignment(glob(), harmless_value()).boxed(),
+        1 => (select(vec!["-", "--", "- "]), exclusions)
+            .prop_map(|(dash, key)| dash.to_owned() + &key)
+            .boxed(),
+    ];
     let end = prop_oneof![20 => Just("\n"), 3 => Just("\r\n"), 1 => Just("\0\n"), 1 => Just("\0")];
     let any_end =
         prop_oneof![20 => Just("\n"), 3 => Just("\r\n"), 1 => select(vec!["\r", "\n\r", "\0"])];

@@ -436,7 +436,10 @@ impl NextBoot {
             .writers
             .appliers
             .iter()
-            .find(|applier| !applier.place.file.starts_with("/etc/rcS.d"))
+            .find(|applier| {
+                let is_early = applier.place.file.starts_with("/etc/rcS.d");
+                applier.prefixes.is_empty() && !is_early
+            })
             .filter(|_| answer.is_lost && before.is_none());
         if let Some(applier) = late {
             answer.depends(format!("{} applies sysctl.d again", applier.place));

@@ -34,13 +34,14 @@ const AT_BOOT: &str = "at boot";
 const INTERFACE_UP: &str = "when an interface comes up";
 
 /// Folders of scripts, and when a program runs what is in them.
-const FOLDERS: [(&str, Names, &str); 24] = [
+const FOLDERS: [(&str, Names, &str); 25] = [
     ("/etc/rcS.d", Names::Started, AT_BOOT),
     ("/etc/rc2.d", Names::Started, AT_BOOT),
     ("/etc/rc3.d", Names::Started, AT_BOOT),
     ("/etc/rc5.d", Names::Started, AT_BOOT),
     ("/etc/rc.d/rc3.d", Names::Started, AT_BOOT),
     ("/etc/local.d", Names::Ending(".start"), AT_BOOT),
+    ("/var/lib/cloud/scripts/per-boot", Names::Any, AT_BOOT),
     ("/etc/runit/core-services", Names::Ending(".sh"), AT_BOOT),
     ("/etc/network/if-pre-up.d", Names::RunParts, INTERFACE_UP),
     ("/etc/network/if-up.d", Names::RunParts, INTERFACE_UP),

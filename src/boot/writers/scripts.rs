@@ -171,23 +171,22 @@ impl<'a> Scripts<'a> {
         };
         let name = program.rsplit('/').next().unwrap_or(program);
         match name {
-            "sysctl" => self.sysctl(arguments, command, &place, &runner),
+            "sysctl" => {
+                let input = input_of(command, before);
+                self.sysctl(arguments, input.as_deref(), command, &place, &runner);
+            }
             "tee" => {
-                let input = match (&command.input, before) {
-                    (Some(input), _) => input.value.clone(),
-                    (None, Some(before)) => printed(&before.values()),
-                    (None, None) => None,
-                };
-                for word in command.words.iter().filter(|word| word.raw.contains('/')) {
-                    if word.value.as_deref() != Some(*program) {
-                        self.written(word, input.clone(), &place, &runner);
-                    }
+                let input = input_of(command, before);
+                let files = command.words.iter().filter(|word| word.raw.contains('/'));
+                for word in files.filter(|word| word.value.as_deref() != Some(*program)) {
+                    self.written(word, input.clone(), &place, &runner);
                 }
             }
             "modprobe" | "insmod" => self.modprobe(arguments, &place, &runner),
             "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
                 self.shell(arguments, &place, &runner);
             }
+            "run-parts" => self.run_parts(arguments, &runner),
             "." | "source" => {
                 if let Some(Some(path)) = arguments.first() {
                     self.script(Path::new(path), &runner);
@@ -196,6 +195,20 @@ impl<'a> Scripts<'a> {
             "systemd-sysctl" => self.systemd_sysctl(arguments, &place, &runner),
             _ if program.starts_with('/') => self.script(Path::new(program), &runner),
             _ => {}
+        }
+    }
+
+    /// run-parts(8): the executable files of a folder whose names have no dot.
+    fn run_parts(&mut self, arguments: &[Option<&str>], runner: &Runner) {
+        let Some(Some(folder)) = arguments.last() else {
+            return;
+        };
+        for name in self.facts.names(folder) {
+            let path = Path::new(folder).join(name);
+            let file = self.facts.file(&path);
+            if !name.contains('.') && file.is_some_and(|file| file.is_executable) {
+                self.script(&path, runner);
+            }
         }
     }
 
@@ -226,6 +239,7 @@ impl<'a> Scripts<'a> {
     fn sysctl(
         &mut self,
         arguments: &[Option<&str>],
+        input: Option<&str>,
         command: &Command,
         place: &SourceLine,
         runner: &Runner,
@@ -254,7 +268,11 @@ impl<'a> Scripts<'a> {
                 files.push(Tree::SYSCTL_CONF);
             }
             for file in files {
-                self.loaded(Path::new(file), runner);
+                match (file, input) {
+                    ("-" | "/dev/stdin", Some(text)) => self.lines(text, place, runner),
+                    ("-" | "/dev/stdin", None) => self.unknown("nf_conntrack", place, runner),
+                    (file, _) => self.loaded(Path::new(file), runner),
+                }
             }
             return;
         }
@@ -318,6 +336,13 @@ impl<'a> Scripts<'a> {
                 value: Some(winner.value),
                 certainty: runner.certainty(),
             });
+        }
+    }
+
+    /// Lines that a script itself gives to `sysctl -p -`.
+    fn lines(&mut self, text: &str, place: &SourceLine, runner: &Runner) {
+        for (key, winner) in crate::boot::effective::of_file(text.as_bytes()) {
+            self.push(Some(key), Some(winner.value), place, runner);
         }
     }
 
@@ -413,6 +438,15 @@ impl<'a> Scripts<'a> {
             value,
             certainty: runner.certainty(),
         });
+    }
+}
+
+/// What a command reads, by a here-document or from the command before it.
+fn input_of(command: &Command, before: Option<&Command>) -> Option<String> {
+    match (&command.input, before) {
+        (Some(input), _) => input.value.clone(),
+        (None, Some(before)) => printed(&before.values()),
+        (None, None) => None,
     }
 }
 

@@ -244,6 +244,33 @@ fn units_count_if_they_start() {
 }
 
 #[test]
+fn folders_that_cron_runs_are_followed() {
+    let table = "17 * * * * root cd / && run-parts --report /etc/cron.hourly\n";
+    let found = writes(&[
+        ("/etc/crontab!", table),
+        ("/etc/cron.hourly/tune", SET),
+        ("/etc/cron.hourly/tune.off", SET),
+        ("/etc/cron.hourly/later!", SET),
+    ]);
+    assert_eq!(found, ["if /etc/cron.hourly/tune:1 max 5"]);
+}
+
+#[test]
+fn units_that_a_usual_boot_does_not_start_or_that_are_systemd_s_do_not_count() {
+    let unit = ("/etc/systemd/system/a.service", UNIT);
+    let asleep = ("/etc/systemd/system/sleep.target.wants/a.service", "");
+    assert_eq!(writes(&[unit, asleep]), [""; 0]);
+    let own = ("/usr/lib/systemd/system/systemd-x.service", UNIT);
+    let wanted = (
+        "/usr/lib/systemd/system/sysinit.target.wants/systemd-x.service",
+        "",
+    );
+    assert_eq!(writes(&[own, wanted]), [""; 0]);
+    let changed = ("/etc/systemd/system/systemd-x.service.d/a.conf", UNIT);
+    assert_eq!(writes(&[own, wanted, changed]).len(), 2);
+}
+
+#[test]
 fn a_unit_s_lines_are_read_as_systemd_reads_them() {
     let link = ("/etc/systemd/system/multi-user.target.wants/a.service", "");
     for (text, expected) in [
@@ -316,6 +343,7 @@ fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
         ("/etc/networkd-dispatcher/routable.d/tune", SET, "1 max 5"),
         ("/etc/local.d/tune.start", SET, "1 max 5"),
         ("/etc/local.d/tune.stop", SET, ""),
+        ("/var/lib/cloud/scripts/per-boot/tune.sh", SET, "1 max 5"),
         ("/etc/rc2.d/S20tune", SET, "1 max 5"),
         ("/etc/rc2.d/K20tune", SET, ""),
         (

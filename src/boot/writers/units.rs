@@ -28,6 +28,25 @@ const STARTS: [&str; 4] = [
 ];
 const ASKS_FOR: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
 
+/// Targets that a usual boot does not reach.
+const NOT_AT_BOOT: [&str; 15] = [
+    "emergency",
+    "exit",
+    "final",
+    "halt",
+    "hibernate",
+    "hybrid-sleep",
+    "kexec",
+    "poweroff",
+    "reboot",
+    "rescue",
+    "shutdown",
+    "sleep",
+    "suspend",
+    "suspend-then-hibernate",
+    "umount",
+];
+
 /// One assignment of a unit, with its place.
 struct Entry {
     section: String,
@@ -74,7 +93,11 @@ fn started(facts: &Facts) -> BTreeSet<String> {
     for folder in FOLDERS {
         let wants = facts.names_ending(folder, "wants");
         let links = wants.chain(facts.names_ending(folder, "requires"));
-        for link in links {
+        let starts = |link: &&String| {
+            let target = link.split('.').next().unwrap_or_default();
+            !NOT_AT_BOOT.contains(&target)
+        };
+        for link in links.filter(starts) {
             names.extend(facts.names(Path::new(folder).join(link)).iter().cloned());
         }
     }
