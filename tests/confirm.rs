@@ -53,6 +53,19 @@ fn expire(world: &World, state: &str) {
     assert_same(state, &world.state(), "after its deadline");
 }
 
+/// As if the deadline of change 1 had passed long ago.
+fn pass_the_deadline(world: &World) {
+    world.sh("cd /run/cttune-sandbox/state/journal
+        sed -i '1s/ [0-9]\\{20\\} / 00000000000000000001 /' 000001.open");
+}
+
+/// Ends the watcher, as a machine out of memory does.
+fn end_the_watcher(world: &World) {
+    let mut pkill = world.command_among_processes("pkill");
+    Told::by(pkill.args(["-KILL", "-f", "^cttune watch-pending"])).exits(0);
+    wait_for_no_watcher(world);
+}
+
 #[track_caller]
 fn wait_for_no_watcher(world: &World) {
     wait_until("no watcher is left", || {
@@ -244,9 +257,7 @@ fn a_kill_while_it_is_confirmed_is_undone_at_its_deadline() {
     Told::by(strace.args(["cttune", "confirm"]));
     let check = cttune(&world, &["check", "--no-profile"]);
     check.says(&["an apply was interrupted at step 7 of 8"]);
-    // Its deadline passed long ago.
-    world.sh("cd /run/cttune-sandbox/state/journal
-        sed -i '1s/ [0-9]\\{20\\} / 00000000000000000001 /' 000001.open");
+    pass_the_deadline(&world);
     wait_until("its watcher undoes it", || status(&world) == "expired");
     assert_same(&state, &world.state(), "after its deadline");
 }
@@ -281,4 +292,138 @@ fn the_watcher_inherits_nothing() {
         "{told}"
     );
     cttune(&world, &["rollback"]).exits(0);
+}
+
+#[test]
+fn what_came_in_between_is_named_and_nothing_is_confirmed() {
+    let world = World::new();
+    cttune(&world, &at_once("10m")).exits(0);
+    let proc = "/proc/sys/net/netfilter/nf_conntrack";
+    for (change, says, repair) in [
+        (
+            format!("echo 77 >{proc}_udp_timeout_stream"),
+            &["udp_timeout_stream", "77", "somebody else"][..],
+            format!("echo 180 >{proc}_udp_timeout_stream"),
+        ),
+        (
+            format!("echo 432000 >{proc}_tcp_timeout_established"),
+            &["tcp_timeout_established", "432000"],
+            format!("echo 7440 >{proc}_tcp_timeout_established"),
+        ),
+        (
+            "echo net.netfilter.nf_conntrack_udp_timeout_stream=9 >/etc/sysctl.d/99-later.conf"
+                .to_owned(),
+            &["/etc/sysctl.d/99-later.conf:1"],
+            "rm /etc/sysctl.d/99-later.conf".to_owned(),
+        ),
+    ] {
+        world.sh(&change);
+        let told = cttune(&world, &["confirm"]).exits(1);
+        told.says(says)
+            .says(&["change 1 is still pending", "cttune rollback"]);
+        assert_eq!(status(&world), "pending", "{change}");
+        world.sh(&repair);
+    }
+    cttune(&world, &["confirm"]).exits(0);
+    cttune(&world, &["check"]).exits(0);
+}
+
+#[test]
+fn what_the_operator_knew_to_be_overridden_is_confirmed() {
+    let world = World::new();
+    let apply = [
+        "apply",
+        "--profile",
+        "campus-fw",
+        "--allow-overridden",
+        "--yes",
+    ];
+    world.sh("echo net.netfilter.nf_conntrack_udp_timeout=9 >/etc/sysctl.d/99-known.conf");
+    cttune(&world, &[&apply[..], &["--confirm-within", "10m"]].concat()).exits(0);
+    cttune(&world, &["confirm"]).exits(0);
+    assert_eq!(status(&world), "applied");
+}
+
+#[test]
+fn the_watcher_leaves_what_somebody_else_changed_and_writes_that() {
+    let world = World::new();
+    cttune(&world, &at_once("10m")).exits(0);
+    world.sh("echo 77 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout");
+    pass_the_deadline(&world);
+    wait_until("its watcher undoes it", || status(&world) == "expired");
+    assert_eq!(world.sysctl("udp_timeout"), 77);
+    assert_eq!(world.sysctl("udp_timeout_stream"), 120);
+    let history = cttune(&world, &["history", "1"]).exits(0);
+    assert!(
+        history
+            .stdout
+            .contains("now it is 77: somebody else changed it"),
+        "{history}"
+    );
+    wait_for_no_watcher(&world);
+}
+
+#[test]
+fn without_its_watcher_the_next_command_undoes_it() {
+    let world = World::new();
+    let state = world.state();
+    cttune(&world, &at_once("10m")).exits(0);
+    end_the_watcher(&world);
+    pass_the_deadline(&world);
+    let told = cttune(&world, &["confirm"]).exits(1);
+    told.says(&["change 1 was not confirmed in time and was undone"]);
+    assert_same(&state, &world.state(), "confirm");
+
+    let world = World::new();
+    cttune(&world, &at_once("10m")).exits(0);
+    end_the_watcher(&world);
+    pass_the_deadline(&world);
+    cttune(
+        &world,
+        &["apply", "--profile", "rfc-nat", "--adopt", "--yes"],
+    )
+    .exits(0);
+    let history = cttune(&world, &["history", "--format", "json"])
+        .exits(0)
+        .json();
+    let status = |id: usize| history["changes"][id - 1]["status"].clone();
+    assert_eq!((status(1), status(2)), ("expired".into(), "applied".into()));
+}
+
+#[test]
+fn a_boot_id_that_cannot_be_read_is_not_another_boot() {
+    for errno in ["EMFILE", "ENOENT", "EACCES"] {
+        let world = World::new();
+        let state = world.state();
+        let run = |args: &[&str]| {
+            let mut strace = world.command_among_processes("strace");
+            strace.args([
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-P",
+                "/proc/sys/kernel/random/boot_id",
+            ]);
+            strace.args(["-e", "trace=openat", "-e"]);
+            strace
+                .arg(format!("inject=openat:error={errno}"))
+                .arg("cttune");
+            Told::by(strace.args(args))
+        };
+        cttune(&world, &at_once("10m")).exits(0);
+        run(&["history"]).exits(0);
+        run(&["check", "--no-profile"]);
+        assert_eq!(status(&world), "pending", "{errno}");
+        run(&["confirm"]).exits(0);
+        assert_eq!(status(&world), "applied", "{errno}");
+        run(&["rollback"]).exits(0);
+        assert_same(&state, &world.state(), errno);
+        // A change that was made without it has its watcher and its deadline as any other.
+        run(&at_once("10m")).exits(0);
+        assert_eq!(status(&world), "pending", "{errno}");
+        world.sh("cd /run/cttune-sandbox/state/journal
+            sed -i '1s/ [0-9]\\{20\\} / 00000000000000000001 /' 000003.open");
+        wait_until("its watcher undoes it", || status(&world) == "expired");
+        assert_same(&state, &world.state(), errno);
+    }
 }

@@ -184,6 +184,38 @@ fn a_signal_is_heard_where_another_namespace_is_asked_about() {
 }
 
 #[test]
+fn what_changes_while_the_question_is_open_is_named_and_nothing_is_applied() {
+    let line = "net.netfilter.nf_conntrack_udp_timeout=9";
+    for (change, says) in [
+        (
+            format!("echo {line} >/etc/sysctl.d/99-later.conf"),
+            "/etc/sysctl.d/99-later.conf:1",
+        ),
+        (
+            "echo 31 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout".to_owned(),
+            "udp_timeout changed from 30 to 31",
+        ),
+        (
+            "echo 60 >/proc/sys/net/netfilter/nf_conntrack_icmp_timeout
+             echo '# more' >>/etc/sysctl.conf; mkdir -p /etc/cttune; echo x >/etc/cttune/active.toml"
+                .to_owned(),
+            "changed since the plan was made",
+        ),
+    ] {
+        let world = World::new();
+        let mut terminal = asked(&world);
+        world.sh(&change);
+        let state = world.state();
+        terminal.send("y\r");
+        let (code, screen) = terminal.end();
+        assert_eq!(code, 1, "{screen}");
+        assert!(screen.contains(says), "{screen}");
+        assert!(screen.contains("nothing was changed"), "{screen}");
+        assert_same(&state, &world.state(), &change);
+    }
+}
+
+#[test]
 fn a_terminal_that_hangs_up_changes_nothing() {
     let world = World::new();
     let state = world.state();

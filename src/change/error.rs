@@ -6,6 +6,7 @@ use super::journal::JournalError;
 use super::lock::LockError;
 use super::preflight::PreflightError;
 use super::signal::Signal;
+use super::status::Refused;
 use crate::diagnostic::{Advise, Hint};
 
 /// What a command that failed leaves on the machine.
@@ -92,6 +93,12 @@ impl ChangeError {
 impl From<JournalError> for ChangeError {
     fn from(error: JournalError) -> Self {
         ChangeError::of(&error)
+    }
+}
+
+impl From<Refused> for ChangeError {
+    fn from(error: Refused) -> Self {
+        ChangeError::new(error.to_string())
     }
 }
 

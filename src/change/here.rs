@@ -6,7 +6,7 @@ use super::lock::Lock;
 use super::past::changes_of;
 use super::record::{Entry, Kind, Origin, Record};
 use super::status::Status;
-use crate::diagnostic::{Hint, quoted};
+use crate::diagnostic::quoted;
 use crate::files::Root;
 use crate::flow::expire::Change;
 use crate::kernel::host;
@@ -80,10 +80,8 @@ impl Here {
             let refused = ChangeError::new(format!("change {id} was made below {root}"));
             return Err(refused.hint(format!("add --root {}", quoted(&root))));
         }
-        if !self.root.is_machine() {
-            return refuse_kernel_steps(record);
-        }
-        if self.is_namespace_of(made) {
+        // An image has no network namespace.
+        if !self.root.is_machine() || self.is_namespace_of(made) {
             return Ok(());
         }
         let refused =
@@ -168,20 +166,4 @@ impl Here {
     pub(crate) fn is_locked(&self) -> bool {
         Lock::is_held(&self.root)
     }
-}
-
-/// Refuses a record of an image that would change the running kernel.
-fn refuse_kernel_steps(record: &Record) -> Result<(), ChangeError> {
-    let steps = record.steps.iter();
-    let Some(step) = steps.into_iter().find(|step| step.file().is_none()) else {
-        return Ok(());
-    };
-    let id = record.id;
-    let message = format!(
-        "change {id} has a step for a running kernel: {}",
-        step.summary()
-    );
-    Err(ChangeError::new(message).hint(Hint::say(
-        "an image has no running kernel: cttune did not write this record",
-    )))
 }

@@ -113,6 +113,8 @@ pub(crate) struct Journal {
     path: PathBuf,
     /// Its folder; `None` where there is no journal yet.
     folder: Option<Root>,
+    /// Whether it is that of an image, which has no kernel.
+    is_image: bool,
 }
 
 /// Which files there are of one record.
@@ -153,7 +155,12 @@ impl Journal {
             state.map_or(Ok(None), |state| state::open(&state, Path::new("/journal")))
         });
         let folder = opened.map_err(|error| refused("read", &path, error))?;
-        Ok(Journal { path, folder })
+        let is_image = !root.is_machine();
+        Ok(Journal {
+            path,
+            folder,
+            is_image,
+        })
     }
 
     /// The same, created where it does not exist.
@@ -168,6 +175,7 @@ impl Journal {
         Ok(Journal {
             path,
             folder: Some(folder),
+            is_image: !root.is_machine(),
         })
     }
 
@@ -303,13 +311,7 @@ impl Journal {
         };
         let record: Record =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if record.id != id {
-            return Err(damaged(format!("it says that its id is {}", record.id)));
-        }
-        if record.schema == 0 || record.schema > SCHEMA {
-            let why = format!("format {} is not known to this version", record.schema);
-            return Err(damaged(why));
-        }
+        self.judge(id, &record).map_err(damaged)?;
         let steps = record.steps.len();
         let state = match (self.state(id, steps)?, record.schema) {
             (Some(state), _) => state,
@@ -320,6 +322,40 @@ impl Journal {
             (None, _) => return Err(damaged("the file with its state is missing".to_owned())),
         };
         Ok(Entry { record, state })
+    }
+
+    /// What is wrong with a record that can be read.
+    fn judge(&self, id: u64, record: &Record) -> Result<(), String> {
+        if record.id != id {
+            return Err(format!("it says that its id is {}", record.id));
+        }
+        if record.schema == 0 || record.schema > SCHEMA {
+            let schema = record.schema;
+            return Err(format!("format {schema} is not known to this version"));
+        }
+        if let Some(undone) = record.undoes.filter(|undone| *undone >= id) {
+            return Err(format!("it says that it undid change {undone}"));
+        }
+        let mut kernel_steps = record.steps.iter().filter(|step| step.file().is_none());
+        match kernel_steps.next() {
+            Some(step) if self.is_image => Err(format!(
+                "it has a step for a running kernel, which an image has not: {}",
+                step.summary()
+            )),
+            _ => self.judge_owner(id),
+        }
+    }
+
+    /// Whether somebody else may have written a record.
+    fn judge_owner(&self, id: u64) -> Result<(), String> {
+        let file = self
+            .folder
+            .as_ref()
+            .map(|folder| folder.open(&name(id, "json")));
+        match file {
+            Some(Ok(Some(file))) => state::check_file(&file).map_err(|why| why.to_string()),
+            _ => Ok(()),
+        }
     }
 
     /// The state of an entry; `None` where it has no file of its own.

@@ -39,7 +39,7 @@ pub(crate) use history::{Unfinished, list, unfinished};
 pub(crate) use lock::Lock;
 pub(crate) use outcome::{Cause, Ending, Outcome};
 pub(crate) use pending::watch;
-pub(crate) use record::{Entry, Kind};
+pub(crate) use record::{Entry, Kind, Record};
 pub(crate) use revert::{Conflict, Revert};
 pub(crate) use rollback::Which;
 pub(crate) use session::{Applied, Consent, Console, Done, Request, Session, remaining, undo_rest};

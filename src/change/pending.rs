@@ -3,6 +3,7 @@
 //! Until it is confirmed a change is live alone, so that a power cycle undoes it too. A watcher that
 //! outlives the terminal undoes it at its deadline.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::engine::{Context, Until, apply, apply_revert};
@@ -12,9 +13,9 @@ use super::lock::Lock;
 use super::outcome::{Ending, Outcome};
 use super::preflight::preflight;
 use super::present;
-use super::record::Entry;
+use super::record::{Entry, Record};
 use super::restore::clear_up;
-use super::revert::{Foreign, revert};
+use super::revert::{Conflict, Foreign, overwritten, revert};
 use super::session::{Applied, Done, Session, remaining};
 use super::signal::Signal;
 use super::state::Deadline;
@@ -24,7 +25,7 @@ use super::watcher::{arm_watcher, disarm_watcher};
 use crate::diagnostic::Hint;
 use crate::files::Root;
 use crate::kernel::host;
-use crate::plan::{Plan, Step};
+use crate::plan::{Permission, Plan, Step};
 
 /// How long the watcher waits for another cttune, before it looks again.
 const WATCHER_WAIT: Duration = Duration::from_secs(3600);
@@ -52,6 +53,62 @@ fn until(entry: &Entry) -> Duration {
 pub(crate) fn is_overdue(entry: &Entry, since: Duration) -> bool {
     let until = until(entry).saturating_add(since);
     host::read_boottime().is_ok_and(|now| now >= until)
+}
+
+/// Makes the plan of a record's profile from what is current.
+pub(crate) type Replanner<'a> = &'a mut dyn FnMut(&Record) -> anyhow::Result<Plan>;
+
+/// Refuses to confirm values that somebody else changed since.
+fn refuse_overwritten(entry: &Entry, target: &mut Running) -> Result<(), ChangeError> {
+    let present = present::read([entry], target);
+    let overwritten = overwritten(entry, &present);
+    if overwritten.is_empty() {
+        return Ok(());
+    }
+    let messages = overwritten.iter().map(Conflict::to_string).collect();
+    Err(ChangeError {
+        messages,
+        ..ChangeError::new("").hint(start_over())
+    })
+}
+
+/// Refuses to confirm what another line overrides at the next boot, unless the operator knew.
+fn refuse_overridden(record: &Record, again: &Plan) -> Result<(), ChangeError> {
+    if record.allow_overridden {
+        return Ok(());
+    }
+    let blocked = again.blocked.iter().filter(|blocked| {
+        !blocked.is_permitted(Permission {
+            max_below_count: true,
+            ..Permission::default()
+        })
+    });
+    let mut messages: Vec<String> = blocked.map(ToString::to_string).collect();
+    let is_known = |path: &Path| {
+        let mut files = record.steps.iter().filter_map(Step::file);
+        files.any(|change| change.path == path)
+    };
+    for step in &again.steps {
+        if let Step::EditLine { path, why, .. } = step
+            && !is_known(path)
+        {
+            messages.push(format!(
+                "since then it is also to {}: {why}",
+                step.summary()
+            ));
+        }
+    }
+    if messages.is_empty() {
+        return Ok(());
+    }
+    Err(ChangeError {
+        messages,
+        ..ChangeError::new("").hint(start_over())
+    })
+}
+
+fn start_over() -> Hint {
+    Hint::cttune("rollback").to("undo it, then apply it again")
 }
 
 impl Session<'_> {
@@ -101,16 +158,21 @@ impl Session<'_> {
         Ok(Applied::Pending(Box::new(entry), Outcome::nothing()))
     }
 
-    /// Confirms the change that is pending here: writes its files.
+    /// Confirms the change that is pending here: writes its files. `again` makes the plan of its
+    /// profile from what is current now.
     ///
     /// # Errors
-    /// If there is none, or its files cannot be written any more.
-    pub(crate) fn confirm(&self) -> anyhow::Result<Done> {
-        self.confirm_within(self.wait)
+    /// If there is none, or it is not what would be confirmed any more.
+    pub(crate) fn confirm(&self, again: Replanner<'_>) -> anyhow::Result<Done> {
+        self.confirm_within(self.wait, again)
     }
 
     /// The same, with so much time for another cttune to finish.
-    pub(crate) fn confirm_within(&self, wait: Duration) -> anyhow::Result<Done> {
+    pub(crate) fn confirm_within(
+        &self,
+        wait: Duration,
+        again: Replanner<'_>,
+    ) -> anyhow::Result<Done> {
         // Read before the lock: its error says what is missing.
         self.here.unfinished().map_err(ChangeError::from)?;
         let _lock = self.lock(wait)?;
@@ -118,27 +180,24 @@ impl Session<'_> {
             return Err(self.none_pending()?.into());
         };
         let id = entry.record.id;
-        if is_overdue(&entry, Duration::ZERO) {
-            return Err(
-                ChangeError::new("its deadline passed: the change is being undone")
-                    .hint("apply it again, with more time")
-                    .into(),
-            );
-        }
+        let still_pending = |error: ChangeError| error.effect(Effect::Pending(id));
         let rest = entry.record.rest();
         let past = self.console.past(&rest);
         let mut target = Running::new(self.here.root().clone()).with_past(past);
-        preflight(&rest, &mut target).map_err(|error| {
-            ChangeError::from(error)
-                .hint(Hint::cttune("rollback").to("undo it, then apply it again"))
-                .effect(Effect::Pending(id))
+        refuse_overwritten(&entry, &mut target).map_err(still_pending)?;
+        preflight(&rest, &mut target)
+            .map_err(|error| still_pending(ChangeError::from(error).hint(start_over())))?;
+        let plan = again(&entry.record).inspect_err(|_| {
+            self.console
+                .note(&format!("note: change {id} is still pending"));
         })?;
+        refuse_overridden(&entry.record, &plan).map_err(still_pending)?;
         let journal = self.here.journal().map_err(ChangeError::from)?;
         // From here on a kill leaves an interrupted change, which a rollback undoes completely.
         entry.state.happen(Event::Confirm)?;
         journal
             .save(&entry)
-            .map_err(|error| ChangeError::from(error).effect(Effect::Pending(id)))?;
+            .map_err(|error| still_pending(error.into()))?;
         self.console.start(&rest);
         let outcome = self.run(&mut entry, Some(&journal), &mut target, |entry, context| {
             apply(entry, Until::End, context)
@@ -233,9 +292,9 @@ pub(crate) fn watch(id: u64) -> anyhow::Result<bool> {
 
 /// Undoes an unfinished change, but nothing that somebody else changed since, and writes what
 /// became of it. The lock is held.
-fn undo(here: &Here, id: u64, event: Event) -> anyhow::Result<Entry> {
-    let journal = here.journal().map_err(ChangeError::from)?;
-    let mut entry = journal.entry(id).map_err(ChangeError::from)?;
+pub(super) fn undo(here: &Here, id: u64, event: Event) -> Result<Entry, ChangeError> {
+    let journal = here.journal()?;
+    let mut entry = journal.entry(id)?;
     if !entry.state.status().is_unfinished() {
         return Ok(entry);
     }

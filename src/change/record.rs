@@ -75,6 +75,9 @@ pub(crate) struct Record {
     pub(crate) steps: Vec<Step>,
     /// Folders that did not exist before.
     pub(crate) folders: Vec<PathBuf>,
+    /// Whether the operator knows that other lines override some of it at boot.
+    #[serde(default)]
+    pub(crate) allow_overridden: bool,
 }
 
 /// A change in the journal: its record, and what became of it.
@@ -103,6 +106,7 @@ impl Entry {
             readings: Key::ALL.iter().filter_map(value).collect(),
             steps: plan.steps.clone(),
             folders: Vec::new(),
+            allow_overridden: false,
         };
         let state = State::new(record.steps.len());
         Entry { record, state }

@@ -225,6 +225,22 @@ fn net_files(entry: &Entry) -> BTreeMap<&Path, Net<Option<&[u8]>>> {
     files
 }
 
+/// The values that somebody else changed since a change set them.
+pub(super) fn overwritten(entry: &Entry, present: &Present) -> Vec<Conflict> {
+    let values = net_values(entry).into_iter();
+    let overwritten = values.filter_map(|(key, net)| {
+        let now = present.values.get(&key).copied()?;
+        let (before, after) = (net.before?, net.after.last().copied().flatten()?);
+        (!net.after.contains(&Some(now))).then_some(Conflict::Value {
+            key,
+            before,
+            after,
+            now,
+        })
+    });
+    overwritten.collect()
+}
+
 struct Computing<'a> {
     present: &'a Present,
     foreign: Foreign,
@@ -444,6 +460,15 @@ mod tests {
                 (revert.conflicts.len(), revert.kept.len()),
                 (conflicts, kept)
             );
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_as_the_change_set_it_was_overwritten() {
+        for (now, count) in [(120, 0), (77, 1), (30, 1)] {
+            let entry = applied(vec![live(Key::UdpTimeout, 30, 120), live(Key::Max, 1, 2)]);
+            let present = present(&[(Key::UdpTimeout, now), (Key::Max, 2)], &[], 0);
+            assert_eq!(overwritten(&entry, &present).len(), count, "{now}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::here::Here;
 use super::journal::Journal;
 use super::lock::Lock;
 use super::outcome::{Ending, Outcome};
-use super::pending;
+use super::pending::{self, is_overdue};
 use super::preflight::preflight;
 use super::present;
 use super::record::Entry;
@@ -148,9 +148,10 @@ impl<'a> Session<'a> {
         }
         request.consent.demand()?;
         let lock = self.lock(self.wait)?;
+        let pending = self.pending()?;
         // Another cttune may have changed something before the lock was taken.
         let plan = (request.plan)()?;
-        if let Some(entry) = self.pending()? {
+        if let Some(entry) = pending {
             return self.extend(entry, &plan, request.within);
         }
         refuse_blocked(&plan, request.permission)?;
@@ -158,10 +159,9 @@ impl<'a> Session<'a> {
             self.settle(None);
             return Ok(Applied::Nothing(plan));
         }
-        let plan = self.agreed(plan, &mut request)?;
-        // Whatever happened while the answer was waited for is found here.
-        preflight(&plan, &mut target).map_err(ChangeError::from)?;
+        let (plan, is_whole) = self.agreed(plan, &mut request, &mut target)?;
         let mut entry = self.entry(&plan, &mut target);
+        entry.record.allow_overridden = request.permission.overridden || !is_whole;
         let target = target.with_past(self.console.past(&plan));
         match request.within {
             Some(within) => self.apply_pending(entry, within, target, lock),
@@ -169,12 +169,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn agreed(&self, plan: Plan, request: &mut Request<'_>) -> anyhow::Result<Plan> {
+    /// The plan that the operator agrees to, and whether it is the whole plan. Whatever happened
+    /// while the answer was waited for is found here.
+    fn agreed(
+        &self,
+        plan: Plan,
+        request: &mut Request<'_>,
+        target: &mut Running,
+    ) -> anyhow::Result<(Plan, bool)> {
         self.console.start(&plan);
-        match &mut request.consent {
-            Consent::Ask(choose) => choose(plan),
-            Consent::Given | Consent::Missing => Ok(plan),
-        }
+        let Consent::Ask(choose) = &mut request.consent else {
+            preflight(&plan, target).map_err(ChangeError::from)?;
+            return Ok((plan, true));
+        };
+        let chosen = choose(plan.clone())?;
+        preflight(&chosen, target).map_err(ChangeError::from)?;
+        let again = (request.plan)()?;
+        refuse_blocked(&again, request.permission)?;
+        refuse_other(&plan, &again)?;
+        let is_whole = chosen.steps == plan.steps;
+        Ok((chosen, is_whole))
     }
 
     fn apply_now(
@@ -301,15 +315,26 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The change here that waits to be confirmed, if one does. The lock is held.
+    /// The change here that waits to be confirmed, if one does. One whose deadline passed is undone
+    /// first: its watcher may be gone. The lock is held.
     pub(super) fn pending(&self) -> Result<Option<Entry>, ChangeError> {
         let mut unfinished = self.here.unfinished()?.into_iter();
         let is_pending = |entry: &Entry| entry.state.status() == Status::Pending;
         let found = unfinished.rfind(is_pending);
-        if found.is_none() {
-            self.settle(Some(0));
+        match found {
+            Some(entry) if is_overdue(&entry, Duration::ZERO) => {
+                let undone = pending::undo(&self.here, entry.record.id, Event::Expire)?;
+                if undone.state.status() == Status::Failed {
+                    return Err(remaining(&undone));
+                }
+                Ok(None)
+            }
+            Some(entry) => Ok(Some(entry)),
+            None => {
+                self.settle(Some(0));
+                Ok(None)
+            }
         }
-        Ok(found)
     }
 }
 
@@ -335,6 +360,29 @@ fn refuse_blocked(plan: &Plan, permission: Permission) -> Result<(), ChangeError
     let mut error = ChangeError::new(first.to_string()).hint(first.hint());
     error.messages.extend(blocked.map(ToString::to_string));
     Err(error)
+}
+
+/// Refuses to apply a plan that would be another one by now. How many flows there are does not
+/// matter.
+fn refuse_other(plan: &Plan, again: &Plan) -> Result<(), ChangeError> {
+    let is_fixed = |step: &&Step| !matches!(step, Step::Expire { .. });
+    let steps = |plan: &Plan| -> Vec<Step> {
+        let steps = plan.steps.iter().filter(is_fixed);
+        steps.cloned().collect()
+    };
+    let (planned, now) = (steps(plan), steps(again));
+    if planned == now && plan.blocked == again.blocked {
+        return Ok(());
+    }
+    let come = now.iter().find(|step| !planned.contains(step));
+    let gone = planned.iter().find(|step| !now.contains(step));
+    let message = match (come, gone) {
+        (Some(step), _) => format!("it is also to {} by now", step.summary()),
+        (None, Some(step)) => format!("it is no longer to {}", step.summary()),
+        (None, None) => "the plan is another one by now".to_owned(),
+    };
+    let message = format!("something changed while the question was open: {message}");
+    Err(ChangeError::new(message).hint("run it again: it plans anew"))
 }
 
 /// What remains of a change that could not be undone completely.

@@ -7,7 +7,7 @@ use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::{pending, place, plan as plan_command};
 use crate::change::{Applied, ChangeError, Consent, Ending, Here, Request, Session};
-use crate::plan::{Permission, Plan, Step};
+use crate::plan::{Permission, Plan};
 use crate::render::{self, outcome::Told};
 
 /// Runs it.
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
             if args.yes || !out::is_interactive() {
                 return Ok(0);
             }
-            pending::ask(entry.record.id, &session, &place, out)
+            pending::ask(entry.record.id, &session, global, out)
         }
         Applied::Done(done) => {
             out.result(
@@ -79,22 +79,19 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
 
 /// What is asked for. Where no profile is named and an apply was interrupted, that one is meant: it
 /// may have come before the profile was remembered.
-fn planning(planning: &Planning, here: &Here) -> Planning {
-    let mut planning = planning.clone();
-    let desired = &mut planning.desired;
-    if desired.profile.is_none()
-        && desired.set.is_empty()
-        && let Some(record) = here.interrupted_apply()
-    {
-        let overrides = record.overrides.iter();
-        desired.set = overrides
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        desired.profile = Some(record.profile);
-        let adopts = |step: &Step| matches!(step, Step::EditLine { .. });
-        planning.adopt |= record.steps.iter().any(adopts);
+fn planning(asked: &Planning, here: &Here) -> Planning {
+    let desired = &asked.desired;
+    match here.interrupted_apply() {
+        Some(record) if desired.profile.is_none() && desired.set.is_empty() => {
+            let interrupted = change::planning_of(&record);
+            Planning {
+                desired: interrupted.desired,
+                adopt: asked.adopt || interrupted.adopt,
+                ..asked.clone()
+            }
+        }
+        _ => asked.clone(),
     }
-    planning
 }
 
 /// The steps that the operator chooses; a no, or a signal, is a failure that changed nothing.

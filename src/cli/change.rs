@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::args::Global;
+use super::args::{DesiredOptions, Global, Planning};
 use super::expire::{FlowProgress, past_of, tell_pace};
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
 use super::out::Out;
 use super::{expire, place};
 use crate::change::expire::Past;
 use crate::change::{
-    Cause, ChangeError, Console, Done, Effect, Ending, Here, Lock, Session, Signal, undo_rest,
+    Cause, ChangeError, Console, Done, Effect, Ending, Here, Lock, Record, Session, Signal,
+    undo_rest,
 };
 use crate::plan::{Plan, Report, Step};
 use crate::profile;
@@ -61,6 +62,25 @@ impl Console for Terminal {
 
     fn past(&self, plan: &Plan) -> Past {
         past_of(plan, self.here.root())
+    }
+}
+
+/// What an earlier apply asked for.
+pub(super) fn planning_of(record: &Record) -> Planning {
+    let overrides = record.overrides.iter();
+    let adopts = |step: &Step| matches!(step, Step::EditLine { .. });
+    Planning {
+        desired: DesiredOptions {
+            profile: Some(record.profile.clone()),
+            set: overrides
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect(),
+        },
+        only: None,
+        expire: None,
+        adopt: record.steps.iter().any(adopts),
+        allow_overridden: record.allow_overridden,
+        allow_max_below_count: false,
     }
 }
 

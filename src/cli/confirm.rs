@@ -4,9 +4,12 @@ use super::args::{Confirm, Global, WatchPending};
 use super::change::{self, Terminal};
 use super::failure::LEFT;
 use super::out::{self, Out};
-use super::place;
-use crate::change::{Done, Ending, READY, close_stdout, leave_session, watch as wait_for_deadline};
+use super::{place, plan as plan_command};
+use crate::change::{
+    Done, Ending, READY, Record, close_stdout, leave_session, watch as wait_for_deadline,
+};
 use crate::diagnostic::Place;
+use crate::plan::Plan;
 use crate::render;
 
 /// Runs it.
@@ -14,8 +17,15 @@ pub(super) fn run(args: &Confirm, global: &Global, out: Out) -> anyhow::Result<u
     let here = change::here(global)?;
     let terminal = Terminal::new(&here, out);
     let session = terminal.session(args.wait.as_deref())?;
-    let done = session.confirm().map_err(change::told)?;
-    tell(&done, &place::of(global), out)
+    let done = session.confirm(&mut |record| replan(record, global));
+    tell(&done.map_err(change::told)?, &place::of(global), out)
+}
+
+/// The plan of a pending change, from what is current now.
+pub(super) fn replan(record: &Record, global: &Global) -> anyhow::Result<Plan> {
+    let planning = change::planning_of(record);
+    let (plan, _) = plan_command::make(&planning, global, &place::root(global)?)?;
+    Ok(plan)
 }
 
 /// Tells how a confirmation ended. Gives the exit code.

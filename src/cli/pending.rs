@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::args::Global;
 use super::failure::{FAILED, Failure};
 use super::out::Out;
-use super::{change, confirm};
-use crate::change::{Entry, Outcome, Session, Signal, Status};
+use super::{change, confirm, place};
+use crate::change::{Entry, Outcome, Record, Session, Signal, Status};
 use crate::diagnostic::{Hint, Place};
 use crate::render::{self, outcome::Told};
 
@@ -51,7 +52,8 @@ pub(super) fn tell(entry: &Entry, outcome: &Outcome, place: &Place, out: Out) {
 
 /// Waits for Enter, which confirms; for Ctrl-C, which undoes the change now; or for its deadline, or
 /// a `confirm` elsewhere. A terminal that hangs up leaves the change to its watcher.
-pub(super) fn ask(id: u64, session: &Session<'_>, place: &Place, out: Out) -> anyhow::Result<u8> {
+pub(super) fn ask(id: u64, session: &Session<'_>, global: &Global, out: Out) -> anyhow::Result<u8> {
+    let place = place::of(global);
     out.question("Press Enter to keep it, Ctrl-C to undo it now\n");
     let stdin = io::stdin();
     loop {
@@ -71,8 +73,9 @@ pub(super) fn ask(id: u64, session: &Session<'_>, place: &Place, out: Out) -> an
         }
         let mut line = String::new();
         if stdin.lock().read_line(&mut line).unwrap_or(0) > 0 {
-            let done = session.confirm_within(CONFIRM_WAIT).map_err(change::told)?;
-            return confirm::tell(&done, place, out);
+            let mut again = |record: &Record| confirm::replan(record, global);
+            let done = session.confirm_within(CONFIRM_WAIT, &mut again);
+            return confirm::tell(&done.map_err(change::told)?, &place, out);
         }
         // Ctrl-D, or a terminal that is gone.
         if stopped(session).is_none() {

@@ -5,6 +5,7 @@
 //! Rule: root restores what the journal says, file contents included. A directory that somebody
 //! else may write is refused.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,15 @@ pub(crate) fn create(root: &Root, folder: &Path) -> Result<Root, StateError> {
 fn checked(folder: Root) -> Result<Root, StateError> {
     match owner::stranger(&folder.stat()?) {
         None => Ok(folder.private()),
+        Some(why) => Err(StateError::Untrusted(why)),
+    }
+}
+
+/// Makes sure that nobody but root and the caller may write a file of the state directory.
+pub(crate) fn check_file(file: &File) -> Result<(), StateError> {
+    let stat = nix::sys::stat::fstat(file).map_err(io::Error::from)?;
+    match owner::stranger(&stat) {
+        None => Ok(()),
         Some(why) => Err(StateError::Untrusted(why)),
     }
 }

@@ -11,7 +11,14 @@ use crate::tunable::Key;
 fn journal() -> (tempfile::TempDir, Journal) {
     let root = tempfile::tempdir().unwrap();
     let journal = Journal::create(&Root::at(root.path()).unwrap()).unwrap();
-    (root, journal)
+    let is_image = false;
+    (
+        root,
+        Journal {
+            is_image,
+            ..journal
+        },
+    )
 }
 
 /// Where a file of an entry is on the machine.
@@ -122,7 +129,7 @@ type Damaging = (&'static str, fn(&Journal));
 
 #[test]
 fn a_damaged_entry_is_named_and_stops_no_reader() {
-    let cases: [Damaging; 9] = [
+    let cases: [Damaging; 10] = [
         ("000001.json is a FIFO, not a file", |journal| {
             fs::remove_file(file(journal, 1, "json")).unwrap();
             nix::unistd::mkfifo(&file(journal, 1, "json"), nix::sys::stat::Mode::S_IRUSR).unwrap();
@@ -168,6 +175,14 @@ fn a_damaged_entry_is_named_and_stops_no_reader() {
             |journal| {
                 let text = fs::read_to_string(file(journal, 1, "json")).unwrap();
                 let text = text.replace("\"schema\": 2", "\"schema\": 3");
+                fs::write(file(journal, 1, "json"), text).unwrap();
+            },
+        ),
+        (
+            "000001.json is damaged: it says that it undid change 1",
+            |journal| {
+                let text = fs::read_to_string(file(journal, 1, "json")).unwrap();
+                let text = text.replace("\"undoes\": null", "\"undoes\": 1");
                 fs::write(file(journal, 1, "json"), text).unwrap();
             },
         ),
@@ -238,4 +253,17 @@ fn records_of_version_0_1_0_are_read_and_get_a_state_when_something_is_written()
         let (after, _) = journal.read().unwrap();
         assert_eq!(after[..before.len()], before, "{kind}");
     }
+}
+
+#[test]
+fn a_record_of_an_image_has_no_step_for_a_running_kernel() {
+    let (_root, journal) = journal();
+    written(&journal, &[Event::Finish]);
+    let of_image = Journal {
+        is_image: true,
+        ..journal
+    };
+    let (entries, damaged) = of_image.read().unwrap();
+    assert!(entries.is_empty());
+    assert!(damaged[0].1.to_string().contains("an image has not"));
 }
