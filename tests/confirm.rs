@@ -175,12 +175,9 @@ fn ctrl_c_at_the_prompt_undoes_it_whatever_other_signal_comes_too() {
         &[Signal::SIGTERM, Signal::SIGINT],
     ] {
         let terminal = prompt(&world);
-        // Stopped, it finds all of them when it goes on.
-        terminal.signal(Signal::SIGSTOP);
         for signal in signals {
             terminal.signal(*signal);
         }
-        terminal.signal(Signal::SIGCONT);
         let (code, screen) = terminal.end();
         assert_eq!(code, 130, "{signals:?}: {screen}");
         assert!(

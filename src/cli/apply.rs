@@ -1,12 +1,13 @@
 //! `cttune apply`: the plan, a question, the same plan applied.
 
 use super::args::{Apply, Global, Planning};
-use super::change::{self, Terminal};
+use super::change;
 use super::failure::{Failure, declined};
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
-use super::{pending, place, plan as plan_command};
-use crate::change::{Applied, ChangeError, Consent, Ending, Here, Request, Session};
+use super::terminal::Terminal;
+use super::{deadline, pending, place, plan as plan_command};
+use crate::change::{Applied, ChangeError, Consent, Here, Request, Session};
 use crate::plan::{Permission, Plan};
 use crate::render::{self, outcome::Told};
 
@@ -28,10 +29,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let terminal = Terminal::new(&here, out);
     let session = terminal.session(args.wait.as_deref())?;
     let name = place::name(global);
-    let mut plan = || {
-        let made = plan_command::make(&planning, global, here.root())?;
-        Ok(made.0)
-    };
+    let mut plan = || Ok(plan_command::make(&planning, global, here.root())?.0);
     let mut choose = |plan| choose(plan, &name, &session, out);
     let applied = session.apply(Request {
         plan: &mut plan,
@@ -55,24 +53,15 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
             Ok(0)
         }
         Applied::Pending(entry, outcome) => {
-            pending::tell(&entry, &outcome, &place, out);
+            deadline::tell(&entry, &outcome, &place, out);
             if args.yes || !out::is_interactive() {
                 return Ok(0);
             }
             pending::ask(entry.record.id, &session, global, out)
         }
         Applied::Done(done) => {
-            out.result(
-                || match &done.outcome.ending {
-                    Ending::Failed(_, remaining) => render::outcome::remaining(remaining),
-                    Ending::Undone(_) => render::outcome::undone(),
-                    Ending::Complete | Ending::Partial(_) => {
-                        render::outcome::applied(change::view(&done), &place)
-                    }
-                },
-                || render::outcome::json(change::view(&done)),
-            );
-            change::end(&done, args.detailed_exitcode)
+            let applied = render::outcome::applied;
+            change::show(&done, applied, &place, args.detailed_exitcode, out)
         }
     }
 }

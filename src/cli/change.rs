@@ -3,66 +3,21 @@
 use std::time::Duration;
 
 use super::args::{DesiredOptions, Global, Planning};
-use super::expire::{FlowProgress, past_of, tell_pace};
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
 use super::out::Out;
+use super::terminal::wait_time;
 use super::{expire, place};
-use crate::change::expire::Past;
 use crate::change::{
-    Cause, ChangeError, Console, Done, Effect, Ending, Here, Lock, Record, Session, Signal,
-    undo_rest,
+    Cause, ChangeError, Done, Effect, Ending, Here, Lock, Record, Signal, undo_rest,
 };
-use crate::plan::{Plan, Report, Step};
+use crate::diagnostic::Place;
+use crate::plan::Step;
 use crate::profile;
-use crate::render::outcome::Told;
+use crate::render::outcome::{self, Told};
 
 /// Where the global options say that a command acts.
 pub(super) fn here(global: &Global) -> anyhow::Result<Here> {
     Ok(Here::read(place::root(global)?, global.netns.clone()))
-}
-
-/// Tells what a session does.
-pub(super) struct Terminal {
-    here: Here,
-    out: Out,
-    flows: FlowProgress,
-}
-
-impl Terminal {
-    pub(super) fn new(here: &Here, out: Out) -> Self {
-        Terminal {
-            here: here.clone(),
-            out,
-            flows: FlowProgress::new(out),
-        }
-    }
-
-    /// Opens a session that waits for another cttune as long as `--wait` says.
-    pub(super) fn session(&self, wait: Option<&str>) -> anyhow::Result<Session<'_>> {
-        Session::open(self.here.clone(), wait_time(wait)?, self)
-    }
-}
-
-impl Console for Terminal {
-    fn start(&self, plan: &Plan) {
-        tell_pace(plan, self.out);
-    }
-
-    fn step(&self, step: &Step, report: &Report) {
-        self.flows.step(step, report);
-    }
-
-    fn flows(&self, read: u64) {
-        self.flows.at(read);
-    }
-
-    fn note(&self, text: &str) {
-        self.out.note(text);
-    }
-
-    fn past(&self, plan: &Plan) -> Past {
-        past_of(plan, self.here.root())
-    }
 }
 
 /// What an earlier apply asked for.
@@ -102,11 +57,6 @@ pub(super) fn stopped(signal: Signal) -> Failure {
     failure(ChangeError::stopped(signal))
 }
 
-fn wait_time(wait: Option<&str>) -> Result<Duration, Failure> {
-    let wait = wait.map(|text| duration("--wait", text)).transpose()?;
-    Ok(wait.unwrap_or_default())
-}
-
 /// A time of the command line.
 pub(super) fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
     let seconds = profile::parse_duration(text).map_err(|wrong| {
@@ -144,7 +94,7 @@ pub(super) fn failure(error: ChangeError) -> Failure {
 }
 
 /// What was done, for the renderers.
-pub(super) fn view(done: &Done) -> Told<'_> {
+fn view(done: &Done) -> Told<'_> {
     Told {
         plan: &done.plan,
         reports: &done.outcome.reports,
@@ -155,8 +105,27 @@ pub(super) fn view(done: &Done) -> Told<'_> {
     }
 }
 
+/// Prints what was done, where it was done as `applied` says. Gives the exit code.
+pub(super) fn show(
+    done: &Done,
+    applied: impl Fn(Told<'_>, &Place) -> String,
+    place: &Place,
+    detailed: bool,
+    out: Out,
+) -> anyhow::Result<u8> {
+    out.result(
+        || match &done.outcome.ending {
+            Ending::Failed(_, remaining) => outcome::remaining(remaining),
+            Ending::Undone(_) => outcome::undone(),
+            Ending::Complete | Ending::Partial(_) => applied(view(done), place),
+        },
+        || outcome::json(view(done)),
+    );
+    end(done, detailed)
+}
+
 /// The exit code of what was done; a failure is told.
-pub(super) fn end(done: &Done, detailed: bool) -> anyhow::Result<u8> {
+fn end(done: &Done, detailed: bool) -> anyhow::Result<u8> {
     let (cause, effect) = match &done.outcome.ending {
         Ending::Complete if detailed && done.outcome.changed() => return Ok(DIFFERS),
         Ending::Complete => return Ok(0),

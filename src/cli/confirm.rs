@@ -1,13 +1,12 @@
 //! `cttune confirm`, and the watcher of a change that is not confirmed.
 
 use super::args::{Confirm, Global, WatchPending};
-use super::change::{self, Terminal};
+use super::change;
 use super::failure::LEFT;
 use super::out::{self, Out};
+use super::terminal::Terminal;
 use super::{place, plan as plan_command};
-use crate::change::{
-    Done, Ending, READY, Record, close_stdout, leave_session, watch as wait_for_deadline,
-};
+use crate::change::{Done, READY, Record, close_stdout, leave_session, watch as wait_for_deadline};
 use crate::diagnostic::Place;
 use crate::plan::Plan;
 use crate::render;
@@ -30,17 +29,7 @@ pub(super) fn replan(record: &Record, global: &Global) -> anyhow::Result<Plan> {
 
 /// Tells how a confirmation ended. Gives the exit code.
 pub(super) fn tell(done: &Done, place: &Place, out: Out) -> anyhow::Result<u8> {
-    out.result(
-        || match &done.outcome.ending {
-            Ending::Failed(_, remaining) => render::outcome::remaining(remaining),
-            Ending::Undone(_) => render::outcome::undone(),
-            Ending::Complete | Ending::Partial(_) => {
-                render::outcome::confirmed(change::view(done), place)
-            }
-        },
-        || render::outcome::json(change::view(done)),
-    );
-    change::end(done, false)
+    change::show(done, render::outcome::confirmed, place, false, out)
 }
 
 /// Runs the watcher: waits for the deadline of a change, and undoes it unless it was confirmed.

@@ -10,6 +10,7 @@ mod check;
 mod completions;
 mod confirm;
 mod current;
+mod deadline;
 mod deep;
 mod expire;
 mod failure;
@@ -32,6 +33,7 @@ mod sandbox;
 mod select;
 mod session;
 mod suggest;
+mod terminal;
 mod top;
 mod walk;
 

@@ -1,4 +1,4 @@
-//! A change that waits to be confirmed, as the operator sees it: until when, and the question.
+//! The question of a change that waits to be confirmed.
 
 use std::io::{self, BufRead};
 use std::os::fd::AsFd;
@@ -10,45 +10,13 @@ use super::args::Global;
 use super::failure::{FAILED, Failure};
 use super::out::Out;
 use super::{change, confirm, place};
-use crate::change::{Entry, Outcome, Record, Session, Signal, Status};
-use crate::diagnostic::{Hint, Place};
-use crate::render::{self, outcome::Told};
+use crate::change::{Entry, Record, Session, Signal, Status};
+use crate::diagnostic::Hint;
 
 /// How long a change of another command is waited for when Enter confirms.
 const CONFIRM_WAIT: Duration = Duration::from_secs(60);
 /// How long a Ctrl-C may come after the terminal hung up.
 const TOGETHER: Duration = Duration::from_millis(300);
-
-/// Tells until when a change is pending.
-pub(super) fn tell(entry: &Entry, outcome: &Outcome, place: &Place, out: Out) {
-    let within = entry.state.deadline.map_or(0, |deadline| deadline.within);
-    let span = jiff::SignedDuration::from_secs(i64::try_from(within).unwrap_or(i64::MAX));
-    let until = jiff::ZonedDateTime::now().checked_add(span).ok();
-    let plan = entry.record.plan();
-    let told = Told {
-        plan: &plan,
-        reports: &outcome.reports,
-        changed: outcome.changed(),
-        id: Some(entry.record.id),
-        pending: until.as_ref().map(jiff::ZonedDateTime::timestamp),
-        flows: None,
-    };
-    let clock = until.map_or_else(
-        || format!("in {within}s"),
-        |until| {
-            let format = if until.duration_since(&jiff::ZonedDateTime::now()).as_hours() < 12 {
-                "at %H:%M:%S"
-            } else {
-                "at %Y-%m-%d %H:%M:%S"
-            };
-            until.strftime(format).to_string()
-        },
-    );
-    out.result(
-        || render::outcome::pending(&entry.record.rest(), &clock, place),
-        || render::outcome::json(told),
-    );
-}
 
 /// Waits for Enter, which confirms; for Ctrl-C, which undoes the change now; or for its deadline, or
 /// a `confirm` elsewhere. A terminal that hangs up leaves the change to its watcher.

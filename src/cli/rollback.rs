@@ -1,12 +1,13 @@
 //! `cttune rollback`: undoes what the journal holds, without profile or network.
 
 use super::args::{Global, Rollback};
-use super::change::{self, Terminal};
+use super::change;
 use super::failure::declined;
 use super::out::{self, Out};
 use super::place;
 use super::prompt::{self, Answer};
-use crate::change::{ChangeError, Conflict, Ending, Entry, Revert, Session, Which};
+use super::terminal::Terminal;
+use crate::change::{ChangeError, Conflict, Entry, Revert, Session, Which};
 use crate::render::{self, outcome::Preview};
 
 /// Runs it.
@@ -30,15 +31,8 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
     let done = session
         .rollback(which, args.overwrite_changed, &mut ask)
         .map_err(change::told)?;
-    let told = change::view(&done);
-    out.result(
-        || match &done.outcome.ending {
-            Ending::Complete => render::outcome::rolled_back(told, &place::of(global)),
-            _ => String::new(),
-        },
-        || render::outcome::json(told),
-    );
-    change::end(&done, false)
+    let place = place::of(global);
+    change::show(&done, render::outcome::rolled_back, &place, false, out)
 }
 
 fn ask(reverts: &[(Entry, Revert)], session: &Session<'_>, out: Out) -> anyhow::Result<()> {

@@ -1,0 +1,62 @@
+//! Until when a change is pending, on the operator's clock.
+
+use jiff::{SignedDuration, ZonedDateTime};
+
+use super::out::Out;
+use crate::change::{Entry, Outcome};
+use crate::diagnostic::Place;
+use crate::render::{self, outcome::Told};
+
+/// Tells until when a change is pending.
+pub(super) fn tell(entry: &Entry, outcome: &Outcome, place: &Place, out: Out) {
+    let within = entry.state.deadline.map_or(0, |deadline| deadline.within);
+    let now = ZonedDateTime::now();
+    let until = now
+        .checked_add(SignedDuration::from_secs(
+            i64::try_from(within).unwrap_or(i64::MAX),
+        ))
+        .ok();
+    let plan = entry.record.plan();
+    let told = Told {
+        plan: &plan,
+        reports: &outcome.reports,
+        changed: outcome.changed(),
+        id: Some(entry.record.id),
+        pending: until.as_ref().map(ZonedDateTime::timestamp),
+        flows: None,
+    };
+    let clock = until.map_or_else(|| format!("in {within}s"), |until| clock(&now, &until));
+    out.result(
+        || render::outcome::pending(&entry.record.rest(), &clock, place),
+        || render::outcome::json(told),
+    );
+}
+
+/// The time, with the day where that is another one.
+fn clock(now: &ZonedDateTime, until: &ZonedDateTime) -> String {
+    let format = if now.date() == until.date() {
+        "at %H:%M:%S"
+    } else {
+        "at %Y-%m-%d %H:%M:%S"
+    };
+    until.strftime(format).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_is_told_where_it_is_another_one() {
+        for (seconds, expected) in [
+            (0, "at 14:07:31"),
+            (9 * 3600, "at 23:07:31"),
+            (10 * 3600, "at 2026-11-26 00:07:31"),
+        ] {
+            let now: jiff::Timestamp = "2026-11-25T14:07:31Z".parse().unwrap();
+            let now = now.to_zoned_datetime(jiff::tz::TimeZone::UTC);
+            let until = now.checked_add(SignedDuration::from_secs(seconds)).unwrap();
+            assert_eq!(clock(&now, &until), expected);
+        }
+    }
+}

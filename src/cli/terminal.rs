@@ -1,0 +1,61 @@
+//! What a session tells while it works, on the terminal.
+
+use std::time::Duration;
+
+use super::change::duration;
+use super::expire::{FlowProgress, past_of, tell_pace};
+use super::failure::Failure;
+use super::out::Out;
+use crate::change::expire::Past;
+use crate::change::{Console, Here, Session};
+use crate::plan::{Plan, Report, Step};
+
+/// Tells what a session does.
+pub(super) struct Terminal {
+    here: Here,
+    out: Out,
+    flows: FlowProgress,
+}
+
+impl Terminal {
+    pub(super) fn new(here: &Here, out: Out) -> Self {
+        Terminal {
+            here: here.clone(),
+            out,
+            flows: FlowProgress::new(out),
+        }
+    }
+
+    /// Opens a session that waits for another cttune as long as `--wait` says.
+    pub(super) fn session(&self, wait: Option<&str>) -> anyhow::Result<Session<'_>> {
+        Session::open(self.here.clone(), wait_time(wait)?, self)
+    }
+}
+
+/// What `--wait` says.
+pub(super) fn wait_time(wait: Option<&str>) -> Result<Duration, Failure> {
+    let wait = wait.map(|text| duration("--wait", text)).transpose()?;
+    Ok(wait.unwrap_or_default())
+}
+
+impl Console for Terminal {
+    fn start(&self, plan: &Plan) {
+        tell_pace(plan, self.out);
+    }
+
+    fn step(&self, step: &Step, report: &Report) {
+        self.flows.step(step, report);
+    }
+
+    fn flows(&self, read: u64) {
+        self.flows.at(read);
+    }
+
+    fn note(&self, text: &str) {
+        self.out.note(text);
+    }
+
+    fn past(&self, plan: &Plan) -> Past {
+        past_of(plan, self.here.root())
+    }
+}
