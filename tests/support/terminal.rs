@@ -78,17 +78,28 @@ impl Terminal {
     /// Reads until `text` was shown after what was waited for last.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) {
+        self.wait_for_any(&[text]);
+    }
+
+    /// Reads until one of `texts` was shown after what was waited for last; gives which.
+    #[track_caller]
+    pub fn wait_for_any(&mut self, texts: &[&str]) -> usize {
         let end = Instant::now() + PATIENCE;
         loop {
-            if let Some(at) = self.screen[self.seen..].find(text) {
-                self.seen += at + text.len();
-                return;
+            let new = &self.screen[self.seen..];
+            let found = texts.iter().enumerate().filter_map(|(which, text)| {
+                let at = new.find(text)?;
+                Some((at + text.len(), which))
+            });
+            if let Some((length, which)) = found.min() {
+                self.seen += length;
+                return which;
             }
             let goes_on = self.read_more(Duration::from_millis(50))
                 || self.child.try_wait().unwrap().is_none();
             assert!(
                 goes_on && Instant::now() < end,
-                "{text:?} is not in {:?}",
+                "{texts:?} is not in {:?}",
                 self.screen
             );
         }
@@ -106,6 +117,11 @@ impl Terminal {
         self.screen
             .push_str(&String::from_utf8_lossy(&bytes[..number]));
         number > 0
+    }
+
+    /// What was shown after what was waited for last.
+    pub fn rest(&self) -> &str {
+        &self.screen[self.seen..]
     }
 
     /// Types.
