@@ -296,6 +296,33 @@ fn the_quick_run_leaves_out_tests_that_there_are() {
     }
 }
 
+/// SECURITY.md names a test for each "cannot".
+#[test]
+fn what_attackers_cannot_do_is_tested() {
+    let security = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let (_, table) = security.split_once("## Who can do what").unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    let last = rows.skip(1).filter_map(|row| row.rsplit('|').nth(1));
+    let names: Vec<&str> = last
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(names.len() >= 9, "{names:?}");
+    let mut sources = files(&root().join("tests"), ".rs");
+    sources.extend(files(&root().join("src"), ".rs"));
+    let texts: Vec<String> = sources
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for name in names {
+        let test = format!("#[test]\nfn {name}()");
+        let inner = format!("#[test]\n    fn {name}()");
+        let is_there = texts
+            .iter()
+            .any(|text| text.contains(&test) || text.contains(&inner));
+        assert!(is_there, "SECURITY.md names {name}, which is no test");
+    }
+}
+
 #[test]
 fn these_tests_see_what_they_look_for() {
     let text = "use crate::plan::Plan; // crate::cli

@@ -46,3 +46,10 @@ pub(crate) use session::{Applied, Consent, Console, Done, Request, Session, rema
 pub(crate) use signal::{Signal, Signals};
 pub(crate) use status::Status;
 pub(crate) use watcher::{READY, close_stdout, leave_session};
+
+/// Whether bytes are a record of the journal, or the state of a change with one step.
+#[cfg(feature = "internals")]
+pub(crate) fn can_be_read(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<record::Record>(bytes).is_ok()
+        || state::State::parse(&String::from_utf8_lossy(bytes), 1).is_ok()
+}

@@ -23,6 +23,11 @@ pub struct Winner {
 }
 
 impl SysctlTree {
+    /// One without files.
+    pub(super) fn empty() -> Self {
+        SysctlTree(Tree::default())
+    }
+
     /// Reads the files below `root`.
     ///
     /// # Errors

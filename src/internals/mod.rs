@@ -1,11 +1,12 @@
-//! What the tests and benches in this repository see of the crate's inside. Not an interface:
+//! What the tests, benches and fuzz targets in this repository see of the crate's inside. Not an interface:
 //! it changes with every version, and needs the feature `internals`.
 //!
 //! In: plain values (text, numbers, paths). Out: plain values. Rule: nothing of a private room is
-//! handed out; what a room calls by a type of its own is a word or a number here.
+//! given away; what a room calls by a type of its own is a word or a number here.
 
 mod at_boot;
 mod flows;
+pub mod fuzz;
 mod shorten;
 
 pub use at_boot::{SysctlTree, Winner, as_the_kernel_holds_it, next_boot};
