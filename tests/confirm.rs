@@ -77,7 +77,7 @@ fn wait_for_no_watcher(world: &World) {
 /// A prompt that is open in a terminal.
 fn prompt(world: &World) -> Terminal {
     let mut terminal = Terminal::start(world.command_among_processes("cttune").args(within("10m")));
-    terminal.wait_for("[y/N/e");
+    terminal.wait_for("[y/N/e to choose/?]");
     terminal.send("y\r");
     terminal.wait_for(PROMPT);
     assert_eq!(world.sysctl("udp_timeout"), 120);

@@ -256,3 +256,60 @@ fn a_finding_that_there_is_not_is_accepted_with_a_word() {
     let told = cttune(&place, &["profile", "check", "dns-udp"]).exits(0);
     assert_eq!(told.stderr, "");
 }
+
+#[test]
+fn a_profile_of_nothing_but_mistakes_is_told_at_once() {
+    let world = World::new();
+    for (head, line) in [
+        ("[sysctl]\n", "udp_timeot_N = 5\n"),
+        ("[sysctl]\n", "max = \n"),
+        ("[sysctl]\n", "max = 5\n"),
+        ("[accept]\n", "some-finding-N = \"\"\n"),
+        ("", "role_N = \"nat\"\n"),
+        ("[expire]\n", "grace_N = [\n"),
+    ] {
+        let mut text = head.to_owned();
+        let mut number = 0;
+        while text.len() < 1_000_000 {
+            number += 1;
+            text.push_str(&line.replace('N', &number.to_string()));
+        }
+        let profile = world.place.write("large.toml", &text);
+        let start = std::time::Instant::now();
+        let told = world.cttune(&["profile", "check", &profile]).exits(1);
+        // A time that grew with the square of the text would be minutes.
+        assert!(
+            start.elapsed().as_secs() < 20,
+            "{line}: {:?}",
+            start.elapsed()
+        );
+        let shown = told.stderr.matches("--> ").count();
+        assert!((1..=100).contains(&shown), "{line}: {shown}");
+        if shown == 100 {
+            assert!(told.stderr.contains(" more mistakes\n"), "{line}");
+        }
+        let error = world
+            .cttune(&["profile", "check", &profile, "--format", "json"])
+            .error();
+        assert_eq!(error["mistakes"].as_array().unwrap().len(), shown, "{line}");
+    }
+}
+
+#[test]
+fn thousands_of_accepted_findings_that_do_not_exist_are_noted_briefly() {
+    let world = World::new();
+    for (id, reason) in [("no-such-finding", "x"), ("rfc9999-req", "we know")] {
+        let lines: String = (0..20_000)
+            .map(|n| format!("{id}{n} = \"{reason}\"\n"))
+            .collect();
+        let profile = world
+            .place
+            .write("accepting.toml", &format!("[accept]\n{lines}"));
+        let start = std::time::Instant::now();
+        let told = world.cttune(&["profile", "check", &profile]).exits(0);
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+        let notes = told.stderr.lines().count();
+        assert!((2..20).contains(&notes), "{notes}");
+        assert!(told.stderr.contains("more"), "{}", told.stderr);
+    }
+}

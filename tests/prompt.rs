@@ -20,7 +20,7 @@ const APPLY: [&str; 6] = [
     "--color",
     "never",
 ];
-const QUESTION: &str = "Apply these 8 changes? [y/N/e]";
+const QUESTION: &str = "Apply? [y/N/e to choose/?]";
 const DOWN: &str = "\u{1b}[B";
 const ESCAPE: &str = "\u{1b}";
 const CTRL_C: &str = "\u{3}";
@@ -89,7 +89,7 @@ fn another_letter_is_asked_again() {
     let mut terminal = asked(&world);
     for wrong in ["x\r", "maybe\r"] {
         terminal.send(wrong);
-        terminal.wait_for("y applies them all, n none, e lets you choose");
+        terminal.wait_for("y applies all of it, n nothing, e lets you choose the steps");
         terminal.wait_for(QUESTION);
     }
     terminal.send("n\r");
@@ -175,7 +175,7 @@ fn a_signal_is_heard_where_another_namespace_is_asked_about() {
             .args(["apply", "--profile", "campus-fw"])
             .args(netns);
         let mut terminal = Terminal::start(&command);
-        terminal.wait_for("[y/N/e]");
+        terminal.wait_for("[y/N/e to choose/?]");
         terminal.signal(signal);
         let (said, screen) = terminal.end();
         assert_eq!(said, code, "{screen}");
@@ -233,7 +233,7 @@ fn yes_asks_nothing_on_a_terminal() {
         Terminal::start(command.args(["apply", "--profile", "campus-fw", "--adopt", "--yes"]));
     let (code, screen) = terminal.end();
     assert_eq!(code, 0, "{screen}");
-    assert!(!screen.contains("[y/N/e]"), "{screen}");
+    assert!(!screen.contains("[y/N/e to choose/?]"), "{screen}");
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn nothing_to_do_is_said_without_asking() {
     let (code, screen) = Terminal::start(command.arg("apply")).end();
     assert_eq!(code, 0, "{screen}");
     assert!(
-        screen.contains("nothing to do") && !screen.contains("[y/N/e]"),
+        screen.contains("nothing to do") && !screen.contains("[y/N/e to choose/?]"),
         "{screen}"
     );
 }

@@ -585,7 +585,7 @@ fn only_one_apply_is_at_work_at_a_time() {
     let state = world.state();
     let mut first = world.command("cttune");
     let mut first = Terminal::start(first.args(["apply", "--profile", "campus-fw", "--adopt"]));
-    first.wait_for("[y/N/e]");
+    first.wait_for("[y/N/e to choose/?]");
     let told = world.cttune(&APPLY).exits(1).briefly();
     told.says(&[
         "another cttune is at work: pid ",

@@ -60,6 +60,10 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
             pending::ask(entry.record.id, &session, global, out)
         }
         Applied::Done(done) => {
+            let warnings = render::plan::warnings_beside_steps(&done.plan);
+            for warning in warnings.iter().filter(|_| args.yes) {
+                out.note(&format!("note: {warning}"));
+            }
             let applied = render::outcome::applied;
             change::show(&done, applied, &place, args.detailed_exitcode, out)
         }
@@ -85,7 +89,7 @@ fn planning(asked: &Planning, here: &Here) -> Planning {
 
 /// The steps that the operator chooses; a no, or a signal, is a failure that changed nothing.
 fn choose(plan: Plan, machine: &str, session: &Session<'_>, out: Out) -> anyhow::Result<Plan> {
-    out.question(&render::plan::text(&plan, machine));
+    out.question(&render::plan::steps(&plan, machine));
     match prompt::ask(&plan, session.signals())? {
         Answer::Yes => Ok(plan),
         Answer::Steps(chosen) => Ok(plan.choose(&chosen)),

@@ -136,14 +136,13 @@ pub(super) fn edit(error: EditError) -> anyhow::Error {
 
 /// Notes names in the profile's `[accept]` that no finding has.
 pub(super) fn note_unknown_ids(desired: &Desired, out: Out) {
-    let mut accepted = desired.accept.iter();
-    let said = accepted
-        .by_ref()
-        .filter_map(|(id, accepted)| Some((accepted, unknown_id(id)?)));
-    for (accepted, said) in said.take(MOST_NOTES) {
-        out.note(&format!(
-            "note: the accept table of {}: {said}",
-            accepted.origin
-        ));
+    let accepted = desired.accept.iter();
+    let mut unknown = accepted.filter_map(|(id, accepted)| Some((unknown_id(id)?, accepted)));
+    for (said, accepted) in unknown.by_ref().take(MOST_NOTES) {
+        let origin = &accepted.origin;
+        out.note(&format!("note: the accept table of {origin}: {said}"));
+    }
+    if unknown.next().is_some() {
+        out.note("note: more of its findings do not exist; these are not shown");
     }
 }

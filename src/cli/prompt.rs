@@ -11,6 +11,7 @@ use nix::sys::pthread::{pthread_kill, pthread_self};
 use super::failure::{FAILED, Failure, told};
 use crate::change::{Signal, Signals};
 use crate::plan::Plan;
+use crate::render;
 
 /// What the operator answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,17 +104,16 @@ fn cannot_ask(error: impl Into<anyhow::Error>) -> Failure {
 }
 
 fn ask_on_terminal(plan: &Plan) -> dialoguer::Result<Answer> {
-    let changes = match plan.steps.len() {
-        1 => "this change".to_owned(),
-        number => format!("these {number} changes"),
-    };
     let letter = Input::<String>::new()
-        .with_prompt(format!("Apply {changes}? [y/N/e]"))
+        .with_prompt(format!(
+            "{}. Apply? [y/N/e to choose/?]",
+            render::plan::summary(plan)
+        ))
         .allow_empty(true)
         .validate_with(
             |answer: &String| match answer.trim().to_lowercase().as_str() {
                 "" | "y" | "yes" | "n" | "no" | "e" => Ok(()),
-                _ => Err("y applies them all, n none, e lets you choose"),
+                _ => Err("y applies all of it, n nothing, e lets you choose the steps"),
             },
         )
         .interact_text()?;

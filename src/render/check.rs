@@ -55,6 +55,7 @@ pub(crate) fn json(checked: &Checked<'_>) -> Value {
         "schema": super::SCHEMA,
         "host": checked.host,
         "profile": checked.evidence.desired.map(|desired| &desired.name),
+        "overrides": checked.evidence.desired.map(|desired| &desired.overrides),
         "in_line": checked.in_line(),
         "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.rates)),
         "counters": checked.evidence.rates.map(counters_json),
@@ -204,7 +205,8 @@ fn heading(checked: &Checked<'_>) -> String {
     let name = &desired.name;
     let about = desired.description.as_ref();
     let about = about.map_or_else(String::new, |about| format!(" ({about})"));
-    format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#}{about}\n")
+    let set = super::plan::set_text(&desired.overrides);
+    format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#}{about}{set}\n")
 }
 
 fn table_line(live: &Snapshot, rates: Option<&Rates>) -> String {

@@ -34,13 +34,15 @@ pub(crate) fn text(parts: &Parts<'_>) -> String {
 
 /// `{"schema": 1, "error": {…}}` on one line.
 pub(crate) fn json(parts: &Parts<'_>, exit_code: u8) -> Value {
-    let mistakes: Vec<Value> = parts.mistakes.iter().map(mistake).collect();
+    let shown = parts.mistakes.iter().take(super::mistakes::SHOWN);
+    let mistakes: Vec<Value> = shown.map(mistake).collect();
     json!({
         "schema": super::SCHEMA,
         "error": {
             "message": parts.messages.join("\n"),
             "hint": parts.hint,
             "exit_code": exit_code,
+            "more_mistakes": parts.mistakes.len() - mistakes.len(),
             "mistakes": mistakes,
         }
     })

@@ -1,12 +1,17 @@
 //! Mistakes of a profile as rustc shows those of a program: place, line, caret, help.
 
+use std::ops::Range;
+
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str};
 
 use crate::profile::Mistake;
+use crate::tunable::plural;
 
 const MARK: &str = "\u{feff}";
+/// Mistakes that are shown; nobody reads more of them in one run.
+pub(super) const SHOWN: usize = 100;
 
-/// Renders every mistake, a blank line between two; `styled` asks for ANSI colours.
+/// Renders the mistakes, a blank line between two; `styled` asks for ANSI colours.
 ///
 /// Nothing that the profile says reaches a terminal as a control character.
 pub(crate) fn mistakes(mistakes: &[Mistake], styled: bool) -> String {
@@ -15,34 +20,53 @@ pub(crate) fn mistakes(mistakes: &[Mistake], styled: bool) -> String {
     } else {
         Renderer::plain()
     };
-    let shown: Vec<String> = mistakes
-        .iter()
-        .map(|mistake| render(&renderer, mistake))
-        .collect();
+    let shown = mistakes.iter().take(SHOWN);
+    let mut shown: Vec<String> = shown.map(|mistake| render(&renderer, mistake)).collect();
+    if let Some(more) = mistakes.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        shown.push(format!("and {}", plural(more, "more mistake")));
+    }
     shown.join("\n\n")
 }
 
 fn render(renderer: &Renderer, mistake: &Mistake) -> String {
-    // A byte order mark takes no column on a screen.
+    // The lines of the mistake alone: a snippet of the whole text is gone through as a whole.
     let text = mistake.source.text.as_str();
-    let text = text.strip_prefix(MARK).unwrap_or(text);
-    let skipped = mistake.source.text.len() - text.len();
-    let shown = |span: &std::ops::Range<usize>| {
-        span.start.saturating_sub(skipped)..span.end.saturating_sub(skipped)
+    let also = mistake.also.as_ref().map(|(span, _)| span.clone());
+    let first = also
+        .iter()
+        .map(|span| span.start)
+        .fold(mistake.span.start, usize::min);
+    let last = also
+        .iter()
+        .map(|span| span.end)
+        .fold(mistake.span.end, usize::max);
+    let before = text.get(..first).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let behind = text.get(last..).unwrap_or_default();
+    let end = behind
+        .find('\n')
+        .map_or(text.len(), |newline| last + newline);
+    let lines = text.get(start..end).unwrap_or_default();
+    // A byte order mark takes no column on a screen.
+    let marked = if lines.starts_with(MARK) {
+        MARK.len()
+    } else {
+        0
     };
-    let mut snippet = Snippet::source(text)
+    let shown = |span: &Range<usize>| {
+        span.start.saturating_sub(start + marked)..span.end.saturating_sub(start + marked)
+    };
+    let mut snippet = Snippet::source(lines.get(marked..).unwrap_or_default())
         .path(mistake.source.name.as_str())
+        .line_start(before.matches('\n').count() + 1)
         .annotation(
             AnnotationKind::Primary
                 .span(shown(&mistake.span))
                 .label(mistake.label.as_str()),
         );
     if let Some((span, label)) = &mistake.also {
-        snippet = snippet.annotation(
-            AnnotationKind::Context
-                .span(shown(span))
-                .label(label.as_str()),
-        );
+        let context = AnnotationKind::Context.span(shown(span));
+        snippet = snippet.annotation(context.label(label.as_str()));
     }
     let mut group = Level::ERROR
         .primary_title(mistake.title.as_str())
@@ -210,6 +234,25 @@ keep = ["dst=10.1.0.0/16,dprt=5432"]
                 let shown = mistakes(std::slice::from_ref(&mistake), false);
                 assert!(shown.contains(&arrow), "{arrow}{shown}");
             }
+        }
+    }
+
+    #[test]
+    fn a_page_of_mistakes_ends_with_how_many_more_there_are() {
+        for (number, last) in [
+            (SHOWN, None),
+            (SHOWN + 1, Some("and 1 more mistake")),
+            (SHOWN + 1200, Some("and 1,200 more mistakes")),
+        ] {
+            let text = (0..number)
+                .map(|index| format!("odd{index} = 1\n"))
+                .collect::<String>();
+            let shown = rendered(&text, false);
+            assert_eq!(shown.matches("--> site.toml:").count(), SHOWN);
+            assert_eq!(
+                shown.lines().last().filter(|line| line.starts_with("and")),
+                last
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! `cttune plan`: what blocks it, what gets smaller, the steps, the files as unified diffs.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -42,7 +43,7 @@ pub(crate) fn json(plan: &Plan) -> Value {
     json!({
         "schema": super::SCHEMA,
         "profile": plan.profile,
-        "overrides": super::profile::overrides_json(&plan.overrides),
+        "overrides": plan.overrides,
         "dropped_overrides": plan.dropped,
         "changes": plan.steps.len(),
         "lowers": lowers,
@@ -93,44 +94,51 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
 
 /// As people read it.
 pub(crate) fn text(plan: &Plan, host: &str) -> String {
-    let profile = format!("{HEAD}{}{HEAD:#}", plan.profile);
-    let host = format!("{HEAD}{host}{HEAD:#}");
-    let mut text = if plan.steps.is_empty() && plan.blocked.is_empty() {
-        // It need not be in line: --only leaves a half of it out.
-        format!("{host}: nothing to do for {profile}\n")
-    } else {
-        let steps = plural(plan.steps.len(), "step");
-        format!("{profile} on {host}: {steps}{}\n", set_text(plan))
-    };
-    text.push_str(&blocked_text(&plan.blocked));
-    text.push_str(&lowered_text(&plan.lowered));
-    text.push_str(&dropped_text(plan));
-    for (index, step) in plan.steps.iter().enumerate() {
-        text.push_str(&step_text(index + 1, step));
-    }
-    text.push_str(&skipped_text(plan));
+    let mut text = steps(plan, host);
     if !plan.steps.is_empty() {
         text.push_str(&format!("{}\n", summary(plan)));
     }
     text
 }
 
-fn set_text(plan: &Plan) -> String {
-    let set: Vec<String> = plan
-        .overrides
-        .iter()
-        .map(|(key, value)| format!("{}={value}", key.short_name()))
-        .collect();
-    match set.as_slice() {
-        [] => String::new(),
-        set => format!(", with --set {}", set.join(" --set ")),
+/// All of it but the summary, which a prompt has.
+pub(crate) fn steps(plan: &Plan, host: &str) -> String {
+    let profile = format!("{HEAD}{}{HEAD:#}", plan.profile);
+    let host = format!("{HEAD}{host}{HEAD:#}");
+    let mut text = if plan.steps.is_empty() && plan.blocked.is_empty() {
+        // It need not be in line: --only leaves a half of it out.
+        format!("{host}: nothing to do for {profile}\n")
+    } else {
+        let number = plural(plan.steps.len(), "step");
+        format!(
+            "{profile} on {host}: {number}{}\n",
+            set_text(&plan.overrides)
+        )
+    };
+    text.push_str(&blocked_text(&plan.blocked));
+    for warning in warnings(plan) {
+        text.push_str(&format!("  {WARN}{warning}{WARN:#}\n"));
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        text.push_str(&step_text(index + 1, step));
+    }
+    text.push_str(&skipped_text(plan));
+    text
+}
+
+/// What was set beside the profile, as it would be typed.
+pub(super) fn set_text(overrides: &BTreeMap<Key, i64>) -> String {
+    let set = |(key, value): (&Key, &i64)| format!(" --set {}={value}", key.short_name());
+    match overrides.iter().map(set).collect::<String>() {
+        none if none.is_empty() => none,
+        set => format!(", with{set}"),
     }
 }
 
 /// What the plan changes, in one sentence: `5 live values, 2 new files`.
 pub(crate) fn summary(plan: &Plan) -> String {
     let count = |is: fn(&Step) -> bool| plan.steps.iter().filter(|step| is(step)).count();
-    let keys: std::collections::BTreeSet<Key> = plan
+    let keys: BTreeSet<Key> = plan
         .steps
         .iter()
         .filter_map(|step| match step {
@@ -201,20 +209,27 @@ fn lowered_lines(lowered: &[Lowered]) -> Vec<String> {
     lowered.iter().filter_map(line).collect()
 }
 
-fn lowered_text(lowered: &[Lowered]) -> String {
-    let line = |line: String| format!("  {WARN}lowers{WARN:#} {line}\n");
-    lowered_lines(lowered).into_iter().map(line).collect()
+/// What gets smaller, and what is dropped of an earlier apply: a line each.
+fn warnings(plan: &Plan) -> Vec<String> {
+    let lowered = lowered_lines(&plan.lowered).into_iter();
+    let lines = lowered.map(|line| format!("lowers {line}"));
+    lines.chain(dropped_line(plan)).collect()
 }
 
-fn dropped_text(plan: &Plan) -> String {
-    if plan.dropped.is_empty() {
-        return String::new();
-    }
+/// Those of them that no step tells.
+pub(crate) fn warnings_beside_steps(plan: &Plan) -> Vec<String> {
+    let at_boot = plan.lowered.iter().filter(|one| one.at_boot).copied();
+    let lowered = lowered_lines(&at_boot.collect::<Vec<_>>()).into_iter();
+    let lines = lowered.map(|line| format!("lowers {line}"));
+    lines.chain(dropped_line(plan)).collect()
+}
+
+fn dropped_line(plan: &Plan) -> Option<String> {
     let names: Vec<&str> = plan.dropped.iter().map(|key| key.short_name()).collect();
-    format!(
-        "  {WARN}drops{WARN:#} what an earlier apply set beside the profile: {}\n",
-        names.join(", ")
-    )
+    let names = Some(names.join(", ")).filter(|names| !names.is_empty())?;
+    Some(format!(
+        "drops what an earlier apply set beside the profile: {names}"
+    ))
 }
 
 fn step_text(number: usize, step: &Step) -> String {

@@ -1,12 +1,9 @@
 //! `cttune profile`: the list, and a profile as machines read it.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
 
 use super::style::{FAINT, HEAD};
 use crate::profile::{Accepted, Desired, Goal};
-use crate::tunable::Key;
 
 /// One profile of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,12 +40,6 @@ pub(crate) fn list_json(rows: &[Row]) -> Value {
         .map(|row| json!({ "name": row.name, "place": row.place, "description": row.description }))
         .collect();
     json!({ "schema": super::SCHEMA, "profiles": profiles })
-}
-
-/// Values set beside a profile.
-pub(crate) fn overrides_json(overrides: &BTreeMap<Key, i64>) -> Vec<Value> {
-    let one = |(key, value)| json!({ "key": key, "value": value });
-    overrides.iter().map(one).collect()
 }
 
 /// A profile with its parents merged in.
