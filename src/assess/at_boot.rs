@@ -11,7 +11,7 @@ use crate::boot::modules::Loading;
 use crate::boot::{DeadLine, NextBoot, Reader, Tree};
 use crate::diagnostic::Hint;
 use crate::plan::{Blocked, Compared, DROP_IN};
-use crate::tunable::{Key, format_count};
+use crate::tunable::{Key, Reading, Snapshot, format_count};
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let comparison = evidence.comparison;
@@ -22,6 +22,9 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
         findings.extend(hash_size(next_boot));
         findings.extend(unread_by_systemd(next_boot));
         findings.extend(next_boot.dead_lines().iter().map(dead_line));
+        if let Some(live) = evidence.machine.live {
+            findings.extend(missing_keys(next_boot, live));
+        }
         findings.extend(unknown(next_boot));
         findings.extend(volatile(next_boot));
         if evidence.desired.is_none() {
@@ -155,6 +158,29 @@ fn dead_line(line: &DeadLine) -> Finding {
         format!("{} does nothing: {}: `{}`", line.place, line.why, line.text),
         hint,
     )
+}
+
+/// Lines about keys that the running kernel does not have: `nf_conntrack_helper` since 6.1.
+fn missing_keys(next_boot: &NextBoot, live: &Snapshot) -> Vec<Finding> {
+    // These two come with a module of their own.
+    let comes_later = |key: Key| matches!(key, Key::FlowtableTcpTimeout | Key::FlowtableUdpTimeout);
+    let is_missing = |key: &Key| live.reading(*key) == Reading::Missing && !comes_later(*key);
+    let line = |key: Key| {
+        let mut readers = next_boot.readers().iter().rev();
+        let winner = readers.find_map(|reader| next_boot.winner(*reader, key))?;
+        Some(Finding::new(
+            Id::DeadLine,
+            Severity::Info,
+            format!(
+                "{}:{} does nothing on this kernel, which does not have {key}",
+                winner.file.display(),
+                winner.line
+            ),
+            "remove it, unless another kernel is started too",
+        ))
+    };
+    let missing = Key::ALL.iter().copied().filter(is_missing);
+    missing.filter_map(line).collect()
 }
 
 /// What decides about the next boot and cannot be told.
@@ -480,6 +506,23 @@ mod tests {
             finding.hint,
             Hint::say("write instead: net.netfilter.nf_conntrack_max = 5")
         );
+    }
+
+    #[test]
+    fn a_key_that_this_kernel_lacks_is_named_unless_a_module_brings_it() {
+        let access = crate::tunable::Access::Writable;
+        let max = (Key::Max, Reading::Value { value: 5, access });
+        let live = Snapshot::new([max], Some(0));
+        for (line, found) in [
+            ("net.netfilter.nf_conntrack_helper = 1\n", 1),
+            ("net.netfilter.nf_conntrack_max = 5\n", 0),
+            ("net.netfilter.nf_flowtable_tcp_timeout = 30\n", 0),
+        ] {
+            let told = missing_keys(&built_in(line), &live);
+            assert_eq!(told.len(), found, "{line}: {told:?}");
+        }
+        let none = missing_keys(&built_in(VALUES), &Snapshot::not_loaded());
+        assert_eq!(none, []);
     }
 
     #[test]

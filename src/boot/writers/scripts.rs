@@ -481,7 +481,7 @@ fn printed(words: &[Option<&str>]) -> Option<String> {
     let rest: Option<Vec<&str>> = arguments[skipped..].iter().copied().collect();
     let rest = rest?;
     match name {
-        "echo" => Some(rest.join(" ")),
+        "echo" => Some(rest.join(" ").replace("\\n", "\n")),
         "printf" => {
             let (format, values) = rest.split_first()?;
             let format = format.replace("\\n", "\n");

@@ -303,6 +303,10 @@ fn a_unit_s_lines_are_read_as_systemd_reads_them() {
             "",
         ),
         (
+            "[Service]\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=%i\n",
+            "2 max ?",
+        ),
+        (
             "[Service]\nPrivateNetwork=yes\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
             "",
         ),

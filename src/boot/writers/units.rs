@@ -277,7 +277,13 @@ fn environment(entries: &[Entry]) -> BTreeMap<String, String> {
 /// The commands of an `ExecStart=`: several are divided by a lone `;`.
 fn command_lines(value: &str, variables: &BTreeMap<String, String>) -> Vec<Vec<Word>> {
     let value = value.trim_start_matches(['-', '@', ':', '+', '!', '|']);
-    let words = shell::words(value, variables);
+    let mut words = shell::words(value, variables);
+    for word in words.iter_mut().filter(|word| word.raw.contains('%')) {
+        // `%i` and its like are known to systemd alone; `%%` is a percent sign.
+        let value = word.value.take().map(|value| value.replace("%%", "\0"));
+        let known = value.filter(|value| !value.contains('%'));
+        word.value = known.map(|value| value.replace('\0', "%"));
+    }
     let lines = words.split(|word| word.raw == ";");
     lines
         .filter(|line| !line.is_empty())
