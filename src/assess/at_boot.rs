@@ -165,7 +165,7 @@ fn missing_keys(next_boot: &NextBoot, live: &Snapshot) -> Vec<Finding> {
     // These two come with a module of their own.
     let comes_later = |key: Key| matches!(key, Key::FlowtableTcpTimeout | Key::FlowtableUdpTimeout);
     let is_missing = |key: &Key| live.reading(*key) == Reading::Missing && !comes_later(*key);
-    let line = |key: Key| {
+    let finding = |key: Key| {
         let mut readers = next_boot.readers().iter().rev();
         let winner = readers.find_map(|reader| next_boot.winner(*reader, key))?;
         Some(Finding::new(
@@ -180,7 +180,7 @@ fn missing_keys(next_boot: &NextBoot, live: &Snapshot) -> Vec<Finding> {
         ))
     };
     let missing = Key::ALL.iter().copied().filter(is_missing);
-    missing.filter_map(line).collect()
+    missing.filter_map(finding).collect()
 }
 
 /// What decides about the next boot and cannot be told.

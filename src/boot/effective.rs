@@ -6,6 +6,7 @@
 //! line names, before or after it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::Reader;
@@ -154,8 +155,8 @@ pub(super) struct Run<'a> {
     files: Vec<ReadFile<'a>>,
     /// Every statement in reading order, with the file it is in.
     statements: Vec<(usize, Statement)>,
-    /// The last statement that names a path; for OpenRC, in each file.
-    last_named: HashMap<(usize, String), usize>,
+    /// The last statement that names a path; for OpenRC, in each file by itself.
+    last_named: Vec<HashMap<String, usize>>,
     pub(super) writes: Vec<Write>,
     /// Files with a glob that is too large to work out.
     too_large: Vec<PathBuf>,
@@ -167,7 +168,7 @@ impl<'a> Run<'a> {
             reader,
             files: Vec::new(),
             statements: Vec::new(),
-            last_named: HashMap::new(),
+            last_named: Vec::new(),
             writes: Vec::new(),
             too_large: Vec::new(),
         };
@@ -218,15 +219,17 @@ impl<'a> Run<'a> {
         (&self.files[*file], statement)
     }
 
-    /// The statements of each line, by file and line: systemd may find several in one.
-    pub(super) fn by_line(&self) -> HashMap<(&Path, usize), Vec<usize>> {
-        let mut lines: HashMap<(&Path, usize), Vec<usize>> = HashMap::new();
-        for index in 0..self.statements.len() {
-            let (file, statement) = self.at(index);
-            let place = (file.path.as_path(), statement.line);
-            lines.entry(place).or_default().push(index);
-        }
-        lines
+    /// The statements of a line, of which systemd may find several.
+    pub(super) fn of_line(&self, file: &Path, line: usize) -> Range<usize> {
+        let Some(file) = self.files.iter().position(|one| one.path == file) else {
+            return 0..0;
+        };
+        // They are in the order of files and lines.
+        let before = |place: (usize, usize)| {
+            self.statements
+                .partition_point(|(file, statement)| (*file, statement.line) < place)
+        };
+        before((file, line))..before((file, line + 1))
     }
 
     /// The statement that took this one's place in systemd's list, if one did.
@@ -238,8 +241,8 @@ impl<'a> Run<'a> {
 
     /// The last statement that names this path, among those that count for a glob in this file.
     fn naming(&self, path: &str, file: usize) -> Option<usize> {
-        let scope = self.scope(file);
-        self.last_named.get(&(scope, path.to_owned())).copied()
+        let named = self.last_named.get(self.scope(file))?;
+        named.get(path).copied()
     }
 
     /// The statement that keeps the glob `index` off this path.
@@ -269,9 +272,17 @@ impl<'a> Run<'a> {
                 real,
             });
             let scope = self.scope(file);
+            self.last_named
+                .resize_with(self.last_named.len().max(scope + 1), HashMap::new);
             for statement in statement::parse(self.reader, bytes) {
-                let named = (scope, statement.path.clone());
-                self.last_named.insert(named, self.statements.len());
+                let index = self.statements.len();
+                let named = &mut self.last_named[scope];
+                match named.get_mut(&statement.path) {
+                    Some(last) => *last = index,
+                    None => {
+                        named.insert(statement.path.clone(), index);
+                    }
+                }
                 self.statements.push((file, statement));
             }
         }

@@ -216,7 +216,6 @@ fn number(key: Key, statement: &Statement) -> Option<i64> {
 /// What one reader makes of the lines about one key.
 struct Judge<'a> {
     run: &'a Run<'a>,
-    by_line: HashMap<(&'a Path, usize), Vec<usize>>,
     sources: HashMap<PathBuf, Source<'a>>,
     reader: Reader,
     key: Key,
@@ -238,7 +237,6 @@ impl<'a> Judge<'a> {
         let sources = tree.sources(reader).into_iter();
         Judge {
             run,
-            by_line: run.by_line(),
             sources: sources.map(|one| (one.path.clone(), one)).collect(),
             reader,
             key,
@@ -260,10 +258,9 @@ impl<'a> Judge<'a> {
         }
         // A line that systemd splits may have several statements: any of them may win.
         let mut losses = Vec::new();
-        let statements = self.by_line.get(&(line.file.as_path(), line.line));
-        for index in statements.into_iter().flatten() {
-            if is_about(self.reader, self.run.at(*index).1, self.key) {
-                losses.push(self.loss_of(*index)?);
+        for index in self.run.of_line(&line.file, line.line) {
+            if is_about(self.reader, self.run.at(index).1, self.key) {
+                losses.push(self.loss_of(index)?);
             }
         }
         Some(losses.pop().unwrap_or(Why::NotUnderstood))

@@ -14,6 +14,7 @@ pub(crate) mod drop_in;
 mod effective;
 mod explain;
 pub(crate) mod managed;
+mod meant;
 pub(crate) mod modules;
 mod next_boot;
 mod pattern;

@@ -28,6 +28,8 @@ pub(crate) struct BootFiles {
     pub(crate) other_reader: Option<&'static str>,
     /// How the module is loaded; none where conntrack is built in.
     pub(crate) module: Option<ModuleFiles>,
+    /// The files of modprobe.d where conntrack is built in and they reach nothing.
+    pub(crate) modprobe: Vec<ConfFile>,
     pub(crate) command_line: CommandLine,
     pub(crate) writers: Writers,
     pub(crate) storage: StorageFacts,
@@ -36,16 +38,17 @@ pub(crate) struct BootFiles {
 }
 
 /// How sure an answer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Sure {
+    #[default]
     Known,
     Depends,
     Unknown,
 }
 
 /// What a key will be after the next boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Answer {
     /// The value; none where the kernel's default stays or nothing can be told.
     pub(crate) value: Option<i64>,
@@ -71,6 +74,7 @@ pub(crate) struct NextBoot {
     on_load: Vec<(Applier, Effective)>,
     loading: Option<Loading>,
     volatile: Option<Volatile>,
+    answers: BTreeMap<Key, Answer>,
 }
 
 impl NextBoot {
@@ -99,14 +103,18 @@ impl NextBoot {
             let effective = effective_below(tree, applier.reader, &applier.prefixes);
             (applier.clone(), effective)
         });
-        NextBoot {
+        let mut next_boot = NextBoot {
             effective,
             by_tuned,
             on_load: on_load.collect(),
             loading: files.module.as_ref().map(ModuleFiles::loading),
             volatile: storage::volatile(&files.storage),
             files,
-        }
+            answers: BTreeMap::new(),
+        };
+        let answers = Key::ALL.iter().map(|key| (*key, next_boot.work_out(*key)));
+        next_boot.answers = answers.collect();
+        next_boot
     }
 
     /// The model once the files that a plan writes are there: the tree is as given, and, where
@@ -190,6 +198,7 @@ impl NextBoot {
         if let Some(module) = self.module() {
             found.extend(dead_lines::in_modprobe_d(&module.modprobe));
         }
+        found.extend(dead_lines::without_module(&self.files.modprobe));
         found.extend(dead_lines::in_command_line(
             &self.files.command_line,
             self.module().is_some(),
@@ -246,14 +255,11 @@ impl NextBoot {
 
     /// What `key` will be.
     pub(crate) fn answer(&self, key: Key) -> Answer {
-        let mut answer = Answer {
-            value: None,
-            from: None,
-            sure: Sure::Known,
-            reasons: Vec::new(),
-            is_lost: false,
-            is_of_writer: false,
-        };
+        self.answers.get(&key).cloned().unwrap_or_default()
+    }
+
+    fn work_out(&self, key: Key) -> Answer {
+        let mut answer = Answer::default();
         self.kernel(key, &mut answer);
         self.sysctl_d(key, &mut answer);
         self.module_timing(key, &mut answer);

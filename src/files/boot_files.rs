@@ -39,6 +39,11 @@ pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<
             command_line: command_line.clone(),
             ..conf_folders::read_module_files(root)
         }),
+        modprobe: if is_module {
+            Vec::new()
+        } else {
+            conf_folders::read_modprobe(root)
+        },
         command_line,
         writers: writers::read(root, processes, host.cpus),
         storage: boot_facts::storage(root),

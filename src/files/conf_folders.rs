@@ -15,10 +15,15 @@ use crate::boot::modules::{self, ConfFile, ModuleFiles};
 pub(super) fn read_module_files(root: &Root) -> ModuleFiles {
     ModuleFiles {
         modules_load: conf_files(root, &modules::MODULES_LOAD_FOLDERS, "conf"),
-        modprobe: conf_files(root, &modules::MODPROBE_FOLDERS, "conf"),
+        modprobe: read_modprobe(root),
         dependents: dependents(root),
         ..ModuleFiles::default()
     }
+}
+
+/// Those of modprobe.d alone.
+pub(super) fn read_modprobe(root: &Root) -> Vec<ConfFile> {
+    conf_files(root, &modules::MODPROBE_FOLDERS, "conf")
 }
 
 /// The files whose names end so, folder by folder. A folder that cannot be listed is there and

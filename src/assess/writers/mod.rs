@@ -72,66 +72,47 @@ fn managed_files(evidence: &Evidence<'_>) -> Vec<Finding> {
 
 /// kube-proxy writes its values whenever it starts.
 fn kube_proxy(found: &KubeProxy, evidence: &Evidence<'_>) -> Option<Finding> {
-    let differing: Vec<String> = found
-        .writes
-        .iter()
-        .filter_map(|write| {
-            let (key, value) = (write.key?, write.value?);
-            let desired = desired(evidence, key, value)?;
-            let at_least = if key == Key::Max && found.is_scaled_past_the_cap {
-                "at least "
-            } else {
-                ""
-            };
-            Some(format!(
-                "{} = {at_least}{value}, not {desired}",
-                key.file_name()
-            ))
-        })
-        .collect();
-    let set = found
-        .writes
-        .iter()
-        .filter_map(|write| Some(write.key?.file_name()));
+    let writes = found.writes.iter();
+    let differing = writes.clone().filter_map(|write| {
+        let (key, value) = (write.key?, write.value?);
+        let desired = desired(evidence, key, value)?;
+        let is_least = key == Key::Max && found.is_scaled_past_the_cap;
+        let at_least = if is_least { "at least " } else { "" };
+        let name = key.file_name();
+        Some(format!("{name} = {at_least}{value}, not {desired}"))
+    });
+    let differing: Vec<String> = differing.collect();
+    let set = writes.clone().filter_map(|write| write.key);
+    let set: Vec<&str> = set.map(Key::file_name).collect();
     let (severity, values) = if differing.is_empty() {
-        (Severity::Info, set.collect::<Vec<_>>().join(", "))
+        (Severity::Info, set.join(", "))
     } else {
         (Severity::Warning, differing.join("; "))
     };
-    let inside = if found.program == "kube-proxy" {
-        ""
-    } else {
-        " with a kube-proxy inside"
-    };
-    let by = if found.is_unread {
-        format!(
-            "unless {} says otherwise, which cannot be read, ",
-            found.told_by
-        )
-    } else {
-        String::new()
-    };
-    let versions = if found
-        .writes
-        .iter()
-        .any(|write| write.certainty == Certainty::DependsOnVersion)
-    {
+    let depends = |write: &LaterWrite| write.certainty == Certainty::DependsOnVersion;
+    let versions = if writes.clone().any(depends) {
         "; versions before 1.22 and from 1.29 on may lower a larger max, and those before 1.36 have \
          no upper bound"
     } else {
         ""
     };
+    let unless = if found.is_unread {
+        let by = &found.told_by;
+        format!("unless {by} says otherwise, which cannot be read, ")
+    } else {
+        String::new()
+    };
+    let program = match found.program {
+        "kube-proxy" => "kube-proxy".to_owned(),
+        other => format!("{other} with a kube-proxy inside"),
+    };
     (!found.writes.is_empty()).then(|| {
         Finding::new(
             Id::WriterKubeProxy,
             severity,
-            format!(
-                "{}{inside} runs here and, {by}when it starts, sets: {values}{versions}",
-                found.program
-            ),
+            format!("{program} runs here and, {unless}when it starts, sets: {values}{versions}"),
             "give kube-proxy the same numbers, or 0 to leave a key alone: conntrack.maxPerCore, \
-               min, tcpEstablishedTimeout, tcpCloseWaitTimeout"
-                .to_owned(),
+             min, tcpEstablishedTimeout, tcpCloseWaitTimeout",
         )
     })
 }
