@@ -182,6 +182,7 @@ fn no_profile_forgets_the_one_in_force() {
 #[test]
 fn fail_on_adds_findings_of_that_severity_or_worse() {
     let world = World::new();
+    world.agree();
     for (buckets, plain, critical, warning) in [(65536, 0, 0, 0), (10240, 0, 0, 2), (1024, 2, 2, 2)]
     {
         world.sh(&format!(

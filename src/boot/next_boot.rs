@@ -57,7 +57,8 @@ pub(crate) struct Answer {
     pub(crate) sure: Sure,
     /// What it depends on, or why it is unknown.
     pub(crate) reasons: Vec<String>,
-    /// Whether a value is set for the key and lost, because nothing sets it when the key exists.
+    /// Whether a value is set for the key and lost, because nothing surely sets it when the key
+    /// exists.
     pub(crate) is_lost: bool,
     /// Whether another program sets it after sysctl.d was applied.
     pub(crate) is_of_writer: bool,
@@ -355,7 +356,10 @@ impl NextBoot {
         match loading {
             Loading::Early(_) => {}
             Loading::Nothing => {
-                answer.lose("nothing loads nf_conntrack before sysctl.d is applied".to_owned());
+                // Whatever loads it may do so in time, as a firewall sometimes does.
+                let reason = "nothing loads nf_conntrack before sysctl.d is applied";
+                answer.is_lost = true;
+                answer.depends(reason.to_owned());
             }
             Loading::Denied(line) => {
                 answer.lose(format!(
@@ -408,7 +412,6 @@ impl NextBoot {
         let (sure, open): (Vec<_>, Vec<_>) = writes
             .into_iter()
             .partition(|write| write.certainty == Certainty::Sure && write.value.is_some());
-        let before = answer.value;
         if let Some(last) = sure.last() {
             let values: BTreeSet<i64> = sure.iter().filter_map(|write| write.value).collect();
             answer.value = last.value;
@@ -446,7 +449,7 @@ impl NextBoot {
                 let is_early = applier.place.file.starts_with("/etc/rcS.d");
                 applier.prefixes.is_empty() && !is_early
             })
-            .filter(|_| answer.is_lost && before.is_none());
+            .filter(|_| answer.is_lost);
         if let Some(applier) = late {
             answer.depends(format!("{} applies sysctl.d again", applier.place));
         }

@@ -218,7 +218,8 @@ impl Compared {
         let persisted = self.persisted.as_ref()?;
         let answer = &persisted.answer;
         let winners = || persisted.winners.iter().map(|(_, winner)| winner.as_ref());
-        if answer.is_of_writer || answer.is_lost || winners().all(|winner| winner.is_none()) {
+        let is_gone = answer.is_lost && answer.value.is_none();
+        if answer.is_of_writer || is_gone || winners().all(|winner| winner.is_none()) {
             return answer.value;
         }
         let values: Option<Vec<i64>> = winners().map(|winner| Some(winner?.value)).collect();

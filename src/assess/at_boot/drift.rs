@@ -18,12 +18,15 @@ pub(super) fn findings(evidence: &Evidence<'_>, next_boot: &NextBoot) -> Vec<Fin
             continue;
         };
         let answer = next_boot.answer(key);
+        if answer.is_lost {
+            findings.push(lost(key, value, &answer));
+            continue;
+        }
         match answer.value {
             Some(next) if next != value => {
                 findings.push(persisted(key, value, next, &answer, next_boot));
             }
             Some(_) => {}
-            None if answer.is_lost => findings.push(lost(key, value, &answer)),
             None => findings.extend(unset(key, value, evidence, &answer)),
         }
     }
