@@ -104,14 +104,12 @@ const PENDING: &[&str] = &[
     "src/change/",
     "src/cli/",
     "src/conntrack/",
-    "src/files/",
     "src/flow/",
     "src/internals/",
     "src/kernel/",
     "src/plan/",
     "src/profile/",
     "src/render/",
-    "src/sandbox/",
     "src/tunable/",
 ];
 

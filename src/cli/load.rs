@@ -110,16 +110,14 @@ fn of_active(own: Profile, parents: &[Profile]) -> Desired {
 }
 
 /// A profile and its parents, child first.
-fn chain(found: Found) -> anyhow::Result<Vec<Profile>> {
-    let folder_of = |found: &Found| found.folder.clone().unwrap_or_else(|| PathBuf::from("/"));
+fn chain(mut found: Found) -> anyhow::Result<Vec<Profile>> {
     let mut names = vec![found.name.clone()];
-    let mut folder = folder_of(&found);
     let mut chain = vec![profile::parse(&found.source).map_err(mistaken::profile)?];
     while let Some((child, extends)) = chain
         .last()
         .and_then(|child| Some((child, child.extends.as_ref()?)))
     {
-        let parent = match profiles::find(&extends.name, &folder) {
+        let parent = match profiles::find_parent(&extends.name, &found) {
             Ok(parent) => parent,
             Err(ProfileError::NotFound { name, known }) => {
                 let nearest = nearest_name(&name, known.into_iter(), 0.8);
@@ -132,8 +130,8 @@ fn chain(found: Found) -> anyhow::Result<Vec<Profile>> {
         if is_known || names.len() > MOST_PARENTS + 1 {
             return Err(mistaken::parent(child, &NoParent::Cycle(names)));
         }
-        folder = folder_of(&parent);
         chain.push(profile::parse(&parent.source).map_err(mistaken::profile)?);
+        found = parent;
     }
     Ok(chain)
 }

@@ -46,7 +46,7 @@ use self::args::{Cli, Command, Format, Global};
 use self::failure::{FAILED, Failure, SANDBOX, UNKNOWN, USAGE};
 use self::out::Out;
 use crate::diagnostic::{Hint, Place};
-use crate::kernel::netns;
+use crate::kernel::{netns, processes};
 
 /// Runs the command line and gives the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -56,6 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return answer_without_command(&error, &arguments),
     };
     let out = Out::new(&cli.global);
+    processes::survive_size_limit();
     let own_failure = match cli.command {
         Command::Sandbox(_) | Command::SandboxInside(_) => SANDBOX,
         _ => FAILED,

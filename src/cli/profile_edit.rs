@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use serde_json::json;
 
 use super::failure::{FAILED, Failure};
@@ -97,11 +98,17 @@ pub(super) fn print(text: &str, out: Out) {
 }
 
 fn read(file: &Path) -> anyhow::Result<Source> {
-    let text = fs::read_to_string(file).map_err(|error| {
+    let failed = |why: io::Error| {
         Diagnostic::new("cannot read")
             .to(file.display())
-            .because(said(&error))
-    })?;
+            .because(said(&why))
+    };
+    let path = std::path::absolute(file).map_err(failed)?;
+    let read = Root::machine().read(&path);
+    let bytes = read.map_err(|error| Failure::of(FAILED, &error))?;
+    let bytes = bytes.ok_or_else(|| failed(Errno::ENOENT.into()))?;
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|error| failed(io::Error::other(error.utf8_error())))?;
     Ok(Source::new(file.display().to_string(), text))
 }
 

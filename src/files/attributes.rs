@@ -37,7 +37,7 @@ impl Attributes {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let extended = match openat(folder, name, flags, Mode::empty()) {
             Ok(file) => read_extended(&File::from(file))?,
-            // Whoever may write a folder but not read a file in it cannot keep more than the mode.
+            // A caller who may write the folder but not read the file keeps only owner and mode.
             Err(Errno::EACCES) => Vec::new(),
             Err(errno) => return Err(errno),
         };

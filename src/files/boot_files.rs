@@ -15,7 +15,7 @@ use crate::tunable::{Conntrack, Host};
 /// running kernel's for the machine; for another root the kernels that are installed there are asked.
 ///
 /// # Errors
-/// Where a folder or a file of ours cannot be looked at.
+/// For a folder that cannot be listed, or a file of cttune that cannot be read.
 pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<Files, ReadError> {
     let tree = sysctl_tree::read(root)?;
     let mut others = BTreeMap::new();

@@ -2,7 +2,8 @@
 //!
 //! In: a root. Out: every file of modules-load.d and modprobe.d, and of each
 //! installed kernel the modules that need conntrack.
-//! Rule: what cannot be read is said to be there and unread; which file counts is not decided here.
+//! Rule: a file that cannot be read is listed without its bytes; which file counts is not decided
+//! here.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

@@ -124,7 +124,7 @@ impl Advise for FileError {
     }
 }
 
-/// For whoever names the path already.
+/// For callers whose message names the path already.
 impl From<FileError> for io::Error {
     fn from(error: FileError) -> Self {
         match error {

@@ -1,6 +1,6 @@
 //! Finds what a path below a directory leads to, without ever leaving that directory.
 //!
-//! In: the open directory that stands for `/`, and a path as it looks from inside. Out: a
+//! In: the open directory that is taken for `/`, and a path as it looks from inside. Out: a
 //! descriptor, or the path without links.
 //! Rule: an absolute link starts at the directory and `..` stops there, as path_resolution(7) has
 //! it for a chroot. openat2(2) does that in the kernel (since 5.6). Where it is missing or refused,

@@ -17,15 +17,15 @@ pub(super) fn stranger(stat: &FileStat) -> Option<String> {
     writers(stat).or_else(|| foreign_owner(stat))
 }
 
-/// Who beside root and the caller could put another file in the place of this one: whoever owns or
-/// may write a folder on the way. In a folder like /tmp (sticky) everybody may make files, but not
+/// Who beside root and the caller could replace this file: the owner of a folder on the way, and
+/// every user who may write one. In a folder like /tmp (sticky) everybody may make files, but not
 /// replace another user's.
 pub(super) fn stranger_on_the_way(path: &Path) -> Option<String> {
     if !geteuid().is_root() {
         return None;
     }
     path.ancestors().skip(1).find_map(|folder| {
-        // A folder that is missing is found out by whoever opens the file.
+        // A missing folder is reported when the file is opened.
         let stat = stat(folder).ok()?;
         let is_sticky = stat.st_mode & Mode::S_ISVTX.bits() != 0;
         let writers = writers(&stat).filter(|_| !is_sticky);

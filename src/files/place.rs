@@ -1,8 +1,8 @@
 //! The place of a file that is to be written: its folder, open, and its name in it.
 //!
-//! Rule: every folder of the path is opened from the one above it, and none through a link. `..` is
-//! taken back from the text of the path, which means the same where no part is a link and never
-//! leads out of the root.
+//! Rule: every folder of the path is opened from the one above it, and none through a link. `..`
+//! removes the part before it from the text of the path: that means the same where no part is a
+//! link, and never leads out of the root.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -124,7 +124,7 @@ impl<'a> Place<'a> {
         }
         let folder = open_folder(&self.folder, part)
             .map_err(|errno| self.not_entered(part, reached, errno))?;
-        // Whatever the umask is: others need to pass through /etc/sysctl.d.
+        // The umask does not count: others need to pass through /etc/sysctl.d.
         let _ = fchmod(&folder, mode);
         Ok(folder)
     }

@@ -1,4 +1,4 @@
-//! Finding a profile by path or name, and refusing one that a stranger could have written.
+//! Finds a profile by path or name, and refuses one that another user could have written.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -25,9 +25,10 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(crate) struct Found {
     /// What another profile's `extends` would call it: a name, or an absolute path.
     pub(crate) name: String,
-    /// The folder of the file; `None` for one that is built in.
-    pub(crate) folder: Option<PathBuf>,
-    /// Its text.
+    /// The folder of the file, as seen from inside its root; `None` for one that is built in.
+    folder: Option<PathBuf>,
+    /// The image that it is a file of.
+    image: Option<Root>,
     pub(crate) source: Source,
 }
 
@@ -72,45 +73,56 @@ pub(crate) struct Listed {
     pub(crate) path: Option<PathBuf>,
 }
 
-/// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; anything else is a name, looked for on the shelves, among those built in, and last as
-/// a plain file in `folder`.
+/// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; a name is looked for on
+/// the shelves, then among those built in, then as a plain file in `folder`.
 ///
 /// # Errors
-/// Told apart; run as root, also for a file that others could have written.
+/// As [`ProfileError`]; for root also a file that another user could have written.
 pub(crate) fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
     let path = folder.join(asked);
     if is_path(asked) {
         return read_at(&path, asked);
     }
-    for shelf in SHELVES {
-        let path = Path::new(shelf).join(format!("{asked}.{ENDING}"));
-        if let Some(text) = read_checked(&Root::machine(), &path)? {
-            let source = Source {
-                name: path.display().to_string(),
-                text,
-            };
-            return Ok(Found {
-                name: asked.to_owned(),
-                folder: Some(shelf.into()),
-                source,
-            });
-        }
-    }
-    if let Some(shipped) = builtin::all().iter().find(|shipped| shipped.name == asked) {
-        let source = Source {
-            name: format!("built-in:{asked}"),
-            text: shipped.text.to_owned(),
-        };
-        return Ok(Found {
-            name: asked.to_owned(),
-            folder: None,
-            source,
-        });
+    if let Some(found) = find_named(asked)? {
+        return Ok(found);
     }
     if path.is_file() {
         return read_at(&path, asked);
     }
     Err(not_found(asked))
+}
+
+/// Finds the profile that `child` names in `extends`. A profile of an image extends one that has a
+/// name, or another file of the image: nothing in an image leads out of it.
+pub(crate) fn find_parent(asked: &str, child: &Found) -> Result<Found, ProfileError> {
+    let folder = child.folder.as_deref().unwrap_or(Path::new("/"));
+    let found = match &child.image {
+        None => return find(asked, folder),
+        Some(image) if is_path(asked) => read_below(image, &folder.join(asked))?,
+        Some(_) => find_named(asked)?,
+    };
+    found.ok_or_else(|| not_found(asked))
+}
+
+fn find_named(asked: &str) -> Result<Option<Found>, ProfileError> {
+    for shelf in SHELVES {
+        let path = Path::new(shelf).join(format!("{asked}.{ENDING}"));
+        if let Some(text) = read_checked(&Root::machine(), &path)? {
+            return Ok(Some(Found {
+                name: asked.to_owned(),
+                folder: Some(shelf.into()),
+                image: None,
+                source: Source::new(path.display().to_string(), text),
+            }));
+        }
+    }
+    let shipped = builtin::all().iter().find(|shipped| shipped.name == asked);
+    Ok(shipped.map(|shipped| Found {
+        name: asked.to_owned(),
+        folder: None,
+        image: None,
+        source: Source::new(format!("built-in:{asked}"), shipped.text),
+    }))
 }
 
 /// Whether a profile is asked for by path: it has a slash or ends in `.toml`.
@@ -172,10 +184,8 @@ fn read_at(path: &Path, asked: &str) -> Result<Found, ProfileError> {
     Ok(Found {
         name: absolute.display().to_string(),
         folder: absolute.parent().map(Path::to_owned),
-        source: Source {
-            name: path.display().to_string(),
-            text,
-        },
+        image: None,
+        source: Source::new(path.display().to_string(), text),
     })
 }
 
@@ -185,14 +195,11 @@ pub(crate) fn read_below(root: &Root, inside: &Path) -> Result<Option<Found>, Pr
     let Some(text) = read_checked(root, inside)? else {
         return Ok(None);
     };
-    let outside = root.outside(inside);
-    let name = outside.display().to_string();
+    let name = root.outside(inside).display().to_string();
     Ok(Some(Found {
-        folder: outside.parent().map(Path::to_owned),
-        source: Source {
-            name: name.clone(),
-            text,
-        },
+        folder: inside.parent().map(Path::to_owned),
+        image: (!root.is_machine()).then(|| root.clone()),
+        source: Source::new(name.clone(), text),
         name,
     }))
 }

@@ -23,7 +23,7 @@ use super::place::{Missing, Place};
 use super::root::Root;
 
 impl Root {
-    /// Finds out whether [`Root::replace`] would work, space included: writes the bytes to a file
+    /// Checks whether [`Root::replace`] would work, space included: writes the bytes to a file
     /// without a name in the target's folder, or in the first above it that exists.
     pub(crate) fn rehearse(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let place = Place::reach(self, inside, Missing::Stop)?;
@@ -43,8 +43,8 @@ impl Root {
     /// be a symlink.
     ///
     /// # Errors
-    /// After an error the old file is untouched, unless it was the syncing that failed: read it
-    /// before you believe either.
+    /// After an error the old file is untouched, unless it was the syncing that failed: then the
+    /// file can be either.
     pub(crate) fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let place = Place::reach(self, inside, Missing::Make)?;
         place.sweep();
@@ -77,7 +77,7 @@ impl Root {
     /// Its folder must exist.
     pub(crate) fn open_or_create(&self, inside: &Path) -> Result<File, FileError> {
         let place = Place::reach(self, inside, Missing::Fail)?;
-        // Nothing but a regular file is opened: opening a device can start something.
+        // Only a regular file is opened: opening a device can have an effect.
         place.has_file()?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT;
         place.open(flags).map(File::from)

@@ -1,5 +1,5 @@
-//! The one door to files: a directory that stands for `/`, be it the machine's, an image's, or the
-//! state directory.
+//! The one door to files: a directory that is taken for `/`: the machine's, an image's, or the state
+//! directory.
 //!
 //! In: a path as it looks from inside the root. Out: bytes, names, an open file, or what is wrong.
 //! Rule: the root is opened once and everything is reached from its descriptor. Reading follows
@@ -24,7 +24,7 @@ use nix::sys::stat::{FileStat, Mode, fstat};
 use super::error::{FileError, Kind, ReadError};
 use super::lookup;
 
-/// A file that is larger is not read whole: no profile, list or record of anybody's is.
+/// A larger file is not read: no profile, list or record needs as much.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// A directory tree in which files are read and written.
@@ -167,7 +167,7 @@ impl Root {
 
     /// Opens a regular file for reading, links followed: for what is read in parts.
     pub(crate) fn open(&self, inside: &Path) -> Result<Option<File>, ReadError> {
-        // Looked at before it is opened: opening a device can start something.
+        // Its type is read first: opening a device can have an effect.
         match self.kind(inside)? {
             None => return Ok(None),
             Some(Kind::File) => {}

@@ -81,7 +81,7 @@ pub(crate) fn read_boot_id() -> io::Result<String> {
 }
 
 /// The inode of the calling thread's network namespace, by which the kernel log names it; `None`
-/// where the /proc that is mounted belongs to a PID namespace without us.
+/// where the mounted /proc belongs to a PID namespace that this process is not in.
 pub(crate) fn read_netns_inode() -> Option<u64> {
     // Not /proc/self: that is the main thread's namespace.
     fs::metadata("/proc/thread-self/ns/net")
@@ -89,7 +89,7 @@ pub(crate) fn read_netns_inode() -> Option<u64> {
         .map(|metadata| metadata.ino())
 }
 
-/// Seconds since the boot, time in suspend included; nobody can set this clock.
+/// Seconds since the boot, time in suspend included; this clock cannot be set.
 pub(crate) fn read_boottime() -> io::Result<Duration> {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME)?;
     let seconds = u64::try_from(now.tv_sec()).unwrap_or(0);
@@ -137,8 +137,8 @@ fn find_variable(environment: &[u8], name: &str) -> Option<String> {
     values.next().map(str::to_owned)
 }
 
-/// Whether systemd runs the machine and we live in its namespaces, so that it can keep a timer
-/// that outlives us.
+/// Whether systemd runs the machine and this process is in its namespaces, so that a timer of
+/// systemd can act after this process has ended.
 pub(crate) fn is_systemds() -> bool {
     let shared = |kind: &str| {
         let link = |process: &str| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();

@@ -27,8 +27,8 @@ pub(crate) fn load() -> Result<(), ModuleError> {
     modprobe(&["nf_conntrack"])
 }
 
-/// Unloads `nf_conntrack`. The kernel refuses while anything uses it, so that nobody who came to
-/// need it in the meantime is harmed.
+/// Unloads `nf_conntrack`. The kernel refuses while anything uses it, so that a
+/// program that began to use it meanwhile keeps it.
 ///
 /// # Errors
 /// With what modprobe said, "in use" among it.

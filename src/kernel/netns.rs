@@ -171,8 +171,8 @@ fn open(spec: &Spec) -> Result<(PathBuf, File), NetnsError> {
     }
 }
 
-/// Opens the file of a namespace, and nothing else: a FIFO would keep us waiting, and opening a
-/// device can start something.
+/// Opens the file of a namespace, and nothing else: opening a FIFO could wait for ever, and opening
+/// a device can have an effect.
 fn open_netns(path: &Path) -> io::Result<Option<File>> {
     let open = |flags: OFlag| {
         let mut options = OpenOptions::new();

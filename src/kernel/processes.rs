@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::sys::signal::{SigSet, Signal};
+
 use crate::boot::writers::Process;
 
 /// Those of `names` that a process here goes by: `/proc/PID/comm`, which the kernel cuts off
@@ -28,6 +30,12 @@ pub(crate) fn running(names: &[&'static str]) -> Vec<Process> {
     pids().filter_map(of).collect()
 }
 
+/// Makes a write past `ulimit -f` fail (EFBIG) where the signal would end this process.
+pub(crate) fn survive_size_limit() {
+    // It fails for no signal that exists.
+    let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
+}
+
 /// The processes that this `/proc` shows.
 pub(super) fn pids() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -40,11 +48,11 @@ mod tests {
 
     #[test]
     fn a_program_that_runs_is_found_and_one_that_does_not_is_not() {
-        let ours = fs::read_to_string("/proc/self/comm").unwrap();
-        let ours: &'static str = ours.trim_end().to_owned().leak();
-        let found = running(&[ours, "no such program"]);
+        let name = fs::read_to_string("/proc/self/comm").unwrap();
+        let name: &'static str = name.trim_end().to_owned().leak();
+        let found = running(&[name, "no such program"]);
         let own = found.iter().find(|one| one.pid == std::process::id());
         assert_eq!(own.unwrap().arguments, std::env::args().collect::<Vec<_>>());
-        assert!(found.iter().all(|one| one.name == ours));
+        assert!(found.iter().all(|one| one.name == name));
     }
 }

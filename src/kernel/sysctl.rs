@@ -38,7 +38,9 @@ pub(crate) enum WriteError {
     #[error("{0} does not exist: the module nf_conntrack is not loaded")]
     NotLoaded(Key),
     /// EACCES or EPERM.
-    #[error("no right to write {0}: it takes root, or CAP_NET_ADMIN over this network namespace")]
+    #[error(
+        "cannot write {0}: permission denied: needs root (CAP_NET_ADMIN in this network namespace)"
+    )]
     Denied(Key),
     /// The key can be written in the initial network namespace alone.
     #[error("{0} is read-only in this network namespace: the initial one sets it")]
@@ -149,10 +151,10 @@ pub(crate) fn read_count() -> Result<Option<i64>, ReadError> {
     }
 }
 
-/// Finds out whether `key` could be written by us, without writing it.
+/// Checks whether this process could write `key`, without writing it.
 ///
 /// # Errors
-/// What a write would answer, as far as opening the file tells.
+/// What a write would answer, as far as opening the file shows.
 pub(crate) fn rehearse(key: Key) -> Result<(), WriteError> {
     open_for_writing(key).map(drop)
 }
@@ -160,8 +162,8 @@ pub(crate) fn rehearse(key: Key) -> Result<(), WriteError> {
 /// Writes one decimal number in one write, reads it back and compares.
 ///
 /// # Errors
-/// The kernel's refusal, told apart; [`WriteError::NotHeld`] where another number holds then.
-/// After an error the key may hold either number: the caller puts the old one back.
+/// The kernel's refusal; [`WriteError::NotHeld`] if another number is read back. After an error the
+/// key may have either number: the caller restores the old one.
 pub(crate) fn write(key: Key, value: i64) -> Result<(), WriteError> {
     let mut file = open_for_writing(key)?;
     let written = if is_procfs(&file) {
@@ -186,7 +188,7 @@ fn path(key: Key) -> PathBuf {
     Path::new(DIRECTORY).join(key.file_name())
 }
 
-/// Whether `/proc/sys` itself may be written, whoever asks.
+/// Whether `/proc/sys` is mounted writable.
 fn mount_access() -> Access {
     match statvfs(DIRECTORY) {
         Ok(stat) if stat.flags().contains(FsFlags::ST_RDONLY) => Access::ReadOnly,

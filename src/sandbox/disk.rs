@@ -1,6 +1,6 @@
 //! The machine's disk as the sandbox shows it.
 //!
-//! Rule: nothing that belongs to the system can be written, whoever asks. The configuration that
+//! Rule: nothing that belongs to the system can be written, by no user. The configuration that
 //! cttune may edit below /usr is a private copy, so that `apply --adopt` works as on the machine;
 //! the rest is read-only. What the caller works on stays the caller's own and is written for real:
 //! the home folder, /tmp, and the folder that the sandbox is started in, unless that one belongs to
@@ -22,7 +22,7 @@ use crate::boot::Tree;
 use crate::boot::modules::{MODPROBE_FOLDERS, MODULES_LOAD_FOLDERS, UDEV_FOLDERS};
 use crate::kernel::mounts::{Mount, read_mounts};
 
-/// What belongs to the system, whatever HOME or the current folder say.
+/// What belongs to the system, even if HOME or the current folder is in it.
 const SYSTEM: [&str; 17] = [
     "/bin", "/boot", "/dev", "/efi", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt",
     "/proc", "/run", "/sbin", "/sys", "/usr", "/var",
@@ -33,8 +33,8 @@ const COVERED: [&str; 3] = ["/proc", "/sys", "/dev/pts"];
 
 const NOTHING: Option<&str> = None;
 
-/// Makes the whole disk read-only but for the caller's own folders. Comes first: whatever is
-/// mounted after it can be written.
+/// Makes the whole disk read-only but for the caller's own folders. Comes first: what is mounted
+/// after it can be written.
 pub(super) fn protect(started_in: Option<&Path>) -> anyhow::Result<()> {
     let own = own_folders(&[
         env::var_os("HOME").map(PathBuf::from),

@@ -19,7 +19,7 @@ use super::mounts::{HOME, bind};
 use super::refusal;
 
 /// What cttune reads and writes below /etc. None need exist on the host.
-const OURS: [&str; 4] = ["sysctl.d", "modules-load.d", "udev/rules.d", "cttune"];
+const FOLDERS: [&str; 4] = ["sysctl.d", "modules-load.d", "udev/rules.d", "cttune"];
 
 /// What the story's admin appended by hand.
 const BY_HAND: &str = "net.netfilter.nf_conntrack_max=131072\n";
@@ -31,7 +31,7 @@ pub(super) fn set_up() -> anyhow::Result<()> {
     for directory in [&upper.join("udev"), &work] {
         make_directory(directory)?;
     }
-    for directory in OURS {
+    for directory in FOLDERS {
         copy_directory(&Path::new("/etc").join(directory), &upper.join(directory))
             .with_context(|| format!("copying /etc/{directory} into the sandbox"))?;
     }
@@ -66,7 +66,7 @@ fn instead_of_overlay() -> anyhow::Result<()> {
 
 /// The story: a larger max, appended to sysctl.conf, which sysctl.d has a link to.
 fn write_story(etc: &Path) -> anyhow::Result<()> {
-    for directory in OURS {
+    for directory in FOLDERS {
         make_directory(&etc.join(directory))?;
     }
     // A file that may not be read counts as none.

@@ -27,7 +27,7 @@ pub(super) fn run(command: &OsStr, args: &[OsString], say: &mut dyn FnMut(&str))
     }
 }
 
-/// Whether there is a file to execute. Asked after the failure, since its errno does not tell: a
+/// Whether there is a file to execute. Asked after the failure, since its errno does not show it: a
 /// directory of PATH that may not be read gives EACCES, a missing interpreter ENOENT.
 fn exists(command: &OsStr) -> bool {
     if command.as_encoded_bytes().contains(&b'/') {

@@ -2,7 +2,7 @@
 //!
 //! An ordinary user is root inside and nobody else exists. Root keeps every id, so that files keep
 //! their owners; that map may only be written from outside, by a process with the rights, so a
-//! helper is started before the user namespace is entered and told when it is there.
+//! helper is started before the user namespace is entered and gets a byte when that exists.
 //! Follows user_namespaces(7), "User and group ID mappings".
 
 use std::fs;
@@ -79,9 +79,9 @@ pub(super) fn write_when_told(target: u32) -> anyhow::Result<()> {
         return Ok(());
     }
     for file in ["uid_map", "gid_map"] {
-        let ours = fs::read_to_string(format!("/proc/self/{file}"))?;
+        let own = fs::read_to_string(format!("/proc/self/{file}"))?;
         let theirs = format!("/proc/{target}/{file}");
-        fs::write(&theirs, identity(&ours)).with_context(|| format!("writing {theirs}"))?;
+        fs::write(&theirs, identity(&own)).with_context(|| format!("writing {theirs}"))?;
     }
     Ok(())
 }

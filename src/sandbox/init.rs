@@ -28,7 +28,7 @@ pub(super) fn run(parent: u32, options: &Options, say: &mut dyn FnMut(&str)) -> 
     }
     die_with(parent)?;
     let signals = Signals::block().context("blocking signals")?;
-    // What is made here is for everybody in the sandbox, whatever the caller keeps to himself.
+    // Every user in the sandbox may read what is made here, whatever the caller's umask is.
     let callers = umask(Mode::S_IWGRP | Mode::S_IWOTH);
     set_up(options.flows, &mut |line| {
         if !options.quiet {

@@ -40,7 +40,7 @@ pub(crate) const INSIDE: &str = "sandbox-inside";
 pub(crate) struct Options {
     /// Flows in the table; 0 leaves it empty, [`FLOWS`] is the story.
     pub(crate) flows: u32,
-    /// Whether to keep to oneself what the table is made of.
+    /// Print no line about the simulated table.
     pub(crate) quiet: bool,
     /// The command and its arguments.
     pub(crate) command: Vec<OsString>,
@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<u8> {
     outer::run(options)
 }
 
-/// Carries out the part of a sandbox that `args` name, in a process that [`run`] started.
+/// Runs the part of a sandbox that `args` name, in a process that [`run`] started.
 ///
 /// `say` gets one line for the operator at a time, to be written to stderr. Called by hand it
 /// changes nothing: it refuses, or works in namespaces of its own.

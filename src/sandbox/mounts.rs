@@ -19,7 +19,7 @@ use super::{disk, refusal};
 pub(super) const HOME: &str = "/run/cttune-sandbox";
 /// The first directory of PATH.
 pub(super) const PROGRAMS: &str = "/run/cttune-sandbox/bin";
-/// The state directory, told to cttune as `CTTUNE_STATE_DIR`.
+/// The state directory, which cttune gets as `CTTUNE_STATE_DIR`.
 pub(super) const STATE: &str = "/run/cttune-sandbox/state";
 
 /// The state directory of a cttune outside any sandbox.

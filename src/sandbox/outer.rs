@@ -1,6 +1,6 @@
 //! The caller's own process: makes the user and PID namespaces, starts PID 1 in them and waits.
 //!
-//! It makes no mount namespace: whatever it does wrong, no mount of the host's can be touched.
+//! It makes no mount namespace: even a mistake here cannot change a mount of the host.
 
 use anyhow::{Context, bail};
 use nix::errno::Errno;

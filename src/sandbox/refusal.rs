@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::diagnostic::{Diagnostic, Hint, said};
 
-/// The switches that forbid user namespaces, as they stand.
+/// The switches that forbid user namespaces.
 #[derive(Debug, Default)]
 struct Switches {
     /// `/proc/sys/kernel/unprivileged_userns_clone`, on Debian's and Arch's kernels.
@@ -19,7 +19,7 @@ struct Switches {
     apparmor: Option<i64>,
     /// `/proc/sys/user/max_user_namespaces`.
     max_user_namespaces: Option<i64>,
-    /// A seccomp filter stands over this process, as in a container.
+    /// A seccomp filter limits this process, as in a container.
     seccomp: bool,
 }
 

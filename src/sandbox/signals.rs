@@ -79,7 +79,7 @@ fn reap(child: Pid) -> nix::Result<Option<u8>> {
             }
             Ok(WaitStatus::StillAlive) => return Ok(None),
             Ok(_) | Err(Errno::EINTR) => {}
-            // A real-time signal ended some child: ours, if it is no more.
+            // A real-time signal ended a child: the command, if it does not exist any more.
             Err(Errno::EINVAL) if kill(child, None).is_ok() => {}
             Err(Errno::EINVAL) => return Ok(Some(128 + SIGRTMIN)),
             Err(errno) => return Err(errno),

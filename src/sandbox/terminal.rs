@@ -21,7 +21,7 @@ impl Terminal {
     /// Puts the caller's group into the foreground again. SIGTTOU must be blocked.
     pub(super) fn give_back(self) {
         if let Terminal(Some((tty, group))) = self {
-            // A terminal that has gone away wants nothing back.
+            // The terminal does not exist any more.
             let _ = tcsetpgrp(&tty, group);
         }
     }

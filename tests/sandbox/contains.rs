@@ -24,8 +24,8 @@ const MACHINE: &str = r"
     }
 ";
 
-/// Everything of cttune that writes, told to write where the system is, and a few commands that
-/// write without it.
+/// Every command of cttune that writes, with a path of the system, and a few other commands that
+/// write.
 const HOSTILE: &str = r#"
     cttune apply --profile campus-fw --adopt --yes
     grep -q '^# commented out' /usr/lib/sysctl.d/99-vendor.conf /usr/local/lib/sysctl.d/99-local.conf
