@@ -8,12 +8,14 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
-use support::{Keeper, Place, Told, assert_same, live_steps};
+use support::{Keeper, Place, Told, World, assert_same, live_steps};
 
 const SYSCTLS: &str = "/proc/sys/net/netfilter";
 const APPLY: [&str; 4] = ["apply", "--profile", "campus-fw", "--yes"];
@@ -261,4 +263,51 @@ fn a_hash_table_that_finds_no_memory_leaves_max_at_what_the_present_one_bears() 
         "{told}"
     );
     assert_eq!(value("udp_timeout_stream"), 180, "the rest went on");
+}
+
+/// The shortest of many runs, so that another process on the machine does not count.
+fn shortest(program: &Path, args: &[&str]) -> Duration {
+    let run = |_| {
+        let since = Instant::now();
+        let output = Command::new(program).args(args).output().unwrap();
+        assert!(output.status.success());
+        since.elapsed()
+    };
+    (0..60).map(run).min().unwrap()
+}
+
+#[test]
+fn it_starts_within_two_milliseconds() {
+    let place = Place::new();
+    let most = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 2 });
+    for args in [&["--version"][..], &["profile", "show", "campus-fw"]] {
+        let took = shortest(&place.program(), args);
+        let process = shortest(Path::new("true"), &[]);
+        assert!(
+            took <= process + most,
+            "{args:?}: {took:?}, true: {process:?}"
+        );
+    }
+}
+
+/// Descriptors that a check may open, and how often the same name.
+const OPENS: usize = 300;
+const OPENS_OF_ONE: usize = 12;
+
+#[test]
+fn check_opens_few_files_and_none_of_them_often() {
+    let world = World::new();
+    let options = ["-e", "trace=open,openat,openat2", "-e", "signal=none"];
+    for args in [&["check"][..], &["check", "--profile", "campus-fw"]] {
+        let (_, trace) = world.strace(&options, args);
+        let mut opened: BTreeMap<&str, usize> = BTreeMap::new();
+        for line in trace.lines().filter(|line| !line.contains("ENOENT")) {
+            let name = line.split('"').nth(1).unwrap_or_default();
+            *opened.entry(name).or_default() += 1;
+        }
+        let total: usize = opened.values().sum();
+        assert!((1..=OPENS).contains(&total), "{total}: {opened:#?}");
+        let most = opened.iter().max_by_key(|(_, number)| **number).unwrap();
+        assert!(*most.1 <= OPENS_OF_ONE, "{most:?}");
+    }
 }

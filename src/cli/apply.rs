@@ -17,6 +17,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let planning = planning(&args.planning, &here);
     if args.dry_run {
         let (plan, current) = plan_command::make(&planning, global, here.root())?;
+        plan_command::note_open_files(&plan, here.root(), out);
         return Ok(plan_command::show(&plan, &current, out));
     }
     let within = args.confirm_within.as_deref();
@@ -29,7 +30,8 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let terminal = Terminal::new(&here, out);
     let session = terminal.session(args.wait.as_deref())?;
     let name = place::name(global);
-    let mut plan = || Ok(plan_command::make(&planning, global, here.root())?.0);
+    let mut once = Some(out);
+    let mut plan = || plan_command::make_noted(&planning, global, here.root(), &mut once);
     let mut choose = |plan| choose(plan, &name, &session, out);
     let applied = session.apply(Request {
         plan: &mut plan,

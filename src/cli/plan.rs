@@ -13,6 +13,7 @@ use crate::render;
 pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = place::root(global)?;
     let (plan, current) = make(&args.planning, global, &root)?;
+    note_open_files(&plan, &root, out);
     Ok(show(&plan, &current, out))
 }
 
@@ -27,6 +28,31 @@ pub(super) fn show(plan: &plan::Plan, current: &Current, out: Out) -> u8 {
     } else {
         DIFFERS
     }
+}
+
+/// Names the files that the plan edits and that other users may write: they can undo the change.
+pub(super) fn note_open_files(plan: &plan::Plan, root: &Root, out: Out) {
+    let files = plan.steps.iter().filter_map(plan::Step::file);
+    for change in files {
+        if let Some(who) = root.writers(change.path) {
+            let path = root.outside(change.path);
+            out.note(&format!("note: {}: {who}", path.display()));
+        }
+    }
+}
+
+/// [`make`], and the notes about files where they were not printed yet.
+pub(super) fn make_noted(
+    planning: &Planning,
+    global: &Global,
+    root: &Root,
+    out: &mut Option<Out>,
+) -> anyhow::Result<plan::Plan> {
+    let (plan, _) = make(planning, global, root)?;
+    if let Some(out) = out.take() {
+        note_open_files(&plan, root, out);
+    }
+    Ok(plan)
 }
 
 /// Reads the machine and works the plan out.

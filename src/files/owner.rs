@@ -34,7 +34,7 @@ pub(super) fn stranger_on_the_way(path: &Path) -> Option<String> {
     })
 }
 
-fn writers(stat: &FileStat) -> Option<String> {
+pub(super) fn writers(stat: &FileStat) -> Option<String> {
     let mode = stat.st_mode & 0o7777;
     let who = match mode {
         _ if mode & 0o002 != 0 => "others",

@@ -22,7 +22,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::error::{FileError, Kind, ReadError};
-use super::lookup;
+use super::{lookup, owner};
 
 /// A larger file is not read: no profile, list or record needs as much.
 const MAX_BYTES: u64 = 16 << 20;
@@ -218,6 +218,12 @@ impl Root {
             },
             Err(errno) => Err(self.unreadable(inside, errno)),
         }
+    }
+
+    /// Who beside its owner may write a file, links followed.
+    pub(crate) fn writers(&self, inside: &Path) -> Option<String> {
+        let opened = self.open_with(inside, OFlag::O_PATH).ok()?;
+        owner::writers(&fstat(&opened).ok()?)
     }
 
     /// Owner and mode of the root itself.
