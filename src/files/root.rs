@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_file_is_told_from_one_that_cannot_be_read() {
+    fn an_absent_file_differs_from_one_that_cannot_be_read() {
         let (directory, root) = tree();
         let etc = directory.path().join("etc");
         mkfifo(&etc.join("fifo"), Mode::S_IRWXU).unwrap();

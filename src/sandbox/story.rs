@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_story_is_told_in_full() {
+    fn the_story_has_all_its_flows() {
         assert_eq!(groups().iter().map(|group| group.flows).sum::<u32>(), FLOWS);
         assert_eq!(flows(FLOWS).count(), FLOWS as usize);
         assert_eq!(count(FLOWS, is_push), 52_000);
