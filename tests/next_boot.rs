@@ -417,12 +417,12 @@ fn other_readers_have_their_own_order() {
 }
 
 #[test]
-fn a_hundred_thousand_lines_about_one_key_are_adopted() {
-    let lines: String = (1..=100_000)
+fn many_lines_about_one_key_are_adopted() {
+    let lines: String = (1..=20_000)
         .map(|n| format!("net.netfilter.nf_conntrack_max = {n}\n"))
         .collect();
     let image = Image::with(&[("etc/sysctl.d/99-z.conf", &lines), BUILT_IN, SYSTEMD]);
-    assert_eq!(image.max().0, Some(100_000));
+    assert_eq!(image.max().0, Some(20_000));
     let apply = [
         "apply",
         "--yes",
