@@ -424,3 +424,24 @@ fn a_boot_id_that_cannot_be_read_is_not_another_boot() {
         assert_same(&state, &world.state(), errno);
     }
 }
+
+#[test]
+fn without_memory_for_the_hash_table_a_pending_change_is_partial_and_is_rolled_back() {
+    let world = World::new();
+    let state = world.state();
+    let mut strace = world.command_among_processes("strace");
+    strace.args(["-qq", "-o", "/dev/null", "-P"]);
+    strace.args(["/proc/sys/net/netfilter/nf_conntrack_buckets", "-e"]);
+    strace.args(["inject=ftruncate:error=ENOMEM", "cttune"]);
+    let told = Told::by(strace.args(at_once("10m"))).exits(3);
+    told.says(&["no memory for net.netfilter.nf_conntrack_buckets"]);
+    assert_eq!(status(&world), "pending");
+    // What 65536 buckets allow.
+    assert_eq!(world.sysctl("max"), 262_144);
+    cttune(&world, &["confirm"]).exits(0);
+    assert_eq!(status(&world), "partial");
+    cttune(&world, &["rollback"]).exits(0);
+    assert_same(&state, &world.state(), "rolled back");
+    let detailed = [&at_once("10m")[..], &["--detailed-exitcode"]].concat();
+    cttune(&world, &detailed).exits(2);
+}

@@ -31,7 +31,9 @@ use crate::plan::{Permission, Plan, Step};
 const WATCHER_WAIT: Duration = Duration::from_secs(3600);
 /// How often the watcher looks whether the change was confirmed or undone: it ends then.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long Ctrl-C waits for another cttune, to undo a change.
+/// How long SIGTERM waits for another cttune, to undo a change.
+const TERMINATE_WAIT: Duration = Duration::from_secs(5);
+/// How long Ctrl-C waits for it.
 const UNDO_WAIT: Duration = Duration::from_secs(3600);
 
 /// The deadline of a change that is made now.
@@ -247,7 +249,13 @@ impl Session<'_> {
     /// # Errors
     /// If not all of it could be undone.
     pub(crate) fn undo_pending(&self, id: u64, signal: Signal) -> anyhow::Result<Entry> {
-        let taken = Lock::take_within(self.here.root(), UNDO_WAIT, &|| false);
+        // A second signal ends the wait.
+        let stop = || signal != Signal::Terminate && self.signals.has(Signal::Terminate);
+        let wait = match signal {
+            Signal::Terminate => TERMINATE_WAIT,
+            Signal::Interrupt | Signal::HangUp => UNDO_WAIT,
+        };
+        let taken = Lock::take_within(self.here.root(), wait, &stop);
         let _lock = taken.map_err(|error| ChangeError {
             signal: Some(signal),
             ..ChangeError::from(error).effect(Effect::Pending(id))

@@ -56,10 +56,11 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         }
         Applied::Pending(entry, outcome) => {
             deadline::tell(&entry, &outcome, &place, out);
-            if args.yes || !out::is_interactive() {
-                return Ok(0);
+            let id = entry.record.id;
+            if !args.yes && out::is_interactive() {
+                return pending::ask(id, &session, global, out);
             }
-            pending::ask(entry.record.id, &session, global, out)
+            change::end(&outcome, id, args.detailed_exitcode)
         }
         Applied::Done(done) => {
             let warnings = render::plan::warnings_beside_steps(&done.plan);

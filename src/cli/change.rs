@@ -8,7 +8,7 @@ use super::out::Out;
 use super::terminal::wait_time;
 use super::{expire, place};
 use crate::change::{
-    Cause, ChangeError, Done, Effect, Ending, Here, Lock, Record, Signal, undo_rest,
+    Cause, ChangeError, Done, Effect, Ending, Here, Lock, Outcome, Record, Signal, undo_rest,
 };
 use crate::diagnostic::Place;
 use crate::plan::Step;
@@ -121,13 +121,14 @@ pub(super) fn show(
         },
         || outcome::json(view(done)),
     );
-    end(done, detailed)
+    end(&done.outcome, done.again, detailed)
 }
 
-/// The exit code of what was done; a failure is told.
-fn end(done: &Done, detailed: bool) -> anyhow::Result<u8> {
-    let (cause, effect) = match &done.outcome.ending {
-        Ending::Complete if detailed && done.outcome.changed() => return Ok(DIFFERS),
+/// The exit code of what was done; a failure is told. `again` is the change to roll back for the
+/// rest.
+pub(super) fn end(outcome: &Outcome, again: u64, detailed: bool) -> anyhow::Result<u8> {
+    let (cause, effect) = match &outcome.ending {
+        Ending::Complete if detailed && outcome.changed() => return Ok(DIFFERS),
         Ending::Complete => return Ok(0),
         Ending::Partial(message) => {
             let message = format!("{message}; the other steps were applied");
@@ -145,9 +146,9 @@ fn end(done: &Done, detailed: bool) -> anyhow::Result<u8> {
         },
         Cause::Signal(signal) => ChangeError::stopped(*signal),
     };
-    if let Ending::Failed(_, remaining) = &done.outcome.ending {
+    if let Ending::Failed(_, remaining) = &outcome.ending {
         error.messages.extend(remaining.iter().cloned());
-        error = error.hint(undo_rest(done.again));
+        error = error.hint(undo_rest(again));
     }
     Err(failure(error.effect(effect)).into())
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, ZonedDateTime};
 
 use super::out::Out;
-use crate::change::{Entry, Outcome};
+use crate::change::{Ending, Entry, Outcome};
 use crate::diagnostic::Place;
 use crate::render::{self, outcome::Told};
 
@@ -25,6 +25,9 @@ pub(super) fn tell(entry: &Entry, outcome: &Outcome, place: &Place, out: Out) {
         pending: until.as_ref().map(ZonedDateTime::timestamp),
         flows: None,
     };
+    if let Ending::Partial(why) = &outcome.ending {
+        out.note(&format!("note: {why}; the other live steps were applied"));
+    }
     let clock = until.map_or_else(|| format!("in {within}s"), |until| clock(&now, &until));
     out.result(
         || render::outcome::pending(&entry.record.rest(), &clock, place),
