@@ -272,7 +272,7 @@ fn set_overrides_the_profile_and_is_remembered_with_it() {
     );
     let told = world.cttune(&["check", "--format", "json"]).exits(0);
     assert_eq!(told.json()["profile"], "campus-fw");
-    // The profile without them is another wish.
+    // Without them the profile asks for something else.
     world.cttune(&["check", "--profile", "campus-fw"]).exits(2);
     world.cttune(&["check", "--set", "udp_timeout=62"]).exits(2);
     world

@@ -75,7 +75,7 @@ fn count(world: &World, args: &[impl AsRef<str>]) -> BTreeMap<&'static str, usiz
 }
 
 /// Runs a command once for every changing system call that it makes, with that call met by a
-/// fault, and hands each to `judge` with what it told and its name.
+/// fault, and gives each to `judge` with its output and its name.
 fn at_calls(
     world: &World,
     counts: &BTreeMap<&'static str, usize>,

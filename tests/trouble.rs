@@ -1,4 +1,4 @@
-//! What can stand in the way of `cttune`, each with the message, the exit code and the state after.
+//! What can keep `cttune` from its work, each with the message, the exit code and the state after.
 //!
 //! Every trouble is a real one: a file system that is full, a kernel that refuses, a signal between
 //! two steps. Where the kernel cannot be made to fail, strace(1) makes a system call fail for it.
@@ -152,7 +152,7 @@ fn a_folder_in_our_place_is_named() {
 #[test]
 fn without_rights_apply_says_what_it_lacks() {
     let place = Place::new();
-    // The host's own value and one: there is something to do, and no right to do it.
+    // The host's own value and one: there is something to do, and no permission to do it.
     let value = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_udp_timeout").unwrap();
     let other = value.trim().parse::<i64>().unwrap() + 1;
     let profile = place.write("other.toml", &format!("[sysctl]\nudp_timeout = {other}\n"));

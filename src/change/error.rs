@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use super::journal::JournalError;
-use super::lock::LockError;
-use super::preflight::PreflightError;
 use super::signal::Signal;
 use super::status::Refused;
 use crate::diagnostic::{Advise, Hint};
@@ -80,9 +77,9 @@ impl fmt::Display for ChangeError {
 
 impl std::error::Error for ChangeError {}
 
-impl ChangeError {
-    /// An error that changed nothing, with its own advice.
-    fn of(error: &impl Advise) -> Self {
+/// An error that changed nothing, with its own advice.
+impl<E: Advise> From<E> for ChangeError {
+    fn from(error: E) -> Self {
         ChangeError {
             hint: error.hint(),
             ..ChangeError::new(error.to_string())
@@ -90,26 +87,8 @@ impl ChangeError {
     }
 }
 
-impl From<JournalError> for ChangeError {
-    fn from(error: JournalError) -> Self {
-        ChangeError::of(&error)
-    }
-}
-
 impl From<Refused> for ChangeError {
     fn from(error: Refused) -> Self {
         ChangeError::new(error.to_string())
-    }
-}
-
-impl From<PreflightError> for ChangeError {
-    fn from(error: PreflightError) -> Self {
-        ChangeError::of(&error)
-    }
-}
-
-impl From<LockError> for ChangeError {
-    fn from(error: LockError) -> Self {
-        ChangeError::of(&error)
     }
 }

@@ -40,9 +40,6 @@ impl Here {
     }
 
     /// The journal.
-    ///
-    /// # Errors
-    /// If it cannot be opened.
     pub(crate) fn journal(&self) -> Result<Journal, JournalError> {
         Journal::open(&self.root)
     }
@@ -108,9 +105,6 @@ impl Here {
 
     /// The unfinished changes that were made here, oldest first. Those that ended with their boot
     /// are not among them.
-    ///
-    /// # Errors
-    /// If the journal cannot be read.
     pub(crate) fn unfinished(&self) -> Result<Vec<Entry>, JournalError> {
         let entries = self.journal()?.unfinished()?.into_iter();
         Ok(entries
@@ -130,9 +124,6 @@ impl Here {
 
     /// The newest change that apply made here and that was not undone: its id, and when in seconds
     /// since 1970.
-    ///
-    /// # Errors
-    /// If the journal cannot be read.
     pub(crate) fn last_apply(&self) -> anyhow::Result<Option<(u64, i64)>> {
         let newest = self.journal()?.find_newest(|entry| {
             let done = matches!(

@@ -19,9 +19,6 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) type Listed = (Entry, Option<bool>);
 
 /// Every change, oldest first, and the records that are damaged; with an id that one alone.
-///
-/// # Errors
-/// If the journal cannot be read, or the change is not in it.
 pub(crate) fn list(
     here: &Here,
     id: Option<u64>,

@@ -29,21 +29,15 @@ pub(crate) enum JournalError {
     /// It cannot be written or read.
     #[error("cannot {doing} the journal {}: {}", path.display(), said(source))]
     Io {
-        /// `write` or `read`.
         doing: &'static str,
-        /// The file or folder.
         path: PathBuf,
-        /// What the kernel said.
         source: io::Error,
     },
     /// Somebody else may write the state directory.
     #[error("cannot {doing} the journal {}: {why}", path.display())]
     Untrusted {
-        /// `write` or `read`.
         doing: &'static str,
-        /// The folder.
         path: PathBuf,
-        /// Who may.
         why: StateError,
     },
     /// The journal has no such record.
@@ -51,18 +45,10 @@ pub(crate) enum JournalError {
     Missing(u64),
     /// A file of it does not hold what cttune writes.
     #[error("the journal {} is damaged: {why}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    Damaged { path: PathBuf, why: String },
     /// A change does not fit.
     #[error("the record of this change has {} MiB, and the journal takes {} MiB", bytes >> 20, LARGEST >> 20)]
-    TooLarge {
-        /// Bytes of the record.
-        bytes: usize,
-    },
+    TooLarge { bytes: usize },
     /// No number is left for another change.
     #[error("the journal {} has a record with the last number there is", .0.display())]
     NoNumber(PathBuf),
@@ -146,9 +132,6 @@ impl Files {
 
 impl Journal {
     /// Opens the journal of a root, which need not exist.
-    ///
-    /// # Errors
-    /// If it cannot be opened, or somebody else may write it.
     pub(crate) fn open(root: &Root) -> Result<Self, JournalError> {
         let path = state::directory(root).join("journal");
         let opened = state::open(root, &state::inside(root)).and_then(|state| {
@@ -164,9 +147,6 @@ impl Journal {
     }
 
     /// The same, created where it does not exist.
-    ///
-    /// # Errors
-    /// If it cannot be created, or somebody else may write it.
     pub(crate) fn create(root: &Root) -> Result<Self, JournalError> {
         let path = state::directory(root).join("journal");
         let created = state::create(root, &state::inside(root))
@@ -215,9 +195,6 @@ impl Journal {
     }
 
     /// Updates the state in place. The name follows when the change is finished.
-    ///
-    /// # Errors
-    /// If it cannot be written.
     pub(crate) fn save(&self, entry: &Entry) -> Result<(), JournalError> {
         let id = entry.record.id;
         let folder = self.folder(id)?;
@@ -244,9 +221,6 @@ impl Journal {
 
     /// The unfinished entries, oldest first: those that are being applied, were interrupted, or
     /// wait to be confirmed. Of the others nothing is read.
-    ///
-    /// # Errors
-    /// If the journal cannot be read, or one of them is damaged.
     pub(crate) fn unfinished(&self) -> Result<Vec<Entry>, JournalError> {
         let mut unfinished = Vec::new();
         for (id, files) in self.records()? {
@@ -262,9 +236,6 @@ impl Journal {
     }
 
     /// Every entry that can be read, oldest first, and beside them the damaged ones.
-    ///
-    /// # Errors
-    /// If the journal cannot be read.
     pub(crate) fn read(&self) -> Result<(Vec<Entry>, Vec<Damage>), JournalError> {
         let (mut entries, mut damaged) = (Vec::new(), Vec::new());
         for id in self.records()?.into_keys() {
@@ -280,9 +251,6 @@ impl Journal {
     }
 
     /// The newest entry that `fits`; those before it are not read.
-    ///
-    /// # Errors
-    /// If the journal cannot be read, or an entry on the way is damaged.
     pub(crate) fn find_newest(
         &self,
         fits: impl Fn(&Entry) -> bool,
@@ -297,9 +265,6 @@ impl Journal {
     }
 
     /// One entry.
-    ///
-    /// # Errors
-    /// If it cannot be read, or is damaged.
     pub(crate) fn entry(&self, id: u64) -> Result<Entry, JournalError> {
         let file = name(id, "json");
         let damaged = |why: String| self.damaged(&file, why);

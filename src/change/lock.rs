@@ -35,20 +35,10 @@ pub(crate) enum LockError {
     },
     /// The lock file cannot be created or opened.
     #[error("cannot lock {}: {}", path.display(), said(source))]
-    Io {
-        /// The lock file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
     /// Somebody else may write the state directory.
     #[error("cannot lock {}: {why}", path.display())]
-    Untrusted {
-        /// The lock file.
-        path: PathBuf,
-        /// Who may.
-        why: StateError,
-    },
+    Untrusted { path: PathBuf, why: StateError },
 }
 
 impl Advise for LockError {
@@ -68,9 +58,6 @@ impl Advise for LockError {
 
 impl Lock {
     /// Takes the lock, or waits for it: at most so long, and no longer than `stop` allows.
-    ///
-    /// # Errors
-    /// As [`Lock::take`], once the time is over.
     pub(crate) fn take_within(
         root: &Root,
         patience: Duration,

@@ -8,12 +8,7 @@ use crate::plan::{Report, StepResult};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A step failed.
-    Failed {
-        /// What went wrong.
-        message: String,
-        /// What the operator can do about it.
-        hint: Option<Hint>,
-    },
+    Failed { message: String, hint: Option<Hint> },
     /// The operator, or the machine going down, asked to stop.
     Signal(Signal),
 }

@@ -115,9 +115,6 @@ fn start_over() -> Hint {
 
 impl Session<'_> {
     /// The status of a change, and whether another cttune is changing it right now.
-    ///
-    /// # Errors
-    /// If the journal cannot be read.
     pub(crate) fn look_at(&self, id: u64) -> Result<(Entry, bool), ChangeError> {
         let entry = self.here.journal()?.entry(id)?;
         Ok((entry, self.here.is_locked()))
@@ -160,24 +157,16 @@ impl Session<'_> {
         Ok(Applied::Pending(Box::new(entry), Outcome::nothing()))
     }
 
-    /// Confirms the change that is pending here: writes its files. `again` makes the plan of its
-    /// profile from what is current now.
-    ///
-    /// # Errors
-    /// If there is none, or it is not what would be confirmed any more.
-    pub(crate) fn confirm(&self, again: Replanner<'_>) -> anyhow::Result<Done> {
-        self.confirm_within(self.wait, again)
-    }
-
-    /// The same, with so much time for another cttune to finish.
-    pub(crate) fn confirm_within(
+    /// Confirms the change that is pending here: writes its files. `wait` is the time for another
+    /// cttune to finish; `again` makes the plan of the profile from what is current now.
+    pub(crate) fn confirm(
         &self,
-        wait: Duration,
+        wait: Option<Duration>,
         again: Replanner<'_>,
     ) -> anyhow::Result<Done> {
         // Read before the lock: its error says what is missing.
         self.here.unfinished().map_err(ChangeError::from)?;
-        let _lock = self.lock(wait)?;
+        let _lock = self.lock(wait.unwrap_or(self.wait))?;
         let Some(mut entry) = self.pending()? else {
             return Err(self.none_pending()?.into());
         };
@@ -245,9 +234,6 @@ impl Session<'_> {
     }
 
     /// Undoes a change that is pending, since a signal came at its question.
-    ///
-    /// # Errors
-    /// If not all of it could be undone.
     pub(crate) fn undo_pending(&self, id: u64, signal: Signal) -> anyhow::Result<Entry> {
         // A second signal ends the wait.
         let stop = || signal != Signal::Terminate && self.signals.has(Signal::Terminate);
@@ -271,9 +257,6 @@ impl Session<'_> {
 
 /// Waits for the deadline of a change of the machine, and undoes it unless it was confirmed, undone
 /// or given more time. Gives whether all of it is undone or confirmed.
-///
-/// # Errors
-/// If the journal cannot be read.
 pub(crate) fn watch(id: u64) -> anyhow::Result<bool> {
     loop {
         // Opened anew every time: while it sleeps it keeps no file system busy.

@@ -10,13 +10,11 @@ use crate::tunable::Key;
 /// Why a plan was not started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
-    /// A step would fail.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A sysctl changed between the reading and now.
     #[error("{key} changed from {planned} to {now} since the plan was made")]
     ValueMoved {
-        /// Which.
         key: Key,
         /// What the plan was made from.
         planned: i64,
@@ -41,9 +39,6 @@ impl Advise for PreflightError {
 
 /// Checks permissions, paths and space for every step, and that everything is still as it was read.
 /// Temporary files are created and removed; nothing else is touched.
-///
-/// # Errors
-/// The first step that would fail.
 pub(crate) fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), PreflightError> {
     let loads = plan
         .steps

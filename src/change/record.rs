@@ -19,9 +19,7 @@ pub(super) const SCHEMA: u32 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    /// `cttune apply`.
     Apply,
-    /// `cttune rollback`.
     Rollback,
 }
 
@@ -32,9 +30,7 @@ pub(crate) struct Origin {
     pub(crate) time: String,
     /// The kernel's id of the boot, which live values do not outlast; empty if it was not readable.
     pub(crate) boot_id: String,
-    /// The machine's name.
     pub(crate) host: String,
-    /// The kernel's release.
     pub(crate) kernel: String,
     /// The namespace that `--netns` named; `None` for the one that cttune was started in.
     pub(crate) netns: Option<String>,
@@ -63,7 +59,6 @@ pub(crate) struct Record {
     /// Where and when.
     #[serde(rename = "occasion")]
     pub(crate) origin: Origin,
-    /// The profile.
     pub(crate) profile: String,
     /// What was set beside the profile, by full name.
     pub(crate) overrides: BTreeMap<String, i64>,

@@ -71,18 +71,12 @@ impl Present {
 /// Something that is neither as it was before the change nor as the change left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Conflict {
-    /// A sysctl.
     Value {
-        /// Which.
         key: Key,
-        /// Before the change.
         before: i64,
-        /// After it.
         after: i64,
-        /// Now.
         now: i64,
     },
-    /// A file.
     File(PathBuf),
 }
 
@@ -204,6 +198,9 @@ fn net_values(entry: &Entry) -> BTreeMap<Key, Net<Option<i64>>> {
         _ => None,
     });
     for buckets in unresized {
+        if let Some(unresized) = values.get_mut(&Key::Buckets) {
+            unresized.after.insert(0, Some(buckets));
+        }
         if let Some(max) = values.get_mut(&Key::Max) {
             let cap = buckets.saturating_mul(ENTRIES_PER_BUCKET);
             let cap = max.before.map_or(cap, |before| cap.max(before));
@@ -546,6 +543,7 @@ mod tests {
         let revert = revert(&entry, &now, Foreign::Keep);
         assert_eq!(told(&revert), ["max=100"]);
         assert!(revert.conflicts.is_empty());
+        assert_eq!(overwritten(&entry, &now), []);
     }
 
     #[test]

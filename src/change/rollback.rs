@@ -33,9 +33,6 @@ pub(crate) type Asker<'a> = &'a mut dyn FnMut(&[(Entry, Revert)]) -> anyhow::Res
 impl Session<'_> {
     /// How a rollback would undo these changes, newest first, each from where the one before it
     /// leads.
-    ///
-    /// # Errors
-    /// If there is no such change, or a record is damaged.
     pub(crate) fn reverts(&self, which: Which) -> anyhow::Result<Vec<(Entry, Revert)>> {
         let journal = self.here.journal().map_err(ChangeError::from)?;
         let (entries, damaged) = journal.read().map_err(ChangeError::from)?;

@@ -103,9 +103,6 @@ pub(crate) struct Done {
 
 impl<'a> Session<'a> {
     /// Opens a session. From now on signals are remembered instead of ending the process.
-    ///
-    /// # Errors
-    /// If the kernel refuses a signal handler.
     pub(crate) fn open(
         here: Here,
         wait: Duration,

@@ -55,9 +55,6 @@ pub(crate) struct Signals {
 impl Signals {
     /// Remembers signals from now on. A system call that waits, such as a prompt's, returns.
     /// Signals that were ignored when cttune started stay ignored: nohup(1) works.
-    ///
-    /// # Errors
-    /// If the kernel refuses a handler.
     pub(crate) fn catch() -> io::Result<Self> {
         let signals = Signals::default();
         let ignored = ignored();

@@ -38,12 +38,7 @@ pub(crate) enum StateError {
     Form,
     /// It is the state of another record.
     #[error("its state is about {state} steps, the record about {record}")]
-    Steps {
-        /// Steps of the state.
-        state: usize,
-        /// Steps of the record.
-        record: usize,
-    },
+    Steps { state: usize, record: usize },
 }
 
 impl State {
@@ -63,9 +58,6 @@ impl State {
     }
 
     /// Makes a transition.
-    ///
-    /// # Errors
-    /// If it does not exist; the status stays then.
     pub(crate) fn happen(&mut self, event: Event) -> Result<(), Refused> {
         self.status = self.status.after(event)?;
         Ok(())
@@ -90,9 +82,6 @@ impl State {
     }
 
     /// Reads the text of a record with so many steps.
-    ///
-    /// # Errors
-    /// If it is not such a text.
     pub(super) fn parse(text: &str, steps: usize) -> Result<Self, StateError> {
         let mut lines = text.split('\n');
         let (Some(head), Some(letters), Some(""), None) =
@@ -150,9 +139,6 @@ pub(super) struct FirstState {
 
 impl FirstState {
     /// As a state of a record with so many steps.
-    ///
-    /// # Errors
-    /// If its words are not those of version 0.1.0.
     pub(super) fn state(self, steps: usize) -> Result<State, StateError> {
         let status = Status::from_first_name(self.standing.trim_end()).ok_or(StateError::Form)?;
         State::of(status, self.deadline, &self.progress, self.left, steps)

@@ -80,9 +80,6 @@ impl Status {
     ];
 
     /// The status after an event.
-    ///
-    /// # Errors
-    /// If that cannot happen to a change with this status.
     pub(crate) fn after(self, event: Event) -> Result<Status, Refused> {
         use Status::{
             Applied, Expired, Failed, Partial, Pending, Rebooted, Resumed, RolledBack, Started,

@@ -16,33 +16,23 @@ use crate::tunable::Key;
 /// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
-    /// A sysctl could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A sysctl could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// A file could not be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The module could not be loaded or unloaded.
     #[error(transparent)]
     Module(#[from] ModuleError),
     /// A file that was written, or removed, is not as it should be.
     #[error("{} was written, but {what} when it was read back", path.display())]
-    ReadBack {
-        /// Which.
-        path: PathBuf,
-        /// How it differs.
-        what: &'static str,
-    },
+    ReadBack { path: PathBuf, what: &'static str },
     /// A step for a running kernel, and the files are those of an image.
     #[error("an image has no running kernel")]
     Image,
     /// Flows could not be shortened, or not all of them.
     #[error("{source}")]
     Expire {
-        /// Why.
         source: ExpireError,
         /// Flows that were changed before.
         changed: u64,

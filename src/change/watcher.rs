@@ -26,9 +26,6 @@ const COMMAND: &str = "watch-pending";
 pub(crate) const READY: &str = "ready\n";
 
 /// Starts the watcher of a change that has a deadline, and makes sure that it watches.
-///
-/// # Errors
-/// If it cannot be started: then nothing would undo the change.
 pub(super) fn arm_watcher(entry: &Entry, root: &Root) -> anyhow::Result<()> {
     let state = state::directory(root);
     let id = entry.record.id;
@@ -79,9 +76,6 @@ pub(crate) fn leave_session() {
 }
 
 /// Closes the standard output, so that its reader sees the end.
-///
-/// # Errors
-/// Where there is no /dev/null.
 pub(crate) fn close_stdout() -> anyhow::Result<()> {
     let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
     Ok(nix::unistd::dup2_stdout(null)?)

@@ -16,7 +16,7 @@ pub(super) fn run(args: &Confirm, global: &Global, out: Out) -> anyhow::Result<u
     let here = change::here(global)?;
     let terminal = Terminal::new(&here, out);
     let session = terminal.session(args.wait.as_deref())?;
-    let done = session.confirm(&mut |record| replan(record, global));
+    let done = session.confirm(None, &mut |record| replan(record, global));
     tell(&done.map_err(change::told)?, &place::of(global), out)
 }
 

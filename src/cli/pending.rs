@@ -42,7 +42,7 @@ pub(super) fn ask(id: u64, session: &Session<'_>, global: &Global, out: Out) -> 
         let mut line = String::new();
         if stdin.lock().read_line(&mut line).unwrap_or(0) > 0 {
             let mut again = |record: &Record| confirm::replan(record, global);
-            let done = session.confirm_within(CONFIRM_WAIT, &mut again);
+            let done = session.confirm(Some(CONFIRM_WAIT), &mut again);
             return confirm::tell(&done.map_err(change::told)?, &place, out);
         }
         // Ctrl-D, or a terminal that is gone.

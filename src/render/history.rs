@@ -11,37 +11,26 @@ use crate::plan::{Report, Step, StepResult};
 
 /// A change of the journal.
 pub(crate) struct Change<'a> {
-    /// Its number.
     pub(crate) id: u64,
     /// When it was made, RFC 3339.
     pub(crate) time: &'a str,
-    /// `apply` or `rollback`.
     pub(crate) kind: &'static str,
-    /// The change that it undid.
     pub(crate) undoes: Option<u64>,
-    /// The profile.
     pub(crate) profile: &'a str,
-    /// What was set beside it.
     pub(crate) overrides: &'a BTreeMap<String, i64>,
     /// The network namespace that was named.
     pub(crate) netns: Option<&'a str>,
-    /// The machine.
     pub(crate) host: &'a str,
-    /// Its kernel.
     pub(crate) kernel: &'a str,
-    /// Its status.
     pub(crate) status: &'static str,
     /// Its status, in the words of version 0.1.0.
     pub(crate) standing: &'static str,
-    /// Whether it was undone.
     pub(crate) is_undone: bool,
     /// Whether cttune was killed while it was applied.
     pub(crate) is_interrupted: bool,
     /// Whether everything is as it left it; `None` where that cannot be seen from here.
     pub(crate) effective: Option<bool>,
-    /// The steps.
     pub(crate) steps: &'a [Step],
-    /// What became of each.
     pub(crate) results: &'a [Option<StepResult>],
     /// What could not be done, or undone.
     pub(crate) remaining: &'a [String],

@@ -11,7 +11,6 @@ use crate::plan::{Plan, Report, Step, StepResult};
 /// A plan, and what became of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Told<'a> {
-    /// The plan.
     pub(crate) plan: &'a Plan,
     /// One for each step.
     pub(crate) reports: &'a [Report],
@@ -146,13 +145,9 @@ pub(crate) fn pending(rest: &Plan, clock: &str, place: &Place) -> String {
 /// How a change would be undone.
 #[derive(Clone, Copy)]
 pub(crate) struct Preview<'a> {
-    /// Its number.
     pub(crate) id: u64,
-    /// When it was made.
     pub(crate) time: &'a str,
-    /// Its profile.
     pub(crate) profile: &'a str,
-    /// What undoes it.
     pub(crate) steps: &'a [Step],
     /// What is not restored, and why.
     pub(crate) kept: &'a [String],
