@@ -8,14 +8,19 @@ use support::{Told, World};
 
 const STATES: [&str; 4] = ["OK", "WARNING", "CRITICAL", "UNKNOWN"];
 
-/// Makes sure of a plugin's answer: the code, one line that begins with its name, and numbers that
-/// can be read, which only UNKNOWN may lack.
+/// Makes sure of a plugin's answer: the code, a short first line that begins with its name, and
+/// numbers that can be read, which only UNKNOWN may lack. Gives the first line.
 #[track_caller]
 fn answers(told: Told, code: i32) -> String {
     let told = told.exits(code);
-    let [line] = told.stdout.lines().collect::<Vec<_>>()[..] else {
-        panic!("not one line: {told}");
-    };
+    let line = told.stdout.lines().next().unwrap_or_default();
+    let short = line.split_once(" | ").map_or(line, |(short, _)| short);
+    assert!(code == 3 || short.len() <= 200, "{told}");
+    assert_eq!(
+        told.stdout.matches('|').count(),
+        usize::from(code != 3),
+        "{told}"
+    );
     let state = STATES[usize::try_from(code).unwrap()];
     assert!(line.starts_with(&format!("CTTUNE {state} - ")), "{told}");
     match line.split_once('|') {
@@ -82,11 +87,11 @@ fn drift_is_a_warning_until_it_is_gone() {
         .place
         .write("udp.toml", "[sysctl]\nudp_timeout = 45\n");
     let wish = ["--profile", &profile];
-    let line = answers(nagios(&world, &wish), 1);
-    assert!(
-        line.contains("udp.toml differ: net.netfilter.nf_conntrack_udp_timeout"),
-        "{line}"
-    );
+    let told = nagios(&world, &wish);
+    let differs = "\ndiffers: net.netfilter.nf_conntrack_udp_timeout\n";
+    assert!(told.stdout.contains(differs), "{told}");
+    let line = answers(told, 1);
+    assert!(line.contains("1 of 1 settings of "), "{line}");
     assert!(line.ends_with("'drift'=1;;;0"), "{line}");
     let apply = ["apply", "--yes", "--profile", &profile];
     world.cttune(&apply).exits(0);
@@ -191,4 +196,45 @@ fn a_table_that_cannot_be_read_is_unknown() {
         let line = answers(nagios(&world, &[]), 3);
         assert!(line.contains(says), "{line}");
     }
+}
+
+/// The line and the exit code of a plugin of node-problem-detector.
+#[track_caller]
+fn detector(told: &Told, code: i32) -> String {
+    assert_eq!(told.code, code, "{told}");
+    let [line] = told.stdout.lines().collect::<Vec<_>>()[..] else {
+        panic!("not one line: {told}");
+    };
+    assert!(line.len() <= 80, "{told}");
+    line.to_owned()
+}
+
+#[test]
+fn node_problem_detector_has_one_short_line_and_three_codes() {
+    let npd = ["check", "--format", "npd"];
+    let full = World::story();
+    let line = detector(&full.cttune(&npd), 1);
+    assert!(line.contains("of 76,800 entries"), "{line}");
+    let fine = World::new();
+    detector(&fine.cttune(&npd), 0);
+    fine.sh("echo 9000 >/proc/sys/net/netfilter/nf_conntrack_buckets
+        echo 40000 >/proc/sys/net/netfilter/nf_conntrack_max");
+    detector(&fine.cttune(&npd), 0);
+    let line = detector(
+        &fine.cttune(&[&npd[..], &["--fail-on", "warning"]].concat()),
+        1,
+    );
+    assert!(line.contains("[hash-load]"), "{line}");
+    for wrong in [
+        &["--warn", "x"][..],
+        &["--no-such"],
+        &["--profile", "no-such"],
+        &["--root", "/"],
+    ] {
+        detector(&fine.cttune(&[&npd[..], wrong].concat()), 2);
+    }
+    detector(&fine.cttune(&["top", "--format", "npd"]), 2);
+    fine.sh("mount -t tmpfs none /proc/sys/net/netfilter");
+    let line = detector(&fine.cttune(&npd), 2);
+    assert!(line.contains("not loaded"), "{line}");
 }

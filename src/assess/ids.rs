@@ -51,7 +51,7 @@ ids! {
     TableFilling "table-filling", "warning 1 h, critical 10 min",
         "with `--interval`: at this rate the table is full within that time", FULL;
     TableFullLog "table-full-log", "warning",
-        "the kernel logged that the table was full: how often, first and last", FULL;
+        "the kernel logged that a table was full, also of another namespace", FULL;
     PacketsDropped "packets-dropped", "warning, critical while it grows",
         "packets that connection tracking dropped since boot", STAT;
     EarlyDrops "early-drops", "warning, critical while it grows",
@@ -70,8 +70,8 @@ ids! {
     BridgeNf "bridge-nf", "info, warning 80 % full",
         "bridged traffic is tracked because of bridge-nf-call-iptables",
         "kernel: Documentation/networking/bridge.rst, netfilter";
-    HashLoad "hash-load", "warning 4, critical 8 entries a bucket",
-        "the hash table is too small for max", SYSCTL;
+    HashLoad "hash-load", "warning 4 × max, critical 8 entries a bucket",
+        "max has more than 4 entries a bucket, or the table has more than 8 now", SYSCTL;
     MaxUnlimited "max-unlimited", "critical", "max is 0: the table has no limit", CORE;
     TimeoutBelowOne "timeout-below-one", "critical", "a timeout below one second", CORE;
     TableMemory "table-memory", "warning",

@@ -1,4 +1,4 @@
-//! The kernel's own words about a full table: `nf_conntrack: table full, dropping packet`.
+//! What the kernel logs about a full table: `nf_conntrack: table full, dropping packet`.
 //!
 //! In: records of /dev/kmsg, of journalctl, or lines of a kern.log. Out: how many such lines there
 //! are for each network namespace, the first and the last.
@@ -6,7 +6,7 @@
 //! count them; recent kernels name the namespace by its inode, older ones do not.
 //! Follows Documentation/ABI/testing/dev-kmsg and resolve_normal_ct in nf_conntrack_core.c.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -60,6 +60,11 @@ impl KernelLog {
     /// The lines about a table of expectations; they name no namespace.
     pub(crate) fn expectations(&self) -> Option<Lines> {
         self.expectations
+    }
+
+    /// The inodes of all namespaces that lines name.
+    pub(crate) fn inodes(&self) -> BTreeSet<u64> {
+        self.lines.keys().copied().flatten().collect()
     }
 
     /// The lines of a kernel that names no namespace: they may be about any.

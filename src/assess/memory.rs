@@ -42,6 +42,15 @@ impl Memory {
     }
 }
 
+/// Whether a full table of so many entries and buckets takes no more than a quarter of memory.
+pub(super) fn fits(max: i64, host: &Host, flow_size: Option<u64>) -> bool {
+    let per_flow = flow_size.unwrap_or(OBJECT) + EXTENSIONS + BUCKET;
+    let full = u64::try_from(max).unwrap_or(0).saturating_mul(per_flow);
+    #[allow(clippy::cast_precision_loss)] // a share needs no more than 52 bits
+    let share = full as f64 / host.memory as f64;
+    share <= TOO_MUCH
+}
+
 pub(super) fn finding(live: &Snapshot, host: &Host, flow_size: Option<u64>) -> Option<Finding> {
     let memory = Memory::of(live, flow_size)?;
     let full = memory.when_full?;

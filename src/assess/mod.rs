@@ -21,6 +21,7 @@ mod rfc;
 mod shipped;
 mod table;
 mod timeouts;
+mod unread;
 mod writers;
 
 pub(crate) use bridge::Bridge;
@@ -28,8 +29,9 @@ pub(crate) use deep::{Deep, Network};
 pub(crate) use ids::{Id, unknown_id};
 pub(crate) use memory::Memory;
 pub(crate) use namespaces::Namespace;
-pub(crate) use rates::{Rates, Trend, Unread};
+pub(crate) use rates::{Rates, Trend};
 pub(crate) use table::Levels;
+pub(crate) use unread::Unread;
 
 use crate::diagnostic::Hint;
 use crate::plan::{Blocked, Comparison, Machine};
@@ -100,9 +102,26 @@ pub(crate) struct Evidence<'a> {
     pub(crate) blocked: &'a [Blocked],
     /// The profile.
     pub(crate) desired: Option<&'a Desired>,
+    /// What could not be read.
+    pub(crate) unread: &'a [Unread],
 }
 
-impl Evidence<'_> {
+impl<'a> Evidence<'a> {
+    /// Of a machine and its comparison; everything else was not looked for.
+    pub(crate) fn of(machine: Machine<'a>, comparison: &'a Comparison) -> Self {
+        Evidence {
+            machine,
+            levels: Levels::default(),
+            rates: None,
+            deep: None,
+            namespaces: None,
+            comparison,
+            blocked: &[],
+            desired: None,
+            unread: &[],
+        }
+    }
+
     /// The value that holds, or in an image the one that will.
     fn value(&self, key: Key) -> Option<i64> {
         let Some(live) = self.machine.live else {
@@ -118,16 +137,17 @@ impl Evidence<'_> {
     }
 }
 
+/// The worst finding from this severity on that the profile does not accept.
+pub(crate) fn worst(findings: &[Finding], from: Severity) -> Option<Severity> {
+    let counted = findings.iter().filter(|finding| finding.counts_as(from));
+    counted.map(|finding| finding.severity).max()
+}
+
 /// Every finding, the worst first, those that the profile accepts last.
 pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(live) = evidence.machine.live {
-        findings.extend(table::findings(
-            live,
-            evidence.levels,
-            evidence.desired,
-            evidence.rates,
-        ));
+        findings.extend(table::findings(live, &evidence));
         if let Some(rates) = evidence.rates {
             findings.extend(rates::findings(rates, live, evidence.desired));
             findings.extend(expectations::finding(rates, live, evidence.levels));

@@ -1,12 +1,13 @@
 //! Rates: the counters, how fast they grow, and what the kernel logged.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::bridge::Bridge;
 use super::command::plan;
 use super::kernel_log::{KernelLog, Lines};
 use super::{Finding, Id, Severity};
-use crate::diagnostic::Hint;
+use crate::diagnostic::{Hint, quoted};
 use crate::profile::Desired;
 use crate::tunable::{Counter, Counters, Key, Snapshot, format_count, format_seconds};
 
@@ -36,25 +37,8 @@ pub(crate) struct Rates {
     pub(crate) expectations: Option<u64>,
     /// Bridges of the namespace.
     pub(crate) bridge: Option<Bridge>,
-    /// What could not be read.
-    pub(crate) unread: Vec<Unread>,
-}
-
-/// Something that could not be read, so that nothing is said about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unread {
-    /// What.
-    pub(crate) what: &'static str,
-    /// What the kernel said.
-    pub(crate) why: String,
-}
-
-impl Unread {
-    /// Because of this.
-    pub(crate) fn new(what: &'static str, why: &impl ToString) -> Self {
-        let why = why.to_string();
-        Unread { what, why }
-    }
+    /// What to call the other namespaces that the log names: by their inodes.
+    pub(crate) names: BTreeMap<u64, String>,
 }
 
 /// An earlier look at a table.
@@ -102,6 +86,7 @@ pub(super) fn findings(rates: &Rates, live: &Snapshot, desired: Option<&Desired>
     let mut findings = Vec::new();
     findings.extend(filling(rates, live));
     findings.extend(logged(rates));
+    findings.extend(logged_elsewhere(rates));
     findings.extend(dropped(rates));
     findings.extend(evicted(rates));
     findings.extend(chains(rates, live, desired));
@@ -168,24 +153,12 @@ fn logged(rates: &Rates) -> Option<Finding> {
         (None, Some(lines)) => (lines, "a namespace of this machine"),
         (None, None) => return None,
     };
-    let Lines {
-        number,
-        first,
-        last,
-    } = lines;
-    let times = match number {
-        1 => format!("once, at {first:.0}"),
-        _ => format!(
-            "{} times{}, first at {first:.0} and last at {last:.0}",
-            format_count(number),
-            if log.is_cut { " or more" } else { "" }
-        ),
-    };
     Some(Finding::new(
         Id::TableFullLog,
         Severity::Warning,
         format!(
-            "the kernel logged that the table of {whose} was full and packets were dropped: {times}"
+            "the kernel logged that the table of {whose} was full and packets were dropped: {}",
+            times(lines, log.is_cut)
         ),
         top(),
     ))
@@ -204,6 +177,46 @@ fn more_buckets(live: &Snapshot, desired: Option<&Desired>) -> Hint {
 
 fn watch() -> Hint {
     Hint::cttune("check --interval 10s").to("see whether it goes on")
+}
+
+/// The same for other namespaces, which have tables of their own.
+fn logged_elsewhere(rates: &Rates) -> Option<Finding> {
+    let log = rates.log.as_ref()?;
+    let named = rates.names.iter();
+    let named = named.filter(|(inode, _)| rates.netns_inode != Some(**inode));
+    let told: Vec<(&str, Lines)> = named
+        .filter_map(|(inode, name)| Some((name.as_str(), log.about(*inode)?)))
+        .collect();
+    let (first, _) = told.first()?;
+    let said = told
+        .iter()
+        .map(|(name, lines)| format!("{name} {}", times(*lines, log.is_cut)));
+    Some(Finding::new(
+        Id::TableFullLog,
+        Severity::Warning,
+        format!(
+            "the kernel logged that the tables of other network namespaces were full and packets \
+             were dropped: {}",
+            said.collect::<Vec<_>>().join("; ")
+        ),
+        Hint::cttune(format!("top --netns {}", quoted(first))).to("see who fills it"),
+    ))
+}
+
+fn times(lines: Lines, is_cut: bool) -> String {
+    let Lines {
+        number,
+        first,
+        last,
+    } = lines;
+    match number {
+        1 => format!("once, at {first:.0}"),
+        _ => format!(
+            "{} times{}, first at {first:.0} and last at {last:.0}",
+            format_count(number),
+            if is_cut { " or more" } else { "" }
+        ),
+    }
 }
 
 /// A finding about a counter that matters as soon as it is not zero.
@@ -377,6 +390,40 @@ mod tests {
             .iter()
             .map(|one| (one.id.name(), one.severity))
             .collect()
+    }
+
+    #[test]
+    fn a_full_table_is_told_by_the_name_of_its_namespace() {
+        let line = |inode| format!("nf_conntrack: table full in netns {inode}, dropping packet");
+        let mut log = KernelLog::default();
+        for inode in [7, 8, 8, 9] {
+            log.add(&line(inode), jiff::Timestamp::UNIX_EPOCH);
+        }
+        let names = [(7, "own"), (8, "router"), (9, "pid:42")];
+        let names = names.map(|(inode, name)| (inode, name.to_owned()));
+        for (own, names, messages) in [
+            (7, &[][..], ["of this namespace was full"].as_slice()),
+            (7, &names, &["of this namespace was full", "router 2 times"]),
+            (
+                5,
+                &names[2..],
+                &["full and packets were dropped: pid:42 once, at"],
+            ),
+            (5, &[], &[]),
+        ] {
+            let rates = Rates {
+                log: Some(log.clone()),
+                netns_inode: Some(own),
+                names: names.iter().cloned().collect(),
+                ..Rates::default()
+            };
+            let findings = findings(&rates, &Snapshot::default(), None);
+            assert_eq!(findings.len(), messages.len(), "{findings:?}");
+            for (finding, message) in findings.iter().zip(messages) {
+                assert_eq!(finding.id, Id::TableFullLog);
+                assert!(finding.message.contains(message), "{}", finding.message);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! No shipped profile ends in a critical finding, whatever the size of the machine.
 
-use super::{Evidence, Finding, Levels, Severity, assess};
+use super::{Evidence, Finding, Severity, assess};
 use crate::plan::{Comparison, Machine};
 use crate::profile::{self, Values, derive};
 use crate::tunable::{Access, Conntrack, Host, Key, Reading, Snapshot};
@@ -46,14 +46,8 @@ fn findings(name: &str, cpus: u32, memory: u64) -> Vec<Finding> {
     };
     let comparison = Comparison::new(&desired, &machine).unwrap();
     assess(Evidence {
-        machine,
-        levels: Levels::default(),
-        rates: None,
-        deep: None,
-        namespaces: None,
-        comparison: &comparison,
-        blocked: &[],
         desired: Some(&desired),
+        ..Evidence::of(machine, &comparison)
     })
 }
 

@@ -1,8 +1,8 @@
 //! The table itself: how full it is, how its hash fits, and values that cannot be right.
 
 use super::command::plan;
-use super::{Finding, Id, Rates, Severity};
-use crate::diagnostic::Hint;
+use super::{Evidence, Finding, Id, Rates, Severity, memory};
+use crate::diagnostic::{Advise, Hint};
 use crate::plan::ENTRIES_PER_BUCKET;
 use crate::profile::Desired;
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share};
@@ -10,32 +10,27 @@ use crate::tunable::{Counter, Key, Snapshot, format_count, format_share};
 /// Fill at which munin's plugin and this one warn, and call it critical.
 pub(super) const WARN_FILL: f64 = 0.8;
 const CRITICAL_FILL: f64 = 0.9;
-/// Entries per bucket above which it is a mistake.
-const ABSURD_PER_BUCKET: i64 = 8;
+/// Entries per bucket above which chains are long.
+const LONG_CHAIN: i64 = 8;
 /// A timeout in seconds that harms no protocol.
 const ANY_TIME: i64 = 60;
 
-pub(super) fn findings(
-    live: &Snapshot,
-    levels: Levels,
-    desired: Option<&Desired>,
-    rates: Option<&Rates>,
-) -> Vec<Finding> {
+pub(super) fn findings(live: &Snapshot, evidence: &Evidence<'_>) -> Vec<Finding> {
     if !live.is_loaded() {
         return vec![not_loaded()];
     }
     let mut findings = Vec::new();
-    findings.extend(fill(live, levels, desired, rates));
+    findings.extend(fill(live, evidence));
     findings.extend(unlimited(live));
-    findings.extend(hash(live, desired));
-    findings.extend(dead_timeouts(live, desired));
+    findings.extend(hash(live, evidence.desired));
+    findings.extend(dead_timeouts(live, evidence.desired));
     findings
 }
 
-/// How full a table is worth a warning, and how full it is critical: shares of max.
+/// The shares of max at which fill is a warning, and critical.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Levels {
-    /// From here on it is worth a warning.
+    /// From here on it is a warning.
     pub(crate) warning: f64,
     /// From here on it is critical.
     pub(crate) critical: f64,
@@ -51,8 +46,46 @@ impl Default for Levels {
     }
 }
 
+/// Why `--warn` and `--crit` were not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LevelsError {
+    /// One of them is not a share.
+    #[error("{option} {text}: not a percentage")]
+    NotAPercentage {
+        /// Which option.
+        option: &'static str,
+        /// What was typed.
+        text: String,
+    },
+    /// The warning would come after the alarm.
+    #[error("--warn is above --crit")]
+    Crossed,
+}
+
+impl Advise for LevelsError {
+    fn hint(&self) -> Option<Hint> {
+        Some(Hint::say(match self {
+            LevelsError::NotAPercentage { .. } => "write 80%, or a number from 0 to 100",
+            LevelsError::Crossed => "without them they are 80% and 90%",
+        }))
+    }
+}
+
 impl Levels {
-    /// How bad this fill is, if it is worth a word.
+    /// From what was typed, with or without `%`.
+    pub(crate) fn parse(warn: Option<&str>, crit: Option<&str>) -> Result<Self, LevelsError> {
+        let usual = Levels::default();
+        let levels = Levels {
+            warning: percentage("--warn", warn)?.unwrap_or(usual.warning),
+            critical: percentage("--crit", crit)?.unwrap_or(usual.critical),
+        };
+        if levels.warning > levels.critical {
+            return Err(LevelsError::Crossed);
+        }
+        Ok(levels)
+    }
+
+    /// How severe this fill is, if at all.
     pub(super) fn severity(self, fill: f64) -> Option<Severity> {
         if fill >= self.critical {
             Some(Severity::Critical)
@@ -64,6 +97,22 @@ impl Levels {
     }
 }
 
+/// Reads `80%` or `80` as a share of one.
+fn percentage(option: &'static str, text: Option<&str>) -> Result<Option<f64>, LevelsError> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    let number = text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>();
+    let number = number.ok().filter(|number| (0.0..=100.0).contains(number));
+    let wrong = || LevelsError::NotAPercentage {
+        option,
+        text: text.to_owned(),
+    };
+    // -0 is in the range, and is printed as 0.
+    let share = |number: f64| Some(number.abs() / 100.0);
+    number.map(share).ok_or_else(wrong)
+}
+
 fn not_loaded() -> Finding {
     Finding::new(
         Id::NotLoaded,
@@ -73,16 +122,14 @@ fn not_loaded() -> Finding {
     )
 }
 
-fn fill(
-    live: &Snapshot,
-    levels: Levels,
-    desired: Option<&Desired>,
-    rates: Option<&Rates>,
-) -> Option<Finding> {
+fn fill(live: &Snapshot, evidence: &Evidence<'_>) -> Option<Finding> {
     let fill = live.fill()?;
-    let severity = levels.severity(fill)?;
+    let severity = evidence.levels.severity(fill)?;
     let (entries, max) = (live.count?, live.value(Key::Max)?);
-    let effect = effect(entries >= max, rates);
+    let effect = effect(entries >= max, evidence.rates);
+    let hint = Hint::cttune("top")
+        .to("see who fills it")
+        .and(Hint::cttune("expire --dry-run").to("see which flows could be shortened"));
     Some(Finding::new(
         Id::TableFill,
         severity,
@@ -92,9 +139,10 @@ fn fill(
             format_count(max),
             format_share(fill)
         ),
-        Hint::cttune("top")
-            .to("see who fills it")
-            .and(plan(desired, &[]).to("see what the profile would change")),
+        match larger(live, evidence) {
+            Some(larger) => hint.and(larger),
+            None => hint,
+        },
     ))
 }
 
@@ -127,6 +175,16 @@ fn effect(is_full: bool, rates: Option<&Rates>) -> &'static str {
     }
 }
 
+/// A plan for a table twice as large, where max can be set here and memory allows it.
+fn larger(live: &Snapshot, evidence: &Evidence<'_>) -> Option<Hint> {
+    let max = live.value(Key::Max)?.checked_mul(2)?;
+    let flow_size = evidence.rates.and_then(|rates| rates.flow_size);
+    let fits = memory::fits(max, evidence.machine.host, flow_size);
+    let values = [(Key::Max, max), (Key::Buckets, max)];
+    (fits && live.is_writable(Key::Max))
+        .then(|| plan(evidence.desired, &values).to("memory allows a larger table"))
+}
+
 fn unlimited(live: &Snapshot) -> Option<Finding> {
     (live.value(Key::Max)? == 0).then(|| {
         Finding::new(
@@ -141,31 +199,39 @@ fn unlimited(live: &Snapshot) -> Option<Finding> {
     })
 }
 
+/// Chains that are long now are critical; a max that would make them long is a warning.
 fn hash(live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> {
     let (max, buckets) = (
         live.value(Key::Max)?,
         live.value(Key::Buckets).filter(|n| *n > 0)?,
     );
-    if max <= buckets.saturating_mul(ENTRIES_PER_BUCKET) {
+    let entries = live.count.unwrap_or(0);
+    let is_long = entries > buckets.saturating_mul(LONG_CHAIN);
+    if !is_long && max <= buckets.saturating_mul(ENTRIES_PER_BUCKET) {
         return None;
     }
-    let absurd = max > buckets.saturating_mul(ABSURD_PER_BUCKET);
+    let (severity, number, what) = if is_long {
+        (Severity::Critical, entries, "make")
+    } else {
+        (Severity::Warning, max, "would make")
+    };
     #[allow(clippy::cast_precision_loss)] // both are below 2^31
-    let chain = 2.0 * max as f64 / buckets as f64;
+    let chain = 2.0 * number as f64 / buckets as f64;
+    let hint = if live.is_writable(Key::Buckets) {
+        plan(desired, &[(Key::Buckets, max.max(entries))]).to("set as many buckets as entries")
+    } else {
+        Hint::say("set nf_conntrack_buckets on the host")
+    };
     Some(Finding::new(
         Id::HashLoad,
-        if absurd {
-            Severity::Critical
-        } else {
-            Severity::Warning
-        },
+        severity,
         format!(
-            "{} entries in {} buckets make chains of {chain:.1}, since each entry is in two: long \
-             chains cost time on every packet, and past 50 to 79 packets are dropped",
-            format_count(max),
+            "{} entries in {} buckets {what} chains of {chain:.1}, since each entry is in two: \
+             long chains cost time on every packet, and past 50 to 79 packets are dropped",
+            format_count(number),
             format_count(buckets)
         ),
-        plan(desired, &[(Key::Buckets, max)]).to("set as many buckets as entries"),
+        hint,
     ))
 }
 
@@ -195,7 +261,10 @@ fn dead_timeouts(live: &Snapshot, desired: Option<&Desired>) -> Option<Finding> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tunable::{Access, Reading};
+    use crate::assess::Rates;
+    use crate::diagnostic::Place;
+    use crate::plan::{Comparison, Machine};
+    use crate::tunable::{Access, Conntrack, Host, Reading};
 
     fn table(count: i64, values: &[(Key, i64)]) -> Snapshot {
         let reading = |value| Reading::Value {
@@ -208,8 +277,33 @@ mod tests {
         )
     }
 
+    const HOST: Host = Host {
+        cpus: 2,
+        memory: 4 << 30,
+        conntrack: Conntrack::BuiltIn,
+    };
+
+    fn found(snapshot: &Snapshot, levels: Levels) -> Vec<Finding> {
+        with_rates(snapshot, levels, None)
+    }
+
+    fn with_rates(snapshot: &Snapshot, levels: Levels, rates: Option<&Rates>) -> Vec<Finding> {
+        let machine = Machine {
+            host: &HOST,
+            live: Some(snapshot),
+            files: None,
+        };
+        let comparison = Comparison::without_profile(&machine);
+        let evidence = Evidence {
+            levels,
+            rates,
+            ..Evidence::of(machine, &comparison)
+        };
+        findings(snapshot, &evidence)
+    }
+
     fn ids(snapshot: &Snapshot) -> Vec<(&'static str, Severity)> {
-        findings(snapshot, Levels::default(), None, None)
+        found(snapshot, Levels::default())
             .iter()
             .map(|finding| (finding.id.name(), finding.severity))
             .collect()
@@ -240,21 +334,53 @@ mod tests {
             (999, Some(Severity::Warning)),
             (1000, Some(Severity::Critical)),
         ] {
-            let found = fill(&table(count, &[(Key::Max, 1000)]), levels, None, None);
-            assert_eq!(found.map(|finding| finding.severity), severity, "{count}");
+            let found = found(&table(count, &[(Key::Max, 1000)]), levels);
+            let found = found.first().map(|finding| finding.severity);
+            assert_eq!(found, severity, "{count}");
         }
     }
 
     #[test]
-    fn the_hash_is_judged_by_entries_per_bucket() {
-        for (max, expected) in [
-            (4096, vec![]),
-            (4097, vec![("hash-load", Severity::Warning)]),
-            (8192, vec![("hash-load", Severity::Warning)]),
-            (8193, vec![("hash-load", Severity::Critical)]),
+    fn the_hash_is_judged_by_the_entries_there_are_and_by_max() {
+        for (entries, max, expected) in [
+            (0, 4096, vec![]),
+            (0, 4097, vec![("hash-load", Severity::Warning)]),
+            (0, 1 << 20, vec![("hash-load", Severity::Warning)]),
+            (8192, 1 << 20, vec![("hash-load", Severity::Warning)]),
+            (8193, 1 << 20, vec![("hash-load", Severity::Critical)]),
         ] {
-            let snapshot = table(0, &[(Key::Max, max), (Key::Buckets, 1024)]);
-            assert_eq!(ids(&snapshot), expected, "{max}");
+            let snapshot = table(entries, &[(Key::Max, max), (Key::Buckets, 1024)]);
+            assert_eq!(ids(&snapshot), expected, "{entries} of {max}");
+        }
+    }
+
+    #[test]
+    fn a_larger_table_is_offered_where_memory_allows_it() {
+        let quarter = (1 << 30) / 384 / 2;
+        for (max, offers) in [(1000, true), (quarter / 2, true), (quarter, false)] {
+            let snapshot = table(max, &[(Key::Max, max), (Key::Buckets, max)]);
+            let found = found(&snapshot, Levels::default());
+            let hint = found[0].hint.text(&Place::default());
+            assert!(hint.contains("cttune top") && hint.contains("cttune expire --dry-run"));
+            let command = format!("--set max={} --set buckets={}", 2 * max, 2 * max);
+            assert_eq!(hint.contains(&command), offers, "{hint}");
+        }
+    }
+
+    #[test]
+    fn levels_are_percentages_with_or_without_a_sign() {
+        for (warn, crit, shares) in [
+            (None, None, Some((0.8, 0.9))),
+            (Some("50"), Some("75%"), Some((0.5, 0.75))),
+            (Some("-0"), Some(" 29 %"), Some((0.0, 0.29))),
+            (Some("95%"), None, None),
+            (Some("x"), None, None),
+            (Some("NaN"), None, None),
+            (None, Some("101"), None),
+        ] {
+            let levels = Levels::parse(warn, crit).ok();
+            let found = levels.map(|levels| (levels.warning, levels.critical));
+            assert_eq!(found, shares, "{warn:?} {crit:?}");
         }
     }
 
@@ -271,7 +397,7 @@ mod tests {
             ],
         );
         assert_eq!(ids(&dead), [("timeout-below-one", Severity::Critical)]);
-        let message = &findings(&dead, Levels::default(), None, None)[0].message;
+        let message = &found(&dead, Levels::default())[0].message;
         assert!(message.contains("udp_timeout is 0") && message.contains("icmp_timeout is -3"));
     }
 

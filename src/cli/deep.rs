@@ -10,7 +10,7 @@ use crate::kernel::{addresses, links, rules};
 
 /// Reads it; all of the table, or of a large one a sample.
 pub(super) fn read(out: Out, unread: &mut Vec<Unread>) -> anyhow::Result<Deep> {
-    let rules = or_unread("the firewall's rules", rules::read_rules(), unread);
+    let rules = or_unread("firewall rules", rules::read_rules(), unread);
     let ranges = rules.as_ref().map(|rules| rules.ranges.clone());
     let ranges = ranges.unwrap_or_default();
     let entries = walk::entries()?;
@@ -31,11 +31,11 @@ pub(super) fn read(out: Out, unread: &mut Vec<Unread>) -> anyhow::Result<Deep> {
         nat,
         rules,
         network: Network {
-            addresses: or_unread("the addresses", addresses, unread),
-            routes: or_unread("the routes", routes, unread),
-            failed: or_unread("the neighbours", links::read_failed_neighbours(), unread),
+            addresses: or_unread("addresses", addresses, unread),
+            routes: or_unread("routes", routes, unread),
+            failed: or_unread("neighbours", links::read_failed_neighbours(), unread),
         },
-        policies: or_unread("the timeout policies", read_policies(), unread),
-        flowtables: or_unread("the flowtables", read_flowtables(), unread),
+        policies: or_unread("timeout policies", read_policies(), unread),
+        flowtables: or_unread("flowtables", read_flowtables(), unread),
     })
 }

@@ -23,6 +23,9 @@ pub(super) const USAGE: u8 = 64;
 pub(super) const WARNING: u8 = 1;
 pub(super) const CRITICAL: u8 = 2;
 pub(super) const UNKNOWN: u8 = 3;
+/// For node-problem-detector: a problem, or nothing that could be measured.
+pub(super) const NPD_PROBLEM: u8 = 1;
+pub(super) const NPD_UNKNOWN: u8 = 2;
 /// The sandbox itself failed.
 pub(super) const SANDBOX: u8 = 125;
 

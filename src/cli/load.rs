@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use super::args::DesiredOptions;
 use super::failure::{FAILED, Failure};
 use super::mistaken;
+use crate::diagnostic::{Hint, quoted};
 use crate::files::Root;
 use crate::files::profiles::{self, Found, ProfileError};
-use crate::plan::ACTIVE;
+use crate::plan::{ACTIVE, Blocked, Comparison, Machine, Scope, plan};
 use crate::profile::{self, Desired, Goal, NoParent, Profile, active, inherit};
 use crate::tunable::nearest_name;
 
@@ -28,6 +29,37 @@ pub(super) fn desired(options: &DesiredOptions, root: &Root) -> anyhow::Result<O
             .into());
     }
     Ok(desired.map(|desired| desired.with_overrides(&overrides)))
+}
+
+/// The plan for what was named. The active profile is not named: a plan for the bare profile would
+/// leave out what was set beside it.
+pub(super) fn plan_hint(options: &DesiredOptions) -> Hint {
+    let mut plan = "plan".to_owned();
+    if let Some(profile) = &options.profile {
+        plan.push_str(&format!(" --profile {}", quoted(profile)));
+    }
+    for set in &options.set {
+        plan.push_str(&format!(" --set {}", quoted(set)));
+    }
+    Hint::cttune(plan).to("see the changes")
+}
+
+/// How the machine differs from the profile, and what blocks persisting it.
+pub(super) fn compare(
+    desired: Option<&Desired>,
+    machine: &Machine<'_>,
+) -> anyhow::Result<(Comparison, Vec<Blocked>)> {
+    let Some(desired) = desired else {
+        return Ok((Comparison::without_profile(machine), Vec::new()));
+    };
+    let scope = Scope {
+        live: false,
+        persist: true,
+        adopt: false,
+    };
+    let comparison = Comparison::new(desired, machine).map_err(mistaken::underivable)?;
+    let plan = plan(desired, &comparison, machine, scope);
+    Ok((comparison, plan.blocked))
 }
 
 /// A profile by name or path, with its parents.

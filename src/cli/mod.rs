@@ -13,9 +13,11 @@ mod current;
 mod deadline;
 mod deep;
 mod expire;
+mod explain;
 mod failure;
 mod history;
 mod interrupted;
+mod interruptible;
 mod load;
 mod metrics;
 mod mistaken;
@@ -28,6 +30,8 @@ mod profile_edit;
 mod progress;
 mod prompt;
 mod rates;
+mod readings;
+mod refusals;
 mod rollback;
 mod sandbox;
 mod select;
@@ -35,17 +39,17 @@ mod session;
 mod suggest;
 mod terminal;
 mod top;
+mod unparsed;
 mod walk;
+mod writer;
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
-use self::args::{Cli, Command, Format, Global};
-use self::failure::{FAILED, Failure, SANDBOX, UNKNOWN, USAGE};
+use self::args::{Cli, Command, Global};
+use self::failure::{FAILED, Failure, SANDBOX};
 use self::out::Out;
-use crate::diagnostic::{Hint, Place};
 use crate::kernel::{netns, processes};
 
 /// Runs the command line and gives the exit code.
@@ -53,7 +57,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return answer_without_command(&error, &arguments),
+        Err(error) => return unparsed::answer(&error, &arguments),
     };
     let out = Out::new(&cli.global);
     processes::survive_size_limit();
@@ -61,7 +65,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Sandbox(_) | Command::SandboxInside(_) => SANDBOX,
         _ => FAILED,
     };
-    let ran = has_format(&cli).and_then(|()| in_namespace(&cli, out));
+    let ran = refusals::format(&cli)
+        .map_err(anyhow::Error::from)
+        .and_then(|()| in_namespace(&cli, out));
     match ran {
         Ok(code) => code,
         Err(error) => {
@@ -71,86 +77,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
-/// Help and version go to stdout and are no error; anything else is a wrong command line.
-fn answer_without_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
-    let format = asked_format(arguments).unwrap_or(Format::Text);
-    if error.use_stderr() && matches!(format, Format::Json | Format::Nagios) {
-        let text = error.render().to_string();
-        let told: Vec<&str> = text
-            .lines()
-            .take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more "))
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        let told = told.join("\n");
-        let message = match error.kind() {
-            // clap's list has the hidden ones too.
-            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                "a command is missing"
-            }
-            _ => told.strip_prefix("error: ").unwrap_or(&told),
-        };
-        let failure = Failure::usage(message).hint(Hint::cttune("--help").to("see what there is"));
-        return Out::plain(format).failure(&failure, &Place::default());
-    }
-    // clap's own printing ends quietly where nobody reads.
-    let _ = error.print();
-    match (error.use_stderr(), format) {
-        // A monitor whose command prints this page measures nothing.
-        (_, Format::Nagios) => UNKNOWN,
-        (true, _) => USAGE,
-        (false, _) => 0,
-    }
-}
-
-/// The format that is asked for on a command line that cannot be parsed; of several that of
-/// Nagios, since whoever reads its exit codes understands no other.
-fn asked_format(arguments: &[OsString]) -> Option<Format> {
-    let own = arguments.iter().take_while(|one| *one != "--");
-    let own: Vec<&str> = own.filter_map(|one| one.to_str()).collect();
-    let inline = own.iter().filter_map(|one| one.strip_prefix("--format="));
-    let apart = own.windows(2).filter_map(|pair| match pair {
-        ["--format", format] => Some(*format),
-        _ => None,
-    });
-    let asked = inline.chain(apart);
-    let asked = asked.filter_map(|format| Format::from_str(format, false).ok());
-    let asked: Vec<Format> = asked.collect();
-    let of_nagios = asked.iter().find(|format| **format == Format::Nagios);
-    of_nagios.or(asked.last()).copied()
-}
-
-/// Refuses a format that another command has.
-fn has_format(cli: &Cli) -> anyhow::Result<()> {
-    let owner = match (cli.global.format, &cli.command) {
-        (Format::Text | Format::Json, _)
-        | (Format::Nagios, Command::Check(_))
-        | (Format::Prometheus | Format::Munin, Command::Metrics(_)) => return Ok(()),
-        (Format::Nagios, _) => "check",
-        (Format::Prometheus | Format::Munin, _) => "metrics",
-    };
-    Err(Failure::usage("this command does not have that format")
-        .hint(format!("it belongs to `cttune {owner}`"))
-        .into())
-}
-
 /// Runs the command in the namespace that `--netns` names, or here.
 fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
     let Some(name) = &cli.global.netns else {
         return dispatch(cli, out);
     };
-    if cli.global.root.is_some() {
-        return Err(Failure::usage("--root cannot go with --netns")
-            .hint("--root is about files alone, --netns about a running kernel alone")
-            .into());
-    }
-    if matches!(cli.command, Command::Sandbox(_) | Command::SandboxInside(_)) {
-        return Err(Failure::usage(
-            "sandbox makes namespaces of its own: --netns cannot go with it",
-        )
-        .into());
-    }
-    // What cannot go together is told before the namespace is looked for.
+    refusals::netns(cli)?;
+    // Before the namespace is looked for.
     let only = match &cli.command {
         Command::Plan(plan) => plan.planning.only,
         Command::Apply(apply) => apply.planning.only,

@@ -1,21 +1,21 @@
-//! The one writer: results to stdout, everything else to stderr, colour where it is wanted.
-//!
-//! A closed pipe or a terminal that hung up is no error: what is being done goes on, and the exit
-//! code says how it ended.
+//! What a command prints: results on stdout, everything else on stderr, in the format asked for.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::ColorChoice;
 
 use super::args::{Color, Format, Global};
-use super::failure::{Failure, UNKNOWN};
+use super::failure::{Failure, NPD_UNKNOWN, UNKNOWN};
+use super::writer;
 use crate::diagnostic::Place;
 use crate::render;
+
+pub(super) use super::writer::{is_interactive, raw};
 
 /// Where and how to print.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Out {
-    format: Format,
+    pub(super) format: Format,
     color: ColorChoice,
     quiet: bool,
     /// Whether to say more.
@@ -23,7 +23,7 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// As the command line wants it.
+    /// As the command line asks.
     pub(super) fn new(global: &Global) -> Self {
         let color = match global.color {
             Color::Auto => ColorChoice::Auto,
@@ -38,7 +38,7 @@ impl Out {
         }
     }
 
-    /// For machines, where the command line cannot be parsed.
+    /// For a command line that cannot be parsed.
     pub(super) fn plain(format: Format) -> Self {
         Out {
             format,
@@ -53,113 +53,71 @@ impl Out {
         self.format == Format::Json
     }
 
-    /// Whether the result is one line for Nagios.
-    pub(super) fn is_nagios(self) -> bool {
-        self.format == Format::Nagios
-    }
-
     /// Whether somebody watches stderr.
     pub(super) fn shows_progress(self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
 
-    /// Prints a result: the text, or with `--format json` the object.
+    /// Whether a person reads the result now.
+    pub(super) fn is_watched(self) -> bool {
+        self.format == Format::Text && io::stdout().is_terminal()
+    }
+
+    /// Prints a result: the text, or with `--format json` the object. A monitor gets its result
+    /// with `--quiet` too.
     pub(super) fn result(
         self,
         text: impl FnOnce() -> String,
         json: impl FnOnce() -> serde_json::Value,
     ) {
         match self.format {
-            Format::Json => raw(&format!("{:#}\n", json())),
-            // What a monitor asks for is its result, however quiet.
-            Format::Nagios | Format::Prometheus | Format::Munin => raw(&text()),
+            Format::Json => writer::json(&json()),
             Format::Text if self.quiet => {}
-            Format::Text => write_to(
-                AutoStream::new(io::stdout().lock(), self.choice(&io::stdout())),
-                &text(),
-            ),
+            Format::Text => writer::stdout(&text(), self.color),
+            _ => writer::monitor(&text()),
         }
     }
 
-    /// Says something beside the result, to people alone.
+    /// Prints a note beside the result, for people.
     pub(super) fn note(self, text: &str) {
         if !self.quiet {
-            self.say(&format!("{text}\n"));
+            writer::stderr(&format!("{text}\n"), self.color);
         }
     }
 
-    /// Shows what a question is about, on stderr, where it is asked.
+    /// Prints what a question is about on stderr, where it is asked.
     pub(super) fn question(self, text: &str) {
-        self.say(text);
+        writer::stderr(text, self.color);
     }
 
-    /// One line of a text result, as it happens.
+    /// Prints one line of a text result, as it happens.
     pub(super) fn progress(self, line: &str) {
         if self.format == Format::Text && !self.quiet {
-            write_to(
-                AutoStream::new(io::stdout().lock(), self.choice(&io::stdout())),
-                &format!("{line}\n"),
-            );
+            writer::stdout(&format!("{line}\n"), self.color);
         }
     }
 
-    /// Prints a failure: what went wrong and what to do next. Gives the exit code: Nagios has one
-    /// for all of them, and reads stdout alone.
+    /// Prints a failure: what went wrong and what to do next. Gives the exit code: monitors have
+    /// one for all of them, and read stdout alone.
     pub(super) fn failure(self, failure: &Failure, place: &Place) -> u8 {
         let parts = failure.parts(place);
         match self.format {
             Format::Text | Format::Prometheus | Format::Munin => {
-                self.say(&render::failure::text(&parts));
+                writer::stderr(&render::failure::text(&parts), self.color);
+                failure.code
             }
             Format::Json => {
-                let json = render::failure::json(&parts, failure.code);
-                write_to(io::stderr().lock(), &format!("{json}\n"));
+                writer::json_error(&render::failure::json(&parts, failure.code));
+                failure.code
             }
             Format::Nagios => {
-                raw(&render::nagios::unknown(&parts));
-                return UNKNOWN;
+                writer::monitor(&render::nagios::unknown(&parts));
+                UNKNOWN
+            }
+            Format::Npd => {
+                writer::monitor(&render::npd::unknown(&parts));
+                NPD_UNKNOWN
             }
         }
-        failure.code
     }
-
-    /// Writes to stderr, colours stripped where they are not wanted.
-    fn say(self, text: &str) {
-        write_to(
-            AutoStream::new(io::stderr().lock(), self.choice(&io::stderr())),
-            text,
-        );
-    }
-
-    fn choice(self, stream: &impl IsTerminal) -> ColorChoice {
-        match self.color {
-            ColorChoice::Auto if !stream.is_terminal() || no_color() => ColorChoice::Never,
-            ColorChoice::Auto => ColorChoice::Always,
-            choice => choice,
-        }
-    }
-}
-
-/// Prints text that is itself the result: a profile, a script.
-pub(super) fn raw(text: &str) {
-    write_to(io::stdout().lock(), text);
-}
-
-/// Whether somebody is there to be asked: stdin and stderr are both a terminal.
-pub(super) fn is_interactive() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
-/// <https://no-color.org>: any value but the empty one; a dumb terminal shows none either.
-fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
-}
-
-/// Writes as far as somebody reads: EPIPE, EIO of a terminal that hung up, and a full disk behind
-/// a redirection change nothing about what was done.
-fn write_to(mut stream: impl Write, text: &str) {
-    let _ = stream
-        .write_all(text.as_bytes())
-        .and_then(|()| stream.flush());
 }

@@ -1,15 +1,11 @@
 //! The questions: yes, no, or which steps. Asked on stderr, answered on stdin.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
-
 use dialoguer::console::Term;
 use dialoguer::{Input, MultiSelect};
-use nix::sys::pthread::{pthread_kill, pthread_self};
 
-use super::failure::{FAILED, Failure, told};
+use super::interruptible::{cannot_ask, interruptible};
 use crate::change::{Signal, Signals};
+use crate::diagnostic::plain;
 use crate::plan::Plan;
 use crate::render;
 
@@ -70,39 +66,6 @@ fn answer(
     }
 }
 
-/// Asks while a second thread passes a caught signal on to this one, again and again, until the
-/// answer is there. A single signal ends a read that waits in the thread that it reaches; one
-/// that came just before the read, or in another thread, would not.
-fn interruptible<T>(signals: &Signals, ask: impl FnOnce() -> T) -> anyhow::Result<T> {
-    const PAUSE: Duration = Duration::from_millis(20);
-    let asker = pthread_self();
-    let answered = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let pass_on = || {
-            while !answered.load(Ordering::SeqCst) {
-                let caught = signals.caught().map(Signal::name);
-                if let Some(Ok(signal)) = caught.map(str::parse::<nix::sys::signal::Signal>) {
-                    let _ = pthread_kill(asker, signal);
-                }
-                thread::park_timeout(PAUSE);
-            }
-        };
-        let watcher = thread::Builder::new()
-            .name("signals".into())
-            .spawn_scoped(scope, pass_on)
-            .map_err(cannot_ask)?;
-        let answer = ask();
-        answered.store(true, Ordering::SeqCst);
-        watcher.thread().unpark();
-        Ok(answer)
-    })
-}
-
-fn cannot_ask(error: impl Into<anyhow::Error>) -> Failure {
-    let message = told(&error.into().context("cannot ask"));
-    Failure::new(FAILED, message).unchanged()
-}
-
 fn ask_on_terminal(plan: &Plan) -> dialoguer::Result<Answer> {
     let letter = Input::<String>::new()
         .with_prompt(format!(
@@ -128,10 +91,10 @@ fn choose(plan: &Plan) -> dialoguer::Result<Answer> {
     let steps: Vec<(String, bool)> = plan
         .steps
         .iter()
-        .map(|step| (step.summary(), true))
+        .map(|step| (plain::for_monitor(&step.summary()).into_owned(), true))
         .collect();
     let chosen = MultiSelect::new()
-        .with_prompt("Space takes a step or leaves it, Enter applies, Esc leaves all")
+        .with_prompt("Space selects a step or not, Enter applies, Esc cancels")
         .items_checked(steps)
         .interact_opt()?;
     Ok(match chosen {

@@ -1,11 +1,15 @@
-//! Looks at a table over time: once, or twice with a pause between.
+//! Reads counters and the kernel log, once or twice with a pause between.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::out::Out;
 use super::progress::Progress;
+use crate::assess::kernel_log::KernelLog;
 use crate::assess::{Rates, Trend, Unread};
-use crate::kernel::{counters, ctnetlink, host, links, log, sysctl};
+use crate::diagnostic::said;
+use crate::kernel::log::{self, Journal};
+use crate::kernel::{counters, ctnetlink, host, links, namespaces, sysctl};
 
 /// How often a bar moves during the pause.
 const TICK: Duration = Duration::from_millis(200);
@@ -27,19 +31,23 @@ pub(super) fn look_ahead(interval: Duration, out: Out) -> anyhow::Result<(Instan
     Ok((start, trend))
 }
 
-/// What the table went through until now.
-pub(super) fn read(earlier: Option<(Instant, Trend)>) -> Rates {
-    let mut unread = Vec::new();
-    let counters = or_unread("the counters", counters::read_counters(), &mut unread);
+/// The counters and the kernel log until now.
+pub(super) fn read(
+    earlier: Option<(Instant, Trend)>,
+    journal: Journal,
+    unread: &mut Vec<Unread>,
+) -> Rates {
+    let counters = or_unread("counters", counters::read_counters(), unread);
     // The pause may have been longer than it was meant to be.
     let trend = earlier.map(|(start, trend)| Trend {
         interval: start.elapsed(),
         ..trend
     });
-    let log = or_unread("the kernel log", log::read_kernel_log(), &mut unread);
+    let log = log::read_kernel_log(journal).map_err(|error| said(&error));
+    let log = or_unread("kernel log", log, unread);
     let expectations = ctnetlink::count_expectations();
-    let expectations = or_unread("the expectations", expectations, &mut unread);
-    let bridge = or_unread("the bridges", links::read_bridge(), &mut unread);
+    let expectations = or_unread("expectations", expectations, unread);
+    let bridge = or_unread("bridges", links::read_bridge(), unread);
     Rates {
         expectations,
         bridge: bridge.flatten(),
@@ -48,7 +56,22 @@ pub(super) fn read(earlier: Option<(Instant, Trend)>) -> Rates {
         log,
         netns_inode: host::read_netns_inode(),
         flow_size: host::read_flow_size(),
-        unread,
+        names: BTreeMap::new(),
+    }
+}
+
+/// Finds names for the other namespaces of which the kernel log tells.
+pub(super) fn name_namespaces(rates: &mut Rates) {
+    let mut inodes = rates
+        .log
+        .as_ref()
+        .map(KernelLog::inodes)
+        .unwrap_or_default();
+    if let Some(own) = rates.netns_inode {
+        inodes.remove(&own);
+    }
+    if !inodes.is_empty() {
+        rates.names = namespaces::names(&inodes);
     }
 }
 
@@ -58,6 +81,5 @@ pub(super) fn or_unread<T, E: ToString>(
     read: Result<T, E>,
     unread: &mut Vec<Unread>,
 ) -> Option<T> {
-    read.map_err(|why| unread.push(Unread::new(what, &why)))
-        .ok()
+    read.map_err(|why| unread.push(Unread::new(what, why))).ok()
 }

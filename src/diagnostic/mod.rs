@@ -7,6 +7,7 @@
 
 mod hint;
 mod place;
+pub(crate) mod plain;
 
 pub(crate) use hint::{Advise, Hint, Text};
 pub(crate) use place::{Place, quoted};

@@ -1,7 +1,7 @@
 //! The kernel log: what it says about full tables.
 //!
-//! /dev/kmsg where it may be read; where it may not, what syslog or the journal kept of it since
-//! the boot, which a group may be allowed to read (adm, systemd-journal).
+//! From /dev/kmsg; where that is denied, from kern.log or the journal, which members of a group may
+//! read (adm, systemd-journal).
 
 use std::fs::OpenOptions;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -26,17 +26,32 @@ const RECORD: usize = 8192;
 /// Bytes that are read of a file, its last ones.
 const SYSLOG_BYTES: u64 = 64 << 20;
 
-/// Reads what the kernel logged about full tables since the boot.
+/// Whether journalctl is worth its time, which is more than the rest of a check takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Journal {
+    /// Ask it where nothing else tells.
+    Asked,
+    /// Do without.
+    Skipped,
+}
+
+/// Reads what the kernel logged about full tables since boot.
 ///
 /// # Errors
-/// Where none of the three can be read; it is the reason of the first.
-pub(crate) fn read_kernel_log() -> io::Result<KernelLog> {
+/// Where no source can be read; it is the reason of the first.
+pub(crate) fn read_kernel_log(journal: Journal) -> io::Result<KernelLog> {
     let reason = match read_kmsg() {
         Ok(log) => return Ok(log),
         Err(reason) => reason,
     };
-    let log = read_syslog(Path::new(SYSLOG)).or_else(|_| read_journal());
-    log.map_err(|_| reason)
+    if let Ok(log) = read_syslog(Path::new(SYSLOG)) {
+        return Ok(log);
+    }
+    let log = match journal {
+        Journal::Asked => read_journal().unwrap_or(None),
+        Journal::Skipped => None,
+    };
+    log.ok_or(reason)
 }
 
 fn read_kmsg() -> io::Result<KernelLog> {
@@ -73,7 +88,7 @@ fn read_kmsg() -> io::Result<KernelLog> {
     Ok(log)
 }
 
-/// When the clock that the log's times are of stood at zero. It does not run in suspend.
+/// The time at which the log's clock was zero. It does not run in suspend.
 fn read_boot_time() -> io::Result<Timestamp> {
     let up = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
     let up = SignedDuration::from_secs(up.tv_sec());
@@ -83,7 +98,7 @@ fn read_boot_time() -> io::Result<Timestamp> {
 
 fn read_syslog(path: &Path) -> io::Result<KernelLog> {
     let boot = read_boot_time()?;
-    // Without the beginning of this boot, its older lines were moved away.
+    // Until the beginning of this boot is found: older lines may be in a rotated file.
     let mut log = KernelLog::default();
     log.is_cut = true;
     let file = Root::machine().open(path).map_err(io::Error::other)?;
@@ -101,12 +116,12 @@ fn read_syslog(path: &Path) -> io::Result<KernelLog> {
     Ok(log)
 }
 
-fn read_journal() -> io::Result<KernelLog> {
-    // It says nothing where nothing matches, nor where nothing may be read.
+/// `None` where the journal has no line that we may read.
+fn read_journal() -> io::Result<Option<KernelLog>> {
     let mut is_readable = false;
     journalctl(&["--lines=1"], |_| is_readable = true)?;
     if !is_readable {
-        return Err(io::ErrorKind::PermissionDenied.into());
+        return Ok(None);
     }
     let mut log = KernelLog::default();
     journalctl(&["--grep=table full"], |record| {
@@ -114,7 +129,7 @@ fn read_journal() -> io::Result<KernelLog> {
             log.add(&text, time);
         }
     })?;
-    Ok(log)
+    Ok(Some(log))
 }
 
 /// Gives every record of this boot's kernel messages to `each`, as JSON.

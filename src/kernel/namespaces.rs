@@ -16,7 +16,7 @@ use crate::assess::{Namespace, Unread};
 use crate::diagnostic::said;
 use crate::tunable::{Counter, Key};
 
-const WHAT: &str = "a network namespace";
+const WHAT: &str = "network namespace";
 
 /// What leads to a namespace.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ pub(crate) fn read_namespaces() -> (Vec<Namespace>, Vec<Unread>) {
                 max: table.max,
                 drop: table.drop,
             }),
-            Err(why) => unread.push(Unread::new(WHAT, &why)),
+            Err(why) => unread.push(Unread::new(WHAT, why)),
         }
     }
     namespaces.sort_by_key(|one| {
@@ -68,6 +68,20 @@ pub(crate) fn read_namespaces() -> (Vec<Namespace>, Vec<Unread>) {
     (namespaces, unread)
 }
 
+/// What to call the namespaces with these inodes, as `--netns` takes it. One that no name and no
+/// process leads to is left out.
+pub(crate) fn names(inodes: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+    let (found, _) = find();
+    let of = |(inode, ways): (u64, Ways)| {
+        let by_process = ways.pids.first().map(|pid| format!("pid:{pid}"));
+        Some((inode, ways.name.or(by_process)?))
+    };
+    let known = found
+        .into_iter()
+        .filter(|(inode, _)| inodes.contains(inode));
+    known.filter_map(of).collect()
+}
+
 fn find() -> (BTreeMap<u64, Ways>, Vec<Unread>) {
     let mut found: BTreeMap<u64, Ways> = BTreeMap::new();
     let mut unread = Vec::new();
@@ -77,10 +91,7 @@ fn find() -> (BTreeMap<u64, Ways>, Vec<Unread>) {
                 found.entry(inode).or_default().name = Some(name);
             }
         }
-        Err(error) => unread.push(Unread::new(
-            "the names of network namespaces",
-            &said(&error),
-        )),
+        Err(error) => unread.push(Unread::new("names of network namespaces", said(&error))),
     }
     let mut denied = 0;
     let ascending: BTreeSet<u32> = processes::pids().collect();
@@ -95,7 +106,7 @@ fn find() -> (BTreeMap<u64, Ways>, Vec<Unread>) {
     if denied > 0 {
         let processes = if denied == 1 { "process" } else { "processes" };
         let why = format!("permission denied for {denied} {processes}");
-        unread.push(Unread::new("the network namespaces of all processes", &why));
+        unread.push(Unread::new("network namespaces of processes", why));
     }
     (found, unread)
 }

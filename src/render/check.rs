@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::explain::answer_json;
 use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
-use crate::assess::{Deep, Evidence, Finding, Memory, Namespace, Rates, Severity};
+use crate::assess::{Deep, Evidence, Finding, Memory, Namespace, Rates, Severity, Unread, worst};
 use crate::boot::{Reader, Sure};
 use crate::diagnostic::{Hint, Place};
 use crate::flow::Estimate;
@@ -22,12 +22,27 @@ pub(crate) struct Checked<'a> {
     pub(crate) evidence: Evidence<'a>,
     /// The findings.
     pub(crate) findings: &'a [Finding],
+    /// The change that has to be confirmed.
+    pub(crate) pending: Option<&'a Pending>,
     /// The command that shows the plan for the same profile.
     pub(crate) plan: &'a Hint,
     /// The place that commands in advice are about.
     pub(crate) place: &'a Place,
     /// Whether to show what is in line, sources and reasons as well.
     pub(crate) verbose: bool,
+}
+
+/// A change that is undone at a deadline unless somebody confirms it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// Its number.
+    pub(crate) id: u64,
+    /// The profile that was applied.
+    pub(crate) profile: String,
+    /// When it is undone.
+    pub(crate) deadline: jiff::Timestamp,
+    /// The same by the clock of this machine.
+    pub(crate) clock: String,
 }
 
 impl Checked<'_> {
@@ -56,14 +71,19 @@ pub(crate) fn json(checked: &Checked<'_>) -> Value {
         "host": checked.host,
         "profile": checked.evidence.desired.map(|desired| &desired.name),
         "overrides": checked.evidence.desired.map(|desired| &desired.overrides),
+        "pending": checked.pending.map(|pending| json!({
+            "id": pending.id,
+            "deadline": format!("{:.0}", pending.deadline),
+        })),
         "in_line": checked.in_line(),
         "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.rates)),
+        "expectations": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| expectations_json(live, checked.evidence.rates)),
         "counters": checked.evidence.rates.map(counters_json),
         "deep": checked.evidence.deep.map(deep_json),
         "namespaces": checked.evidence.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
         "settings": settings,
         "findings": findings,
-        "unread": checked.evidence.rates.map_or_else(Vec::new, unread_json),
+        "unread": unread_json(checked.evidence.unread),
     })
 }
 
@@ -125,11 +145,17 @@ fn namespace_json(namespace: &Namespace) -> Value {
     })
 }
 
-fn unread_json(rates: &Rates) -> Vec<Value> {
-    let unread = rates.unread.iter();
-    unread
-        .map(|unread| json!({ "what": unread.what, "why": unread.why }))
-        .collect()
+/// Each source under its old name too.
+fn unread_json(unread: &[Unread]) -> Vec<Value> {
+    let of = |one: &Unread| json!({ "source": one.source, "what": one.source, "why": one.why });
+    unread.iter().map(of).collect()
+}
+
+fn expectations_json(live: &Snapshot, rates: Option<&Rates>) -> Value {
+    json!({
+        "count": rates.and_then(|rates| rates.expectations),
+        "max": live.value(Key::ExpectMax),
+    })
 }
 
 fn setting_json(setting: &Compared) -> Value {
@@ -197,16 +223,73 @@ pub(crate) fn text(checked: &Checked<'_>) -> String {
     text
 }
 
+/// The verdict in one line, a pending change before it, the profile below it.
 fn heading(checked: &Checked<'_>) -> String {
+    let mut text = String::new();
+    if let Some(pending) = checked.pending {
+        let line = pending_line(pending, checked.place);
+        text.push_str(&format!("{WARN}pending{WARN:#}: {line}\n"));
+    }
+    let (style, _) = worst(checked.findings, Severity::Info).map_or((GOOD, ""), severity_style);
     let host = checked.host;
-    let Some(desired) = checked.evidence.desired else {
-        return format!("{HEAD}{host}{HEAD:#}, compared with no profile\n");
-    };
+    let verdict = summary(checked);
+    text.push_str(&format!(
+        "{HEAD}{host}{HEAD:#}: {style}{verdict}{style:#}\n"
+    ));
+    text.push_str(&match checked.evidence.desired {
+        None => "profile: none is active\n".to_owned(),
+        Some(desired) => profile_line(desired),
+    });
+    text
+}
+
+/// `change 3 (campus-fw) is undone at 14:07:31 unless you run: cttune confirm`
+pub(super) fn pending_line(pending: &Pending, place: &Place) -> String {
+    let (id, profile) = (pending.id, &pending.profile);
+    let clock = &pending.clock;
+    let confirm = place.cttune("confirm");
+    format!("change {id} ({profile}) is undone at {clock} unless you run: {confirm}")
+}
+
+fn profile_line(desired: &Desired) -> String {
     let name = &desired.name;
     let about = desired.description.as_ref();
     let about = about.map_or_else(String::new, |about| format!(" ({about})"));
     let set = super::plan::set_text(&desired.overrides);
-    format!("{HEAD}{host}{HEAD:#} against {HEAD}{name}{HEAD:#}{about}{set}\n")
+    format!("profile: {HEAD}{name}{HEAD:#}{about}{set}\n")
+}
+
+/// `1 critical finding, 2 warnings; 3 of 8 settings of campus-fw differ`
+fn summary(checked: &Checked<'_>) -> String {
+    let count = |severity, one, many| {
+        let counted = checked.findings.iter();
+        let counted = counted.filter(|one| one.severity == severity && one.accepted.is_none());
+        match counted.count() {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            number => Some(format!("{number} {many}")),
+        }
+    };
+    let critical = count(Severity::Critical, "critical finding", "critical findings");
+    let warnings = count(Severity::Warning, "warning", "warnings");
+    let findings: Vec<String> = critical.into_iter().chain(warnings).collect();
+    let findings = match findings.as_slice() {
+        [] => "ok".to_owned(),
+        findings => findings.join(", "),
+    };
+    match drift(checked) {
+        Some((off, of, name)) => format!("{findings}; {off} of {of} settings of {name} differ"),
+        None => findings,
+    }
+}
+
+/// How many settings of how many differ from the profile, if any.
+pub(super) fn drift<'a>(checked: &Checked<'a>) -> Option<(usize, usize, &'a str)> {
+    let comparison = checked.evidence.comparison;
+    let desired = checked.evidence.desired?;
+    let settings = comparison.settings.iter();
+    let off = settings.filter(|one| comparison.is_drift(one)).count();
+    (off > 0).then_some((off, comparison.settings.len(), desired.name.as_str()))
 }
 
 fn table_line(live: &Snapshot, rates: Option<&Rates>) -> String {
@@ -232,7 +315,7 @@ fn table_line(live: &Snapshot, rates: Option<&Rates>) -> String {
     )
 }
 
-/// What two looks tell, with `-v` every counter, and what could not be read.
+/// Rates, where there were two readings, and with `-v` every counter.
 fn rates_text(rates: &Rates, live: &Snapshot, verbose: bool) -> String {
     let mut text = String::new();
     if let Some(growth) = rates.growth(live) {
@@ -249,10 +332,6 @@ fn rates_text(rates: &Rates, live: &Snapshot, verbose: bool) -> String {
             "counters: {}\n",
             counters.collect::<Vec<_>>().join(", ")
         ));
-    }
-    for unread in &rates.unread {
-        let (what, why) = (unread.what, &unread.why);
-        text.push_str(&format!("{FAINT}not read: {what} ({why}){FAINT:#}\n"));
     }
     text
 }

@@ -88,7 +88,7 @@ pub(crate) fn json(metrics: &Metrics<'_>) -> Value {
         .map(|(key, value)| json!({ "key": key, "value": value, "drift": drift(key) }));
     let unread = metrics.sources.iter().filter_map(|source| {
         let why = source.trouble.as_ref()?;
-        Some(json!({ "what": source.name, "why": why }))
+        Some(json!({ "source": source.name, "what": source.name, "why": why }))
     });
     json!({
         "schema": super::SCHEMA,
@@ -140,7 +140,6 @@ fn flows_json(flows: &Flows) -> Value {
 #[cfg(test)]
 pub(super) mod example {
     use super::*;
-    use crate::assess::Unread;
     use crate::flow::{Census, Field, Kinds};
     use crate::tunable::{Access, Counters, Reading};
 
@@ -160,7 +159,6 @@ pub(super) mod example {
         let rates = Rates {
             counters: Counters::parse(STAT),
             flow_size: Some(256),
-            unread: vec![Unread::new("the kernel log", &"no right to")],
             ..Rates::default()
         };
         let flows = Flows {

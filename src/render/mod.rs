@@ -13,6 +13,7 @@ pub(crate) mod metrics;
 pub(crate) mod mistakes;
 pub(crate) mod munin;
 pub(crate) mod nagios;
+pub(crate) mod npd;
 pub(crate) mod outcome;
 pub(crate) mod plan;
 pub(crate) mod profile;

@@ -1,55 +1,118 @@
-//! `cttune check` for Nagios and Icinga: one line, then the numbers that they draw.
+//! `cttune check` for Nagios and Icinga: one short line with the numbers that they draw, then the
+//! details.
 //!
-//! Follows the plugin development guidelines: `text | 'label'=value[UOM];warn;crit;min;max`.
+//! Follows the plugin development guidelines: `text | 'label'=value[UOM];warn;crit;min;max`, then
+//! long output. Old NRPE cuts long answers, so the first line says everything in short.
 
-use super::check::Checked;
+use super::check::{Checked, drift, pending_line};
 use super::failure::Parts;
-use crate::assess::{Evidence, Id, Levels, Severity};
+use crate::assess::{Evidence, Finding, Id, Levels, Severity};
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share};
 
-/// The line for what was checked.
-pub(crate) fn line(checked: &Checked<'_>, state: Option<Severity>) -> String {
+/// Bytes of the first line before its numbers.
+const SHORT: usize = 200;
+
+/// The answer for what was checked.
+pub(crate) fn text(checked: &Checked<'_>, state: Option<Severity>) -> String {
     let word = match state {
         Some(Severity::Critical) => "CRITICAL",
         Some(Severity::Warning) => "WARNING",
         Some(Severity::Info) | None => "OK",
     };
-    let mut told = Vec::new();
-    told.extend(checked.evidence.machine.live.map(fill));
-    told.extend(drift(&checked.evidence));
-    let findings = checked.findings.iter();
-    let counted = findings.filter(|finding| finding.counts_as(Severity::Warning));
-    // The fill is told already.
-    let others = counted.filter(|finding| finding.id != Id::TableFill);
-    told.extend(others.map(|finding| format!("{} [{}]", finding.message, finding.id.name())));
-    let unread = checked
-        .evidence
-        .rates
-        .iter()
-        .flat_map(|rates| &rates.unread);
-    told.extend(unread.map(|unread| format!("not read: {} ({})", unread.what, unread.why)));
-    one_line(&format!("CTTUNE {word} - {}", told.join("; ")))
-        + " | "
-        + &numbers(&checked.evidence)
-        + "\n"
+    let short = one_line(&format!("CTTUNE {word} - {}", short(checked).join("; ")));
+    let mut text = format!("{} | {}\n", cut(&short, SHORT), numbers(&checked.evidence));
+    for line in details(checked) {
+        text.push_str(&one_line(&line));
+        text.push('\n');
+    }
+    text
 }
 
 /// The line for trouble of any kind.
 pub(crate) fn unknown(parts: &Parts<'_>) -> String {
+    let text = format!("CTTUNE UNKNOWN - {}", trouble(parts).join("; "));
+    one_line(&text) + "\n"
+}
+
+/// What went wrong, in short parts.
+pub(super) fn trouble(parts: &Parts<'_>) -> Vec<String> {
     let mistakes = parts.mistakes.iter().map(|mistake| {
         let (file, line) = (&mistake.source.name, mistake.position().line);
         format!("{file}:{line}: {}", mistake.title)
     });
     let messages = parts.messages.iter().cloned();
     let hint = parts.hint.iter().map(|hint| format!("hint: {hint}"));
-    let told: Vec<String> = mistakes.chain(messages).chain(hint).collect();
-    one_line(&format!("CTTUNE UNKNOWN - {}", told.join("; "))) + "\n"
+    mistakes.chain(messages).chain(hint).collect()
 }
 
-/// Nagios takes what follows a bar for numbers, and drops what follows a line.
-fn one_line(text: &str) -> String {
+/// The fill, the findings by name, and everything else in a few words.
+pub(super) fn short(checked: &Checked<'_>) -> Vec<String> {
+    let mut told = Vec::new();
+    told.extend(checked.evidence.machine.live.map(fill));
+    // The fill is told already.
+    let others = counted(checked).filter(|finding| finding.id != Id::TableFill);
+    let ids: Vec<String> = others.map(|one| format!("[{}]", one.id.name())).collect();
+    if !ids.is_empty() {
+        told.push(ids.join(" "));
+    }
+    if let Some(pending) = checked.pending {
+        told.push(format!("change {} is pending", pending.id));
+    }
+    told.extend(match (drift(checked), checked.evidence.desired) {
+        (Some((off, of, name)), _) => Some(format!("{off} of {of} settings of {name} differ")),
+        (None, Some(desired)) => Some(format!("{} holds", desired.name)),
+        (None, None) => None,
+    });
+    let unread = checked.evidence.unread.iter();
+    let unread: Vec<&str> = unread.map(|one| one.source.as_str()).collect();
+    if !unread.is_empty() {
+        told.push(format!("not read: {}", unread.join(", ")));
+    }
+    told
+}
+
+fn counted<'a>(checked: &Checked<'a>) -> impl Iterator<Item = &'a Finding> {
+    let findings = checked.findings.iter();
+    findings.filter(|finding| finding.counts_as(Severity::Warning))
+}
+
+/// Lines below the first: each finding with its advice, each setting that differs, each source
+/// that could not be read.
+fn details(checked: &Checked<'_>) -> Vec<String> {
+    let mut lines: Vec<String> = counted(checked)
+        .map(|one| {
+            let hint = one.hint.text(checked.place);
+            format!("{}: {} - {hint}", one.id.name(), one.message)
+        })
+        .collect();
+    let pending = checked.pending.iter();
+    lines.extend(pending.map(|pending| pending_line(pending, checked.place)));
+    let drifted = drifted(&checked.evidence);
+    lines.extend(drifted.iter().map(|key| format!("differs: {key}")));
+    let unread = checked.evidence.unread.iter();
+    lines.extend(unread.map(|one| format!("not read: {} ({})", one.source, one.why)));
+    lines
+}
+
+/// Nagios takes what follows a bar for numbers.
+pub(super) fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").replace('|', "/")
+}
+
+/// At most so many bytes, cut between two words.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    const MORE: &str = " ...";
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let room = most - MORE.len();
+    let fits = |(at, _): &(usize, &str)| *at <= room;
+    let end = text.match_indices(' ').take_while(fits).last();
+    // One word that is too long is cut between two characters.
+    let boundary = || (0..=room).rfind(|at| text.is_char_boundary(*at));
+    let end = end.map(|(at, _)| at).or_else(boundary).unwrap_or(0);
+    format!("{}{MORE}", text.get(..end).unwrap_or_default())
 }
 
 fn fill(live: &Snapshot) -> String {
@@ -64,20 +127,6 @@ fn fill(live: &Snapshot) -> String {
         }
         _ => format!("{entries} entries, no limit"),
     }
-}
-
-fn drift(evidence: &Evidence<'_>) -> Option<String> {
-    let name = &evidence.desired?.name;
-    let off = drifted(evidence);
-    Some(match off.as_slice() {
-        [] => format!("{name} holds"),
-        keys => format!(
-            "{} of {} settings of {name} differ: {}",
-            keys.len(),
-            evidence.comparison.settings.len(),
-            keys.join(", ")
-        ),
-    })
 }
 
 fn drifted(evidence: &Evidence<'_>) -> Vec<String> {
@@ -125,7 +174,7 @@ fn entries(live: &Snapshot, levels: Levels) -> Option<String> {
 mod tests {
     use super::super::metrics::example;
     use super::*;
-    use crate::assess::Finding;
+    use crate::assess::Unread;
     use crate::diagnostic::Place;
     use crate::plan::{Comparison, Machine};
     use crate::tunable::{Conntrack, Host};
@@ -135,7 +184,7 @@ mod tests {
             id,
             severity: Severity::Warning,
             message: format!("{} is | bad\nindeed", id.name()),
-            hint: "".into(),
+            hint: "do it".into(),
             accepted: accepted.then(|| "it is fine".to_owned()),
         }
     }
@@ -152,29 +201,26 @@ mod tests {
             live: Some(&live),
             files: None,
         };
+        let comparison = Comparison::without_profile(&machine);
         let evidence = Evidence {
-            machine,
-            levels: Levels::default(),
             rates: Some(&rates),
-            deep: None,
-            namespaces: None,
-            comparison: &Comparison::without_profile(&machine),
-            blocked: &[],
-            desired: None,
+            unread: &[Unread::new("kernel log", "permission denied")],
+            ..Evidence::of(machine, &comparison)
         };
         let checked = Checked {
             host: "edge",
             evidence,
             findings,
+            pending: None,
             plan: &"".into(),
             place: &Place::default(),
             verbose: false,
         };
-        line(&checked, Some(Severity::Warning))
+        text(&checked, Some(Severity::Warning))
     }
 
     #[test]
-    fn findings_that_count_follow_the_fill_and_neither_bar_nor_line_comes_from_them() {
+    fn findings_follow_the_fill_by_name_and_in_words_below_it() {
         let findings = [
             finding(Id::TableFill, false),
             finding(Id::EarlyDrops, false),
@@ -182,10 +228,11 @@ mod tests {
         ];
         assert_eq!(
             line_for(99_999, 100_000, &findings),
-            "CTTUNE WARNING - 99,999 of 100,000 entries (100.0 %); early-drops is / bad indeed \
-             [early-drops]; not read: the kernel log (no right to) | \
-             'entries'=99999;80000;90000;0;100000 'fill'=99.99%;80;90;0;100 'drop'=11c \
-             'early_drop'=3c 'invalid'=1c\n"
+            "CTTUNE WARNING - 99,999 of 100,000 entries (100.0 %); [early-drops]; not read: kernel \
+             log | 'entries'=99999;80000;90000;0;100000 'fill'=99.99%;80;90;0;100 'drop'=11c \
+             'early_drop'=3c 'invalid'=1c\ntable-fill: table-fill is / bad indeed - do it\n\
+             early-drops: early-drops is / bad indeed - do it\n\
+             not read: kernel log (permission denied)\n"
         );
     }
 
@@ -194,6 +241,25 @@ mod tests {
         let line = line_for(5, 0, &[]);
         assert!(line.contains(" - 5 entries, no limit; "), "{line}");
         assert!(line.contains(" | 'entries'=5;;;0 'drop'=11c "), "{line}");
+    }
+
+    #[test]
+    fn the_first_line_is_cut_between_words() {
+        for (text, most, expected) in [
+            ("as it is", 8, "as it is"),
+            ("one two three", 12, "one two ..."),
+            ("one two three", 11, "one two ..."),
+            ("one two three", 10, "one ..."),
+            ("unbroken", 7, "unb ..."),
+            ("äöü", 5, " ..."),
+        ] {
+            assert_eq!(cut(text, most), expected);
+        }
+        let many = vec![finding(Id::EstablishedBeforeKeepalive, false); 30];
+        let text = line_for(1, 100, &many);
+        let (first, _) = text.split_once(" | ").unwrap();
+        assert!(first.len() <= 200 && first.len() > 150, "{first}");
+        assert_eq!(text.lines().count(), 32);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Counters {
         }
         let columns =
             Counter::ALL.map(|counter| header.iter().position(|name| *name == counter.column()));
-        let mut cpus = Vec::new();
+        let mut counters = Counters::default();
         for line in lines {
             let cells: Vec<&str> = line.split_whitespace().collect();
             let mut row = [None; Counter::ALL.len()];
@@ -93,9 +93,20 @@ impl Counters {
                 let value = cell.map(|cell| u32::from_str_radix(cell, 16)).transpose();
                 *row.get_mut(counter.index())? = value.ok()?;
             }
-            cpus.push(row);
+            counters.cpus.push(row);
         }
-        Some(Counters { cpus })
+        Some(counters)
+    }
+
+    /// Adds the counters of one CPU.
+    pub(crate) fn add_cpu(&mut self, value: impl Fn(Counter) -> Option<u32>) {
+        let mut row = [None; Counter::ALL.len()];
+        for counter in Counter::ALL {
+            if let Some(cell) = row.get_mut(counter.index()) {
+                *cell = value(counter);
+            }
+        }
+        self.cpus.push(row);
     }
 
     /// The sum over all CPUs since the namespace was made, each wrapped at 2³²; `None` where this
@@ -157,6 +168,16 @@ entries  searched found new invalid ignore delete delete_list insert insert_fail
         ] {
             assert_eq!(counters.total(counter), Some(total), "{}", counter.name());
         }
+    }
+
+    #[test]
+    fn a_cpu_can_be_added_by_counter() {
+        let mut counters = Counters::default();
+        for number in [7, 8] {
+            counters.add_cpu(|counter| (counter == Counter::Drop).then_some(number));
+        }
+        assert_eq!(counters.total(Counter::Drop), Some(15));
+        assert_eq!(counters.total(Counter::Invalid), None);
     }
 
     #[test]

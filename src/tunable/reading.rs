@@ -96,6 +96,12 @@ impl Snapshot {
             .any(|reading| *reading == Reading::NotLoaded)
     }
 
+    /// Whether a key can be set here.
+    pub(crate) fn is_writable(&self, key: Key) -> bool {
+        let access = Access::Writable;
+        matches!(self.reading(key), Reading::Value { access: own, .. } if own == access)
+    }
+
     /// Records a number that was written and read back.
     pub(crate) fn set(&mut self, key: Key, value: i64) {
         let access = match self.reading(key) {

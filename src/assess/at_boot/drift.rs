@@ -153,7 +153,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::assess::Levels;
     use crate::boot::modules::ModuleFiles;
     use crate::boot::{BootFiles, Tree};
     use crate::plan::{Comparison, Files, Machine};
@@ -190,16 +189,7 @@ mod tests {
             files: Some(&files),
         };
         let comparison = Comparison::without_profile(&machine);
-        let evidence = Evidence {
-            machine,
-            levels: Levels::default(),
-            rates: None,
-            deep: None,
-            namespaces: None,
-            comparison: &comparison,
-            blocked: &[],
-            desired: None,
-        };
+        let evidence = Evidence::of(machine, &comparison);
         let told = |finding: Finding| format!("{}: {}", finding.id.name(), finding.message);
         findings(&evidence, files.next_boot())
             .into_iter()

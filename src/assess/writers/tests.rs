@@ -96,14 +96,9 @@ impl World<'_> {
             }
         };
         let evidence = Evidence {
-            machine,
-            levels: crate::assess::Levels::default(),
-            rates: None,
-            deep: None,
-            namespaces: None,
-            comparison: &comparison,
             blocked: &blocked,
             desired: desired.as_ref(),
+            ..Evidence::of(machine, &comparison)
         };
         let told = |one: Finding| format!("{:?} {}: {}", one.severity, one.id.name(), one.message);
         findings(&evidence).into_iter().map(told).collect()

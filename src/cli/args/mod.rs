@@ -111,6 +111,8 @@ pub(crate) enum Format {
     Json,
     /// One line and the exit codes of a Nagios plugin (`check` only)
     Nagios,
+    /// One line and the exit codes of node-problem-detector (`check` only)
+    Npd,
     /// The text format of Prometheus (`metrics` only)
     Prometheus,
     /// The answers of a munin plugin (`metrics` only)

@@ -7,14 +7,14 @@ mod read;
 mod refuse;
 mod textfile;
 
-use self::read::{Sources, counters, expectations, last_apply, read_flows, trouble};
+use self::read::{Sources, expectations, last_apply, read_flows, trouble};
 use super::args::{self, Format, Global, Request};
 use super::current::Current;
 use super::out::Out;
 use super::{load, mistaken, out};
 use crate::assess::Rates;
 use crate::files::Root;
-use crate::kernel::host;
+use crate::kernel::{counters, host};
 use crate::plan::Comparison;
 use crate::profile::Desired;
 use crate::render;
@@ -33,7 +33,9 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     let current = Current::read(global, &root)?;
     let live = current.live.clone().unwrap_or_else(Snapshot::not_loaded);
     let rates = Rates {
-        counters: sources.take("counters", counters(&live)).flatten(),
+        counters: sources
+            .take("counters", counters::read_counters())
+            .flatten(),
         expectations: expectations(&live, &mut sources),
         flow_size: host::read_flow_size(),
         ..Rates::default()

@@ -1,17 +1,14 @@
 //! Reads the numbers, each source on its own: one that fails costs only its own numbers.
 
-use std::io;
-
 use crate::cli::args::{self, Global};
 use crate::cli::current::Current;
 use crate::cli::failure::told;
 use crate::cli::out::Out;
 use crate::cli::{change, walk};
 use crate::flow::{Census, Extent, Field, Filter, Flow, Kinds};
-use crate::kernel::counters;
 use crate::kernel::ctnetlink::{DumpError, count_expectations, undisturbed};
 use crate::render::metrics::{Flows, LastApply, Source};
-use crate::tunable::{Counters, Snapshot};
+use crate::tunable::Snapshot;
 
 /// What was to be read, and whether it was.
 #[derive(Default)]
@@ -58,14 +55,6 @@ impl Sources {
                 out.note(&format!("note: {} not read: {why}", source.name));
             }
         }
-    }
-}
-
-/// The counters; a kernel may track connections and not show them.
-pub(super) fn counters(live: &Snapshot) -> io::Result<Option<Counters>> {
-    match counters::read_counters()? {
-        None if live.is_loaded() => Err(io::Error::other("/proc/net/stat has none")),
-        counters => Ok(counters),
     }
 }
 

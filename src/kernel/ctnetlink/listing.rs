@@ -12,7 +12,7 @@ use super::socket::{ReceiveError, Socket};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListError {
     /// What the kernel said.
-    #[error("{0}")]
+    #[error("{}", .0.desc())]
     Refused(Errno),
     /// Bytes that are not what was asked for.
     #[error(transparent)]

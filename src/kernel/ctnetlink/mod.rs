@@ -14,6 +14,7 @@ mod listeners;
 mod listing;
 mod policies;
 mod socket;
+mod statistics;
 mod walk;
 
 pub(crate) use change::{Answer, ChangeError, Changes};
@@ -26,4 +27,5 @@ pub(crate) use listing::ListError;
 pub(super) use listing::list_route;
 pub(crate) use policies::{PolicyError, read_policies};
 pub(crate) use socket::Socket;
+pub(crate) use statistics::read_statistics;
 pub(crate) use walk::{Visitor, each_flow, undisturbed, walk};

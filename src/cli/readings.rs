@@ -1,0 +1,97 @@
+//! Everything that `check` reads, and what of it could not be read.
+
+use jiff::{SignedDuration, ZonedDateTime};
+
+use super::args::{Check, Global};
+use super::current::Current;
+use super::out::Out;
+use super::{change, deep, rates};
+use crate::assess::{Deep, Namespace, Rates, Unread};
+use crate::change::{Here, Status};
+use crate::files::Root;
+use crate::kernel::log::Journal;
+use crate::kernel::{host, namespaces};
+use crate::render::check::Pending;
+
+/// What was read.
+pub(super) struct Readings {
+    pub(super) current: Current,
+    pub(super) rates: Option<Rates>,
+    pub(super) deep: Option<Deep>,
+    pub(super) namespaces: Option<Vec<Namespace>>,
+    pub(super) pending: Option<Pending>,
+    pub(super) unread: Vec<Unread>,
+}
+
+impl Readings {
+    pub(super) fn take(
+        check: &Check,
+        global: &Global,
+        root: &Root,
+        out: Out,
+    ) -> anyhow::Result<Self> {
+        let interval = check.interval.as_deref();
+        let interval = interval.map(|text| change::duration("--interval", text));
+        let earlier = interval.transpose()?;
+        let earlier = earlier.map(|interval| rates::look_ahead(interval, out));
+        let earlier = earlier.transpose()?;
+        let journal = if earlier.is_some() || out.is_watched() {
+            Journal::Asked
+        } else {
+            Journal::Skipped
+        };
+        let current = Current::read(global, root)?;
+        let mut unread: Vec<Unread> = current
+            .unread()
+            .into_iter()
+            .map(|path| Unread::new(path.display().to_string(), "cannot be read"))
+            .collect();
+        let mut rates = (current.live.as_ref()).map(|_| rates::read(earlier, journal, &mut unread));
+        if let (Some(rates), None) = (&mut rates, &global.netns) {
+            rates::name_namespaces(rates);
+        }
+        let deep = check.deep.then(|| deep::read(out, &mut unread));
+        let deep = deep.transpose()?;
+        let namespaces = check.all_netns.then(|| {
+            let (namespaces, not_entered) = namespaces::read_namespaces();
+            unread.extend(not_entered);
+            namespaces
+        });
+        Ok(Readings {
+            pending: pending(&change::here(global)?, &mut unread),
+            current,
+            rates,
+            deep,
+            namespaces,
+            unread,
+        })
+    }
+
+    /// Notes in one line what could not be read.
+    pub(super) fn note_unread(&self, out: Out) {
+        let told = self.unread.iter();
+        let told = told.map(|unread| format!("{} ({})", unread.source, unread.why));
+        let told: Vec<String> = told.collect();
+        if !told.is_empty() {
+            out.note(&format!("note: not read: {}", told.join("; ")));
+        }
+    }
+}
+
+/// The change here that has to be confirmed.
+fn pending(here: &Here, unread: &mut Vec<Unread>) -> Option<Pending> {
+    let unfinished = here.unfinished();
+    let unfinished = unfinished.map_err(|error| unread.push(Unread::new("journal", error)));
+    let mut unfinished = unfinished.ok()?.into_iter();
+    let entry = unfinished.rfind(|entry| entry.state.status() == Status::Pending)?;
+    let until = i64::try_from(entry.state.deadline?.boottime).ok()?;
+    let now = i64::try_from(host::read_boottime().ok()?.as_secs()).ok()?;
+    let left = SignedDuration::from_secs(until.saturating_sub(now));
+    let deadline = ZonedDateTime::now().checked_add(left).ok()?;
+    Some(Pending {
+        id: entry.record.id,
+        profile: entry.record.profile,
+        clock: deadline.strftime("%H:%M:%S").to_string(),
+        deadline: deadline.timestamp(),
+    })
+}

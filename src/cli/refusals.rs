@@ -1,0 +1,62 @@
+//! Options that cannot go together, refused before anything is read.
+
+use super::args::{Check, Cli, Command, Format, Global};
+use super::failure::Failure;
+use super::out::Out;
+
+/// Refuses a format that another command has.
+pub(super) fn format(cli: &Cli) -> Result<(), Failure> {
+    let owner = match (cli.global.format, &cli.command) {
+        (Format::Text | Format::Json, _)
+        | (Format::Nagios | Format::Npd, Command::Check(_))
+        | (Format::Prometheus | Format::Munin, Command::Metrics(_)) => return Ok(()),
+        (Format::Nagios | Format::Npd, _) => "check",
+        (Format::Prometheus | Format::Munin, _) => "metrics",
+    };
+    Err(Failure::usage("this command does not have that format")
+        .hint(format!("it belongs to `cttune {owner}`")))
+}
+
+/// Refuses a namespace for what has none.
+pub(super) fn netns(cli: &Cli) -> Result<(), Failure> {
+    if cli.global.root.is_some() {
+        return Err(Failure::usage("--root cannot go with --netns")
+            .hint("--root is for files only, --netns for a running kernel only"));
+    }
+    if matches!(cli.command, Command::Sandbox(_) | Command::SandboxInside(_)) {
+        return Err(Failure::usage(
+            "sandbox makes its own namespaces: --netns cannot go with it",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses questions to a kernel about an image, and to all namespaces about one.
+pub(super) fn check(check: &Check, global: &Global, out: Out) -> Result<(), Failure> {
+    let plugin = match out.format {
+        Format::Nagios => Some("--format nagios"),
+        Format::Npd => Some("--format npd"),
+        _ => None,
+    };
+    let asked = [
+        (check.interval.is_some(), "--interval"),
+        (check.deep, "--deep"),
+        (check.all_netns, "--all-netns"),
+    ];
+    let asked = asked.into_iter().find(|(is_asked, _)| *is_asked);
+    let first = plugin.or(asked.map(|(_, option)| option));
+    match (plugin, first) {
+        (Some(plugin), _) if check.explain.is_some() => {
+            Err(Failure::usage(format!("{plugin} cannot go with --explain")))
+        }
+        (_, Some(option)) if global.root.is_some() => {
+            let failure = Failure::usage(format!("{option} cannot go with --root"));
+            Err(failure.hint("an image has no running kernel"))
+        }
+        _ if check.all_netns && global.netns.is_some() => {
+            let failure = Failure::usage("--all-netns cannot go with --netns");
+            Err(failure.hint("--netns is about one namespace"))
+        }
+        _ => Ok(()),
+    }
+}

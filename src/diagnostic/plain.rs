@@ -1,0 +1,129 @@
+//! Text from files, the kernel and the command line, made safe to print.
+//!
+//! The writers in `cli` give everything they print to one of these functions: a file name or a
+//! profile's text must not move a terminal's cursor, set its title or reverse a line.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// For a terminal: control characters and marks of text direction are written as `\u{1b}`. Line
+/// ends, tabs and our own colours stay.
+pub(crate) fn for_terminal(text: &str) -> Cow<'_, str> {
+    escape(text, color_length, |out, c| {
+        write!(out, "{}", c.escape_unicode())
+    })
+}
+
+/// For a monitor: as for a terminal, without colours.
+pub(crate) fn for_monitor(text: &str) -> Cow<'_, str> {
+    escape(text, |_| 0, |out, c| write!(out, "{}", c.escape_unicode()))
+}
+
+/// For JSON that is serialized already: the same characters as `\u202e`.
+pub(crate) fn for_json(json: &str) -> Cow<'_, str> {
+    let escaped = |out: &mut String, c: char| {
+        let mut units = [0; 2];
+        let mut units = c.encode_utf16(&mut units).iter();
+        units.try_for_each(|unit| write!(out, "\\u{unit:04x}"))
+    };
+    escape(json, |_| 0, escaped)
+}
+
+/// Escapes what [`is_unsafe`] tells of, but for as many bytes as `keep` says.
+fn escape(
+    text: &str,
+    keep: impl Fn(&str) -> usize,
+    escaped: impl Fn(&mut String, char) -> std::fmt::Result,
+) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = keep(rest).max(if is_unsafe(c) { 0 } else { c.len_utf8() });
+        let (kept, next) = rest.split_at(length.max(c.len_utf8()));
+        if length == 0 {
+            // Writing into a String does not fail.
+            let _ = escaped(&mut out, c);
+        } else {
+            out.push_str(kept);
+        }
+        rest = next;
+    }
+    Cow::Owned(out)
+}
+
+/// Control characters but line end and tab; marks that change the direction of text; line and
+/// paragraph separators.
+fn is_unsafe(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            true
+        }
+        c => c.is_control(),
+    }
+}
+
+/// The bytes of a colour at the beginning of the text: only foreground colours, bold, dimmed,
+/// italic, underline and the end of them. Nothing here hides text or moves the cursor.
+fn color_length(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\x1b[") else {
+        return 0;
+    };
+    let Some((parameters, _)) = parameters.split_once('m') else {
+        return 0;
+    };
+    let is_harmless = |parameter: &str| {
+        matches!(
+            parameter.parse::<u8>(),
+            Ok(0..=4 | 22..=24 | 30..=37 | 39 | 90..=97)
+        )
+    };
+    if parameters.split(';').all(is_harmless) {
+        "\x1b[m".len() + parameters.len()
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_neither_controls_nor_marks_of_direction() {
+        for (text, shown) in [
+            ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+            ("ü, 日本, 🐄", "ü, 日本, 🐄"),
+            ("\x1b[1m\x1b[31merror\x1b[0m", "\x1b[1m\x1b[31merror\x1b[0m"),
+            ("\x1b]0;TITLE\x07", "\\u{1b}]0;TITLE\\u{7}"),
+            ("\x1b[2J\x1b[8mhidden", "\\u{1b}[2J\\u{1b}[8mhidden"),
+            ("\x1b[31", "\\u{1b}[31"),
+            ("a\rb\x08\x7f\u{9b}2J", "a\\u{d}b\\u{8}\\u{7f}\\u{9b}2J"),
+            (
+                "fdp\u{202e}exe.\u{2066}x\u{2069}",
+                "fdp\\u{202e}exe.\\u{2066}x\\u{2069}",
+            ),
+        ] {
+            assert_eq!(for_terminal(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_monitor_gets_no_colours_either() {
+        assert_eq!(for_monitor("\x1b[31mbad\n"), "\\u{1b}[31mbad\n");
+    }
+
+    #[test]
+    fn json_stays_json_with_the_same_text() {
+        for text in ["\u{9b}2J", "a\u{202e}b\u{2028}", "\x1b[31m", "plain"] {
+            let json = serde_json::json!({ "text": text }).to_string();
+            let safe = for_json(&json);
+            assert!(!safe.chars().any(is_unsafe), "{safe}");
+            let parsed: serde_json::Value = serde_json::from_str(&safe).unwrap();
+            assert_eq!(parsed["text"], text);
+        }
+    }
+}
