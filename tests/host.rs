@@ -291,8 +291,8 @@ fn it_starts_within_two_milliseconds() {
 }
 
 /// Descriptors that a check may open, and how often the same name.
-const OPENS: usize = 300;
-const OPENS_OF_ONE: usize = 12;
+const OPENS: usize = 600;
+const OPENS_OF_ONE: usize = 30;
 
 #[test]
 fn check_opens_few_files_and_none_of_them_often() {
