@@ -261,6 +261,7 @@ fn a_finding_that_there_is_not_is_accepted_with_a_word() {
 fn a_profile_of_nothing_but_mistakes_is_told_at_once() {
     let world = World::new();
     for (head, line) in [
+        ("[sysctl]\nmax = { ", "at-leastN = 1, "),
         ("[sysctl]\n", "udp_timeot_N = 5\n"),
         ("[sysctl]\n", "max = \n"),
         ("[sysctl]\n", "max = 5\n"),

@@ -2,14 +2,18 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{
+    Annotation, AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
+};
 
-use crate::profile::Mistake;
+use crate::profile::{Mistake, Position};
 use crate::tunable::plural;
 
 const MARK: &str = "\u{feff}";
 /// Mistakes that are shown; nobody reads more of them in one run.
 pub(super) const SHOWN: usize = 100;
+/// Bytes of the lines that are shown of one mistake; of longer ones only the place is told.
+const LONGEST: usize = 10_000;
 
 /// Renders the mistakes, a blank line between two; `styled` asks for ANSI colours.
 ///
@@ -29,52 +33,68 @@ pub(crate) fn mistakes(mistakes: &[Mistake], styled: bool) -> String {
 }
 
 fn render(renderer: &Renderer, mistake: &Mistake) -> String {
-    // The lines of the mistake alone: a snippet of the whole text is gone through as a whole.
+    let group = Level::ERROR.primary_title(mistake.title.as_str());
+    let span = &mistake.span;
+    let also = mistake.also.as_ref().map(|(other, _)| other);
+    let both = also.map(|other| span.start.min(other.start)..span.end.max(other.end));
+    let is_short = |span: &Range<usize>| lines(mistake, span).len() <= LONGEST;
+    let group = match both.filter(is_short) {
+        Some(both) => group.element(snippet(mistake, &lines(mistake, &both), also)),
+        None if is_short(span) => group.element(snippet(mistake, &lines(mistake, span), None)),
+        None => {
+            let Position { line, column } = mistake.position();
+            let origin = Origin::path(mistake.source.name.as_str());
+            group.element(origin.line(line).char_column(column))
+        }
+    };
+    let help = mistake.help.as_deref().map(normalize_untrusted_str);
+    let group = help.into_iter().fold(group, |group, help| {
+        group.element(Level::HELP.message(help))
+    });
+    renderer.render(&[group])
+}
+
+/// The whole lines that a span is in.
+fn lines(mistake: &Mistake, span: &Range<usize>) -> Range<usize> {
     let text = mistake.source.text.as_str();
-    let also = mistake.also.as_ref().map(|(span, _)| span.clone());
-    let first = also
-        .iter()
-        .map(|span| span.start)
-        .fold(mistake.span.start, usize::min);
-    let last = also
-        .iter()
-        .map(|span| span.end)
-        .fold(mistake.span.end, usize::max);
-    let before = text.get(..first).unwrap_or_default();
+    let before = text.get(..span.start).unwrap_or_default();
+    let behind = text.get(span.end..).unwrap_or_default();
     let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let behind = text.get(last..).unwrap_or_default();
     let end = behind
         .find('\n')
-        .map_or(text.len(), |newline| last + newline);
-    let lines = text.get(start..end).unwrap_or_default();
+        .map_or(text.len(), |newline| span.end + newline);
+    start..end
+}
+
+fn snippet<'a>(
+    mistake: &'a Mistake,
+    lines: &Range<usize>,
+    also: Option<&Range<usize>>,
+) -> Snippet<'a, Annotation<'a>> {
+    let text = mistake.source.text.as_str();
+    let excerpt = text.get(lines.clone()).unwrap_or_default();
     // A byte order mark takes no column on a screen.
-    let marked = if lines.starts_with(MARK) {
+    let marked = if excerpt.starts_with(MARK) {
         MARK.len()
     } else {
         0
     };
-    let shown = |span: &Range<usize>| {
-        span.start.saturating_sub(start + marked)..span.end.saturating_sub(start + marked)
-    };
-    let mut snippet = Snippet::source(lines.get(marked..).unwrap_or_default())
+    let start = lines.start + marked;
+    let shown =
+        |span: &Range<usize>| span.start.saturating_sub(start)..span.end.saturating_sub(start);
+    let before = text.get(..lines.start).unwrap_or_default();
+    let primary = AnnotationKind::Primary.span(shown(&mistake.span));
+    let snippet = Snippet::source(excerpt.get(marked..).unwrap_or_default())
         .path(mistake.source.name.as_str())
         .line_start(before.matches('\n').count() + 1)
-        .annotation(
-            AnnotationKind::Primary
-                .span(shown(&mistake.span))
-                .label(mistake.label.as_str()),
-        );
-    if let Some((span, label)) = &mistake.also {
-        let context = AnnotationKind::Context.span(shown(span));
-        snippet = snippet.annotation(context.label(label.as_str()));
+        .annotation(primary.label(mistake.label.as_str()));
+    match (also, &mistake.also) {
+        (Some(other), Some((_, label))) => {
+            let context = AnnotationKind::Context.span(shown(other));
+            snippet.annotation(context.label(label.as_str()))
+        }
+        _ => snippet,
     }
-    let mut group = Level::ERROR
-        .primary_title(mistake.title.as_str())
-        .element(snippet);
-    if let Some(help) = &mistake.help {
-        group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
-    }
-    renderer.render(&[group])
 }
 
 #[cfg(test)]
@@ -234,6 +254,32 @@ keep = ["dst=10.1.0.0/16,dprt=5432"]
                 let shown = mistakes(std::slice::from_ref(&mistake), false);
                 assert!(shown.contains(&arrow), "{arrow}{shown}");
             }
+        }
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_long_only_the_place_is_told() {
+        let long = "x".repeat(LONGEST);
+        for (text, places) in [
+            (format!("odd = \"{long}\"\n"), ["site.toml:1:1"]),
+            (
+                format!("[sysctl]\nmax = {{ why = \"{long}\", at-lest = 1 }}\n"),
+                ["site.toml:2:10019"],
+            ),
+            // The first of two is too far away.
+            (
+                format!("[sysctl]\nmax = 5\n#{long}\nnf_conntrack_max = 6\n"),
+                ["site.toml:4:1"],
+            ),
+        ] {
+            let shown = rendered(&text, false);
+            for place in places {
+                assert!(
+                    shown.contains(&format!("--> {place}\n")) || shown.ends_with(place),
+                    "{place}: {shown}"
+                );
+            }
+            assert!(shown.len() < 500, "{shown}");
         }
     }
 
