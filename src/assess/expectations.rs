@@ -40,7 +40,7 @@ pub(super) fn finding(rates: &Rates, live: &Snapshot, levels: Levels) -> Option<
         severity,
         message,
         Hint::command("conntrack -L expect").to("see them").and(
-            // It holds for all namespaces, and only the first one may set it.
+            // It is set for all namespaces, and only the first one may set it.
             Hint::on_host(format!("cttune apply --set expect_max={double}")).to("a larger table"),
         ),
     ))

@@ -97,7 +97,7 @@ pub(crate) fn parse_kmsg(record: &str) -> Option<(u64, SignedDuration, &str)> {
 }
 
 /// A record of `journalctl -o json`: the time and the text. A text that is no UTF-8, which comes as
-/// a list of bytes, is none of ours.
+/// a list of bytes, is another message.
 pub(crate) fn parse_journal(record: &str) -> Option<(Timestamp, String)> {
     let record: serde_json::Value = serde_json::from_str(record).ok()?;
     let micros = record.get("__REALTIME_TIMESTAMP")?.as_str()?.parse().ok()?;

@@ -98,7 +98,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) namespaces: Option<&'a [Namespace]>,
     /// How everything stands to the profile.
     pub(crate) comparison: &'a Comparison,
-    /// What stands in the way of persisting the profile.
+    /// What blocks persisting the profile.
     pub(crate) blocked: &'a [Blocked],
     /// The profile.
     pub(crate) desired: Option<&'a Desired>,

@@ -272,7 +272,7 @@ mod tests {
             let full = Flow::parse(whole).unwrap();
             for length in 0..whole.len() {
                 // Between two attributes nothing tells that more was to come: the message's own
-                // length does, and is checked where messages are told apart.
+                // length does, and is checked before this is called.
                 if let Ok(flow) = Flow::parse(&whole[..length]) {
                     assert_eq!(flow.raw_original(), full.raw_original());
                     assert_eq!((flow.reply, flow.id), (full.reply, full.id));

@@ -72,7 +72,7 @@ pub(crate) struct Counters {
 impl<'a> Flow<'a> {
     /// The zone: of both directions, else the one that a direction has for itself, else 0.
     ///
-    /// A flow has one zone number, whichever directions it holds for; the kernel compares it so.
+    /// A flow has one zone number, for one direction or both; the kernel compares it so.
     pub(crate) fn zone(&self) -> u16 {
         let of_a_direction = self.original.zone.or(self.reply.zone);
         self.both_zone.or(of_a_direction).unwrap_or(0)

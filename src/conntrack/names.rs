@@ -130,7 +130,7 @@ named! {
 }
 
 impl StatusBit {
-    /// The bit as it stands in a status word.
+    /// Its bit in a status word.
     pub(crate) fn mask(self) -> u32 {
         1 << self.number()
     }

@@ -85,7 +85,7 @@ pub(crate) fn format_size(bytes: u64) -> String {
     }
 }
 
-/// A count for a sentence: `76,768`. One past what an `i64` holds is told as the largest.
+/// A count for a sentence: `76,768`. One past what an `i64` holds is shown as the largest.
 pub(crate) fn format_count(number: impl TryInto<i64>) -> String {
     let number: i64 = number.try_into().unwrap_or(i64::MAX);
     let digits = number.unsigned_abs().to_string();
