@@ -218,6 +218,11 @@ fn a_rollback_is_redone_and_the_rest_of_an_interrupted_apply_is_known() {
 fn what_was_pending_is_confirmed() {
     let world = World::new();
     let records = install(&world, "pending");
+    // What confirm compares again: the profile, and what else the next boot reads.
+    let profile = "[sysctl]\nnf_conntrack_max = 131072\nnf_conntrack_buckets = 131072\n\
+        tcp_timeout_established = \"2h4m\"\nudp_timeout = 120\n";
+    fs::write(world.path("/run/small.toml"), profile).unwrap();
+    fs::write(world.path("/etc/sysctl.conf"), "# site\n").unwrap();
     replay(&world, &records[0]);
     world.cttune(&["confirm"]).exits(0);
     for (path, _, to) in files(&records[0]) {
