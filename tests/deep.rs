@@ -201,13 +201,13 @@ fn the_table_of_expectations_fills_up() {
                 socket.send_to(b"x", "127.0.1.1:5060").unwrap();
             }
         }
-        let found = find(&check(&[]), "expectations-full");
+        let found = find(&check(&["--deep"]), "expectations-full");
         let severity = found.as_ref().map(|(severity, _)| severity.as_str());
         let severity = severity.filter(|severity| *severity != "info");
         assert_eq!(severity, expected, "{max}: {found:?}");
     }
     let program = env!("CARGO_BIN_EXE_cttune");
-    let metrics = sh(&format!("{program} metrics --flows none"));
+    let metrics = sh(&format!("{program} metrics"));
     assert!(metrics.contains("\ncttune_expectations 10\n"), "{metrics}");
     assert!(
         metrics.contains("\ncttune_expectations_max 10\n"),

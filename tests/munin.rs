@@ -274,7 +274,7 @@ fn autoconf_says_yes_or_why_not() {
     let told = Told::by(&mut command).exits(0);
     assert_eq!(
         told.stdout,
-        "no (reading the conntrack table: no right to)\n"
+        "no (reading the conntrack table: permission denied)\n"
     );
 }
 
@@ -286,5 +286,5 @@ fn who_may_not_walk_the_table_still_gets_its_size() {
     let told = Told::by(command.args(["metrics", "--format", "munin"])).exits(0);
     assert!(told.stdout.contains("established.value U\n"), "{told}");
     assert!(value(&told.stdout, "total") < u64::MAX);
-    told.says(&["note: flows not read: reading the conntrack table: no right to"]);
+    told.says(&["note: flows not read: reading the conntrack table: permission denied"]);
 }

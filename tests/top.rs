@@ -380,6 +380,9 @@ fn a_remedy_was_tried_and_nft_accepts_it() {
         return;
     }
     let one_host = "for n in $(seq 400); do echo \"-I -p udp -t 90 -s 10.0.0.1 -d 192.0.2.$((n % 9)) --sport $((2000 + n)) --dport 27015\"; done";
+    // The machine's own flows.
+    sh("ip link set lo up; ip addr add 10.3.0.1/32 dev lo");
+    let own = "for n in $(seq 400); do echo \"-I -p udp -t 90 -s 10.3.0.1 -d 192.0.2.9 --sport 6881 --dport $((2000 + n))\"; done";
     let behind_nat = "for n in $(seq 300); do echo \"-I -p tcp --state SYN_SENT -t 90 -s 10.0.0.1 -d 192.0.2.9 --sport $((2000 + n)) --dport 80 --reply-src 10.7.0.2 --reply-dst 10.0.0.1 --reply-port-src 8080 --reply-port-dst $((2000 + n))\"; done";
     let one_net = "for n in $(seq 300); do echo \"-I -p udp -t 90 -s 2001:db8:1:2::$n -d 2001:db8:9::9 --sport 5000 --dport 53\"; done";
     let many_idle = "for n in $(seq 300); do echo \"-I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t 5000 -s 2001:db8:$n::1 -d 2001:db8:9::9 --sport 5000 --dport 5228\"; done";
@@ -406,6 +409,15 @@ fn a_remedy_was_tried_and_nft_accepts_it() {
             &[
                 "meta l4proto udp ct original proto-dst 27000-27100 ct original ip saddr 10.0.0.1",
                 "ct original ip daddr 192.0.2.1 accept",
+            ],
+        ),
+        (
+            own,
+            &["--by", "proto,src,sport"],
+            &[
+                "ct original proto-src 6881",
+                "it stopped 50.0 % of them",
+                "hook output",
             ],
         ),
         (

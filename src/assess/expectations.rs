@@ -1,14 +1,27 @@
 //! The table of expectations: connections that helpers (SIP, FTP, …) have announced.
 
-use super::kernel_log::KernelLog;
-use super::{Finding, Id, Levels, Rates, Severity};
+use super::kernel_log::{KernelLog, Lines};
+use super::{Evidence, Finding, Id, Levels, Severity};
 use crate::diagnostic::Hint;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
 
-pub(super) fn finding(rates: &Rates, live: &Snapshot, levels: Levels) -> Option<Finding> {
-    let log = rates.log.as_ref().and_then(KernelLog::expectations);
+/// Their number takes a request to netlink, and is read with `--deep` alone; the log tells of a full
+/// table without it.
+pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
+    let number = evidence.deep.and_then(|deep| deep.expectations);
+    let log = evidence.rates.and_then(|rates| rates.log.as_ref());
+    let lines = log.and_then(KernelLog::expectations);
+    judge(number, lines, evidence.machine.live?, evidence.levels)
+}
+
+fn judge(
+    number: Option<u64>,
+    log: Option<Lines>,
+    live: &Snapshot,
+    levels: Levels,
+) -> Option<Finding> {
     let max = live.value(Key::ExpectMax).filter(|max| *max > 0);
-    let fill = rates.expectations.zip(max).map(|(number, max)| {
+    let fill = number.zip(max).map(|(number, max)| {
         #[expect(clippy::cast_precision_loss)] // below 2^31
         let fill = number as f64 / max as f64;
         (number, max, fill)
@@ -49,26 +62,20 @@ pub(super) fn finding(rates: &Rates, live: &Snapshot, levels: Levels) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assess::kernel_log::KernelLog;
     use crate::tunable::{Access, Reading};
 
     fn found(number: Option<u64>, is_logged: bool) -> Option<Severity> {
-        let mut log = KernelLog::default();
-        if is_logged {
-            log.add(
-                "nf_conntrack: expectation table full",
-                "2026-01-01T00:00:03Z".parse().unwrap(),
-            );
-        }
-        let rates = Rates {
-            expectations: number,
-            log: Some(log),
-            ..Rates::default()
+        let time = "2026-01-01T00:00:03Z".parse().unwrap();
+        let lines = Lines {
+            number: 1,
+            first: time,
+            last: time,
         };
         let access = Access::ReadOnly;
         let reading = Reading::Value { value: 100, access };
         let live = Snapshot::new([(Key::ExpectMax, reading)], Some(5));
-        finding(&rates, &live, Levels::default()).map(|finding| finding.severity)
+        judge(number, is_logged.then_some(lines), &live, Levels::default())
+            .map(|finding| finding.severity)
     }
 
     #[test]

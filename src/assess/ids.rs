@@ -65,10 +65,10 @@ ids! {
     SearchRestarts "search-restarts", "info",
         "with `--interval`: more than one repeated lookup a second", STAT;
     ExpectationsFull "expectations-full", "warning 80 %, critical 90 %",
-        "the table of expectations is nearly full; a full one drops packets of SIP, FTP and others",
+        "with `--deep`: the table of expectations is nearly full; a full one drops SIP, FTP and others",
         "kernel: __nf_ct_expect_check in net/netfilter/nf_conntrack_expect.c";
     BridgeNf "bridge-nf", "info, warning 80 % full",
-        "bridged traffic is tracked because of bridge-nf-call-iptables",
+        "with `--deep`: bridged traffic is tracked because of bridge-nf-call-iptables",
         "kernel: Documentation/networking/bridge.rst, netfilter";
     HashLoad "hash-load", "warning 4 × max, critical 8 entries a bucket",
         "max has more than 4 entries a bucket, or the table has more than 8 now", SYSCTL;

@@ -149,8 +149,12 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     if let Some(live) = evidence.machine.live {
         findings.extend(table::findings(live, &evidence));
         if let Some(rates) = evidence.rates {
-            findings.extend(rates::findings(rates, live, evidence.desired));
-            findings.extend(expectations::finding(rates, live, evidence.levels));
+            findings.extend(rates::findings(
+                rates,
+                live,
+                evidence.desired,
+                evidence.deep.is_some(),
+            ));
             let host = evidence.machine.host;
             findings.extend(memory::finding(live, host, rates.flow_size));
         }
@@ -161,7 +165,8 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let live = evidence.machine.live;
     let fill = live.and_then(Snapshot::fill);
     let is_high = fill.is_some_and(|fill| evidence.levels.severity(fill).is_some());
-    let bridge = evidence.rates.and_then(|rates| rates.bridge);
+    findings.extend(expectations::finding(&evidence));
+    let bridge = evidence.deep.and_then(|deep| deep.bridge);
     findings.extend(bridge.and_then(|bridge| bridge::finding(bridge, is_high)));
     let namespaces = evidence.namespaces.unwrap_or_default();
     findings.extend(namespaces::finding(namespaces, evidence.levels));

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::bridge::Bridge;
 use super::command::plan;
 use super::kernel_log::{KernelLog, Lines};
 use super::{Finding, Id, Severity};
@@ -33,10 +32,6 @@ pub(crate) struct Rates {
     pub(crate) netns_inode: Option<u64>,
     /// Bytes that the kernel allocates for one flow.
     pub(crate) flow_size: Option<u64>,
-    /// Connections that helpers have announced.
-    pub(crate) expectations: Option<u64>,
-    /// Bridges of the namespace.
-    pub(crate) bridge: Option<Bridge>,
     /// What to call the other namespaces that the log names: by their inodes.
     pub(crate) names: BTreeMap<u64, String>,
 }
@@ -82,7 +77,12 @@ impl Rates {
     }
 }
 
-pub(super) fn findings(rates: &Rates, live: &Snapshot, desired: Option<&Desired>) -> Vec<Finding> {
+pub(super) fn findings(
+    rates: &Rates,
+    live: &Snapshot,
+    desired: Option<&Desired>,
+    is_deep: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(filling(rates, live));
     findings.extend(logged(rates));
@@ -90,7 +90,7 @@ pub(super) fn findings(rates: &Rates, live: &Snapshot, desired: Option<&Desired>
     findings.extend(dropped(rates));
     findings.extend(evicted(rates));
     findings.extend(chains(rates, live, desired));
-    findings.extend(failed_inserts(rates));
+    findings.extend(failed_inserts(rates, is_deep));
     findings.extend(invalid(rates));
     findings.extend(restarts(rates, live, desired));
     findings
@@ -175,8 +175,14 @@ fn more_buckets(live: &Snapshot, desired: Option<&Desired>) -> Hint {
     plan(desired, &values).to("more buckets shorten the chains")
 }
 
-fn watch() -> Hint {
-    Hint::cttune("check --interval 10s").to("see whether it goes on")
+/// Whether it goes on, where one look cannot tell, and who fills the table.
+fn watch(rates: &Rates) -> Hint {
+    match rates.trend {
+        Some(_) => top(),
+        None => Hint::cttune("check --interval 10s")
+            .to("see whether it goes on")
+            .and(top()),
+    }
 }
 
 /// The same for other namespaces, which have tables of their own.
@@ -266,7 +272,7 @@ fn dropped(rates: &Rates) -> Option<Finding> {
         id: Id::PacketsDropped,
         what: "packets dropped by connection tracking, because the table was full or a flow \
                could not be set up",
-        hint: watch().and(top()),
+        hint: watch(rates),
         severities: [Severity::Critical, Severity::Warning],
     };
     // The kernel counts failed inserts here as well; they have a finding of their own.
@@ -281,7 +287,7 @@ fn evicted(rates: &Rates) -> Option<Finding> {
         counter: Counter::EarlyDrop,
         id: Id::EarlyDrops,
         what: "flows evicted to make room for new ones, because the table was full",
-        hint: watch().and(top()),
+        hint: watch(rates),
         severities: [Severity::Critical, Severity::Warning],
     };
     count.finding(rates)
@@ -293,21 +299,27 @@ fn chains(rates: &Rates, live: &Snapshot, desired: Option<&Desired>) -> Option<F
         id: Id::ChainTooLong,
         what: "packets dropped because their hash chain was too long: the hash table is too \
                small, or somebody chose addresses that collide",
-        hint: watch().and(more_buckets(live, desired)),
+        hint: more_buckets(live, desired).and(watch(rates)),
         severities: [Severity::Critical, Severity::Warning],
     };
     count.finding(rates)
 }
 
-fn failed_inserts(rates: &Rates) -> Option<Finding> {
+fn failed_inserts(rates: &Rates, is_deep: bool) -> Option<Finding> {
     let count = Count {
         counter: Counter::InsertFailed,
         id: Id::InsertFailed,
         what: "packets dropped because another flow was set up first: two packets of one UDP \
                socket at once (DNS), or NAT without a free port",
-        hint: Hint::cttune("check --deep")
-            .to("with NAT, see the ports in use")
-            .and(Hint::say("with DNS, the client tries again")),
+        hint: if is_deep {
+            Hint::say(
+                "with NAT, nat-ports says which ports run out; with DNS, the client tries again",
+            )
+        } else {
+            Hint::cttune("check --deep")
+                .to("with NAT, see the ports in use")
+                .and(Hint::say("with DNS, the client tries again"))
+        },
         severities: [Severity::Warning, Severity::Info],
     };
     let (total, rate) = clashes(rates);
@@ -385,7 +397,7 @@ mod tests {
     }
 
     fn told(rates: &Rates) -> Vec<(&'static str, Severity)> {
-        let findings = findings(rates, &Snapshot::default(), None);
+        let findings = findings(rates, &Snapshot::default(), None, false);
         findings
             .iter()
             .map(|one| (one.id.name(), one.severity))
@@ -443,6 +455,42 @@ mod tests {
             ..rates(None, counters(0, 0, 0, 1000))
         };
         assert_eq!(told(&once), []);
+    }
+
+    #[test]
+    fn growth_is_told_where_it_does_not_level_off() {
+        use Severity::{Critical, Warning};
+        let access = crate::tunable::Access::Writable;
+        let reading = |value| crate::tunable::Reading::Value { value, access };
+        for (then, now, udp, expected) in [
+            // A flushed table fills again: 150 a second that live for 120 s make 18,000.
+            (0, 1_500, 30, None),
+            (3_000, 4_500, 30, None),
+            // The same with flows that live for 10 minutes does not level off below max.
+            (3_000, 4_500, 600, Some(Critical)),
+            (0, 20_000, 30, Some(Critical)),
+            (39_800, 40_000, 30, Some(Warning)),
+            (39_000, 40_000, 30, Some(Critical)),
+            (40_000, 40_000, 30, None),
+            (40_000, 39_000, 30, None),
+        ] {
+            let rates = Rates {
+                trend: Some(Trend {
+                    interval: Duration::from_secs(10),
+                    count: Some(then),
+                    counters: None,
+                }),
+                ..Rates::default()
+            };
+            let readings = [
+                (Key::Max, reading(65_536)),
+                (Key::UdpTimeout, reading(udp)),
+                (Key::UdpTimeoutStream, reading(120)),
+            ];
+            let live = Snapshot::new(readings, Some(now));
+            let found = filling(&rates, &live).map(|finding| finding.severity);
+            assert_eq!(found, expected, "{then} {now} {udp}");
+        }
     }
 
     #[test]

@@ -402,6 +402,41 @@ mod tests {
     }
 
     #[test]
+    fn a_full_table_evicts_or_drops_by_its_counters() {
+        let counters = |drop: u32, early: u32| {
+            crate::tunable::Counters::parse(&format!(
+                "entries drop early_drop\n0 {drop:x} {early:x}\n"
+            ))
+        };
+        let snapshot = table(1000, &[(Key::Max, 1000)]);
+        for (drop, early, said, not_said) in [
+            (0, 5, "no packet was dropped", "drops"),
+            (7, 0, "packets of new flows are dropped", "evicts"),
+            (
+                7,
+                5,
+                "evicts flows that are not assured, and drops",
+                "no packet",
+            ),
+            (
+                0,
+                0,
+                "evicts one that is not assured, or drops",
+                "no packet",
+            ),
+        ] {
+            let rates = Rates {
+                counters: counters(drop, early),
+                ..Rates::default()
+            };
+            let found = findings(&snapshot, Levels::default(), None, Some(&rates));
+            let message = &found[0].message;
+            assert!(message.contains(said), "{message}");
+            assert!(!message.contains(not_said), "{message}");
+        }
+    }
+
+    #[test]
     fn a_machine_without_conntrack_has_nothing_else_to_say() {
         assert_eq!(
             ids(&Snapshot::not_loaded()),

@@ -5,7 +5,7 @@ use super::rates::or_unread;
 use super::walk;
 use crate::assess::{Deep, Network, Unread};
 use crate::flow::{Extent, Filter, NatCount, PressureCount};
-use crate::kernel::ctnetlink::{read_flowtables, read_policies, undisturbed};
+use crate::kernel::ctnetlink::{count_expectations, read_flowtables, read_policies, undisturbed};
 use crate::kernel::{addresses, links, rules};
 
 /// Reads it; all of the table, or of a large one a sample.
@@ -26,7 +26,10 @@ pub(super) fn read(out: Out, unread: &mut Vec<Unread>) -> anyhow::Result<Deep> {
     })?;
     drop(progress);
     let (addresses, routes) = (addresses::read_addresses(), addresses::read_routes());
+    let bridge = or_unread("bridges", links::read_bridge(), unread);
     Ok(Deep {
+        expectations: or_unread("expectations", count_expectations(), unread),
+        bridge: bridge.flatten(),
         pressure,
         nat,
         rules,

@@ -9,7 +9,7 @@ use crate::assess::kernel_log::KernelLog;
 use crate::assess::{Rates, Trend, Unread};
 use crate::diagnostic::said;
 use crate::kernel::log::{self, Journal};
-use crate::kernel::{counters, ctnetlink, host, links, namespaces, sysctl};
+use crate::kernel::{counters, host, namespaces, sysctl};
 
 /// How often a bar moves during the pause.
 const TICK: Duration = Duration::from_millis(200);
@@ -45,12 +45,7 @@ pub(super) fn read(
     });
     let log = log::read_kernel_log(journal).map_err(|error| said(&error));
     let log = or_unread("kernel log", log, unread);
-    let expectations = ctnetlink::count_expectations();
-    let expectations = or_unread("expectations", expectations, unread);
-    let bridge = or_unread("bridges", links::read_bridge(), unread);
     Rates {
-        expectations,
-        bridge: bridge.flatten(),
         counters: counters.flatten(),
         trend,
         log,

@@ -10,7 +10,7 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 
 use super::field::Facts;
-use super::frequent::Frequent;
+use super::frequent::{Frequent, Summed, Sums};
 use super::remaining::Remaining;
 use super::sample::{Sample, as_f64, margin, scaled};
 use super::{Column, Field, Flow, Prefixes, Query, Value, auto};
@@ -81,6 +81,10 @@ pub(crate) struct Group {
     pub(crate) share: f64,
     /// How far the share can be off at 95 %; 0 without a sample.
     pub(crate) margin: f64,
+    /// Packets and bytes, both directions, of the flows that have counters; none without such.
+    pub(crate) traffic: Option<(u64, u64)>,
+    /// The mean time left, in seconds; none where no flow has a time.
+    pub(crate) left: Option<u32>,
 }
 
 /// The group that is spoken of, seen from the other side.
@@ -198,7 +202,7 @@ struct Counts {
     /// Whether the columns were to be chosen, and nothing stands out.
     nothing_stands_out: bool,
     /// Those that are not looked into.
-    groups: Frequent<Vec<Value>>,
+    groups: Frequent<Vec<Value>, Sums>,
     /// The values of the flow at hand.
     values: Vec<Value>,
     focus: Vec<Focus>,
@@ -217,20 +221,21 @@ struct Focus {
     waiting: Vec<u64>,
     hasher: RandomState,
     remaining: Remaining,
+    sums: Sums,
     flows: u64,
 }
 
 impl Counts {
     fn new(choice: auto::Choice, chosen: bool, sample: &[Facts]) -> Self {
         let auto::Choice { columns, cause } = choice;
-        let mut groups = Frequent::<Vec<Value>>::new();
+        let mut groups = Frequent::<Vec<Value>, Sums>::new();
         let mut values = Vec::with_capacity(columns.len());
         for facts in sample {
             values_of(&columns, facts, &mut values);
             groups.add(values.as_slice());
         }
-        let largest = ranked(groups.into_counted()).into_iter();
-        let largest = largest.map(|(values, _)| values);
+        let largest = ranked(groups.into_sums()).into_iter();
+        let largest = largest.map(|(values, ..)| values);
         let others = largest.filter(|values| cause.as_ref() != Some(values));
         let looked_into = cause.clone().into_iter().chain(others).take(LOOKED_INTO);
         let focus = looked_into
@@ -257,7 +262,7 @@ impl Counts {
             return;
         }
         values_of(&self.columns, facts, &mut self.values);
-        self.groups.add(self.values.as_slice());
+        self.groups.add_with(self.values.as_slice(), sums_of(facts));
     }
 
     fn into_top(self, flows: u64, sample: Option<Sample>) -> Top {
@@ -265,18 +270,21 @@ impl Counts {
         let scale = sample.map_or(1.0, Sample::scale);
         let total = scaled(flows, scale);
         let uncounted = self.groups.floor();
-        let mut counted = self.groups.into_counted();
+        let mut counted = self.groups.into_sums();
         let looked_into = self.focus.iter().filter(|focus| focus.flows > 0);
-        counted.extend(looked_into.map(|focus| (focus.values.clone(), focus.flows)));
+        counted.extend(looked_into.map(|focus| (focus.values.clone(), focus.flows, focus.sums)));
         let groups: Vec<Group> = ranked(counted)
             .into_iter()
-            .map(|(values, counted)| {
+            .map(|(values, counted, sums)| {
                 let share = as_f64(counted) / as_f64(flows.max(1));
                 Group {
                     values,
                     flows: scaled(counted, scale),
                     share,
                     margin: sample.map_or(0.0, |_| margin(share, flows, total)),
+                    traffic: (sums.counted > 0)
+                        .then(|| (scaled(sums.packets, scale), scaled(sums.bytes, scale))),
+                    left: mean_left(sums),
                 }
             })
             .collect();
@@ -323,12 +331,14 @@ impl Focus {
             waiting: Vec::with_capacity(WAITING),
             hasher: RandomState::default(),
             remaining: Remaining::default(),
+            sums: Sums::default(),
             flows: 0,
         }
     }
 
     fn add(&mut self, facts: &Facts) {
         self.flows += 1;
+        self.sums.add(sums_of(facts));
         if let Some(other) = self.other {
             self.waiting.push(self.hasher.hash_one(other.of(facts)));
             if self.waiting.len() == WAITING {
@@ -361,10 +371,29 @@ impl Focus {
     }
 }
 
+type Counted = (Vec<Value>, u64, Sums);
+
 /// The largest first; of equals the one with the lower values, so that the order is stable.
-fn ranked(mut counted: Vec<(Vec<Value>, u64)>) -> Vec<(Vec<Value>, u64)> {
-    counted.sort_unstable_by(|(one, more), (other, less)| less.cmp(more).then(one.cmp(other)));
+fn ranked(mut counted: Vec<Counted>) -> Vec<Counted> {
+    counted.sort_unstable_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(&other.0)));
     counted
+}
+
+/// What a flow adds to its group.
+fn sums_of(facts: &Facts) -> Sums {
+    let (packets, bytes) = facts.traffic.unwrap_or_default();
+    Sums {
+        packets,
+        bytes,
+        counted: u32::from(facts.traffic.is_some()),
+        left: facts.timeout.map_or(0, u64::from),
+        timed: u32::from(facts.timeout.is_some()),
+    }
+}
+
+fn mean_left(sums: Sums) -> Option<u32> {
+    let mean = sums.left.checked_div(u64::from(sums.timed))?;
+    u32::try_from(mean).ok()
 }
 
 fn values_of(columns: &[Column], facts: &Facts, values: &mut Vec<Value>) {
@@ -483,6 +512,42 @@ mod tests {
         assert_eq!(sizes(&top), [("192.0.2.1".to_owned(), 1000)]);
         assert!(top.groups[0].margin > 0.01);
         assert!(top.lead.unwrap().others.unwrap().or_more);
+    }
+
+    #[test]
+    fn packets_and_bytes_add_up_where_they_are_counted() {
+        let made = |n: u32| {
+            let mut flow = flow(n, n % 2, 80, 10 * n);
+            flow.counters = (n % 2 == 1).then_some(crate::flow::Counters {
+                original_packets: 1,
+                original_bytes: 100,
+                reply_packets: 2,
+                reply_bytes: 1000,
+            });
+            flow
+        };
+        let top = count(By::Fields(vec![Field::Dst]), (0..8).map(made), None);
+        let told: Vec<_> = top
+            .groups
+            .iter()
+            .map(|one| (one.traffic, one.left))
+            .collect();
+        assert_eq!(told, [(None, Some(30)), (Some((12, 4400)), Some(40))]);
+    }
+
+    #[test]
+    fn helpers_and_labels_are_fields() {
+        let made = |n: u32| {
+            let mut flow = flow(n, 1, 80, 60);
+            if n.is_multiple_of(2) {
+                flow.helper = Some(b"sip\0");
+                flow.labels = Some(&[0b10_0001]);
+            }
+            flow
+        };
+        let by = By::Fields(vec![Field::Helper, Field::Label]);
+        let expected = [("- -".to_owned(), 2), ("sip 0+5".to_owned(), 2)];
+        assert_eq!(sizes(&count(by, (0..4).map(made), None)), expected);
     }
 
     #[test]

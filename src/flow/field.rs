@@ -43,6 +43,8 @@ fields! {
     Zone "zone" "The zone.",
     Mark "mark" "The mark.",
     Status "status" "The status bits.",
+    Helper "helper" "The helper.",
+    Label "label" "The labels.",
 }
 
 /// How many bits of an address tell groups apart.
@@ -86,6 +88,10 @@ pub(crate) enum Value {
     Zone(u16),
     /// A status word.
     Status(u32),
+    /// The name of a helper, filled up with zeros.
+    Helper([u8; 16]),
+    /// Labels, by their bits.
+    Labels(u128),
 }
 
 /// Why `--by` or `--prefix` was not understood.
@@ -189,6 +195,8 @@ impl Column {
             Field::Zone => Value::Zone(flow.zone),
             Field::Mark => Value::Mark(flow.mark),
             Field::Status => Value::Status(flow.status.0),
+            Field::Helper => flow.helper.map_or(Value::Absent, Value::Helper),
+            Field::Label => flow.labels.map_or(Value::Absent, Value::Labels),
         }
     }
 }
@@ -226,6 +234,10 @@ pub(crate) struct Facts {
     status: Status,
     /// Remaining seconds.
     pub(super) timeout: Option<u32>,
+    /// Packets and bytes of both directions, where they are counted.
+    pub(super) traffic: Option<(u64, u64)>,
+    helper: Option<[u8; 16]>,
+    labels: Option<u128>,
 }
 
 impl From<&Flow<'_>> for Facts {
@@ -244,6 +256,17 @@ impl From<&Flow<'_>> for Facts {
             zone: flow.zone(),
             status: flow.status,
             timeout: flow.timeout,
+            traffic: flow.counters.map(|counters| {
+                let packets = counters
+                    .original_packets
+                    .saturating_add(counters.reply_packets);
+                let bytes = counters.original_bytes.saturating_add(counters.reply_bytes);
+                (packets, bytes)
+            }),
+            helper: flow.helper.map(filled),
+            labels: flow
+                .labels
+                .map(|labels| u128::from_le_bytes(filled(labels))),
         }
     }
 }
@@ -260,6 +283,15 @@ impl Value {
     }
 }
 
+/// The first bytes, filled up with zeros.
+fn filled(bytes: &[u8]) -> [u8; 16] {
+    let mut filled = [0; 16];
+    for (to, from) in filled.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    filled
+}
+
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -272,7 +304,24 @@ impl fmt::Display for Value {
             Value::Family(family) => family.fmt(f),
             Value::Mark(mark) => f.pad(&format!("{mark:#x}")),
             Value::Status(word) => f.pad(&status_names(*word)),
+            Value::Helper(name) => {
+                let name = String::from_utf8_lossy(name);
+                let printable = |c: &char| c.is_ascii_graphic();
+                f.pad(&name.chars().filter(printable).collect::<String>())
+            }
+            Value::Labels(bits) => f.pad(&label_numbers(*bits)),
         }
+    }
+}
+
+/// The numbers of the bits that are set, joined by `+`.
+fn label_numbers(bits: u128) -> String {
+    let set = (0..u128::BITS).filter(|number| bits >> number & 1 == 1);
+    let numbers: Vec<String> = set.map(|number| number.to_string()).collect();
+    if numbers.is_empty() {
+        "-".to_owned()
+    } else {
+        numbers.join("+")
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Metrics<'a> {
     pub(crate) profile: Option<(&'a str, &'a Comparison)>,
     /// When apply last changed something here.
     pub(crate) last_apply: Option<&'a LastApply>,
+    /// Connections that helpers have announced.
+    pub(crate) expectations: Option<u64>,
     /// What was to be read, and whether it was.
     pub(crate) sources: &'a [Source],
     /// The namespace that `--netns` named.
@@ -94,7 +96,7 @@ pub(crate) fn json(metrics: &Metrics<'_>) -> Value {
         "schema": super::SCHEMA,
         "table": live.is_loaded().then(|| super::check::table_json(live, Some(metrics.rates))),
         "expectations": {
-            "count": metrics.rates.expectations,
+            "count": metrics.expectations,
             "max": live.value(Key::ExpectMax),
         },
         "counters": super::check::counters_json(metrics.rates),
@@ -180,6 +182,7 @@ pub(super) mod example {
             flows,
             profile: None,
             last_apply: None,
+            expectations: None,
             sources,
             netns: None,
         }

@@ -55,7 +55,7 @@ fn table(metrics: &Metrics<'_>, text: &mut Text) {
     text.number(
         "expectations",
         "Connections that helpers have announced.",
-        metrics.rates.expectations,
+        metrics.expectations,
     );
     text.number(
         "expectations_max",

@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 use self::network::{Router, Sender};
 use crate::flow::Member;
 
-/// A queue between the namespaces is empty after this time at the latest.
+/// The link is up, and later the queue between the namespaces empty, after this time at the latest.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// Why a remedy could not be tried.

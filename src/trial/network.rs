@@ -8,14 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto,
     socket,
 };
 use nix::unistd::Pid;
 
-use super::{Traffic, TrialError, packet};
+use super::{SETTLED, Traffic, TrialError, packet};
 use crate::flow::{Filter, Member, TcpState};
 use crate::kernel::ctnetlink::each_flow;
 
@@ -170,26 +172,30 @@ impl Sender {
     /// Sends what begins here: on the router its own flows, beside it those of others. What cannot
     /// be sent makes no flow, with the rules as without.
     pub(super) fn send(&self, traffic: Traffic<'_>, local: bool) {
-        for (member, is_local) in traffic.members.iter().zip(traffic.is_local) {
-            if *is_local == local {
-                for (bytes, to) in packet::packets(member, traffic.established) {
-                    self.put(&bytes, to);
+        let members = traffic.members.iter().zip(traffic.is_local);
+        let own = members.filter(|(_, is_local)| **is_local == local);
+        let start = Instant::now();
+        for (member, _) in own {
+            for (bytes, to) in packet::packets(member, traffic.established) {
+                // The kernel notes only some time after the other end that the link is up.
+                while self.put(&bytes, to) == Err(Errno::ENETUNREACH) && start.elapsed() < SETTLED {
+                    std::thread::sleep(Duration::from_millis(2));
                 }
             }
         }
     }
 
-    fn put(&self, bytes: &[u8], to: IpAddr) {
+    fn put(&self, bytes: &[u8], to: IpAddr) -> Result<usize, Errno> {
         match (SocketAddr::new(to, 0), &self.v6) {
             (SocketAddr::V4(to), _) => {
                 let to = SockaddrIn::from(to);
-                let _ = sendto(self.v4.as_raw_fd(), bytes, &to, MsgFlags::empty());
+                sendto(self.v4.as_raw_fd(), bytes, &to, MsgFlags::empty())
             }
             (SocketAddr::V6(to), Some(v6)) => {
                 let to = SockaddrIn6::from(to);
-                let _ = sendto(v6.as_raw_fd(), bytes, &to, MsgFlags::empty());
+                sendto(v6.as_raw_fd(), bytes, &to, MsgFlags::empty())
             }
-            (SocketAddr::V6(_), None) => {}
+            (SocketAddr::V6(_), None) => Err(Errno::EAFNOSUPPORT),
         }
     }
 }

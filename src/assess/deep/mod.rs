@@ -5,6 +5,7 @@ mod unanswered;
 
 pub(crate) use nat::Network;
 
+use super::bridge::Bridge;
 use super::command::plan;
 use super::table::WARN_FILL;
 use super::timeouts::{POOLED, SAFE};
@@ -30,6 +31,10 @@ pub(crate) struct Deep {
     pub(crate) rules: Option<NatRules>,
     /// The addresses and routes of the namespace.
     pub(crate) network: Network,
+    /// Connections that helpers have announced; `None` where they could not be read.
+    pub(crate) expectations: Option<u64>,
+    /// Bridges whose packets are tracked, if there are any.
+    pub(crate) bridge: Option<Bridge>,
     /// The timeout policies; `None` where they could not be read.
     pub(crate) policies: Option<Policies>,
     /// The flowtables, as `TABLE NAME`; `None` where they could not be read.

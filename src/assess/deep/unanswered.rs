@@ -62,7 +62,7 @@ pub(super) fn finding(pressure: &Pressure, evidence: &Evidence<'_>) -> Option<Fi
         ),
         (None, None) => (
             "many sources and many destinations: answers may take another route",
-            Hint::cttune("check --deep --interval 10s").to("see whether invalid packets come too"),
+            Hint::say("with `--interval`, check tells whether invalid packets come too"),
         ),
     };
     Some(Finding::new(

@@ -94,10 +94,13 @@ sample of 50,000. Every share of a sample is shown with its margin of error.
   cttune top                               the groups that explain most
   cttune top --by src --prefix 64,24       by subscriber
   cttune top --by dst,dport --match proto=udp --keep dport=53 -n 5
-  cttune top --remedy | nft -c -f -        rules for the largest group, checked
+  cttune top --remedy | nft -c -f -        rules for that group, tried
 
 Fields: family proto state src sport dst dport reply-src reply-dst zone mark
-status")]
+status helper label. Packets and bytes are shown where accounting is on.
+
+--remedy tries its rules in a private namespace on a copy of the flows. It
+prints them only if they help; else it says what would.")]
 pub(crate) struct Top {
     /// Group by src,dport; auto chooses
     #[arg(long, value_name = "FIELDS", default_value = "auto")]

@@ -7,13 +7,14 @@ mod read;
 mod refuse;
 mod textfile;
 
-use self::read::{Sources, expectations, last_apply, read_flows, trouble};
+use self::read::{Sources, last_apply, read_flows, trouble};
 use super::args::{self, Format, Global, Request};
 use super::current::Current;
 use super::out::Out;
 use super::{load, mistaken, out};
 use crate::assess::Rates;
 use crate::files::Root;
+use crate::kernel::ctnetlink::count_expectations;
 use crate::kernel::{counters, host};
 use crate::plan::Comparison;
 use crate::profile::Desired;
@@ -36,7 +37,6 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         counters: sources
             .take("counters", counters::read_counters())
             .flatten(),
-        expectations: expectations(&live, &mut sources),
         flow_size: host::read_flow_size(),
         ..Rates::default()
     };
@@ -45,6 +45,9 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         _ if !live.is_loaded() => None,
         which => sources.take("flows", read_flows(which, &live, out)),
     };
+    let expectations = flows
+        .is_some()
+        .then(|| sources.take("expectations", count_expectations()));
     sources.files(&current);
     let desired = match load::desired(&args.desired, &root) {
         // An unreadable profile fails only where the operator named it.
@@ -61,6 +64,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     let name = |desired: &Desired| desired.name.clone();
     let name = desired.as_ref().map(name).unwrap_or_default();
     let metrics = Metrics {
+        expectations: expectations.flatten(),
         live: &live,
         rates: &rates,
         flows: flows.as_ref(),

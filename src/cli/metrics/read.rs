@@ -6,7 +6,7 @@ use crate::cli::failure::told;
 use crate::cli::out::Out;
 use crate::cli::{change, walk};
 use crate::flow::{Census, Extent, Field, Filter, Flow, Kinds};
-use crate::kernel::ctnetlink::{DumpError, count_expectations, undisturbed};
+use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::render::metrics::{Flows, LastApply, Source};
 use crate::tunable::Snapshot;
 
@@ -56,14 +56,6 @@ impl Sources {
             }
         }
     }
-}
-
-/// Counts the expectations; without conntrack there are none.
-pub(super) fn expectations(live: &Snapshot, sources: &mut Sources) -> Option<u64> {
-    if !live.is_loaded() {
-        return None;
-    }
-    sources.take("expectations", count_expectations())
 }
 
 /// Counts the flows, in one pass.

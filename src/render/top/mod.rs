@@ -57,6 +57,9 @@ fn group_json(columns: &[Column], group: &Group) -> Json {
         "flows": group.flows,
         "share": group.share,
         "margin": group.margin,
+        "packets": group.traffic.map(|(packets, _)| packets),
+        "bytes": group.traffic.map(|(_, bytes)| bytes),
+        "left": group.left,
     })
 }
 
@@ -126,6 +129,8 @@ pub(super) mod tests {
             flows,
             share,
             margin,
+            traffic: None,
+            left: None,
         }
     }
 
@@ -256,5 +261,24 @@ note: too many groups to count each: a row may be too low by up to 7 flows
         let told = sentence(&top, false);
         let part = "4,300 of 76,768 flows (5.6 %) are UDP to 2001:db8:ffff::9 port 53.";
         assert_eq!((told.as_str(), cause(&top)), (part, Some(53)));
+    }
+
+    #[test]
+    fn packets_bytes_and_the_time_left_are_shown_where_they_are_known() {
+        let mut top = story();
+        top.groups[0].traffic = Some((1_000_000, 12_345_678));
+        top.groups[0].left = Some(216_000);
+        top.groups[2].left = Some(25);
+        let told = shown(&top, 20);
+        let rows: Vec<&str> = told.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                " flows   share  proto  state        dst                     dport    packets       bytes   left",
+                "52,000  67.7 %  tcp    established  2a00:1450:400b:c02::bc  5228   1,000,000  12,345,678  2d12h",
+                " 4,300   5.6 %  udp    -            2001:db8:ffff::9        53             -           -      -",
+                "   300   0.4 %  icmp   -            192.0.2.11              -              -           -    25s",
+            ]
+        );
     }
 }

@@ -74,6 +74,8 @@ fn description(columns: &[Column], group: &Group) -> String {
         (Field::Zone, "in zone"),
         (Field::Mark, "with mark"),
         (Field::Status, "with status"),
+        (Field::Helper, "with helper"),
+        (Field::Label, "with label"),
     ] {
         let before = match field {
             Field::Dport if said(Field::Dst).is_none() => "to port",
