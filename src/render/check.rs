@@ -77,7 +77,7 @@ pub(crate) fn json(checked: &Checked<'_>) -> Value {
         })),
         "in_line": checked.in_line(),
         "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.rates)),
-        "expectations": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| expectations_json(live, checked.evidence.rates)),
+        "expectations": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| expectations_json(live, checked.evidence.deep)),
         "counters": checked.evidence.rates.map(counters_json),
         "deep": checked.evidence.deep.map(deep_json),
         "namespaces": checked.evidence.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
@@ -151,9 +151,10 @@ fn unread_json(unread: &[Unread]) -> Vec<Value> {
     unread.iter().map(of).collect()
 }
 
-fn expectations_json(live: &Snapshot, rates: Option<&Rates>) -> Value {
+/// Their number is read with `--deep` alone.
+fn expectations_json(live: &Snapshot, deep: Option<&Deep>) -> Value {
     json!({
-        "count": rates.and_then(|rates| rates.expectations),
+        "count": deep.and_then(|deep| deep.expectations),
         "max": live.value(Key::ExpectMax),
     })
 }
