@@ -429,7 +429,7 @@ mod tests {
                 names: names.iter().cloned().collect(),
                 ..Rates::default()
             };
-            let findings = findings(&rates, &Snapshot::default(), None);
+            let findings = findings(&rates, &Snapshot::default(), None, false);
             assert_eq!(findings.len(), messages.len(), "{findings:?}");
             for (finding, message) in findings.iter().zip(messages) {
                 assert_eq!(finding.id, Id::TableFullLog);

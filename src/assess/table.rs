@@ -408,7 +408,6 @@ mod tests {
                 "entries drop early_drop\n0 {drop:x} {early:x}\n"
             ))
         };
-        let snapshot = table(1000, &[(Key::Max, 1000)]);
         for (drop, early, said, not_said) in [
             (0, 5, "no packet was dropped", "drops"),
             (7, 0, "packets of new flows are dropped", "evicts"),
@@ -429,8 +428,7 @@ mod tests {
                 counters: counters(drop, early),
                 ..Rates::default()
             };
-            let found = findings(&snapshot, Levels::default(), None, Some(&rates));
-            let message = &found[0].message;
+            let message = effect(true, Some(&rates));
             assert!(message.contains(said), "{message}");
             assert!(!message.contains(not_said), "{message}");
         }
