@@ -238,6 +238,7 @@ fn the_shell_takes_the_munin_plugin_and_nagios_is_told_a_command_that_there_is()
         .find_map(|line| line.trim().strip_prefix("command_line"));
     let line = line.unwrap().trim().replace("/usr/bin/", "");
     let line = line.replace("$ARG1$", "80%").replace("$ARG2$", "90%");
-    let said = world.sh(&line);
-    assert!(said.starts_with("CTTUNE OK - "), "{said}");
+    // A warning: the line in /etc/sysctl.conf sets another max at the next boot.
+    let told = world.try_sh(&line).exits(1);
+    assert!(told.stdout.starts_with("CTTUNE WARNING - "), "{told}");
 }

@@ -73,11 +73,12 @@ fn typed(shell: &mut Terminal, command: &str) -> Option<u32> {
 }
 
 /// 2 is the answer of what compares: a critical finding, drift, a plan with steps. 3 is that of a
-/// rollback which leaves max above the number of flows.
+/// rollback which leaves max above the number of flows, and a plugin answers 1 for a warning.
 fn is_right(command: &str, code: u32, screen: &str) -> bool {
     let compares = ["check", "plan"].iter().any(|name| command.contains(name));
     let max_stays = command.contains("rollback") && screen.contains("nf_conntrack_max stays");
-    code == 0 || code == 2 && compares || code == 3 && max_stays
+    let is_plugin = command.contains("nagios");
+    code == 0 || code == 2 && compares || code == 3 && max_stays || code == 1 && is_plugin
 }
 
 #[test]
