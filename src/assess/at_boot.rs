@@ -291,6 +291,8 @@ fn split(setting: &Compared) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::boot::BootFiles;
     use crate::boot::modules::{ConfFile, ModuleFiles};
@@ -310,17 +312,18 @@ mod tests {
             };
             found.map(file).collect()
         };
-        let mut facts = Facts::new(Vec::new(), 1);
+        let mut all = BTreeMap::new();
         let rules = files.iter().filter(|(path, _)| *path == RULE);
         for (path, text) in rules {
             let file = File {
                 text: (*text).to_owned(),
                 is_executable: false,
             };
-            facts.add(path.into(), Found::File(file));
+            all.insert(path.into(), Found::File(file));
             let names = vec!["x.rules".to_owned()];
-            facts.add("/etc/udev/rules.d".into(), Found::Folder(names));
+            all.insert("/etc/udev/rules.d".into(), Found::Folder(names));
         }
+        let facts = Facts::of_files(Vec::new(), 1, all);
         let module = ModuleFiles {
             modules_load: of(LOAD),
             modprobe: of(OPTIONS),

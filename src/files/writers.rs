@@ -11,31 +11,19 @@ use super::root::read_up_to;
 use super::{Kind, ReadError, Root};
 use crate::boot::writers::{self, Facts, Found, Process, Writers};
 
-/// Rounds of files that lead to others, after which it is enough.
-const MOST_ROUNDS: usize = 20;
 /// No script or unit is larger.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// Reads every file that the evaluation asks for, until it asks for no more.
+/// Evaluates them, reading each file once, when it is first asked for.
 pub(super) fn read(root: &Root, processes: Vec<Process>, cpus: u32) -> Writers {
-    let mut facts = Facts::new(processes, cpus);
-    let mut found = Writers::of(&facts);
-    for _ in 0..MOST_ROUNDS {
-        let missing = facts.take_missing();
-        if missing.is_empty() {
-            break;
+    let found = |path: &Path| {
+        if path.starts_with("/proc") {
+            of_process(root, path)
+        } else {
+            find(root, path).unwrap_or(Found::Unreadable)
         }
-        for path in missing {
-            let there = if path.starts_with("/proc") {
-                of_process(root, &path)
-            } else {
-                find(root, &path).unwrap_or(Found::Unreadable)
-            };
-            facts.add(path, there);
-        }
-        found = Writers::of(&facts);
-    }
-    found
+    };
+    Writers::of(&Facts::new(processes, cpus, found))
 }
 
 fn find(root: &Root, path: &Path) -> Result<Found, ReadError> {

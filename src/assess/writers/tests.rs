@@ -24,13 +24,13 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn facts(&self) -> Facts {
+    fn facts(&self) -> Facts<'static> {
         let process = |name: &&'static str| Process {
             name,
             pid: 7,
             arguments: vec![(*name).to_owned()],
         };
-        let mut facts = Facts::new(self.running.iter().map(process).collect(), 8);
+        let mut all = BTreeMap::new();
         let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
         for (path, text) in self.files {
             let path = Path::new(path);
@@ -43,12 +43,14 @@ impl World<'_> {
                 text: (*text).to_owned(),
                 is_executable: true,
             };
-            facts.add(path.to_owned(), Found::File(file));
+            all.insert(path.to_owned(), Found::File(file));
         }
-        for (folder, names) in folders {
-            facts.add(folder, Found::Folder(names));
-        }
-        facts
+        all.extend(
+            folders
+                .into_iter()
+                .map(|(folder, names)| (folder, Found::Folder(names))),
+        );
+        Facts::of_files(self.running.iter().map(process).collect(), 8, all)
     }
 
     fn files(&self) -> Files {

@@ -5,7 +5,7 @@ use super::facts::Facts;
 const CONF: &str = "/etc/conntrackd/conntrackd.conf";
 
 /// Whether its file has a section `Sync`; Debian's own has `Stats`, which only counts.
-pub(super) fn copies(facts: &Facts) -> Option<bool> {
+pub(super) fn copies(facts: &Facts<'_>) -> Option<bool> {
     facts.text(CONF).map(copies_flows)
 }
 

@@ -16,7 +16,7 @@ const SPOOLS: [&str; 3] = [
     "/etc/crontabs",
 ];
 
-pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
+pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     table(facts, Path::new(SYSTEM_TABLE), true, false, scripts);
     for name in facts.names(SYSTEM_FOLDER) {
         let is_backup = name.ends_with('~')
@@ -49,7 +49,7 @@ pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
 }
 
 fn table(
-    facts: &Facts,
+    facts: &Facts<'_>,
     path: &Path,
     has_users: bool,
     is_conditional: bool,

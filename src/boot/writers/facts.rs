@@ -1,7 +1,10 @@
-//! What was read of a machine, and what is still to be read.
+//! What is known of a machine: the processes that run, and each file that the evaluation asks for.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+#[cfg(test)]
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// A process that runs.
@@ -36,16 +39,27 @@ pub(crate) enum Found {
     Unreadable,
 }
 
-/// What was read of a machine. What is asked for and was not read yet is noted.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
+/// What is known of a machine: a file is read when the evaluation first asks for it.
+pub(crate) struct Facts<'a> {
     processes: Vec<Process>,
     cpus: u32,
-    found: BTreeMap<PathBuf, Found>,
-    missing: RefCell<BTreeSet<PathBuf>>,
+    read: Box<dyn Fn(&Path) -> Found + 'a>,
+    /// What was read, in lists by the hash of the path: what is in a list never moves, so that
+    /// texts can be lent while more is read.
+    lists: [Place; LISTS],
 }
 
-impl Facts {
+const LISTS: usize = 256;
+/// A place of a list, which is filled once.
+type Place = OnceCell<Box<Node>>;
+
+struct Node {
+    path: PathBuf,
+    found: Found,
+    next: Place,
+}
+
+impl<'a> Facts<'a> {
     /// The programs to look for among the processes.
     pub(crate) const PROGRAMS: [&'static str; 9] = [
         "conntrackd",
@@ -59,28 +73,50 @@ impl Facts {
         "kubelite",
     ];
 
-    pub(crate) fn new(processes: Vec<Process>, cpus: u32) -> Self {
+    /// `read` tells what is at a path of the machine.
+    pub(crate) fn new(
+        processes: Vec<Process>,
+        cpus: u32,
+        read: impl Fn(&Path) -> Found + 'a,
+    ) -> Self {
         Facts {
             processes,
             cpus,
-            ..Facts::default()
+            read: Box::new(read),
+            lists: std::array::from_fn(|_| Place::new()),
         }
     }
 
-    /// What was asked for and is to be read now.
-    pub(crate) fn take_missing(&mut self) -> BTreeSet<PathBuf> {
-        self.missing.take()
-    }
-
-    pub(crate) fn add(&mut self, path: PathBuf, found: Found) {
-        self.found.insert(path, found);
+    /// A machine that has these files and folders.
+    #[cfg(test)]
+    pub(crate) fn of_files(
+        processes: Vec<Process>,
+        cpus: u32,
+        files: BTreeMap<PathBuf, Found>,
+    ) -> Facts<'static> {
+        Facts::new(processes, cpus, move |path| {
+            files.get(path).cloned().unwrap_or(Found::Nothing)
+        })
     }
 
     pub(super) fn find(&self, path: &Path) -> &Found {
-        self.found.get(path).unwrap_or_else(|| {
-            self.missing.borrow_mut().insert(path.to_owned());
-            &Found::Nothing
-        })
+        let mut hasher = DefaultHasher::new();
+        path.as_os_str().hash(&mut hasher);
+        let list = usize::try_from(hasher.finish() % LISTS as u64).unwrap_or_default();
+        let mut place = &self.lists[list];
+        loop {
+            let node = place.get_or_init(|| {
+                Box::new(Node {
+                    path: path.to_owned(),
+                    found: (self.read)(path),
+                    next: Place::new(),
+                })
+            });
+            if node.path.as_os_str() == path.as_os_str() {
+                return &node.found;
+            }
+            place = &node.next;
+        }
     }
 
     /// A regular file that is there and was read.
@@ -104,11 +140,11 @@ impl Facts {
     }
 
     /// The names in a folder that end in a dot and `ending`.
-    pub(super) fn names_ending<'a>(
-        &'a self,
+    pub(super) fn names_ending<'b>(
+        &'b self,
         folder: impl AsRef<Path>,
-        ending: &'a str,
-    ) -> impl Iterator<Item = &'a String> {
+        ending: &'b str,
+    ) -> impl Iterator<Item = &'b String> {
         let has_ending = move |name: &&String| {
             let own = name.rsplit_once('.').map(|(_, own)| own);
             own == Some(ending)
@@ -129,10 +165,16 @@ impl Facts {
         names.into_iter().collect()
     }
 
+    /// The files and folders that cttune may not read, sorted.
     pub(super) fn unreadable(&self) -> Vec<PathBuf> {
-        let unreadable =
-            |(path, found): (&PathBuf, &Found)| (*found == Found::Unreadable).then(|| path.clone());
-        self.found.iter().filter_map(unreadable).collect()
+        let nodes = self
+            .lists
+            .iter()
+            .flat_map(|first| std::iter::successors(first.get(), |node| node.next.get()));
+        let unreadable = nodes.filter(|node| node.found == Found::Unreadable);
+        let mut paths: Vec<PathBuf> = unreadable.map(|node| node.path.clone()).collect();
+        paths.sort_unstable();
+        paths
     }
 }
 

@@ -114,7 +114,7 @@ const FOLDERS: [(&str, Names, &str); 25] = [
     ("/etc/ppp/ip-up.d", Names::RunParts, INTERFACE_UP),
 ];
 
-pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
+pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     for path in RC_LOCAL {
         run(facts, Path::new(path), AT_BOOT, scripts);
     }
@@ -127,7 +127,7 @@ pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
 }
 
 /// A script counts only if it is executable.
-fn run(facts: &Facts, path: &Path, when: &str, scripts: &mut Scripts<'_>) {
+fn run(facts: &Facts<'_>, path: &Path, when: &str, scripts: &mut Scripts<'_>) {
     if facts.file(path).is_some_and(|file| file.is_executable) {
         let runner = Runner {
             who: path.display().to_string(),

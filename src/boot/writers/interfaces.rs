@@ -9,7 +9,7 @@ use crate::boot::SourceLine;
 const FILE: &str = "/etc/network/interfaces";
 const FOLDER: &str = "/etc/network/interfaces.d";
 
-pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
+pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     let included = facts
         .names(FOLDER)
         .iter()

@@ -90,7 +90,7 @@ pub(crate) struct KubeProxy {
     pub(crate) is_unread: bool,
 }
 
-pub(super) fn read(facts: &Facts) -> Option<KubeProxy> {
+pub(super) fn read(facts: &Facts<'_>) -> Option<KubeProxy> {
     let found = facts
         .processes()
         .iter()
@@ -107,7 +107,7 @@ struct Settings {
     is_unread: bool,
 }
 
-fn settings(facts: &Facts, process: &Process) -> Option<Settings> {
+fn settings(facts: &Facts<'_>, process: &Process) -> Option<Settings> {
     let arguments = process.arguments.get(1..).unwrap_or_default();
     match process.name {
         "kube-proxy" => Some(of_arguments(facts, process, arguments.to_vec())),
@@ -129,7 +129,7 @@ fn settings(facts: &Facts, process: &Process) -> Option<Settings> {
 }
 
 /// Its own flags, or the file that `--config` names, in its own mount namespace.
-fn of_arguments(facts: &Facts, process: &Process, arguments: Vec<String>) -> Settings {
+fn of_arguments(facts: &Facts<'_>, process: &Process, arguments: Vec<String>) -> Settings {
     let Some(config) = flag(&arguments, "config") else {
         return Settings {
             program: process.name,
@@ -148,7 +148,7 @@ fn of_arguments(facts: &Facts, process: &Process, arguments: Vec<String>) -> Set
     }
 }
 
-fn of_flags_file(facts: &Facts, process: &Process, file: String) -> Settings {
+fn of_flags_file(facts: &Facts<'_>, process: &Process, file: String) -> Settings {
     let text = facts.text(&file);
     let lines = text.unwrap_or_default().lines().zip(1..);
     let values = lines.flat_map(|(line, number)| {
@@ -164,7 +164,7 @@ fn of_flags_file(facts: &Facts, process: &Process, file: String) -> Settings {
 }
 
 /// `--kube-proxy-arg=NAME=VALUE`, on its command line and in its configuration file.
-fn k3s(facts: &Facts, process: &Process, arguments: &[String]) -> Option<Settings> {
+fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Settings> {
     let files = K3S_FILES
         .iter()
         .filter_map(|path| facts.text(path).map(|text| (*path, text)));
@@ -377,6 +377,8 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::super::Found;
+    use std::collections::BTreeMap;
+
     use super::super::facts::File;
     use super::*;
 
@@ -392,14 +394,15 @@ mod tests {
             pid: 7,
             arguments: arguments.split(' ').map(str::to_owned).collect(),
         };
-        let mut facts = Facts::new(vec![process], cpus);
+        let mut all = BTreeMap::new();
         for (path, text) in files {
             let file = File {
                 text: (*text).to_owned(),
                 is_executable: false,
             };
-            facts.add(path.into(), Found::File(file));
+            all.insert(path.into(), Found::File(file));
         }
+        let facts = Facts::of_files(vec![process], cpus, all);
         let shown = |write: &LaterWrite| {
             let mark = match write.certainty {
                 Certainty::Sure => "",

@@ -2,8 +2,8 @@
 //!
 //! In: [`Facts`], the texts that a machine has about them and the processes that run. Out: a
 //! [`LaterWrite`] for each value that one of them sets, with its file and line.
-//! Rule: pure. [`Facts`] notes each file that is asked for and was not read yet, and `files/writers`
-//! reads those until nothing is missing. What cannot be evaluated has no value, and says so.
+//! Rule: pure but for the function of [`Facts`] that reads a file, which `files/writers` gives. What
+//! cannot be evaluated has no value, and says so.
 
 mod conntrackd;
 mod cron;
@@ -102,7 +102,7 @@ pub(crate) struct Writers {
 
 impl Writers {
     /// Evaluates the facts.
-    pub(crate) fn of(facts: &Facts) -> Self {
+    pub(crate) fn of(facts: &Facts<'_>) -> Self {
         let mut script = scripts::Scripts::new(facts);
         hooks::read(facts, &mut script);
         units::read(facts, &mut script);

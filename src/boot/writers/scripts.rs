@@ -53,7 +53,7 @@ impl Runner {
 
 /// Collects what scripts write.
 pub(super) struct Scripts<'a> {
-    facts: &'a Facts,
+    facts: &'a Facts<'a>,
     pub(super) writes: Vec<LaterWrite>,
     /// Commands that apply sysctl.d again.
     pub(super) appliers: Vec<Applier>,
@@ -70,7 +70,7 @@ struct Source<'a> {
 }
 
 impl<'a> Scripts<'a> {
-    pub(super) fn new(facts: &'a Facts) -> Self {
+    pub(super) fn new(facts: &'a Facts<'a>) -> Self {
         Scripts {
             facts,
             writes: Vec::new(),

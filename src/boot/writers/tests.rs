@@ -7,8 +7,8 @@ use crate::boot::writers::facts::File;
 
 /// Facts with these files, the folders that they make up, and links to `/dev/null` where the text
 /// says so. Every file is executable but those whose path ends in `!`.
-fn facts(files: &[(&str, &str)]) -> Facts {
-    let mut facts = Facts::new(Vec::new(), 8);
+fn facts(files: &[(&str, &str)]) -> Facts<'static> {
+    let mut all = BTreeMap::new();
     let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     for (path, text) in files {
         let plain = path.trim_end_matches('!');
@@ -30,12 +30,14 @@ fn facts(files: &[(&str, &str)]) -> Facts {
                 is_executable: !files.iter().any(|(one, _)| *one == format!("{plain}!")),
             }),
         };
-        facts.add(path, found);
+        all.insert(path, found);
     }
-    for (folder, names) in folders {
-        facts.add(folder, Found::Folder(names));
-    }
-    facts
+    all.extend(
+        folders
+            .into_iter()
+            .map(|(folder, names)| (folder, Found::Folder(names))),
+    );
+    Facts::of_files(Vec::new(), 8, all)
 }
 
 /// `FILE:LINE key value` of each write, `?` for what is unknown, `if` in front of what may not run.

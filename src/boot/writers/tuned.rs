@@ -30,7 +30,7 @@ pub(crate) struct Tuned {
     pub(crate) writes: Vec<LaterWrite>,
 }
 
-pub(super) fn read(facts: &Facts) -> Option<Tuned> {
+pub(super) fn read(facts: &Facts<'_>) -> Option<Tuned> {
     let profile = facts.text(ACTIVE)?.trim().to_owned();
     if profile.is_empty() {
         return None;
@@ -47,7 +47,7 @@ pub(super) fn read(facts: &Facts) -> Option<Tuned> {
 }
 
 /// The active profiles and those that they include; what comes later wins.
-fn profiles(facts: &Facts, active: &str) -> Vec<String> {
+fn profiles(facts: &Facts<'_>, active: &str) -> Vec<String> {
     let mut names = Vec::new();
     for name in active.split_ascii_whitespace() {
         include(facts, name, &mut names, &mut Vec::new());
@@ -56,7 +56,7 @@ fn profiles(facts: &Facts, active: &str) -> Vec<String> {
 }
 
 /// Puts what a profile includes before the profile itself; `above` are those that include it.
-fn include(facts: &Facts, name: &str, names: &mut Vec<String>, above: &mut Vec<String>) {
+fn include(facts: &Facts<'_>, name: &str, names: &mut Vec<String>, above: &mut Vec<String>) {
     let is_circle = above.iter().any(|one| one == name);
     if is_circle || above.len() > MOST_INCLUDES || name.contains('/') {
         return;
@@ -75,7 +75,7 @@ fn include(facts: &Facts, name: &str, names: &mut Vec<String>, above: &mut Vec<S
 }
 
 /// The file of a profile, and its text.
-fn profile<'a>(facts: &'a Facts, name: &str) -> Option<(PathBuf, &'a str)> {
+fn profile<'a>(facts: &'a Facts<'a>, name: &str) -> Option<(PathBuf, &'a str)> {
     let path = |folder| Path::new(folder).join(name).join("tuned.conf");
     FOLDERS
         .into_iter()
@@ -84,7 +84,7 @@ fn profile<'a>(facts: &'a Facts, name: &str) -> Option<(PathBuf, &'a str)> {
 }
 
 /// What the profiles set, each key by the line that wins.
-fn writes(facts: &Facts, active: &str) -> Vec<LaterWrite> {
+fn writes(facts: &Facts<'_>, active: &str) -> Vec<LaterWrite> {
     let mut writes: Vec<LaterWrite> = Vec::new();
     for name in profiles(facts, active) {
         let Some((path, text)) = profile(facts, &name) else {
@@ -120,7 +120,7 @@ fn writes(facts: &Facts, active: &str) -> Vec<LaterWrite> {
 }
 
 /// Whether an active profile uses the plugin sysctl.
-fn has_sysctl(facts: &Facts, active: &str) -> bool {
+fn has_sysctl(facts: &Facts<'_>, active: &str) -> bool {
     profiles(facts, active).iter().any(|name| {
         let text = profile(facts, name)
             .map(|(_, text)| text)

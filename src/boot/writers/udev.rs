@@ -22,7 +22,7 @@ pub(crate) struct OnLoad {
 }
 
 /// Reads the rules: those for the module's own event apart from those for other devices.
-pub(super) fn read<'a>(facts: &'a Facts, scripts: &mut Scripts<'a>) -> OnLoad {
+pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> OnLoad {
     let mut on_load = Scripts::new(facts);
     for run in udev::programs(&rules(facts)) {
         let words = shell::words(&run.command, &std::collections::BTreeMap::new());
@@ -50,7 +50,7 @@ pub(super) fn read<'a>(facts: &'a Facts, scripts: &mut Scripts<'a>) -> OnLoad {
 }
 
 /// The rules that are to be evaluated: all of the admin's, of the packages' those that may matter.
-fn rules(facts: &Facts) -> Vec<ConfFile> {
+fn rules(facts: &Facts<'_>) -> Vec<ConfFile> {
     let mut files: Vec<ConfFile> = Vec::new();
     for folder in UDEV_FOLDERS {
         for name in facts.names_ending(folder, "rules") {

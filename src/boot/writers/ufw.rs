@@ -13,7 +13,7 @@ const FIREWALLD_CONF: &str = "/etc/firewalld/firewalld.conf";
 
 /// The lines of ufw's sysctl file, which it gives to `sysctl -p`; nothing orders that against
 /// systemd-sysctl, and it comes after.
-pub(super) fn writes(facts: &Facts) -> Vec<LaterWrite> {
+pub(super) fn writes(facts: &Facts<'_>) -> Vec<LaterWrite> {
     let is_on = facts
         .text(UFW_CONF)
         .and_then(|text| assigned(text, "ENABLED"))
@@ -39,7 +39,7 @@ pub(super) fn writes(facts: &Facts) -> Vec<LaterWrite> {
     of_file(text.as_bytes()).into_iter().map(write).collect()
 }
 
-pub(super) fn firewalld_unloads(facts: &Facts) -> bool {
+pub(super) fn firewalld_unloads(facts: &Facts<'_>) -> bool {
     let conf = facts.text(FIREWALLD_CONF).unwrap_or_default();
     let value = assigned(conf, "CleanupModulesOnExit");
     value.is_some_and(|value| matches!(value.to_lowercase().as_str(), "yes" | "true"))

@@ -55,7 +55,7 @@ struct Entry {
     place: SourceLine,
 }
 
-pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
+pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     let mut known = BTreeSet::new();
     let mut open: Vec<(String, String)> = started(facts)
         .into_iter()
@@ -88,7 +88,7 @@ pub(super) fn read(facts: &Facts, scripts: &mut Scripts<'_>) {
 }
 
 /// The units that some `.wants` or `.requires` folder names.
-fn started(facts: &Facts) -> BTreeSet<String> {
+fn started(facts: &Facts<'_>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for folder in FOLDERS {
         let wants = facts.names_ending(folder, "wants");
@@ -112,7 +112,7 @@ fn started(facts: &Facts) -> BTreeSet<String> {
 }
 
 /// Whether the unit is the admin's, or was changed by one.
-fn is_of_admin(facts: &Facts, name: &str) -> bool {
+fn is_of_admin(facts: &Facts<'_>, name: &str) -> bool {
     let drop_ins = format!("{name}.d");
     FOLDERS[..3].iter().any(|folder| {
         let names = facts.names(folder);
@@ -129,7 +129,7 @@ fn asked_for(entries: &[Entry]) -> Vec<String> {
 }
 
 /// The assignments of a unit and of its drop-ins; none where it is not there or masked.
-fn load(facts: &Facts, name: &str) -> Option<Vec<Entry>> {
+fn load(facts: &Facts<'_>, name: &str) -> Option<Vec<Entry>> {
     let template = name.split_once('@').and_then(|(before, after)| {
         let kind = after.rsplit_once('.')?.1;
         Some(format!("{before}@.{kind}"))
@@ -159,7 +159,7 @@ fn load(facts: &Facts, name: &str) -> Option<Vec<Entry>> {
 }
 
 /// The drop-ins of a unit, by name over all folders; of one name the first folder's counts.
-fn drop_ins(facts: &Facts, names: &[&str]) -> BTreeMap<String, PathBuf> {
+fn drop_ins(facts: &Facts<'_>, names: &[&str]) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     for folder in FOLDERS {
         for name in names {
