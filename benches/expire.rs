@@ -36,7 +36,7 @@ const TIMEOUT: u32 = 600;
 const REMAINING: u32 = 400_000;
 
 /// Five days until now, and two samples as close as they can be.
-const STALE: [&str; 5] = ["--was", "5d", "--settle", "1s", "--yes"];
+const STALE: [&str; 6] = ["--trust-history", "--was", "5d", "--settle", "1s", "--yes"];
 const SETTLE: Duration = Duration::from_secs(1);
 
 fn main() {

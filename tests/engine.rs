@@ -278,8 +278,8 @@ fn a_flow_that_came_again_is_not_deleted_for_the_one_before() {
 }
 
 #[test]
-fn policies_of_both_kinds_are_read() {
-    if goes_inside("policies_of_both_kinds_are_read") {
+fn policies_are_read_with_their_values_and_the_flows_that_rules_attach_them_to() {
+    if goes_inside("policies_are_read_with_their_values_and_the_flows_that_rules_attach_them_to") {
         return;
     }
     assert_eq!(policies().unwrap(), []);
@@ -289,20 +289,56 @@ fn policies_of_both_kinds_are_read() {
                 protocol tcp; l3proto ip
                 policy = { established: 100 }
             }
+            ct timeout u {
+                protocol tcp
+                policy = { established: 7500 }
+            }
+            chain c {
+                type filter hook prerouting priority -150
+                ip saddr 10.1.0.0/16 tcp dport 5228-5230 ct timeout set \"u\"
+                meta l4proto tcp ct original proto-dst 22 ct timeout set \"u\"
+            }
         }
         table ip6 b {
-            ct timeout u {
+            ct timeout v {
                 protocol udp
-                policy = { unreplied: 10 }
+                policy = { unreplied: 10, replied: 99 }
+            }
+            chain c {
+                type filter hook output priority 0
+                ip6 daddr 2001:db8::/32 udp dport 53 ct timeout set \"v\"
             }
             counter c { packets 0 bytes 0 }
         }
 END");
     let found = policies().unwrap();
-    let expected = [(Some("ipv4"), "tcp"), (Some("ipv6"), "udp")];
+    let told: Vec<_> = found
+        .iter()
+        .map(|policy| {
+            let value = |state: usize| policy.seconds[state].unwrap();
+            let matching = policy.matching.join(" ");
+            match policy.protocol.as_str() {
+                "tcp" => format!("{:?} tcp {} {matching}", policy.family, value(3)),
+                _ => format!(
+                    "{:?} udp {} {} {matching}",
+                    policy.family,
+                    value(1),
+                    value(2)
+                ),
+            }
+        })
+        .collect();
     assert_eq!(
-        found,
-        expected.map(|(family, protocol)| (family, protocol.to_owned()))
+        told,
+        [
+            "None tcp 100 ",
+            "None tcp 7500 proto=tcp,src=10.1.0.0/16,dport=5228-5230 \
+             proto=tcp,src=10.1.0.0/16,reply-sport=5228-5230 \
+             proto=tcp,reply-dst=10.1.0.0/16,dport=5228-5230 \
+             proto=tcp,reply-dst=10.1.0.0/16,reply-sport=5228-5230 proto=tcp,dport=22",
+            "Some(\"ipv6\") udp 10 99 proto=udp,dst=2001:db8::/32,dport=53 \
+             proto=udp,reply-src=2001:db8::/32,reply-sport=53",
+        ]
     );
 }
 

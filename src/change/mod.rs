@@ -15,6 +15,7 @@ mod fake;
 mod here;
 mod history;
 mod journal;
+pub(crate) mod kill;
 mod lock;
 mod outcome;
 mod past;

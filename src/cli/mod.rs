@@ -18,6 +18,7 @@ mod failure;
 mod history;
 mod interrupted;
 mod interruptible;
+mod kill;
 mod load;
 mod metrics;
 mod mistaken;
@@ -109,6 +110,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::History(args) => history::run(args, global, out),
         Command::WatchPending(args) => confirm::watch(args),
         Command::Expire(args) => expire::run(args, global, out),
+        Command::Kill(args) => kill::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
         Command::Metrics(metrics) => metrics::run(metrics, global, out),
         Command::Profile(profile) => profile::run(&profile.command, global, out),

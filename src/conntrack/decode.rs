@@ -13,6 +13,9 @@ const FIRST: u16 = 1;
 /// `CTA_PROTOINFO_TCP_FLAGS_ORIGINAL` and `_REPLY`: a byte of flags, then a mask.
 const FLAGS_ORIGINAL: u16 = 4;
 const FLAGS_REPLY: u16 = 5;
+/// `CTA_PROTOINFO_SCTP_VTAG_ORIGINAL` and `_REPLY`.
+const TAG_ORIGINAL: u16 = 2;
+const TAG_REPLY: u16 = 3;
 /// `CTA_COUNTERS_PACKETS` and `CTA_COUNTERS_BYTES`.
 const PACKETS: u16 = 1;
 const BYTES: u16 = 2;
@@ -49,6 +52,7 @@ struct Found<'a> {
     id: Option<u32>,
     tcp: Option<Tcp>,
     sctp: Option<u8>,
+    sctp_tags: Option<(u32, u32)>,
     counters: Option<Counters>,
     started: Option<u64>,
     helper: Option<&'a [u8]>,
@@ -101,10 +105,25 @@ impl<'a> Found<'a> {
             let tracker = tracker?;
             match tracker.kind {
                 TCP => self.tcp = Some(tcp(tracker)?),
-                SCTP => self.sctp = first(tracker)?.map(Attribute::byte).transpose()?,
+                SCTP => self.take_sctp(tracker)?,
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    fn take_sctp(&mut self, attribute: Attribute<'a>) -> Result<(), Malformed> {
+        let (mut there, mut back) = (None, None);
+        for inner in attribute.nested() {
+            let inner = inner?;
+            match inner.kind {
+                FIRST => self.sctp = Some(inner.byte()?),
+                TAG_ORIGINAL => there = Some(inner.u32()?),
+                TAG_REPLY => back = Some(inner.u32()?),
+                _ => {}
+            }
+        }
+        self.sctp_tags = there.zip(back);
         Ok(())
     }
 
@@ -120,6 +139,7 @@ impl<'a> Found<'a> {
             id: self.id.ok_or(Malformed("the id"))?,
             tcp: self.tcp,
             sctp: self.sctp,
+            sctp_tags: self.sctp_tags,
             counters: self.counters,
             started: self.started,
             helper: self.helper,
@@ -229,7 +249,12 @@ mod tests {
     fn what_only_some_flows_have_is_read_where_it_is() {
         let number = |kind, value: u64| attribute(kind, &value.to_be_bytes());
         let counters = [number(1, 3), number(2, 400)].concat();
-        let sctp = attribute(3, &attribute(1, &[4]));
+        let sctp = [
+            attribute(1, &[4]),
+            attribute(2, &[0, 0, 0, 7]),
+            attribute(3, &[0, 0, 0, 9]),
+        ];
+        let sctp = attribute(3, &sctp.concat());
         let more = [
             attribute(cta::COUNTERS_ORIG, &counters),
             attribute(cta::COUNTERS_REPLY, &number(1, 5)),
@@ -251,7 +276,7 @@ mod tests {
         assert_eq!(flow.counters, Some(counters));
         assert_eq!(flow.started, Some(77));
         assert_eq!(flow.helper, Some(&b"ftp"[..]));
-        assert_eq!(flow.sctp, Some(4));
+        assert_eq!((flow.sctp, flow.sctp_tags), (Some(4), Some((7, 9))));
         assert!(flow.has_master);
         assert_eq!(flow.labels, Some(&[2; 16][..]));
     }

@@ -25,6 +25,8 @@ pub(crate) struct Flow<'a> {
     pub(crate) tcp: Option<Tcp>,
     /// For SCTP: `enum sctp_conntrack`.
     pub(crate) sctp: Option<u8>,
+    /// For SCTP: the verification tags of both directions.
+    pub(crate) sctp_tags: Option<(u32, u32)>,
     /// Counted from the first packet; none if accounting was off when the flow was made.
     pub(crate) counters: Option<Counters>,
     /// Start, in nanoseconds since 1970; none if timestamps were off when the flow was made.
@@ -76,6 +78,19 @@ impl<'a> Flow<'a> {
     pub(crate) fn zone(&self) -> u16 {
         let of_a_direction = self.original.zone.or(self.reply.zone);
         self.both_zone.or(of_a_direction).unwrap_or(0)
+    }
+
+    /// The zone of one direction.
+    pub(crate) fn zone_of(&self, direction: &Tuple) -> u16 {
+        self.both_zone.or(direction.zone).unwrap_or(0)
+    }
+
+    /// Whether a connection label is set. The kernel keeps them as an array of words.
+    pub(crate) fn has_label(&self, number: u8) -> bool {
+        let (word, bit) = (usize::from(number) / 64, number % 64);
+        let words = self.labels.unwrap_or_default().as_chunks().0;
+        let word = words.get(word).copied().map(u64::from_ne_bytes);
+        word.is_some_and(|word| word & (1 << bit) != 0)
     }
 
     /// The zone as `CTA_ZONE` tells it: of both directions, else none.

@@ -21,7 +21,7 @@ mod names;
 mod request;
 mod tuple;
 
-pub(crate) use attributes::{Attributes, Malformed};
+pub(crate) use attributes::{Attribute, Attributes, Malformed};
 pub(crate) use buffer::{Buffer, Head};
 pub(crate) use create::{NewFlow, Seen, put_create};
 pub(crate) use flow::{Counters, Flow, Status, Tcp};

@@ -30,7 +30,10 @@ impl Filter {
                     filter.destination_port = Some(ports.first);
                 }
                 (Test::Mark(mark), false) => filter.mark = Some(*mark),
-                (Test::Zone(zone), false) => filter.zone = Some(*zone),
+                (Test::Zone(zones), false) if zones.first == zones.last => {
+                    filter.zone = Some(zones.first);
+                }
+                (Test::SctpState(_), false) => filter.protocol = Some(Protocol::SCTP),
                 (Test::Status(bit), negated) => {
                     filter.status.mask |= bit.mask();
                     filter.status.value &= !bit.mask();

@@ -4,13 +4,81 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Flow, Ports, Selection, Term, Terms, Test};
+use super::{Flow, Layer4, Numbers, Ports, Protocol, Selection, Term, Terms, Test, Tuple};
 
 impl Selection {
     /// Whether the flow is one to act on: any of `matching` holds, or there is none, and none of
     /// `keep` does.
     pub(crate) fn matches(&self, flow: &Flow<'_>) -> bool {
         self.covers(flow) && !self.keeps(flow)
+    }
+
+    /// [`Selection::covers`] for a flow that was watched and silent for so many seconds.
+    pub(crate) fn covers_idle(&self, flow: &Flow<'_>, idle: Option<u64>) -> bool {
+        let mut matching = self.matching.iter();
+        self.matching.is_empty() || matching.any(|terms| terms.match_idle(flow, idle))
+    }
+
+    /// [`Selection::keeps`] for a flow that was watched and silent for so many seconds.
+    pub(crate) fn keeps_idle(&self, flow: &Flow<'_>, idle: Option<u64>) -> bool {
+        self.keep.iter().any(|terms| terms.match_idle(flow, idle))
+    }
+
+    /// Whether every flow there can be is selected, whatever the terms look like: `mark=0/0`, or
+    /// `family=ipv4` beside `family=ipv6`.
+    pub(crate) fn covers_everything(&self) -> bool {
+        // Without the terms that always hold.
+        let telling = |terms: &Terms| -> Vec<Term> {
+            let terms = terms.0.iter().filter(|term| !term.always_holds());
+            terms.copied().collect()
+        };
+        let alternatives: Vec<Vec<Term>> = self.matching.iter().map(telling).collect();
+        let single: Vec<&Term> = alternatives
+            .iter()
+            .filter_map(|terms| match terms.as_slice() {
+                [term] => Some(term),
+                _ => None,
+            })
+            .collect();
+        let complement = |one: &&Term| single.iter().any(|other| one.completes(other));
+        alternatives.is_empty()
+            || alternatives.iter().any(Vec::is_empty)
+            || single.iter().any(complement)
+    }
+
+    /// The longest time for which flows have to be watched, so that every term about idle time can
+    /// be answered; none without such a term.
+    pub(crate) fn longest_idle(&self) -> Option<u64> {
+        let terms = self.matching.iter().chain(&self.keep);
+        let idle = terms
+            .flat_map(|terms| &terms.0)
+            .filter_map(|term| match term.test {
+                Test::Idle(Numbers {
+                    first,
+                    last: u64::MAX,
+                }) => Some(first),
+                Test::Idle(Numbers { last, .. }) => Some(last.saturating_add(1)),
+                _ => None,
+            });
+        idle.max()
+    }
+
+    /// The same selection with every term about idle time left open.
+    pub(crate) fn without_idle(&self) -> Selection {
+        let open = |terms: &Terms| {
+            let is_about_idle = |term: &Term| matches!(term.test, Test::Idle(_));
+            let rest = terms.0.iter().filter(|term| !is_about_idle(term));
+            Terms(rest.copied().collect())
+        };
+        Selection {
+            matching: self.matching.iter().map(open).collect(),
+            keep: self
+                .keep
+                .iter()
+                .filter(|terms| !terms.is_about_idle())
+                .cloned()
+                .collect(),
+        }
     }
 
     /// Whether any of `matching` holds, or there is none.
@@ -25,41 +93,114 @@ impl Selection {
 }
 
 impl Terms {
+    /// Whether a term asks for idle time, which is known only of watched flows.
+    pub(crate) fn is_about_idle(&self) -> bool {
+        self.0.iter().any(|term| matches!(term.test, Test::Idle(_)))
+    }
+
     /// Whether every term holds.
     pub(crate) fn match_flow(&self, flow: &Flow<'_>) -> bool {
-        self.0.iter().all(|term| term.holds_for(flow))
+        self.match_idle(flow, None)
+    }
+
+    fn match_idle(&self, flow: &Flow<'_>, idle: Option<u64>) -> bool {
+        self.0.iter().all(|term| term.holds_for(flow, idle))
     }
 }
 
 impl Term {
+    /// Whether it holds for every flow.
+    fn always_holds(&self) -> bool {
+        let all = Ports {
+            first: 0,
+            last: u16::MAX,
+        };
+        match self.test {
+            Test::Mark(mark) => mark.mask == 0 && !self.negated,
+            Test::Zone(zones) | Test::OriginalZone(zones) | Test::ReplyZone(zones) => {
+                zones == all && !self.negated
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether one of the two holds for every flow.
+    fn completes(&self, other: &Term) -> bool {
+        let is_opposite = self.test == other.test && self.negated != other.negated;
+        let every = |one: &IpNet, two: &IpNet| {
+            let is_v4 = |net: &IpNet| matches!(net, IpNet::V4(_));
+            one.prefix_len() == 0 && two.prefix_len() == 0 && is_v4(one) != is_v4(two)
+        };
+        let is_partition = !self.negated
+            && !other.negated
+            && match (&self.test, &other.test) {
+                (Test::Family(one), Test::Family(two)) => one != two,
+                (Test::Src(one), Test::Src(two))
+                | (Test::Dst(one), Test::Dst(two))
+                | (Test::ReplySrc(one), Test::ReplySrc(two))
+                | (Test::ReplyDst(one), Test::ReplyDst(two)) => every(one, two),
+                _ => false,
+            };
+        is_opposite || is_partition
+    }
+
     /// Whether the test succeeds, or with `!=` fails. A flow without ports, or one that is not TCP,
-    /// fails every test of a port, or of a state.
-    pub(crate) fn holds_for(&self, flow: &Flow<'_>) -> bool {
+    /// fails every test of a port, or of a state. Without proof that it was idle a flow matches
+    /// neither `idle` nor its opposite.
+    fn holds_for(&self, flow: &Flow<'_>, idle: Option<u64>) -> bool {
+        if let Test::Idle(numbers) = self.test {
+            return idle.is_some_and(|idle| numbers.hold(idle) != self.negated);
+        }
         self.test.succeeds(flow) != self.negated
     }
 }
 
 impl Test {
     fn succeeds(&self, flow: &Flow<'_>) -> bool {
+        let (original, reply) = (&flow.original, &flow.reply);
+        let from =
+            |tuple: &Tuple, ports: &Ports| tuple.ports().is_some_and(|(src, _)| ports.hold(src));
+        let to =
+            |tuple: &Tuple, ports: &Ports| tuple.ports().is_some_and(|(_, dst)| ports.hold(dst));
         match self {
-            Test::Src(net) => contains(net, flow.original.src),
-            Test::Dst(net) => contains(net, flow.original.dst),
-            Test::ReplySrc(net) => contains(net, flow.reply.src),
-            Test::ReplyDst(net) => contains(net, flow.reply.dst),
-            Test::SourcePort(ports) => flow
-                .original
-                .ports()
-                .is_some_and(|(src, _)| ports.hold(src)),
-            Test::DestinationPort(ports) => flow
-                .original
-                .ports()
-                .is_some_and(|(_, dst)| ports.hold(dst)),
-            Test::Proto(protocol) => flow.original.protocol == *protocol,
+            Test::Src(net) => contains(net, original.src),
+            Test::Dst(net) => contains(net, original.dst),
+            Test::ReplySrc(net) => contains(net, reply.src),
+            Test::ReplyDst(net) => contains(net, reply.dst),
+            Test::SourcePort(ports) => from(original, ports),
+            Test::DestinationPort(ports) => to(original, ports),
+            Test::ReplySourcePort(ports) => from(reply, ports),
+            Test::ReplyDestinationPort(ports) => to(reply, ports),
+            Test::Proto(protocol) => original.protocol == *protocol,
             Test::State(state) => flow.tcp_state() == Some(*state),
+            Test::SctpState(state) => flow.sctp == Some(*state),
             Test::Family(family) => flow.family == *family,
             Test::Mark(mark) => flow.mark & mark.mask == mark.value,
-            Test::Zone(zone) => flow.zone() == *zone,
+            Test::Zone(zones) => zones.hold(flow.zone()),
+            Test::OriginalZone(zones) => zones.hold(flow.zone_of(original)),
+            Test::ReplyZone(zones) => zones.hold(flow.zone_of(reply)),
             Test::Status(bit) => flow.status.has(*bit),
+            Test::IcmpType(_) | Test::IcmpId(_) | Test::GreKey(_) => self.succeeds_for(original),
+            Test::Helper(name) => flow.helper == Some(name.bytes()),
+            Test::Label(number) => flow.has_label(*number),
+            // Answered where it is known what was watched.
+            Test::Idle(_) => false,
+            Test::Left(numbers) => flow.timeout.is_some_and(|left| numbers.hold(left.into())),
+            Test::Bytes(numbers) => flow.counters.is_some_and(|counters| {
+                numbers.hold(counters.original_bytes.saturating_add(counters.reply_bytes))
+            }),
+        }
+    }
+
+    /// The tests of what some protocols have in place of ports.
+    fn succeeds_for(&self, tuple: &Tuple) -> bool {
+        match (self, tuple.layer4) {
+            (Test::IcmpType(numbers), Layer4::Icmp { kind, .. }) => numbers.hold(kind.into()),
+            (Test::IcmpId(numbers), Layer4::Icmp { id, .. }) => numbers.hold(id),
+            (Test::GreKey(numbers), Layer4::Ports { src, dst }) => {
+                tuple.protocol == Protocol::GRE && (numbers.hold(src) || numbers.hold(dst))
+            }
+            _ => false,
         }
     }
 }
@@ -105,6 +246,18 @@ mod tests {
             ("mark=7", true, false),
             ("mark=0x2/0x2", true, false),
             ("mark=0", false, true),
+            ("reply-sport=80", true, false),
+            ("reply-dport=1000", true, true),
+            ("orig-zone=3", true, false),
+            ("orig-zone=5", false, true),
+            ("reply-zone=3", true, false),
+            ("reply-zone=0", false, true),
+            ("left=999", true, true),
+            ("left<999", false, false),
+            ("bytes>0", false, false),
+            ("label=3", false, false),
+            ("helper=ftp", false, false),
+            ("icmp-type=8", false, false),
             ("zone=3", true, false),
             ("zone=5", false, true),
             ("zone=0", false, false),
@@ -117,7 +270,13 @@ mod tests {
             let holds = (terms.match_flow(&tcp), terms.match_flow(&udp));
             assert_eq!(holds, (for_tcp, for_udp), "{text}");
             if terms.0.len() == 1 {
-                let terms = Terms::parse(&text.replacen('=', "!=", 1)).unwrap();
+                let negated = text.replacen(['=', '<', '>'], "!$", 1);
+                let sign = text
+                    .chars()
+                    .find(|c| "=<>".contains(*c))
+                    .unwrap()
+                    .to_string();
+                let terms = Terms::parse(&negated.replace('$', &sign)).unwrap();
                 let holds = (terms.match_flow(&tcp), terms.match_flow(&udp));
                 assert_eq!(holds, (!for_tcp, !for_udp), "not {text}");
             }
@@ -134,6 +293,93 @@ mod tests {
                 holds,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn what_only_some_flows_have_is_tested_where_it_is() {
+        let mut flow = Flow::parse(UDP).unwrap();
+        flow.helper = Some(b"sip");
+        // Bits 1 and 64.
+        flow.labels = Some(&[2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+        flow.counters = Some(crate::flow::Counters {
+            original_bytes: 1000,
+            reply_bytes: 24,
+            ..crate::flow::Counters::default()
+        });
+        let holds = |flow: &Flow<'_>, text: &str| Terms::parse(text).unwrap().match_flow(flow);
+        for text in [
+            "helper=sip",
+            "label=1",
+            "label=64",
+            "bytes=1KiB",
+            "bytes>1023",
+        ] {
+            assert!(holds(&flow, text), "{text}");
+        }
+        for text in ["helper=si", "label=0", "label=127", "bytes>1024"] {
+            assert!(!holds(&flow, text), "{text}");
+        }
+        flow.original.protocol = Protocol::ICMP;
+        flow.original.layer4 = Layer4::Icmp {
+            id: 7,
+            kind: 8,
+            code: 0,
+        };
+        assert!(holds(&flow, "icmp-type=8,icmp-id<8") && !holds(&flow, "icmp-type=0"));
+        flow.original.protocol = Protocol::GRE;
+        flow.original.layer4 = Layer4::Ports { src: 9, dst: 10 };
+        assert!(holds(&flow, "gre-key=10") && !holds(&flow, "gre-key=11"));
+        assert!(!holds(&flow, "sport=9"));
+        flow.sctp = Some(4);
+        flow.original.protocol = Protocol::SCTP;
+        assert!(holds(&flow, "state=established,proto=sctp"));
+        assert!(!holds(&flow, "state=established"));
+    }
+
+    #[test]
+    fn idle_time_counts_only_where_it_was_watched() {
+        let flow = Flow::parse(TCP).unwrap();
+        let selection = |text: &str| Selection {
+            matching: vec![Terms::parse(text).unwrap()],
+            keep: Vec::new(),
+        };
+        for (text, idle, matches) in [
+            ("idle>10m,proto=tcp", Some(601), true),
+            ("idle>10m", Some(600), false),
+            ("idle!>10m", Some(600), true),
+            ("idle>10m", None, false),
+            ("idle!>10m", None, false),
+        ] {
+            assert_eq!(selection(text).covers_idle(&flow, idle), matches, "{text}");
+        }
+        assert_eq!(selection("idle>10m,dport=80").longest_idle(), Some(601));
+        assert_eq!(selection("idle<10m").longest_idle(), Some(600));
+        assert_eq!(selection("dport=80").longest_idle(), None);
+        assert!(selection("idle>10m,dport=80").without_idle().matches(&flow));
+    }
+
+    #[test]
+    fn a_selection_of_everything_is_known_however_it_is_written() {
+        for (matching, is_everything) in [
+            (&[][..], true),
+            (&["mark=0/0"], true),
+            (&["mark=0/0,zone=0-65535"], true),
+            (&["mark=0/0,proto=udp"], false),
+            (&["mark!=0/0"], false),
+            (&["proto=tcp", "proto!=tcp"], true),
+            (&["family=ipv4", "family=ipv6"], true),
+            (&["src=0.0.0.0/0", "src=::/0"], true),
+            (&["src=0.0.0.0/0", "dst=::/0"], false),
+            (&["src=::/0"], false),
+            (&["dport=0-65535"], false),
+            (&["dport=1", "proto=udp"], false),
+        ] {
+            let selection = Selection {
+                matching: matching.iter().map(|t| Terms::parse(t).unwrap()).collect(),
+                keep: Vec::new(),
+            };
+            assert_eq!(selection.covers_everything(), is_everything, "{matching:?}");
         }
     }
 

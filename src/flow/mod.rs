@@ -26,6 +26,7 @@ mod remaining;
 mod remedy;
 mod returns;
 mod sample;
+mod save;
 mod sightings;
 mod terms;
 
@@ -38,14 +39,15 @@ pub(crate) use kinds::{Kind, Kinds, Population};
 pub(crate) use nat::{Nat, NatCount, NatPorts};
 pub(crate) use nat_rules::{NatRules, PortRange};
 pub(crate) use observe::{FirstLook, Observed, SecondLook, Silence};
-pub(crate) use policies::{Policies, Policy};
+pub(crate) use policies::{ByPolicy, Policies, Policy};
 pub(crate) use pressure::{Estimate, Pressure, PressureCount};
 pub(crate) use query::{Query, parse_budget};
 pub(crate) use remedy::{Means, Member, Members, Remedy, Rules, families};
 pub(crate) use returns::{Returned, Returns};
 pub(crate) use sample::{Extent, Sample};
+pub(crate) use save::{save_line, summary_line};
 pub(crate) use sightings::{Compared, Sightings};
-pub(crate) use terms::{Ports, Selection, Term, Terms, Test};
+pub(crate) use terms::{Numbers, Ports, Selection, Term, Terms, Test};
 
 #[cfg(test)]
 pub(crate) use crate::conntrack::{Counters, captured};

@@ -1,29 +1,174 @@
-//! Timeout policies: values for some flows that beat the sysctl on every packet.
+//! Timeout policies: values that hold for some flows in place of the sysctls, at every packet.
 //!
-//! Rule: which flow has which policy cannot be seen, so every policy is taken to hold for all flows
-//! of its protocol.
+//! Rule: no dump says which flow has which policy. A policy may hold for every flow that its rules
+//! could have attached it to; where the rules are not understood, for all flows of its protocol.
 
-use super::{Family, Flow, Protocol};
+use super::{Family, Flow, Protocol, Selection, StatusBit};
 
-/// The flows that a policy may hold for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// `IPPROTO_RAW` stands for every protocol without a tracker of its own.
+const GENERIC: Protocol = Protocol(255);
+
+/// A policy, and the flows that it may hold for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Policy {
     /// None for both families.
     pub(crate) family: Option<Family>,
-    /// The protocol.
     pub(crate) protocol: Protocol,
+    /// Seconds by the number of the state: `CTA_TIMEOUT_TCP_*` and its siblings.
+    pub(crate) seconds: [Option<u32>; Policy::STATES],
+    /// What a flow has to match for a rule to attach the policy; every flow where it is empty.
+    pub(crate) selection: Selection,
 }
 
 /// Every policy of a network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Policies(pub(crate) Vec<Policy>);
 
+/// What policies may give a flow at its next packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ByPolicy {
+    /// None holds for it.
+    Nothing,
+    /// At most so many seconds.
+    Seconds(u32),
+    /// A policy may hold for it whose value is not known.
+    Unknown,
+}
+
+impl Policy {
+    /// One more than the highest number of a state.
+    pub(crate) const STATES: usize = 12;
+
+    fn may_hold_for(&self, flow: &Flow<'_>) -> bool {
+        let has_tracker = matches!(
+            flow.original.protocol,
+            Protocol::TCP
+                | Protocol::UDP
+                | Protocol::UDPLITE
+                | Protocol::SCTP
+                | Protocol::DCCP
+                | Protocol::GRE
+                | Protocol::ICMP
+                | Protocol::ICMPV6
+        );
+        (self.protocol == flow.original.protocol || self.protocol == GENERIC && !has_tracker)
+            && self.family.is_none_or(|family| family == flow.family)
+            && self.selection.covers(flow)
+    }
+
+    fn seconds_of(&self, flow: &Flow<'_>) -> Option<u32> {
+        let of = |state: usize| self.seconds.get(state).copied().flatten();
+        match flow.original.protocol {
+            Protocol::TCP => of(flow.tcp_state()?.number().into()),
+            Protocol::SCTP => of(flow.sctp?.into()),
+            Protocol::UDP | Protocol::UDPLITE => {
+                let (unreplied, replied) = (of(1)?, of(2)?);
+                Some(if !flow.status.has(StatusBit::SeenReply) {
+                    unreplied
+                } else if flow.status.has(StatusBit::Assured) {
+                    replied
+                } else {
+                    unreplied.max(replied)
+                })
+            }
+            _ => of(1),
+        }
+    }
+}
+
 impl Policies {
     /// Whether a policy may hold for this flow.
     pub(crate) fn may_hold_for(&self, flow: &Flow<'_>) -> bool {
-        self.0.iter().any(|policy| {
-            policy.protocol == flow.original.protocol
-                && policy.family.is_none_or(|family| family == flow.family)
-        })
+        self.0.iter().any(|policy| policy.may_hold_for(flow))
+    }
+
+    /// The longest time that a policy may give this flow at its next packet.
+    pub(crate) fn longest_for(&self, flow: &Flow<'_>) -> ByPolicy {
+        let mut longest = ByPolicy::Nothing;
+        for policy in self.0.iter().filter(|policy| policy.may_hold_for(flow)) {
+            longest = match (policy.seconds_of(flow), longest) {
+                (None, _) => return ByPolicy::Unknown,
+                (Some(seconds), ByPolicy::Seconds(most)) => ByPolicy::Seconds(most.max(seconds)),
+                (Some(seconds), _) => ByPolicy::Seconds(seconds),
+            };
+        }
+        longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::captured::{TCP, UDP};
+    use crate::flow::{TcpState, Terms};
+
+    fn policy(protocol: Protocol, seconds: &[(usize, u32)]) -> Policy {
+        let mut policy = Policy {
+            family: None,
+            protocol,
+            seconds: [None; Policy::STATES],
+            selection: Selection::default(),
+        };
+        for (state, value) in seconds {
+            policy.seconds[*state] = Some(*value);
+        }
+        policy
+    }
+
+    #[test]
+    fn a_policy_gives_a_flow_the_value_of_its_state() {
+        let tcp = policy(Protocol::TCP, &[(3, 700), (5, 70)]);
+        let mut flow = Flow::parse(TCP).unwrap();
+        for (state, expected) in [
+            (TcpState::Established, ByPolicy::Seconds(700)),
+            (TcpState::CloseWait, ByPolicy::Seconds(70)),
+            (TcpState::FinWait, ByPolicy::Unknown),
+        ] {
+            flow.tcp.as_mut().unwrap().state = Some(state);
+            let policies = Policies(vec![tcp.clone()]);
+            assert_eq!(policies.longest_for(&flow), expected, "{state}");
+        }
+        let udp = policy(Protocol::UDP, &[(1, 10), (2, 90)]);
+        let mut flow = Flow::parse(UDP).unwrap();
+        for (status, seconds) in [(0, 10), (2, 90), (6, 90)] {
+            flow.status.0 = status;
+            let policies = Policies(vec![udp.clone(), tcp.clone()]);
+            assert_eq!(policies.longest_for(&flow), ByPolicy::Seconds(seconds));
+        }
+    }
+
+    #[test]
+    fn a_policy_holds_only_for_what_its_rules_can_attach_it_to() {
+        let flow = Flow::parse(TCP).unwrap();
+        let with = |family, protocol, terms: &[&str]| {
+            let mut policy = policy(protocol, &[(1, 5), (3, 700)]);
+            policy.family = family;
+            policy.selection.matching = terms
+                .iter()
+                .map(|text| Terms::parse(text).unwrap())
+                .collect();
+            Policies(vec![policy]).longest_for(&flow)
+        };
+        let holds = ByPolicy::Seconds(700);
+        for (family, protocol, terms, expected) in [
+            (None, Protocol::TCP, &[][..], holds),
+            (Some(Family::Ipv4), Protocol::TCP, &[], holds),
+            (Some(Family::Ipv6), Protocol::TCP, &[], ByPolicy::Nothing),
+            (None, Protocol::UDP, &[], ByPolicy::Nothing),
+            (None, GENERIC, &[], ByPolicy::Nothing),
+            (None, Protocol::TCP, &["dport=80"], holds),
+            (None, Protocol::TCP, &["dport=22", "dst=10.0.0.2"], holds),
+            (None, Protocol::TCP, &["dport=22"], ByPolicy::Nothing),
+        ] {
+            assert_eq!(
+                with(family, protocol, terms),
+                expected,
+                "{protocol} {terms:?}"
+            );
+        }
+        let mut esp = flow;
+        esp.original.protocol = Protocol(50);
+        let generic = Policies(vec![policy(GENERIC, &[(1, 5)])]);
+        assert_eq!(generic.longest_for(&esp), ByPolicy::Seconds(5));
     }
 }

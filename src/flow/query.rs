@@ -63,7 +63,7 @@ fn fixed(test: &Test) -> Option<Field> {
         Test::DestinationPort(ports) if ports.first == ports.last => Some(Field::Dport),
         Test::Proto(_) => Some(Field::Proto),
         Test::State(_) => Some(Field::State),
-        Test::Zone(_) => Some(Field::Zone),
+        Test::Zone(zones) if zones.first == zones.last => Some(Field::Zone),
         Test::Mark(mark) if mark.mask == u32::MAX => Some(Field::Mark),
         _ => None,
     }

@@ -281,17 +281,35 @@ impl<T> Requests<T> {
     }
 }
 
-/// The timeout policies: family (none for both) and protocol of each.
+/// A timeout policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyData {
+    /// None for both.
+    pub family: Option<&'static str>,
+    /// By name.
+    pub protocol: String,
+    /// By the number of the state.
+    pub seconds: Vec<Option<u32>>,
+    /// The flows that a rule can attach it to; empty for all.
+    pub matching: Vec<String>,
+}
+
+/// The timeout policies.
 ///
 /// # Errors
 /// The message of a list that cannot be read.
-pub fn policies() -> Result<Vec<(Option<&'static str>, String)>, String> {
+pub fn policies() -> Result<Vec<PolicyData>, String> {
     let policies = read_policies().map_err(|error| error.to_string())?;
-    let policies = policies
-        .0
-        .iter()
-        .map(|policy| (policy.family.map(Family::name), policy.protocol.to_string()));
-    Ok(policies.collect())
+    let told = policies.0.iter().map(|policy| {
+        let matching = policy.selection.matching.iter();
+        PolicyData {
+            family: policy.family.map(Family::name),
+            protocol: policy.protocol.to_string(),
+            seconds: policy.seconds.to_vec(),
+            matching: matching.map(ToString::to_string).collect(),
+        }
+    });
+    Ok(told.collect())
 }
 
 /// Whether somebody listens to updates of flows, and to their ends.

@@ -11,8 +11,8 @@ mod shorten;
 
 pub use at_boot::{SysctlTree, Winner, as_the_kernel_holds_it, next_boot};
 pub use flows::{
-    Answer, FlowData, NewFlow, Requests, count_dumped, create, dump_chunks, listeners, policies,
-    walk,
+    Answer, FlowData, NewFlow, PolicyData, Requests, count_dumped, create, dump_chunks, listeners,
+    policies, walk,
 };
 pub use shorten::{Counts, Expire, Mode};
 

@@ -56,6 +56,7 @@ impl Expire {
                 Mode::ReAge => ExpireMode::ReAge,
                 Mode::Delete => ExpireMode::Delete,
             }),
+            trust_history: Some(was.is_some()),
             settle,
             ..ExpireSettings::default()
         });

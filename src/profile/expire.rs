@@ -48,7 +48,11 @@ pub(crate) struct ExpireSettings {
     pub(crate) grace: Option<i64>,
     /// Seconds over which flows are spread so that they do not end in the same one.
     pub(crate) spread: Option<i64>,
-    /// Seconds between the two samples that prove a flow idle.
+    /// Seconds for which flows are watched before they count as idle.
+    pub(crate) observe: Option<i64>,
+    /// Whether idle time is inferred from the history of the timeout.
+    pub(crate) trust_history: Option<bool>,
+    /// With a trusted history: seconds between two looks.
     pub(crate) settle: Option<i64>,
     /// Flows to act on at most.
     pub(crate) max_flows: Option<i64>,
@@ -71,7 +75,13 @@ pub(crate) struct ExpireParameters {
     pub(crate) grace: i64,
     /// Seconds over which the ends of flows are spread.
     pub(crate) spread: i64,
-    /// Seconds between the two samples that prove a flow idle.
+    /// Seconds for which flows are watched before they count as idle.
+    #[serde(default)]
+    pub(crate) observe: Option<i64>,
+    /// Whether idle time is inferred from the history of the timeout.
+    #[serde(default)]
+    pub(crate) trust_history: bool,
+    /// With a trusted history: seconds between two looks.
     pub(crate) settle: i64,
     /// Flows to act on at most.
     pub(crate) max_flows: Option<i64>,
@@ -92,6 +102,8 @@ impl From<ExpireSettings> for ExpireParameters {
             keep: settings.keep.unwrap_or_default(),
             grace: settings.grace.unwrap_or(GRACE),
             spread: settings.spread.unwrap_or(0),
+            observe: settings.observe,
+            trust_history: settings.trust_history.unwrap_or(false),
             settle: settings.settle.unwrap_or(SETTLE),
             max_flows: settings.max_flows,
             rate: settings.rate,
@@ -124,12 +136,14 @@ mod text {
     }
 }
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 10] = [
     "mode",
     "match",
     "keep",
     "grace",
     "spread",
+    "observe",
+    "trust-history",
     "settle",
     "max-flows",
     "rate",
@@ -148,6 +162,8 @@ impl ExpireSettings {
             keep: self.keep.or(parent.keep),
             grace: self.grace.or(parent.grace),
             spread: self.spread.or(parent.spread),
+            observe: self.observe.or(parent.observe),
+            trust_history: self.trust_history.or(parent.trust_history),
             settle: self.settle.or(parent.settle),
             max_flows: self.max_flows.or(parent.max_flows),
             rate: self.rate.or(parent.rate),
@@ -171,6 +187,10 @@ impl Reader {
                 "keep" => expire.keep = self.selections("keep", value),
                 "grace" => expire.grace = number(Unit::Seconds, 1..=LONGEST),
                 "spread" => expire.spread = number(Unit::Seconds, 0..=LONGEST),
+                "observe" => expire.observe = number(Unit::Seconds, 1..=LONGEST),
+                "trust-history" => {
+                    expire.trust_history = number(Unit::Switch, 0..=1).map(|switch| switch == 1);
+                }
                 "settle" => expire.settle = number(Unit::Seconds, 1..=LONGEST),
                 "max-flows" => expire.max_flows = number(Unit::Count, 1..=LONGEST),
                 "rate" => expire.rate = number(Unit::Count, 1..=LONGEST),
@@ -203,6 +223,11 @@ impl Reader {
     fn terms(&mut self, what: &str, value: &Value<'_>) -> Option<Terms> {
         let text = self.text(what, value)?;
         let errors = match Terms::parse(&text) {
+            Ok(terms) if terms.is_about_idle() => {
+                let problem = "`idle` is known only of flows that were watched".to_owned();
+                self.fault(value.span(), problem, "this selection", "leave it out");
+                return None;
+            }
             Ok(terms) => return Some(terms),
             Err(errors) => errors,
         };

@@ -1,4 +1,4 @@
-//! `cttune expire`: how many flows, what became of them, and why the others were kept.
+//! `cttune expire`: how many flows, what became of them, and why the others are kept.
 
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,16 @@ pub(crate) fn json(parts: Parts<'_>) -> Value {
 
 /// The same as part of another object.
 pub(crate) fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
-    let tally = parts.tally;
+    tally_json(parts.mode.name(), parts.tally, parts.dry_run, parts.count)
+}
+
+/// What became of flows, whatever was done to them.
+pub(super) fn tally_json(
+    mode: &str,
+    tally: &Tally,
+    dry_run: bool,
+    count: Option<i64>,
+) -> Map<String, Value> {
     let kept_why: Map<String, Value> = tally
         .kept_why()
         .map(|(why, flows)| (why.name().to_owned(), json!(flows)))
@@ -47,8 +56,8 @@ pub(crate) fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
         })
         .collect();
     let object = json!({
-        "mode": parts.mode,
-        "dry_run": parts.dry_run,
+        "mode": mode,
+        "dry_run": dry_run,
         "examined": tally.examined(),
         "selected": tally.selected(),
         "clamped": tally.clamped,
@@ -60,8 +69,9 @@ pub(crate) fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
         "kept": tally.kept(),
         "unknown": tally.unknown,
         "kept_why": kept_why,
+        "likely_idle": tally.likely_idle,
         "timeouts": timeouts,
-        "count": parts.count,
+        "count": count,
     });
     match object {
         Value::Object(object) => object,
@@ -75,32 +85,69 @@ pub(crate) fn foresight(mode: ExpireMode, tally: &Tally) -> String {
     if tally.selected() == 0 {
         return match mode {
             ExpireMode::Clamp => "no flow has more time left than its timeout\n".to_owned(),
-            ExpireMode::ReAge | ExpireMode::Delete => "no flow is proven stale\n".to_owned(),
+            ExpireMode::ReAge | ExpireMode::Delete => {
+                format!("no flow is proven idle\n{}", likely(tally))
+            }
         };
     }
     let within = times(tally);
     let silent: u64 = tally.shares().map(|(_, share)| share.silent).sum();
     let what = match mode {
         ExpireMode::Clamp if silent > 0 => format!(
-            "{HEAD}{flows} would be clamped{HEAD:#}; {} of them have been silent for longer than \
-             the new timeout and end in {within} unless they speak",
+            "{HEAD}{flows} would be clamped{HEAD:#}; {} of them are likely idle for longer than \
+             the new timeout and end in {within} unless they send a packet",
             format_count(silent)
         ),
         ExpireMode::Clamp => {
             format!(
-                "{HEAD}{flows} would be clamped{HEAD:#}: they end in {within} unless they speak"
+                "{HEAD}{flows} would be clamped{HEAD:#}: they end in {within} unless they send a \
+                 packet"
             )
         }
         ExpireMode::ReAge => format!(
-            "{HEAD}{flows} would be re-aged{HEAD:#}: they are idle, and end as if the timeout of \
-             {within} had held since they last spoke, but for the grace"
+            "{HEAD}{flows} would be re-aged{HEAD:#}: they are idle; their idle time counts against \
+             the timeout of {within}, but for the grace"
         ),
         ExpireMode::Delete => format!(
-            "{HEAD}{flows} would be deleted{HEAD:#}: they are idle for longer than {within}. \
-             {WARN}A connection among them that still lives is cut off{WARN:#}"
+            "{HEAD}{flows} would be deleted{HEAD:#}: they are proven idle. \
+             {WARN}A connection among them that is silent but alive is cut off{WARN:#}"
         ),
     };
     format!("{what}\n{}", by_timeout(tally))
+}
+
+/// How many flows are likely idle, which proves nothing.
+fn likely(tally: &Tally) -> String {
+    match tally.likely_idle {
+        0 => String::new(),
+        number => format!(
+            "{} likely idle for longer than the timeout, by the journal's history of it\n",
+            are(number)
+        ),
+    }
+}
+
+/// `1 flow is`, `2 flows are`.
+fn are(number: u64) -> String {
+    let verb = if number == 1 { "is" } else { "are" };
+    format!("{} {verb}", flows(number))
+}
+
+/// How many flows were kept, and why.
+pub(super) fn kept_line(tally: &Tally) -> String {
+    let kept = tally.kept() + tally.unknown;
+    let mut why: Vec<String> = tally
+        .kept_why()
+        .map(|(why, number)| format!("{} {}", format_count(number), why.name()))
+        .collect();
+    if tally.unknown > 0 {
+        why.push(format!("{} unknown", format_count(tally.unknown)));
+    }
+    let why = match why.as_slice() {
+        [] => String::new(),
+        why => format!(": {}", why.join(", ")),
+    };
+    format!("; kept {}{why}\n", flows(kept))
 }
 
 /// Each timeout with its flows, where there is more than one.
@@ -175,7 +222,10 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
     if tally.failed > 0 {
         text.push_str(&format!("; {BAD}{} refused{BAD:#}", flows(tally.failed)));
     }
-    text.push_str(&format!("; kept {}\n", flows(tally.kept() + tally.unknown)));
+    text.push_str(&kept_line(tally));
+    if number == 0 {
+        text.push_str(&likely(tally));
+    }
     if tally.late > 0 {
         text.push_str(&format!(
             "{WARN}note{WARN:#}: the last pass over the table still changed {}, so others may be \
@@ -190,14 +240,15 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
 }
 
 /// What takes its time before anything can be counted.
-pub(crate) fn sampling(settle: i64) -> String {
-    let settle = format_seconds(settle);
+pub(crate) fn watching(time: std::time::Duration) -> String {
+    let time = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     format!(
-        "taking two samples, {settle} apart: only silence in between proves that a flow is idle"
+        "watching the flows for {}: only silence that was seen proves that a flow is idle",
+        format_seconds(time)
     )
 }
 
-/// Why it goes no faster; and how long it takes, where the flows were counted.
+/// Why flows are changed slower; and how long it takes, where the flows were counted.
 pub(crate) fn listened_to(rate: u32, flows_to_change: Option<u64>) -> String {
     let time = flows_to_change.map(|flows| {
         let seconds = flows / u64::from(rate.max(1)) + 1;
@@ -205,7 +256,7 @@ pub(crate) fn listened_to(rate: u32, flows_to_change: Option<u64>) -> String {
         format!(", so it takes {}", format_seconds(seconds))
     });
     format!(
-        "somebody listens to conntrack's events (conntrackd, conntrack -E): {} a second{}",
+        "a program listens to conntrack events (conntrackd, conntrack -E): {} a second{}",
         flows(rate.into()),
         time.unwrap_or_default()
     )
@@ -251,8 +302,8 @@ mod tests {
     fn the_question_says_how_many_and_how_long() {
         assert_eq!(
             plain(&foresight(ExpireMode::Clamp, &story())),
-            "3 flows would be clamped; 2 of them have been silent for longer than the new timeout \
-             and end in 10m unless they speak\n"
+            "3 flows would be clamped; 2 of them are likely idle for longer than the new timeout \
+             and end in 10m unless they send a packet\n"
         );
         let mut tally = Tally {
             clamped: 2,
@@ -262,12 +313,12 @@ mod tests {
         tally.select(Key::UdpTimeoutStream, 120, false);
         assert_eq!(
             plain(&foresight(ExpireMode::Clamp, &tally)),
-            "2 flows would be clamped: they end in 2m to 10m unless they speak\n          1  \
+            "2 flows would be clamped: they end in 2m to 10m unless they send a packet\n          1  \
              net.netfilter.nf_conntrack_tcp_timeout_established 10m\n          1  \
              net.netfilter.nf_conntrack_udp_timeout_stream 2m\n"
         );
         let nothing = foresight(ExpireMode::Delete, &Tally::default());
-        assert_eq!(nothing, "no flow is proven stale\n");
+        assert_eq!(nothing, "no flow is proven idle\n");
     }
 
     #[test]
@@ -281,7 +332,7 @@ mod tests {
         };
         assert_eq!(
             plain(&text(parts)),
-            "clamped 3 flows; kept 2 flows\nnote: the last pass over the table still changed 2 \
+            "clamped 3 flows; kept 2 flows: 1 within-timeout, 1 unknown\nnote: the last pass over the table still changed 2 \
              flows, so others may be left: run it again\n"
         );
         assert_eq!(json(parts)["late"], 2);
@@ -289,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_listener_s_pace_is_told_with_the_time_where_it_is_known() {
-        let who = "somebody listens to conntrack's events (conntrackd, conntrack -E)";
+        let who = "a program listens to conntrack events (conntrackd, conntrack -E)";
         assert_eq!(
             listened_to(20_000, None),
             format!("{who}: 20,000 flows a second")
@@ -337,7 +388,8 @@ mod tests {
         };
         assert_eq!(
             plain(&text(parts)),
-            "clamped 3 flows; 1 flow ended meanwhile; 2 flows refused; kept 2 flows\n\
+            "clamped 3 flows; 1 flow ended meanwhile; 2 flows refused; kept 2 flows: 1 within-timeout, \
+             1 unknown\n\
              the table holds 76,768 flows\n"
         );
     }

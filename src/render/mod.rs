@@ -9,6 +9,7 @@ pub(crate) mod expire;
 pub(crate) mod explain;
 pub(crate) mod failure;
 pub(crate) mod history;
+pub(crate) mod kill;
 pub(crate) mod metrics;
 pub(crate) mod mistakes;
 pub(crate) mod munin;

@@ -142,7 +142,7 @@ fn ask_term(term: &Term) -> Option<String> {
         Test::SourcePort(ports) => format!("ct original proto-src {not}{}", range(*ports)),
         Test::DestinationPort(ports) => format!("ct original proto-dst {not}{}", range(*ports)),
         Test::Proto(protocol) => format!("meta l4proto {not}{}", protocol_name(*protocol)),
-        Test::Zone(zone) => format!("ct zone {not}{zone}"),
+        Test::Zone(zones) => format!("ct zone {not}{}", range(*zones)),
         // Every rule names its family.
         _ => return None,
     })

@@ -14,3 +14,4 @@ mod race;
 mod rules;
 #[path = "../support/mod.rs"]
 mod support;
+mod table;

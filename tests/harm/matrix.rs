@@ -111,7 +111,7 @@ fn spares_who_speaks(firewall: &Firewall, mode: &[&str]) {
     let deleted = connections(&net);
     net.settle();
     net.set("tcp_timeout_established", 1);
-    let mut arguments: Vec<String> = ["--mode", "delete", "--was", "5d", "--settle", "2s"]
+    let mut arguments: Vec<String> = ["--mode", "delete", "--observe", "2s"]
         .map(str::to_owned)
         .into();
     for (connection, _) in &deleted {
@@ -147,6 +147,14 @@ fn re_age_spares_who_speaks_within_the_grace() {
         return;
     }
     let grace = format!("--grace={TIMEOUT}s");
-    let mode = ["--mode", "re-age", "--was", "5d", "--settle", "2s"];
+    let mode = [
+        "--mode",
+        "re-age",
+        "--trust-history",
+        "--was",
+        "5d",
+        "--settle",
+        "2s",
+    ];
     each_firewall_spares_who_speaks(&[&mode[..], &[&grace]].concat());
 }

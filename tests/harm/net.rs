@@ -117,6 +117,11 @@ impl Net {
         in_netns(&format!("pid:{}", self.client.id()), work).unwrap()
     }
 
+    /// Does work in the server's namespace.
+    pub(crate) fn on_server<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        in_netns(&format!("pid:{}", self.server.id()), work).unwrap()
+    }
+
     /// A listener of the server; port 0 is any.
     pub(crate) fn listen(&self, address: &str, port: u16) -> TcpListener {
         let address = SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);

@@ -9,8 +9,24 @@ use crate::inside::goes_inside;
 use crate::net::{Connection, End, Net, SERVERS, until};
 
 /// Told that the timeout was six days, a flow of five looks as if it had been silent for one.
-const RE_AGE: [&str; 6] = ["--mode", "re-age", "--was", "6d", "--settle", "2s"];
-const DELETE: [&str; 6] = ["--mode", "delete", "--was", "6d", "--settle", "2s"];
+const RE_AGE: [&str; 7] = [
+    "--mode",
+    "re-age",
+    "--trust-history",
+    "--was",
+    "6d",
+    "--settle",
+    "2s",
+];
+const DELETE: [&str; 7] = [
+    "--mode",
+    "delete",
+    "--trust-history",
+    "--was",
+    "6d",
+    "--settle",
+    "2s",
+];
 
 /// One that does not give up.
 fn patient(net: &Net) -> Connection {
@@ -78,7 +94,7 @@ fn after_a_raise_a_connection_that_just_spoke_is_not_idle() {
     net.settle();
     net.set("tcp_timeout_established", 432_000);
     for mode in ["re-age", "delete"] {
-        let mode = ["--mode", mode, "--settle", "1s"];
+        let mode = ["--mode", mode, "--trust-history", "--settle", "1s"];
         let told = net.expire(&mode);
         assert_eq!(told["unknown"], 2, "{told}");
         let told = net.expire(&[&mode[..], &["--was", "10m"]].concat());

@@ -13,27 +13,35 @@ next packet. `expire` shortens flows one by one and never flushes the table:
 
   clamp    a flow with more time left than its timeout gets its timeout, as its
            next packet would do. A flow that sends in time loses nothing
-  re-age   also subtracts the idle time that two samples and the journal prove,
-           but leaves --grace; established TCP only
-  delete   ends flows that are proven idle for longer than their timeout. Cuts
+  re-age   also subtracts the idle time that was watched, but leaves --grace;
+           established TCP only
+  delete   ends flows that were watched and silent for all of --observe. Cuts
            connections that are silent but alive: for emergencies
 
   cttune expire                                  counts, then asks
   cttune expire --dry-run                        counts, says why flows are kept
   cttune expire --match dst=2a00:1450:400b:c02::bc,dport=5228 --spread 10m
-  cttune expire --mode re-age --was 5d@2h        you lowered it two hours ago
+  cttune expire --mode delete --observe 2h11m    watches, counts, asks, ends
+
+Idle time is what was watched: --observe proves no more than its TIME. A
+connection may be silent for two hours and alive (the default of keepalive).
+--trust-history infers idle time from what tcp_timeout_established was. That is
+right only if, since the boot, nobody changed it by hand and back, nobody ran
+`conntrack -U`, and the clock was not set back.
 
 TERM,TERM selects flows that match all terms. Terms, with = or !=: src dst sport
-dport reply-src reply-dst proto state family mark zone status.
-Flows of helpers, flows with a timeout policy and your own SSH session are kept.
+dport reply-src reply-dst reply-sport reply-dport proto state family mark zone
+orig-zone reply-zone status icmp-type icmp-id gre-key helper label left bytes.
+Numbers take ranges, < and >: left>1h, dport=5000-6000.
+Flows of helpers and your own SSH session are kept.
 What was done to a flow cannot be undone.
 
-Exit codes: 0 done or nothing to do; 1 refused or failed, nothing was changed;
-3 some flows were changed and some could not be; 130, 143, 129 stopped by a
-signal.")]
+Exit codes: 0 done or nothing to do; 1 refused or failed, or no flow matches,
+nothing was changed; 3 some flows were changed and some could not be; 130, 143,
+129 stopped by a signal.")]
 pub(crate) struct Expire {
-    /// Mildest first: clamp, re-age, delete
-    #[arg(long, value_enum, hide_possible_values = true, default_value_t = Mode::Clamp)]
+    /// clamp (the default), re-age or delete
+    #[arg(long, value_enum, hide_possible_values = true, hide_default_value = true, default_value_t = Mode::Clamp)]
     pub(crate) mode: Mode,
     /// Only flows like these; repeat it for others
     #[arg(long = "match", value_name = "TERM,TERM")]
@@ -47,14 +55,24 @@ pub(crate) struct Expire {
     /// re-age: leave each flow at least TIME [default: 2m]
     #[arg(long, value_name = "TIME")]
     pub(crate) grace: Option<String>,
-    /// re-age, delete: TIME between samples [default: 10s]
-    #[arg(long, value_name = "TIME")]
+    /// re-age, delete: watch the flows for TIME first
+    #[arg(long, value_name = "TIME", conflicts_with = "trust_history")]
+    pub(crate) observe: Option<String>,
+    /// re-age, delete: infer idle time from the past
+    ///
+    /// From what the timeout was, by the journal or --was. Assumes that since
+    /// the boot nobody changed it by hand and back, nobody ran conntrack -U, and
+    /// the clock was not set back.
+    #[arg(long)]
+    pub(crate) trust_history: bool,
+    /// --trust-history: TIME between looks [default: 10s]
+    #[arg(long, value_name = "TIME", hide_short_help = true)]
     pub(crate) settle: Option<String>,
-    /// re-age, delete: the timeout before it was lowered
+    /// --trust-history: the timeout before it was lowered
     ///
     /// What tcp_timeout_established was, and when that ended: 5d@2h (two hours
     /// ago) or 5d@2026-11-23T12:00:00Z. Without it the journal says so.
-    #[arg(long, value_name = "TIME[@SINCE]")]
+    #[arg(long, value_name = "TIME[@SINCE]", hide_short_help = true)]
     pub(crate) was: Option<String>,
     /// Refuse to change more than N flows
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -84,6 +102,58 @@ pub(crate) enum Mode {
     ReAge,
     /// End flows that are proven idle for too long
     Delete,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = "\
+Ends the flows that you name, as `conntrack -D` does, but shows them first. Their
+connections break, or start again as new flows:
+
+  cttune kill --match mark=0xc9                       a VPN that is gone
+  cttune kill --match reply-dst=198.51.100.7          an old WAN address
+  cttune kill --match src=10.0.0.5,proto=udp,dport=5060 --save /root/flows
+  cttune kill --match dst=192.0.2.0/24,idle>1h        watches for an hour first
+
+TERM,TERM selects flows that match all terms. Terms, with = or !=: src dst sport
+dport reply-src reply-dst reply-sport reply-dport proto state family mark zone
+orig-zone reply-zone status icmp-type icmp-id gre-key helper label idle left
+bytes. Numbers take ranges, < and >: left>1h, dport=5000-6000.
+The SSH session that runs cttune is kept. Ended flows cannot be brought back,
+except from --save with `conntrack -R FILE`.
+
+Exit codes: 0 done; 1 refused or failed, or no flow matches, nothing was ended;
+3 some flows could not be ended; 130, 143, 129 stopped by a signal.")]
+pub(crate) struct Kill {
+    /// Flows like these; repeat it for others
+    #[arg(long = "match", value_name = "TERM,TERM", required = true)]
+    pub(crate) matching: Vec<String>,
+    /// Never flows like these, even if --match selects them
+    #[arg(long, value_name = "TERM,TERM")]
+    pub(crate) keep: Vec<String>,
+    /// Allow terms that match every flow
+    #[arg(long)]
+    pub(crate) all_flows: bool,
+    /// Refuse to end more than N flows
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_flows: Option<u32>,
+    /// End at most N flows a second
+    ///
+    /// Without it there is no limit, or 20000/s if a program listens to
+    /// conntrack events.
+    #[arg(long, value_name = "N/s")]
+    pub(crate) rate: Option<String>,
+    /// Write the flows to FILE first, for conntrack -R
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Show what would be ended, and stop
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Wait up to TIME for another cttune to finish
+    #[arg(long, value_name = "TIME")]
+    pub(crate) wait: Option<String>,
 }
 
 #[derive(Debug, Args)]

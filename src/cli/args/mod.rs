@@ -20,7 +20,7 @@ pub(crate) use self::change::{
     Apply, Confirm, History, Only, Plan, Planning, Rollback, WatchPending,
 };
 pub(crate) use self::check::{Check, FailOn};
-pub(crate) use self::flows::{Expire, Flows, Metrics, Mode, Request, Top};
+pub(crate) use self::flows::{Expire, Flows, Kill, Metrics, Mode, Request, Top};
 pub(crate) use self::profile::{DesiredOptions, Profile, ProfileCommand};
 pub(crate) use self::sandbox::{Completions, Sandbox, SandboxInside};
 
@@ -38,8 +38,8 @@ Global options: --netns --root --format --color -q -v
     max_term_width = 80,
     subcommand_required = true,
     arg_required_else_help = true,
-    // Without the empty line above the usage: a screen has 24 lines.
-    help_template = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}",
+    // Without empty lines around the usage: a screen has 24 lines.
+    help_template = "{about-with-newline}{usage-heading} {usage}\n{all-args}{after-help}",
     after_help = "Try it safely: `cttune sandbox -- bash`. More: `cttune --help`.",
     after_long_help = "\
 Start with `cttune check`: it takes milliseconds and changes nothing.
@@ -50,6 +50,7 @@ Try everything safely in a private shell: `cttune sandbox -- bash`.
   cttune plan --profile campus-fw     what would change?
   cttune apply --profile campus-fw    change it, now and after every reboot
   cttune expire                       shorten the flows that exist already
+  cttune kill --match src=10.0.0.5    end the flows that you name
   cttune rollback                     undo the last change
 
 Exit codes: 0 done or nothing to do; 1 failed or refused, nothing was changed;
@@ -145,6 +146,8 @@ pub(crate) enum Command {
     History(History),
     /// Shorten existing flows to the current timeouts
     Expire(Expire),
+    /// End the flows that you name
+    Kill(Kill),
     /// Show who fills the table: addresses, ports, protocols, states
     Top(Top),
     /// Print numbers for Prometheus or munin, or as JSON

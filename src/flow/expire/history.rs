@@ -18,10 +18,20 @@ pub(crate) struct Change {
     pub(crate) after: Vec<i64>,
 }
 
+/// A time in which cttune itself set the time left of flows. Times are seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnUpdate {
+    /// When it ended.
+    pub(crate) until: i64,
+    /// The highest value that it gave a flow, in seconds.
+    pub(crate) highest: i64,
+}
+
 /// What is known of a timeout's past.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct History {
     held: Vec<Held>,
+    updates: Vec<OwnUpdate>,
 }
 
 /// A value and when it may have held: from `from`, before `until`.
@@ -65,6 +75,13 @@ impl History {
         history
     }
 
+    /// The same with what cttune itself set.
+    #[must_use]
+    pub(crate) fn with_updates(mut self, updates: &[OwnUpdate]) -> History {
+        self.updates = updates.to_vec();
+        self
+    }
+
     /// Whether nothing is known.
     pub(crate) fn is_unknown(&self) -> bool {
         self.held.is_empty()
@@ -84,7 +101,13 @@ impl History {
             let fits = spoke.saturating_add(1) >= held.from && spoke < held.until;
             fits.then(|| (idle - 1).max(0))
         };
-        let least = self.held.iter().filter_map(idle).min()?;
+        // A flow that cttune gave its time was silent since, whatever it did before.
+        let since_update = |update: &OwnUpdate| {
+            let since = now.saturating_sub(update.until).max(0);
+            (remaining + since <= update.highest + 1).then(|| (since - 1).max(0))
+        };
+        let updates = self.updates.iter().filter_map(since_update);
+        let least = self.held.iter().filter_map(idle).chain(updates).min()?;
         u32::try_from(least).ok()
     }
 
@@ -195,6 +218,26 @@ mod tests {
         assert_eq!(vague.idle(431_900, NOW), Some(99));
         assert_eq!(vague.idle(500, NOW), Some(99));
         assert!(vague.is_ambiguous(600) && !vague.is_ambiguous(601));
+    }
+
+    #[test]
+    fn what_cttune_set_itself_is_not_taken_for_idle_time() {
+        let lowered = History::of(&[change(NOW - 9000, 432_000, &[600])], 600, NOW);
+        let update = OwnUpdate {
+            until: NOW - 100,
+            highest: 7800,
+        };
+        let known = lowered.with_updates(&[update]);
+        for (remaining, idle) in [
+            (5000, Some(99)),
+            (7700, Some(99)),
+            // More than the update can have left.
+            (7702, Some(424_297)),
+            (500, Some(99)),
+            (590, Some(9)),
+        ] {
+            assert_eq!(known.idle(remaining, NOW), idle, "{remaining}");
+        }
     }
 
     proptest! {

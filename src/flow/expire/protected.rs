@@ -1,7 +1,7 @@
 //! Flows that are left alone in every mode.
 
 use super::{KeptWhy, Session};
-use crate::flow::{Flow, Policies, Protocol, Selection, StatusBit};
+use crate::flow::{Flow, Protocol, Selection, StatusBit};
 
 /// What the operator selects, and what nobody may touch.
 #[derive(Debug, Clone, Default)]
@@ -10,8 +10,6 @@ pub(crate) struct Protected {
     pub(crate) selection: Selection,
     /// The operator's own connections.
     pub(crate) sessions: Vec<Session>,
-    /// Timeouts that beat the sysctls.
-    pub(crate) policies: Policies,
 }
 
 /// `IPS_TEMPLATE` and bit 12, `IPS_NAT_CLASH` (`IPS_UNTRACKED` before 4.12).
@@ -32,7 +30,6 @@ impl Protected {
             (flow.helper.is_some(), KeptWhy::Helper),
             (flow.has_master, KeptWhy::Master),
             (flow.original.protocol == Protocol::GRE, KeptWhy::Gre),
-            (self.policies.may_hold_for(flow), KeptWhy::Policy),
         ];
         reasons
             .into_iter()
@@ -57,8 +54,8 @@ fn is_offloaded(flow: &Flow<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Terms;
     use crate::flow::captured::TCP;
-    use crate::flow::{Family, Policy, Terms};
 
     #[test]
     fn each_protection_is_told_by_its_name() {
@@ -86,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_keeps_and_what_policies_hold_is_protected() {
+    fn what_the_operator_keeps_is_protected() {
         let flow = Flow::parse(TCP).unwrap();
         let keep = Protected {
             selection: Selection {
@@ -101,18 +98,5 @@ mod tests {
             ..Protected::default()
         };
         assert_eq!(session.why(&flow), Some(KeptWhy::SshSession));
-        for (family, protocol, why) in [
-            (None, Protocol::TCP, Some(KeptWhy::Policy)),
-            (Some(Family::Ipv4), Protocol::TCP, Some(KeptWhy::Policy)),
-            (Some(Family::Ipv6), Protocol::TCP, None),
-            (None, Protocol::UDP, None),
-        ] {
-            let policies = Policies(vec![Policy { family, protocol }]);
-            let protected = Protected {
-                policies,
-                ..Protected::default()
-            };
-            assert_eq!(protected.why(&flow), why, "{family:?} {protocol}");
-        }
     }
 }

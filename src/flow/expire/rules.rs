@@ -1,9 +1,9 @@
-//! The verdict on a flow: how far it is brought down, or why it is left alone.
+//! The verdict on a flow: how far it is shortened, or why it is left alone.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::{History, KeptWhy, Protected, Timeouts};
-use crate::flow::{Compared, Flow, Sightings, StatusBit, TcpState};
+use crate::flow::{ByPolicy, Compared, Flow, Policies, Sightings, StatusBit, TcpState};
 use crate::tunable::Key;
 
 /// Everything that a verdict depends on beside the flow.
@@ -11,14 +11,35 @@ use crate::tunable::Key;
 pub(crate) struct Rules {
     /// Flows that are left alone in any case.
     pub(crate) protected: Protected,
-    /// The timeouts that hold.
+    /// The sysctls.
     pub(crate) timeouts: Timeouts,
+    /// Values that hold for some flows in place of the sysctls.
+    pub(crate) policies: Policies,
     /// What `tcp_timeout_established` was, and when.
     pub(crate) history: History,
+    /// What counts as proof of idle time.
+    pub(crate) proof: Proof,
     /// Seconds over which the ends of flows are spread.
     pub(crate) spread: u32,
     /// Seconds that a re-aged flow keeps at least.
     pub(crate) grace: u32,
+}
+
+/// What counts as proof that a flow is idle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// Nothing does.
+    Nothing,
+    /// It was seen to be silent.
+    Watched {
+        /// For so many seconds at least.
+        minimum: u32,
+        /// Every timeout that held meanwhile. A packet that comes when a flow has just this time
+        /// left does not move its expected end.
+        timeouts: Vec<u32>,
+    },
+    /// The history of the timeout, which the operator trusts, and a short silence.
+    History,
 }
 
 /// What is to become of a flow.
@@ -43,18 +64,28 @@ pub(crate) struct Shortening {
     pub(crate) timeout: u32,
     /// The seconds it gets, fewer than it has.
     pub(crate) seconds: u32,
-    /// Whether it has been silent for longer than the timeout, as far as its history tells.
+    /// Whether it is likely idle for longer than the timeout, by the timeout's history.
     pub(crate) is_silent: bool,
 }
 
 /// When a flow was dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// Seconds since 1970.
+    /// Seconds since 1970, for the history alone.
     pub(crate) now: i64,
-    /// Milliseconds of the clock that two samples share.
+    /// Milliseconds of the clock that two looks share.
     pub(crate) at: u32,
 }
+
+/// How long a flow was idle, at least, and the longest time that its next packet may give it.
+#[derive(Debug, Clone, Copy)]
+struct Idle {
+    seconds: u32,
+    timeout: u32,
+}
+
+/// Seconds by which a time left may be off: it is rounded down, and a look takes its time.
+const ROUNDING: u32 = 2;
 
 impl Rules {
     /// Clamps: a flow that has more time than its timeout gets its timeout, which is what the
@@ -63,51 +94,71 @@ impl Rules {
         if let Some(why) = self.protected.why(flow) {
             return Verdict::Keep(why);
         }
-        let (Some((key, timeout)), Some(remaining)) = (self.timeouts.of_flow(flow), flow.timeout)
-        else {
+        let (Some((key, timeout)), Some(left)) = (self.timeouts.of_flow(flow), flow.timeout) else {
             return Verdict::Unknown;
         };
-        let seconds = timeout.saturating_add(self.spread_of(flow));
-        if remaining <= seconds {
-            return Verdict::Keep(KeptWhy::WithinTimeout);
+        let Some(longest) = self.longest(flow, timeout) else {
+            return Verdict::Keep(KeptWhy::Policy);
+        };
+        let spread = self.spread_of(flow);
+        let seconds = longest.saturating_add(spread);
+        if left <= seconds {
+            let is_within = left <= timeout.saturating_add(spread);
+            return Verdict::Keep(if is_within {
+                KeptWhy::WithinTimeout
+            } else {
+                KeptWhy::Policy
+            });
         }
-        let idle = (key == Key::TcpTimeoutEstablished)
-            .then(|| self.history.idle(remaining, now))
-            .flatten();
         Verdict::Shorten(Shortening {
             key,
             timeout,
             seconds,
-            is_silent: idle.is_some_and(|idle| idle >= timeout),
+            is_silent: key == Key::TcpTimeoutEstablished && self.is_likely_idle(flow, now),
         })
     }
 
-    /// Whether a flow may turn out to be idle, so that a first sample has to hold it.
+    /// Whether a flow may turn out to be idle, so that the first look has to note it.
     pub(crate) fn is_candidate(&self, flow: &Flow<'_>, now: i64) -> bool {
-        self.idle(flow, now).is_ok()
+        match self.proof {
+            Proof::History => self.inferred(flow, now).is_ok(),
+            Proof::Watched { .. } | Proof::Nothing => self.may_be_idle(flow).is_ok(),
+        }
     }
 
-    /// Re-ages: the idle time that is proven counts against the timeout, but for a grace. Without
-    /// a sample nothing is proven yet, and the verdict is what it would be at most.
+    /// Whether the history of the timeout tells that a flow is idle for longer than the timeout.
+    /// That is no proof.
+    pub(crate) fn is_likely_idle(&self, flow: &Flow<'_>, now: i64) -> bool {
+        let timeout = self.timeouts.get(Key::TcpTimeoutEstablished);
+        let (Some(timeout), Some(left)) = (timeout, flow.timeout) else {
+            return false;
+        };
+        let idle = self.history.idle(left, now);
+        idle.is_some_and(|idle| idle >= timeout)
+    }
+
+    /// Re-ages: the idle time that is proven counts against the timeout, but for a grace. Before
+    /// the first look nothing is proven yet, and the verdict is what it would be at most.
     pub(crate) fn re_age(
         &self,
         flow: &Flow<'_>,
         first: Option<&Sightings>,
         moment: Moment,
     ) -> Verdict {
-        let (idle, timeout) = match self.proven_idle(flow, first, moment) {
-            Ok(proven) => proven,
+        let idle = match self.idle(flow, first, moment) {
+            Ok(idle) => idle,
             Err(verdict) => return verdict,
         };
-        let left = timeout.saturating_sub(idle).max(self.grace);
+        let left = idle.timeout.saturating_sub(idle.seconds).max(self.grace);
         let seconds = left.saturating_add(self.spread_of(flow));
-        if flow.timeout.is_none_or(|remaining| remaining <= seconds) {
+        if flow.timeout.is_none_or(|left| left <= seconds) {
             return Verdict::Keep(KeptWhy::WithinTimeout);
         }
-        Verdict::Shorten(shortening(seconds, timeout, idle))
+        Verdict::Shorten(self.shortening(flow, seconds, idle, moment))
     }
 
-    /// Deletes: a flow that was idle for as long as the timeout ends now. Without a sample as in
+    /// Deletes: a flow that was watched and silent for the whole time ends now; with a trusted
+    /// history, one that was idle for as long as the timeout. Before the first look as in
     /// [`Rules::re_age`].
     pub(crate) fn delete(
         &self,
@@ -115,69 +166,112 @@ impl Rules {
         first: Option<&Sightings>,
         moment: Moment,
     ) -> Verdict {
-        match self.proven_idle(flow, first, moment) {
-            Ok((idle, timeout)) if idle >= timeout => Verdict::Delete(shortening(0, timeout, idle)),
-            Ok(_) => Verdict::Keep(KeptWhy::NotStale),
-            Err(verdict) => verdict,
+        let idle = match self.idle(flow, first, moment) {
+            Ok(idle) => idle,
+            Err(verdict) => return verdict,
+        };
+        let minimum = match self.proof {
+            Proof::Watched { minimum, .. } => minimum,
+            Proof::Nothing | Proof::History => idle.timeout,
+        };
+        if idle.seconds < minimum {
+            return Verdict::Keep(KeptWhy::NotStale);
         }
+        Verdict::Delete(self.shortening(flow, 0, idle, moment))
     }
 
-    /// The seconds of silence and the timeout, if two samples prove them.
-    fn proven_idle(
+    /// How long the flow was idle for sure, or why that is not known.
+    fn idle(
         &self,
         flow: &Flow<'_>,
         first: Option<&Sightings>,
         moment: Moment,
-    ) -> Result<(u32, u32), Verdict> {
-        let proven = self.idle(flow, moment.now)?;
-        match first.map(|first| first.compare(flow, moment.at)) {
-            None | Some(Compared::Same(..)) => Ok(proven),
-            Some(Compared::Moved(_)) => Err(Verdict::Keep(KeptWhy::Spoke)),
-            Some(Compared::Unclear | Compared::Unseen) => Err(Verdict::Keep(KeptWhy::Unseen)),
+    ) -> Result<Idle, Verdict> {
+        match &self.proof {
+            Proof::Nothing => {
+                self.may_be_idle(flow)?;
+                Err(Verdict::Keep(KeptWhy::NotProven))
+            }
+            Proof::History => {
+                let idle = self.inferred(flow, moment.now)?;
+                first.map_or(Ok(()), |first| silent_since(first, flow, moment).map(drop))?;
+                Ok(idle)
+            }
+            Proof::Watched { minimum, timeouts } => {
+                let timeout = self.may_be_idle(flow)?;
+                let seconds = match first {
+                    None => *minimum,
+                    Some(first) => watched(first, flow, moment, timeouts)?,
+                };
+                Ok(Idle { seconds, timeout })
+            }
         }
     }
 
-    /// The seconds of silence that one look tells, at least, and the timeout; or why it tells none.
-    fn idle(&self, flow: &Flow<'_>, now: i64) -> Result<(u32, u32), Verdict> {
+    /// The longest time that the next packet may give a flow that may be idle, or why it cannot be.
+    fn may_be_idle(&self, flow: &Flow<'_>) -> Result<u32, Verdict> {
         let keep = |why| Err(Verdict::Keep(why));
         if let Some(why) = self.protected.why(flow) {
             return keep(why);
         }
-        let (Some(tcp), Some(remaining)) = (flow.tcp, flow.timeout) else {
+        let Some(tcp) = flow
+            .tcp
+            .filter(|tcp| tcp.state == Some(TcpState::Established))
+        else {
             return keep(KeptWhy::NotEstablished);
         };
-        if tcp.state != Some(TcpState::Established) {
-            return keep(KeptWhy::NotEstablished);
-        }
         if !flow.status.has(StatusBit::SeenReply) || !flow.status.has(StatusBit::Assured) {
             return keep(KeptWhy::NotAssured);
         }
         if tcp.has_unacknowledged_data() {
             return keep(KeptWhy::UnacknowledgedData);
         }
-        let (Some(timeout), Some(longest)) = (
-            self.timeouts.get(Key::TcpTimeoutEstablished),
-            self.longest_of_a_stall(),
-        ) else {
+        let Some(timeout) = self.timeouts.get(Key::TcpTimeoutEstablished) else {
+            return Err(Verdict::Unknown);
+        };
+        match self.longest(flow, timeout) {
+            Some(longest) => Ok(longest),
+            None => keep(KeptWhy::Policy),
+        }
+    }
+
+    /// The seconds of silence that the history of the timeout tells, at least.
+    fn inferred(&self, flow: &Flow<'_>, now: i64) -> Result<Idle, Verdict> {
+        let keep = |why| Err(Verdict::Keep(why));
+        let timeout = self.may_be_idle(flow)?;
+        if self.policies.may_hold_for(flow) {
+            return keep(KeptWhy::Policy);
+        }
+        let (Some(longest), Some(left)) = (self.longest_of_a_stall(), flow.timeout) else {
             return Err(Verdict::Unknown);
         };
         // A stalled connection, or one whose window is closed, was given one of these instead.
-        if remaining <= longest.saturating_add(2) {
+        if left <= longest.saturating_add(ROUNDING) {
             return keep(KeptWhy::EndsSoon);
         }
         if self.history.is_unknown() {
             return Err(Verdict::Unknown);
         }
-        if self.history.is_ambiguous(remaining) {
+        if self.history.is_ambiguous(left) {
             return keep(KeptWhy::Ambiguous);
         }
-        let Some(idle) = self.history.idle(remaining, now) else {
+        let Some(seconds) = self.history.idle(left, now) else {
             return Err(Verdict::Unknown);
         };
-        if is_younger(flow, idle, now) {
+        if is_younger(flow, seconds, now) {
             return keep(KeptWhy::Younger);
         }
-        Ok((idle, timeout))
+        Ok(Idle { seconds, timeout })
+    }
+
+    /// The longest time that the sysctl and policies may give a flow; none where a policy's is not
+    /// known.
+    fn longest(&self, flow: &Flow<'_>, timeout: u32) -> Option<u32> {
+        match self.policies.longest_for(flow) {
+            ByPolicy::Nothing => Some(timeout),
+            ByPolicy::Seconds(seconds) => Some(timeout.max(seconds)),
+            ByPolicy::Unknown => None,
+        }
     }
 
     /// The longer of the two timeouts that a connection gets while it waits for an answer.
@@ -197,6 +291,42 @@ impl Rules {
         let part = hasher.finish() % (u64::from(self.spread) + 1);
         u32::try_from(part).unwrap_or(self.spread)
     }
+
+    fn shortening(&self, flow: &Flow<'_>, seconds: u32, idle: Idle, moment: Moment) -> Shortening {
+        Shortening {
+            key: Key::TcpTimeoutEstablished,
+            timeout: idle.timeout,
+            seconds,
+            is_silent: self.is_likely_idle(flow, moment.now),
+        }
+    }
+}
+
+/// For how many milliseconds a flow was silent since it was seen, and the time it had left then.
+fn silent_since(first: &Sightings, flow: &Flow<'_>, moment: Moment) -> Result<(u32, u32), Verdict> {
+    match first.compare(flow, moment.at) {
+        Compared::Same(then, millis) => Ok((millis, then.left)),
+        Compared::Moved(_) => Err(Verdict::Keep(KeptWhy::Spoke)),
+        Compared::Unclear | Compared::Unseen => Err(Verdict::Keep(KeptWhy::Unseen)),
+    }
+}
+
+/// For how many seconds a flow was seen to be silent.
+fn watched(
+    first: &Sightings,
+    flow: &Flow<'_>,
+    moment: Moment,
+    timeouts: &[u32],
+) -> Result<u32, Verdict> {
+    let (millis, most) = silent_since(first, flow, moment)?;
+    let least = flow.timeout.unwrap_or(0);
+    let passed = |timeout: &u32| {
+        least <= timeout.saturating_add(ROUNDING) && *timeout <= most.saturating_add(ROUNDING)
+    };
+    if timeouts.iter().any(passed) {
+        return Err(Verdict::Keep(KeptWhy::Ambiguous));
+    }
+    Ok(millis / 1000)
 }
 
 /// Whether the flow would have been idle for longer than it exists.
@@ -208,17 +338,10 @@ fn is_younger(flow: &Flow<'_>, idle: u32, now: i64) -> bool {
     i64::from(idle) > now.saturating_sub(started)
 }
 
-fn shortening(seconds: u32, timeout: u32, idle: u32) -> Shortening {
-    Shortening {
-        key: Key::TcpTimeoutEstablished,
-        timeout,
-        seconds,
-        is_silent: idle >= timeout,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::Change;
     use super::super::timeouts::tests::timeouts;
     use super::*;
@@ -243,7 +366,9 @@ mod tests {
                 (Key::UdpTimeout, 30),
                 (Key::UdpTimeoutStream, 120),
             ]),
+            policies: Policies::default(),
             history: History::of(&[change], 600, NOW),
+            proof: Proof::History,
             spread: 0,
             grace: 120,
         }
@@ -275,7 +400,7 @@ mod tests {
         }
         let udp = rules().clamp(&Flow::parse(UDP).unwrap(), NOW);
         assert!(
-            matches!(udp, Verdict::Shorten(one) if one.seconds == 120 && !one.is_silent),
+            matches!(udp, Verdict::Shorten(one) if one.seconds == 30 && !one.is_silent),
             "{udp:?}"
         );
         let mut flow = established(5000);
@@ -411,5 +536,167 @@ mod tests {
         assert_eq!(verdict, Verdict::Keep(KeptWhy::Unseen));
         assert!(rules().is_candidate(&established(100_000), NOW));
         assert!(!rules().is_candidate(&established(100), NOW));
+    }
+
+    /// One look at a flow with so many seconds left at 0 ms, and a verdict at a later one.
+    fn watched_verdict(left: (u32, u32), at: u32, timeouts: &[u32]) -> Verdict {
+        let rules = Rules {
+            proof: Proof::Watched {
+                minimum: 10,
+                timeouts: timeouts.to_vec(),
+            },
+            history: History::default(),
+            ..rules()
+        };
+        let mut first = Sightings::default();
+        first.add(&established(left.0), 0, 0);
+        let moment = Moment { now: NOW, at };
+        rules.delete(&established(left.1), Some(&first.seal()), moment)
+    }
+
+    #[test]
+    fn a_flow_is_deleted_for_the_silence_that_was_watched_and_for_no_other() {
+        let keep = |why: KeptWhy| Some(why);
+        for (left, at, timeouts, why) in [
+            ((5000, 4990), 10_000, &[600, 300][..], None),
+            ((200, 190), 10_000, &[600, 300], None),
+            ((5000, 4991), 9_999, &[600, 300], keep(KeptWhy::NotStale)),
+            ((5000, 4995), 10_000, &[600, 300], keep(KeptWhy::Spoke)),
+            // It may have sent when it had just this left: then nothing shows.
+            ((600, 590), 10_000, &[600, 300], keep(KeptWhy::Ambiguous)),
+            ((602, 592), 10_000, &[600, 300], keep(KeptWhy::Ambiguous)),
+            ((603, 593), 10_000, &[600, 300], keep(KeptWhy::Ambiguous)),
+            ((606, 596), 10_000, &[590], None),
+            ((305, 295), 10_000, &[600, 300], keep(KeptWhy::Ambiguous)),
+            ((5000, 4990), 10_000, &[600, 4995], keep(KeptWhy::Ambiguous)),
+        ] {
+            let verdict = watched_verdict(left, at, timeouts);
+            let got = match verdict {
+                Verdict::Keep(why) => Some(why),
+                Verdict::Delete(_) => None,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(got, why, "{left:?} {at} {timeouts:?}");
+        }
+    }
+
+    #[test]
+    fn without_proof_no_flow_is_touched_however_idle_it_likely_is() {
+        let rules = Rules {
+            proof: Proof::Nothing,
+            ..rules()
+        };
+        let stale = established(100_000);
+        let kept = Verdict::Keep(KeptWhy::NotProven);
+        assert_eq!(rules.delete(&stale, None, MOMENT), kept);
+        assert_eq!(rules.re_age(&stale, None, MOMENT), kept);
+        assert!(rules.is_likely_idle(&stale, NOW));
+    }
+
+    #[test]
+    fn a_policy_bounds_what_clamp_gives() {
+        use crate::flow::{Policy, Protocol, Selection};
+        let with = |seconds: Option<u32>, left| {
+            let mut policy = Policy {
+                family: None,
+                protocol: Protocol::TCP,
+                seconds: [None; Policy::STATES],
+                selection: Selection::default(),
+            };
+            policy.seconds[3] = seconds;
+            let rules = Rules {
+                policies: Policies(vec![policy]),
+                ..rules()
+            };
+            match rules.clamp(&established(left), NOW) {
+                Verdict::Shorten(one) => one.seconds.to_string(),
+                Verdict::Keep(why) => why.name().to_owned(),
+                other => format!("{other:?}"),
+            }
+        };
+        for (seconds, left, expected) in [
+            (Some(100), 5000, "600"),
+            (Some(1000), 5000, "1000"),
+            (Some(1000), 900, "policy"),
+            (Some(1000), 600, "within-timeout"),
+            (None, 5000, "policy"),
+        ] {
+            assert_eq!(with(seconds, left), expected, "{seconds:?} {left}");
+        }
+    }
+
+    /// What happens to a flow.
+    #[derive(Debug, Clone, Copy)]
+    enum Event {
+        Packet,
+        /// The timeout is set by hand.
+        Timeout(u32),
+        /// Somebody sets the flow's time: `conntrack -U`, or an earlier run of cttune.
+        Update(u32),
+        /// The wall clock is stepped.
+        Step(i64),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let timeouts = prop::sample::select(vec![30_u32, 300, 600, 7440, 432_000]);
+        prop_oneof![
+            3 => Just(Event::Packet),
+            2 => timeouts.prop_map(Event::Timeout),
+            1 => (20_u32..500_000).prop_map(Event::Update),
+            1 => (-1_000_000_i64..1_000_000).prop_map(Event::Step),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        /// Whatever happened, a flow that sent within the minimum is not chosen.
+        #[test]
+        fn no_flow_that_sent_within_the_minimum_is_chosen(
+            before in prop::collection::vec((0_i64..5_000_000, event()), 0..6),
+            during in prop::collection::vec((0_i64..20_000, event()), 0..4),
+            minimum in 1_u32..20,
+            late in 0_i64..1500,
+        ) {
+            let (mut timeout, mut wall) = (432_000_u32, NOW);
+            let (mut at, mut end, mut sent) = (0_i64, 432_000_000_i64, 0_i64);
+            let mut happens = |at: i64, event: Event, end: &mut i64, sent: &mut i64| {
+                match event {
+                    Event::Packet => (*end, *sent) = (at + 1000 * i64::from(timeout), at),
+                    Event::Timeout(seconds) => timeout = seconds,
+                    Event::Update(seconds) => *end = at + 1000 * i64::from(seconds),
+                    Event::Step(seconds) => wall += seconds,
+                }
+                (timeout, wall)
+            };
+            for (gap, event) in before {
+                at += gap;
+                happens(at, event, &mut end, &mut sent);
+            }
+            let start = at + 1;
+            let left = |at: i64, end: i64| u32::try_from((end - at) / 1000).ok();
+            let Some(first_left) = left(start, end) else { return Ok(()) };
+            let mut held = vec![300];
+            held.push(happens(start, Event::Step(0), &mut end, &mut sent).0);
+            let mut sorted = during;
+            sorted.sort_by_key(|(at, _)| *at);
+            let span = i64::from(minimum) * 1000;
+            for (offset, event) in sorted.into_iter().filter(|(offset, _)| *offset <= span) {
+                held.push(happens(start + offset, event, &mut end, &mut sent).0);
+            }
+            let second = start + span + late;
+            let (_, now) = happens(second, Event::Step(0), &mut end, &mut sent);
+            let Some(second_left) = left(second, end) else { return Ok(()) };
+            let rules = Rules {
+                proof: Proof::Watched { minimum, timeouts: held },
+                ..rules()
+            };
+            let mut sightings = Sightings::default();
+            sightings.add(&established(first_left), 0, 0);
+            let moment = Moment { now, at: u32::try_from(second - start).unwrap() };
+            let verdict = rules.delete(&established(second_left), Some(&sightings.seal()), moment);
+            if matches!(verdict, Verdict::Delete(_)) {
+                prop_assert!(sent <= start, "sent {} ms after the first look", sent - start);
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::KeptWhy;
+use crate::flow::Top;
 use crate::tunable::Key;
 
 /// Numbers of flows. Of a count they are what would be, of a run what was.
@@ -22,6 +23,8 @@ pub(crate) struct Tally {
     pub(crate) unknown: u64,
     /// Flows that the last of all passes still changed, so that others may be left.
     pub(crate) late: u64,
+    /// Flows that are not proven idle, and likely are by the history of the timeout.
+    pub(crate) likely_idle: u64,
     pub(crate) kept: BTreeMap<KeptWhy, u64>,
     pub(crate) shares: BTreeMap<Key, Share>,
 }
@@ -31,11 +34,20 @@ pub(crate) struct Tally {
 pub(crate) struct Share {
     /// All of them.
     pub(crate) flows: u64,
-    /// Those of which the history of the timeout tells that they have been silent for longer than
-    /// it allows now.
+    /// Those that are likely idle for longer than the timeout, by its history.
     pub(crate) silent: u64,
     /// The timeout, in seconds.
     pub(crate) timeout: u32,
+}
+
+/// What ending flows would do.
+#[derive(Debug)]
+pub(crate) struct Preview {
+    pub(crate) tally: Tally,
+    /// The largest groups of the flows that would be ended.
+    pub(crate) top: Top,
+    /// A few of the flows, a line each.
+    pub(crate) examples: Vec<String>,
 }
 
 impl Tally {

@@ -42,11 +42,13 @@ impl Timeouts {
         Some((key, self.get(key)?))
     }
 
-    /// A flow that was answered gets the stream's value at its next packet once it is two seconds
-    /// old, assured or not: of the two timeouts the longer one is never too short.
+    /// Without an answer the next packet of either side gives udp_timeout. A flow that was answered
+    /// gets the stream's value at its next packet once it is two seconds old, assured or not: of
+    /// the two timeouts the longer one is never too short.
     fn udp_key(&self, flow: &Flow<'_>) -> Key {
         let is_longer = self.get(Key::UdpTimeout) > self.get(Key::UdpTimeoutStream);
-        if is_longer && !flow.status.has(StatusBit::Assured) {
+        let is_answered = flow.status.has(StatusBit::SeenReply);
+        if !is_answered || is_longer && !flow.status.has(StatusBit::Assured) {
             Key::UdpTimeout
         } else {
             Key::UdpTimeoutStream
@@ -117,14 +119,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn udp_that_may_become_a_stream_has_the_longer_of_two() {
-        let assured = StatusBit::Assured.mask();
+    fn udp_has_the_value_that_its_next_packet_gives_or_the_longer_of_two() {
+        let replied = StatusBit::SeenReply.mask();
+        let assured = replied | StatusBit::Assured.mask();
         for (udp, stream, status, expected) in [
-            (30, 120, 0, 120),
+            (30, 120, 0, 30),
+            (20, 180, 0, 20),
+            (30, 120, replied, 120),
             (30, 120, assured, 120),
             (120, 30, 0, 120),
+            (120, 30, replied, 120),
             (120, 30, assured, 30),
-            (0, 30, 0, 30),
+            (0, 30, replied, 30),
         ] {
             let timeouts = timeouts(&[(Key::UdpTimeout, udp), (Key::UdpTimeoutStream, stream)]);
             let mut flow = Flow::parse(UDP).unwrap();
@@ -141,7 +147,7 @@ pub(super) mod tests {
         for (protocol, sctp, key) in [
             (Protocol::ICMP, None, Some(Key::IcmpTimeout)),
             (Protocol::ICMPV6, None, Some(Key::Icmpv6Timeout)),
-            (Protocol::UDPLITE, None, Some(Key::UdpTimeoutStream)),
+            (Protocol::UDPLITE, None, Some(Key::UdpTimeout)),
             (Protocol::SCTP, Some(4), Some(Key::SctpTimeoutEstablished)),
             (Protocol::SCTP, Some(0), None),
             (Protocol::SCTP, None, None),

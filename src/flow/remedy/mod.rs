@@ -280,7 +280,10 @@ fn term(field: Field, value: Value) -> Option<Term> {
         }),
         (Field::Proto, Value::Protocol(protocol)) => Test::Proto(protocol),
         (Field::Family, Value::Family(family)) => Test::Family(family),
-        (Field::Zone, Value::Zone(zone)) => Test::Zone(zone),
+        (Field::Zone, Value::Zone(zone)) => Test::Zone(Ports {
+            first: zone,
+            last: zone,
+        }),
         _ => return None,
     };
     Some(asked(test))

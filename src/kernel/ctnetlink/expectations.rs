@@ -19,7 +19,7 @@ pub(crate) struct ExpectationError(#[from] pub ListError);
 /// Needs `CAP_NET_ADMIN` over it.
 pub(crate) fn count_expectations() -> Result<u64, ExpectationError> {
     let mut number = 0;
-    list(GET_EXPECTATION, |_| {
+    list(GET_EXPECTATION, |_, _| {
         number += 1;
         Ok(())
     })?;

@@ -22,7 +22,7 @@ pub(crate) struct FlowtableError(#[from] pub ListError);
 /// Needs `CAP_NET_ADMIN` over it.
 pub(crate) fn read_flowtables() -> Result<Vec<String>, FlowtableError> {
     let mut flowtables = Vec::new();
-    list(GET_FLOWTABLE, |attributes| {
+    list(GET_FLOWTABLE, |_, attributes| {
         flowtables.push(spoken(attributes)?);
         Ok(())
     })?;

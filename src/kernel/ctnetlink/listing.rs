@@ -20,16 +20,18 @@ pub(crate) enum ListError {
 }
 
 /// Asks for everything of a kind in the calling thread's network namespace, and gives the
-/// attributes of each message to `each`.
+/// family (`NFPROTO_*`) and the attributes of each message to `each`.
 ///
 /// Needs `CAP_NET_ADMIN` over it. Of a kind that the kernel does not have there is nothing.
 pub(super) fn list(
     kind: u16,
-    mut each: impl FnMut(Attributes<'_>) -> Result<(), Malformed>,
+    mut each: impl FnMut(u8, Attributes<'_>) -> Result<(), Malformed>,
 ) -> Result<(), ListError> {
     let socket = Socket::netfilter().map_err(ListError::Refused)?;
     // struct nfgenmsg: any family, version 0.
-    dump(socket, kind, 4, |_, attributes| each(attributes))
+    dump(socket, kind, 4, |fixed, attributes| {
+        each(fixed.first().copied().unwrap_or(0), attributes)
+    })
 }
 
 /// The same of interfaces, neighbours and routes, whose fixed part has so many bytes; `each` is

@@ -13,6 +13,7 @@ mod flowtables;
 mod listeners;
 mod listing;
 mod policies;
+mod rules;
 mod socket;
 mod statistics;
 mod walk;

@@ -1,29 +1,34 @@
-//! Timeout policies: values for some flows that beat the sysctl on every packet.
+//! Timeout policies: values that hold for some flows in place of the sysctls.
 //!
-//! Out: the protocols that policies are for, whichever way they were made: nfct and xt's
-//! `CT --timeout` (nfnetlink_cttimeout), or nft's `ct timeout`.
+//! Out: each policy with its values and the flows that a rule can attach it to, whichever way it
+//! was made: nfct and xt's `CT --timeout` (nfnetlink_cttimeout), or nft's `ct timeout`.
 //! Follows linux/netfilter/nfnetlink_cttimeout.h and nf_tables.h.
 
-use crate::conntrack::{Attributes, Family, Malformed, Protocol};
-use crate::flow::{Policies, Policy};
+use crate::conntrack::{Attribute, Attributes, Family, Malformed, Protocol};
+use crate::flow::{Policies, Policy, Selection};
 
 use super::listing::{ListError, list};
+use super::rules::{Attachments, text};
 
 /// `NFNL_SUBSYS_CTNETLINK_TIMEOUT` and `IPCTNL_MSG_TIMEOUT_GET`.
 const GET_TIMEOUT: u16 = 0x0801;
-/// `CTA_TIMEOUT_L3PROTO` and `CTA_TIMEOUT_L4PROTO`.
+/// `CTA_TIMEOUT_L3PROTO`, `CTA_TIMEOUT_L4PROTO` and `CTA_TIMEOUT_DATA`.
 const TIMEOUT_L3: u16 = 2;
 const TIMEOUT_L4: u16 = 3;
+const TIMEOUT_DATA: u16 = 4;
 
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETOBJ`.
 const GET_OBJECT: u16 = 0x0a13;
-/// `NFTA_OBJ_TYPE`, `NFTA_OBJ_DATA` and `NFT_OBJECT_CT_TIMEOUT`.
+/// `NFTA_OBJ_TABLE`, `NFTA_OBJ_NAME`, `NFTA_OBJ_TYPE`, `NFTA_OBJ_DATA`, `NFT_OBJECT_CT_TIMEOUT`.
+const OBJECT_TABLE: u16 = 1;
+const OBJECT_NAME: u16 = 2;
 const OBJECT_TYPE: u16 = 3;
 const OBJECT_DATA: u16 = 4;
-const CT_TIMEOUT: u32 = 7;
-/// `NFTA_CT_TIMEOUT_L3PROTO` and `NFTA_CT_TIMEOUT_L4PROTO`.
-const OBJECT_L3: u16 = 1;
+pub(super) const CT_TIMEOUT: u32 = 7;
+/// `NFTA_CT_TIMEOUT_L4PROTO` and `NFTA_CT_TIMEOUT_DATA`. The family of the object is neither needed
+/// nor checked: its table's counts.
 const OBJECT_L4: u16 = 2;
+const OBJECT_VALUES: u16 = 3;
 
 /// The policies cannot be read, so that there may be some.
 #[derive(Debug, thiserror::Error)]
@@ -35,45 +40,106 @@ pub(crate) struct PolicyError(#[from] pub ListError);
 /// Needs `CAP_NET_ADMIN` over it. A kind that the kernel does not have has no policies.
 pub(crate) fn read_policies() -> Result<Policies, PolicyError> {
     let mut policies = Vec::new();
-    list(GET_TIMEOUT, |attributes| {
-        policies.extend(policy(attributes, TIMEOUT_L3, TIMEOUT_L4)?);
+    list(GET_TIMEOUT, |_, attributes| {
+        let read = Read::of(attributes, [TIMEOUT_L3, TIMEOUT_L4, TIMEOUT_DATA])?;
+        policies.extend(read.policy(read.family, Selection::default()));
         Ok(())
     })?;
-    list(GET_OBJECT, |attributes| {
-        policies.extend(object(attributes)?);
+    let mut objects = Vec::new();
+    list(GET_OBJECT, |family, attributes| {
+        objects.extend(Object::of(family, attributes)?);
         Ok(())
     })?;
+    if !objects.is_empty() {
+        let attachments = Attachments::read()?;
+        for object in objects {
+            let selection = attachments.of(object.family, &object.table, &object.name);
+            let family = Family::from_number(object.family);
+            policies.extend(object.read.policy(family, selection));
+        }
+    }
     policies.dedup();
     Ok(Policies(policies))
 }
 
-/// The policy of an nft object, if it is one.
-fn object(attributes: Attributes<'_>) -> Result<Option<Policy>, Malformed> {
-    let (mut is_timeout, mut found) = (false, None);
-    for attribute in attributes {
-        let attribute = attribute?;
-        match attribute.kind {
-            OBJECT_TYPE => is_timeout = attribute.u32()? == CT_TIMEOUT,
-            OBJECT_DATA => found = Some(attribute),
-            _ => {}
+/// What is told of a policy by either kind.
+#[derive(Default)]
+struct Read {
+    family: Option<Family>,
+    protocol: Option<Protocol>,
+    seconds: [Option<u32>; Policy::STATES],
+}
+
+impl Read {
+    /// Reads the attributes of these numbers: family, protocol, values.
+    fn of(attributes: Attributes<'_>, numbers: [u16; 3]) -> Result<Read, Malformed> {
+        let mut read = Read::default();
+        for attribute in attributes {
+            let attribute = attribute?;
+            match attribute.kind {
+                kind if kind == numbers[0] => {
+                    let number = u8::try_from(attribute.u16()?).unwrap_or(0);
+                    read.family = Family::from_number(number);
+                }
+                kind if kind == numbers[1] => read.protocol = Some(Protocol(attribute.byte()?)),
+                kind if kind == numbers[2] => read.take_values(attribute)?,
+                _ => {}
+            }
         }
+        Ok(read)
     }
-    match found {
-        Some(data) if is_timeout => policy(data.nested(), OBJECT_L3, OBJECT_L4),
-        _ => Ok(None),
+
+    fn take_values(&mut self, values: Attribute<'_>) -> Result<(), Malformed> {
+        for value in values.nested() {
+            let value = value?;
+            if let Some(place) = self.seconds.get_mut(usize::from(value.kind)) {
+                *place = Some(value.u32()?);
+            }
+        }
+        Ok(())
+    }
+
+    fn policy(&self, family: Option<Family>, selection: Selection) -> Option<Policy> {
+        Some(Policy {
+            family,
+            protocol: self.protocol?,
+            seconds: self.seconds,
+            selection,
+        })
     }
 }
 
-fn policy(attributes: Attributes<'_>, l3: u16, l4: u16) -> Result<Option<Policy>, Malformed> {
-    let (mut family, mut protocol) = (None, None);
-    for attribute in attributes {
-        let attribute = attribute?;
-        if attribute.kind == l3 {
-            let number = u8::try_from(attribute.u16()?).unwrap_or(0);
-            family = Family::from_number(number);
-        } else if attribute.kind == l4 {
-            protocol = Some(Protocol(attribute.byte()?));
+/// An object of nft that is a policy.
+struct Object {
+    /// `NFPROTO_*` of its table.
+    family: u8,
+    table: String,
+    name: String,
+    read: Read,
+}
+
+impl Object {
+    fn of(family: u8, attributes: Attributes<'_>) -> Result<Option<Object>, Malformed> {
+        let mut object = Object {
+            family,
+            table: String::new(),
+            name: String::new(),
+            read: Read::default(),
+        };
+        let mut is_policy = false;
+        for attribute in attributes {
+            let attribute = attribute?;
+            match attribute.kind {
+                OBJECT_TABLE => object.table = text(attribute),
+                OBJECT_NAME => object.name = text(attribute),
+                OBJECT_TYPE => is_policy = attribute.u32()? == CT_TIMEOUT,
+                // The family's own number stands for none.
+                OBJECT_DATA => {
+                    object.read = Read::of(attribute.nested(), [0, OBJECT_L4, OBJECT_VALUES])?;
+                }
+                _ => {}
+            }
         }
+        Ok(is_policy.then_some(object))
     }
-    Ok(protocol.map(|protocol| Policy { family, protocol }))
 }

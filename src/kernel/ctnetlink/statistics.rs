@@ -14,7 +14,7 @@ const GET_STATS: u16 = 0x0104;
 pub(crate) fn read_statistics() -> Result<Option<Counters>, ListError> {
     let mut counters = Counters::default();
     let mut is_told = false;
-    list(GET_STATS, |attributes| {
+    list(GET_STATS, |_, attributes| {
         let mut values = Vec::new();
         for attribute in attributes {
             let attribute = attribute?;

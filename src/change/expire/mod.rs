@@ -1,0 +1,370 @@
+//! Shortens flows to the current timeouts: looks, counts, and acts, pass by pass.
+//!
+//! In: [`ExpireParameters`], and what is known of the past. Out: a [`Tally`] of what would be or of
+//! what was, and how it ended. Rule: what to do with a flow is decided in
+//! [`flow::expire`](crate::flow::expire). Each chunk of a dump is acted upon before the next one is
+//! received, since the kernel offers no compare-and-set; then everything is looked at again, until
+//! a pass changes nothing. What was done to a flow cannot be undone, so a pass is never repeated
+//! for an error that came after its first change.
+
+mod act;
+mod error;
+mod log;
+pub(super) mod look;
+pub(super) mod pace;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use error::ExpireError;
+pub(crate) use log::{Act, Log};
+pub(crate) use pace::Pace;
+
+use act::Actor;
+use look::{Counter, Looker, look, unix_seconds};
+use pace::wait;
+
+use crate::change::signal::Signal;
+use crate::flow::expire::{
+    Change, History, Moment, OwnUpdate, Proof, Protected, Rules, Session, Tally, Timeouts, Verdict,
+};
+use crate::flow::{Flow, Selection, Sightings};
+use crate::kernel::ctnetlink::{read_listeners, read_policies, undisturbed};
+use crate::kernel::sysctl;
+use crate::profile::{ExpireMode, ExpireParameters};
+use crate::tunable::{Key, Snapshot};
+
+/// Passes over the table. A second one finds what changed its state just when it was acted upon,
+/// and a third what the second found late: more were never needed.
+const PASSES: usize = 3;
+
+/// Timeouts that a packet of an established connection may bring it back to.
+const BOUNDS: [Key; 3] = [
+    Key::TcpTimeoutEstablished,
+    Key::TcpTimeoutUnacknowledged,
+    Key::TcpTimeoutMaxRetrans,
+];
+
+/// What is known beside the machine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past {
+    /// The operator's own connections.
+    pub(crate) sessions: Vec<Session>,
+    /// How the timeout of established TCP changed, oldest first.
+    pub(crate) changes: Vec<Change>,
+    /// What it was, and until when, as the operator tells it; used before the changes.
+    pub(crate) was: Option<(i64, Option<i64>)>,
+    /// What cttune itself set.
+    pub(crate) updates: Vec<OwnUpdate>,
+    /// Where it is written down what is done; none in tests.
+    pub(crate) log: Option<Log>,
+}
+
+/// What work on flows asks and tells on its way.
+pub(crate) struct Hands<'a> {
+    /// Asked between two chunks: did a signal come?
+    pub(crate) stop: &'a dyn Fn() -> Option<Signal>,
+    /// Told after each chunk how many flows were looked at in this pass.
+    pub(crate) progress: &'a mut dyn FnMut(u64),
+}
+
+/// What became of the flows, and why it ended early, if it did.
+#[derive(Debug)]
+pub(crate) struct Expired {
+    pub(crate) tally: Tally,
+    pub(crate) broken_off: Option<ExpireError>,
+}
+
+/// Flows that are to be shortened, with all that decides about them.
+#[derive(Debug)]
+pub(crate) struct Expiry {
+    mode: ExpireMode,
+    /// How long flows are watched.
+    watch: Duration,
+    pace: Pace,
+    rules: Rules,
+    first: Option<Sightings>,
+    /// What two looks share. It stands still while the machine sleeps, as the kernel's times do.
+    clock: Instant,
+    log: Option<Log>,
+}
+
+impl Expiry {
+    /// Reads what decides: timeouts, policies, listeners.
+    ///
+    /// # Errors
+    /// Where one of them cannot be read: then nothing may be changed.
+    pub(crate) fn prepare(
+        parameters: &ExpireParameters,
+        past: &Past,
+    ) -> Result<Expiry, ExpireError> {
+        Expiry::under(parameters, past, &sysctl::read_snapshot()?)
+    }
+
+    /// The same under timeouts that are not set yet.
+    ///
+    /// # Errors
+    /// As [`Expiry::prepare`].
+    pub(crate) fn under(
+        parameters: &ExpireParameters,
+        past: &Past,
+        snapshot: &Snapshot,
+    ) -> Result<Expiry, ExpireError> {
+        let is_listened_to = match parameters.mode {
+            ExpireMode::Delete => read_listeners().is_ok_and(|who| who.destroy),
+            ExpireMode::Clamp | ExpireMode::ReAge => read_listeners().is_ok_and(|who| who.update),
+        };
+        let timeouts = Timeouts::of(snapshot);
+        let rules = Rules {
+            protected: Protected {
+                selection: Selection {
+                    matching: parameters.matching.clone(),
+                    keep: parameters.keep.clone(),
+                },
+                sessions: past.sessions.clone(),
+            },
+            policies: read_policies()?,
+            proof: proof(parameters, &timeouts),
+            timeouts,
+            history: history(past, snapshot),
+            spread: seconds(parameters.spread),
+            grace: seconds(parameters.grace),
+        };
+        let watch = parameters.observe.unwrap_or(parameters.settle);
+        Ok(Expiry {
+            mode: parameters.mode,
+            watch: Duration::from_secs(seconds(watch).into()),
+            pace: Pace::new(parameters.rate.map(seconds), is_listened_to),
+            rules,
+            first: None,
+            clock: Instant::now(),
+            log: past.log.clone(),
+        })
+    }
+
+    /// The same with the first look that another has taken, before the timeouts changed. The
+    /// timeouts of both are those that held meanwhile.
+    #[must_use]
+    pub(crate) fn after(mut self, other: Expiry) -> Self {
+        if let (
+            Proof::Watched { timeouts, .. },
+            Proof::Watched {
+                timeouts: others, ..
+            },
+        ) = (&mut self.rules.proof, other.rules.proof)
+        {
+            timeouts.extend(others);
+        }
+        Expiry {
+            first: other.first,
+            clock: other.clock,
+            ..self
+        }
+    }
+
+    /// How fast flows are changed.
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Whether flows have to be watched.
+    pub(crate) fn needs_sample(&self) -> bool {
+        self.mode != ExpireMode::Clamp && self.rules.proof != Proof::Nothing
+    }
+
+    /// Takes the first look, and waits until a second one proves something.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or a signal comes.
+    pub(crate) fn sample(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+        self.look(hands)?;
+        self.watch(hands.stop, |_| ())
+    }
+
+    /// Takes the first look.
+    ///
+    /// # Errors
+    /// As [`Expiry::sample`].
+    pub(crate) fn look(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+        let first = again(|| {
+            let mut looker = Looker {
+                rules: &self.rules,
+                sightings: Sightings::default(),
+            };
+            look(self.selection(), self.clock, &mut looker, hands)?;
+            Ok(looker.sightings)
+        })?;
+        self.first = Some(first.seal());
+        Ok(())
+    }
+
+    /// Waits until a second look proves something, and notes every timeout that held meanwhile.
+    ///
+    /// # Errors
+    /// As [`Expiry::sample`].
+    pub(crate) fn watch(
+        &mut self,
+        stop: &dyn Fn() -> Option<Signal>,
+        mut progress: impl FnMut(Duration),
+    ) -> Result<(), ExpireError> {
+        let proof = &mut self.rules.proof;
+        wait(self.watch, stop, |passed| {
+            if let Proof::Watched { timeouts, .. } = proof {
+                for key in BOUNDS {
+                    let read = sysctl::read(key)?.value();
+                    let seconds = read.and_then(|seconds| u32::try_from(seconds).ok());
+                    timeouts.extend(seconds.filter(|seconds| !timeouts.contains(seconds)));
+                }
+            }
+            progress(passed);
+            Ok(())
+        })
+    }
+
+    /// For how long flows are watched.
+    pub(crate) fn time_to_watch(&self) -> Duration {
+        self.watch
+    }
+
+    /// Counts what would be done, and does nothing. Without a look, in the modes that need one, it
+    /// is what would be done at most.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or a signal comes.
+    pub(crate) fn count(&self, hands: &mut Hands<'_>) -> Result<Tally, ExpireError> {
+        again(|| {
+            let mut counter = Counter {
+                rules: &self.rules,
+                verdict: |flow: &Flow<'_>, moment| self.verdict(flow, moment),
+                tally: Tally::default(),
+                selected: 0,
+            };
+            look(self.selection(), self.clock, &mut counter, hands)?;
+            *self.done(&mut counter.tally) += counter.selected;
+            Ok(counter.tally)
+        })
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, hands: &mut Hands<'_>) -> Expired {
+        let act = Act::new(self.mode.name(), self.matching(), self.highest());
+        if let Some(log) = &self.log
+            && let Err(error) = log.begin(&act)
+        {
+            return Expired {
+                tally: Tally::default(),
+                broken_off: Some(error.into()),
+            };
+        }
+        let mut expired = self.passes(hands);
+        if let Some(log) = &self.log
+            && let Err(error) = log.end(&act, expired.tally.selected())
+        {
+            expired.broken_off.get_or_insert(error.into());
+        }
+        expired
+    }
+
+    fn passes(&self, hands: &mut Hands<'_>) -> Expired {
+        let mut tally = Tally::default();
+        for pass in 1..=PASSES {
+            let done = Actor::pass(self, pass > 1, hands);
+            let changed = done.tally.selected() + done.lost;
+            if pass == 1 {
+                tally = done.tally;
+                tally.unknown += done.lost;
+            } else {
+                tally.add_changes(&done.tally);
+            }
+            let broken_off = match done.ended {
+                Ok(()) if changed > 0 && pass < PASSES => continue,
+                Ok(()) => {
+                    tally.late = changed;
+                    None
+                }
+                Err(ExpireError::Dump(error)) if error.is_passing() && pass < PASSES => continue,
+                Err(error) => Some(error),
+            };
+            return Expired { tally, broken_off };
+        }
+        let broken_off = None;
+        Expired { tally, broken_off }
+    }
+
+    fn selection(&self) -> &Selection {
+        &self.rules.protected.selection
+    }
+
+    fn matching(&self) -> Vec<String> {
+        let matching = &self.selection().matching;
+        matching.iter().map(ToString::to_string).collect()
+    }
+
+    /// The highest value that an established flow is given; none where flows are ended.
+    fn highest(&self) -> Option<u32> {
+        let timeout = self.rules.timeouts.get(Key::TcpTimeoutEstablished)?;
+        let policies = self.rules.policies.0.iter();
+        let longest = policies.filter_map(|policy| policy.seconds.iter().copied().max().flatten());
+        let longest = longest.fold(timeout, u32::max);
+        match self.mode {
+            ExpireMode::Clamp => Some(longest.saturating_add(self.rules.spread)),
+            ExpireMode::ReAge => {
+                let highest = longest.max(self.rules.grace);
+                Some(highest.saturating_add(self.rules.spread))
+            }
+            ExpireMode::Delete => None,
+        }
+    }
+
+    fn verdict(&self, flow: &Flow<'_>, moment: Moment) -> Verdict {
+        let first = self.first.as_ref();
+        match self.mode {
+            ExpireMode::Clamp => self.rules.clamp(flow, moment.now),
+            ExpireMode::ReAge => self.rules.re_age(flow, first, moment),
+            ExpireMode::Delete => self.rules.delete(flow, first, moment),
+        }
+    }
+
+    fn done<'a>(&self, tally: &'a mut Tally) -> &'a mut u64 {
+        match self.mode {
+            ExpireMode::Clamp => &mut tally.clamped,
+            ExpireMode::ReAge => &mut tally.re_aged,
+            ExpireMode::Delete => &mut tally.deleted,
+        }
+    }
+}
+
+/// What counts as proof: what was watched, before what is inferred.
+fn proof(parameters: &ExpireParameters, timeouts: &Timeouts) -> Proof {
+    match parameters.observe {
+        Some(minimum) => Proof::Watched {
+            minimum: seconds(minimum),
+            timeouts: BOUNDS.iter().filter_map(|key| timeouts.get(*key)).collect(),
+        },
+        None if parameters.trust_history => Proof::History,
+        None => Proof::Nothing,
+    }
+}
+
+/// A parameter's seconds or number; profiles and the command line keep it within 31 bits.
+fn seconds(parameter: i64) -> u32 {
+    u32::try_from(parameter.max(0)).unwrap_or(u32::MAX)
+}
+
+fn history(past: &Past, timeouts: &Snapshot) -> History {
+    let Some(present) = timeouts.value(Key::TcpTimeoutEstablished) else {
+        return History::default();
+    };
+    let history = match past.was {
+        Some((was, until)) => History::told(was, until, present, unix_seconds()),
+        None => History::of(&past.changes, present, unix_seconds()),
+    };
+    history.with_updates(&past.updates)
+}
+
+/// Does work that changes nothing again, if its dump was disturbed.
+pub(super) fn again<T>(mut work: impl FnMut() -> Result<T, ExpireError>) -> Result<T, ExpireError> {
+    undisturbed(|| match work() {
+        Err(ExpireError::Dump(error)) => Err(error),
+        ended => Ok(ended),
+    })?
+}

@@ -1,0 +1,340 @@
+//! Ends the flows that the operator names.
+//!
+//! In: a selection that is never empty, the operator's own sessions. Out: a preview; then a
+//! [`Tally`] of what was ended, and how many flows came back at once. Rule: a flow is ended by the
+//! tuple, zone and id that were dumped, chunk by chunk, and written to the save file before that.
+//! The sessions that run cttune are kept. Passes go on until one finds no flow that was not there
+//! before: what traffic creates again is told and left.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use foldhash::quality::RandomState;
+
+use super::expire::look::{Worker, look};
+use super::expire::pace::{Run, wait};
+use super::expire::{Act, ExpireError, Hands, Log, Pace, again};
+use crate::change::signal::Signal;
+use crate::flow::expire::{KeptWhy, Moment, Preview, Session, Tally};
+use crate::flow::{
+    By, Census, Compared, Flow, Query, Selection, Sightings, StatusBit, save_line, summary_line,
+};
+use crate::kernel::ctnetlink::{Answer, Changes, read_listeners};
+
+/// Passes at most, should new flows match all the time.
+const PASSES: usize = 8;
+
+/// Flows that a preview shows.
+const EXAMPLES: usize = 10;
+
+/// Flows that are to be ended.
+#[derive(Debug)]
+pub(crate) struct Kill {
+    selection: Selection,
+    sessions: Vec<Session>,
+    pace: Pace,
+    first: Option<Sightings>,
+    clock: Instant,
+    log: Option<Log>,
+}
+
+/// What was ended.
+#[derive(Debug)]
+pub(crate) struct Killed {
+    pub(crate) tally: Tally,
+    /// Flows that traffic created again at once.
+    pub(crate) recreated: u64,
+    pub(crate) broken_off: Option<ExpireError>,
+}
+
+impl Kill {
+    /// Prepares to end the flows of a selection, at most `rate` a second.
+    pub(crate) fn new(
+        selection: Selection,
+        sessions: Vec<Session>,
+        rate: Option<u32>,
+        log: Option<Log>,
+    ) -> Self {
+        let is_listened_to = read_listeners().is_ok_and(|who| who.destroy);
+        Kill {
+            selection,
+            sessions,
+            pace: Pace::new(rate, is_listened_to),
+            first: None,
+            clock: Instant::now(),
+            log,
+        }
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// For how long flows have to be watched, to tell which are idle.
+    pub(crate) fn time_to_watch(&self) -> Option<Duration> {
+        self.selection.longest_idle().map(Duration::from_secs)
+    }
+
+    /// Notes the flows that may turn out to be idle.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or a signal comes.
+    pub(crate) fn look(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+        let selection = self.selection.without_idle();
+        let first = again(|| {
+            let mut noter = Noter(Sightings::default());
+            look(&selection, self.clock, &mut noter, hands)?;
+            Ok(noter.0)
+        })?;
+        self.first = Some(first.seal());
+        Ok(())
+    }
+
+    /// Waits until the flows were watched for long enough.
+    ///
+    /// # Errors
+    /// If a signal comes.
+    pub(crate) fn watch(
+        &self,
+        stop: &dyn Fn() -> Option<Signal>,
+        mut progress: impl FnMut(Duration),
+    ) -> Result<(), ExpireError> {
+        let time = self.time_to_watch().unwrap_or_default();
+        wait(time, stop, |passed| {
+            progress(passed);
+            Ok(())
+        })
+    }
+
+    /// Counts what would be ended, and ends nothing.
+    ///
+    /// # Errors
+    /// If the table cannot be read, or a signal comes.
+    pub(crate) fn preview(&self, hands: &mut Hands<'_>) -> Result<Preview, ExpireError> {
+        let query = Query {
+            by: By::Auto,
+            prefixes: None,
+            selection: self.selection.clone(),
+            extent: None,
+        };
+        again(|| {
+            let mut counter = Counter {
+                kill: self,
+                tally: Tally::default(),
+                census: Census::new(&query),
+                examples: Vec::new(),
+            };
+            self.walk(&mut counter, hands)?;
+            Ok(Preview {
+                tally: counter.tally,
+                top: counter.census.finish(None),
+                examples: counter.examples,
+            })
+        })
+    }
+
+    /// Ends the flows; `save` gets a line for each before.
+    pub(crate) fn run(&self, save: Option<&mut dyn Write>, hands: &mut Hands<'_>) -> Killed {
+        let matching = self.selection.matching.iter();
+        let act = Act::new("kill", matching.map(ToString::to_string).collect(), None);
+        let mut killed = Killed {
+            tally: Tally::default(),
+            recreated: 0,
+            broken_off: None,
+        };
+        let begun = self.log.as_ref().map_or(Ok(()), |log| log.begin(&act));
+        if let Err(error) = begun {
+            killed.broken_off = Some(error.into());
+            return killed;
+        }
+        let ended = self.passes(&mut killed, save, hands);
+        killed.broken_off = ended.err();
+        let log = self.log.as_ref();
+        let noted = log.map_or(Ok(()), |log| log.end(&act, killed.tally.deleted));
+        if let Err(error) = noted {
+            killed.broken_off.get_or_insert(error.into());
+        }
+        killed
+    }
+
+    fn passes(
+        &self,
+        killed: &mut Killed,
+        mut save: Option<&mut dyn Write>,
+        hands: &mut Hands<'_>,
+    ) -> Result<(), ExpireError> {
+        let mut known = Known::default();
+        for pass in 1..=PASSES {
+            let mut ender = Ender {
+                kill: self,
+                changes: Changes::open()?,
+                run: self.pace.start(),
+                save: match &mut save {
+                    Some(save) => Some(&mut **save),
+                    None => None,
+                },
+                lines: String::new(),
+                known: &mut known,
+                seen: HashSet::default(),
+                tally: Tally::default(),
+                recreated: 0,
+                lost: 0,
+            };
+            let outcome = self.walk(&mut ender, hands);
+            let (tally, recreated, lost) = (ender.tally, ender.recreated, ender.lost);
+            let found = tally.selected() + lost;
+            if pass == 1 {
+                killed.tally = tally;
+            } else {
+                killed.tally.add_changes(&tally);
+            }
+            killed.recreated = recreated;
+            match outcome {
+                Err(ExpireError::Dump(error)) if error.is_passing() && pass < PASSES => {}
+                Err(error) => return Err(error),
+                Ok(()) if found == 0 => return Ok(()),
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn walk<W: Worker>(&self, worker: &mut W, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+        match self.first {
+            None => look(&self.selection, self.clock, worker, hands),
+            Some(_) => look(&self.selection.without_idle(), self.clock, worker, hands),
+        }
+    }
+
+    /// Whether the flow is one to end, and why not.
+    fn why_kept(&self, flow: &Flow<'_>, moment: Moment) -> Option<Result<(), KeptWhy>> {
+        let idle = self
+            .first
+            .as_ref()
+            .map(|first| match first.compare(flow, moment.at) {
+                Compared::Same(_, millis) => u64::from(millis / 1000),
+                // It sent meanwhile, or is new.
+                _ => 0,
+            });
+        if !self.selection.covers_idle(flow, idle) {
+            return None;
+        }
+        let carries = |session: &Session| session.is_carried_by(flow);
+        let kept = if self.selection.keeps_idle(flow, idle) {
+            Some(KeptWhy::Keep)
+        } else if self.sessions.iter().any(carries) {
+            Some(KeptWhy::SshSession)
+        } else if flow.status.has(StatusBit::Dying) {
+            Some(KeptWhy::Dying)
+        } else {
+            None
+        };
+        Some(kept.map_or(Ok(()), Err))
+    }
+}
+
+/// Notes flows.
+struct Noter(Sightings);
+
+impl Worker for Noter {
+    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
+        self.0.add(flow, moment.at, 0);
+    }
+}
+
+struct Counter<'a> {
+    kill: &'a Kill,
+    tally: Tally,
+    census: Census,
+    examples: Vec<String>,
+}
+
+impl Worker for Counter<'_> {
+    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
+        match self.kill.why_kept(flow, moment) {
+            None => {}
+            Some(Err(why)) => self.tally.keep(why),
+            Some(Ok(())) => {
+                self.tally.deleted += 1;
+                self.census.add(flow);
+                if self.examples.len() < EXAMPLES {
+                    self.examples.push(summary_line(flow));
+                }
+            }
+        }
+    }
+}
+
+/// The flows that were ended, by their tuple and zone.
+#[derive(Debug, Default)]
+struct Known {
+    names: HashSet<u64, RandomState>,
+    hasher: RandomState,
+}
+
+struct Ender<'a> {
+    kill: &'a Kill,
+    changes: Changes<()>,
+    run: Run,
+    save: Option<&'a mut dyn Write>,
+    /// Lines for the save file.
+    lines: String,
+    known: &'a mut Known,
+    /// The flows of this pass: a dump may tell of one twice.
+    seen: HashSet<u64, RandomState>,
+    tally: Tally,
+    recreated: u64,
+    /// Requests whose answers were lost.
+    lost: u64,
+}
+
+impl Ender<'_> {
+    fn end(&mut self, flow: &Flow<'_>) {
+        let (tuple, zone, _) = flow.identity();
+        let name = self.known.hasher.hash_one((tuple, zone));
+        if !self.seen.insert(name) {
+            return;
+        }
+        if !self.known.names.insert(name) {
+            self.recreated += 1;
+            return;
+        }
+        if self.save.is_some() {
+            self.lines.push_str(&save_line(flow));
+            self.lines.push('\n');
+        }
+        self.changes.delete(flow, ());
+    }
+}
+
+impl Worker for Ender<'_> {
+    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
+        match self.kill.why_kept(flow, moment) {
+            None => {}
+            Some(Err(why)) => self.tally.keep(why),
+            Some(Ok(())) => self.end(flow),
+        }
+    }
+
+    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+        if let Some(save) = &mut self.save {
+            // What was not saved is not ended.
+            let written = save.write_all(self.lines.as_bytes());
+            written
+                .and_then(|()| save.flush())
+                .map_err(ExpireError::Save)?;
+            self.lines.clear();
+        }
+        let waiting = u32::try_from(self.changes.waiting()).unwrap_or(u32::MAX);
+        let (tally, lost) = (&mut self.tally, &mut self.lost);
+        self.changes.send(|(), answer| match answer {
+            Answer::Done => tally.deleted += 1,
+            Answer::Gone => tally.gone += 1,
+            Answer::Refused(_) => tally.failed += 1,
+            Answer::Unknown => *lost += 1,
+        })?;
+        self.run.sent(waiting, stop)
+    }
+}

@@ -1,0 +1,179 @@
+//! `cttune kill`: the flows that would be ended, and those that were.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::expire::{flows, kept_line, tally_json};
+use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
+use crate::flow::expire::{Preview, Tally};
+use crate::flow::{Group, Top};
+use crate::tunable::{format_count, format_share};
+
+/// Groups that are shown.
+const GROUPS: usize = 5;
+
+/// What there is to show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    /// Of a dry run, what would become of the flows.
+    pub(crate) tally: &'a Tally,
+    /// Flows that traffic created again at once.
+    pub(crate) recreated: u64,
+    pub(crate) dry_run: bool,
+    pub(crate) saved: Option<&'a Path>,
+    pub(crate) preview: &'a Preview,
+    /// Entries in the table afterwards; none where it was not read.
+    pub(crate) count: Option<i64>,
+}
+
+/// What comes before the question: how many, the largest groups, a few of them.
+pub(crate) fn preview(preview: &Preview) -> String {
+    let selected = preview.tally.selected();
+    if selected == 0 {
+        return "no flow would be ended\n".to_owned();
+    }
+    let mut text = format!("{HEAD}{} would be ended{HEAD:#}\n", flows(selected));
+    let groups = preview.top.groups.iter();
+    for group in groups.take(GROUPS).filter(|group| group.flows > 1) {
+        let values: Vec<String> = named(&preview.top, group)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        text.push_str(&format!(
+            "{:>11}  {}  {FAINT}{}{FAINT:#}\n",
+            format_count(group.flows),
+            values.join(" "),
+            format_share(group.share)
+        ));
+    }
+    text.push_str(&format!("{HEAD}for example{HEAD:#}\n"));
+    for example in &preview.examples {
+        text.push_str(&format!("  {example}\n"));
+    }
+    text
+}
+
+/// The fields of a group that it has a value for.
+fn named<'a>(top: &'a Top, group: &'a Group) -> impl Iterator<Item = (&'static str, String)> + 'a {
+    let values = top.columns.iter().zip(&group.values);
+    let told = values.map(|(column, value)| (column.field.name(), value.to_string()));
+    told.filter(|(_, value)| value != "-")
+}
+
+/// What was done, or would be.
+pub(crate) fn text(parts: Parts<'_>) -> String {
+    let tally = parts.tally;
+    if parts.dry_run {
+        return preview(parts.preview) + &super::expire::breakdown(tally);
+    }
+    let mut text = format!("{GOOD}ended{GOOD:#} {}", flows(tally.deleted));
+    if tally.gone > 0 {
+        text.push_str(&format!("; {} ended by themselves", flows(tally.gone)));
+    }
+    if tally.failed > 0 {
+        text.push_str(&format!("; {BAD}{} refused{BAD:#}", flows(tally.failed)));
+    }
+    text.push_str(&kept_line(tally));
+    if parts.recreated > 0 {
+        text.push_str(&format!(
+            "{WARN}note{WARN:#}: traffic created {} again at once; block it first, or it will go on\n",
+            flows(parts.recreated)
+        ));
+    }
+    if let Some(path) = parts.saved {
+        text.push_str(&format!(
+            "to restore them: conntrack -R {}\n",
+            path.display()
+        ));
+    }
+    if let Some(count) = parts.count {
+        text.push_str(&format!("the table holds {} flows\n", format_count(count)));
+    }
+    text
+}
+
+/// As machines read it.
+pub(crate) fn json(parts: Parts<'_>) -> Value {
+    let mut object = Map::new();
+    object.insert("schema".to_owned(), json!(super::SCHEMA));
+    object.extend(tally_json("kill", parts.tally, parts.dry_run, parts.count));
+    let groups = parts.preview.top.groups.iter().take(GROUPS).map(|group| {
+        let by: Map<String, Value> = named(&parts.preview.top, group)
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect();
+        json!({ "by": by, "flows": group.flows, "share": group.share })
+    });
+    object.insert("recreated".to_owned(), json!(parts.recreated));
+    object.insert("groups".to_owned(), groups.collect());
+    object.insert("examples".to_owned(), json!(parts.preview.examples));
+    object.insert("saved".to_owned(), json!(parts.saved));
+    Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::captured::{TCP, UDP};
+    use crate::flow::expire::KeptWhy;
+    use crate::flow::{Census, Field, Flow};
+
+    fn named_flows() -> Preview {
+        let mut census = Census::by(&[Field::Proto, Field::Dport]);
+        let mut tally = Tally::default();
+        for bytes in [TCP, TCP, UDP] {
+            census.add(&Flow::parse(bytes).unwrap());
+            tally.deleted += 1;
+        }
+        tally.keep(KeptWhy::SshSession);
+        Preview {
+            tally,
+            top: census.finish(None),
+            examples: vec!["tcp 192.168.1.1:1000 > 10.0.0.2:80".to_owned()],
+        }
+    }
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn the_preview_says_how_many_of_what_kind_and_a_few_of_them() {
+        let text = plain(&preview(&named_flows()));
+        assert!(text.starts_with("3 flows would be ended\n"), "{text}");
+        assert!(text.contains("dport=80"), "{text}");
+        assert!(text.contains("66.7"), "{text}");
+        assert!(
+            text.ends_with("for example\n  tcp 192.168.1.1:1000 > 10.0.0.2:80\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_was_ended_kept_created_again_and_saved_is_told() {
+        let preview = named_flows();
+        let parts = Parts {
+            tally: &preview.tally,
+            recreated: 2,
+            dry_run: false,
+            saved: Some(Path::new("/run/flows")),
+            preview: &preview,
+            count: Some(1000),
+        };
+        assert_eq!(
+            plain(&text(parts)),
+            "ended 3 flows; kept 1 flow: 1 ssh-session\n\
+             note: traffic created 2 flows again at once; block it first, or it will go on\n\
+             to restore them: conntrack -R /run/flows\n\
+             the table holds 1,000 flows\n"
+        );
+        let object = json(parts);
+        assert_eq!(object["mode"], "kill");
+        assert_eq!(
+            (&object["selected"], &object["deleted"]),
+            (&3.into(), &3.into())
+        );
+        assert_eq!(object["recreated"], 2);
+        assert_eq!(object["kept_why"]["ssh-session"], 1);
+        assert_eq!(object["saved"], "/run/flows");
+    }
+}
