@@ -106,8 +106,8 @@ pub(crate) enum Mode {
 
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = "\
-Ends the flows that you name, as `conntrack -D` does, but shows them first. Their
-connections break, or start again as new flows:
+Ends the flows that you name, as `conntrack -D` does, but shows them first.
+Their connections break, or start again as new flows:
 
   cttune kill --match mark=0xc9                       a VPN that is gone
   cttune kill --match reply-dst=198.51.100.7          an old WAN address
