@@ -52,6 +52,8 @@ impl Terminal {
         let end = || Stdio::from(slave.try_clone().unwrap());
         let child = Command::new("setsid")
             .arg("--ctty")
+            // A test that was started in the background, or by nohup, ignores some of these.
+            .args(["env", "--default-signal=HUP,INT,QUIT,TERM"])
             .arg(command.get_program())
             .args(command.get_args())
             .envs(
