@@ -1,9 +1,9 @@
 //! What the sandbox's root may see and write.
 //!
 //! Root in a user namespace is still the owner of what the host's uid 0 owns when root started it,
-//! so the disk, and whatever of /proc and /sys acts on the whole machine, is made read-only. /run
-//! and the state directory are empty and private. This is against accidents: CMD could unmount it
-//! all.
+//! so the disk, and whatever of /proc and /sys acts on the whole machine, is made read-only. /run,
+//! /var/log and the state directory are empty and private. This is against accidents: CMD could
+//! unmount it all.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -24,6 +24,8 @@ pub(super) const STATE: &str = "/run/cttune-sandbox/state";
 
 /// The state directory of a cttune outside any sandbox.
 const HOST_STATE: &str = "/var/lib/cttune";
+/// The host's kernel log tells nothing of the sandbox; one can be written in its place.
+const LOG: &str = "/var/log";
 /// Where programs write what they need for themselves.
 const SCRATCH: [&str; 2] = ["/var/tmp", "/dev/shm"];
 
@@ -56,8 +58,10 @@ pub(super) fn set_up(started_in: Option<&Path>) -> anyhow::Result<()> {
     for directory in [HOME, PROGRAMS, STATE] {
         fs::create_dir(directory).with_context(|| format!("making {directory}"))?;
     }
-    if Path::new(HOST_STATE).exists() {
-        tmpfs(HOST_STATE, "0755")?;
+    for directory in [HOST_STATE, LOG] {
+        if Path::new(directory).exists() {
+            tmpfs(directory, "0755")?;
+        }
     }
     for directory in SCRATCH {
         let is_used = started_in.is_some_and(|path| path.starts_with(directory));

@@ -31,7 +31,7 @@ const HOSTILE: &str = r#"
     grep -q '^# commented out' /usr/lib/sysctl.d/99-vendor.conf /usr/local/lib/sysctl.d/99-local.conf
     test $(cttune -q check --format json | grep -c '"in_line": true') = 1
     set +e
-    for folder in /etc /usr/lib /usr/local/share /usr/lib/sysctl.d /var/lib /var /boot /opt /dev /; do
+    for folder in /etc /usr/lib /usr/local/share /usr/lib/sysctl.d /var/lib /var/log /var /boot /opt /dev /; do
         cttune profile capture $folder/probe.toml
         cttune metrics --textfile $folder/probe.prom
         CTTUNE_STATE_DIR=$folder/probe-state cttune apply --profile rfc-nat --yes

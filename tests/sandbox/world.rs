@@ -87,6 +87,24 @@ fn the_files_that_cttune_writes_can_be_made_replaced_and_removed() {
 }
 
 #[test]
+fn the_log_of_the_host_is_hidden_and_one_can_be_written() {
+    let place = Place::new();
+    for caller in callers() {
+        for started_in in ["/tmp", "/var/log"] {
+            let look = "ls -A /var/log; cd /var/log; echo line >kern.log; mkdir app; cat kern.log";
+            let mut command = sandbox(
+                &place,
+                caller,
+                &["-q", "--flows", "0", "--", "sh", "-ec", look],
+            );
+            command.current_dir(started_in);
+            let said = output(command);
+            assert_eq!(said, (0, "line\n".to_owned(), String::new()), "{caller:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_outside_can_be_written_through_proc_sys_or_etc() {
     let place = Place::new();
     let host = fs::read_to_string("/etc/sysctl.conf").ok();

@@ -8,11 +8,12 @@ use super::MORE;
 
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = "\
-Needs no root and changes nothing of the system. The table, /etc, /run, the
-state directory and the sysctl.d, modprobe.d, modules-load.d and udev folders
-below /usr are private and are removed when CMD ends; the rest of the system is
-read-only. Your home folder, /tmp and the folder you start it in (unless it
-belongs to the system) are the real ones: a profile that you write there stays.
+Needs no root and changes nothing of the system. The table, /etc, /run,
+/var/log, the state directory and the sysctl.d, modprobe.d, modules-load.d and
+udev folders below /usr are private and are removed when CMD ends; the rest of
+the system is read-only. Your home folder, /tmp and the folder you start it in
+(unless it belongs to the system) are the real ones: a profile that you write
+there stays.
 `cttune` inside is this program.
 
   cttune sandbox -- cttune check --profile campus-fw
