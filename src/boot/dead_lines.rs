@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::command_line::CommandLine;
-use super::effective::targets;
+use super::effective::targets_of;
 use super::meant::{meant_key, meant_value};
 use super::modules::{self, ConfFile};
 use super::statement::{self, Statement};
@@ -42,13 +42,10 @@ const PUT_ASIDE: [&str; 14] = [
     ".swp",
 ];
 
-/// A line that does nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeadLine {
     pub(crate) place: SourceLine,
-    /// The line as it is there.
     pub(crate) text: String,
-    /// Why it does nothing.
     pub(crate) why: String,
     /// What to write instead, where that can be told.
     pub(crate) instead: Option<String>,
@@ -92,7 +89,7 @@ pub(super) fn in_strays(strays: &[ConfFile]) -> Vec<DeadLine> {
         } else {
             let mut statements = statement::parse(Reader::Procps, bytes).into_iter();
             let is_set = |one: &Statement| {
-                let targets = targets(Reader::Procps, one).unwrap_or_default();
+                let targets = targets_of(Reader::Procps, &one.path).unwrap_or_default();
                 one.value.is_some() && !targets.is_empty()
             };
             let statement = statements.find(is_set)?;
@@ -281,7 +278,7 @@ fn in_text(path: &Path, bytes: &[u8], readers: &[Reader]) -> Vec<DeadLine> {
 }
 
 fn does_something(reader: Reader, statement: &Statement) -> bool {
-    let Some(targets) = targets(reader, statement) else {
+    let Some(targets) = targets_of(reader, &statement.path) else {
         return true;
     };
     let Some(value) = &statement.value else {

@@ -19,7 +19,6 @@ pub(crate) const HEADER: &str = "# Kept by cttune, from profile: ";
 /// One setting to persist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry<'a> {
-    /// The key.
     pub(crate) key: Key,
     /// The number, in the key's unit.
     pub(crate) value: i64,
@@ -40,7 +39,6 @@ pub(crate) struct DropIn {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} was not written by cttune: `{text}`")]
 pub(crate) struct ForeignLine {
-    /// Number of the line, from 1.
     pub(crate) line: usize,
     /// The line.
     pub(crate) text: String,

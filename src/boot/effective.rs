@@ -5,7 +5,7 @@
 //! default. OpenRC calls `sysctl -p` once for each file. A glob never touches a path that another
 //! line names, before or after it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,6 @@ pub(crate) struct Winner {
     /// The same file with all links resolved: the one to edit.
     #[serde(skip)]
     pub(crate) real: PathBuf,
-    /// Number of the line, from 1.
     pub(crate) line: usize,
 }
 
@@ -36,6 +35,7 @@ pub(crate) struct Winner {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Effective {
     winners: BTreeMap<Key, Winner>,
+    refused: BTreeMap<Key, (PathBuf, usize)>,
     unread: Vec<PathBuf>,
 }
 
@@ -45,9 +45,14 @@ impl Effective {
         self.winners.get(&key)
     }
 
-    /// Every winner, in catalog order.
     pub(crate) fn winners(&self) -> impl Iterator<Item = (Key, &Winner)> {
         self.winners.iter().map(|(key, winner)| (*key, winner))
+    }
+
+    /// The line that leaves `key` at the kernel's default although an earlier one sets it: systemd
+    /// keeps the last assignment alone, and this one has a value that the kernel refuses.
+    pub(crate) fn refused_line(&self, key: Key) -> Option<&(PathBuf, usize)> {
+        self.refused.get(&key)
     }
 
     /// Files that the reader would read and cttune could not: what they set is unknown.
@@ -86,10 +91,6 @@ pub(crate) fn overriding_lines(
     allows: impl Fn(i64) -> bool,
 ) -> Vec<(PathBuf, usize)> {
     let run = Run::of(tree, reader, &[]);
-    let is_about = |statement: &Statement| {
-        let targets = targets(reader, statement).unwrap_or_default();
-        targets.iter().any(|target| target.key == key)
-    };
     let mut found = Vec::new();
     for index in (0..run.statements.len()).rev() {
         let (file, statement) = run.at(index);
@@ -97,7 +98,12 @@ pub(crate) fn overriding_lines(
         let Some(value) = value.and_then(|text| tunable::kernel_number(key, text)) else {
             continue;
         };
-        if !is_about(statement) {
+        if !run
+            .targets(index)
+            .unwrap_or_default()
+            .iter()
+            .any(|target| target.key == key)
+        {
             continue;
         }
         if file.real == own || allows(tunable::as_held(key, value)) {
@@ -109,46 +115,20 @@ pub(crate) fn overriding_lines(
     found
 }
 
-/// The line that leaves `key` at the kernel's default although an earlier one sets it: systemd
-/// keeps the last assignment alone, and this one has a value that the kernel refuses.
-pub(crate) fn refused_line(tree: &Tree, reader: Reader, key: Key) -> Option<(PathBuf, usize)> {
-    let run = Run::of(tree, reader, &[]);
-    let mut of_key = (0..run.statements.len())
-        .map(|index| run.at(index))
-        .filter(|(_, one)| {
-            let targets = targets(reader, one).unwrap_or_default();
-            one.value.is_some() && targets.iter().any(|target| target.key == key)
-        });
-    let is_taken = run
-        .writes
-        .iter()
-        .any(|write| write.key == key && write.accepted.is_some());
-    let is_set_before = of_key.clone().any(|(_, one)| {
-        let text = one.value.as_deref().unwrap_or_default();
-        tunable::kernel_number(key, text).is_some()
-    });
-    let (file, last) = of_key.next_back()?;
-    (!is_taken && is_set_before).then(|| (file.real.to_owned(), last.line))
-}
-
-/// A file that a reader reads.
 #[derive(Debug)]
 pub(super) struct ReadFile<'a> {
     pub(super) path: PathBuf,
     pub(super) real: &'a Path,
 }
 
-/// One write into the kernel.
 #[derive(Debug)]
 pub(super) struct Write {
-    /// Which statement made it.
     pub(super) from: usize,
     pub(super) key: Key,
     /// The number that the kernel has after it; none where it refused.
     pub(super) accepted: Option<i64>,
 }
 
-/// Everything that happens when a reader runs.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     reader: Reader,
@@ -158,6 +138,8 @@ pub(super) struct Run<'a> {
     /// The last statement that names a path; for OpenRC, in each file by itself.
     last_named: Vec<HashMap<String, usize>>,
     pub(super) writes: Vec<Write>,
+    /// What each path is about; none for a glob that is too large to work out.
+    targets: HashMap<String, Option<Vec<SysctlFile>>>,
     /// Files with a glob that is too large to work out.
     too_large: Vec<PathBuf>,
 }
@@ -170,6 +152,7 @@ impl<'a> Run<'a> {
             statements: Vec::new(),
             last_named: Vec::new(),
             writes: Vec::new(),
+            targets: HashMap::new(),
             too_large: Vec::new(),
         };
         run.read(tree);
@@ -177,11 +160,10 @@ impl<'a> Run<'a> {
             Reader::Procps | Reader::OpenRc | Reader::Tuned => (0..run.statements.len()).collect(),
             Reader::Systemd => run.last_of_each_path(),
         };
-        run.write(&order, prefixes);
+        (run.writes, run.too_large) = run.write(&order, prefixes);
         run
     }
 
-    /// The winners, and what could not be read.
     pub(super) fn effective(&self, tree: &Tree) -> Effective {
         let mut winning: BTreeMap<Key, (usize, i64)> = BTreeMap::new();
         for write in &self.writes {
@@ -208,12 +190,46 @@ impl<'a> Run<'a> {
             .chain(self.too_large.iter().cloned())
             .collect();
         Effective {
+            refused: self.refused(&winning),
             winners: winning.into_iter().map(winner).collect(),
             unread,
         }
     }
 
-    /// The file and the text of a statement.
+    /// For each key that is set and not among `winning`, the last line that sets it.
+    fn refused(&self, winning: &BTreeMap<Key, (usize, i64)>) -> BTreeMap<Key, (PathBuf, usize)> {
+        let mut last: BTreeMap<Key, usize> = BTreeMap::new();
+        let mut set = BTreeSet::new();
+        for (index, (_, statement)) in self.statements.iter().enumerate() {
+            let Some(value) = statement.value.as_deref() else {
+                continue;
+            };
+            let keys = self
+                .targets(index)
+                .unwrap_or_default()
+                .iter()
+                .map(|target| target.key);
+            for key in keys.filter(|key| !winning.contains_key(key)) {
+                last.insert(key, index);
+                if tunable::kernel_number(key, value).is_some() {
+                    set.insert(key);
+                }
+            }
+        }
+        let of_set = last.into_iter().filter(|(key, _)| set.contains(key));
+        of_set
+            .map(|(key, index)| {
+                let (file, statement) = self.at(index);
+                (key, (file.real.to_owned(), statement.line))
+            })
+            .collect()
+    }
+
+    /// What a statement is about; none for a glob that is too large to work out.
+    pub(super) fn targets(&self, index: usize) -> Option<&[SysctlFile]> {
+        self.targets.get(&self.statements[index].1.path)?.as_deref()
+    }
+
     pub(super) fn at(&self, index: usize) -> (&ReadFile<'a>, &Statement) {
         let (file, statement) = &self.statements[index];
         (&self.files[*file], statement)
@@ -277,11 +293,12 @@ impl<'a> Run<'a> {
             for statement in statement::parse(self.reader, bytes) {
                 let index = self.statements.len();
                 let named = &mut self.last_named[scope];
-                match named.get_mut(&statement.path) {
-                    Some(last) => *last = index,
-                    None => {
-                        named.insert(statement.path.clone(), index);
-                    }
+                if let Some(last) = named.get_mut(&statement.path) {
+                    *last = index;
+                } else {
+                    named.insert(statement.path.clone(), index);
+                    let targets = self.targets.entry(statement.path.clone());
+                    targets.or_insert_with_key(|path| targets_of(self.reader, path));
                 }
                 self.statements.push((file, statement));
             }
@@ -304,15 +321,17 @@ impl<'a> Run<'a> {
         order.into_iter().map(|(_, index)| index).collect()
     }
 
-    fn write(&mut self, order: &[usize], prefixes: &[String]) {
+    /// The writes into the kernel in this order, and the files with a glob that is too large.
+    fn write(&self, order: &[usize], prefixes: &[String]) -> (Vec<Write>, Vec<PathBuf>) {
+        let (mut writes, mut too_large) = (Vec::new(), Vec::new());
         let mut kernel = Kernel::default();
         for index in order {
             let (file, statement) = &self.statements[*index];
             let Some(value) = &statement.value else {
                 continue;
             };
-            let Some(targets) = targets(self.reader, statement) else {
-                self.too_large.push(self.files[*file].path.clone());
+            let Some(targets) = self.targets(*index) else {
+                too_large.push(self.files[*file].path.clone());
                 continue;
             };
             let is_glob = pattern::is_glob(&statement.path);
@@ -323,13 +342,14 @@ impl<'a> Run<'a> {
                 if !is_below(&target.path, prefixes) {
                     continue;
                 }
-                self.writes.push(Write {
+                writes.push(Write {
                     from: *index,
                     key: target.key,
                     accepted: kernel.write(target.key, value),
                 });
             }
         }
+        (writes, too_large)
     }
 }
 
@@ -339,21 +359,22 @@ fn is_below(path: &str, prefixes: &[String]) -> bool {
         let parts = path.split('/').filter(|part| !part.is_empty());
         parts.map(str::to_owned).collect()
     };
+    if prefixes.is_empty() {
+        return true;
+    }
     let path = parts(path);
-    prefixes.is_empty()
-        || prefixes
-            .iter()
-            .any(|prefix| path.starts_with(&parts(prefix)))
+    let mut prefixes = prefixes.iter();
+    prefixes.any(|prefix| path.starts_with(&parts(prefix)))
 }
 
-/// What a statement is about; `None` for a glob that is too large to work out.
-pub(super) fn targets(reader: Reader, statement: &Statement) -> Option<Vec<SysctlFile>> {
-    if pattern::is_glob(&statement.path) {
-        return pattern::expand(reader, &statement.path);
+/// What a path is about; `None` for a glob that is too large to work out.
+pub(super) fn targets_of(reader: Reader, path: &str) -> Option<Vec<SysctlFile>> {
+    if pattern::is_glob(path) {
+        return pattern::expand(reader, path);
     }
-    let key = pattern::resolve(reader, &statement.path);
+    let key = pattern::resolve(reader, path);
     let target = |key| SysctlFile {
-        path: statement.path.clone(),
+        path: path.to_owned(),
         key,
     };
     Some(key.map(target).into_iter().collect())

@@ -9,33 +9,27 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use super::effective::{Run, Write, targets};
+use super::effective::{Run, Write, targets_of};
+use super::pattern::SysctlFile;
 use super::statement::{self, Statement};
 use super::tree::{Content, Source, Tree};
 use super::{Reader, Winner};
 use crate::tunable::{self, Key};
 
-/// Which line sets a key, and why the others do not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Explanation {
-    /// The key.
     pub(crate) key: Key,
-    /// What `sysctl --system` leaves in the kernel.
     pub(crate) procps: Option<Winner>,
-    /// What `systemd-sysctl` leaves in the kernel.
     pub(crate) systemd: Option<Winner>,
     /// Every line about the key, in reading order.
     pub(crate) lines: Vec<ExplainedLine>,
 }
 
-/// One line about the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ExplainedLine {
     /// The file, by the path at which a reader would find it.
     pub(crate) file: PathBuf,
-    /// Number of the line, from 1.
     pub(crate) line: usize,
-    /// The line as it is there.
     pub(crate) text: String,
     /// The number that the kernel would have after this line alone; none where it would refuse,
     /// and for a line that only keeps globs off.
@@ -43,38 +37,30 @@ pub(crate) struct ExplainedLine {
     pub(crate) number: Option<i64>,
     /// The readers that leave this line's value in the kernel.
     pub(crate) wins_for: Vec<Reader>,
-    /// Why it does not win for the others.
     pub(crate) losses: Vec<Loss>,
 }
 
-/// Why a line does not win for a reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Loss {
-    /// The reader.
     pub(crate) reader: Reader,
-    /// The reason.
     #[serde(serialize_with = "as_text")]
     pub(crate) why: Why,
 }
 
-/// A reason for not winning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Why {
     /// An earlier directory masks the name with a link to `/dev/null`.
     Masked(PathBuf),
     /// An earlier directory has a file of the same name.
     Shadowed(PathBuf),
-    /// The reader never reads this file.
     NeverRead,
     /// The reader does not take the line for one about this key.
     NotUnderstood,
-    /// A later line sets the key.
     Overridden(PathBuf, usize),
     /// systemd: a later `-key` cancels this line.
     Cancelled(PathBuf, usize),
     /// The line is a glob, and another line names the key itself.
     NamedElsewhere(PathBuf, usize),
-    /// The kernel does not take the value.
     Refused,
     /// The line is a `-key`: it sets nothing and keeps globs off.
     Exclusion,
@@ -120,7 +106,6 @@ impl ExplainedLine {
     }
 }
 
-/// Explains every line of `tree` that is about `key`.
 pub(crate) fn explain(tree: &Tree, key: Key) -> Explanation {
     let mut lines: BTreeMap<Place, ExplainedLine> = BTreeMap::new();
     for reader in Reader::ALL {
@@ -158,7 +143,6 @@ pub(crate) fn explain(tree: &Tree, key: Key) -> Explanation {
     }
 }
 
-/// Where a line is in reading order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     /// Place of the file among all that either reader meets.
@@ -172,6 +156,7 @@ struct Place {
 /// skipped.
 fn lines_about(tree: &Tree, reader: Reader, key: Key) -> Vec<(Place, Statement, String)> {
     let mut found = Vec::new();
+    let mut known: HashMap<String, bool> = HashMap::new();
     // procps meets every file that systemd meets.
     for (rank, source) in tree.sources(Reader::Procps).into_iter().enumerate() {
         let Content::File { bytes, .. } = source.content else {
@@ -182,7 +167,13 @@ fn lines_about(tree: &Tree, reader: Reader, key: Key) -> Vec<(Place, Statement, 
         }
         let texts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         for statement in statement::parse(reader, bytes) {
-            if is_about(reader, &statement, key) {
+            let is_about = known.get(&statement.path).copied().unwrap_or_else(|| {
+                let targets = targets_of(reader, &statement.path);
+                let is_about = may_be_about(targets.as_deref(), key);
+                known.insert(statement.path.clone(), is_about);
+                is_about
+            });
+            if is_about {
                 let place = Place {
                     rank,
                     line: statement.line,
@@ -204,8 +195,8 @@ fn is_shadowed_by_itself(source: &Source<'_>) -> bool {
     }
 }
 
-fn is_about(reader: Reader, statement: &Statement, key: Key) -> bool {
-    targets(reader, statement).is_none_or(|all| all.iter().any(|target| target.key == key))
+fn may_be_about(targets: Option<&[SysctlFile]>, key: Key) -> bool {
+    targets.is_none_or(|all| all.iter().any(|target| target.key == key))
 }
 
 fn number(key: Key, statement: &Statement) -> Option<i64> {
@@ -213,11 +204,9 @@ fn number(key: Key, statement: &Statement) -> Option<i64> {
     Some(tunable::as_held(key, number))
 }
 
-/// What one reader makes of the lines about one key.
 struct Judge<'a> {
     run: &'a Run<'a>,
     sources: HashMap<PathBuf, Source<'a>>,
-    reader: Reader,
     key: Key,
     /// For each statement that writes the key, whether the kernel takes one of its writes.
     accepted: HashMap<usize, bool>,
@@ -238,7 +227,6 @@ impl<'a> Judge<'a> {
         Judge {
             run,
             sources: sources.map(|one| (one.path.clone(), one)).collect(),
-            reader,
             key,
             accepted,
             winner: winner.map(|write| write.from),
@@ -259,7 +247,7 @@ impl<'a> Judge<'a> {
         // A line that systemd splits may have several statements: any of them may win.
         let mut losses = Vec::new();
         for index in self.run.of_line(&line.file, line.line) {
-            if is_about(self.reader, self.run.at(index).1, self.key) {
+            if may_be_about(self.run.targets(index), self.key) {
                 losses.push(self.loss_of(index)?);
             }
         }
@@ -282,10 +270,10 @@ impl<'a> Judge<'a> {
         }
         match self.accepted.get(&index) {
             None => {
-                let Some(targets) = targets(self.reader, statement) else {
+                let Some(targets) = self.run.targets(index) else {
                     return Some(Why::TooLarge);
                 };
-                let mut named = targets.into_iter().filter(|target| target.key == self.key);
+                let mut named = targets.iter().filter(|target| target.key == self.key);
                 let by = named.find_map(|one| self.run.naming_instead_of(index, &one.path))?;
                 Some(self.pointing(Why::NamedElsewhere, by))
             }

@@ -29,7 +29,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub(crate) use dead_lines::DeadLine;
-pub(crate) use effective::{Effective, Winner, effective, overriding_lines, refused_line};
+pub(crate) use effective::{Effective, Winner, effective, overriding_lines};
 pub(crate) use explain::{ExplainedLine, Explanation, explain};
 pub(crate) use next_boot::{Answer, BootFiles, NextBoot, Sure};
 pub(crate) use tree::{Content, Directory, Entry, Tree, has_conf_name};
@@ -64,7 +64,6 @@ impl fmt::Display for Reader {
     }
 }
 
-/// A line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SourceLine {
     pub(crate) file: PathBuf,

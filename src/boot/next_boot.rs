@@ -37,7 +37,6 @@ pub(crate) struct BootFiles {
     pub(crate) strays: Vec<ConfFile>,
 }
 
-/// How sure an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Sure {
@@ -47,12 +46,10 @@ pub(crate) enum Sure {
     Unknown,
 }
 
-/// What a key will be after the next boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Answer {
     /// The value; none where the kernel's default stays or nothing can be told.
     pub(crate) value: Option<i64>,
-    /// The line that it comes from.
     pub(crate) from: Option<SourceLine>,
     pub(crate) sure: Sure,
     /// What it depends on, or why it is unknown.
@@ -64,7 +61,6 @@ pub(crate) struct Answer {
     pub(crate) is_of_writer: bool,
 }
 
-/// The model of the next boot.
 #[derive(Debug, Clone)]
 pub(crate) struct NextBoot {
     files: BootFiles,
@@ -179,7 +175,6 @@ impl NextBoot {
         self.files.readers.contains(&Reader::Systemd)
     }
 
-    /// The line that wins for a reader.
     pub(crate) fn winner(&self, reader: Reader, key: Key) -> Option<&Winner> {
         self.effective.get(&reader)?.winner(key)
     }
@@ -254,7 +249,6 @@ impl NextBoot {
         answer.value.is_some() || answer.is_lost
     }
 
-    /// What `key` will be.
     pub(crate) fn answer(&self, key: Key) -> Answer {
         self.answers.get(&key).cloned().unwrap_or_default()
     }

@@ -12,7 +12,6 @@ use super::Reader;
 pub(crate) enum Content {
     /// A regular file, perhaps through links.
     File {
-        /// Everything in it.
         bytes: Vec<u8>,
         /// Its path with all links resolved, inside the root.
         real: PathBuf,
@@ -31,12 +30,9 @@ pub(crate) enum Content {
     Unreadable,
 }
 
-/// One name in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The name, without the directory.
     pub(crate) name: OsString,
-    /// What it leads to.
     pub(crate) content: Content,
 }
 
@@ -51,7 +47,6 @@ pub(crate) struct Directory {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Everything that a reader may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tree {
     /// One for each of [`Tree::DIRECTORIES`], in that order.

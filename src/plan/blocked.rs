@@ -23,7 +23,7 @@ pub(crate) enum Blocked {
     /// Another program sets another value after sysctl.d is applied.
     WrittenLater { key: Key, write: LaterWrite },
     /// The file in the place of our drop-in is somebody else's, or somebody added this line to it.
-    NotOurs {
+    ForeignDropIn {
         file: PathBuf,
         line: usize,
         text: String,
@@ -68,7 +68,7 @@ impl Blocked {
             Blocked::WrittenLater { .. } => {
                 "remove that line, or set the same value there; --allow-overridden leaves it"
             }
-            Blocked::NotOurs { .. } => {
+            Blocked::ForeignDropIn { .. } => {
                 "move those lines to a file of their own in the same folder, then try again"
             }
             Blocked::MaxBelowCount { .. } => {
@@ -114,7 +114,7 @@ impl fmt::Display for Blocked {
             Blocked::WrittenLater { key, write } => {
                 write!(f, "{} and overrides our drop-in: {key}", write.told())
             }
-            Blocked::NotOurs { file, line, text } => {
+            Blocked::ForeignDropIn { file, line, text } => {
                 let text = text.trim();
                 write!(
                     f,

@@ -42,7 +42,7 @@ pub(crate) struct Scope {
     pub(crate) live: bool,
     /// Change what the next boot reads.
     pub(crate) persist: bool,
-    /// Comment out the lines of others that would override ours.
+    /// Comment out the lines of others that would override our drop-in.
     pub(crate) adopt: bool,
 }
 

@@ -58,7 +58,7 @@ impl Files {
         self.next_boot.unread()
     }
 
-    /// The bytes of a file that is ours to write.
+    /// The bytes of a file that cttune writes whole.
     fn bytes(&self, path: &str) -> Option<&[u8]> {
         if path == DROP_IN {
             self.tree().file(Path::new(path))
@@ -81,10 +81,10 @@ pub(super) fn add_steps(
     files: &Files,
     adopt: bool,
 ) {
-    let ours = match files.bytes(DROP_IN).map(drop_in::parse).transpose() {
-        Ok(ours) => ours.map(|ours| ours.values),
+    let written = match files.bytes(DROP_IN).map(drop_in::parse).transpose() {
+        Ok(written) => written.map(|written| written.values),
         Err(foreign) => {
-            plan.blocked.push(Blocked::NotOurs {
+            plan.blocked.push(Blocked::ForeignDropIn {
                 file: PathBuf::from(DROP_IN),
                 line: foreign.line,
                 text: foreign.text,
@@ -93,7 +93,7 @@ pub(super) fn add_steps(
         }
     };
     let mut future = files.tree().clone();
-    if let Some(text) = drop_in_text(desired, comparison, files, ours) {
+    if let Some(text) = drop_in_text(desired, comparison, files, written) {
         future = future.with_file(Path::new(DROP_IN), Some(text.clone().into_bytes()));
         let why = "the profile's values for the next boot".to_owned();
         plan.steps.extend(write_step(files, DROP_IN, text, why));
@@ -104,8 +104,7 @@ pub(super) fn add_steps(
             .extend(adopt_steps(comparison, readers, &mut future));
     }
     let readers = effective_of(files.next_boot.readers(), &future);
-    plan.blocked
-        .extend(overridden(comparison, &readers, &future));
+    plan.blocked.extend(overridden(comparison, &readers));
     plan.lowered.extend(lowered(comparison, &readers));
     let next_boot = files.next_boot.with(future, true);
     plan.blocked.extend(written_later(comparison, &next_boot));
@@ -131,12 +130,12 @@ fn drop_in_text(
     desired: &Desired,
     comparison: &Comparison,
     files: &Files,
-    ours: Option<BTreeMap<Key, i64>>,
+    written: Option<BTreeMap<Key, i64>>,
 ) -> Option<String> {
-    if ours.is_none() && !comparison.settings.iter().any(Compared::persisted_is_off) {
+    if written.is_none() && !comparison.settings.iter().any(Compared::persisted_is_off) {
         return None;
     }
-    let ours = ours.unwrap_or_default();
+    let written = written.unwrap_or_default();
     let render = |value: &dyn Fn(&Target) -> i64| {
         let present = comparison
             .settings
@@ -154,7 +153,9 @@ fn drop_in_text(
     };
     // A live value that was raised since is no reason to write the file again.
     let kept = render(&|target| {
-        let kept = ours.get(&target.key).filter(|value| target.allows(**value));
+        let kept = written
+            .get(&target.key)
+            .filter(|value| target.allows(**value));
         kept.copied().unwrap_or(target.value)
     });
     let is_there = files.bytes(DROP_IN) == Some(kept.as_bytes());
@@ -191,7 +192,7 @@ fn at_boot_steps(comparison: &Comparison, files: &Files) -> Vec<Step> {
 }
 
 /// A line of another file that overrides what is desired.
-struct Rival {
+struct Override {
     key: Key,
     file: PathBuf,
     line: usize,
@@ -215,11 +216,11 @@ fn desired_at_boot(comparison: &Comparison) -> impl Iterator<Item = &Target> {
 }
 
 /// The lines that would set another value than is desired.
-fn rivals(comparison: &Comparison, readers: &[(Reader, Effective)], tree: &Tree) -> Vec<Rival> {
-    let mut rivals = Vec::new();
+fn overrides(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Override> {
+    let mut found = Vec::new();
     for target in desired_at_boot(comparison) {
         for (reader, effective) in readers {
-            let rival = |file, line, value| Rival {
+            let of = |file, line, value| Override {
                 key: target.key,
                 file,
                 line,
@@ -230,25 +231,21 @@ fn rivals(comparison: &Comparison, readers: &[(Reader, Effective)], tree: &Tree)
                 Some(winner) if target.allows(winner.value) => {}
                 Some(winner) if winner.real == Path::new(DROP_IN) => {}
                 Some(winner) => {
-                    rivals.push(rival(winner.real.clone(), winner.line, Some(winner.value)));
+                    found.push(of(winner.real.clone(), winner.line, Some(winner.value)));
                 }
                 None => {
-                    let refused = boot::refused_line(tree, *reader, target.key);
-                    rivals.extend(refused.map(|(file, line)| rival(file, line, None)));
+                    let refused = effective.refused_line(target.key).cloned();
+                    found.extend(refused.map(|(file, line)| of(file, line, None)));
                 }
             }
         }
     }
-    rivals
+    found
 }
 
-fn overridden(
-    comparison: &Comparison,
-    readers: &[(Reader, Effective)],
-    tree: &Tree,
-) -> Vec<Blocked> {
+fn overridden(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Blocked> {
     let mut found: Vec<Blocked> = Vec::new();
-    for rival in rivals(comparison, readers, tree) {
+    for one in overrides(comparison, readers) {
         let same = found.iter_mut().find_map(|blocked| match blocked {
             Blocked::Overridden {
                 key,
@@ -256,17 +253,17 @@ fn overridden(
                 line,
                 readers,
                 ..
-            } if (&*key, &*file, &*line) == (&rival.key, &rival.file, &rival.line) => Some(readers),
+            } if (&*key, &*file, &*line) == (&one.key, &one.file, &one.line) => Some(readers),
             _ => None,
         });
         match same {
-            Some(readers) => readers.push(rival.reader),
+            Some(readers) => readers.push(one.reader),
             None => found.push(Blocked::Overridden {
-                key: rival.key,
-                file: rival.file,
-                line: rival.line,
-                value: rival.value,
-                readers: vec![rival.reader],
+                key: one.key,
+                file: one.file,
+                line: one.line,
+                value: one.value,
+                readers: vec![one.reader],
             }),
         }
     }
@@ -315,8 +312,8 @@ fn lowered(comparison: &Comparison, readers: &[(Reader, Effective)]) -> BTreeSet
     lowered
 }
 
-/// Comments out, in `tree`, every line that overrides ours, and then those that win in its place,
-/// until ours wins. Gives a step for each file.
+/// Comments out, in `tree`, every line that overrides our drop-in, and then those that win in its
+/// place, until the drop-in wins. Gives a step for each file.
 fn adopt_steps(comparison: &Comparison, readers: &[Reader], tree: &mut Tree) -> Vec<Step> {
     let mut edits: BTreeMap<PathBuf, (Vec<u8>, Vec<usize>)> = BTreeMap::new();
     loop {
@@ -351,15 +348,15 @@ fn overriding(
     tree: &Tree,
 ) -> BTreeMap<PathBuf, BTreeSet<usize>> {
     let mut found: BTreeMap<PathBuf, BTreeSet<usize>> = BTreeMap::new();
-    for rival in rivals(comparison, &effective_of(readers, tree), tree) {
-        found.entry(rival.file).or_default().insert(rival.line);
-        let target = desired_at_boot(comparison).find(|target| target.key == rival.key);
+    for one in overrides(comparison, &effective_of(readers, tree)) {
+        found.entry(one.file).or_default().insert(one.line);
+        let target = desired_at_boot(comparison).find(|target| target.key == one.key);
         let Some(target) = target else {
             continue;
         };
         let own = Path::new(DROP_IN);
         let allows = |value| target.allows(value);
-        for (file, line) in boot::overriding_lines(tree, rival.reader, rival.key, own, allows) {
+        for (file, line) in boot::overriding_lines(tree, one.reader, one.key, own, allows) {
             found.entry(file).or_default().insert(line);
         }
     }
@@ -488,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_overrides_ours_blocks_or_is_commented_out() {
+    fn a_line_that_overrides_the_drop_in_blocks_or_is_commented_out() {
         let world = World::of("max = 5000")
             .reading(Key::Max, live(5000))
             .file("/etc/sysctl.conf", &format!("# old\n{MAX} = 9\n"))

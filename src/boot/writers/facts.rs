@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-/// A process that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
     /// One of [`Facts::PROGRAMS`].
@@ -17,19 +16,16 @@ pub(crate) struct Process {
     pub(crate) arguments: Vec<String>,
 }
 
-/// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct File {
     pub(crate) text: String,
     pub(crate) is_executable: bool,
 }
 
-/// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing, or nothing that a program would read there.
     Nothing,
-    /// A regular file.
     File(File),
     /// The names in a folder, sorted.
     Folder(Vec<String>),

@@ -17,7 +17,6 @@ const RC_LOCAL: [&str; 5] = [
     "/sbin/ifup-local",
 ];
 
-/// Which names a program runs in its folder.
 #[derive(Clone, Copy)]
 enum Names {
     /// run-parts(8): letters, digits, `_` and `-`.

@@ -75,14 +75,12 @@ const OPTIONS: [Flag; 7] = [
     },
 ];
 
-/// A kube-proxy that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KubeProxy {
     /// The process: `kube-proxy`, or the program that it is a part of.
     pub(crate) program: &'static str,
     /// What tells its values: its command line, or a file.
     pub(crate) told_by: String,
-    /// What it sets when it starts.
     pub(crate) writes: Vec<LaterWrite>,
     /// Whether the size by CPUs is more than newer versions give.
     pub(crate) is_scaled_past_the_cap: bool,

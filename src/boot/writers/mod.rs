@@ -27,7 +27,6 @@ pub(crate) use kube_proxy::KubeProxy;
 pub(crate) use tuned::Tuned;
 pub(crate) use udev::OnLoad;
 
-/// A value that another program sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LaterWrite {
     /// The program: `ufw`, `set-conntrack.service`, `/etc/rc.local`.
@@ -40,14 +39,12 @@ pub(crate) struct LaterWrite {
     pub(crate) key: Option<Key>,
     /// The value that the kernel has then; none where it cannot be evaluated.
     pub(crate) value: Option<i64>,
-    /// Whether it happens.
     pub(crate) certainty: Certainty,
 }
 
 /// Whether a write happens at the next boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Certainty {
-    /// In any case.
     Sure,
     /// If a condition of its script or unit is met.
     MayRun,
@@ -59,7 +56,6 @@ pub(crate) enum Certainty {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Applier {
     pub(crate) place: SourceLine,
-    /// As which reader.
     pub(crate) reader: Reader,
     /// Below which paths alone; everything if there are none.
     pub(crate) prefixes: Vec<String>,
@@ -68,7 +64,6 @@ pub(crate) struct Applier {
 }
 
 impl LaterWrite {
-    /// The file and line of it.
     pub(crate) fn place(&self) -> SourceLine {
         SourceLine {
             file: self.file.clone(),
@@ -77,7 +72,6 @@ impl LaterWrite {
     }
 }
 
-/// Everything that is known of the other writers of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Writers {
     /// What they write, in the order in which they were found.
@@ -86,7 +80,6 @@ pub(crate) struct Writers {
     pub(crate) running: Vec<&'static str>,
     /// A kube-proxy, alone or in another program.
     pub(crate) kube_proxy: Option<KubeProxy>,
-    /// The profiles that tuned has active.
     pub(crate) tuned: Option<Tuned>,
     /// Whether conntrackd copies flows to another node; none where its file was not read.
     pub(crate) conntrackd_copies: Option<bool>,
@@ -96,12 +89,10 @@ pub(crate) struct Writers {
     pub(crate) on_load: OnLoad,
     /// Scripts and units that apply sysctl.d again.
     pub(crate) appliers: Vec<Applier>,
-    /// Files that exist and could not be read.
     pub(crate) unread: Vec<PathBuf>,
 }
 
 impl Writers {
-    /// Evaluates the facts.
     pub(crate) fn of(facts: &Facts<'_>) -> Self {
         let mut script = scripts::Scripts::new(facts);
         hooks::read(facts, &mut script);
@@ -133,7 +124,6 @@ impl Writers {
         }
     }
 
-    /// Whether a program of [`Facts::PROGRAMS`] runs.
     pub(crate) fn runs(&self, program: &str) -> bool {
         self.running.contains(&program)
     }

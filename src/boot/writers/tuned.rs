@@ -19,7 +19,6 @@ const FOLDERS: [&str; 4] = [
 /// Profiles that may include one another in a row.
 const MOST_INCLUDES: usize = 16;
 
-/// What tuned sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tuned {
     /// The active profiles, as its file names them.
@@ -74,7 +73,6 @@ fn include(facts: &Facts<'_>, name: &str, names: &mut Vec<String>, above: &mut V
     names.push(name.to_owned());
 }
 
-/// The file of a profile, and its text.
 fn profile<'a>(facts: &'a Facts<'a>, name: &str) -> Option<(PathBuf, &'a str)> {
     let path = |folder| Path::new(folder).join(name).join("tuned.conf");
     FOLDERS
@@ -140,7 +138,6 @@ fn set_by<'a>(line: &Line<'a>) -> Option<(Key, &'a str)> {
     is_size.then_some((Key::Buckets, line.value))
 }
 
-/// One assignment of a profile.
 struct Line<'a> {
     section: &'a str,
     /// What `type=` in the section says that it is.

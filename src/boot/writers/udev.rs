@@ -17,7 +17,6 @@ const WORDS: [&str; 3] = ["sysctl", "conntrack", "proc/sys"];
 pub(crate) struct OnLoad {
     /// Values that a rule sets by itself.
     pub(crate) writes: Vec<LaterWrite>,
-    /// Programs that apply sysctl.d.
     pub(crate) appliers: Vec<Applier>,
 }
 

@@ -19,7 +19,6 @@ const FOLDERS: [&str; 4] = [
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
 ];
-/// What a unit runs when it starts.
 const STARTS: [&str; 4] = [
     "ExecStart",
     "ExecStartPre",
