@@ -53,7 +53,7 @@ fn what_clamp_gives_udp_is_what_its_next_packet_gives() {
     if goes_inside("table::what_clamp_gives_udp_is_what_its_next_packet_gives") {
         return;
     }
-    let chains = "chain forward { accept }";
+    let chains = "chain forward { ct state new,established accept; }";
     for (server, (udp, stream)) in SERVERS.iter().zip([(20, 60), (60, 20)]) {
         let net = Net::new(chains);
         net.set("udp_timeout", 180);

@@ -126,19 +126,21 @@ impl Object {
             name: String::new(),
             read: Read::default(),
         };
-        let mut is_policy = false;
+        let (mut is_policy, mut data) = (false, None);
         for attribute in attributes {
             let attribute = attribute?;
             match attribute.kind {
                 OBJECT_TABLE => object.table = text(attribute),
                 OBJECT_NAME => object.name = text(attribute),
                 OBJECT_TYPE => is_policy = attribute.u32()? == CT_TIMEOUT,
-                // The family's own number stands for none.
-                OBJECT_DATA => {
-                    object.read = Read::of(attribute.nested(), [0, OBJECT_L4, OBJECT_VALUES])?;
-                }
+                OBJECT_DATA => data = Some(attribute),
                 _ => {}
             }
+        }
+        // The data of other objects, such as helpers, has attributes of its own.
+        if let (true, Some(data)) = (is_policy, data) {
+            // The family's own number stands for none.
+            object.read = Read::of(data.nested(), [0, OBJECT_L4, OBJECT_VALUES])?;
         }
         Ok(is_policy.then_some(object))
     }
