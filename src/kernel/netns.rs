@@ -89,13 +89,11 @@ pub(crate) enum NetnsError {
     #[error("{} is not a network namespace", .0.display())]
     NotANetns(PathBuf),
     /// The caller may not enter.
-    #[error("entering network namespace {}: {}", .path.display(), .errno.desc())]
-    NoRight {
-        /// The file of the namespace.
-        path: PathBuf,
-        /// What the kernel said.
-        errno: Errno,
-    },
+    #[error(
+        "cannot enter network namespace {}: permission denied: needs root (CAP_SYS_ADMIN here and in the user namespace that owns it)",
+        .0.display()
+    )]
+    NoRight(PathBuf),
     /// Anything else.
     #[error("entering network namespace {}: {}", .path.display(), said(.source))]
     Failed {
@@ -114,9 +112,6 @@ impl Advise for NetnsError {
             }
             NetnsError::NotANetns(_) => Some(Hint::say(
                 "name a file that `ip netns add` made, or /proc/PID/ns/net",
-            )),
-            NetnsError::NoRight { .. } => Some(Hint::say(
-                "it needs root (CAP_SYS_ADMIN here and in the user namespace that owns it)",
             )),
             _ => None,
         }
@@ -239,7 +234,7 @@ fn classify(path: PathBuf, source: io::Error) -> NetnsError {
         Some(Errno::ENOENT) => NetnsError::NoSuchFile(path),
         // setns says EINVAL to a namespace of another type.
         Some(Errno::EINVAL) => NetnsError::NotANetns(path),
-        Some(errno @ (Errno::EPERM | Errno::EACCES)) => NetnsError::NoRight { path, errno },
+        Some(Errno::EPERM | Errno::EACCES) => NetnsError::NoRight(path),
         _ => NetnsError::Failed { path, source },
     }
 }
@@ -337,7 +332,7 @@ mod tests {
         // Without the right to enter, the work never runs and there is nothing to go on.
         match caught {
             Err(panic) => assert_eq!(panic.downcast_ref(), Some(&"inside")),
-            Ok(result) => assert!(matches!(result, Err(NetnsError::NoRight { .. }))),
+            Ok(result) => assert!(matches!(result, Err(NetnsError::NoRight(_)))),
         }
     }
 }
