@@ -27,8 +27,8 @@ const CLAMP: &str = "clamp, first pass";
 const WHOLE: &str = "cttune expire --yes";
 const CONNTRACK: &str = "conntrack -D -p tcp --state ESTABLISHED";
 const DELETE: &str = "delete, after its first sample";
-const WHOLE_DELETE: &str = "cttune expire --mode delete, less the settle";
-const RE_AGE: &str = "cttune expire --mode re-age, less the settle";
+const WHOLE_DELETE: &str = "cttune expire --mode delete --trust-history, less the settle";
+const RE_AGE: &str = "cttune expire --mode re-age --trust-history, less the settle";
 const PEAK: &str = "peak";
 
 /// The timeout that holds, and what every flow has left.
