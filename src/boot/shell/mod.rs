@@ -47,6 +47,16 @@ impl Command {
             .collect()
     }
 
+    /// Whether a word has an expansion that ends the shell where it fails: arithmetic that is wrong,
+    /// or `${name?}` of a variable that is not set.
+    fn may_end_the_shell(&self) -> bool {
+        let mut words = self.words.iter().chain(&self.into);
+        words.any(|word| {
+            let raw = &word.raw;
+            word.value.is_none() && (raw.contains("$((") || raw.contains("${") && raw.contains('?'))
+        })
+    }
+
     /// The command as it is written.
     pub(super) fn raw(&self) -> String {
         let words = self.words.iter().chain(&self.into);
@@ -69,6 +79,11 @@ pub(super) fn commands(text: &str, variables: &BTreeMap<String, String>) -> Vec<
         begins_function: false,
     };
     parser.run();
+    let mut may_have_ended = false;
+    for command in &mut parser.done {
+        command.is_conditional |= may_have_ended;
+        may_have_ended |= command.may_end_the_shell();
+    }
     let leaves = |one: &Command| {
         let program = one.words.first().map(|word| word.raw.as_str());
         !one.is_conditional && program == Some("exit")
@@ -334,6 +349,11 @@ mod tests {
                 vec!["if 1: x_in", "if 2: y", "if 2: a", "4: b"],
             ),
             ("a\nexit 0\nb", vec!["1: a"]),
+            ("a $((7x * 2))\nb", vec!["1: a_?", "if 2: b"]),
+            (
+                "a ${N?}\nexit 0\nb",
+                vec!["1: a_?", "if 2: exit_0", "if 3: b"],
+            ),
             ("a || exit 1\nb", vec!["1: a", "if 1: exit_1", "2: b"]),
             (
                 "a && b | c\nd",
