@@ -521,6 +521,12 @@ fn apply_re_ages_what_was_watched_or_what_a_trusted_history_tells() {
 #[test]
 fn what_was_watched_and_silent_is_deleted_and_nothing_without_proof() {
     let world = World::new();
+    world.sh("conntrack -I -p udp -t 3000 -s 10.0.0.1 -d 10.0.0.2 --sport 1001 --dport 53");
+    let told = world.cttune(&["expire", "--mode", "delete", "--yes"]);
+    let told = told.exits(0);
+    assert!(told.stdout.contains("1 not-established"), "{told}");
+    assert!(!told.stderr.contains("--observe"), "{told}");
+    world.sh("conntrack -F");
     world.sh(&format!(
         "{TCP} -t 300000 -s 10.0.0.1 --sport 1001 --dport 80
         {TCP} -t 400 -s 10.0.0.1 --sport 1002 --dport 80

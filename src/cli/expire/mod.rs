@@ -16,7 +16,7 @@ use super::prompt::{self, Answer};
 use super::{change, place};
 use crate::change::expire::{Expiry, Past};
 use crate::change::{Signal, Signals};
-use crate::flow::expire::Tally;
+use crate::flow::expire::{KeptWhy, Tally};
 use crate::kernel::sysctl;
 use crate::profile::ExpireMode;
 use crate::render::{self, expire::Parts};
@@ -86,7 +86,8 @@ fn nothing_done(args: &Expire, tally: &Tally, is_proven: bool) -> anyhow::Result
             .unchanged()
             .into());
     }
-    if !is_proven {
+    // Watching could prove nothing of the other flows.
+    if !is_proven && tally.kept.contains_key(&KeptWhy::NotProven) {
         return Err(Failure::new(FAILED, "nothing proves that a flow is idle")
             .unchanged()
             .hint(
