@@ -99,8 +99,7 @@ fn adopt_puts_the_profile_in_force_and_comments_that_one_line_out() {
 
     let told = world.cttune(&["check"]).exits(0);
     assert!(
-        told.stdout
-            .contains("in line: 5 of 5 settings of campus-fw"),
+        told.stdout.contains("5 of 5 settings of campus-fw match"),
         "{told}"
     );
     world.cttune(&["plan"]).exits(0);
@@ -187,7 +186,7 @@ fn limits_come_before_timeouts_and_a_nearly_full_table_gets_room_first() {
             &[("buckets", 1_048_576), ("max", 1_048_576)][..],
         ),
         (
-            // The buckets that stand can bear four entries each.
+            // The present buckets suffice for four entries each.
             World::story(),
             &[("max", 262_144), ("buckets", 1_048_576), ("max", 1_048_576)],
         ),

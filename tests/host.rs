@@ -172,7 +172,7 @@ fn campus_fw_holds_on_the_host_itself_now_and_after_a_boot() {
     assert!(value("max") >= 1 << 16 && value("buckets") >= value("max"));
     assert_eq!(value("tcp_timeout_established"), 7440);
     let told = host.cttune(&["check"]).exits(0);
-    assert!(told.stdout.contains("in line"), "{told}");
+    assert!(told.stdout.contains(" match, "), "{told}");
     let conf = host.sh("cat /etc/sysctl.conf");
     let by_hand = "net.netfilter.nf_conntrack_max=131072\n";
     assert!(
@@ -239,7 +239,7 @@ fn a_refusal_after_the_limits_puts_the_host_s_limits_back() {
 }
 
 #[test]
-fn a_hash_table_that_finds_no_memory_leaves_max_at_what_the_present_one_bears() {
+fn a_hash_table_that_finds_no_memory_leaves_max_at_what_suits_the_present_one() {
     let host = Host::new();
     let _values = Values::keep();
     write("max", 131_072);

@@ -274,7 +274,7 @@ fn autoconf_says_yes_or_why_not() {
     let told = Told::by(&mut command).exits(0);
     assert_eq!(
         told.stdout,
-        "no (reading the conntrack table: permission denied)\n"
+        "no (reading the conntrack table: permission denied: needs root (CAP_NET_ADMIN))\n"
     );
 }
 

@@ -3,7 +3,7 @@
 //! In: an [`Entry`] and a [`Context`]. Out: an [`Outcome`]; the entry's state says the same. Rule:
 //! the state is written after every step, and the undo is computed from the steps that were done.
 
-use super::expire::{ExpireError, Hands};
+use super::expire::{ExpireError, FlowContext};
 use super::journal::JournalError;
 use super::outcome::{Cause, Ending, Outcome};
 use super::present;
@@ -34,12 +34,12 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn with_flows(&mut self) -> (&mut dyn Target, Hands<'_>) {
-        let hands = Hands {
+    fn with_flows(&mut self) -> (&mut dyn Target, FlowContext<'_>) {
+        let context = FlowContext {
             stop: self.stop,
             progress: self.flows,
         };
-        (self.target, hands)
+        (self.target, context)
     }
 }
 
@@ -155,8 +155,8 @@ impl<'a, 'b> Engine<'a, 'b> {
             Step::Expire { parameters, .. } => Some(parameters),
             _ => None,
         })?;
-        let (target, mut hands) = self.context.with_flows();
-        let looked = target.look_at_flows(parameters, &mut hands);
+        let (target, mut context) = self.context.with_flows();
+        let looked = target.look_at_flows(parameters, &mut context);
         looked.err().map(|error| self.cause(&error))
     }
 
@@ -206,8 +206,8 @@ impl<'a, 'b> Engine<'a, 'b> {
     }
 
     fn expire(&mut self, parameters: &ExpireParameters) -> Result<Report, TargetError> {
-        let (target, mut hands) = self.context.with_flows();
-        let tally = target.expire(parameters, &mut hands)?;
+        let (target, mut context) = self.context.with_flows();
+        let tally = target.expire(parameters, &mut context)?;
         let result = match tally.selected() {
             0 => StepResult::Skipped,
             _ => StepResult::Done,
@@ -268,7 +268,7 @@ impl<'a, 'b> Engine<'a, 'b> {
             entry,
             match until {
                 Until::Pending => Event::Wait,
-                // What the first part of a change noted is told at its end too.
+                // The end repeats what the first part of a change noted.
                 Until::End if !entry.state.remaining.is_empty() => Event::FinishPartly,
                 Until::End => Event::Finish,
             },

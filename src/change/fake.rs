@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::signal::Signal;
 use super::target::{Target, TargetError};
-use crate::change::expire::{ExpireError, Hands};
+use crate::change::expire::{ExpireError, FlowContext};
 use crate::files::FileError;
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl::WriteError;
@@ -161,12 +161,16 @@ impl Target for Fake {
     fn look_at_flows(
         &mut self,
         _: &ExpireParameters,
-        _: &mut Hands<'_>,
+        _: &mut FlowContext<'_>,
     ) -> Result<(), TargetError> {
         Ok(())
     }
 
-    fn expire(&mut self, _: &ExpireParameters, _: &mut Hands<'_>) -> Result<Tally, TargetError> {
+    fn expire(
+        &mut self,
+        _: &ExpireParameters,
+        _: &mut FlowContext<'_>,
+    ) -> Result<Tally, TargetError> {
         if self.fails() {
             let source = ExpireError::Stopped(Signal::Interrupt);
             return Err(TargetError::Expire { source, changed: 7 });

@@ -4,7 +4,7 @@
 //! [`Tally`] of what was ended, and how many flows came back at once. Rule: a flow is ended by the
 //! tuple, zone and id that were dumped, chunk by chunk, and written to the save file before that.
 //! The sessions that run cttune are kept. Passes go on until one finds no flow that was not there
-//! before: what traffic creates again is told and left.
+//! before: what traffic creates again is counted and left.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
@@ -15,7 +15,7 @@ use foldhash::quality::RandomState;
 
 use super::expire::look::{Worker, look};
 use super::expire::pace::{Run, wait};
-use super::expire::{Act, ExpireError, Hands, Log, Pace, again};
+use super::expire::{Act, ExpireError, FlowContext, Log, Pace, again};
 use crate::change::signal::Signal;
 use crate::flow::expire::{KeptWhy, Moment, Preview, Session, Tally};
 use crate::flow::{
@@ -81,11 +81,11 @@ impl Kill {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub(crate) fn look(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+    pub(crate) fn look(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
         let selection = self.selection.without_idle();
         let first = again(|| {
             let mut noter = Noter(Sightings::default());
-            look(&selection, self.clock, &mut noter, hands)?;
+            look(&selection, self.clock, &mut noter, context)?;
             Ok(noter.0)
         })?;
         self.first = Some(first.seal());
@@ -112,7 +112,7 @@ impl Kill {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub(crate) fn preview(&self, hands: &mut Hands<'_>) -> Result<Preview, ExpireError> {
+    pub(crate) fn preview(&self, context: &mut FlowContext<'_>) -> Result<Preview, ExpireError> {
         let query = Query {
             by: By::Auto,
             prefixes: None,
@@ -126,7 +126,7 @@ impl Kill {
                 census: Census::new(&query),
                 examples: Vec::new(),
             };
-            self.walk(&mut counter, hands)?;
+            self.walk(&mut counter, context)?;
             Ok(Preview {
                 tally: counter.tally,
                 top: counter.census.finish(None),
@@ -136,7 +136,11 @@ impl Kill {
     }
 
     /// Ends the flows; `save` gets a line for each before.
-    pub(crate) fn run(&self, save: Option<&mut dyn Write>, hands: &mut Hands<'_>) -> Killed {
+    pub(crate) fn run(
+        &self,
+        save: Option<&mut dyn Write>,
+        context: &mut FlowContext<'_>,
+    ) -> Killed {
         let matching = self.selection.matching.iter();
         let act = Act::new("kill", matching.map(ToString::to_string).collect(), None);
         let mut killed = Killed {
@@ -149,7 +153,7 @@ impl Kill {
             killed.broken_off = Some(error.into());
             return killed;
         }
-        let ended = self.passes(&mut killed, save, hands);
+        let ended = self.passes(&mut killed, save, context);
         killed.broken_off = ended.err();
         let log = self.log.as_ref();
         let noted = log.map_or(Ok(()), |log| log.end(&act, killed.tally.deleted));
@@ -163,7 +167,7 @@ impl Kill {
         &self,
         killed: &mut Killed,
         mut save: Option<&mut dyn Write>,
-        hands: &mut Hands<'_>,
+        context: &mut FlowContext<'_>,
     ) -> Result<(), ExpireError> {
         let mut known = Known::default();
         for pass in 1..=PASSES {
@@ -182,7 +186,7 @@ impl Kill {
                 recreated: 0,
                 lost: 0,
             };
-            let outcome = self.walk(&mut ender, hands);
+            let outcome = self.walk(&mut ender, context);
             let (tally, recreated, lost) = (ender.tally, ender.recreated, ender.lost);
             let found = tally.selected() + lost;
             if pass == 1 {
@@ -201,10 +205,14 @@ impl Kill {
         Ok(())
     }
 
-    fn walk<W: Worker>(&self, worker: &mut W, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+    fn walk<W: Worker>(
+        &self,
+        worker: &mut W,
+        context: &mut FlowContext<'_>,
+    ) -> Result<(), ExpireError> {
         match self.first {
-            None => look(&self.selection, self.clock, worker, hands),
-            Some(_) => look(&self.selection.without_idle(), self.clock, worker, hands),
+            None => look(&self.selection, self.clock, worker, context),
+            Some(_) => look(&self.selection.without_idle(), self.clock, worker, context),
         }
     }
 

@@ -75,7 +75,7 @@ impl Lock {
         }
     }
 
-    /// Whether somebody holds it. Needs no right to write; if it cannot be opened, nobody does.
+    /// Whether somebody holds it. It is opened for reading only; if that fails, nobody does.
     pub(crate) fn is_held(root: &Root) -> bool {
         let state = state::open(root, &state::inside(root)).ok().flatten();
         let file = state.and_then(|state| state.open(Path::new(NAME)).ok()?);

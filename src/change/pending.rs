@@ -1,4 +1,4 @@
-//! A change that waits to be confirmed: its deadline, its confirmation, its end.
+//! A pending change: its deadline, its confirmation, its end.
 //!
 //! Until it is confirmed a change is live alone, so that a power cycle undoes it too. A watcher that
 //! outlives the terminal undoes it at its deadline.
@@ -22,7 +22,7 @@ use super::state::Deadline;
 use super::status::{Event, Status};
 use super::target::Running;
 use super::watcher::{arm_watcher, disarm_watcher};
-use crate::diagnostic::Hint;
+use crate::diagnostic::{Hint, told};
 use crate::files::Root;
 use crate::kernel::host;
 use crate::plan::{Permission, Plan, Step};
@@ -153,7 +153,7 @@ impl Session<'_> {
         // The first watcher would look again at the old deadline, which may be later than the new
         // one.
         arm_watcher(&entry, self.here.root())
-            .map_err(|error| ChangeError::new(format!("{error:#}")).effect(Effect::Pending(id)))?;
+            .map_err(|error| ChangeError::new(told(&error)).effect(Effect::Pending(id)))?;
         Ok(Applied::Pending(Box::new(entry), Outcome::nothing()))
     }
 
@@ -216,7 +216,7 @@ impl Session<'_> {
             .iter()
             .rfind(|entry| entry.state.deadline.is_some() && self.here.is_of(&entry.record));
         let Some(entry) = newest else {
-            return Ok(ChangeError::new("no change waits to be confirmed"));
+            return Ok(ChangeError::new("no change is pending"));
         };
         let id = entry.record.id;
         Ok(match entry.state.status() {
@@ -229,7 +229,7 @@ impl Session<'_> {
             ))
             .hint("apply it again"),
             Status::Failed => remaining(entry),
-            _ => ChangeError::new("no change waits to be confirmed"),
+            _ => ChangeError::new("no change is pending"),
         })
     }
 
@@ -298,7 +298,7 @@ pub(super) fn undo(here: &Here, id: u64, event: Event) -> Result<Entry, ChangeEr
         &mut undo,
         &mut Context {
             target: &mut target,
-            // This undo is told in the entry of the change itself.
+            // The entry of the change itself records this undo.
             save: &mut |_| Ok(()),
             stop: &|| None,
             step: &mut |_, _| {},

@@ -44,7 +44,7 @@ pub(crate) struct Origin {
 /// A change as it was when it started.
 ///
 /// The names in the file are those of version 0.1.0, where `origin` was what made the change, and
-/// `occasion` where and when.
+/// `"occasion"` where and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The version of this format.

@@ -21,7 +21,7 @@ use super::signal::Signals;
 use super::status::{Event, Status};
 use super::target::{Running, Target};
 use super::watcher::arm_watcher;
-use crate::diagnostic::Hint;
+use crate::diagnostic::{Hint, told};
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl;
 use crate::plan::{Permission, Plan, Report, Step};
@@ -224,7 +224,7 @@ impl<'a> Session<'a> {
         if let Err(error) = arm_watcher(&entry, self.here.root()) {
             entry.state.happen(Event::Undo)?;
             let _ = journal.save(&entry);
-            return Err(ChangeError::new(format!("{error:#}")).into());
+            return Err(ChangeError::new(told(&error)).into());
         }
         let outcome = self.run(&mut entry, Some(&journal), &mut target, |entry, context| {
             apply(entry, Until::Pending, context)
@@ -260,8 +260,8 @@ impl<'a> Session<'a> {
         Ok(journal)
     }
 
-    /// Calls the engine. The state goes to the journal, if it is kept; what happens is told to the
-    /// console.
+    /// Calls the engine. The state goes to the journal, if it is kept; the console
+    /// shows what happens.
     pub(super) fn run(
         &self,
         entry: &mut Entry,
@@ -312,8 +312,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The change here that waits to be confirmed, if one does. One whose deadline passed is undone
-    /// first: its watcher may be gone. The lock is held.
+    /// The pending change here, if there is one. One whose deadline passed is undone
+    /// first: its watcher may have ended. The lock is held.
     pub(super) fn pending(&self) -> Result<Option<Entry>, ChangeError> {
         let mut unfinished = self.here.unfinished()?.into_iter();
         let is_pending = |entry: &Entry| entry.state.status() == Status::Pending;

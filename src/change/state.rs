@@ -22,7 +22,7 @@ pub(crate) struct Deadline {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     status: Status,
-    /// When it is undone, if it waits to be confirmed.
+    /// When it is undone, if it is pending.
     pub(crate) deadline: Option<Deadline>,
     /// What became of each step; `None` for one that was not reached.
     pub(crate) results: Vec<Option<StepResult>>,

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::expire::{ExpireError, Expired, Expiry, Hands, Past};
+use super::expire::{ExpireError, Expired, Expiry, FlowContext, Past};
 use crate::diagnostic::{Advise, Hint};
 use crate::files::{FileError, Root};
 use crate::flow::expire::Tally;
@@ -108,13 +108,13 @@ pub(crate) trait Target {
     fn look_at_flows(
         &mut self,
         parameters: &ExpireParameters,
-        hands: &mut Hands<'_>,
+        context: &mut FlowContext<'_>,
     ) -> Result<(), TargetError>;
     /// Shortens flows to the current timeouts, and gives what became of them.
     fn expire(
         &mut self,
         parameters: &ExpireParameters,
-        hands: &mut Hands<'_>,
+        context: &mut FlowContext<'_>,
     ) -> Result<Tally, TargetError>;
 }
 
@@ -239,13 +239,13 @@ impl Target for Running {
     fn look_at_flows(
         &mut self,
         parameters: &ExpireParameters,
-        hands: &mut Hands<'_>,
+        context: &mut FlowContext<'_>,
     ) -> Result<(), TargetError> {
         self.demand_kernel()?;
         let unchanged = |source| TargetError::Expire { source, changed: 0 };
         let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
         if expiry.needs_sample() {
-            expiry.sample(hands).map_err(unchanged)?;
+            expiry.sample(context).map_err(unchanged)?;
         }
         self.looked = Some(expiry);
         Ok(())
@@ -254,7 +254,7 @@ impl Target for Running {
     fn expire(
         &mut self,
         parameters: &ExpireParameters,
-        hands: &mut Hands<'_>,
+        context: &mut FlowContext<'_>,
     ) -> Result<Tally, TargetError> {
         self.demand_kernel()?;
         let unchanged = |source| TargetError::Expire { source, changed: 0 };
@@ -262,7 +262,7 @@ impl Target for Running {
         if let Some(looked) = self.looked.take() {
             expiry = expiry.after(looked);
         }
-        let Expired { tally, broken_off } = expiry.run(hands);
+        let Expired { tally, broken_off } = expiry.run(context);
         self.expired = Some((parameters.mode, tally.clone()));
         match broken_off {
             None => Ok(tally),

@@ -1,13 +1,14 @@
 //! `cttune apply`: the plan, a question, the same plan applied.
 
-use super::args::{Apply, Global, Planning};
+use super::args::{Apply, Global};
 use super::change;
 use super::failure::{Failure, declined};
+use super::interrupted::planning;
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::terminal::Terminal;
 use super::{deadline, pending, place, plan as plan_command};
-use crate::change::{Applied, ChangeError, Consent, Here, Request, Session};
+use crate::change::{Applied, ChangeError, Consent, Request, Session};
 use crate::plan::{Permission, Plan};
 use crate::render::{self, outcome::Told};
 
@@ -70,23 +71,6 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
             let applied = render::outcome::applied;
             change::show(&done, applied, &place, args.detailed_exitcode, out)
         }
-    }
-}
-
-/// What is asked for. Where no profile is named and an apply was interrupted, that one is meant: it
-/// may have come before the profile was remembered.
-fn planning(asked: &Planning, here: &Here) -> Planning {
-    let desired = &asked.desired;
-    match here.interrupted_apply() {
-        Some(record) if desired.profile.is_none() && desired.set.is_empty() => {
-            let interrupted = change::planning_of(&record);
-            Planning {
-                desired: interrupted.desired,
-                adopt: asked.adopt || interrupted.adopt,
-                ..asked.clone()
-            }
-        }
-        _ => asked.clone(),
     }
 }
 

@@ -115,7 +115,8 @@ pub(super) fn show(
 ) -> anyhow::Result<u8> {
     out.result(
         || match &done.outcome.ending {
-            Ending::Failed(_, remaining) => outcome::remaining(remaining),
+            // The error lists what remains.
+            Ending::Failed(..) => String::new(),
             Ending::Undone(_) => outcome::undone(),
             Ending::Complete | Ending::Partial(_) => applied(view(done), place),
         },
@@ -124,7 +125,7 @@ pub(super) fn show(
     end(&done.outcome, done.again, detailed)
 }
 
-/// The exit code of what was done; a failure is told. `again` is the change to roll back for the
+/// The exit code of what was done; a failure becomes an error. `again` is the change to roll back for the
 /// rest.
 pub(super) fn end(outcome: &Outcome, again: u64, detailed: bool) -> anyhow::Result<u8> {
     let (cause, effect) = match &outcome.ending {

@@ -1,10 +1,9 @@
 //! How a command fails: what to say, what to do next, and the exit code.
 
 use std::fmt;
-use std::io;
 
 use crate::change::ExpireError;
-use crate::diagnostic::{Advise, Diagnostic, Hint, Place, said};
+use crate::diagnostic::{Advise, Diagnostic, Hint, Place, told};
 use crate::files::FileError;
 use crate::kernel::ctnetlink::DumpError;
 use crate::kernel::netns::NetnsError;
@@ -169,24 +168,6 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
-
-/// What went wrong, and below it why, but for what is said already: many an error names its cause.
-pub(super) fn told(error: &anyhow::Error) -> String {
-    error
-        .chain()
-        .map(|cause| match cause.downcast_ref::<io::Error>() {
-            Some(error) => said(error),
-            None => cause.to_string(),
-        })
-        .reduce(|told, cause| {
-            if told.contains(&cause) {
-                told
-            } else {
-                format!("{told}: {cause}")
-            }
-        })
-        .unwrap_or_default()
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,13 @@
-//! The next command tells of a change that was interrupted, or whose watcher was.
+//! A change that was interrupted, or whose watcher was: the next command reports it, and the next
+//! apply completes it.
 
-use super::args::{Cli, Command};
+use super::args::{Cli, Command, Planning};
 use super::out::Out;
 use super::{change, place};
-use crate::change::{Entry, Kind, Unfinished, unfinished};
+use crate::change::{Entry, Here, Kind, Unfinished, unfinished};
 use crate::diagnostic::Place;
 
-/// Tells of it. Whoever may not read the journal is not told.
+/// Reports it. Without permission to read the journal there is no report.
 pub(super) fn tell(cli: &Cli, out: Out) {
     if matches!(
         cli.command,
@@ -53,4 +54,21 @@ fn interrupted(entry: &Entry, place: &Place) -> String {
         record.id,
         place.cttune(&format!("rollback {}", record.undoes.unwrap_or(record.id))),
     )
+}
+
+/// What is asked for. Where no profile is named and an apply was interrupted, that one is meant: it
+/// may have come before the profile was remembered.
+pub(super) fn planning(asked: &Planning, here: &Here) -> Planning {
+    let desired = &asked.desired;
+    match here.interrupted_apply() {
+        Some(record) if desired.profile.is_none() && desired.set.is_empty() => {
+            let interrupted = change::planning_of(&record);
+            Planning {
+                desired: interrupted.desired,
+                adopt: asked.adopt || interrupted.adopt,
+                ..asked.clone()
+            }
+        }
+        _ => asked.clone(),
+    }
 }

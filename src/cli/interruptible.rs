@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use nix::sys::pthread::{pthread_kill, pthread_self};
 
-use super::failure::{FAILED, Failure, told};
+use super::failure::{FAILED, Failure};
 use crate::change::{Signal, Signals};
+use crate::diagnostic::told;
 
 /// Asks, while a second thread repeats a caught signal for this thread until the answer is there.
 /// A single signal would be lost if it came just before the read, or to another thread.

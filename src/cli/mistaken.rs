@@ -78,7 +78,7 @@ pub(super) fn not_found(error: ProfileError) -> anyhow::Error {
     Failure::new(FAILED, message).maybe_hint(hint).into()
 }
 
-/// The overrides of the command line; every wrong one is told.
+/// The overrides of the command line; the error lists every wrong one.
 pub(super) fn overrides(set: &[String]) -> anyhow::Result<BTreeMap<Key, i64>> {
     let mut overrides = BTreeMap::new();
     let mut messages = Vec::new();

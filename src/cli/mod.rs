@@ -22,6 +22,7 @@ mod kill;
 mod load;
 mod metrics;
 mod mistaken;
+mod monitor;
 mod out;
 mod pending;
 mod place;

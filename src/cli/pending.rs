@@ -1,4 +1,4 @@
-//! The question of a change that waits to be confirmed.
+//! The question whether to keep a pending change.
 
 use std::io::{self, BufRead};
 use std::os::fd::AsFd;

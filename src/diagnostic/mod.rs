@@ -88,6 +88,24 @@ pub(crate) fn said(error: &io::Error) -> String {
     words.unwrap_or(text)
 }
 
+/// What went wrong, and below it why, but for what is said already: many an error names its cause.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(|cause| match cause.downcast_ref::<io::Error>() {
+            Some(error) => said(error),
+            None => cause.to_string(),
+        })
+        .reduce(|told, cause| {
+            if told.contains(&cause) {
+                told
+            } else {
+                format!("{told}: {cause}")
+            }
+        })
+        .unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -104,12 +104,12 @@ impl Terms {
     }
 
     fn match_idle(&self, flow: &Flow<'_>, idle: Option<u64>) -> bool {
-        self.0.iter().all(|term| term.holds_for(flow, idle))
+        self.0.iter().all(|term| term.matches(flow, idle))
     }
 }
 
 impl Term {
-    /// Whether it holds for every flow.
+    /// Whether it matches every flow.
     fn always_holds(&self) -> bool {
         let all = Ports {
             first: 0,
@@ -124,7 +124,7 @@ impl Term {
         }
     }
 
-    /// Whether one of the two holds for every flow.
+    /// Whether one of the two matches every flow.
     fn completes(&self, other: &Term) -> bool {
         let is_opposite = self.test == other.test && self.negated != other.negated;
         let every = |one: &IpNet, two: &IpNet| {
@@ -147,7 +147,7 @@ impl Term {
     /// Whether the test succeeds, or with `!=` fails. A flow without ports, or one that is not TCP,
     /// fails every test of a port, or of a state. Without proof that it was idle a flow matches
     /// neither `idle` nor its opposite.
-    fn holds_for(&self, flow: &Flow<'_>, idle: Option<u64>) -> bool {
+    fn matches(&self, flow: &Flow<'_>, idle: Option<u64>) -> bool {
         if let Test::Idle(numbers) = self.test {
             return idle.is_some_and(|idle| numbers.hold(idle) != self.negated);
         }
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_term_holds_for_its_flows_and_its_negation_for_the_others() {
+    fn each_term_matches_its_flows_and_its_negation_the_others() {
         // tcp 192.168.1.1:1000 > 10.0.0.2:80 and udp [fd00::1]:1000 > [fd00::2]:53.
         let (tcp, udp) = (Flow::parse(TCP).unwrap(), Flow::parse(UDP).unwrap());
         for (text, for_tcp, for_udp) in [

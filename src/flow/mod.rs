@@ -38,7 +38,7 @@ pub(crate) use field::{Column, Field, FieldError, Prefixes, Value};
 pub(crate) use kinds::{Kind, Kinds, Population};
 pub(crate) use nat::{Nat, NatCount, NatPorts};
 pub(crate) use nat_rules::{NatRules, PortRange};
-pub(crate) use observe::{FirstLook, Observed, SecondLook, Silence};
+pub(crate) use observe::{FirstLook, IdleTimes, Observed, SecondLook};
 pub(crate) use policies::{ByPolicy, Policies, Policy};
 pub(crate) use pressure::{Estimate, Pressure, PressureCount};
 pub(crate) use query::{Query, parse_budget};

@@ -20,7 +20,7 @@ const LOW: RangeInclusive<u16> = 1..=511;
 const RESERVED: RangeInclusive<u16> = 600..=1023;
 /// All others are translated to one of these.
 const USUAL: RangeInclusive<u16> = 1024..=65535;
-/// Addresses and targets that are told of, the most frequent ones.
+/// Addresses and targets that are listed, the most frequent ones.
 const TOLD: usize = 16;
 
 /// Flows under count.

@@ -1,8 +1,8 @@
-//! Two looks at a table, some time apart: which flows are new, and after how long a silence the
-//! others spoke again.
+//! Two looks at a table, some time apart: which flows are new, and after how long an idle
+//! time the others sent again.
 //!
-//! Rule: a silence is judged by the timeout that holds now, so after a timeout was raised flows seem
-//! to have been silent for longer than they were, and to speak later than they did. That errs
+//! Rule: an idle time is computed from the current timeout, so after a timeout was raised flows seem
+//! to have been idle for longer than they were, and to send later than they did. That errs
 //! towards keeping flows. Of a table of more than a million flows it follows one in so many.
 
 use super::expire::Timeouts;
@@ -35,32 +35,32 @@ pub(crate) struct Observed {
     pub(crate) new: u64,
     /// Those of them that are translated.
     pub(crate) translated: u64,
-    /// TCP connections that are established and whose silence is known.
-    pub(crate) established: Silence,
+    /// TCP connections that are established and whose idle time is known.
+    pub(crate) established: IdleTimes,
     /// UDP flows that went both ways, likewise.
-    pub(crate) stream: Silence,
+    pub(crate) stream: IdleTimes,
 }
 
-/// How long flows had been silent at the first look, and which of them spoke before the second.
+/// How long flows had been idle at the first look, and which of them sent again before the second.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Silence {
+pub(crate) struct IdleTimes {
     /// All whose idle time is known.
     pub(crate) flows: u64,
     /// Those whose idle time is not known: they have more time left than the timeout, or another
     /// one may have bounded it.
     pub(crate) unknown: u64,
-    /// By the length of silence, the shortest first.
+    /// By idle time, the shortest first.
     pub(crate) steps: Vec<Step>,
 }
 
-/// Flows that had been silent for longer than a time.
+/// Flows that had been idle for longer than a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     /// Seconds.
     pub(crate) after: u32,
     /// How many there were.
-    pub(crate) silent: u64,
-    /// How many of them spoke before the second look.
+    pub(crate) idle: u64,
+    /// How many of them sent again before the second look.
     pub(crate) spoke: u64,
 }
 
@@ -107,16 +107,16 @@ pub(crate) struct SecondLook<'a> {
 }
 
 impl<'a> SecondLook<'a> {
-    /// One that tells silences by these steps, in seconds, the shortest first.
+    /// One that groups idle times by these steps, in seconds, the shortest first.
     pub(crate) fn new(first: &'a FirstLook, established: &[u32], stream: &[u32]) -> Self {
-        let silence = |steps: &[u32]| Silence {
+        let idle_times = |steps: &[u32]| IdleTimes {
             flows: 0,
             unknown: 0,
             steps: steps
                 .iter()
                 .map(|after| Step {
                     after: *after,
-                    silent: 0,
+                    idle: 0,
                     spoke: 0,
                 })
                 .collect(),
@@ -125,8 +125,8 @@ impl<'a> SecondLook<'a> {
             flows: 0,
             new: 0,
             translated: 0,
-            established: silence(established),
-            stream: silence(stream),
+            established: idle_times(established),
+            stream: idle_times(stream),
         };
         SecondLook { first, observed }
     }
@@ -148,18 +148,18 @@ impl<'a> SecondLook<'a> {
                 return;
             }
         };
-        let (key, silence) = match seen.tag {
+        let (key, idle_times) = match seen.tag {
             ESTABLISHED => (Key::TcpTimeoutEstablished, &mut self.observed.established),
             STREAM => (Key::UdpTimeoutStream, &mut self.observed.stream),
             _ => return,
         };
-        let Some(silent) = silent_for(&self.first.timeouts, key, seen.left) else {
-            silence.unknown += 1;
+        let Some(idle) = idle_for(&self.first.timeouts, key, seen.left) else {
+            idle_times.unknown += 1;
             return;
         };
-        silence.flows += 1;
-        for step in silence.steps.iter_mut().filter(|step| step.after < silent) {
-            step.silent += 1;
+        idle_times.flows += 1;
+        for step in idle_times.steps.iter_mut().filter(|step| step.after < idle) {
+            step.idle += 1;
             step.spoke += u64::from(spoke);
         }
     }
@@ -174,11 +174,11 @@ impl<'a> SecondLook<'a> {
         ] {
             *number *= one_in;
         }
-        for silence in [&mut observed.established, &mut observed.stream] {
-            silence.flows *= one_in;
-            silence.unknown *= one_in;
-            for step in &mut silence.steps {
-                step.silent *= one_in;
+        for idle_times in [&mut observed.established, &mut observed.stream] {
+            idle_times.flows *= one_in;
+            idle_times.unknown *= one_in;
+            for step in &mut idle_times.steps {
+                step.idle *= one_in;
                 step.spoke *= one_in;
             }
         }
@@ -201,8 +201,8 @@ fn speaker(flow: &Flow<'_>) -> Option<Key> {
     }
 }
 
-/// For how many seconds a flow with so many left had been silent; none where that cannot be told.
-fn silent_for(timeouts: &Timeouts, key: Key, remaining: u32) -> Option<u32> {
+/// For how many seconds a flow with so many left had been idle; none where that is not known.
+fn idle_for(timeouts: &Timeouts, key: Key, remaining: u32) -> Option<u32> {
     let full = timeouts.get(key)?;
     if key == Key::TcpTimeoutEstablished {
         // A flow with less may have been bounded by one of them.
@@ -221,7 +221,7 @@ mod tests {
     use crate::flow::captured::TCP;
     use crate::tunable::{Access, Reading, Snapshot};
 
-    /// The captured connection has 999 s left; its timeout is 2000 s, so it was silent for 1001 s.
+    /// The captured connection has 999 s left; its timeout is 2000 s, so it was idle for 1001 s.
     fn first(flows: &[Flow<'_>]) -> FirstLook {
         let values = [
             (Key::TcpTimeoutEstablished, 2000),
@@ -244,8 +244,8 @@ mod tests {
         look.finish()
     }
 
-    /// How many had been silent for over 1000 s, and how many of them spoke.
-    fn silent_and_spoke(left: u32, change: impl FnOnce(&mut Flow<'_>)) -> (u64, u64) {
+    /// How many had been idle for over 1000 s, and how many of them sent again.
+    fn idle_and_spoke(left: u32, change: impl FnOnce(&mut Flow<'_>)) -> (u64, u64) {
         let flow = Flow::parse(TCP).unwrap();
         let first = first(&[flow, flow]);
         let mut later = flow;
@@ -256,14 +256,14 @@ mod tests {
         let [over, not_over] = observed.established.steps[..] else {
             panic!("{observed:?}");
         };
-        assert_eq!((not_over.silent, not_over.spoke), (0, 0));
-        (over.silent, over.spoke)
+        assert_eq!((not_over.idle, not_over.spoke), (0, 0));
+        (over.idle, over.spoke)
     }
 
     #[test]
     fn a_flow_that_fell_as_the_clock_went_did_not_speak() {
         for (left, spoke) in [(989, 0), (988, 0), (990, 0), (1999, 1), (991, 1), (50, 1)] {
-            assert_eq!(silent_and_spoke(left, |_| ()), (1, spoke), "{left}");
+            assert_eq!(idle_and_spoke(left, |_| ()), (1, spoke), "{left}");
         }
     }
 
@@ -271,9 +271,9 @@ mod tests {
     fn a_flow_that_closes_or_waits_spoke() {
         let closes =
             |flow: &mut Flow<'_>| flow.tcp.as_mut().unwrap().state = Some(TcpState::FinWait);
-        assert_eq!(silent_and_spoke(989, closes), (1, 1));
+        assert_eq!(idle_and_spoke(989, closes), (1, 1));
         let waits = |flow: &mut Flow<'_>| flow.tcp.as_mut().unwrap().reply_flags |= 0x10;
-        assert_eq!(silent_and_spoke(989, waits), (1, 1));
+        assert_eq!(idle_and_spoke(989, waits), (1, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Timeout policies: values that hold for some flows in place of the sysctls, at every packet.
+//! Timeout policies: values that apply to some flows in place of the sysctls, at every packet.
 //!
-//! Rule: no dump says which flow has which policy. A policy may hold for every flow that its rules
+//! Rule: no dump says which flow has which policy. A policy may apply to every flow that its rules
 //! could have attached it to; where the rules are not understood, for all flows of its protocol.
 
 use super::{Family, Flow, Protocol, Selection, StatusBit};
@@ -8,7 +8,7 @@ use super::{Family, Flow, Protocol, Selection, StatusBit};
 /// `IPPROTO_RAW` stands for every protocol without a tracker of its own.
 const GENERIC: Protocol = Protocol(255);
 
-/// A policy, and the flows that it may hold for.
+/// A policy, and the flows that it may apply to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Policy {
     /// None for both families.
@@ -27,11 +27,11 @@ pub(crate) struct Policies(pub(crate) Vec<Policy>);
 /// What policies may give a flow at its next packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ByPolicy {
-    /// None holds for it.
+    /// None applies to it.
     Nothing,
     /// At most so many seconds.
     Seconds(u32),
-    /// A policy may hold for it whose value is not known.
+    /// A policy may apply to it whose value is not known.
     Unknown,
 }
 
@@ -39,7 +39,7 @@ impl Policy {
     /// One more than the highest number of a state.
     pub(crate) const STATES: usize = 12;
 
-    fn may_hold_for(&self, flow: &Flow<'_>) -> bool {
+    fn may_apply_to(&self, flow: &Flow<'_>) -> bool {
         let has_tracker = matches!(
             flow.original.protocol,
             Protocol::TCP
@@ -77,15 +77,15 @@ impl Policy {
 }
 
 impl Policies {
-    /// Whether a policy may hold for this flow.
-    pub(crate) fn may_hold_for(&self, flow: &Flow<'_>) -> bool {
-        self.0.iter().any(|policy| policy.may_hold_for(flow))
+    /// Whether a policy may apply to this flow.
+    pub(crate) fn may_apply_to(&self, flow: &Flow<'_>) -> bool {
+        self.0.iter().any(|policy| policy.may_apply_to(flow))
     }
 
     /// The longest time that a policy may give this flow at its next packet.
     pub(crate) fn longest_for(&self, flow: &Flow<'_>) -> ByPolicy {
         let mut longest = ByPolicy::Nothing;
-        for policy in self.0.iter().filter(|policy| policy.may_hold_for(flow)) {
+        for policy in self.0.iter().filter(|policy| policy.may_apply_to(flow)) {
             longest = match (policy.seconds_of(flow), longest) {
                 (None, _) => return ByPolicy::Unknown,
                 (Some(seconds), ByPolicy::Seconds(most)) => ByPolicy::Seconds(most.max(seconds)),

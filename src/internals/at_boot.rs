@@ -90,7 +90,7 @@ pub fn next_boot(root: &Path) -> io::Result<Vec<(&'static str, Option<i64>, bool
     Ok(Key::ALL.iter().map(answer).collect())
 }
 
-/// What the kernel holds for a key after this text was written to it; none if it is no number.
+/// The value of a key after this text was written to it; none if it is no number.
 pub fn as_the_kernel_holds_it(key: &str, text: &str) -> Option<i64> {
     let key = named_key(key)?;
     kernel_number(key, text).map(|number| as_held(key, number))

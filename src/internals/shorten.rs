@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::change::expire::{Expiry, Hands, Past};
+use crate::change::expire::{Expiry, FlowContext, Past};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings};
 
 /// How flows are shortened.
@@ -76,16 +76,18 @@ impl Expire {
         if !self.0.needs_sample() {
             return Ok(());
         }
-        let mut hands = Hands {
+        let mut context = FlowContext {
             stop: &|| None,
             progress: &mut |_| {},
         };
-        self.0.sample(&mut hands).map_err(|error| error.to_string())
+        self.0
+            .sample(&mut context)
+            .map_err(|error| error.to_string())
     }
 
-    /// Acts; `after_chunk` is told after each chunk how many flows of this pass were looked at.
+    /// Acts; calls `after_chunk` after each chunk with how many flows of this pass were looked at.
     pub fn run(&self, mut after_chunk: impl FnMut(u64)) -> Counts {
-        let expired = self.0.run(&mut Hands {
+        let expired = self.0.run(&mut FlowContext {
             stop: &|| None,
             progress: &mut after_chunk,
         });

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModuleError {
     /// There is no `modprobe`.
-    #[error("cannot run modprobe: {0}")]
+    #[error("cannot run modprobe: {}", crate::diagnostic::said(.0))]
     NoModprobe(#[source] io::Error),
     /// `modprobe` said no.
     #[error("modprobe {arguments} failed: {said}")]

@@ -1,7 +1,7 @@
 //! The order of live writes that never makes things worse on the way.
 //!
-//! Raising: buckets, then max, so that chains stay short. A table that is nearly full gets room
-//! first: max goes up to what the present buckets can bear before the resize, which takes memory
+//! Raising: buckets, then max, so that chains stay short. Where the table is nearly full,
+//! max first rises to the most that suits the present buckets, before the resize, which takes memory
 //! and time. Lowering: max last of all but the buckets that it frees.
 
 use super::{Blocked, Comparison, State, Step};
@@ -10,7 +10,7 @@ use crate::tunable::{Key, Kind, Snapshot, format_count};
 /// Fill at which room is made before the hash table is resized, as the kernel's own garbage
 /// collector turns urgent there (`NF_CT_EARLY_DROP`, 95 %, nf_conntrack_core.c).
 const NEARLY_FULL: f64 = 0.95;
-/// Entries a bucket can bear on average before chains get long; the kernel's default was 4 until
+/// Entries per bucket on average before chains get long; the kernel's default was 4 until
 /// 5.15 and is 1 since.
 pub(crate) const ENTRIES_PER_BUCKET: i64 = 4;
 
@@ -38,7 +38,7 @@ pub(super) fn live_steps(comparison: &Comparison, live: &Snapshot) -> (Vec<Step>
     let high_first = high.zip(low).is_none_or(|(high, low)| high >= low);
     // Stable: within a rank the catalog's order stays.
     writes.sort_by_key(|step| rank(step, high_first));
-    make_room_first(&mut writes, live);
+    raise_max_before_resize(&mut writes, live);
     if !writes.is_empty() && !live.is_loaded() {
         let why = "its sysctls exist only once it is loaded".to_owned();
         writes.insert(0, Step::LoadModule { why });
@@ -63,9 +63,9 @@ fn after(writes: &[Step], live: &Snapshot, key: Key) -> Option<i64> {
     written.or_else(|| live.value(key))
 }
 
-/// Splits the rise of max in two where the table is nearly full and the present buckets can bear
-/// some of it.
-fn make_room_first(writes: &mut Vec<Step>, live: &Snapshot) {
+/// Splits the rise of max in two where the table is nearly full and the present buckets
+/// suffice for some of it.
+fn raise_max_before_resize(writes: &mut Vec<Step>, live: &Snapshot) {
     if live.fill().is_none_or(|fill| fill < NEARLY_FULL) || write_of(writes, Key::Buckets).is_none()
     {
         return;
@@ -83,10 +83,13 @@ fn make_room_first(writes: &mut Vec<Step>, live: &Snapshot) {
         key: Key::Max,
         from: Some(from),
         to: first,
-        why: format!("the most that {} buckets can bear", format_count(buckets)),
+        why: format!(
+            "the most entries for {} buckets until they are resized",
+            format_count(buckets)
+        ),
     };
     if first == to {
-        // The present buckets can bear all of it: max alone goes first.
+        // The present buckets suffice for all of it: max alone goes first.
         writes.remove(index);
     } else if let Some(Step::WriteLive { from, .. }) = writes.get_mut(index) {
         *from = Some(first);
@@ -165,7 +168,7 @@ mod tests {
                 0,
                 &[(UdpTimeout, 60), (Acct, 1), (Max, 1024), (Buckets, 1024)],
             ),
-            // Nearly full: first what the present buckets can bear.
+            // Nearly full: first what the present buckets suffice for.
             (
                 "max = 8192\nbuckets = 8192",
                 &[(Max, 1024), (Buckets, 512)],

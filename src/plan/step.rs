@@ -16,7 +16,7 @@ pub(crate) enum Step {
         /// For people.
         why: String,
     },
-    /// Unload it again; only ever a way back.
+    /// Unload it again; only a revert has this step.
     UnloadModule {
         /// For people.
         why: String,

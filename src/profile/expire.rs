@@ -91,7 +91,7 @@ pub(crate) struct ExpireParameters {
 
 /// Long enough for a connection that still lives to speak, if its keepalive is lively.
 const GRACE: i64 = 120;
-/// Times are whole seconds: ten of them tell silence from rounding.
+/// Times are whole seconds: ten of them tell idle time from rounding.
 const SETTLE: i64 = 10;
 
 impl From<ExpireSettings> for ExpireParameters {

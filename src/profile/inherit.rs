@@ -126,7 +126,7 @@ mod tests {
             desired
                 .settings
                 .get(&key)
-                .map(|wish| (wish.goal.clone(), wish.origin.as_str()))
+                .map(|setting| (setting.goal.clone(), setting.origin.as_str()))
         };
         assert_eq!(of(Key::Max), Some((Goal::Exact(5), "child")));
         assert_eq!(of(Key::UdpTimeout), Some((Goal::Exact(30), "parent")));
@@ -200,11 +200,11 @@ mod tests {
         let desired = inherit(&[base])
             .with_overrides(&set("max=8"))
             .with_overrides(&set("max=9"));
-        let wish = desired.settings.get(&Key::Max).unwrap();
+        let setting = desired.settings.get(&Key::Max).unwrap();
         assert_eq!(
-            (&wish.goal, wish.origin.as_str(), wish.required),
+            (&setting.goal, setting.origin.as_str(), setting.required),
             (&Goal::Exact(9), "--set", true)
         );
-        assert_ne!(wish.goal, Goal::Bounds(Bounds::default()));
+        assert_ne!(setting.goal, Goal::Bounds(Bounds::default()));
     }
 }

@@ -13,7 +13,7 @@ use super::value::{Written, Wrong};
 use super::{Accepted, Desired, ExpireSettings, Extends, Mistake, Profile, Role, Source};
 use crate::tunable::{Key, nearest_name};
 
-/// Mistakes that are told with help; a page of them is never read further.
+/// Mistakes that are shown with help; nobody reads more of them.
 pub(crate) const TOLD_WITH_HELP: usize = 200;
 
 const PARTS: [&str; 6] = [
@@ -95,7 +95,7 @@ impl Reader {
         self.mistakes.push(mistake.also(other.clone(), there));
     }
 
-    /// Whether a further mistake is told without help.
+    /// Whether a further mistake is shown without help.
     pub(super) fn is_full(&self) -> bool {
         self.mistakes.len() >= TOLD_WITH_HELP
     }

@@ -158,7 +158,7 @@ impl Reader {
                     "unknown field",
                     help,
                 );
-                // It is told already that nothing usable is set.
+                // A mistake already says that nothing usable is set.
                 fields.places.push(("", span));
                 continue;
             };

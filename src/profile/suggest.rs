@@ -2,14 +2,14 @@
 //! the idle times after which flows spoke again, each with the reasoning in its `why`.
 //!
 //! Rule: never below what the RFCs ask for; never below what was seen, whatever memory says; a
-//! timeout is lowered only where no flow that would have lost by it was seen.
+//! timeout is lowered only where no flow was seen that it would have ended.
 
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::Role;
 use super::derive::entries_within;
 use crate::flow::observe::Step;
-use crate::flow::{Observed, Returned, Silence};
+use crate::flow::{IdleTimes, Observed, Returned};
 use crate::tunable::{
     ENTRY_BYTES, Host, Key, Snapshot, format_count, format_seconds, format_share, format_size,
     plural,
@@ -201,12 +201,12 @@ fn comment(seen: &Observation) -> String {
             lines.push(format!(
                 "Arrivals: {rate:.1} flows a second that were still there at the end.",
             ));
-            lines.extend(silences(
+            lines.extend(idle_line(
                 "TCP:     ",
                 "established connections",
                 &flows.established,
             ));
-            lines.extend(silences(
+            lines.extend(idle_line(
                 "UDP:     ",
                 "flows that went both ways",
                 &flows.stream,
@@ -228,32 +228,32 @@ fn comment(seen: &Observation) -> String {
     comment.collect::<String>() + "\n"
 }
 
-fn silences(label: &str, what: &str, silence: &Silence) -> Option<String> {
-    (silence.flows > 0).then(|| {
-        let steps = silence.steps.iter().filter(|step| step.silent > 0);
+fn idle_line(label: &str, what: &str, idle_times: &IdleTimes) -> Option<String> {
+    (idle_times.flows > 0).then(|| {
+        let steps = idle_times.steps.iter().filter(|step| step.idle > 0);
         let steps = steps.map(|step| {
             format!(
                 "{} for over {} ({} of them spoke again)",
-                format_count(step.silent),
+                format_count(step.idle),
                 format_seconds(i64::from(step.after)),
                 format_count(step.spoke)
             )
         });
         let steps: Vec<String> = steps.collect();
-        let unknown = match silence.unknown {
+        let unknown = match idle_times.unknown {
             0 => String::new(),
             unknown => format!(
                 "; of {} more the idle time is not known",
                 format_count(unknown)
             ),
         };
-        let silent = match steps.as_slice() {
+        let idle = match steps.as_slice() {
             [] => "none of them idle for long".to_owned(),
             steps => format!("idle: {}", steps.join(", ")),
         };
         format!(
-            "{label} {} {what}; {silent}{unknown}.",
-            format_count(silence.flows)
+            "{label} {} {what}; {idle}{unknown}.",
+            format_count(idle_times.flows)
         )
     })
 }
@@ -290,7 +290,7 @@ fn settings(seen: &Observation) -> Vec<(Key, Table)> {
                 "RFC 4787 REQ-5: not below 2 min, 5 min recommended",
             ));
         }
-        let none = Silence {
+        let none = IdleTimes {
             flows: 0,
             unknown: 0,
             steps: Vec::new(),
@@ -310,11 +310,11 @@ fn settings(seen: &Observation) -> Vec<(Key, Table)> {
 /// survived; none without such flows.
 fn timeout(
     key: Key,
-    silence: &Silence,
+    idle_times: &IdleTimes,
     returned: Option<&Returned>,
     rule: &str,
 ) -> Option<(Key, Table)> {
-    let idle = idle_step(silence);
+    let idle = idle_step(idle_times);
     let survives = returned.map(|returned| surviving(key, returned.longest));
     let value = idle.map(|step| step.after).max(survives)?;
     let mut reasons = vec![rule.to_owned()];
@@ -327,11 +327,11 @@ fn timeout(
             format_seconds(i64::from(value))
         ));
     }
-    reasons.extend(idle.map(|step| told_idle(step, silence.flows)));
-    if idle.is_some() && silence.unknown > 0 {
+    reasons.extend(idle.map(|step| told_idle(step, idle_times.flows)));
+    if idle.is_some() && idle_times.unknown > 0 {
         reasons.push(format!(
             "the idle time of {} more is not known: the timeout was changed, or is another's",
-            plural(silence.unknown, "flow")
+            plural(idle_times.unknown, "flow")
         ));
     }
     let mut setting = Table::new();
@@ -343,12 +343,12 @@ fn timeout(
 
 /// The first step after which none spoke, else the longest; none where the idle time of most flows is
 /// not known, as after an apply that lowered the timeout.
-fn idle_step(silence: &Silence) -> Option<&Step> {
-    let mut steps = silence.steps.iter();
+fn idle_step(idle_times: &IdleTimes) -> Option<&Step> {
+    let mut steps = idle_times.steps.iter();
     let quiet = steps.find(|step| step.spoke == 0);
     quiet
-        .or(silence.steps.last())
-        .filter(|_| silence.flows > silence.unknown)
+        .or(idle_times.steps.last())
+        .filter(|_| idle_times.flows > idle_times.unknown)
 }
 
 /// The least usual timeout that is longer than an idle time, else the next full minute.
@@ -364,7 +364,7 @@ fn surviving(key: Key, idle: u32) -> u32 {
 
 fn told_idle(step: &Step, flows: u64) -> String {
     let all = plural(flows, "flow");
-    match (step.silent, step.spoke) {
+    match (step.idle, step.spoke) {
         (0, _) => format!("none of {all} had been idle for longer"),
         (silent, 0) => format!(
             "{} of {all} had been idle for longer, and none of them spoke again",
@@ -401,13 +401,13 @@ mod tests {
         Snapshot::new(readings, Some(count))
     }
 
-    fn silence(flows: u64, steps: &[(u32, u64, u64)]) -> Silence {
-        let steps = steps.iter().map(|(after, silent, spoke)| Step {
+    fn idle_times(flows: u64, steps: &[(u32, u64, u64)]) -> IdleTimes {
+        let steps = steps.iter().map(|(after, idle, spoke)| Step {
             after: *after,
-            silent: *silent,
+            idle: *idle,
             spoke: *spoke,
         });
-        Silence {
+        IdleTimes {
             flows,
             unknown: 0,
             steps: steps.collect(),
@@ -431,8 +431,8 @@ mod tests {
                 flows: 30_000,
                 new: 600,
                 translated: 0,
-                established: silence(20_000, &[(7440, 900, 3), (14400, 500, 0), (86400, 5, 0)]),
-                stream: silence(0, &[(120, 0, 0)]),
+                established: idle_times(20_000, &[(7440, 900, 3), (14400, 500, 0), (86400, 5, 0)]),
+                stream: idle_times(0, &[(120, 0, 0)]),
             }),
             returned: Vec::new(),
             headroom: 2.0,
@@ -570,7 +570,7 @@ mod tests {
             "500 of 20,000 flows had been idle for longer, and none of them spoke",
         );
         let flows = seen.flows.as_mut().unwrap();
-        flows.established = silence(9, &[(7440, 0, 0), (86400, 0, 0)]);
+        flows.established = idle_times(9, &[(7440, 0, 0), (86400, 0, 0)]);
         assert_eq!(target(&seen, key), Some(7440));
         why(&seen, key, "none of 9 flows had been idle for longer");
         let flows = seen.flows.as_mut().unwrap();
@@ -580,7 +580,7 @@ mod tests {
         seen.flows.as_mut().unwrap().established.unknown = 9;
         assert_eq!(target(&seen, key), None);
         let flows = seen.flows.as_mut().unwrap();
-        flows.established = silence(9, &[(7440, 3, 3), (86400, 2, 1)]);
+        flows.established = idle_times(9, &[(7440, 3, 3), (86400, 2, 1)]);
         assert_eq!(target(&seen, key), Some(86400));
         why(&seen, key, "the longest that cttune suggests: 1 of 2 flows");
     }

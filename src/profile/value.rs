@@ -53,7 +53,7 @@ impl Wrong {
     }
 }
 
-/// The number that the kernel will hold for `key`.
+/// The number that `key` will have in the kernel.
 pub(super) fn for_key(key: Key, written: Written<'_>) -> Result<i64, Wrong> {
     let unit = key.tunable().unit;
     let number = tunable::as_held(key, number(unit, written)?);

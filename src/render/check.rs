@@ -28,7 +28,7 @@ pub(crate) struct Checked<'a> {
     pub(crate) plan: &'a Hint,
     /// The place that commands in advice are about.
     pub(crate) place: &'a Place,
-    /// Whether to show what is in line, sources and reasons as well.
+    /// Whether to show settings without drift, sources and reasons as well.
     pub(crate) verbose: bool,
 }
 
@@ -397,7 +397,7 @@ fn finding_text(finding: &Finding, checked: &Checked<'_>) -> String {
     text
 }
 
-/// The settings as a table: with a profile those that are not in line, and all with `-v`.
+/// The settings as a table: with a profile those that differ, and all with `-v`.
 fn settings_text(checked: &Checked<'_>) -> String {
     let compared = checked.evidence.desired.is_some();
     let shown: Vec<&Compared> = checked
@@ -457,7 +457,7 @@ fn state_name(state: State) -> &'static str {
 }
 
 /// Aligned columns, numbers to the right; the state is coloured. Without a profile there is no
-/// state, no wish and no reason to show.
+/// state, no desired value and no reason to show.
 fn table(rows: &[[String; 6]], compared: bool, settings: &[&Compared]) -> String {
     let columns: &[usize] = if compared {
         &[0, 1, 2, 3, 4, 5]
@@ -523,9 +523,7 @@ fn verdict(checked: &Checked<'_>) -> String {
         } else {
             ""
         };
-        return format!(
-            "{gap}{GOOD}in line{GOOD:#}: {in_line} of {of} settings of {name} hold, {how}\n"
-        );
+        return format!("{gap}{GOOD}{in_line} of {of} settings{GOOD:#} of {name} match, {how}\n");
     }
     let off = settings
         .iter()

@@ -243,7 +243,7 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
 pub(crate) fn watching(time: std::time::Duration) -> String {
     let time = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     format!(
-        "watching the flows for {}: only silence that was seen proves that a flow is idle",
+        "watching the flows for {}: only idle time that was watched counts",
         format_seconds(time)
     )
 }

@@ -12,7 +12,7 @@ use crate::tunable::plural;
 const MARK: &str = "\u{feff}";
 /// Mistakes that are shown; nobody reads more of them in one run.
 pub(super) const SHOWN: usize = 100;
-/// Bytes of the lines that are shown of one mistake; of longer ones only the place is told.
+/// Bytes of the lines that are shown of one mistake; of longer ones only the place is shown.
 const LONGEST: usize = 10_000;
 
 /// Renders the mistakes, a blank line between two; `styled` asks for ANSI colours.

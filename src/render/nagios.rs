@@ -49,7 +49,7 @@ pub(super) fn trouble(parts: &Parts<'_>) -> Vec<String> {
 pub(super) fn short(checked: &Checked<'_>) -> Vec<String> {
     let mut told = Vec::new();
     told.extend(checked.evidence.machine.live.map(fill));
-    // The fill is told already.
+    // The line already has the fill.
     let others = counted(checked).filter(|finding| finding.id != Id::TableFill);
     let ids: Vec<String> = others.map(|one| format!("[{}]", one.id.name())).collect();
     if !ids.is_empty() {

@@ -18,7 +18,7 @@ pub(crate) struct Told<'a> {
     pub(crate) changed: bool,
     /// What rolls it back; `None` where nothing is there to roll back.
     pub(crate) id: Option<u64>,
-    /// When it is undone, if it waits to be confirmed.
+    /// When it is undone, if it is pending.
     pub(crate) pending: Option<jiff::Timestamp>,
     /// What became of flows, if a step was about them.
     pub(crate) flows: Option<Parts<'a>>,
@@ -91,7 +91,7 @@ fn changes(number: usize) -> String {
 pub(crate) fn applied(told: Told<'_>, place: &Place) -> String {
     let id = told.id;
     let undo = id.map(|id| format!("; to undo: {}", place.cttune(&format!("rollback {id}"))));
-    // Not more than that: steps may have been left out, or lines that override ours allowed.
+    // Not more than that: steps may have been left out, or overriding lines allowed.
     format!(
         "{GOOD}{}{GOOD:#} made for {}, each read back{}\n{}",
         changes(told.done()),
@@ -111,12 +111,6 @@ pub(crate) fn undone() -> String {
     "everything is as it was\n".to_owned()
 }
 
-/// The last lines of a plan that could not be undone completely.
-pub(crate) fn remaining(remaining: &[String]) -> String {
-    let lines: String = remaining.iter().map(|line| format!("  {line}\n")).collect();
-    format!("{WARN}not undone{WARN:#}:\n{lines}")
-}
-
 /// The last line of a rollback.
 pub(crate) fn rolled_back(told: Told<'_>, place: &Place) -> String {
     match (told.id, told.done()) {
@@ -130,7 +124,7 @@ pub(crate) fn rolled_back(told: Told<'_>, place: &Place) -> String {
     }
 }
 
-/// A change that waits to be confirmed; `clock` is its deadline on the operator's clock, `rest` what
+/// A pending change; `clock` is its deadline on the operator's clock, `rest` what
 /// confirm applies.
 pub(crate) fn pending(rest: &Plan, clock: &str, place: &Place) -> String {
     let files = match rest.steps.iter().filter_map(Step::file).count() {

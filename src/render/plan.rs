@@ -106,7 +106,7 @@ pub(crate) fn steps(plan: &Plan, host: &str) -> String {
     let profile = format!("{HEAD}{}{HEAD:#}", plan.profile);
     let host = format!("{HEAD}{host}{HEAD:#}");
     let mut text = if plan.steps.is_empty() && plan.blocked.is_empty() {
-        // It need not be in line: --only leaves a half of it out.
+        // Settings may still differ: --only leaves a half of it out.
         format!("{host}: nothing to do for {profile}\n")
     } else {
         let number = plural(plan.steps.len(), "step");

@@ -225,7 +225,7 @@ mod tests {
         let (live, rates, _) = example::table(2, 100);
         let sources = [Source {
             name: "flows",
-            trouble: Some("no right to".to_owned()),
+            trouble: Some("permission denied".to_owned()),
         }];
         let text = text(&example::metrics(&live, &rates, None, &sources));
         let numbers: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();

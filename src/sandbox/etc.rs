@@ -17,6 +17,7 @@ use nix::mount::{MsFlags, mount};
 use super::copy::copy_tree;
 use super::mounts::{HOME, bind};
 use super::refusal;
+use crate::diagnostic::told;
 
 /// What cttune reads and writes below /etc. None need exist on the host.
 const FOLDERS: [&str; 4] = ["sysctl.d", "modules-load.d", "udev/rules.d", "cttune"];
@@ -51,7 +52,10 @@ pub(super) fn set_up() -> anyhow::Result<()> {
     ) {
         Ok(()) => Ok(()),
         Err(refused) => instead_of_overlay().map_err(|error| {
-            refusal::because(&format!("laying an overlay over /etc ({error:#})"), refused)
+            refusal::because(
+                &format!("laying an overlay over /etc ({})", told(&error)),
+                refused,
+            )
         }),
     }
 }

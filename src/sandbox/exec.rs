@@ -19,7 +19,10 @@ pub(super) fn run(command: &OsStr, args: &[OsString], say: &mut dyn FnMut(&str))
     };
     let shown = command.display();
     if exists(command) {
-        say(&format!("cttune sandbox: {shown}: {error}"));
+        say(&format!(
+            "cttune sandbox: {shown}: {}",
+            crate::diagnostic::said(&error)
+        ));
         126
     } else {
         say(&format!("cttune sandbox: {shown}: command not found"));

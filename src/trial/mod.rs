@@ -22,7 +22,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Why a remedy could not be tried.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TrialError {
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", crate::diagnostic::said(source))]
     Io {
         doing: &'static str,
         source: std::io::Error,

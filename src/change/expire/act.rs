@@ -2,7 +2,7 @@
 
 use super::look::{Worker, look};
 use super::pace::Run;
-use super::{ExpireError, Expiry, Hands};
+use super::{ExpireError, Expiry, FlowContext};
 use crate::change::signal::Signal;
 use crate::conntrack::Shorter;
 use crate::flow::expire::{KeptWhy, Moment, Shortening, Tally, Verdict};
@@ -27,7 +27,7 @@ pub(super) struct Actor<'a> {
 
 impl Actor<'_> {
     /// Acts on every flow once. `is_later` for all but the first pass.
-    pub(super) fn pass(expiry: &Expiry, is_later: bool, hands: &mut Hands<'_>) -> Pass {
+    pub(super) fn pass(expiry: &Expiry, is_later: bool, context: &mut FlowContext<'_>) -> Pass {
         let mut pass = Pass {
             tally: Tally::default(),
             lost: 0,
@@ -47,7 +47,7 @@ impl Actor<'_> {
             pass: &mut pass,
             run: expiry.pace.start(),
         };
-        let ended = look(expiry.selection(), expiry.clock, &mut actor, hands);
+        let ended = look(expiry.selection(), expiry.clock, &mut actor, context);
         pass.ended = ended;
         pass
     }

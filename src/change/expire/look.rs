@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::{ExpireError, Hands};
+use super::{ExpireError, FlowContext};
 use crate::change::signal::Signal;
 use crate::flow::expire::{KeptWhy, Moment, Rules, Tally, Verdict};
 use crate::flow::{Filter, Flow, Selection, Sightings};
@@ -25,12 +25,12 @@ pub(in crate::change) fn look<W: Worker>(
     selection: &Selection,
     clock: Instant,
     worker: &mut W,
-    hands: &mut Hands<'_>,
+    context: &mut FlowContext<'_>,
 ) -> Result<(), ExpireError> {
     let mut look = Look {
         worker,
         selection,
-        hands,
+        context,
         clock,
         looked_at: 0,
         moment: Moment { now: 0, at: 0 },
@@ -42,7 +42,7 @@ pub(in crate::change) fn look<W: Worker>(
 struct Look<'a, 'b, W> {
     worker: &'a mut W,
     selection: &'a Selection,
-    hands: &'a mut Hands<'b>,
+    context: &'a mut FlowContext<'b>,
     clock: Instant,
     looked_at: u64,
     moment: Moment,
@@ -70,9 +70,9 @@ impl<W: Worker> Visitor for Look<'_, '_, W> {
     }
 
     fn end_of_chunk(&mut self) -> Result<ControlFlow<()>, ExpireError> {
-        self.worker.end_of_chunk(self.hands.stop)?;
-        (self.hands.progress)(self.looked_at);
-        match (self.hands.stop)() {
+        self.worker.end_of_chunk(self.context.stop)?;
+        (self.context.progress)(self.looked_at);
+        match (self.context.stop)() {
             Some(signal) => Err(ExpireError::Stopped(signal)),
             None => Ok(ControlFlow::Continue(())),
         }

@@ -59,8 +59,8 @@ pub(crate) struct Past {
     pub(crate) log: Option<Log>,
 }
 
-/// What work on flows asks and tells on its way.
-pub(crate) struct Hands<'a> {
+/// What a pass over the flows asks and reports between two chunks.
+pub(crate) struct FlowContext<'a> {
     /// Asked between two chunks: did a signal come?
     pub(crate) stop: &'a dyn Fn() -> Option<Signal>,
     /// Told after each chunk how many flows were looked at in this pass.
@@ -175,22 +175,22 @@ impl Expiry {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub(crate) fn sample(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
-        self.look(hands)?;
-        self.watch(hands.stop, |_| ())
+    pub(crate) fn sample(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
+        self.look(context)?;
+        self.watch(context.stop, |_| ())
     }
 
     /// Takes the first look.
     ///
     /// # Errors
     /// As [`Expiry::sample`].
-    pub(crate) fn look(&mut self, hands: &mut Hands<'_>) -> Result<(), ExpireError> {
+    pub(crate) fn look(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
         let first = again(|| {
             let mut looker = Looker {
                 rules: &self.rules,
                 sightings: Sightings::default(),
             };
-            look(self.selection(), self.clock, &mut looker, hands)?;
+            look(self.selection(), self.clock, &mut looker, context)?;
             Ok(looker.sightings)
         })?;
         self.first = Some(first.seal());
@@ -230,7 +230,7 @@ impl Expiry {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub(crate) fn count(&self, hands: &mut Hands<'_>) -> Result<Tally, ExpireError> {
+    pub(crate) fn count(&self, context: &mut FlowContext<'_>) -> Result<Tally, ExpireError> {
         again(|| {
             let mut counter = Counter {
                 rules: &self.rules,
@@ -238,14 +238,14 @@ impl Expiry {
                 tally: Tally::default(),
                 selected: 0,
             };
-            look(self.selection(), self.clock, &mut counter, hands)?;
+            look(self.selection(), self.clock, &mut counter, context)?;
             *self.done(&mut counter.tally) += counter.selected;
             Ok(counter.tally)
         })
     }
 
     /// Does it.
-    pub(crate) fn run(&self, hands: &mut Hands<'_>) -> Expired {
+    pub(crate) fn run(&self, context: &mut FlowContext<'_>) -> Expired {
         let act = Act::new(self.mode.name(), self.matching(), self.highest());
         if let Some(log) = &self.log
             && let Err(error) = log.begin(&act)
@@ -255,7 +255,7 @@ impl Expiry {
                 broken_off: Some(error.into()),
             };
         }
-        let mut expired = self.passes(hands);
+        let mut expired = self.passes(context);
         if let Some(log) = &self.log
             && let Err(error) = log.end(&act, expired.tally.selected())
         {
@@ -264,10 +264,10 @@ impl Expiry {
         expired
     }
 
-    fn passes(&self, hands: &mut Hands<'_>) -> Expired {
+    fn passes(&self, context: &mut FlowContext<'_>) -> Expired {
         let mut tally = Tally::default();
         for pass in 1..=PASSES {
-            let done = Actor::pass(self, pass > 1, hands);
+            let done = Actor::pass(self, pass > 1, context);
             let changed = done.tally.selected() + done.lost;
             if pass == 1 {
                 tally = done.tally;

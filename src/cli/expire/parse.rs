@@ -5,7 +5,7 @@ use crate::cli::failure::Failure;
 use crate::cli::{change, select};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings, parse_timeout};
 
-/// The command line's parameters. Every selection that is wrong is told.
+/// The command line's parameters. The error lists every wrong selection.
 pub(super) fn parameters(args: &Expire) -> anyhow::Result<ExpireParameters> {
     let time = |option: &str, text: &Option<String>| -> Result<Option<i64>, Failure> {
         let time = text.as_deref().map(|text| change::duration(option, text));

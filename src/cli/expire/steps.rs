@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::parse::mode;
-use crate::change::expire::{ExpireError, Expiry, Hands, Log, Pace, Past};
+use crate::change::expire::{ExpireError, Expiry, FlowContext, Log, Pace, Past};
 use crate::change::{Here, Signal};
 use crate::cli::args::{Global, Mode};
 use crate::cli::current::Current;
@@ -97,7 +97,7 @@ pub(in crate::cli) fn step(
     }
     let past = past_of(plan, root);
     let counted = Expiry::under(&parameters, &past, &then).and_then(|expiry| {
-        expiry.count(&mut Hands {
+        expiry.count(&mut FlowContext {
             stop: &|| None,
             progress: &mut |_| {},
         })
@@ -129,7 +129,7 @@ pub(in crate::cli) fn told(flows: Option<&(ExpireMode, Tally)>) -> Option<Parts<
     })
 }
 
-/// What is known of the past when a plan is about to be carried out: what it changes counts too.
+/// What is known of the past when a plan is about to be applied: what it changes counts too.
 pub(in crate::cli) fn past_of(plan: &Plan, root: &Root) -> Past {
     let mut past = past(root);
     for step in &plan.steps {
@@ -166,10 +166,10 @@ pub(in crate::cli) fn with_progress<T>(
     what: &'static str,
     stop: &dyn Fn() -> Option<Signal>,
     out: Out,
-    work: impl FnOnce(&mut Hands<'_>) -> T,
+    work: impl FnOnce(&mut FlowContext<'_>) -> T,
 ) -> T {
     let progress = progress(what, out);
-    work(&mut Hands {
+    work(&mut FlowContext {
         stop,
         progress: &mut |looked_at| progress.at(looked_at),
     })

@@ -2,9 +2,9 @@
 
 use crate::cli::args::{self, Global};
 use crate::cli::current::Current;
-use crate::cli::failure::told;
 use crate::cli::out::Out;
 use crate::cli::{change, walk};
+use crate::diagnostic::told;
 use crate::flow::{Census, Extent, Field, Filter, Flow, Kinds};
 use crate::kernel::ctnetlink::{DumpError, undisturbed};
 use crate::render::metrics::{Flows, LastApply, Source};

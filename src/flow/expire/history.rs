@@ -14,7 +14,7 @@ pub(crate) struct Change {
     pub(crate) at: i64,
     /// The value before.
     pub(crate) before: Option<i64>,
-    /// The values that may have held from then on; more than one if it was put back.
+    /// The values that may have held from then on; more than one if it was restored.
     pub(crate) after: Vec<i64>,
 }
 
@@ -160,7 +160,7 @@ mod tests {
         let lowered = History::of(&[change(NOW - 1000, 432_000, &[600])], 600, NOW);
         for (remaining, idle) in [
             (431_500, None),
-            // The old value was in force 1000 s ago, and a minute more for caution.
+            // The old value was set until 1000 s ago, and a minute more for caution.
             (430_999, Some(1000)),
             (100_000, Some(331_999)),
             (601, Some(431_398)),
@@ -178,7 +178,7 @@ mod tests {
         for (remaining, ambiguous) in [(599, true), (600, true), (601, false), (431_900, false)] {
             assert_eq!(raised.is_ambiguous(remaining), ambiguous, "{remaining}");
         }
-        // Five days of silence do not fit into the thousand seconds since.
+        // Five idle days do not fit into the thousand seconds since.
         assert_eq!(raised.idle(599, NOW), None);
         let lowered = History::of(&[change(NOW - 1000, 432_000, &[600])], 600, NOW);
         assert!(!lowered.is_ambiguous(500) && !lowered.is_ambiguous(5000));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_put_back_counts_as_well() {
+    fn what_was_restored_counts_as_well() {
         let undone = History::of(&[change(NOW - 900, 432_000, &[600, 432_000])], 432_000, NOW);
         assert_eq!(undone.idle(400, NOW), Some(199));
         assert_eq!(undone.idle(431_900, NOW), Some(99));

@@ -36,7 +36,7 @@ reasons! {
     Helper "helper" "a helper reads them, and other flows depend on them",
     Master "master" "another flow announced them",
     Gre "gre" "GRE, which keeps the timeouts that it was created with",
-    Policy "policy" "a timeout policy with a longer timeout may hold for them",
+    Policy "policy" "a timeout policy with a longer timeout may apply to them",
     WithinTimeout "within-timeout" "no more time left than their timeout",
     NotEstablished "not-established" "not established TCP, the only flows that can be proven idle",
     NotAssured "not-assured" "packets were not seen both ways",

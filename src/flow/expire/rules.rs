@@ -13,7 +13,7 @@ pub(crate) struct Rules {
     pub(crate) protected: Protected,
     /// The sysctls.
     pub(crate) timeouts: Timeouts,
-    /// Values that hold for some flows in place of the sysctls.
+    /// Values that apply to some flows in place of the sysctls.
     pub(crate) policies: Policies,
     /// What `tcp_timeout_established` was, and when.
     pub(crate) history: History,
@@ -38,7 +38,7 @@ pub(crate) enum Proof {
         /// left does not move its expected end.
         timeouts: Vec<u32>,
     },
-    /// The history of the timeout, which the operator trusts, and a short silence.
+    /// The history of the timeout, which the operator trusts, and a short idle time.
     History,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum Verdict {
 /// Less time for a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shortening {
-    /// The sysctl that holds for it.
+    /// The sysctl that applies to it.
     pub(crate) key: Key,
     /// What that sysctl says.
     pub(crate) timeout: u32,
@@ -235,11 +235,11 @@ impl Rules {
         }
     }
 
-    /// The seconds of silence that the history of the timeout tells, at least.
+    /// The seconds that it was idle, at least, by the history of the timeout.
     fn inferred(&self, flow: &Flow<'_>, now: i64) -> Result<Idle, Verdict> {
         let keep = |why| Err(Verdict::Keep(why));
         let timeout = self.may_be_idle(flow)?;
-        if self.policies.may_hold_for(flow) {
+        if self.policies.may_apply_to(flow) {
             return keep(KeptWhy::Policy);
         }
         let (Some(longest), Some(left)) = (self.longest_of_a_stall(), flow.timeout) else {
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_is_deleted_for_the_silence_that_was_watched_and_for_no_other() {
+    fn a_flow_is_deleted_for_the_idle_time_that_was_watched_and_for_no_other() {
         let keep = |why: KeptWhy| Some(why);
         for (left, at, timeouts, why) in [
             ((5000, 4990), 10_000, &[600, 300][..], None),

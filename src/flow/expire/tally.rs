@@ -71,7 +71,7 @@ impl Tally {
         self.kept.iter().map(|(why, flows)| (*why, *flows))
     }
 
-    /// The selected flows by the timeout that holds for them, in catalog order.
+    /// The selected flows by the timeout that applies to them, in catalog order.
     pub(crate) fn shares(&self) -> impl Iterator<Item = (Key, Share)> {
         self.shares.iter().map(|(key, share)| (*key, *share))
     }

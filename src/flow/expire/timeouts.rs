@@ -25,7 +25,7 @@ impl Timeouts {
         self.0.get(key as usize).copied().flatten()
     }
 
-    /// The key that holds for the flow, and its seconds; none where nothing is known of either.
+    /// The key that applies to the flow, and its seconds; none where nothing is known of either.
     ///
     /// GRE has none: it copies its timeouts when the flow is created.
     pub(crate) fn of_flow(&self, flow: &Flow<'_>) -> Option<(Key, u32)> {

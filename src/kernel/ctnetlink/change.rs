@@ -16,13 +16,13 @@ const BATCH: usize = 128;
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It was carried out.
+    /// It was made.
     Done,
     /// The flow had ended, or was about to (ENOENT, ETIME).
     Gone,
     /// The kernel refused: EPERM for a flow whose timeout is fixed.
     Refused(Errno),
-    /// Answers were lost (ENOBUFS): it was carried out or was not. Dump again to know.
+    /// Answers were lost (ENOBUFS): it was made or was not. Dump again to know.
     Unknown,
 }
 
@@ -118,13 +118,13 @@ fn submit<T>(
             *place = Some(answer(errno));
         }
     });
-    // Silence is success, unless answers were lost.
-    let silence = match sent {
+    // No answer is success, unless answers were lost.
+    let unanswered = match sent {
         Ok(()) => Answer::Done,
         Err(_) => Answer::Unknown,
     };
     for (tag, answer) in batch.tags.drain(..).zip(answers) {
-        each(tag, answer.unwrap_or(silence));
+        each(tag, answer.unwrap_or(unanswered));
     }
     match sent {
         Ok(()) | Err(Errno::ENOBUFS) => Ok(()),

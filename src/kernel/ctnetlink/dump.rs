@@ -21,7 +21,7 @@ use super::socket::{Part, ReceiveError, Socket};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DumpError {
     /// EPERM.
-    #[error("reading the conntrack table: permission denied")]
+    #[error("reading the conntrack table: permission denied: needs root (CAP_NET_ADMIN)")]
     NoRight,
     /// The kernel has no ctnetlink.
     #[error("reading the conntrack table: this kernel does not offer it over netlink")]
@@ -53,9 +53,6 @@ impl DumpError {
 impl Advise for DumpError {
     fn hint(&self) -> Option<Hint> {
         match self {
-            DumpError::NoRight => Some(Hint::say(
-                "it needs root (CAP_NET_ADMIN over this network namespace)",
-            )),
             DumpError::NoConntrack => {
                 Some(Hint::on_host("modprobe nf_conntrack_netlink").to("load it, as root"))
             }

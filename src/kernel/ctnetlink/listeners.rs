@@ -1,6 +1,6 @@
 //! Who listens to conntrack's events in this network namespace.
 //!
-//! Each change to a flow is told to them (conntrackd, `conntrack -E`), which slows changes down.
+//! The kernel sends them each change to a flow (conntrackd, `conntrack -E`), which slows changes down.
 //! Follows `netlink_seq_show` in the kernel's net/netlink/af_netlink.c.
 
 use std::fs;

@@ -12,11 +12,18 @@ use super::socket::{ReceiveError, Socket};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListError {
     /// What the kernel said.
-    #[error("{}", .0.desc())]
+    #[error("{}", refused(*.0))]
     Refused(Errno),
     /// Bytes that are not what was asked for.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+}
+
+fn refused(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM => "permission denied: needs root (CAP_NET_ADMIN)",
+        other => other.desc(),
+    }
 }
 
 /// Asks for everything of a kind in the calling thread's network namespace, and gives the

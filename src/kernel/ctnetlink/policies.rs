@@ -1,4 +1,4 @@
-//! Timeout policies: values that hold for some flows in place of the sysctls.
+//! Timeout policies: values that apply to some flows in place of the sysctls.
 //!
 //! Out: each policy with its values and the flows that a rule can attach it to, whichever way it
 //! was made: nfct and xt's `CT --timeout` (nfnetlink_cttimeout), or nft's `ct timeout`.
@@ -62,7 +62,7 @@ pub(crate) fn read_policies() -> Result<Policies, PolicyError> {
     Ok(Policies(policies))
 }
 
-/// What is told of a policy by either kind.
+/// What messages of either kind say of a policy.
 #[derive(Default)]
 struct Read {
     family: Option<Family>,

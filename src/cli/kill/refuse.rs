@@ -1,0 +1,69 @@
+//! When `kill` ends no flow: a count, no match, or more than was allowed. And the file for flows.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use crate::cli::args::Kill as Args;
+use crate::cli::expire::refuse_more_than;
+use crate::cli::failure::{FAILED, Failure};
+use crate::cli::out::Out;
+use crate::diagnostic::said;
+use crate::flow::expire::Preview;
+use crate::kernel::sysctl;
+use crate::render::kill::{self as render, Parts};
+
+/// Below so many flows, that all of them match may well be meant.
+const FEW: u64 = 100;
+
+/// The exit code where nothing is to be ended, or only counted; an error where it is refused.
+pub(super) fn settled(args: &Args, preview: &Preview, out: Out) -> anyhow::Result<Option<u8>> {
+    let tally = &preview.tally;
+    let count = sysctl::read_count().ok().flatten();
+    if args.dry_run || tally.selected() == 0 {
+        let parts = Parts {
+            tally,
+            recreated: 0,
+            dry_run: true,
+            saved: None,
+            preview,
+            count,
+        };
+        out.result(|| render::text(parts), || render::json(parts));
+    }
+    if args.dry_run {
+        return Ok(Some(0));
+    }
+    if tally.examined() == 0 {
+        return Err(Failure::new(FAILED, "no flow matches --match")
+            .unchanged()
+            .into());
+    }
+    if tally.selected() == 0 {
+        return Ok(Some(0));
+    }
+    let entries = count
+        .and_then(|count| u64::try_from(count).ok())
+        .unwrap_or(0);
+    if !args.all_flows && tally.examined() >= FEW && tally.examined() >= entries {
+        return Err(every_flow("every flow of the table matches").into());
+    }
+    refuse_more_than(args.max_flows.map(i64::from), tally)?;
+    Ok(None)
+}
+
+pub(super) fn every_flow(message: &str) -> Failure {
+    Failure::new(FAILED, message)
+        .unchanged()
+        .hint("--all-flows ends them all, and cuts every connection")
+}
+
+/// Creates the file that flows are saved to; nobody else may read it.
+pub(super) fn create(path: &Path) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    file.map_err(|error| {
+        let message = format!("cannot create {}: {}", path.display(), said(&error));
+        Failure::new(FAILED, message).unchanged()
+    })
+}
