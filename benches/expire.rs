@@ -31,9 +31,12 @@ const WHOLE_DELETE: &str = "cttune expire --mode delete --trust-history, less th
 const RE_AGE: &str = "cttune expire --mode re-age --trust-history, less the settle";
 const PEAK: &str = "peak";
 
-/// The timeout that holds, and what every flow has left.
+/// The current timeout, and what every flow has left.
 const TIMEOUT: u32 = 600;
 const REMAINING: u32 = 400_000;
+
+/// Every flow of the table.
+const DELETE_ALL: &[&str] = &["-D", "-f", "ipv6", "-p", "tcp", "--state", "ESTABLISHED"];
 
 /// Five days until now, and two samples as close as they can be.
 const STALE: [&str; 6] = ["--trust-history", "--was", "5d", "--settle", "1s", "--yes"];
@@ -64,6 +67,12 @@ fn main() {
     }
 }
 
+/// How long `cttune expire` takes in a mode, without the time that it watches flows.
+fn expire(mode: &str) -> Duration {
+    let args = [&["expire", "--mode", mode], &STALE[..]].concat();
+    run(CTTUNE, &args).saturating_sub(SETTLE)
+}
+
 fn change(flows: u32) {
     let timeout = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
     fs::write(timeout, TIMEOUT.to_string()).unwrap();
@@ -87,10 +96,7 @@ fn change(flows: u32) {
     };
     let mut by_conntrack = || {
         Bare::open().update(&reset);
-        let time = run(
-            "conntrack",
-            &["-D", "-f", "ipv6", "-p", "tcp", "--state", "ESTABLISHED"],
-        );
+        let time = run("conntrack", DELETE_ALL);
         refill(flows);
         time
     };
@@ -102,20 +108,13 @@ fn change(flows: u32) {
     };
     let mut deleted_whole = || {
         Bare::open().update(&reset);
-        let time = run(
-            CTTUNE,
-            &[&["expire", "--mode", "delete"], &STALE[..]].concat(),
-        );
+        let time = expire("delete");
         refill(flows);
-        time.saturating_sub(SETTLE)
+        time
     };
     let mut re_aged = || {
         Bare::open().update(&reset);
-        let time = run(
-            CTTUNE,
-            &[&["expire", "--mode", "re-age"], &STALE[..]].concat(),
-        );
-        time.saturating_sub(SETTLE)
+        expire("re-age")
     };
     contest(
         ROUNDS,

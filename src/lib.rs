@@ -33,6 +33,7 @@
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::panic,
+        clippy::too_many_lines, // tables of cases
         clippy::unreachable
     )
 )]

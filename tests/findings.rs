@@ -5,6 +5,7 @@
 //! beside the code.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::too_many_lines)] // tables of cases
 
 mod inside;
 mod support;

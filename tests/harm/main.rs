@@ -4,6 +4,7 @@
 //! Needs the packages conntrack, iproute2, nftables and util-linux.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::too_many_lines)] // one scenario each
 
 mod churn;
 #[path = "../inside/mod.rs"]

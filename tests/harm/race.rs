@@ -26,7 +26,7 @@ fn run(expire: &Expire, after_chunk: impl FnMut(u64)) -> Counts {
 /// More than two chunks of 32 KiB hold.
 const FLOWS: usize = 300;
 
-/// The kernel dumps a chunk when it hands out the one before. Connections that close while the
+/// The kernel dumps a chunk when it context out the one before. Connections that close while the
 /// first is acted upon are still established in the second: what is sent for them gives a closing
 /// flow the time of a live one, and a later pass has to put that right.
 fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: Mode) {
