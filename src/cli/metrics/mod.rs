@@ -17,7 +17,6 @@ use crate::files::Root;
 use crate::kernel::ctnetlink::count_expectations;
 use crate::kernel::{counters, host};
 use crate::plan::Comparison;
-use crate::profile::Desired;
 use crate::render;
 use crate::render::metrics::Metrics;
 use crate::tunable::Snapshot;
@@ -61,16 +60,13 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         sources.take("profile", compared.map_err(mistaken::underivable))
     });
     let last_apply = sources.take("journal", last_apply(global)).flatten();
-    let name = |desired: &Desired| desired.name.clone();
-    let name = desired.as_ref().map(name).unwrap_or_default();
+    let name = desired.as_ref().map_or("", |desired| &desired.name);
     let metrics = Metrics {
         expectations: expectations.flatten(),
         live: &live,
         rates: &rates,
         flows: flows.as_ref(),
-        profile: comparison
-            .as_ref()
-            .map(|comparison| (name.as_str(), comparison)),
+        profile: comparison.as_ref().map(|comparison| (name, comparison)),
         last_apply: last_apply.as_ref(),
         sources: sources.all(),
         netns: global.netns.as_deref(),
