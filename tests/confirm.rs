@@ -119,7 +119,7 @@ fn confirmed_it_stays_its_files_are_written_and_nothing_watches_any_more() {
     cttune(&world, &["check"]).exits(0);
     cttune(&world, &["confirm"])
         .exits(1)
-        .says(&["no change waits"]);
+        .says(&["no change is pending"]);
     assert_eq!(status(&world), "applied");
 }
 
@@ -220,7 +220,7 @@ fn while_it_waits_the_same_apply_gives_it_more_time_and_another_is_refused() {
     assert_same(&state, &world.state(), "rolled back");
     cttune(&world, &["confirm"])
         .exits(1)
-        .says(&["no change waits"]);
+        .says(&["no change is pending"]);
     // Neither watcher undoes what somebody changes meanwhile.
     world.sh("echo 77 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout");
     wait_for_no_watcher(&world);
