@@ -8,21 +8,21 @@
 //!
 //! | room | kind | what it owns |
 //! |---|---|---|
-//! | [`cli`] | top | what the operator types: one short file for each command, the one writer, the prompts |
-//! | [`change`] | acting | the life of a change: lock, journal, engine, deadline, rollback |
-//! | [`sandbox`] | acting | private namespaces with a simulated table |
-//! | [`trial`] | acting | a remedy tried in private namespaces, before it is offered |
-//! | [`kernel`] | door | the sysctl tree, ctnetlink, the module, host facts, network namespaces |
-//! | [`files`] | door | reading and replacing files below a root, through no symbolic link |
-//! | [`render`] | pure | results as text, as JSON and for monitors: returns strings |
-//! | [`assess`] | pure | findings: what is wrong, how bad it is, what to do |
-//! | [`plan`] | pure | the difference, the ordered steps, and their reverse |
-//! | [`boot`] | pure | what the next boot sets, for each reader of sysctl.d |
-//! | [`profile`] | pure | what is desired: format, mistakes, inheritance, derived values |
-//! | [`flow`] | pure | conntrack entries: selecting, grouping, sampling, expiring them |
-//! | [`conntrack`] | pure | the ctnetlink format: flows, tuples and requests, read and written |
-//! | [`tunable`] | pure | what the kernel offers: keys, units, ranges, readings, host facts |
-//! | [`diagnostic`] | pure | what went wrong and what to do: one sentence, one typed hint |
+//! | `cli` | top | what the operator types: one short file for each command, the one writer, the prompts |
+//! | `change` | acting | the life of a change: lock, journal, engine, deadline, rollback |
+//! | `sandbox` | acting | private namespaces with a simulated table |
+//! | `trial` | acting | a remedy tried in private namespaces, before it is offered |
+//! | `kernel` | door | the sysctl tree, ctnetlink, the module, host facts, network namespaces |
+//! | `files` | door | reading and replacing files below a root, through no symbolic link |
+//! | `render` | pure | results as text, as JSON and for monitors: returns strings |
+//! | `assess` | pure | findings: what is wrong, how bad it is, what to do |
+//! | `plan` | pure | the difference, the ordered steps, and their reverse |
+//! | `boot` | pure | what the next boot sets, for each reader of sysctl.d |
+//! | `profile` | pure | what is desired: format, mistakes, inheritance, derived values |
+//! | `flow` | pure | conntrack entries: selecting, grouping, sampling, expiring them |
+//! | `conntrack` | pure | the ctnetlink format: flows, tuples and requests, read and written |
+//! | `tunable` | pure | what the kernel offers: keys, units, ranges, readings, host facts |
+//! | `diagnostic` | pure | what went wrong and what to do: one sentence, one typed hint |
 //!
 //! Dependencies point one way: cli → acting → doors → pure, and each pure room uses only those below
 //! it in this table. `tests/house.rs` checks it.

@@ -2,7 +2,7 @@
 //!
 //! In: flows as [`conntrack`](crate::conntrack) reads them; `--match` and `--keep` on the command
 //! line, `match` and `keep` in a profile. Out: [`Terms`], typed, that print back to the text they
-//! came from, or every [`TermError`] with its place; a [`Filter`] of what the kernel can check by
+//! came from, or every `TermError` with its place; a [`Filter`] of what the kernel can check by
 //! itself; a [`Census`] of flows by group, and what can be done about the largest one; verdicts of
 //! [`expire`].
 //! Rule: nothing is allocated for a flow, no table makes memory grow, and a selection has one

@@ -3,7 +3,7 @@
 //! A setting has three types on its way from the text to a plan. [`Setting`] is what a text says:
 //! value or bounds, why, and who says so; in one file and in a chain merged into a [`Desired`].
 //! [`Targets`] are its numbers on this machine, for the running kernel and for the next boot, made
-//! once a plan by [`derive`]. Plan's `Compared` sets them beside what was read.
+//! once a plan by [`derive()`]. Plan's `Compared` sets them beside what was read.
 //! Rule: pure. To find a profile, and to judge who owns the file, is the caller's part.
 //! Follows TOML 1.1 (toml.io) for the syntax.
 

@@ -23,7 +23,7 @@ pub(crate) struct Planning {
     pub(crate) only: Option<Only>,
     /// Also shorten existing flows, as `cttune expire`
     ///
-    /// As the last step, with the profile's [expire] table. MODE is clamp,
+    /// As the last step, with the profile's expire table. MODE is clamp,
     /// re-age or delete.
     #[arg(long, value_enum, hide_possible_values = true, value_name = "MODE", num_args = 0..=1, require_equals = true)]
     #[allow(clippy::option_option)] // not given, given without a mode, given with one
