@@ -113,7 +113,7 @@ pub(super) fn underivable(error: DeriveError) -> anyhow::Error {
         .into()
 }
 
-/// A key on the command line that is none.
+/// A `--set` key that the catalog does not have.
 pub(super) fn unknown_key(error: UnknownKey) -> anyhow::Error {
     let nearest = error.nearest();
     let hint = nearest.map(|nearest| Hint::say(format!("did you mean `{nearest}`?")));

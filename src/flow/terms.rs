@@ -374,7 +374,7 @@ enum Unit {
 }
 
 impl Unit {
-    /// What is said of a value that is none.
+    /// The message for a value that cannot be read.
     fn help(self) -> &'static str {
         match self {
             Unit::Port => "a port is a number from 0 to 65535, a range is 1000-2000",
