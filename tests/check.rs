@@ -457,7 +457,18 @@ fn the_table_is_never_walked() {
         "the trace shows what was opened: {trace}"
     );
     assert!(!trace.contains("/proc/net/nf_conntrack"), "{trace}");
-    assert!(!trace.contains("IPCTNL_MSG_CT_GET,"), "{trace}");
+    // A dump of flows: type 0x101 and flags 0x301 after the length, by name or as bytes.
+    let walks = |trace: &str| {
+        ["IPCTNL_MSG_CT_GET,", "nlmsg_type=0x101 ", r"\0\0\0\1\1\1\3"]
+            .iter()
+            .any(|request| trace.contains(request))
+    };
+    assert!(!walks(&trace), "{trace}");
+    let (_, trace) = world.strace(&trace_opens, &["check", "--deep"]);
+    assert!(
+        walks(&trace),
+        "--deep walks, and the trace shows it: {trace}"
+    );
 }
 
 /// Ten milliseconds is the promise; a program that is not optimized may take a few times as long.
