@@ -93,7 +93,7 @@ fn ctrl_z_stops_the_whole_sandbox_and_fg_goes_on_with_it() {
     wait_until_it_sleeps(&marker);
     shell.send(CTRL_Z);
     shell.wait_for("Stopped");
-    assert_eq!(state(&marker), Some('T'));
+    wait_until("the command stops", || state(&marker) == Some('T'));
     shell.send("fg\r");
     shell.wait_for(&format!("sleep {marker}"));
     wait_until_it_sleeps(&marker);
