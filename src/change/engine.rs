@@ -21,13 +21,10 @@ use crate::tunable::Key;
 
 /// What a plan is applied with.
 pub(crate) struct Context<'a> {
-    /// What it is applied to.
     pub(crate) target: &'a mut dyn Target,
-    /// Writes the state to the journal.
     pub(crate) save: &'a mut dyn FnMut(&Entry) -> Result<(), JournalError>,
     /// Asked before every step: did a signal come?
     pub(crate) stop: &'a dyn Fn() -> Option<Signal>,
-    /// Told of every step.
     pub(crate) step: &'a mut dyn FnMut(&Step, &Report),
     /// Told how many flows were read, while a step is about them.
     pub(crate) flows: &'a mut dyn FnMut(u64),
@@ -43,12 +40,10 @@ impl Context<'_> {
     }
 }
 
-/// How far an entry is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
     /// The live steps; the rest waits for `cttune confirm`.
     Pending,
-    /// All steps.
     End,
 }
 

@@ -9,11 +9,8 @@ use crate::diagnostic::{Advise, Hint};
 /// What a command that failed leaves on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// Nothing was changed.
     Unchanged,
-    /// Everything is as it was.
     Undone,
-    /// This change is still pending.
     Pending(u64),
     /// Something is changed; the message says what.
     Remaining,
@@ -26,11 +23,8 @@ pub(crate) enum Effect {
 pub(crate) struct ChangeError {
     /// What went wrong, one sentence each.
     pub(crate) messages: Vec<String>,
-    /// What the operator can do about it.
     pub(crate) hint: Option<Hint>,
-    /// What it leaves.
     pub(crate) effect: Effect,
-    /// The signal that stopped it.
     pub(crate) signal: Option<Signal>,
 }
 
@@ -53,7 +47,6 @@ impl ChangeError {
         }
     }
 
-    /// The same with advice.
     #[must_use]
     pub(crate) fn hint(self, hint: impl Into<Hint>) -> Self {
         ChangeError {
@@ -62,7 +55,6 @@ impl ChangeError {
         }
     }
 
-    /// The same with what it leaves on the machine.
     #[must_use]
     pub(crate) fn effect(self, effect: Effect) -> Self {
         ChangeError { effect, ..self }

@@ -34,17 +34,14 @@ impl Here {
         }
     }
 
-    /// The root.
     pub(crate) fn root(&self) -> &Root {
         &self.root
     }
 
-    /// The journal.
     pub(crate) fn journal(&self) -> Result<Journal, JournalError> {
         Journal::open(&self.root)
     }
 
-    /// The origin of a change that is made here and now.
     pub(super) fn origin(&self) -> Origin {
         Origin {
             time: jiff::Timestamp::now()
@@ -59,12 +56,10 @@ impl Here {
         }
     }
 
-    /// The entry as it is in this boot.
     pub(super) fn in_boot(&self, entry: Entry) -> Entry {
         entry.in_boot(self.boot_id.as_deref())
     }
 
-    /// Whether a change was made here.
     pub(crate) fn is_of(&self, record: &Record) -> bool {
         self.demand(record).is_ok()
     }
@@ -113,7 +108,6 @@ impl Here {
             .collect())
     }
 
-    /// The apply that was interrupted here, if one was.
     pub(crate) fn interrupted_apply(&self) -> Option<Record> {
         let mut unfinished = self.unfinished().unwrap_or_default().into_iter();
         let interrupted = |entry: &Entry| {

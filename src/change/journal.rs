@@ -16,46 +16,36 @@ use crate::diagnostic::{Advise, Hint, said};
 use crate::files::state::{self, StateError};
 use crate::files::{FileError, ReadError, Root};
 
-/// Records that are kept.
 const MOST_RECORDS: usize = 1000;
-/// Bytes of records that are kept.
 const MOST_BYTES: u64 = 64 << 20;
 /// Bytes of one record: more would not be read.
 const LARGEST: usize = 16 << 20;
 
-/// What goes wrong with the journal.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
-    /// It cannot be written or read.
     #[error("cannot {doing} the journal {}: {}", path.display(), said(source))]
     Io {
         doing: &'static str,
         path: PathBuf,
         source: io::Error,
     },
-    /// Somebody else may write the state directory.
     #[error("cannot {doing} the journal {}: {why}", path.display())]
     Untrusted {
         doing: &'static str,
         path: PathBuf,
         why: StateError,
     },
-    /// The journal has no such record.
     #[error("the journal has no change {0}")]
     Missing(u64),
-    /// A file of it does not hold what cttune writes.
     #[error("the journal {} is damaged: {why}", path.display())]
     Damaged { path: PathBuf, why: String },
-    /// A change does not fit.
     #[error("the record of this change has {} MiB, and the journal takes {} MiB", bytes >> 20, LARGEST >> 20)]
     TooLarge { bytes: usize },
-    /// No number is left for another change.
     #[error("the journal {} has a record with the last number there is", .0.display())]
     NoNumber(PathBuf),
 }
 
 impl JournalError {
-    /// Whether there was no space left.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, JournalError::Io { source, .. } if matches!(
             source.kind(),
@@ -111,7 +101,6 @@ struct Files {
     state: bool,
 }
 
-/// What the names of the files of one record end in.
 const ENDINGS: [&str; 4] = ["json", "open", "state", "remaining"];
 
 impl Files {
@@ -159,11 +148,8 @@ impl Journal {
         })
     }
 
-    /// Writes an entry under the next number, synced, before anything of the change is done. All of
-    /// it is written now, so that a full disk is found here. The lock is held.
-    ///
-    /// # Errors
-    /// If it cannot be written; nothing of it is there then.
+    /// Writes an entry under the next number, synced, before anything of the change is done: a full
+    /// disk is found here. After an error nothing of it is there. The lock is held.
     pub(crate) fn begin(&self, entry: &mut Entry) -> Result<(), JournalError> {
         let listed = self.list()?;
         let orphans = listed.iter().filter(|(_, files)| !files.record);
@@ -219,8 +205,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The unfinished entries, oldest first: those that are being applied, were interrupted, or
-    /// wait to be confirmed. Of the others nothing is read.
+    /// The unfinished entries, oldest first. Of the finished ones nothing is read.
     pub(crate) fn unfinished(&self) -> Result<Vec<Entry>, JournalError> {
         let mut unfinished = Vec::new();
         for (id, files) in self.records()? {
@@ -264,7 +249,6 @@ impl Journal {
         Ok(None)
     }
 
-    /// One entry.
     pub(crate) fn entry(&self, id: u64) -> Result<Entry, JournalError> {
         let file = name(id, "json");
         let damaged = |why: String| self.damaged(&file, why);
@@ -385,7 +369,6 @@ impl Journal {
         Ok(listed)
     }
 
-    /// The numbers that have a record.
     fn records(&self) -> Result<BTreeMap<u64, Files>, JournalError> {
         let mut listed = self.list()?;
         listed.retain(|_, files| files.record);

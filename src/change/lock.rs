@@ -9,9 +9,7 @@ use crate::diagnostic::{Advise, Hint, said};
 use crate::files::Root;
 use crate::files::state::{self, StateError};
 
-/// Its name in the state directory.
 const NAME: &str = "lock";
-/// How often a lock that is waited for is tried.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long it is tried although nobody asked to wait: a reader that looks whether it is held holds
 /// it for an instant, and a holder needs one to write who it is.
@@ -24,19 +22,15 @@ pub(crate) struct Lock {
     _file: File,
 }
 
-/// The lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LockError {
-    /// Another process holds it.
     #[error("another cttune is at work: {holder}")]
     Held {
         /// Its pid and command, as it wrote them.
         holder: String,
     },
-    /// The lock file cannot be created or opened.
     #[error("cannot lock {}: {}", path.display(), said(source))]
     Io { path: PathBuf, source: io::Error },
-    /// Somebody else may write the state directory.
     #[error("cannot lock {}: {why}", path.display())]
     Untrusted { path: PathBuf, why: StateError },
 }
@@ -82,10 +76,7 @@ impl Lock {
         file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Takes the lock in the state directory of a root, which is created if need be.
-    ///
-    /// # Errors
-    /// [`LockError::Held`] at once if somebody holds it: nothing waits.
+    /// Takes the lock in the state directory of a root, which is created if need be. Nothing waits.
     pub(crate) fn take(root: &Root) -> Result<Self, LockError> {
         let path = || state::directory(root).join(NAME);
         let failed = |source| LockError::Io {

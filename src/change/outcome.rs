@@ -7,16 +7,16 @@ use crate::plan::{Report, StepResult};
 /// Why a plan was not applied to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// A step failed.
-    Failed { message: String, hint: Option<Hint> },
+    Failed {
+        message: String,
+        hint: Option<Hint>,
+    },
     /// The operator, or the machine going down, asked to stop.
     Signal(Signal),
 }
 
-/// How applying a plan ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Every step was applied.
     Complete,
     /// The hash table could not be resized; the rest was applied, max as far as the table allows.
     Partial(String),
@@ -26,17 +26,14 @@ pub(crate) enum Ending {
     Failed(Cause, Vec<String>),
 }
 
-/// What became of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// One for each step, in order.
     pub(crate) reports: Vec<Report>,
-    /// How it ended.
     pub(crate) ending: Ending,
 }
 
 impl Outcome {
-    /// The outcome of a plan without steps.
     pub(crate) fn nothing() -> Self {
         Outcome {
             reports: Vec::new(),

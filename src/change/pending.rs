@@ -36,7 +36,6 @@ const TERMINATE_WAIT: Duration = Duration::from_secs(5);
 /// How long Ctrl-C waits for it.
 const UNDO_WAIT: Duration = Duration::from_secs(3600);
 
-/// The deadline of a change that is made now.
 pub(super) fn deadline(within: Duration) -> anyhow::Result<Deadline> {
     let until = host::read_boottime()?.saturating_add(within);
     // Rounded up: the operator gets no less than was promised.

@@ -7,21 +7,12 @@ use crate::diagnostic::{Advise, Hint};
 use crate::plan::{FileChange, Plan, Step};
 use crate::tunable::Key;
 
-/// Why a plan was not started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// A sysctl changed between the reading and now.
     #[error("{key} changed from {planned} to {now} since the plan was made")]
-    ValueMoved {
-        key: Key,
-        /// What the plan was made from.
-        planned: i64,
-        /// What it is now.
-        now: i64,
-    },
-    /// A file changed between the reading and now.
+    ValueMoved { key: Key, planned: i64, now: i64 },
     #[error("{} changed since the plan was made", .0.display())]
     FileMoved(PathBuf),
 }

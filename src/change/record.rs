@@ -15,7 +15,6 @@ use crate::tunable::{Key, Snapshot};
 /// The version of the format: 1 kept the state in the record.
 pub(super) const SCHEMA: u32 = 2;
 
-/// What made the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
@@ -47,16 +46,12 @@ pub(crate) struct Origin {
 /// `"occasion"` where and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// The version of this format.
     pub(crate) schema: u32,
     /// What `cttune rollback` calls it.
     pub(crate) id: u64,
-    /// What made it.
     #[serde(rename = "origin")]
     pub(crate) kind: Kind,
-    /// The change that it undid.
     pub(crate) undoes: Option<u64>,
-    /// Where and when.
     #[serde(rename = "occasion")]
     pub(crate) origin: Origin,
     pub(crate) profile: String,
@@ -66,7 +61,6 @@ pub(crate) struct Record {
     pub(crate) count: Option<i64>,
     /// Every value before, by full name, in base units.
     pub(crate) readings: BTreeMap<String, i64>,
-    /// The steps, each with before and after.
     pub(crate) steps: Vec<Step>,
     /// Folders that did not exist before.
     pub(crate) folders: Vec<PathBuf>,
@@ -78,14 +72,11 @@ pub(crate) struct Record {
 /// A change in the journal: its record, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// As it was when it started.
     pub(crate) record: Record,
-    /// What became of it.
     pub(crate) state: State,
 }
 
 impl Entry {
-    /// A plan that is about to be applied.
     pub(crate) fn new(plan: &Plan, origin: Origin, before: Option<&Snapshot>) -> Self {
         let value = |key: &Key| Some((key.name(), before?.value(*key)?));
         let overrides = plan.overrides.iter();
@@ -177,7 +168,6 @@ impl Record {
             .any(|step| matches!(step, Step::Expire { .. }))
     }
 
-    /// The plan that it is a record of.
     pub(crate) fn plan(&self) -> Plan {
         Plan::of(self.profile.clone(), self.steps.clone())
     }

@@ -16,10 +16,8 @@ use crate::tunable::{Key, as_held};
 /// The number of entries in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Count {
-    /// Conntrack is not loaded.
     #[default]
     NotLoaded,
-    /// So many.
     Entries(i64),
     /// There is a table, and its number of entries could not be read.
     Unread,
@@ -28,15 +26,12 @@ pub(crate) enum Count {
 /// What is read of the machine before a change is undone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Present {
-    /// Values that could be read.
     pub(crate) values: BTreeMap<Key, i64>,
     /// Keys that exist and could not be read.
     pub(crate) unread: BTreeSet<Key>,
-    /// Bytes of files that exist.
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
     /// Files that could not be read, and why.
     pub(crate) unread_files: BTreeMap<PathBuf, String>,
-    /// Entries in the table.
     pub(crate) count: Count,
 }
 
@@ -100,12 +95,10 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// How a change is undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Revert {
     /// The steps that restore everything that can be restored, last change first.
     pub(crate) plan: Plan,
-    /// What somebody else changed since.
     pub(crate) conflicts: Vec<Conflict>,
     /// What is not restored, and why.
     pub(crate) kept: Vec<String>,
@@ -114,9 +107,7 @@ pub(crate) struct Revert {
 /// What to do with what somebody else changed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Foreign {
-    /// Restore it too.
     Overwrite,
-    /// Leave it as it is.
     Keep,
 }
 

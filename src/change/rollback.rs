@@ -16,12 +16,10 @@ use super::watcher::disarm_watcher;
 use crate::diagnostic::Hint;
 use crate::plan::{Plan, Report, Step};
 
-/// Which changes are rolled back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
     /// The newest apply.
     Last,
-    /// This one.
     One(u64),
     /// Every one after this.
     After(u64),
@@ -54,10 +52,7 @@ impl Session<'_> {
     }
 
     /// Rolls changes back. What somebody else changed since is overwritten only if `overwrite` says
-    /// so.
-    ///
-    /// # Errors
-    /// If it was refused. A rollback that fails on the way is no error here: the outcome says so.
+    /// so. A rollback that fails on the way is no error here: the outcome says so.
     pub(crate) fn rollback(
         &self,
         which: Which,
@@ -91,7 +86,6 @@ impl Session<'_> {
         Ok(all.done())
     }
 
-    /// Undoes one more change.
     fn undo(&self, undone: Entry, all: &mut All) -> anyhow::Result<()> {
         let journal = self.here.journal().map_err(ChangeError::from)?;
         let mut target = Running::new(self.here.root().clone());
@@ -210,7 +204,6 @@ fn refuse_conflicts(reverts: &[(Entry, Revert)]) -> Result<(), ChangeError> {
     ))
 }
 
-/// Several rollbacks in one.
 struct All {
     steps: Vec<Step>,
     reports: Vec<Report>,

@@ -31,17 +31,13 @@ use crate::profile::ExpireMode;
 pub(crate) trait Console {
     /// A plan is about to be applied.
     fn start(&self, plan: &Plan);
-    /// What became of a step.
     fn step(&self, step: &Step, report: &Report);
-    /// So many flows were read.
     fn flows(&self, read: u64);
-    /// Something beside the result.
     fn note(&self, text: &str);
     /// What is known about the past of flows, if this plan is applied now.
     fn past(&self, plan: &Plan) -> Past;
 }
 
-/// The changes that one command makes.
 pub(crate) struct Session<'a> {
     pub(super) here: Here,
     pub(super) signals: Signals,
@@ -55,33 +51,23 @@ pub(crate) type Planner<'a> = &'a mut dyn FnMut() -> anyhow::Result<Plan>;
 /// Asks which steps of a plan to apply; an error is a no.
 pub(crate) type Chooser<'a> = &'a mut dyn FnMut(Plan) -> anyhow::Result<Plan>;
 
-/// Who agrees to a plan.
 pub(crate) enum Consent<'a> {
-    /// The command line did.
     Given,
-    /// The operator is asked.
     Ask(Chooser<'a>),
     /// Nobody can be asked.
     Missing,
 }
 
-/// What an apply is to do.
 pub(crate) struct Request<'a> {
-    /// Makes the plan.
     pub(crate) plan: Planner<'a>,
-    /// What the operator allowed.
     pub(crate) permission: Permission,
     /// How long the change stays pending; `None` applies all of it now.
     pub(crate) within: Option<Duration>,
-    /// Who agrees.
     pub(crate) consent: Consent<'a>,
 }
 
-/// What an apply did.
 pub(crate) enum Applied {
-    /// There was nothing to do.
     Nothing(Plan),
-    /// The plan was applied, or undone.
     Done(Box<Done>),
     /// The live steps were applied, and wait to be confirmed.
     Pending(Box<Entry>, Outcome),
@@ -89,15 +75,12 @@ pub(crate) enum Applied {
 
 /// A plan that was applied to its end, or undone.
 pub(crate) struct Done {
-    /// The plan.
     pub(crate) plan: Plan,
-    /// What became of it.
     pub(crate) outcome: Outcome,
     /// What rolls it back; `None` where nothing is there to roll back.
     pub(crate) id: Option<u64>,
     /// What undoes the rest of it, where something remains.
     pub(crate) again: u64,
-    /// What became of flows, if a step was about them.
     pub(crate) flows: Option<(ExpireMode, Tally)>,
 }
 
@@ -116,16 +99,12 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The signals that were caught.
     pub(crate) fn signals(&self) -> &Signals {
         &self.signals
     }
 
-    /// Applies a plan: all of it now, or its live steps until they are confirmed.
-    ///
-    /// # Errors
-    /// If it was refused. A plan that failed while it was applied is no error here: the outcome
-    /// says so.
+    /// Applies a plan: all of it now, or its live steps until they are confirmed. One that fails on
+    /// the way is no error here: the outcome says so.
     pub(crate) fn apply(&self, mut request: Request<'_>) -> anyhow::Result<Applied> {
         let plan = (request.plan)()?;
         let mut target = Running::new(self.here.root().clone());
@@ -244,7 +223,6 @@ impl<'a> Session<'a> {
         })))
     }
 
-    /// An entry of a plan that is about to be applied here.
     pub(super) fn entry(&self, plan: &Plan, target: &mut dyn Target) -> Entry {
         let is_machine = self.here.root().is_machine();
         let live = is_machine.then(|| sysctl::read_snapshot().ok()).flatten();

@@ -10,9 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 /// A signal that asks cttune to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// Ctrl-C.
     Interrupt,
-    /// `kill`.
     Terminate,
     /// The terminal is gone.
     HangUp,
@@ -28,7 +26,6 @@ impl Signal {
         }
     }
 
-    /// Its name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Signal::Interrupt => "SIGINT",
@@ -66,7 +63,6 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The signal that was caught, if any.
     pub(crate) fn caught(&self) -> Option<Signal> {
         let mut signals = SIGNALS.into_iter().zip(&self.caught);
         let ((_, signal), _) = signals.find(|(_, caught)| caught.load(Ordering::SeqCst))?;

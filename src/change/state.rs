@@ -22,7 +22,6 @@ pub(crate) struct Deadline {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     status: Status,
-    /// When it is undone, if it is pending.
     pub(crate) deadline: Option<Deadline>,
     /// What became of each step; `None` for one that was not reached.
     pub(crate) results: Vec<Option<StepResult>>,
@@ -52,18 +51,15 @@ impl State {
         }
     }
 
-    /// The status.
     pub(crate) fn status(&self) -> Status {
         self.status
     }
 
-    /// Makes a transition.
     pub(crate) fn happen(&mut self, event: Event) -> Result<(), Refused> {
         self.status = self.status.after(event)?;
         Ok(())
     }
 
-    /// How many steps were reached.
     pub(crate) fn reached(&self) -> usize {
         self.results
             .iter()
@@ -138,7 +134,6 @@ pub(super) struct FirstState {
 }
 
 impl FirstState {
-    /// As a state of a record with so many steps.
     pub(super) fn state(self, steps: usize) -> Result<State, StateError> {
         let status = Status::from_first_name(self.standing.trim_end()).ok_or(StateError::Form)?;
         State::of(status, self.deadline, &self.progress, self.left, steps)

@@ -12,7 +12,6 @@ pub(crate) enum Status {
     Started,
     /// It is live, and is undone unless it is confirmed; its files are not written yet.
     Pending,
-    /// Every step was applied.
     Applied,
     /// It was applied, apart from what is noted in the journal.
     Partial,
@@ -127,12 +126,10 @@ impl Status {
         }
     }
 
-    /// The status with this [`Status::name`].
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Status::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    /// The status with this [`Status::first_name`].
     pub(crate) fn from_first_name(name: &str) -> Option<Self> {
         Status::ALL
             .into_iter()

@@ -13,7 +13,6 @@ use crate::kernel::sysctl::{self, ReadError, WriteError};
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::Key;
 
-/// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
     #[error(transparent)]
@@ -40,7 +39,6 @@ pub(crate) enum TargetError {
 }
 
 impl TargetError {
-    /// Whether there was no space left.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, TargetError::File(FileError::Io { source, .. }) if matches!(
             source.kind(),
@@ -80,19 +78,13 @@ pub(crate) trait Target {
     fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError>;
     /// Reads the number of entries; `None` where conntrack is not loaded.
     fn count(&mut self) -> Result<Option<i64>, TargetError>;
-    /// Finds out whether a sysctl could be written.
     fn rehearse_write(&mut self, key: Key) -> Result<(), TargetError>;
     /// Writes one sysctl and reads it back.
     fn write(&mut self, key: Key, value: i64) -> Result<(), TargetError>;
-    /// Loads the conntrack module.
     fn load_module(&mut self) -> Result<(), TargetError>;
-    /// Unloads it.
     fn unload_module(&mut self) -> Result<(), TargetError>;
-    /// Reads a file; `None` if there is none.
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError>;
-    /// The mode of a file; `None` if there is none.
     fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, TargetError>;
-    /// Finds out whether a file could be written.
     fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
     /// Writes a file whole; folders are made as needed.
     fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
@@ -100,7 +92,6 @@ pub(crate) trait Target {
     fn missing_folders(&mut self, path: &Path) -> Vec<PathBuf>;
     /// Overwrites a file in place, where there is no space for a second copy.
     fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
-    /// Removes a file.
     fn remove_file(&mut self, path: &Path) -> Result<(), TargetError>;
     /// Removes what a killed run left beside these files, and those of the folders that are empty.
     fn clear_up(&mut self, files: &[&Path], folders: &[PathBuf]);
@@ -128,7 +119,6 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The running kernel, and the files below `root`.
     pub(crate) fn new(root: Root) -> Self {
         Running {
             root,
@@ -138,13 +128,11 @@ impl Running {
         }
     }
 
-    /// The same, with what is known of the flows' past.
     #[must_use]
     pub(crate) fn with_past(self, past: Past) -> Self {
         Running { past, ..self }
     }
 
-    /// What became of flows, if a step was about them.
     pub(crate) fn into_expired(self) -> Option<(ExpireMode, Tally)> {
         self.expired
     }

@@ -11,7 +11,6 @@ use crate::diagnostic::Place;
 use crate::plan::Plan;
 use crate::render;
 
-/// Runs it.
 pub(super) fn run(args: &Confirm, global: &Global, out: Out) -> anyhow::Result<u8> {
     let here = change::here(global)?;
     let terminal = Terminal::new(&here, out);

@@ -12,7 +12,6 @@ use crate::kernel::{host, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine};
 use crate::tunable::{Host, Reading, Snapshot};
 
-/// What was read.
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) host: Host,
@@ -45,7 +44,6 @@ impl Current {
         })
     }
 
-    /// As the pure rooms take it.
     pub(super) fn machine(&self) -> Machine<'_> {
         Machine {
             host: &self.host,

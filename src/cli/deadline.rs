@@ -7,7 +7,6 @@ use crate::change::{Ending, Entry, Outcome};
 use crate::diagnostic::Place;
 use crate::render::{self, outcome::Told};
 
-/// Tells until when a change is pending.
 pub(super) fn tell(entry: &Entry, outcome: &Outcome, place: &Place, out: Out) {
     let within = entry.state.deadline.map_or(0, |deadline| deadline.within);
     let now = ZonedDateTime::now();

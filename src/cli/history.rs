@@ -6,7 +6,6 @@ use super::out::Out;
 use crate::change::{Entry, Kind, Status, list};
 use crate::render::{self, history::Change};
 
-/// Runs it.
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
     let (listed, damaged) = list(&change::here(global)?, args.id).map_err(change::failure)?;
     for (id, error) in damaged {

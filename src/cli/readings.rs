@@ -13,7 +13,6 @@ use crate::kernel::log::Journal;
 use crate::kernel::{host, namespaces};
 use crate::render::check::Pending;
 
-/// What was read.
 pub(super) struct Readings {
     pub(super) current: Current,
     pub(super) rates: Option<Rates>,

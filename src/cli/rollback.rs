@@ -10,7 +10,6 @@ use super::terminal::Terminal;
 use crate::change::{ChangeError, Conflict, Entry, Revert, Session, Which};
 use crate::render::{self, outcome::Preview};
 
-/// Runs it.
 pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<u8> {
     let here = change::here(global)?;
     let terminal = Terminal::new(&here, out);

@@ -7,7 +7,6 @@ use super::Place;
 /// Text that is mostly fixed.
 pub(crate) type Text = Cow<'static, str>;
 
-/// What the operator can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hint {
     /// A command of cttune: its arguments, without `--netns` and `--root`.
@@ -25,22 +24,18 @@ pub(crate) enum Hint {
 }
 
 impl Hint {
-    /// `cttune ARGUMENTS`.
     pub(crate) fn cttune(arguments: impl Into<Text>) -> Self {
         Hint::Cttune(arguments.into())
     }
 
-    /// Another program's command, run in the namespace.
     pub(crate) fn command(line: impl Into<Text>) -> Self {
         Hint::Command(line.into())
     }
 
-    /// Another program's command, run on the host.
     pub(crate) fn on_host(line: impl Into<Text>) -> Self {
         Hint::OnHost(line.into())
     }
 
-    /// A sentence.
     pub(crate) fn say(sentence: impl Into<Text>) -> Self {
         Hint::Say(sentence.into())
     }
@@ -92,7 +87,6 @@ impl From<String> for Hint {
 
 /// An error that knows what the operator can do about it.
 pub(crate) trait Advise: std::error::Error {
-    /// The advice, where there is any.
     fn hint(&self) -> Option<Hint>;
 }
 

@@ -15,7 +15,6 @@ pub(crate) use place::{Place, quoted};
 use std::fmt;
 use std::io;
 
-/// One thing that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Diagnostic {
     doing: Text,
@@ -49,7 +48,6 @@ impl Diagnostic {
         self
     }
 
-    /// What the operator can do.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<Option<Hint>>) -> Self {
         self.hint = hint.into();

@@ -10,7 +10,6 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The place of these two options.
     pub(crate) fn new(root: Option<&Path>, netns: Option<&str>) -> Self {
         Place {
             root: root.map(Path::to_owned),

@@ -12,7 +12,6 @@ use nix::sys::stat::{FileStat, SFlag, makedev};
 
 use crate::diagnostic::{Advise, Hint, said};
 
-/// What a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,

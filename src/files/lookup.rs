@@ -157,7 +157,6 @@ pub(super) fn look_at(
     }
 }
 
-/// One step of a path.
 enum Step {
     Root,
     Up,

@@ -32,42 +32,25 @@ pub(crate) struct Found {
     pub(crate) source: Source,
 }
 
-/// A profile that was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProfileError {
-    /// Nothing of that name anywhere.
     #[error("no profile `{name}`")]
     NotFound {
-        /// What was asked for.
         name: String,
         /// The names that exist.
         known: Vec<String>,
     },
-    /// It is there and cannot be read, or is no file.
     #[error(transparent)]
     File(#[from] ReadError),
-    /// Somebody else could have written it.
     #[error("refusing the profile {}: {why}", path.display())]
-    Unsafe {
-        /// The file.
-        path: PathBuf,
-        /// Who could have.
-        why: String,
-    },
-    /// It is no UTF-8 text.
+    Unsafe { path: PathBuf, why: String },
     #[error("the profile {} {why}", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    NotText { path: PathBuf, why: String },
 }
 
 /// A profile on a shelf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
-    /// Its name.
     pub(crate) name: String,
     /// Its file; `None` for one that is built in.
     pub(crate) path: Option<PathBuf>,
@@ -75,9 +58,6 @@ pub(crate) struct Listed {
 
 /// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; a name is looked for on
 /// the shelves, then among those built in, then as a plain file in `folder`.
-///
-/// # Errors
-/// As [`ProfileError`]; for root also a file that another user could have written.
 pub(crate) fn find(asked: &str, folder: &Path) -> Result<Found, ProfileError> {
     let path = folder.join(asked);
     if is_path(asked) {

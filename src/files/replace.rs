@@ -40,11 +40,8 @@ impl Root {
     }
 
     /// Puts a whole file in place in one step. Folders are made as needed. No part of the path may
-    /// be a symlink.
-    ///
-    /// # Errors
-    /// After an error the old file is untouched, unless it was the syncing that failed: then the
-    /// file can be either.
+    /// be a symlink. After an error the old file is untouched, unless the syncing failed: then it
+    /// can be either.
     pub(crate) fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let place = Place::reach(self, inside, Missing::Make)?;
         place.sweep();

@@ -55,7 +55,6 @@ impl NewModes {
 }
 
 impl Root {
-    /// The running machine.
     pub(crate) fn machine() -> Self {
         Root {
             base: PathBuf::from("/"),
@@ -65,9 +64,6 @@ impl Root {
     }
 
     /// An image, a chroot, or any other directory of the machine.
-    ///
-    /// # Errors
-    /// If it is not a directory that can be entered.
     pub(crate) fn at(base: &Path) -> Result<Self, FileError> {
         let failed = |source| FileError::Io {
             doing: "enter",
@@ -109,7 +105,6 @@ impl Root {
         Ok(folder.map(|folder| self.with_folder(inside, folder)))
     }
 
-    /// Whether this is the running machine.
     pub(crate) fn is_machine(&self) -> bool {
         self.base == Path::new("/")
     }
@@ -126,9 +121,6 @@ impl Root {
     }
 
     /// The path inside with every link followed; parts that do not exist are kept.
-    ///
-    /// # Errors
-    /// For a loop of links, and for a directory that may not be entered.
     pub(crate) fn resolve(&self, inside: &Path) -> Result<PathBuf, ReadError> {
         self.folder()
             .and_then(|folder| lookup::resolve(folder.as_fd(), inside))
@@ -148,9 +140,6 @@ impl Root {
     }
 
     /// The bytes of a regular file, links followed; nothing where it does not exist.
-    ///
-    /// # Errors
-    /// For a file that is there and cannot be read, is no regular file, or is too large.
     pub(crate) fn read(&self, inside: &Path) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(file) = self.open(inside)? else {
             return Ok(None);

@@ -16,12 +16,10 @@ const USUAL: &str = "/var/lib/cttune";
 /// The variable that names another directory; it is ignored with `--root`.
 pub(crate) const VARIABLE: &str = "CTTUNE_STATE_DIR";
 
-/// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
     #[error("{}", said(.0))]
     Io(#[from] io::Error),
-    /// Somebody else may write it.
     #[error("{0}, and could have written what root would restore")]
     Untrusted(String),
 }

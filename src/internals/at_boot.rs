@@ -29,9 +29,6 @@ impl SysctlTree {
     }
 
     /// Reads the files below `root`.
-    ///
-    /// # Errors
-    /// If a folder cannot be read.
     pub fn read(root: &Path) -> io::Result<Self> {
         let root = Root::at(root).map_err(io::Error::other)?;
         let tree = sysctl_tree::read(&root).map_err(io::Error::other)?;
@@ -72,9 +69,6 @@ impl SysctlTree {
 
 /// What a key is after the next boot of an image: the key's file name, the value, and whether
 /// cttune is sure of it.
-///
-/// # Errors
-/// If a file cannot be read.
 pub fn next_boot(root: &Path) -> io::Result<Vec<(&'static str, Option<i64>, bool)>> {
     let root = Root::at(root).map_err(io::Error::other)?;
     let host = Host {

@@ -13,7 +13,6 @@ use crate::kernel::ctnetlink::{
     self, Changes, DumpError, Socket, Visitor, read_listeners, read_policies,
 };
 
-/// A flow.
 #[derive(Debug, Clone)]
 pub struct FlowData {
     /// `AF_INET` or `AF_INET6`.
@@ -22,7 +21,6 @@ pub struct FlowData {
     pub protocol: String,
     /// Of the original direction.
     pub src: IpAddr,
-    /// Of the original direction.
     pub dst: IpAddr,
     /// Of the reply direction.
     pub reply_src: IpAddr,
@@ -34,13 +32,10 @@ pub struct FlowData {
     pub state: Option<&'static str>,
     /// 0 without one.
     pub zone: u16,
-    /// 0 without one.
     pub mark: u32,
     /// Seconds.
     pub time_left: Option<u32>,
-    /// The kernel's.
     pub id: u32,
-    /// Whether addresses or ports are translated.
     pub is_translated: bool,
     /// Whether a side waits for its data to be acknowledged.
     pub has_unacknowledged_data: bool,
@@ -76,9 +71,6 @@ impl From<&Flow<'_>> for FlowData {
 }
 
 /// Gives every flow that one of `terms` matches to `each`; all flows where there are no terms.
-///
-/// # Errors
-/// The message of a wrong term or of a table that cannot be read.
 pub fn walk(terms: &str, mut each: impl FnMut(&FlowData) -> ControlFlow<()>) -> Result<(), String> {
     each_flow(terms, |flow| each(&FlowData::from(flow)))
 }
@@ -99,9 +91,6 @@ fn each_flow(
 }
 
 /// How many flows the kernel sends for these terms: it filters what it can by itself.
-///
-/// # Errors
-/// As [`walk`].
 pub fn count_dumped(terms: &str) -> Result<usize, String> {
     let mut flows = 0;
     let ended = ctnetlink::each_flow(&Filter::of(&selection(terms)?), |_| {
@@ -112,9 +101,6 @@ pub fn count_dumped(terms: &str) -> Result<usize, String> {
 }
 
 /// Gives the flows of each chunk of a dump of the whole table to `each`.
-///
-/// # Errors
-/// The message of a table that cannot be read.
 pub fn dump_chunks(each: impl FnMut(Vec<FlowData>)) -> Result<(), String> {
     let mut chunks = Chunks {
         each,
@@ -154,9 +140,7 @@ fn selection(terms: &str) -> Result<Selection, String> {
 /// An established, assured TCP flow over IPv6 that is to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct NewFlow {
-    /// Its client.
     pub src: Ipv6Addr,
-    /// Its server.
     pub dst: Ipv6Addr,
     /// The client's port, then the server's.
     pub ports: (u16, u16),
@@ -164,10 +148,6 @@ pub struct NewFlow {
     pub time_left: u32,
 }
 
-/// Makes flows.
-///
-/// # Errors
-/// The message of what the kernel refused.
 pub fn create(flows: impl IntoIterator<Item = NewFlow>) -> Result<usize, String> {
     let flows = flows.into_iter().map(|flow| conntrack::NewFlow {
         original: Tuple {
@@ -191,11 +171,8 @@ pub fn create(flows: impl IntoIterator<Item = NewFlow>) -> Result<usize, String>
 /// What the kernel answered to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// Done.
     Done,
-    /// The flow had ended.
     Gone,
-    /// Refused.
     Refused(Errno),
     /// The answer was lost.
     Unknown,
@@ -206,10 +183,6 @@ pub enum Answer {
 pub struct Requests<T>(Changes<T>);
 
 impl<T> Requests<T> {
-    /// Opens the socket that will send them.
-    ///
-    /// # Errors
-    /// The message of a socket that cannot be opened.
     pub fn open() -> Result<Self, String> {
         let changes = Changes::open().map_err(|error| error.to_string())?;
         Ok(Requests(changes))
@@ -217,9 +190,6 @@ impl<T> Requests<T> {
 
     /// Adds, for each flow of the table that matches `terms`, a request to give it at most
     /// `seconds`.
-    ///
-    /// # Errors
-    /// As [`walk`].
     pub fn shorten_all(
         &mut self,
         terms: &str,
@@ -234,9 +204,6 @@ impl<T> Requests<T> {
     }
 
     /// Adds a request to end each flow of the table that matches `terms`.
-    ///
-    /// # Errors
-    /// As [`walk`].
     pub fn delete_all(
         &mut self,
         terms: &str,
@@ -258,15 +225,10 @@ impl<T> Requests<T> {
         })
     }
 
-    /// How many requests wait to be sent.
     pub fn waiting(&self) -> usize {
         self.0.waiting()
     }
 
-    /// Sends all requests.
-    ///
-    /// # Errors
-    /// The message of a socket that failed.
     pub fn send(&mut self, mut each: impl FnMut(T, Answer)) -> Result<(), String> {
         let sent = self.0.send(|tag, answer| {
             let answer = match answer {
@@ -281,7 +243,6 @@ impl<T> Requests<T> {
     }
 }
 
-/// A timeout policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyData {
     /// None for both.
@@ -294,10 +255,6 @@ pub struct PolicyData {
     pub matching: Vec<String>,
 }
 
-/// The timeout policies.
-///
-/// # Errors
-/// The message of a list that cannot be read.
 pub fn policies() -> Result<Vec<PolicyData>, String> {
     let policies = read_policies().map_err(|error| error.to_string())?;
     let told = policies.0.iter().map(|policy| {
@@ -313,9 +270,6 @@ pub fn policies() -> Result<Vec<PolicyData>, String> {
 }
 
 /// Whether somebody listens to updates of flows, and to their ends.
-///
-/// # Errors
-/// If the list of sockets cannot be read.
 pub fn listeners() -> std::io::Result<(bool, bool)> {
     read_listeners().map(|listeners| (listeners.update, listeners.destroy))
 }

@@ -23,12 +23,10 @@ use crate::tunable::Key;
 /// The text that is put before a line that cttune comments out.
 pub const COMMENTED_OUT: &str = crate::boot::adopt::MARK;
 
-/// The ids of all findings.
 pub fn finding_ids() -> Vec<&'static str> {
     Id::ALL.iter().map(|id| id.name()).collect()
 }
 
-/// A key of the catalog.
 #[derive(Debug, Clone)]
 pub struct CatalogKey {
     /// `net.netfilter.nf_conntrack_max`
@@ -37,7 +35,6 @@ pub struct CatalogKey {
     pub file_name: &'static str,
 }
 
-/// Every key, in catalog order.
 pub fn keys() -> Vec<CatalogKey> {
     let keys = Key::ALL.iter().map(|key| CatalogKey {
         name: key.name(),
@@ -47,9 +44,6 @@ pub fn keys() -> Vec<CatalogKey> {
 }
 
 /// Does `work` in a network namespace (a name, a path, `pid:PID`).
-///
-/// # Errors
-/// The message that cttune prints if it cannot enter the namespace.
 pub fn in_netns<T: Send>(netns: &str, work: impl FnOnce() -> T + Send) -> Result<T, String> {
     let spec: Spec = netns
         .parse()

@@ -20,14 +20,11 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Expire(Expiry);
 
-/// What became of the flows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Picked to be changed.
     pub selected: u64,
-    /// Clamped.
     pub clamped: u64,
-    /// Ended.
     pub deleted: u64,
     /// Refused by the kernel.
     pub failed: u64,
@@ -42,9 +39,6 @@ pub struct Counts {
 impl Expire {
     /// Reads the timeouts. `was` is the timeout before, in seconds, and until when it held, in
     /// seconds since 1970; `settle` the seconds between the two looks.
-    ///
-    /// # Errors
-    /// The message of what cannot be read.
     pub fn prepare(
         mode: Mode,
         was: Option<(i64, Option<i64>)>,
@@ -69,9 +63,6 @@ impl Expire {
     }
 
     /// Takes the first look, if the mode needs two, and waits.
-    ///
-    /// # Errors
-    /// The message of a table that cannot be read.
     pub fn look(&mut self) -> Result<(), String> {
         if !self.0.needs_sample() {
             return Ok(());

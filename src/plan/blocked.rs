@@ -7,7 +7,6 @@ use crate::boot::Reader;
 use crate::boot::writers::LaterWrite;
 use crate::tunable::{Key, format_count};
 
-/// A reason not to apply a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Blocked {
     /// After the plan, this line would still win at boot, for these readers.
@@ -42,14 +41,11 @@ pub(crate) enum Blocked {
 /// The dangers that an operator has allowed, each by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Permission {
-    /// `--allow-overridden`.
     pub(crate) overridden: bool,
-    /// `--allow-max-below-count`.
     pub(crate) max_below_count: bool,
 }
 
 impl Blocked {
-    /// Whether the operator has allowed it.
     pub(crate) fn is_permitted(&self, permission: Permission) -> bool {
         match self {
             Blocked::Overridden { .. } | Blocked::WrittenLater { .. } => permission.overridden,
@@ -58,7 +54,6 @@ impl Blocked {
         }
     }
 
-    /// What the operator can do about it.
     pub(crate) fn hint(&self) -> String {
         match self {
             Blocked::Overridden { .. } => {

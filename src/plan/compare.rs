@@ -10,7 +10,6 @@ use crate::tunable::{Key, Reading};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
-    /// This kernel does not have it.
     Missing,
     /// The live value is off, and nobody can write it here.
     ReadOnly,
@@ -21,7 +20,6 @@ pub(crate) enum State {
     Ok,
 }
 
-/// What a key will be after the next boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Persisted {
     /// For each program of this machine that reads sysctl.d, the line that wins.
@@ -30,7 +28,6 @@ pub(crate) struct Persisted {
     pub(crate) answer: Answer,
 }
 
-/// One key of the comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Compared {
     pub(crate) key: Key,
@@ -53,10 +50,6 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Compares a machine with a profile.
-    ///
-    /// # Errors
-    /// If the profile cannot be met by a machine of this size.
     pub(crate) fn new(desired: &Desired, machine: &Machine<'_>) -> Result<Self, DeriveError> {
         let current = |key| {
             let persisted = machine
@@ -89,7 +82,6 @@ impl Comparison {
         }
     }
 
-    /// Whether nothing drifted.
     pub(crate) fn in_line(&self) -> bool {
         !self.settings.iter().any(|setting| self.is_drift(setting))
     }
@@ -176,7 +168,6 @@ impl Compared {
         }
     }
 
-    /// Whether the profile cannot do without this key.
     pub(crate) fn is_required(&self) -> bool {
         self.targets
             .as_ref()
@@ -207,7 +198,6 @@ impl Compared {
         !will_do(answer.value) || (!answer.is_of_writer && !by_readers())
     }
 
-    /// The value now.
     pub(crate) fn live_value(&self) -> Option<i64> {
         self.live.and_then(Reading::value)
     }
@@ -246,7 +236,6 @@ impl Persisted {
         }
     }
 
-    /// The line that wins for one of the readers.
     pub(crate) fn winner(&self, reader: Reader) -> Option<&Winner> {
         let own = self.winners.iter().find(|(one, _)| *one == reader);
         own.and_then(|(_, winner)| winner.as_ref())

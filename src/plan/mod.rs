@@ -35,7 +35,6 @@ pub(crate) struct Machine<'a> {
     pub(crate) files: Option<&'a Files>,
 }
 
-/// How much of a plan is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scope {
     /// Change the running kernel.
@@ -46,10 +45,8 @@ pub(crate) struct Scope {
     pub(crate) adopt: bool,
 }
 
-/// Why a plan leaves a key alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Skip {
-    /// This kernel does not have it.
     Missing,
     /// It can be written in the initial network namespace alone, or nowhere here.
     ReadOnly,
@@ -70,21 +67,16 @@ pub(crate) struct Lowered {
 pub(crate) struct Plan {
     /// The profile, as `extends` would name it.
     pub(crate) profile: String,
-    /// What was set beside the profile.
     pub(crate) overrides: BTreeMap<Key, i64>,
     /// What an earlier apply set beside it, and what this plan does not keep.
     pub(crate) dropped: Vec<Key>,
-    /// What to do, in this order.
     pub(crate) steps: Vec<Step>,
-    /// What would be done and cannot be.
     pub(crate) skipped: Vec<(Key, Skip)>,
-    /// What keeps it from being applied.
     pub(crate) blocked: Vec<Blocked>,
     pub(crate) lowered: Vec<Lowered>,
 }
 
 impl Plan {
-    /// A plan of these steps alone.
     pub(crate) fn of(profile: impl Into<String>, steps: Vec<Step>) -> Plan {
         Plan {
             profile: profile.into(),

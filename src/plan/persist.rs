@@ -43,12 +43,10 @@ impl Files {
         }
     }
 
-    /// The model of the next boot.
     pub(crate) fn next_boot(&self) -> &NextBoot {
         &self.next_boot
     }
 
-    /// The sysctl.d tree.
     pub(crate) fn tree(&self) -> &Tree {
         self.next_boot.tree()
     }
@@ -73,7 +71,6 @@ impl Files {
     }
 }
 
-/// Adds the steps that apply the comparison's settings at the next boot.
 pub(super) fn add_steps(
     plan: &mut Plan,
     desired: &Desired,

@@ -4,7 +4,6 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StepResult {
-    /// It was applied.
     Done,
     /// It was not tried, or was undone.
     Skipped,
@@ -15,14 +14,12 @@ pub(crate) enum StepResult {
 /// What became of one step, and why, where that differs from the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// What became of it.
     pub(crate) result: StepResult,
     /// What went wrong, or was adjusted.
     pub(crate) note: Option<String>,
 }
 
 impl Report {
-    /// A step that went as planned.
     pub(crate) const DONE: Report = Report {
         result: StepResult::Done,
         note: None,
@@ -36,7 +33,6 @@ impl Report {
         }
     }
 
-    /// A step that failed.
     pub(crate) fn failed(note: String) -> Self {
         Report {
             result: StepResult::Failed,

@@ -11,28 +11,20 @@ use crate::tunable::{Key, format_count};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Step {
-    /// Load the module `nf_conntrack`.
     LoadModule {
-        /// For people.
         why: String,
     },
     /// Unload it again; only a revert has this step.
     UnloadModule {
-        /// For people.
         why: String,
     },
-    /// Write one sysctl of the running kernel.
     WriteLive {
-        /// Which.
         key: Key,
         /// What holds now; `None` while the module is not loaded.
         from: Option<i64>,
-        /// What will hold.
         to: i64,
-        /// For people.
         why: String,
     },
-    /// Write one file whole.
     WriteFile {
         /// Where, as seen from inside the root.
         path: PathBuf,
@@ -42,31 +34,25 @@ pub(crate) enum Step {
         /// What will stand there; `None` removes it.
         #[serde(with = "text::optional")]
         to: Option<Vec<u8>>,
-        /// For people.
         why: String,
     },
     /// Comment lines of somebody else's file out; all its other bytes stay.
     EditLine {
-        /// Where, as seen from inside the root.
         path: PathBuf,
         /// Which lines, counted from 1.
         lines: Vec<usize>,
-        /// The whole file as it is.
+        /// The whole file, as it is and as it will be.
         #[serde(with = "text")]
         from: Vec<u8>,
-        /// The whole file as it will be.
         #[serde(with = "text")]
         to: Vec<u8>,
-        /// For people.
         why: String,
     },
     /// Bring existing flows under the timeouts that hold then. Nothing undoes it.
     Expire {
-        /// Which, and how.
         parameters: ExpireParameters,
         /// How many there were when the plan was made; `None` where that could not be counted.
         flows: Option<u64>,
-        /// For people.
         why: String,
     },
 }
@@ -76,9 +62,7 @@ pub(crate) enum Step {
 pub(crate) struct FileChange<'a> {
     /// Where, as seen from inside the root.
     pub(crate) path: &'a Path,
-    /// Its bytes before.
     pub(crate) from: Option<&'a [u8]>,
-    /// Its bytes after.
     pub(crate) to: Option<&'a [u8]>,
 }
 
@@ -95,7 +79,6 @@ impl Step {
         }
     }
 
-    /// Why it is to be done, for people.
     pub(crate) fn why(&self) -> &str {
         match self {
             Step::LoadModule { why }

@@ -3,12 +3,10 @@
 #[cfg(test)]
 use super::Source;
 
-/// A profile that ships inside the binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Builtin {
     /// The name that `--profile` and `extends` use.
     pub(crate) name: &'static str,
-    /// TOML.
     pub(crate) text: &'static str,
 }
 
@@ -35,12 +33,10 @@ const ALL: &[Builtin] = builtins![
     "dns-udp",
 ];
 
-/// Every shipped profile.
 pub(crate) fn all() -> &'static [Builtin] {
     ALL
 }
 
-/// The shipped profile of this name.
 #[cfg(test)]
 pub(crate) fn find(name: &str) -> Option<Builtin> {
     ALL.iter().copied().find(|builtin| builtin.name == name)

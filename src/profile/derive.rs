@@ -81,7 +81,6 @@ fn is_unlimited(key: Key, value: i64) -> bool {
     key == Key::Max && value == 0
 }
 
-/// Why no number can be worked out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DeriveError {
     /// The share of memory, rounded down to a power of two entries, holds too few to be meant.
@@ -96,13 +95,10 @@ pub(crate) enum DeriveError {
         memory: u64,
         entries: i64,
     },
-    /// Keys follow each other in a ring, each end the same key.
     #[error("keys follow each other: {}", ring_text(.0))]
     FollowCycle(Vec<Key>),
-    /// The followed key has no value: it is not in the profile and cannot be read.
     #[error("{} follows {}, which is not in the profile and has no value here", .key.file_name(), .follow.file_name())]
     NothingToFollow { key: Key, follow: Key },
-    /// The kernel refuses a high threshold below the low one; both in bytes.
     #[error(
         "nf_conntrack_frag6_high_thresh would be {high}, below nf_conntrack_frag6_low_thresh at {low}"
     )]
@@ -110,9 +106,6 @@ pub(crate) enum DeriveError {
 }
 
 /// Works out every target from what each key has.
-///
-/// # Errors
-/// When a bound cannot be worked out on this machine.
 pub(crate) fn derive(
     desired: &Desired,
     host: &Host,

@@ -9,7 +9,6 @@ use super::value::{self, Written, Wrong, render_value};
 use super::{Goal, Mistake, Source, parse, parse_override};
 use crate::tunable::{Key, UnknownKey};
 
-/// Why a profile was not edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EditError {
     /// The text, or what the edit would make of it, has mistakes.
@@ -17,10 +16,8 @@ pub(crate) enum EditError {
     Mistakes(Vec<Mistake>),
     #[error("a profile has no `{0}`")]
     NoSuchField(String),
-    /// The name looks like a sysctl and is none.
     #[error(transparent)]
     Key(#[from] UnknownKey),
-    /// The value is not one of that key; what was given.
     #[error("`{0}`: {1}")]
     Value(String, Wrong),
     /// A value would replace what the author of the bounds meant.
@@ -37,7 +34,6 @@ pub(crate) enum EditError {
 /// What `capture` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Captured {
-    /// The profile.
     pub(crate) text: String,
     /// Keys that have bounds in the existing text, which stay.
     pub(crate) kept_bounds: Vec<Key>,
@@ -47,7 +43,6 @@ pub(crate) struct Captured {
 
 /// The place in a profile that a field names.
 enum Field {
-    /// The value of a sysctl.
     Value(Key),
     /// A field of its setting: `nf_conntrack_max.at-least`.
     Setting(Key, String),
@@ -84,9 +79,6 @@ impl Field {
 
 /// Sets one field, given in the unquoted form: a sysctl in any spelling, a field of its setting
 /// (`nf_conntrack_max.at-least`), or `description`, `role`, `extends`, `expire.X`, `accept.ID`.
-///
-/// # Errors
-/// When the field or value is none, the text does not parse, or bounds would become a value.
 pub(crate) fn set(source: &Source, field: &str, value: &str) -> Result<String, EditError> {
     let (bom, mut document) = document(source)?;
     match Field::find(field)? {
@@ -111,9 +103,6 @@ pub(crate) fn set(source: &Source, field: &str, value: &str) -> Result<String, E
 ///
 /// An existing text is updated in place: a value that is the same already keeps its spelling, and
 /// bounds stay.
-///
-/// # Errors
-/// When the existing text has mistakes.
 pub(crate) fn capture(
     existing: Option<&Source>,
     description: &str,

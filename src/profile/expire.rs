@@ -21,11 +21,9 @@ pub(crate) enum ExpireMode {
 }
 
 impl ExpireMode {
-    /// Every mode, mildest first.
     pub(crate) const ALL: [ExpireMode; 3] =
         [ExpireMode::Clamp, ExpireMode::ReAge, ExpireMode::Delete];
 
-    /// The name that profiles and options use.
     pub(crate) fn name(self) -> &'static str {
         match self {
             ExpireMode::Clamp => "clamp",
@@ -38,7 +36,6 @@ impl ExpireMode {
 /// What `[expire]` says; what it leaves out is the parent's, then the command's default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ExpireSettings {
-    /// How.
     pub(crate) mode: Option<ExpireMode>,
     /// Which flows; any of these.
     pub(crate) matching: Option<Vec<Terms>>,
@@ -60,32 +57,22 @@ pub(crate) struct ExpireSettings {
     pub(crate) rate: Option<i64>,
 }
 
-/// Everything that is to be known to bring flows under the timeouts, defaults filled in.
+/// [`ExpireSettings`] with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExpireParameters {
-    /// How.
     pub(crate) mode: ExpireMode,
-    /// Which flows; any of these, all if there is none.
     #[serde(rename = "match", with = "text")]
     pub(crate) matching: Vec<Terms>,
-    /// Flows that are never touched; any of these.
     #[serde(with = "text")]
     pub(crate) keep: Vec<Terms>,
-    /// Seconds that a re-aged flow keeps at least.
     pub(crate) grace: i64,
-    /// Seconds over which the ends of flows are spread.
     pub(crate) spread: i64,
-    /// Seconds for which flows are watched before they count as idle.
     #[serde(default)]
     pub(crate) observe: Option<i64>,
-    /// Whether idle time is inferred from the history of the timeout.
     #[serde(default)]
     pub(crate) trust_history: bool,
-    /// With a trusted history: seconds between two looks.
     pub(crate) settle: i64,
-    /// Flows to act on at most.
     pub(crate) max_flows: Option<i64>,
-    /// Flows to act on in a second at most.
     pub(crate) rate: Option<i64>,
 }
 
@@ -172,7 +159,6 @@ impl ExpireSettings {
 }
 
 impl Reader {
-    /// Reads `[expire]`.
     pub(super) fn expire(&mut self, table: &DeTable<'_>) -> ExpireSettings {
         let mut expire = ExpireSettings::default();
         for (name, value) in in_order(table) {

@@ -55,7 +55,6 @@ impl Desired {
         }
     }
 
-    /// The reason that the profile gives for a key.
     pub(crate) fn why(&self, key: Key) -> Option<&str> {
         self.settings.get(&key)?.why.as_deref()
     }
@@ -81,9 +80,6 @@ impl Desired {
 }
 
 /// Reads `--set KEY=VALUE`; buckets are rounded up as the kernel does.
-///
-/// # Errors
-/// With what is wrong, and what to write instead.
 pub(crate) fn parse_override(text: &str) -> Result<(Key, i64), Wrong> {
     let Some((name, value)) = text.split_once('=') else {
         let help = "write KEY=VALUE, such as tcp_timeout_established=2h4m";

@@ -41,7 +41,6 @@ pub(crate) struct Profile {
     pub(crate) desired: Desired,
 }
 
-/// The parent that a profile names, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Extends {
     pub(crate) name: String,
@@ -87,7 +86,6 @@ pub(crate) struct Setting {
     pub(crate) goal: Goal,
     /// Whether a kernel without this key is a failure and not a thing to skip.
     pub(crate) required: bool,
-    /// The author's reason.
     pub(crate) why: Option<String>,
     /// The profile that says so, as people know it, or `--set`.
     pub(crate) origin: String,

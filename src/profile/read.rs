@@ -28,10 +28,7 @@ const PARTS: [&str; 6] = [
 /// A value in the tree, with its bytes.
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
-/// Reads a profile.
-///
-/// # Errors
-/// Every mistake that can be told apart, in the order of the text.
+/// Reads a profile. The error lists every mistake that can be told apart, in the order of the text.
 pub(crate) fn parse(source: &Source) -> Result<Profile, Vec<Mistake>> {
     let (tree, errors) = DeTable::parse_recoverable(&source.text);
     let mut reader = Reader {
@@ -201,7 +198,6 @@ impl Reader {
         accepted
     }
 
-    /// What people call the file.
     pub(super) fn origin(&self) -> String {
         self.source.name.clone()
     }

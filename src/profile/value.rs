@@ -379,18 +379,12 @@ pub(super) fn unquoted(text: &str) -> Written<'_> {
 }
 
 /// Seconds as the command line takes them: `90`, `90s`, `2m`; a second at least, a day at most.
-///
-/// # Errors
-/// With what is wrong, in a few words.
 pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let read = within(Unit::Seconds, unquoted(text), 1..=86400);
     read.map_err(|wrong| wrong.title.replace("timeout", "time"))
 }
 
 /// The seconds of a conntrack timeout as the command line takes them: `5d`, `2h4m`, `432000`.
-///
-/// # Errors
-/// With what is wrong, in a few words.
 pub(crate) fn parse_timeout(text: &str) -> Result<i64, String> {
     let range = Key::TcpTimeoutEstablished.tunable().range.clone();
     within(Unit::Seconds, unquoted(text), range).map_err(|wrong| wrong.title)

@@ -8,7 +8,6 @@ use std::process::Command;
 
 use nix::sys::signal::SigSet;
 
-/// Names this part.
 pub(super) const PART: &str = "exec";
 
 /// Becomes the command. Returns only if that failed, with the exit code a shell would give.

@@ -14,7 +14,6 @@ use nix::unistd::{Gid, Uid, getegid, geteuid};
 
 use super::{own_pid_in_proc, refusal, start_again};
 
-/// Names the helper's part.
 pub(super) const PART: &str = "map-ids";
 
 /// `CAP_SETGID`, `CAP_SETUID` and, for mapping uid 0 since 5.12, `CAP_SETFCAP`.

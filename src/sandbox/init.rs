@@ -14,7 +14,6 @@ use super::signals::Signals;
 use super::{INSIDE, Options, etc, exec, mounts, refusal, start_again, table};
 use crate::kernel::netns;
 
-/// Names this part.
 pub(super) const PART: &str = "init";
 /// The same, without the lines about the table.
 pub(super) const QUIET_PART: &str = "quiet-init";

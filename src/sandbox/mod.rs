@@ -35,14 +35,12 @@ use anyhow::{Context, bail};
 /// [`run_inside`] as it is.
 pub(crate) const INSIDE: &str = "sandbox-inside";
 
-/// What the operator asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
     /// Flows in the table; 0 leaves it empty, [`story::FLOWS`] is the story.
     pub(crate) flows: u32,
     /// Print no line about the simulated table.
     pub(crate) quiet: bool,
-    /// The command and its arguments.
     pub(crate) command: Vec<OsString>,
 }
 

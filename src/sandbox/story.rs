@@ -7,7 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::conntrack::{Layer4, NewFlow, Protocol, Seen, TcpState, Tuple};
 
-/// The flows of the story.
 pub(crate) const FLOWS: u32 = 76_768;
 
 /// Who the story's 52,000 flows go to, and where.
@@ -122,7 +121,6 @@ fn share(part: u32, total: u32) -> u32 {
 }
 
 impl Group {
-    /// The flow number `index` of `count`.
     fn flow(&self, index: u32, count: u32) -> NewFlow {
         let (shortest, longest) = self.remaining;
         let steps = u64::from(count.saturating_sub(1).max(1));

@@ -24,7 +24,6 @@ fn load() -> Hint {
     Hint::on_host("modprobe nf_conntrack_netlink").to("load it, as root")
 }
 
-/// Puts the story's table in place.
 pub(super) fn set_up(asked: u32, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
     let ceiling = match fs::read_to_string(path(Key::Max)) {
         Ok(text) => text.trim().parse().context("reading the host's max")?,

@@ -9,7 +9,6 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 pub(super) struct Terminal(Option<(File, Pid)>);
 
 impl Terminal {
-    /// Notes whether the caller is in the foreground of its terminal.
     pub(super) fn remember() -> Self {
         let foreground = File::open("/dev/tty").ok().and_then(|tty| {
             let group = tcgetpgrp(&tty).ok()?;

@@ -13,11 +13,9 @@ const LONGEST: i64 = INT_MAX / 100;
 /// What a sysctl's number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Unit {
-    /// Whole seconds.
     Seconds,
     /// A number of things: entries, buckets, packets, a level.
     Count,
-    /// Bytes of memory.
     Bytes,
     /// 0 off, 1 on.
     Switch,
@@ -39,9 +37,7 @@ pub(crate) enum Kind {
 pub(crate) struct Tunable {
     /// File name below `/proc/sys/net/netfilter`.
     pub(crate) name: &'static str,
-    /// What the number counts.
     pub(crate) unit: Unit,
-    /// What it is about.
     pub(crate) kind: Kind,
     /// The values that make sense, and that cttune will write.
     pub(crate) range: RangeInclusive<i64>,
@@ -62,7 +58,6 @@ macro_rules! catalog {
             /// Every key that cttune knows, in catalog order.
             pub(crate) const ALL: &'static [Key] = &[ $( Key::$variant, )* ];
 
-            /// What is known of this key.
             pub(crate) fn tunable(self) -> &'static Tunable {
                 match self {
                     $( Key::$variant => {
@@ -81,9 +76,7 @@ macro_rules! catalog {
     };
 }
 
-/// Timeouts that make sense: at least a second.
 const TIME: RangeInclusive<i64> = 1..=LONGEST;
-/// Timeouts that the kernel takes.
 const KERNEL_TIME: RangeInclusive<i64> = -LONGEST..=LONGEST;
 const SWITCH: RangeInclusive<i64> = 0..=1;
 const BYTE: RangeInclusive<i64> = 0..=255;
@@ -204,7 +197,6 @@ const SUBTREE: &str = "net.netfilter.";
 /// What most names begin with; people leave it out.
 const PREFIX: &str = "nf_conntrack_";
 
-/// A name that is not a conntrack sysctl.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnknownKey {
     /// A sysctl of another subtree, such as `net.core.somaxconn`.
@@ -213,7 +205,6 @@ pub(crate) enum UnknownKey {
     /// Nothing of that name; the nearest one, if any is near.
     #[error("no conntrack sysctl is called `{name}`")]
     NoSuchKey {
-        /// What was asked for.
         name: String,
         /// The nearest name, spelled the way the question was.
         nearest: Option<String>,
@@ -259,9 +250,6 @@ impl Key {
     }
 
     /// The same, and what is wrong where there is none.
-    ///
-    /// # Errors
-    /// Tells a key of another subtree from a misspelt one, and offers the nearest name.
     pub(crate) fn find(spelling: &str) -> Result<Key, UnknownKey> {
         if let Some(key) = Key::lookup(spelling) {
             return Ok(key);

@@ -98,7 +98,6 @@ impl Counters {
         Some(counters)
     }
 
-    /// Adds the counters of one CPU.
     pub(crate) fn add_cpu(&mut self, value: impl Fn(Counter) -> Option<u32>) {
         let mut row = [None; Counter::ALL.len()];
         for counter in Counter::ALL {

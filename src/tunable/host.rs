@@ -19,6 +19,5 @@ pub(crate) struct Host {
     pub(crate) cpus: u32,
     /// `MemTotal`, in bytes.
     pub(crate) memory: u64,
-    /// How the kernel has connection tracking.
     pub(crate) conntrack: Conntrack,
 }

@@ -17,11 +17,9 @@ pub(crate) enum Access {
 /// What reading one sysctl gave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// The number that holds now.
     Value {
         /// In the key's unit.
         value: i64,
-        /// Whether it could be changed from here.
         access: Access,
     },
     /// This kernel has conntrack and not this key.
@@ -33,7 +31,6 @@ pub(crate) enum Reading {
 }
 
 impl Reading {
-    /// The number, if one was read.
     pub(crate) fn value(self) -> Option<i64> {
         match self {
             Reading::Value { value, .. } => Some(value),
@@ -78,12 +75,10 @@ impl Snapshot {
         Snapshot::new(Key::ALL.iter().map(|key| (*key, Reading::NotLoaded)), None)
     }
 
-    /// What reading `key` gave.
     pub(crate) fn reading(&self, key: Key) -> Reading {
         self.readings.get(&key).copied().unwrap_or(Reading::Missing)
     }
 
-    /// The number that `key` holds, if one was read.
     pub(crate) fn value(&self, key: Key) -> Option<i64> {
         self.reading(key).value()
     }
