@@ -17,6 +17,13 @@ pub(crate) enum PreflightError {
     FileMoved(PathBuf),
 }
 
+impl PreflightError {
+    /// Whether the machine is no longer as the plan found it.
+    pub(super) fn is_change(&self) -> bool {
+        !matches!(self, PreflightError::Target(_))
+    }
+}
+
 impl Advise for PreflightError {
     fn hint(&self) -> Option<Hint> {
         match self {

@@ -120,7 +120,11 @@ impl<'a> Session<'a> {
                 return Ok(Applied::Nothing(plan));
             }
             request.consent.demand()?;
-            preflight(&plan, &mut target).map_err(ChangeError::from)?;
+            match preflight(&plan, &mut target) {
+                // Another cttune took the lock meanwhile: the plan is made again below.
+                Err(error) if error.is_change() => {}
+                checked => checked.map_err(ChangeError::from)?,
+            }
         }
         request.consent.demand()?;
         let lock = self.lock(self.wait)?;
