@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use support::{Place, Told, World, assert_same};
+use support::{Place, Told, World, assert_same, live_steps};
 
 /// Thirteen mistakes of thirteen kinds, each with where it is.
 const THIRTEEN: &str = r#"descripton = "Campus firewall"
@@ -156,21 +156,186 @@ fn a_wrong_setting_on_the_command_line_is_a_usage_error_with_the_nearest_name() 
 }
 
 #[test]
-fn a_setting_without_any_profile_is_a_usage_error() {
+fn one_key_is_set_without_any_profile() {
     let world = World::new();
-    for command in ["check", "plan", "apply"] {
-        let told = world
-            .cttune(&[command, "--set", "udp_timeout=60"])
-            .exits(64)
-            .briefly();
-        told.says(&["--set needs a profile", "--profile"]);
-    }
     for command in ["plan", "apply"] {
-        world
-            .cttune(&[command])
-            .exits(64)
-            .briefly()
-            .says(&["no profile is named"]);
+        let told = world.cttune(&[command]).exits(64).briefly();
+        told.says(&["no profile is named"]);
+        let told = world.cttune(&[command, "--no-profile"]).exits(64).briefly();
+        told.says(&["--no-profile", "--set"]);
+    }
+    world
+        .cttune(&["apply", "--yes", "campus-fw", "--adopt"])
+        .exits(0);
+    let (state, set) = (world.state(), ["--set", "udp_timeout=61"]);
+    // Beside the active profile, or alone.
+    for alone in [&[][..], &["--no-profile"]] {
+        let plan = [&["plan", "--json"], alone, &set].concat();
+        let plan = world.cttune(&plan).exits(2).json();
+        assert_eq!(live_steps(&plan), [("udp_timeout".to_owned(), 61)]);
+    }
+    assert_same(&state, &world.state(), "planned");
+    world.cttune(&["rollback", "--yes"]);
+    let bare = World::new();
+    bare.cttune(&[&["apply", "--yes"][..], &set].concat())
+        .exits(0);
+    assert_eq!(bare.sysctl("udp_timeout"), 61);
+    let told = bare.cttune(&["check", "--json"]).json();
+    assert_eq!(told["profile"], "kernel-defaults");
+    // From now on it is what apply last applied.
+    bare.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=30");
+    bare.cttune(&["check"]).exits(2);
+}
+
+#[test]
+fn a_profile_is_the_argument_or_an_option_but_not_both() {
+    let world = World::new();
+    let state = world.state();
+    for command in ["check", "plan", "apply"] {
+        let run = |args: &[&str]| {
+            let dry = if command == "apply" {
+                &["--dry-run"][..]
+            } else {
+                &[]
+            };
+            world.cttune(&[&[command, "--json"][..], dry, args].concat())
+        };
+        let long = run(&["--profile", "campus-fw"]).exits(2);
+        assert_eq!(run(&["campus-fw"]).exits(2).json()["profile"], "campus-fw");
+        assert_eq!(long.json()["profile"], "campus-fw");
+        let told = run(&["campus-fw", "--profile", "cgn"]).exits(64);
+        assert!(
+            told.error()["message"]
+                .as_str()
+                .unwrap()
+                .contains("--profile"),
+            "{told}"
+        );
+        run(&["campus-fw", "--no-profile"]).exits(64);
+    }
+    world
+        .cttune(&["check", "--json", "--format", "text"])
+        .exits(64);
+    assert_same(&state, &world.state(), "named");
+}
+
+#[test]
+fn words_that_people_type_are_understood() {
+    let world = World::story();
+    world
+        .cttune(&["apply", "--yes", "--adopt", "campus-fw"])
+        .exits(0);
+    let before = world.state();
+    let dry = world.cttune(&["undo", "--dry-run"]).exits(0);
+    assert!(dry.stdout.contains("to undo change 1 (campus-fw"), "{dry}");
+    let dry = world
+        .cttune(&["rollback", "--dry-run", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(dry["changes"][0]["id"], 1);
+    assert!(!dry["changes"][0]["steps"].as_array().unwrap().is_empty());
+    // max stays above the number of flows.
+    assert!(
+        dry["changes"][0]["not_restored"][0]
+            .as_str()
+            .unwrap()
+            .contains("max"),
+        "{dry}"
+    );
+    assert_same(&before, &world.state(), "only shown");
+    world.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=77");
+    let told = world.cttune(&["rollback", "--dry-run"]).exits(0);
+    told.says(&["refuses this without --overwrite-changed"]);
+    world.cttune(&["status"]).exits(2);
+    for list in ["list", "ls"] {
+        let told = world.cttune(&["profile", list]).exits(0);
+        assert!(told.stdout.contains("campus-fw"), "{told}");
+    }
+    let told = world.cttune(&["undo", "--yes"]).exits(1);
+    told.says(&["overwritten"]);
+    let told = world
+        .cttune(&["top", "--match", "dport=HTTPS,proto=TCP", "--json"])
+        .exits(0);
+    let number = world
+        .cttune(&["top", "--match", "dport=443,proto=6", "--json"])
+        .json();
+    assert_eq!(told.json()["total"], number["total"]);
+}
+
+#[test]
+fn profiles_are_compared_copied_and_edited() {
+    let world = World::new();
+    let alike = world
+        .cttune(&["profile", "diff", "campus-fw", "campus-fw"])
+        .exits(0);
+    assert!(alike.stdout.contains("ask for the same"), "{alike}");
+    let told = world
+        .cttune(&["profile", "diff", "campus-fw", "rfc-nat", "--json"])
+        .exits(2);
+    let differences = told.json()["differences"].clone();
+    let role = differences
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["key"] == "role");
+    assert_eq!(role.unwrap()["second"], "nat");
+    world
+        .cttune(&["profile", "diff", "campus-fw"])
+        .exits(1)
+        .briefly();
+    // A copy asks for the same, wherever its parent is.
+    let copy = world.place.path().join("copies/mine.toml");
+    std::fs::create_dir(copy.parent().unwrap()).unwrap();
+    let copy = copy.to_str().unwrap();
+    world
+        .place
+        .write("parent.toml", "[sysctl]\nudp_timeout = 50\n");
+    let child = world
+        .place
+        .write("child.toml", "extends = \"./parent.toml\"\n");
+    world.cttune(&["profile", "copy", &child, copy]).exits(0);
+    world.cttune(&["profile", "diff", &child, copy]).exits(0);
+    let told = world
+        .cttune(&["profile", "copy", "cgn", copy])
+        .exits(1)
+        .briefly();
+    told.says(&["is there already"]);
+    world.cttune(&["profile", "copy", "cgn", "ours"]).exits(0);
+    world.cttune(&["profile", "diff", "cgn", "ours"]).exits(0);
+    // An editor that appends a line; a second that makes a mistake.
+    let edit = |line: &str| {
+        let mut command = world.command("cttune");
+        command.env("EDITOR", format!("sh -c 'echo \"{line}\" >>\"$1\"' sh"));
+        Told::by(command.args(["profile", "edit", copy]))
+    };
+    edit("# a note").exits(0);
+    let text = std::fs::read_to_string(copy).unwrap();
+    assert!(text.ends_with("# a note\n"), "{text}");
+    let told = edit("frole = 1").exits(1);
+    assert_eq!(std::fs::read_to_string(copy).unwrap(), text);
+    let (_, kept) = told.stderr.split_once("is kept in ").unwrap();
+    let kept = kept.trim();
+    assert!(std::fs::read_to_string(kept).unwrap().contains("frole"));
+    std::fs::remove_file(kept).unwrap();
+    let told = world.cttune(&["profile", "edit", "cgn"]).exits(1).briefly();
+    told.says(&["built in", "profile copy cgn"]);
+}
+
+#[test]
+fn a_profile_and_its_parents_tell_every_mistake_in_one_run() {
+    let world = World::new();
+    let parent = "role = \"frewall\"\nextends = \"no-such\"\n[sysctl]\nacct = 2\n";
+    world.place.write("parent.toml", parent);
+    let child = "extends = \"./parent.toml\"\n[sysctl]\nudp_timeout = 0\n";
+    let child = world.place.write("child.toml", child);
+    let told = world.cttune(&["profile", "check", &child]).exits(1);
+    for place in [
+        "child.toml:3:",
+        "parent.toml:1:",
+        "parent.toml:2:",
+        "parent.toml:4:",
+    ] {
+        assert!(told.stderr.contains(place), "{place}: {told}");
     }
 }
 

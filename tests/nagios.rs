@@ -151,8 +151,8 @@ fn every_trouble_is_unknown() {
         (&["check", "--interval", "soon"], "--interval soon"),
         (&["check", "--explain", "max"], "--explain"),
         (
-            &["check", "--set", "udp_timeout=5"],
-            "--set needs a profile",
+            &["check", "--set", "udp_timeout=0"],
+            "--set udp_timeout=0: a timeout of zero",
         ),
         (&["top"], "`cttune check`"),
         (&["metrics"], "`cttune check`"),

@@ -594,6 +594,6 @@ fn only_one_apply_is_at_work_at_a_time() {
     ]);
     assert_same(&state, &world.state(), "locked");
     first.send("n\r");
-    assert_eq!(first.end().0, 1);
+    assert_eq!(first.end().0, 0);
     world.cttune(&APPLY).exits(0);
 }

@@ -23,7 +23,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     }
     let within = args.confirm_within.as_deref();
     let within = within
-        .map(|text| change::duration("--confirm-within", text))
+        .map(|text| change::long_duration("--confirm-within", text))
         .transpose()?;
     if within.is_some() && global.root.is_some() {
         return Err(Failure::usage("--confirm-within cannot go with --root").into());
@@ -74,7 +74,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     }
 }
 
-/// The steps that the operator chooses; a no, or a signal, is a failure that changed nothing.
+/// The steps that the operator chooses; a no, or a signal, ends the command before any change.
 fn choose(plan: Plan, machine: &str, session: &Session<'_>, out: Out) -> anyhow::Result<Plan> {
     out.question(&render::plan::steps(&plan, machine));
     match prompt::ask(&plan, session.signals())? {

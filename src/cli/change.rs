@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::args::{DesiredOptions, Global, Planning};
+use super::args::{DesiredOptions, Global, Named, Planning};
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
 use super::out::Out;
 use super::terminal::wait_time;
@@ -25,8 +25,10 @@ pub(super) fn planning_of(record: &Record) -> Planning {
     let overrides = record.overrides.iter();
     let adopts = |step: &Step| matches!(step, Step::EditLine { .. });
     Planning {
+        named: Named::default(),
         desired: DesiredOptions {
             profile: Some(record.profile.clone()),
+            no_profile: false,
             set: overrides
                 .map(|(key, value)| format!("{key}={value}"))
                 .collect(),
@@ -63,6 +65,16 @@ pub(super) fn duration(option: &str, text: &str) -> Result<Duration, Failure> {
         Failure::usage(format!("{option} {text}: {wrong}")).hint("write 90s, 2m or 1h30m")
     })?;
     Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+/// A time of the command line that people think of in minutes: a bare number is refused.
+pub(super) fn long_duration(option: &str, text: &str) -> Result<Duration, Failure> {
+    let time = duration(option, text)?;
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = format!("{option} {text}: seconds or minutes?");
+        return Err(Failure::usage(message).hint(format!("write {text}s or {text}m")));
+    }
+    Ok(time)
 }
 
 /// The error of a session with its exit code; any other error as it is.

@@ -20,11 +20,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     }
     let (warn, crit) = (check.warn.as_deref(), check.crit.as_deref());
     let levels = Levels::parse(warn, crit).map_err(|error| Failure::of(USAGE, &error))?;
-    let desired = if check.no_profile {
-        None
-    } else {
-        load::desired(&check.desired, &root)?
-    };
+    let desired = load::desired(&check.desired, &root)?;
     if let Some(desired) = &desired {
         mistaken::note_unknown_ids(desired, out);
     }

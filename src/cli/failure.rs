@@ -10,6 +10,8 @@ use crate::kernel::netns::NetnsError;
 use crate::profile::Mistake;
 use crate::render::failure::Parts;
 
+/// Done, or the operator said no.
+pub(super) const DONE: u8 = 0;
 /// Failed or refused; nothing is changed.
 pub(super) const FAILED: u8 = 1;
 /// Something differs.
@@ -137,9 +139,9 @@ impl Failure {
     }
 }
 
-/// The operator said no: there is nothing else to tell.
+/// The operator said no: that ends the command, and is no error.
 pub(super) fn declined() -> Failure {
-    let mut failure = Failure::new(FAILED, "").unchanged();
+    let mut failure = Failure::new(DONE, "").unchanged();
     failure.messages.clear();
     failure
 }

@@ -61,7 +61,9 @@ fn interrupted(entry: &Entry, place: &Place) -> String {
 pub(super) fn planning(asked: &Planning, here: &Here) -> Planning {
     let desired = &asked.desired;
     match here.interrupted_apply() {
-        Some(record) if desired.profile.is_none() && desired.set.is_empty() => {
+        Some(record)
+            if desired.profile.is_none() && desired.set.is_empty() && !desired.no_profile =>
+        {
             let interrupted = change::planning_of(&record);
             Planning {
                 desired: interrupted.desired,

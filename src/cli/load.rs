@@ -9,25 +9,28 @@ use crate::diagnostic::{Hint, quoted};
 use crate::files::Root;
 use crate::files::profiles::{self, Found, ProfileError};
 use crate::plan::{ACTIVE, Blocked, Comparison, Machine, Scope, plan};
-use crate::profile::{self, Desired, Goal, NoParent, Profile, active, inherit};
+use crate::profile::{self, Desired, Goal, NoParent, Profile, inherit};
 use crate::tunable::nearest_name;
 
 /// Parents that a profile may have in a row.
 const MOST_PARENTS: usize = 16;
 
+/// The profile that sets nothing: `--set` without any other is beside this one.
+const NOTHING: &str = "kernel-defaults";
+
 /// What the command line asks for: the profile it names, or the active one, which apply last
-/// applied; `None` if there is neither.
+/// applied, or `--set` alone; `None` if there is none of these.
 pub(super) fn desired(options: &DesiredOptions, root: &Root) -> anyhow::Result<Option<Desired>> {
     let overrides = mistaken::overrides(&options.set)?;
     let desired = match &options.profile {
         Some(name) if !is_active(name, root) => Some(named(name)?),
-        _ => read_active(root)?,
+        None if options.no_profile => None,
+        _ => active(root)?,
     };
-    if desired.is_none() && !overrides.is_empty() {
-        return Err(Failure::usage("--set needs a profile, and none is active")
-            .hint(mistaken::name_a_profile())
-            .into());
-    }
+    let desired = match desired {
+        None if !overrides.is_empty() => Some(named(NOTHING)?),
+        desired => desired,
+    };
     Ok(desired.map(|desired| desired.with_overrides(&overrides)))
 }
 
@@ -37,6 +40,9 @@ pub(super) fn plan_hint(options: &DesiredOptions) -> Hint {
     let mut plan = "plan".to_owned();
     if let Some(profile) = &options.profile {
         plan.push_str(&format!(" --profile {}", quoted(profile)));
+    }
+    if options.no_profile {
+        plan.push_str(" --no-profile");
     }
     for set in &options.set {
         plan.push_str(&format!(" --set {}", quoted(set)));
@@ -96,7 +102,7 @@ fn is_active(name: &str, root: &Root) -> bool {
 }
 
 /// What apply last applied, under the name of the profile that it was.
-fn read_active(root: &Root) -> anyhow::Result<Option<Desired>> {
+pub(super) fn active(root: &Root) -> anyhow::Result<Option<Desired>> {
     let read = || {
         let found = profiles::read_below(root, Path::new(ACTIVE)).map_err(mistaken::not_found)?;
         let Some(found) = found else {
@@ -120,7 +126,7 @@ fn read_active(root: &Root) -> anyhow::Result<Option<Desired>> {
 /// The values in it are overrides, as `--set` is; whatever else somebody added by hand counts as in
 /// any profile.
 fn of_active(own: Profile, parents: &[Profile]) -> Desired {
-    let (overrides, _) = active::set_beside(&own.source.text);
+    let (overrides, _) = profile::active::set_beside(&own.source.text);
     let name = own.extends.as_ref().map(|extends| extends.name.clone());
     let parents_alone = inherit(parents);
     let mut chain = vec![own];
@@ -141,29 +147,40 @@ fn of_active(own: Profile, parents: &[Profile]) -> Desired {
     desired.with_overrides(&overrides)
 }
 
-/// A profile and its parents, child first.
+/// A profile and its parents, child first. The error has the mistakes of all of them.
 fn chain(mut found: Found) -> anyhow::Result<Vec<Profile>> {
     let mut names = vec![found.name.clone()];
-    let mut chain = vec![profile::parse(&found.source).map_err(mistaken::profile)?];
-    while let Some((child, extends)) = chain
-        .last()
-        .and_then(|child| Some((child, child.extends.as_ref()?)))
-    {
+    let mut chain: Vec<Profile> = Vec::new();
+    let mut mistakes = Vec::new();
+    loop {
+        let (profile, its) = profile::read(&found.source);
+        mistakes.extend(its);
+        let extends = profile.extends.clone();
+        chain.push(profile);
+        let (Some(extends), Some(child)) = (extends, chain.last()) else {
+            break;
+        };
         let parent = match profiles::find_parent(&extends.name, &found) {
             Ok(parent) => parent,
             Err(ProfileError::NotFound { name, known }) => {
                 let nearest = nearest_name(&name, known.into_iter(), 0.8);
-                return Err(mistaken::parent(child, &NoParent::NotFound { nearest }));
+                mistakes.extend(child.mistaken_parent(&NoParent::NotFound { nearest }));
+                break;
             }
-            Err(error) => return Err(mistaken::not_found(error)),
+            Err(error) if mistakes.is_empty() => return Err(mistaken::not_found(error)),
+            Err(_) => break,
         };
         let is_known = names.contains(&parent.name);
         names.push(parent.name.clone());
         if is_known || names.len() > MOST_PARENTS + 1 {
-            return Err(mistaken::parent(child, &NoParent::Cycle(names)));
+            mistakes.extend(child.mistaken_parent(&NoParent::Cycle(names)));
+            break;
         }
-        chain.push(profile::parse(&parent.source).map_err(mistaken::profile)?);
         found = parent;
     }
-    Ok(chain)
+    if mistakes.is_empty() {
+        Ok(chain)
+    } else {
+        Err(mistaken::profile(mistakes).into())
+    }
 }

@@ -8,25 +8,20 @@ use crate::assess::unknown_id;
 use crate::diagnostic::{Advise, Hint, quoted};
 use crate::files::profiles::{self, ProfileError};
 use crate::profile::edit::EditError;
-use crate::profile::{DeriveError, Desired, Mistake, NoParent, Profile, parse_override};
+use crate::profile::{DeriveError, Desired, Mistake, parse_override};
 use crate::tunable::{Key, UnknownKey, nearest_name, plural};
 
 /// Notes of one kind that are printed.
 const MOST_NOTES: usize = 10;
 
 /// The failure that shows every mistake in its place.
-pub(super) fn profile(mistakes: Vec<Mistake>) -> anyhow::Error {
+pub(super) fn profile(mistakes: Vec<Mistake>) -> Failure {
     let name = mistakes.first().map(|mistake| mistake.source.name.clone());
     let name = name.unwrap_or_default();
     let number = plural(mistakes.len(), "mistake");
     let mut failure = Failure::new(FAILED, format!("the profile {name} has {number}")).unchanged();
     failure.mistakes = mistakes;
-    failure.into()
-}
-
-/// A parent that cannot be had.
-pub(super) fn parent(child: &Profile, trouble: &NoParent) -> anyhow::Error {
-    profile(child.mistaken_parent(trouble).into_iter().collect())
+    failure
 }
 
 /// An active profile that cannot be read, with what to do about it.
@@ -34,7 +29,7 @@ pub(super) fn active(error: anyhow::Error) -> anyhow::Error {
     match error.downcast::<Failure>() {
         Ok(failure) if failure.hint.is_none() => failure
             .hint(
-                Hint::say("name the profile with --profile: apply then remembers it again")
+                Hint::say("name the profile: apply then remembers it again")
                     .and(Hint::cttune("check --no-profile").to("ignore what is remembered")),
             )
             .into(),
@@ -45,7 +40,8 @@ pub(super) fn active(error: anyhow::Error) -> anyhow::Error {
 
 /// What to do where a profile is needed and none is named.
 pub(super) fn name_a_profile() -> Hint {
-    Hint::say("name one with --profile").and(Hint::cttune("profile list").to("see all profiles"))
+    Hint::say("name one behind the command: campus-fw, or ./mine.toml")
+        .and(Hint::cttune("profile list").to("see all profiles"))
 }
 
 /// A profile that was not read.
@@ -57,6 +53,10 @@ pub(super) fn not_found(error: ProfileError) -> anyhow::Error {
                 .hint(Hint::cttune("profile list").to("see the profiles that have a name"))
                 .into();
         }
+        ProfileError::NotFound { name, .. } if name.contains('=') => Some(Hint::say(format!(
+            "a key is set with --set {}",
+            quoted(&name)
+        ))),
         ProfileError::NotFound { name, known } => {
             Some(match nearest_name(&name, known.iter().cloned(), 0.8) {
                 Some(nearest) => Hint::say(format!("did you mean `{nearest}`?"))
@@ -124,7 +124,7 @@ pub(super) fn unknown_key(error: UnknownKey) -> anyhow::Error {
 pub(super) fn edit(error: EditError) -> anyhow::Error {
     let message = error.to_string();
     match error {
-        EditError::Mistakes(mistakes) => profile(mistakes),
+        EditError::Mistakes(mistakes) => profile(mistakes).into(),
         EditError::Key(error) => unknown_key(error),
         EditError::Value(_, wrong) => Failure::usage(message)
             .maybe_hint(wrong.help.map(Hint::say))

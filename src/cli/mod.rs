@@ -29,6 +29,7 @@ mod place;
 mod plan;
 mod profile;
 mod profile_edit;
+mod profile_own;
 mod progress;
 mod prompt;
 mod rates;
@@ -58,7 +59,7 @@ use crate::kernel::{netns, processes};
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
+        Ok(cli) => cli.in_one_spelling(),
         Err(error) => return unparsed::answer(&error, &arguments),
     };
     let out = Out::new(&cli.global);

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use anstream::ColorChoice;
 
 use super::args::{Color, Format, Global};
-use super::failure::{Failure, NPD_UNKNOWN, UNKNOWN};
+use super::failure::{DONE, Failure, NPD_UNKNOWN, UNKNOWN};
 use super::writer;
 use crate::diagnostic::Place;
 use crate::render;
@@ -42,7 +42,7 @@ impl Out {
     pub(super) fn plain(format: Format) -> Self {
         Out {
             format,
-            color: ColorChoice::Never,
+            color: ColorChoice::Auto,
             quiet: false,
             verbose: false,
         }
@@ -100,6 +100,11 @@ impl Out {
     /// Prints a failure: what went wrong and what to do next. Gives the exit code: monitors have
     /// one for all of them, and read stdout alone.
     pub(super) fn failure(self, failure: &Failure, place: &Place) -> u8 {
+        if failure.code == DONE {
+            self.note(&failure.to_string());
+            self.result(String::new, render::outcome::unchanged_json);
+            return DONE;
+        }
         let parts = failure.parts(place);
         match self.format {
             Format::Text | Format::Prometheus | Format::Munin => {

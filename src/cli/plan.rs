@@ -63,7 +63,11 @@ pub(super) fn make(
 ) -> anyhow::Result<(plan::Plan, Current)> {
     let scope = place::scope(global, planning.only, planning.adopt)?;
     let Some(desired) = load::desired(&planning.desired, root)? else {
-        return Err(Failure::usage("no profile is named, and none is active")
+        let message = match planning.desired.no_profile {
+            true => "--no-profile leaves nothing to plan without --set",
+            false => "no profile is named, and none is active",
+        };
+        return Err(Failure::usage(message)
             .hint(mistaken::name_a_profile())
             .into());
     };

@@ -97,7 +97,7 @@ pub(super) fn print(text: &str, out: Out) {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<Source> {
+pub(super) fn read(file: &Path) -> anyhow::Result<Source> {
     let failed = |why: io::Error| {
         Diagnostic::new("cannot read")
             .to(file.display())

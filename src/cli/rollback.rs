@@ -2,12 +2,11 @@
 
 use super::args::{Global, Rollback};
 use super::change;
-use super::failure::declined;
+use super::expire::answered;
 use super::out::{self, Out};
 use super::place;
-use super::prompt::{self, Answer};
 use super::terminal::Terminal;
-use crate::change::{ChangeError, Conflict, Entry, Revert, Session, Which};
+use crate::change::{Conflict, Entry, Revert, Session, Which};
 use crate::render::{self, outcome::Preview};
 
 pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -19,6 +18,11 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
         (Some(id), None) => Which::One(id),
         (None, None) => Which::Last,
     };
+    if args.dry_run {
+        let reverts = session.reverts(which).map_err(change::told)?;
+        show(&reverts, args.overwrite_changed, out);
+        return Ok(0);
+    }
     let asks = !args.yes && out::is_interactive();
     let mut ask = |reverts: &[(Entry, Revert)]| {
         if asks {
@@ -34,21 +38,41 @@ pub(super) fn run(args: &Rollback, global: &Global, out: Out) -> anyhow::Result<
     change::show(&done, render::outcome::rolled_back, &place, false, out)
 }
 
+/// Gives `tell` how each change would be undone.
+fn with_previews<T>(reverts: &[(Entry, Revert)], tell: impl FnOnce(&[Preview<'_>]) -> T) -> T {
+    let conflicts = |revert: &Revert| revert.conflicts.iter().map(Conflict::to_string).collect();
+    let conflicts: Vec<Vec<String>> = reverts.iter().map(|(_, one)| conflicts(one)).collect();
+    let previews = reverts.iter().zip(&conflicts);
+    let previews = previews.map(|((entry, revert), conflicts)| Preview {
+        id: entry.record.id,
+        time: &entry.record.origin.time,
+        profile: &entry.record.profile,
+        steps: &revert.plan.steps,
+        kept: &revert.kept,
+        conflicts,
+    });
+    tell(&previews.collect::<Vec<_>>())
+}
+
+fn text(previews: &[Preview<'_>]) -> String {
+    previews
+        .iter()
+        .map(|one| render::outcome::preview(*one))
+        .collect()
+}
+
+/// What a rollback would do.
+fn show(reverts: &[(Entry, Revert)], overwrites: bool, out: Out) {
+    with_previews(reverts, |previews| {
+        let json = || render::outcome::preview_json(previews);
+        out.result(|| text(previews), json);
+        if !overwrites && previews.iter().any(|one| !one.conflicts.is_empty()) {
+            out.note("note: rollback refuses this without --overwrite-changed");
+        }
+    });
+}
+
 fn ask(reverts: &[(Entry, Revert)], session: &Session<'_>, out: Out) -> anyhow::Result<()> {
-    for (entry, revert) in reverts {
-        let conflicts: Vec<String> = revert.conflicts.iter().map(Conflict::to_string).collect();
-        out.question(&render::outcome::preview(Preview {
-            id: entry.record.id,
-            time: &entry.record.origin.time,
-            profile: &entry.record.profile,
-            steps: &revert.plan.steps,
-            kept: &revert.kept,
-            conflicts: &conflicts,
-        }));
-    }
-    match prompt::ask_plainly("Undo it? [y/N]", session.signals())? {
-        Answer::Yes => Ok(()),
-        Answer::Stopped(signal) => Err(ChangeError::stopped(signal).into()),
-        Answer::No | Answer::Steps(_) => Err(declined().into()),
-    }
+    out.question(&with_previews(reverts, text));
+    answered("Undo it? [y/N]", session.signals())
 }

@@ -1,35 +1,77 @@
-//! Command lines that cannot be parsed: help, version, and mistakes.
+//! Command lines that cannot be parsed: help, version, and mistakes with what was meant.
 
 use std::ffi::OsString;
 
-use clap::ValueEnum;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory, ValueEnum};
 
-use super::args::Format;
+use super::args::{Cli, Format};
 use super::failure::{Failure, NPD_UNKNOWN, UNKNOWN, USAGE};
 use super::out::Out;
-use crate::diagnostic::{Hint, Place};
+use crate::diagnostic::{Hint, Place, quoted};
+use crate::profile::builtin;
+use crate::tunable::nearest_name;
+
+/// How alike a name must be to be offered, from 0 to 1: what is further off misleads.
+const ALIKE: f64 = 0.88;
+
+/// Words of other programs, and what does that here.
+const WORDS: [(&[&str], &str, &str); 9] = [
+    (
+        &["flush", "clear", "reset", "purge", "clean"],
+        "expire --help",
+        "cttune never flushes the table; to shorten flows one by one",
+    ),
+    (
+        &["list", "show", "dump", "flows", "who"],
+        "top",
+        "to see who fills the table",
+    ),
+    (
+        &["delete", "end", "drop"],
+        "kill --help",
+        "to end the flows that you name",
+    ),
+    (
+        &["set", "tune", "sysctl"],
+        "plan --set KEY=VALUE",
+        "to set one key",
+    ),
+    (
+        &["diff", "preview", "dry-run", "test"],
+        "plan",
+        "to see what apply would change",
+    ),
+    (
+        &["save", "persist", "enable", "start", "install"],
+        "apply --help",
+        "to apply a profile now and after every reboot",
+    ),
+    (
+        &["stop", "disable", "restore", "cancel", "remove"],
+        "rollback",
+        "to undo the last change",
+    ),
+    (
+        &["keep", "commit", "accept"],
+        "confirm",
+        "to keep a pending change",
+    ),
+    (
+        &["health", "doctor", "drift", "info", "monitor"],
+        "check",
+        "to see the table's health and what differs",
+    ),
+];
 
 /// Help and version go to stdout and are no error; anything else is a wrong command line.
 pub(super) fn answer(error: &clap::Error, arguments: &[OsString]) -> u8 {
-    let format = asked_format(arguments).unwrap_or(Format::Text);
-    if error.use_stderr() && (format == Format::Json || is_plugin(format)) {
-        let text = error.render().to_string();
-        let told: Vec<&str> = text
-            .lines()
-            .take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more "))
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
-        let told = told.join("\n");
-        let message = match error.kind() {
-            // clap's list has the hidden ones too.
-            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                "a command is missing"
-            }
-            _ => told.strip_prefix("error: ").unwrap_or(&told),
-        };
-        let failure = Failure::usage(message).hint(Hint::cttune("--help").to("see what there is"));
+    let own = arguments.iter().skip(1).take_while(|one| *one != "--");
+    let own: Vec<&str> = own.filter_map(|one| one.to_str()).collect();
+    let format = asked_format(&own).unwrap_or(Format::Text);
+    let is_page = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if error.use_stderr() && !(is_page && format == Format::Text) {
+        let failure = Failure::usage(message(error)).hint(advice(error, &own));
         return Out::plain(format).failure(&failure, &Place::default());
     }
     // clap's own printing ends quietly where nobody reads.
@@ -43,12 +85,125 @@ pub(super) fn answer(error: &clap::Error, arguments: &[OsString]) -> u8 {
     }
 }
 
+/// What clap says is wrong, without its guesses.
+fn message(error: &clap::Error) -> String {
+    if let ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =
+        error.kind()
+    {
+        // clap's list has the hidden ones too.
+        return "a command is missing".to_owned();
+    }
+    let text = error.render().to_string();
+    let lines = text.lines().map(str::trim);
+    let told = lines
+        .take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more "))
+        .filter(|line| !line.is_empty() && !line.starts_with("tip: "));
+    let told = told.collect::<Vec<_>>().join(" ");
+    told.strip_prefix("error: ").unwrap_or(&told).to_owned()
+}
+
+/// What was meant, where that can be told.
+fn advice(error: &clap::Error, own: &[&str]) -> Hint {
+    let mut cli = Cli::command();
+    cli.build();
+    let (command, path) = named(&cli, own);
+    let told = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let meant = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            told(ContextKind::InvalidSubcommand).and_then(|word| meant_command(word, command))
+        }
+        ErrorKind::UnknownArgument => {
+            told(ContextKind::InvalidArg).and_then(|word| meant_argument(word, command, &path, own))
+        }
+        _ => None,
+    };
+    meant.unwrap_or_else(|| {
+        let help = format!("{path} --help");
+        Hint::cttune(help.trim_start().to_owned()).to("options and examples")
+    })
+}
+
+/// The deepest command that is named, and its name behind `cttune`.
+fn named<'a>(cli: &'a Command, own: &[&str]) -> (&'a Command, String) {
+    let (mut command, mut path) = (cli, Vec::new());
+    for word in own.iter().filter(|word| !word.starts_with('-')) {
+        let found = command.find_subcommand(word);
+        if let Some(found) = found.filter(|found| !found.is_hide_set()) {
+            path.push(found.get_name());
+            command = found;
+        }
+    }
+    (command, path.join(" "))
+}
+
+fn did_you_mean(name: &str) -> Hint {
+    Hint::say(format!("did you mean `{name}`?"))
+}
+
+fn meant_command(word: &str, command: &Command) -> Option<Hint> {
+    let lower = word.to_lowercase();
+    let is_first = command.get_name() == "cttune";
+    if is_first && let Some((_, line, to)) = WORDS.iter().find(|row| row.0.contains(&&*lower)) {
+        return Some(Hint::cttune(*line).to(*to));
+    }
+    if is_first && is_profile(word) {
+        let line = format!("check {}", quoted(word));
+        return Some(Hint::cttune(line).to("a profile comes behind a command"));
+    }
+    let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let names = shown.flat_map(|sub| sub.get_all_aliases().chain([sub.get_name()]));
+    nearest_name(&lower, names.map(str::to_owned), ALIKE).map(|near| did_you_mean(&near))
+}
+
+fn meant_argument(word: &str, command: &Command, path: &str, own: &[&str]) -> Option<Hint> {
+    let Some(option) = word.strip_prefix("--") else {
+        return meant_word(word, path, own);
+    };
+    let name = option.split('=').next().unwrap_or_default();
+    if name == "force" {
+        return Some(Hint::say(
+            "each danger has an option of its own, such as --allow-overridden: see --help",
+        ));
+    }
+    let shown = command.get_arguments().filter(|one| !one.is_hide_set());
+    let names: Vec<&str> = shown.filter_map(clap::Arg::get_long).collect();
+    if names.contains(&name) {
+        let line = format!("{path} --{option}");
+        return Some(Hint::cttune(line).to("write it behind the command"));
+    }
+    let near = nearest_name(name, names.into_iter().map(str::to_owned), ALIKE)?;
+    Some(did_you_mean(&format!("--{near}")))
+}
+
+fn is_profile(word: &str) -> bool {
+    let ships = builtin::all().iter().any(|one| one.name == word);
+    ships || word.ends_with(".toml")
+}
+
+/// A word that is one too many.
+fn meant_word(word: &str, path: &str, own: &[&str]) -> Option<Hint> {
+    if word.starts_with('-') {
+        return None;
+    }
+    if path == "sandbox" {
+        let at = own.iter().position(|one| one == &word)?;
+        let line = own.get(at..).unwrap_or_default().join(" ");
+        return Some(Hint::cttune(format!("sandbox -- {line}")).to("the command comes behind --"));
+    }
+    word.contains('=')
+        .then(|| Hint::say(format!("a key is set with --set {}", quoted(word))))
+}
+
 /// The format asked for on a command line that cannot be parsed. Of several a monitor's: it
 /// understands no other exit codes.
-fn asked_format(arguments: &[OsString]) -> Option<Format> {
-    let own = arguments.iter().take_while(|one| *one != "--");
-    let own: Vec<&str> = own.filter_map(|one| one.to_str()).collect();
-    let inline = own.iter().filter_map(|one| one.strip_prefix("--format="));
+fn asked_format(own: &[&str]) -> Option<Format> {
+    let inline = own.iter().filter_map(|one| match *one {
+        "--json" => Some("json"),
+        one => one.strip_prefix("--format="),
+    });
     let apart = own.windows(2).filter_map(|pair| match pair {
         ["--format", format] => Some(*format),
         _ => None,

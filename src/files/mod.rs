@@ -10,6 +10,7 @@ mod attributes;
 mod boot_facts;
 pub(crate) mod boot_files;
 mod conf_folders;
+pub(crate) mod editor;
 mod error;
 mod lookup;
 mod owner;

@@ -32,6 +32,21 @@ pub(crate) struct Found {
     pub(crate) source: Source,
 }
 
+impl Found {
+    /// Its file; `None` for one that is built in.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.folder
+            .as_ref()
+            .map(|_| PathBuf::from(&self.source.name))
+    }
+}
+
+/// Where a profile of the operator's own with this name belongs.
+pub(crate) fn own(name: &str) -> PathBuf {
+    let [shelf, ..] = SHELVES;
+    Path::new(shelf).join(format!("{name}.{ENDING}"))
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProfileError {
     #[error("no profile `{name}`")]

@@ -377,7 +377,9 @@ impl Unit {
     /// The message for a value that cannot be read.
     fn help(self) -> &'static str {
         match self {
-            Unit::Port => "a port is a number from 0 to 65535, a range is 1000-2000",
+            Unit::Port => {
+                "a port is a number from 0 to 65535, a range 1000-2000, or a name such as https"
+            }
             Unit::Zone => "a zone is a number from 0 to 65535",
             Unit::IcmpType => "an ICMP type is a number from 0 to 255",
             Unit::IcmpId => "an ICMP id is a number from 0 to 65535",
@@ -414,9 +416,51 @@ impl Unit {
         match self {
             Unit::Time => seconds(text),
             Unit::Bytes => bytes(text),
+            Unit::Port => text.parse().ok().or_else(|| service(text)),
             _ => text.parse().ok(),
         }
     }
+}
+
+/// Services that operators name, with the port that they are registered for.
+const SERVICES: [(&str, u16); 30] = [
+    ("bgp", 179),
+    ("dns", 53),
+    ("domain", 53),
+    ("ftp", 21),
+    ("http", 80),
+    ("https", 443),
+    ("imap", 143),
+    ("imaps", 993),
+    ("isakmp", 500),
+    ("kerberos", 88),
+    ("ldap", 389),
+    ("ldaps", 636),
+    ("mdns", 5353),
+    ("mqtt", 1883),
+    ("mysql", 3306),
+    ("ntp", 123),
+    ("openvpn", 1194),
+    ("pop3", 110),
+    ("pop3s", 995),
+    ("postgresql", 5432),
+    ("rdp", 3389),
+    ("sip", 5060),
+    ("smtp", 25),
+    ("snmp", 161),
+    ("ssh", 22),
+    ("submission", 587),
+    ("syslog", 514),
+    ("telnet", 23),
+    ("tftp", 69),
+    ("wireguard", 51820),
+];
+
+/// The port of a service, whatever its case.
+fn service(name: &str) -> Option<u64> {
+    let mut services = SERVICES.iter();
+    let found = services.find(|(service, _)| service.eq_ignore_ascii_case(name));
+    found.map(|(_, port)| u64::from(*port))
 }
 
 /// `90`, `2h4m`, `5d`.
@@ -718,6 +762,7 @@ mod tests {
             ),
             ("sport=1000-2000", "sport=1000-2000"),
             ("dport=5228-5228", "dport=5228"),
+            ("dport=HTTPS,sport!=ssh", "dport=443,sport!=22"),
             (
                 "reply-src=2001:DB8::1,reply-dst!=2001:db8::/32",
                 "reply-src=2001:db8::1,reply-dst!=2001:db8::/32",
@@ -787,6 +832,7 @@ mod tests {
                 "10.1.0.0/16 for the network or 10.1.2.3",
             ),
             ("dport=70000", "70000", "not a port", "65535"),
+            ("dport=htps", "htps", "not a port", "https"),
             ("icmp-type=256", "256", "not an ICMP type", "255"),
             ("label=128", "128", "not a label", "127"),
             ("left=soon", "soon", "not a time", "2h4m"),

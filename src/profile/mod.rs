@@ -28,7 +28,7 @@ pub(crate) use derive::{DeriveError, Target, Targets, Values, derive};
 pub(crate) use expire::{ExpireMode, ExpireParameters, ExpireSettings};
 pub(crate) use inherit::{Accepted, Desired, inherit, parse_override};
 pub(crate) use mistake::{Mistake, Position, Source};
-pub(crate) use read::parse;
+pub(crate) use read::{parse, read};
 pub(crate) use value::{parse_duration, parse_timeout, render_value};
 
 use crate::tunable::Key;

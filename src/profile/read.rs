@@ -30,12 +30,20 @@ pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
 /// Reads a profile. The error lists every mistake that can be told apart, in the order of the text.
 pub(crate) fn parse(source: &Source) -> Result<Profile, Vec<Mistake>> {
+    match read(source) {
+        (profile, mistakes) if mistakes.is_empty() => Ok(profile),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+/// What can be read of a profile, and every mistake in it.
+pub(crate) fn read(source: &Source) -> (Profile, Vec<Mistake>) {
     let (tree, errors) = DeTable::parse_recoverable(&source.text);
     let mut reader = Reader {
         source: Arc::new(source.clone()),
         mistakes: Vec::new(),
     };
-    let profile = reader.profile(tree.get_ref());
+    let mut profile = reader.profile(tree.get_ref());
     let mut mistakes = reader.syntax(&errors, tree.get_ref());
     // What the parser made up to get past a syntax error is not the author's mistake: neither is
     // what touches one. The furthest end so far tells in one look whether anything does.
@@ -51,14 +59,17 @@ pub(crate) fn parse(source: &Source) -> Result<Profile, Vec<Mistake>> {
         let end = before.checked_sub(1).and_then(|last| ends.get(last));
         end.is_none_or(|end| *end < meant.span.start)
     };
+    // The same for a parent that is only half there.
+    profile.extends = profile.extends.take().filter(|extends| {
+        let touches = |one: &Mistake| {
+            one.span.start <= extends.span.end && extends.span.start <= one.span.end
+        };
+        !mistakes.iter().any(touches)
+    });
     reader.mistakes.retain(is_free);
     mistakes.append(&mut reader.mistakes);
     mistakes.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
-    if mistakes.is_empty() {
-        Ok(profile)
-    } else {
-        Err(mistakes)
-    }
+    (profile, mistakes)
 }
 
 /// Walks the tree and collects what is wrong on the way.

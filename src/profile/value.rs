@@ -1,7 +1,7 @@
 //! What a value may look like: times, bytes, counts and switches, in a profile and in `--set`.
 //!
 //! Help names a number only where it is the one that was meant: `10k` may be 10,000 or 10,240, so
-//! neither is offered.
+//! both are named.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -201,6 +201,19 @@ fn count(text: &str) -> Wrong {
         return Wrong::new("a number in groups", "this is text")
             .help(format!("write {}", groups.concat()));
     }
+    let number = digits.parse::<i64>().ok();
+    let times = |size| number.and_then(|number| number.checked_mul(size));
+    let help = match (
+        byte_unit(unit).filter(|_| unit.len() == 1),
+        text.parse::<f64>(),
+    ) {
+        (Some((_, two, power)), _) => match (times(1000_i64.pow(power)), times(two)) {
+            (Some(ten), Some(two)) => format!("write {ten}, or {two} for binary units"),
+            _ => return too_large(),
+        },
+        (None, Ok(number)) if number.fract() == 0.0 && number < 1e15 => format!("write {number}"),
+        _ => "write all its digits".to_owned(),
+    };
     let title = if time_unit(unit).is_some() || seconds(text).is_ok() {
         "a time for a count"
     } else if byte_unit(unit).is_some() || bytes(text).is_ok() {
@@ -209,7 +222,7 @@ fn count(text: &str) -> Wrong {
         "a unit on a count"
     };
     Wrong::new(title, "counts have no unit")
-        .help("write all its digits")
+        .help(help)
         .part(digits.len()..text.len())
 }
 
@@ -565,8 +578,16 @@ mod tests {
                 COUNT,
                 Text("10k"),
                 "bytes for a count",
-                "write all its digits",
+                "write 10000, or 10240 for binary units",
             ),
+            (
+                COUNT,
+                Text("2M"),
+                "bytes for a count",
+                "write 2000000, or 2097152 for binary units",
+            ),
+            (COUNT, Text("1e6"), "a unit on a count", "write 1000000"),
+            (COUNT, Text("99999999999999G"), "out of range", ""),
             (
                 COUNT,
                 Text("1,048,576"),

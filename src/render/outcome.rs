@@ -68,6 +68,11 @@ pub(crate) fn json(told: Told<'_>) -> Value {
     })
 }
 
+/// The answer to a no, as machines read it.
+pub(crate) fn unchanged_json() -> Value {
+    json!({ "schema": super::SCHEMA, "changed": false })
+}
+
 /// One step as it is done.
 pub(crate) fn step_line(step: &Step, report: &Report) -> String {
     let (style, word) = match report.result {
@@ -147,6 +152,23 @@ pub(crate) struct Preview<'a> {
     pub(crate) kept: &'a [String],
     /// What somebody else changed since.
     pub(crate) conflicts: &'a [String],
+}
+
+/// How changes would be undone, as machines read it.
+pub(crate) fn preview_json(previews: &[Preview<'_>]) -> Value {
+    let one = |preview: &Preview<'_>| {
+        let steps = preview.steps.iter().map(step_json);
+        json!({
+            "id": preview.id,
+            "time": preview.time,
+            "profile": preview.profile,
+            "steps": steps.map(Value::Object).collect::<Vec<_>>(),
+            "not_restored": preview.kept,
+            "overwritten": preview.conflicts,
+        })
+    };
+    let changes: Vec<Value> = previews.iter().map(one).collect();
+    json!({ "schema": super::SCHEMA, "changed": false, "changes": changes })
 }
 
 /// How a change would be undone, before the question.

@@ -1,5 +1,7 @@
 //! `cttune profile`: the list, and a profile as machines read it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value, json};
 
 use super::style::{FAINT, HEAD};
@@ -64,6 +66,77 @@ pub(crate) fn desired_json(desired: &Desired) -> Value {
         "role": desired.role,
         "settings": settings,
         "accept": desired.accept.iter().map(reason).collect::<Map<_, _>>(),
+    })
+}
+
+/// What two profiles ask for where they differ: key, the first, the second.
+pub(crate) type Differences = Vec<(String, String, String)>;
+
+/// Where two profiles differ, with their parents merged in.
+pub(crate) fn differences(first: &Desired, second: &Desired) -> Differences {
+    let (first, second) = (asked(first), asked(second));
+    let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let of = |asked: &BTreeMap<String, String>, name| asked.get(name).cloned().unwrap_or_default();
+    let both = names
+        .into_iter()
+        .map(|name| (name.clone(), of(&first, name), of(&second, name)));
+    both.filter(|(_, first, second)| first != second).collect()
+}
+
+/// Everything that a profile asks for, in words.
+fn asked(desired: &Desired) -> BTreeMap<String, String> {
+    let settings = desired.settings.iter().map(|(key, setting)| {
+        let fields = goal_json(&setting.goal).into_iter();
+        let fields = fields
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                match name.as_str() {
+                    "value" => value,
+                    _ => format!("{name} {value}"),
+                }
+            });
+        (
+            key.file_name().to_owned(),
+            fields.collect::<Vec<_>>().join(", "),
+        )
+    });
+    let accept = desired.accept.keys();
+    let accept = accept.map(|id| (format!("accept {id}"), "yes".to_owned()));
+    let role = desired
+        .role
+        .map(|role| ("role".to_owned(), role.to_string()));
+    settings.chain(accept).chain(role).collect()
+}
+
+/// As people read it.
+pub(crate) fn diff(first: &Desired, second: &Desired, differences: &Differences) -> String {
+    if differences.is_empty() {
+        return format!("{} and {} ask for the same\n", first.name, second.name);
+    }
+    let width = first.name.chars().count().max(second.name.chars().count());
+    let line = |name: &str, asks: &str| {
+        let asks = if asks.is_empty() { "-" } else { asks };
+        format!("  {FAINT}{name:<width$}{FAINT:#}  {asks}\n")
+    };
+    let one = |(key, ours, theirs): &(String, String, String)| {
+        let lines = line(&first.name, ours) + &line(&second.name, theirs);
+        format!("{HEAD}{key}{HEAD:#}\n{lines}")
+    };
+    differences.iter().map(one).collect()
+}
+
+/// As machines read it.
+pub(crate) fn diff_json(first: &Desired, second: &Desired, differences: &Differences) -> Value {
+    let maybe = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let one = |(key, ours, theirs): &(String, String, String)| json!({ "key": key, "first": maybe(ours), "second": maybe(theirs) });
+    json!({
+        "schema": super::SCHEMA,
+        "first": first.name,
+        "second": second.name,
+        "differences": differences.iter().map(one).collect::<Vec<_>>(),
     })
 }
 

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::flows::Mode;
-use super::{DesiredOptions, MORE};
+use super::{DesiredOptions, MORE, Named};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Only {
@@ -16,6 +16,8 @@ pub(crate) enum Only {
 /// The options of both `plan` and `apply`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Planning {
+    #[command(flatten)]
+    pub(crate) named: Named,
     #[command(flatten)]
     pub(crate) desired: DesiredOptions,
     /// Change only the kernel (live) or files (persist)
@@ -46,8 +48,9 @@ pub(crate) struct Planning {
 
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = "\
-  cttune plan --profile campus-fw
-  cttune plan --profile campus-fw --set udp_timeout=60 --only live
+  cttune plan campus-fw
+  cttune plan campus-fw --set udp_timeout=60 --only live
+  cttune plan --no-profile --set tcp_timeout_established=2h4m
 
 Exit codes: 0 nothing to do; 2 there are changes, or apply would be blocked.")]
 pub(crate) struct Plan {
@@ -61,14 +64,15 @@ Shows the plan and asks. Everything is tested before the first write, and every
 value is read back. If a step fails or you press Ctrl-C, what was done so far is
 undone. `cttune rollback` undoes it later.
 
-  cttune apply --profile campus-fw
-  cttune apply --profile campus-fw --adopt --yes         from a script
-  cttune apply --profile ./mine.toml --only live         until the next boot
-  cttune apply --profile campus-fw --confirm-within 2m   over SSH
+  cttune apply campus-fw
+  cttune apply campus-fw --adopt --yes         from a script
+  cttune apply ./mine.toml --only live         until the next boot
+  cttune apply campus-fw --confirm-within 2m   over SSH
 
-Exit codes: 0 done or nothing to do; 1 refused or failed, nothing was changed or
-all of it was undone; 2 with --detailed-exitcode: changed; 3 failed and
-something is left; 130, 143, 129 stopped by a signal and undone.")]
+Exit codes: 0 done, nothing to do, or you answered no; 1 refused or failed,
+nothing was changed or all of it was undone; 2 with --detailed-exitcode:
+changed; 3 failed and something is left; 130, 143, 129 stopped by a signal and
+undone.")]
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) planning: Planning,
@@ -115,8 +119,8 @@ profile. It never lowers nf_conntrack_max below the number of flows plus 10 %.
   cttune rollback 7         change 7 of `cttune history`
   cttune rollback --to 7    every change after 7, the newest first
 
-Exit codes: 0 done or nothing to do; 1 refused, nothing was changed; 3 something
-could not be restored: the message says what.")]
+Exit codes: 0 done, nothing to do, or you answered no; 1 refused, nothing was
+changed; 3 something could not be restored: the message says what.")]
 pub(crate) struct Rollback {
     /// The change to undo; without it, the last one
     #[arg(value_name = "ID")]
@@ -124,6 +128,9 @@ pub(crate) struct Rollback {
     /// Undo every change after this one
     #[arg(long, value_name = "ID", conflicts_with = "id")]
     pub(crate) to: Option<u64>,
+    /// Show how it would be undone, and stop
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
     /// Do not ask
     #[arg(long, short)]
     pub(crate) yes: bool,

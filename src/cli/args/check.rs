@@ -2,14 +2,14 @@
 
 use clap::{Args, ValueEnum};
 
-use super::{DesiredOptions, MORE};
+use super::{DesiredOptions, MORE, Named};
 
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = "\
 Takes milliseconds and needs no root. Only --deep reads the flows.
 
   cttune check                      health, and drift from the active profile
-  cttune check --profile campus-fw  health, and drift from this profile
+  cttune check campus-fw            health, and drift from this profile
   cttune check --explain max        what sets nf_conntrack_max at the next boot
   cttune check --interval 10s       what is dropped now; when the table is full
   cttune check --deep               flows that stay when full; NAT ports in use
@@ -23,14 +23,13 @@ error. Accepted findings do not count; with --fail-on critical, neither do
 warnings.")]
 pub(crate) struct Check {
     #[command(flatten)]
+    pub(crate) named: Named,
+    #[command(flatten)]
     pub(crate) desired: DesiredOptions,
-    /// Compare with no profile, even if one is active
-    #[arg(long, conflicts_with_all = ["profile", "set"])]
-    pub(crate) no_profile: bool,
     /// Show every line that sets KEY at boot
     ///
     /// And the value that remains, as procps and as systemd read the files.
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["profile", "set", "no_profile", "fail_on", "interval", "deep", "all_netns"])]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["named", "profile", "set", "no_profile", "fail_on", "interval", "deep", "all_netns"])]
     pub(crate) explain: Option<String>,
     /// Read twice, TIME apart, for rates and time left
     #[arg(long, value_name = "TIME")]

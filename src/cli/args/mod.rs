@@ -21,12 +21,12 @@ pub(crate) use self::change::{
 };
 pub(crate) use self::check::{Check, FailOn};
 pub(crate) use self::flows::{Expire, Flows, Kill, Metrics, Mode, Request, Top};
-pub(crate) use self::profile::{DesiredOptions, Profile, ProfileCommand};
+pub(crate) use self::profile::{DesiredOptions, Named, Profile, ProfileCommand};
 pub(crate) use self::sandbox::{Completions, Sandbox, SandboxInside};
 
 /// What the short help of every command ends with.
 const MORE: &str = "\
-Global options: --netns --root --format --color -q -v
+Global options: --netns --root --format --json --color -q -v
 --help explains every option and shows examples.";
 
 /// Tunes the Linux connection-tracking table and repairs one that is filling up.
@@ -47,8 +47,8 @@ Try everything safely in a private shell: `cttune sandbox -- bash`.
 
   cttune check                        is the table healthy?
   cttune top                          who fills it?
-  cttune plan --profile campus-fw     what would change?
-  cttune apply --profile campus-fw    change it, now and after every reboot
+  cttune plan campus-fw               what would change?
+  cttune apply campus-fw              change it, now and after every reboot
   cttune expire                       shorten the flows that exist already
   cttune kill --match src=10.0.0.5    end the flows that you name
   cttune rollback                     undo the last change
@@ -62,6 +62,25 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) global: Global,
+}
+
+impl Cli {
+    /// One spelling of what can be typed in two ways.
+    #[must_use]
+    pub(crate) fn in_one_spelling(mut self) -> Self {
+        if self.global.json {
+            self.global.format = Format::Json;
+        }
+        let (named, desired) = match &mut self.command {
+            Command::Check(check) => (&mut check.named, &mut check.desired),
+            Command::Plan(Plan { planning }) | Command::Apply(Apply { planning, .. }) => {
+                (&mut planning.named, &mut planning.desired)
+            }
+            _ => return self,
+        };
+        desired.profile = named.named.take().or(desired.profile.take());
+        self
+    }
 }
 
 /// Options that every command takes.
@@ -87,6 +106,9 @@ pub(crate) struct Global {
     /// Print the result in this format
     #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+    /// The same as --format json
+    #[arg(long, global = true, hide_short_help = true, conflicts_with = "format")]
+    pub(crate) json: bool,
     /// Use colour; NO_COLOR is respected
     #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
@@ -133,6 +155,7 @@ pub(crate) enum Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show the table's health and what differs from the profile
+    #[command(alias = "status")]
     Check(Check),
     /// Show what apply would change, step by step; change nothing
     Plan(Plan),
@@ -141,8 +164,10 @@ pub(crate) enum Command {
     /// Keep a pending change of `apply --confirm-within`
     Confirm(Confirm),
     /// Undo what apply changed
+    #[command(aliases = ["undo", "revert"])]
     Rollback(Rollback),
     /// List the changes of apply and rollback
+    #[command(alias = "log")]
     History(History),
     /// Shorten existing flows to the current timeouts
     Expire(Expire),
@@ -152,7 +177,8 @@ pub(crate) enum Command {
     Top(Top),
     /// Print numbers for Prometheus or munin, or as JSON
     Metrics(Metrics),
-    /// List, show, check, edit, capture or suggest profiles
+    /// List, show, compare, edit, capture or suggest profiles
+    #[command(alias = "profiles")]
     Profile(Profile),
     /// Try cttune safely: run a command with a private, simulated table
     Sandbox(Sandbox),

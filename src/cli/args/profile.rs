@@ -15,9 +15,22 @@ pub(crate) struct DesiredOptions {
     /// applied last. `cttune profile list` shows the names.
     #[arg(long, short, value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
+    /// Ignore the active profile
+    #[arg(long, conflicts_with = "profile")]
+    pub(crate) no_profile: bool,
     /// Set one key, as tcp_timeout_established=2h4m
+    ///
+    /// Beside the profile. Without any profile nothing else is changed.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+}
+
+/// The profile as the argument of `check`, `plan` and `apply`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Named {
+    /// A name or a path; without it, the active profile
+    #[arg(value_name = "PROFILE", conflicts_with_all = ["profile", "no_profile"])]
+    pub(crate) named: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -29,9 +42,10 @@ pub(crate) struct Profile {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProfileCommand {
     /// List the profiles that have a name
+    #[command(alias = "ls")]
     List,
     /// Print a profile with its comments
-    #[command(after_help = MORE, after_long_help = "  cttune profile show campus-fw")]
+    #[command(alias = "cat", after_help = MORE, after_long_help = "  cttune profile show campus-fw")]
     Show {
         /// A name or a path
         #[arg(value_name = "PROFILE")]
@@ -44,6 +58,45 @@ pub(crate) enum ProfileCommand {
         /// Files, or names
         #[arg(required = true, value_name = "FILE")]
         files: Vec<String>,
+    },
+    /// Show where two profiles differ
+    #[command(after_help = MORE, after_long_help = "\
+With their parents merged in. One profile alone is compared with the active one.
+
+  cttune profile diff campus-fw rfc-nat
+  cttune profile diff campus-fw
+
+Exit codes: 0 they are alike; 2 they differ.")]
+    Diff {
+        /// A name or a path
+        #[arg(value_name = "PROFILE")]
+        first: String,
+        /// Another; without it, the active profile
+        #[arg(value_name = "OTHER")]
+        second: Option<String>,
+    },
+    /// Copy a profile to a file of your own
+    #[command(alias = "cp", after_help = MORE, after_long_help = "\
+  cttune profile copy campus-fw ./mine.toml
+  cttune profile copy campus-fw mine    as /etc/cttune/profiles/mine.toml")]
+    Copy {
+        /// A name or a path
+        #[arg(value_name = "PROFILE")]
+        from: String,
+        /// A new file, or a new name
+        #[arg(value_name = "FILE")]
+        to: String,
+    },
+    /// Edit a profile; a text with mistakes is not saved
+    #[command(after_help = MORE, after_long_help = "\
+Opens a copy in $VISUAL or $EDITOR. What you save replaces the profile if it has
+no mistake; else the mistakes are shown and the profile stays as it was.
+
+  cttune profile edit ./mine.toml")]
+    Edit {
+        /// A path, or the name of a profile that has a file
+        #[arg(value_name = "PROFILE")]
+        name: String,
     },
     /// Write a profile with the current values of this host
     #[command(after_help = MORE, after_long_help = "\
@@ -67,7 +120,7 @@ Timeouts come from how long flows were idle before their next packet. The `why`
 of each setting says how. Watch a busy hour: a minute misses what is rare.
 
   cttune profile suggest --observe 10m ./mine.toml
-  cttune plan --profile ./mine.toml")]
+  cttune plan ./mine.toml")]
     Suggest {
         /// Make room for N times what is used now
         #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = headroom)]

@@ -8,7 +8,11 @@ use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings, parse_timeout
 /// The command line's parameters. The error lists every wrong selection.
 pub(super) fn parameters(args: &Expire) -> anyhow::Result<ExpireParameters> {
     let time = |option: &str, text: &Option<String>| -> Result<Option<i64>, Failure> {
-        let time = text.as_deref().map(|text| change::duration(option, text));
+        let read = match option {
+            "--settle" => change::duration,
+            _ => change::long_duration,
+        };
+        let time = text.as_deref().map(|text| read(option, text));
         let seconds = time.transpose()?.map(|time| time.as_secs());
         Ok(seconds.and_then(|seconds| i64::try_from(seconds).ok()))
     };

@@ -23,7 +23,7 @@ pub(super) fn run(
         let failure = Failure::usage("--root cannot go with profile suggest");
         return Err(failure.hint("an image has no traffic to watch").into());
     }
-    let time = change::duration("--observe", observe)?;
+    let time = change::long_duration("--observe", observe)?;
     // Before the wait, not after it.
     if let Some(file) = file.filter(|file| file.symlink_metadata().is_ok()) {
         let failure = Failure::new(FAILED, format!("{} exists already", file.display()));
