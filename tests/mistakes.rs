@@ -318,7 +318,7 @@ fn profiles_are_compared_copied_and_edited() {
     assert!(std::fs::read_to_string(kept).unwrap().contains("frole"));
     std::fs::remove_file(kept).unwrap();
     let told = world.cttune(&["profile", "edit", "cgn"]).exits(1).briefly();
-    told.says(&["built in", "profile copy cgn"]);
+    told.says(&["belongs to cttune", "profile copy cgn"]);
 }
 
 #[test]

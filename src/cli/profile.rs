@@ -3,10 +3,9 @@
 use serde_json::json;
 
 use super::args::{Global, ProfileCommand};
-use super::failure::{DIFFERS, DONE, Effect, FAILED, Failure};
+use super::failure::{Effect, FAILED, Failure};
 use super::out::{self, Out};
-use super::{load, mistaken, place, profile_edit, profile_own, suggest};
-use crate::diagnostic::Hint;
+use super::{load, mistaken, profile_edit, profile_own, suggest};
 use crate::files::profiles;
 use crate::render;
 use crate::tunable::plural;
@@ -17,7 +16,9 @@ pub(super) fn run(command: &ProfileCommand, global: &Global, out: Out) -> anyhow
         ProfileCommand::List => Ok(list(out)),
         ProfileCommand::Show { name } => show(name, out),
         ProfileCommand::Check { files } => check(files, out),
-        ProfileCommand::Diff { first, second } => diff(first, second.as_deref(), global, out),
+        ProfileCommand::Diff { first, second } => {
+            profile_own::diff(first, second.as_deref(), global, out)
+        }
         ProfileCommand::Copy { from, to } => profile_own::copy(from, to, out),
         ProfileCommand::Edit { name } => profile_own::edit(name, out),
         ProfileCommand::Capture { keys, file } => profile_edit::capture(keys, file.as_deref(), out),
@@ -65,27 +66,6 @@ fn show(name: &str, out: Out) -> anyhow::Result<u8> {
         out::raw(&found.source.text);
     }
     Ok(0)
-}
-
-fn diff(first: &str, second: Option<&str>, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let first = load::named(first)?;
-    let second = match second {
-        Some(name) => load::named(name)?,
-        None => load::active(&place::root(global)?)?.ok_or_else(|| {
-            Failure::new(FAILED, "no profile is active")
-                .hint(Hint::cttune(format!("profile diff {} OTHER", first.name)).to("name another"))
-        })?,
-    };
-    let differences = render::profile::differences(&first, &second);
-    out.result(
-        || render::profile::diff(&first, &second, &differences),
-        || render::profile::diff_json(&first, &second, &differences),
-    );
-    Ok(if differences.is_empty() {
-        DONE
-    } else {
-        DIFFERS
-    })
 }
 
 fn check(files: &[String], out: Out) -> anyhow::Result<u8> {

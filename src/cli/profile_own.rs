@@ -1,15 +1,46 @@
-//! `cttune profile copy` and `edit`: a profile of one's own, which is saved only without mistakes.
+//! `cttune profile diff`, `copy` and `edit`: a profile of one's own, which is saved only without
+//! mistakes.
 
+use std::fs;
 use std::path::PathBuf;
 
-use super::failure::{DONE, FAILED, Failure};
-use super::load;
+use super::args::Global;
+use super::failure::{DIFFERS, DONE, FAILED, Failure};
 use super::mistaken;
 use super::out::{self, Out};
 use super::profile_edit::{read, write};
-use crate::diagnostic::{Hint, quoted};
+use super::{load, place};
+use crate::diagnostic::{Hint, quoted, said};
 use crate::files::{editor, profiles};
 use crate::profile::{self, Source, edit as text_edit};
+use crate::render;
+
+/// `profile diff`.
+pub(super) fn diff(
+    first: &str,
+    second: Option<&str>,
+    global: &Global,
+    out: Out,
+) -> anyhow::Result<u8> {
+    let first = load::named(first)?;
+    let second = match second {
+        Some(name) => load::named(name)?,
+        None => load::active(&place::root(global)?)?.ok_or_else(|| {
+            Failure::new(FAILED, "no profile is active")
+                .hint(Hint::cttune(format!("profile diff {} OTHER", first.name)).to("name another"))
+        })?,
+    };
+    let differences = render::profile::differences(&first, &second);
+    out.result(
+        || render::profile::diff(&first, &second, &differences),
+        || render::profile::diff_json(&first, &second, &differences),
+    );
+    Ok(if differences.is_empty() {
+        DONE
+    } else {
+        DIFFERS
+    })
+}
 
 /// `profile copy`.
 pub(super) fn copy(from: &str, to: &str, out: Out) -> anyhow::Result<u8> {
@@ -33,6 +64,12 @@ pub(super) fn copy(from: &str, to: &str, out: Out) -> anyhow::Result<u8> {
         let real = profiles::find_parent(&parent.name, &found).map_err(mistaken::not_found)?;
         text = text_edit::set(&found.source, "extends", &real.name).map_err(mistaken::edit)?;
     }
+    if let Some(shelf) = path.parent().filter(|_| !profiles::is_path(to)) {
+        fs::create_dir_all(shelf).map_err(|error| {
+            let message = format!("cannot make {}: {}", shelf.display(), said(&error));
+            Failure::new(FAILED, message).hint("run it as root, or name a file")
+        })?;
+    }
     write(&path, None, &text, out)?;
     Ok(DONE)
 }
@@ -40,10 +77,12 @@ pub(super) fn copy(from: &str, to: &str, out: Out) -> anyhow::Result<u8> {
 /// `profile edit`.
 pub(super) fn edit(name: &str, out: Out) -> anyhow::Result<u8> {
     let found = load::find(name)?;
-    let Some(path) = found.file() else {
+    // One of a package is replaced with the next version.
+    let file = found.file().filter(|file| !file.starts_with("/usr/share"));
+    let Some(path) = file else {
         let line = format!("profile copy {} ./mine.toml", quoted(name));
         return Err(
-            Failure::new(FAILED, format!("the profile {name} is built in"))
+            Failure::new(FAILED, format!("the profile {name} belongs to cttune"))
                 .hint(Hint::cttune(line).to("edit a copy of it"))
                 .into(),
         );

@@ -92,7 +92,7 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "TIME", conflicts_with_all = ["dry_run", "only"])]
     pub(crate) confirm_within: Option<String>,
     /// Wait up to TIME for another cttune to finish
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", hide_short_help = true)]
     pub(crate) wait: Option<String>,
 }
 

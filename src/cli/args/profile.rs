@@ -16,7 +16,7 @@ pub(crate) struct DesiredOptions {
     #[arg(long, short, value_name = "PROFILE")]
     pub(crate) profile: Option<String>,
     /// Ignore the active profile
-    #[arg(long, conflicts_with = "profile")]
+    #[arg(long, conflicts_with = "profile", hide_short_help = true)]
     pub(crate) no_profile: bool,
     /// Set one key, as tcp_timeout_established=2h4m
     ///
