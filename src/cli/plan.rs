@@ -63,9 +63,10 @@ pub(super) fn make(
 ) -> anyhow::Result<(plan::Plan, Current)> {
     let scope = place::scope(global, planning.only, planning.adopt)?;
     let Some(desired) = load::desired(&planning.desired, root)? else {
-        let message = match planning.desired.no_profile {
-            true => "--no-profile leaves nothing to plan without --set",
-            false => "no profile is named, and none is active",
+        let message = if planning.desired.no_profile {
+            "--no-profile leaves nothing to plan without --set"
+        } else {
+            "no profile is named, and none is active"
         };
         return Err(Failure::usage(message)
             .hint(mistaken::name_a_profile())

@@ -88,10 +88,10 @@ pub(super) fn edit(name: &str, out: Out) -> anyhow::Result<u8> {
         );
     };
     let before = read(&path)?;
-    let chosen = ["VISUAL", "EDITOR"]
+    let mut chosen = ["VISUAL", "EDITOR"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok());
-    let chosen = chosen.filter(|editor| !editor.trim().is_empty()).next();
+    let chosen = chosen.find(|editor| !editor.trim().is_empty());
     if chosen.is_none() && !out::is_interactive() {
         let line = format!("profile set {} KEY=VALUE", quoted(name));
         return Err(Failure::new(FAILED, "no terminal to edit on")

@@ -9,6 +9,7 @@ use super::args::{Cli, Format};
 use super::failure::{Failure, NPD_UNKNOWN, UNKNOWN, USAGE};
 use super::out::Out;
 use crate::diagnostic::{Hint, Place, quoted};
+use crate::files::profiles;
 use crate::profile::builtin;
 use crate::tunable::nearest_name;
 
@@ -180,7 +181,7 @@ fn meant_argument(word: &str, command: &Command, path: &str, own: &[&str]) -> Op
 
 fn is_profile(word: &str) -> bool {
     let ships = builtin::all().iter().any(|one| one.name == word);
-    ships || word.ends_with(".toml")
+    ships || profiles::is_path(word)
 }
 
 /// A word that is one too many.
