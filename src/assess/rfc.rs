@@ -319,7 +319,7 @@ mod tests {
     /// What each sets, over what the kernel starts with.
     #[test]
     fn no_shipped_profile_fails_the_rfcs_of_its_role_without_a_reason() {
-        for shipped in builtin::all() {
+        for shipped in builtin::ALL {
             let mut chain = vec![parse(&shipped.source()).unwrap()];
             while let Some(extends) = &chain[chain.len() - 1].extends {
                 let parent = builtin::find(&extends.name).unwrap();

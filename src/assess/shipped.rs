@@ -53,7 +53,7 @@ fn findings(name: &str, cpus: u32, memory: u64) -> Vec<Finding> {
 
 #[test]
 fn no_shipped_profile_ends_in_a_critical_finding() {
-    for builtin in profile::builtin::all() {
+    for builtin in profile::builtin::ALL {
         for cpus in [1, 8, 96, 256] {
             for gib in [1, 8, 64, 1024] {
                 let critical: Vec<Finding> = findings(builtin.name, cpus, gib * GIB)

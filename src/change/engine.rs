@@ -3,21 +3,21 @@
 //! In: an [`Entry`] and a [`Context`]. Out: an [`Outcome`]; the entry's state says the same. Rule:
 //! the state is written after every step, and the undo is computed from the steps that were done.
 
+use super::error::ChangeError;
 use super::expire::{ExpireError, FlowContext};
 use super::journal::JournalError;
-use super::outcome::{Cause, Ending, Outcome};
+use super::outcome::{Ending, Outcome};
 use super::present;
 use super::record::Entry;
 use super::restore::{clear_up, restore, write_file};
 use super::revert::{Foreign, revert};
 use super::signal::Signal;
-use super::status::Event;
+use super::status::Status;
 use super::target::{Target, TargetError};
-use crate::diagnostic::Advise;
 use crate::kernel::sysctl::WriteError;
 use crate::plan::{ENTRIES_PER_BUCKET, Report, Step, StepResult};
 use crate::profile::ExpireParameters;
-use crate::tunable::Key;
+use crate::tunable::{Key, plural};
 
 /// What a plan is applied with.
 pub(crate) struct Context<'a> {
@@ -64,7 +64,7 @@ pub(super) fn apply(entry: &mut Entry, until: Until, context: &mut Context<'_>) 
     let mut reports = Vec::new();
     let mut failed = engine.look_at_flows(steps);
     for (step, index) in steps.iter().zip(first..) {
-        failed = failed.or_else(|| (engine.context.stop)().map(Cause::Signal));
+        failed = failed.or_else(|| (engine.context.stop)().map(ChangeError::stopped));
         if failed.is_some() {
             break;
         }
@@ -103,28 +103,22 @@ pub(super) fn apply_revert(entry: &mut Entry, context: &mut Context<'_>) -> Outc
         reports.push(report);
     }
     let remaining = entry.state.remaining.clone();
-    let (event, ending) = match remaining.len() {
-        0 => (Event::Finish, Ending::Complete),
+    let (status, ending) = match remaining.len() {
+        0 => (Status::Applied, Ending::Complete),
         number => {
-            let message = match number {
-                1 => "1 change could not be undone".to_owned(),
-                number => format!("{number} changes could not be undone"),
-            };
-            let cause = Cause::Failed {
-                message,
-                hint: None,
-            };
-            (Event::FinishPartly, Ending::Failed(cause, remaining))
+            let message = format!("{} could not be undone", plural(number, "change"));
+            let cause = ChangeError::new(message);
+            (Status::Partial, Ending::Failed(cause, remaining))
         }
     };
-    happen(entry, event);
+    turn(entry, status);
     let _ = (engine.context.save)(entry);
     Outcome { reports, ending }
 }
 
-fn happen(entry: &mut Entry, event: Event) {
+fn turn(entry: &mut Entry, to: Status) {
     // The engine is given started entries alone, which have each of its transitions.
-    let _ = entry.state.happen(event);
+    let _ = entry.state.turn(to);
 }
 
 struct Engine<'a, 'b> {
@@ -145,18 +139,18 @@ impl<'a, 'b> Engine<'a, 'b> {
     }
 
     /// Reads flows before the timeouts change, if they are to be shortened at the end.
-    fn look_at_flows(&mut self, steps: &[Step]) -> Option<Cause> {
+    fn look_at_flows(&mut self, steps: &[Step]) -> Option<ChangeError> {
         let parameters = steps.iter().find_map(|step| match step {
             Step::Expire { parameters, .. } => Some(parameters),
             _ => None,
         })?;
         let (target, mut context) = self.context.with_flows();
         let looked = target.look_at_flows(parameters, &mut context);
-        looked.err().map(|error| self.cause(&error))
+        looked.err().map(|error| self.cause(error))
     }
 
-    fn cause(&mut self, error: &TargetError) -> Cause {
-        if let TargetError::Expire { source, changed } = error {
+    fn cause(&mut self, error: TargetError) -> ChangeError {
+        if let TargetError::Expire { source, changed } = &error {
             if *changed > 0 {
                 self.flows_changed = Some(format!(
                     "{changed} flows keep the shorter time that they were given, until their next \
@@ -164,16 +158,13 @@ impl<'a, 'b> Engine<'a, 'b> {
                 ));
             }
             if let ExpireError::Stopped(signal) = source {
-                return Cause::Signal(*signal);
+                return ChangeError::stopped(*signal);
             }
         }
-        Cause::Failed {
-            message: error.to_string(),
-            hint: error.hint(),
-        }
+        error.into()
     }
 
-    fn step(&mut self, step: &Step) -> (Report, Option<Cause>) {
+    fn step(&mut self, step: &Step) -> (Report, Option<ChangeError>) {
         match self.act(step) {
             Ok(report) => (report, None),
             Err(error) => {
@@ -182,7 +173,7 @@ impl<'a, 'b> Engine<'a, 'b> {
                     self.unresized = Some(error.to_string());
                     return (report, None);
                 }
-                (report, Some(self.cause(&error)))
+                (report, Some(self.cause(error)))
             }
         }
     }
@@ -193,9 +184,12 @@ impl<'a, 'b> Engine<'a, 'b> {
             Step::LoadModule { .. } => target.load_module()?,
             Step::UnloadModule { .. } => target.unload_module()?,
             Step::WriteLive { key, to, .. } => return self.write(*key, *to),
-            Step::WriteFile { path, to, .. } => write_file(path, to.as_deref(), target)?,
-            Step::EditLine { path, to, .. } => write_file(path, Some(to), target)?,
             Step::Expire { parameters, .. } => return self.expire(parameters),
+            Step::WriteFile { .. } | Step::EditLine { .. } => {
+                if let Some(change) = step.file() {
+                    write_file(change.path, change.to, target)?;
+                }
+            }
         }
         Ok(Report::DONE)
     }
@@ -245,34 +239,31 @@ impl<'a, 'b> Engine<'a, 'b> {
     }
 
     /// Writes what became of a step; a journal that cannot be written stops the change.
-    fn save(&mut self, entry: &mut Entry, index: usize, report: &Report) -> Option<Cause> {
+    fn save(&mut self, entry: &mut Entry, index: usize, report: &Report) -> Option<ChangeError> {
         if let Some(result) = entry.state.results.get_mut(index) {
             *result = Some(report.result);
         }
         let error = (self.context.save)(entry).err()?;
-        Some(Cause::Failed {
-            message: error.to_string(),
-            hint: error.hint(),
-        })
+        Some(error.into())
     }
 
     fn finish(&mut self, entry: &mut Entry, until: Until) -> Ending {
         let unresized = self.unresized.take();
         entry.state.remaining.extend(unresized.clone());
-        happen(
+        turn(
             entry,
             match until {
-                Until::Pending => Event::Wait,
+                Until::Pending => Status::Pending,
                 // The end repeats what the first part of a change noted.
-                Until::End if !entry.state.remaining.is_empty() => Event::FinishPartly,
-                Until::End => Event::Finish,
+                Until::End if !entry.state.remaining.is_empty() => Status::Partial,
+                Until::End => Status::Applied,
             },
         );
         unresized.map_or(Ending::Complete, Ending::Partial)
     }
 
     /// Restores whatever the entry's steps changed, past single failures.
-    fn undo(&mut self, entry: &mut Entry, cause: Cause, reports: &mut [Report]) -> Ending {
+    fn undo(&mut self, entry: &mut Entry, cause: ChangeError, reports: &mut [Report]) -> Ending {
         let present = present::read([&*entry], self.context.target);
         // Within one command a third value is what the kernel made of the new one.
         let revert = revert(entry, &present, Foreign::Overwrite);
@@ -283,11 +274,11 @@ impl<'a, 'b> Engine<'a, 'b> {
         clear_up(&entry.record, self.context.target);
         remaining.extend(self.flows_changed.take());
         if !remaining.is_empty() {
-            happen(entry, Event::UndoPartly);
+            turn(entry, Status::Failed);
             entry.state.remaining.extend(remaining.iter().cloned());
             return Ending::Failed(cause, remaining);
         }
-        happen(entry, Event::Undo);
+        turn(entry, Status::Undone);
         for report in reports {
             if report.result == StepResult::Done {
                 *report = Report::skipped(Some("undone".to_owned()));

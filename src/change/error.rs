@@ -19,7 +19,7 @@ pub(crate) enum Effect {
 }
 
 /// A failure, for the command line to tell.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangeError {
     /// What went wrong, one sentence each.
     pub(crate) messages: Vec<String>,
@@ -31,8 +31,12 @@ pub(crate) struct ChangeError {
 impl ChangeError {
     /// A failure that changed nothing.
     pub(crate) fn new(message: impl Into<String>) -> Self {
+        ChangeError::of(vec![message.into()])
+    }
+
+    pub(crate) fn of(messages: Vec<String>) -> Self {
         ChangeError {
-            messages: vec![message.into()],
+            messages,
             hint: None,
             effect: Effect::Unchanged,
             signal: None,

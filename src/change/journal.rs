@@ -6,13 +6,13 @@
 //! could not be done. Rule: the writer holds the lock; readers need none. The newest 1,000 records
 //! stay as far as they fit into 64 MiB, and all that are unfinished.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::record::{Entry, Record, SCHEMA};
 use super::state::{FirstState, State};
-use crate::diagnostic::{Advise, Hint, said};
+use crate::diagnostic::{Advise, Hint};
 use crate::files::state::{self, StateError};
 use crate::files::{FileError, ReadError, Root};
 
@@ -23,17 +23,11 @@ const LARGEST: usize = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
-    #[error("cannot {doing} the journal {}: {}", path.display(), said(source))]
-    Io {
+    #[error("cannot {doing} the journal {}: {source}", path.display())]
+    File {
         doing: &'static str,
         path: PathBuf,
-        source: io::Error,
-    },
-    #[error("cannot {doing} the journal {}: {why}", path.display())]
-    Untrusted {
-        doing: &'static str,
-        path: PathBuf,
-        why: StateError,
+        source: StateError,
     },
     #[error("the journal has no change {0}")]
     Missing(u64),
@@ -47,27 +41,14 @@ pub(crate) enum JournalError {
 
 impl JournalError {
     pub(crate) fn is_full(&self) -> bool {
-        matches!(self, JournalError::Io { source, .. } if matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        ))
+        matches!(self, JournalError::File { source, .. } if source.is_full())
     }
 }
 
 impl Advise for JournalError {
     fn hint(&self) -> Option<Hint> {
         Some(match self {
-            JournalError::Untrusted { path, .. } => StateError::untrusted(path),
-            JournalError::Io { source, .. } => Hint::say(match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free some space there, or name another folder in CTTUNE_STATE_DIR"
-                }
-                io::ErrorKind::ReadOnlyFilesystem => {
-                    "remount it writable, or name another folder in CTTUNE_STATE_DIR"
-                }
-                io::ErrorKind::FileTooLarge => "raise the limit: ulimit -f unlimited",
-                _ => "run it as root, or name another folder in CTTUNE_STATE_DIR",
-            }),
+            JournalError::File { path, source, .. } => source.hint(path),
             JournalError::Missing(_) => Hint::cttune("history").to("see all changes"),
             JournalError::Damaged { .. } | JournalError::NoNumber(_) => {
                 Hint::say("move that file away")
@@ -87,76 +68,68 @@ pub(crate) type Damage = (u64, JournalError);
 pub(crate) struct Journal {
     /// What to call its folder.
     path: PathBuf,
-    /// Its folder; `None` where there is no journal yet.
+    /// `None` where there is no journal yet.
     folder: Option<Root>,
     /// Whether it is that of an image, which has no kernel.
     is_image: bool,
 }
 
-/// Which files there are of one record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Files {
-    record: bool,
-    open: bool,
-    state: bool,
-}
+/// The files of each record, by what their names end in.
+type Listed = BTreeMap<u64, BTreeSet<&'static str>>;
 
 const ENDINGS: [&str; 4] = ["json", "open", "state", "remaining"];
 
-impl Files {
-    fn note(&mut self, ending: &str) {
-        match ending {
-            "json" => self.record = true,
-            "open" => self.open = true,
-            "state" => self.state = true,
-            _ => {}
-        }
-    }
-
-    /// Whether the names alone say that the change is finished.
-    fn is_finished(self) -> bool {
-        self.state && !self.open
-    }
+/// Whether the names alone say that the change is finished.
+fn is_finished(files: &BTreeSet<&str>) -> bool {
+    files.contains("state") && !files.contains("open")
 }
 
 impl Journal {
     /// Opens the journal of a root, which need not exist.
     pub(crate) fn open(root: &Root) -> Result<Self, JournalError> {
-        let path = state::directory(root).join("journal");
-        let opened = state::open(root, &state::inside(root)).and_then(|state| {
-            state.map_or(Ok(None), |state| state::open(&state, Path::new("/journal")))
+        let state = state::open(root, &state::inside(root));
+        let folder = state.and_then(|state| match state {
+            Some(state) => state::open(&state, Path::new("/journal")),
+            None => Ok(None),
         });
-        let folder = opened.map_err(|error| refused("read", &path, error))?;
-        let is_image = !root.is_machine();
-        Ok(Journal {
-            path,
-            folder,
-            is_image,
-        })
+        Journal::of(root, "read", folder)
     }
 
     /// The same, created where it does not exist.
     pub(crate) fn create(root: &Root) -> Result<Self, JournalError> {
-        let path = state::directory(root).join("journal");
-        let created = state::create(root, &state::inside(root))
-            .and_then(|state| state::create(&state, Path::new("/journal")));
-        let folder = created.map_err(|error| refused("write", &path, error))?;
-        Ok(Journal {
-            path,
-            folder: Some(folder),
+        let state = state::create(root, &state::inside(root));
+        let folder = state.and_then(|state| state::create(&state, Path::new("/journal")));
+        Journal::of(root, "write", folder.map(Some))
+    }
+
+    fn of(
+        root: &Root,
+        doing: &'static str,
+        folder: Result<Option<Root>, StateError>,
+    ) -> Result<Self, JournalError> {
+        let mut journal = Journal {
+            path: state::directory(root).join("journal"),
+            folder: None,
             is_image: !root.is_machine(),
-        })
+        };
+        journal.folder = folder.map_err(|error| journal.failed(doing, Path::new(""), error))?;
+        Ok(journal)
     }
 
     /// Writes an entry under the next number, synced, before anything of the change is done: a full
     /// disk is found here. After an error nothing of it is there. The lock is held.
     pub(crate) fn begin(&self, entry: &mut Entry) -> Result<(), JournalError> {
-        let listed = self.list()?;
-        let orphans = listed.iter().filter(|(_, files)| !files.record);
-        orphans.for_each(|(id, _)| self.remove(*id));
+        let mut listed = self.list()?;
+        listed.retain(|id, files| {
+            let is_record = files.contains("json");
+            if !is_record {
+                self.remove(*id);
+            }
+            is_record
+        });
         self.add_states(&listed);
-        let last = listed.iter().rfind(|(_, files)| files.record);
-        let next = last.map_or(0, |(id, _)| *id).checked_add(1);
+        let last = listed.last_key_value().map_or(0, |(id, _)| *id);
+        let next = last.checked_add(1);
         entry.record.id = next.ok_or_else(|| JournalError::NoNumber(self.path.clone()))?;
         let written = self.write(entry);
         match written {
@@ -170,7 +143,7 @@ impl Journal {
     fn write(&self, entry: &Entry) -> Result<(), JournalError> {
         let id = entry.record.id;
         let mut text = serde_json::to_vec_pretty(&entry.record)
-            .map_err(|error| self.failed("write", &self.path, io::Error::from(error)))?;
+            .map_err(|error| self.failed("write", Path::new(""), io::Error::from(error)))?;
         text.push(b'\n');
         if text.len() > LARGEST {
             return Err(JournalError::TooLarge { bytes: text.len() });
@@ -184,12 +157,8 @@ impl Journal {
     pub(crate) fn save(&self, entry: &Entry) -> Result<(), JournalError> {
         let id = entry.record.id;
         let folder = self.folder(id)?;
-        let file = |ending| {
-            folder
-                .kind(&name(id, ending))
-                .is_ok_and(|kind| kind.is_some())
-        };
-        let Some(ending) = ["open", "state"].into_iter().find(|ending| file(ending)) else {
+        let is_there = |ending: &&str| matches!(folder.kind(&name(id, ending)), Ok(Some(_)));
+        let Some(ending) = ["open", "state"].into_iter().find(is_there) else {
             // A record of version 0.1.0 gets its state file now.
             return self.put_state(entry);
         };
@@ -197,7 +166,7 @@ impl Journal {
         let path = name(id, ending);
         folder
             .overwrite(&path, entry.state.text().as_bytes())
-            .map_err(|error| self.failed("write", &path, error.into()))?;
+            .map_err(|error| self.failed("write", &path, error))?;
         if ending == "open" && !entry.state.status().is_unfinished() {
             // Without it the state is only read once more than needed.
             let _ = folder.rename(&path, &name(id, "state"));
@@ -209,7 +178,7 @@ impl Journal {
     pub(crate) fn unfinished(&self) -> Result<Vec<Entry>, JournalError> {
         let mut unfinished = Vec::new();
         for (id, files) in self.records()? {
-            if files.is_finished() {
+            if is_finished(&files) {
                 continue;
             }
             let entry = self.entry(id)?;
@@ -262,13 +231,13 @@ impl Journal {
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         self.judge(id, &record).map_err(damaged)?;
         let steps = record.steps.len();
-        let state = match (self.state(id, steps)?, record.schema) {
-            (Some(state), _) => state,
-            (None, 1) => serde_json::from_slice::<FirstState>(&bytes)
-                .map_err(|error| damaged(error.to_string()))?
-                .state(steps)
-                .map_err(|error| damaged(error.to_string()))?,
-            (None, _) => return Err(damaged("the file with its state is missing".to_owned())),
+        let state = match self.state(id, steps)? {
+            Some(state) => state,
+            None if record.schema == 1 => serde_json::from_slice(&bytes)
+                .map_err(|error| error.to_string())
+                .and_then(|first: FirstState| first.state(steps))
+                .map_err(damaged)?,
+            None => return Err(damaged("the file with its state is missing".to_owned())),
         };
         Ok(Entry { record, state })
     }
@@ -286,24 +255,15 @@ impl Journal {
             return Err(format!("it says that it undid change {undone}"));
         }
         let mut kernel_steps = record.steps.iter().filter(|step| step.file().is_none());
-        match kernel_steps.next() {
-            Some(step) if self.is_image => Err(format!(
+        if let (true, Some(step)) = (self.is_image, kernel_steps.next()) {
+            return Err(format!(
                 "it has a step for a running kernel, which an image has not: {}",
                 step.summary()
-            )),
-            _ => self.judge_owner(id),
+            ));
         }
-    }
-
-    /// Whether somebody else may have written a record.
-    fn judge_owner(&self, id: u64) -> Result<(), String> {
-        let file = self
-            .folder
-            .as_ref()
-            .map(|folder| folder.open(&name(id, "json")));
-        match file {
-            Some(Ok(Some(file))) => state::check_file(&file).map_err(|why| why.to_string()),
-            _ => Ok(()),
+        match self.file(id, "json") {
+            Some(file) => state::check_file(&file).map_err(|why| why.to_string()),
+            None => Ok(()),
         }
     }
 
@@ -316,7 +276,7 @@ impl Journal {
                 continue;
             };
             let parsed = State::parse(&String::from_utf8_lossy(&bytes), steps);
-            let mut state = parsed.map_err(|error| self.damaged(&file, error.to_string()))?;
+            let mut state = parsed.map_err(|why| self.damaged(&file, why))?;
             state.remaining = self.remaining(id);
             return Ok(Some(state));
         }
@@ -333,56 +293,56 @@ impl Journal {
         self.folder.as_ref().ok_or(JournalError::Missing(id))
     }
 
+    fn file(&self, id: u64, ending: &str) -> Option<std::fs::File> {
+        let folder = self.folder.as_ref()?;
+        folder.open(&name(id, ending)).ok()?
+    }
+
     /// The bytes of a file. Anything but a regular file is damage, and nothing is waited for.
     fn bytes(&self, id: u64, file: &Path) -> Result<Option<Vec<u8>>, JournalError> {
-        match self.folder(id)?.read(file) {
-            Ok(bytes) => Ok(bytes),
-            Err(ReadError::Io { source, .. }) => Err(self.failed("read", file, source)),
-            Err(ReadError::Denied { .. }) => {
-                let source = io::Error::from_raw_os_error(nix::libc::EACCES);
-                Err(self.failed("read", file, source))
+        self.folder(id)?.read(file).map_err(|error| match error {
+            ReadError::Io { .. } | ReadError::Denied { .. } => {
+                self.failed("read", file, FileError::from(error))
             }
-            Err(error) => Err(self.damaged(file, error.to_string())),
-        }
+            error => self.damaged(file, error.to_string()),
+        })
     }
 
     /// The files of every number, by their names.
-    fn list(&self) -> Result<BTreeMap<u64, Files>, JournalError> {
+    fn list(&self) -> Result<Listed, JournalError> {
+        let mut listed = Listed::new();
         let Some(folder) = &self.folder else {
-            return Ok(BTreeMap::new());
+            return Ok(listed);
         };
-        let names = folder
-            .list(Path::new("/"))
-            .map_err(|error| self.failed("read", Path::new(""), FileError::from(error).into()))?;
-        let mut listed: BTreeMap<u64, Files> = BTreeMap::new();
-        for file in names.unwrap_or_default() {
+        let names = folder.list(Path::new("/"));
+        let names = names
+            .map_err(|error| self.failed("read", Path::new(""), FileError::from(error)))?
+            .unwrap_or_default();
+        for file in names {
             let Some((number, ending)) = file.to_str().and_then(|file| file.split_once('.')) else {
                 continue;
             };
             if let Ok(id) = number.parse()
-                && ENDINGS.contains(&ending)
+                && let Some(ending) = ENDINGS.into_iter().find(|known| *known == ending)
                 && name(id, ending).file_name() == Some(&file)
             {
-                listed.entry(id).or_default().note(ending);
+                listed.entry(id).or_default().insert(ending);
             }
         }
         Ok(listed)
     }
 
-    fn records(&self) -> Result<BTreeMap<u64, Files>, JournalError> {
+    fn records(&self) -> Result<Listed, JournalError> {
         let mut listed = self.list()?;
-        listed.retain(|_, files| files.record);
+        listed.retain(|_, files| files.contains("json"));
         Ok(listed)
     }
 
     /// Gives records of version 0.1.0 a state file, so that from now on the names tell.
-    fn add_states(&self, listed: &BTreeMap<u64, Files>) {
-        for (id, files) in listed {
-            if files.record
-                && !files.open
-                && !files.state
-                && let Ok(entry) = self.entry(*id)
-            {
+    fn add_states(&self, records: &Listed) {
+        for (id, files) in records {
+            let has_state = files.contains("open") || files.contains("state");
+            if !has_state && let Ok(entry) = self.entry(*id) {
                 // Without it the record is read again the next time.
                 let _ = self.put_state(&entry);
             }
@@ -396,10 +356,8 @@ impl Journal {
         } else {
             "state"
         };
-        self.put(
-            &name(entry.record.id, ending),
-            entry.state.text().as_bytes(),
-        )
+        let file = name(entry.record.id, ending);
+        self.put(&file, entry.state.text().as_bytes())
     }
 
     /// Lists what could not be done. On a full disk the status alone says that there is something.
@@ -413,24 +371,17 @@ impl Journal {
     }
 
     /// Removes the oldest finished records that are too many or too large.
-    fn prune(&self, listed: &BTreeMap<u64, Files>) {
-        let (mut records, mut bytes) = (0, 0u64);
-        for (id, files) in listed.iter().rev().filter(|(_, files)| files.record) {
-            records += 1;
-            bytes = bytes.saturating_add(self.size(*id));
-            // The entry that was just written is one of them.
-            let fits = records < MOST_RECORDS && bytes <= MOST_BYTES;
-            if !fits && files.is_finished() {
+    fn prune(&self, records: &Listed) {
+        // The entry that was just written is one of them.
+        let (mut number, mut bytes) = (1, 0u64);
+        for (id, files) in records.iter().rev() {
+            let metadata = self.file(*id, "json").and_then(|file| file.metadata().ok());
+            number += 1;
+            bytes = bytes.saturating_add(metadata.map_or(0, |metadata| metadata.len()));
+            if (number > MOST_RECORDS || bytes > MOST_BYTES) && is_finished(files) {
                 self.remove(*id);
             }
         }
-    }
-
-    fn size(&self, id: u64) -> u64 {
-        let folder = self.folder.as_ref();
-        let file = folder.and_then(|folder| folder.open(&name(id, "json")).ok()?);
-        let metadata = file.and_then(|file| file.metadata().ok());
-        metadata.map_or(0, |metadata| metadata.len())
     }
 
     /// Removes an entry, its record first: a state without a record is removed by the next writer.
@@ -444,10 +395,10 @@ impl Journal {
 
     /// Writes a file of the journal whole, synced, in one step.
     fn put(&self, file: &Path, bytes: &[u8]) -> Result<(), JournalError> {
-        let missing = || self.failed("write", file, io::ErrorKind::NotFound.into());
+        let missing = || self.failed("write", file, io::Error::from(io::ErrorKind::NotFound));
         let folder = self.folder.as_ref().ok_or_else(missing)?;
         let put = folder.replace(file, bytes);
-        put.map_err(|error| self.failed("write", file, error.into()))
+        put.map_err(|error| self.failed("write", file, error))
     }
 
     fn damaged(&self, file: &Path, why: String) -> JournalError {
@@ -455,35 +406,30 @@ impl Journal {
         JournalError::Damaged { path, why }
     }
 
-    fn failed(&self, doing: &'static str, file: &Path, source: io::Error) -> JournalError {
-        let path = self.outside(file);
-        JournalError::Io {
+    fn failed(
+        &self,
+        doing: &'static str,
+        file: &Path,
+        source: impl Into<StateError>,
+    ) -> JournalError {
+        JournalError::File {
             doing,
-            path,
-            source,
+            path: self.outside(file),
+            source: source.into(),
         }
     }
 
     fn outside(&self, file: &Path) -> PathBuf {
-        self.path.join(file.strip_prefix("/").unwrap_or(file))
+        match file.strip_prefix("/") {
+            Ok(file) => self.path.join(file),
+            Err(_) => self.path.clone(),
+        }
     }
 }
 
 /// A file of a record, from inside the journal.
 fn name(id: u64, ending: &str) -> PathBuf {
     PathBuf::from(format!("/{id:06}.{ending}"))
-}
-
-fn refused(doing: &'static str, path: &Path, error: StateError) -> JournalError {
-    let path = path.to_owned();
-    match error {
-        StateError::Io(source) => JournalError::Io {
-            doing,
-            path,
-            source,
-        },
-        why @ StateError::Untrusted(_) => JournalError::Untrusted { doing, path, why },
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::diagnostic::{Advise, Hint, said};
+use crate::diagnostic::{Advise, Hint};
 use crate::files::Root;
 use crate::files::state::{self, StateError};
 
@@ -29,23 +29,15 @@ pub(crate) enum LockError {
         /// Its pid and command, as it wrote them.
         holder: String,
     },
-    #[error("cannot lock {}: {}", path.display(), said(source))]
-    Io { path: PathBuf, source: io::Error },
-    #[error("cannot lock {}: {why}", path.display())]
-    Untrusted { path: PathBuf, why: StateError },
+    #[error("cannot lock {}: {source}", path.display())]
+    File { path: PathBuf, source: StateError },
 }
 
 impl Advise for LockError {
     fn hint(&self) -> Option<Hint> {
         Some(match self {
             LockError::Held { .. } => Hint::say("to wait until it is done: --wait 30s"),
-            LockError::Untrusted { path, .. } => {
-                StateError::untrusted(path.parent().unwrap_or(path))
-            }
-            LockError::Io { .. } => Hint::say(format!(
-                "run it as root, or name another folder in {}",
-                state::VARIABLE
-            )),
+            LockError::File { path, source } => source.hint(path.parent().unwrap_or(path)),
         })
     }
 }
@@ -78,25 +70,20 @@ impl Lock {
 
     /// Takes the lock in the state directory of a root, which is created if need be. Nothing waits.
     pub(crate) fn take(root: &Root) -> Result<Self, LockError> {
-        let path = || state::directory(root).join(NAME);
-        let failed = |source| LockError::Io {
-            path: path(),
+        let failed = |source| LockError::File {
+            path: state::directory(root).join(NAME),
             source,
         };
-        let state = state::create(root, &state::inside(root)).map_err(|error| match error {
-            StateError::Io(source) => failed(source),
-            why @ StateError::Untrusted(_) => LockError::Untrusted { path: path(), why },
-        })?;
+        let state = state::create(root, &state::inside(root)).map_err(failed)?;
         let lock = state.open_or_create(Path::new(NAME));
         let mut file = lock.map_err(|error| failed(error.into()))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held {
-                    holder: read_holder(&mut file),
-                });
+                let holder = read_holder(&mut file);
+                return Err(LockError::Held { holder });
             }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+            Err(TryLockError::Error(error)) => return Err(failed(error.into())),
         }
         // Only for the message of others: on a full disk the lock is held without it.
         let _ = write_holder(&mut file);

@@ -38,7 +38,7 @@ pub(crate) use expire::ExpireError;
 pub(crate) use here::Here;
 pub(crate) use history::{Unfinished, list, unfinished};
 pub(crate) use lock::Lock;
-pub(crate) use outcome::{Cause, Ending, Outcome};
+pub(crate) use outcome::{Ending, Outcome};
 pub(crate) use pending::watch;
 pub(crate) use record::{Entry, Kind, Record};
 pub(crate) use revert::{Conflict, Revert};

@@ -1,29 +1,18 @@
 //! What became of a plan as a whole.
 
-use super::signal::Signal;
-use crate::diagnostic::Hint;
+use super::error::ChangeError;
 use crate::plan::{Report, StepResult};
 
-/// Why a plan was not applied to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Cause {
-    Failed {
-        message: String,
-        hint: Option<Hint>,
-    },
-    /// The operator, or the machine going down, asked to stop.
-    Signal(Signal),
-}
-
+/// How applying a plan ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     Complete,
     /// The hash table could not be resized; the rest was applied, max as far as the table allows.
     Partial(String),
     /// It failed or was stopped, and everything is as it was.
-    Undone(Cause),
+    Undone(ChangeError),
     /// It failed or was stopped, and this could not be undone.
-    Failed(Cause, Vec<String>),
+    Failed(ChangeError, Vec<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -60,7 +60,6 @@ fn change_of(key: Key, entry: &Entry) -> Option<Change> {
 #[cfg(test)]
 mod tests {
     use super::super::record::tests::{entry, live};
-    use super::super::status::Event;
     use super::*;
     use crate::plan::StepResult;
 
@@ -68,44 +67,44 @@ mod tests {
     const DONE: Option<StepResult> = Some(StepResult::Done);
     const SKIPPED: Option<StepResult> = Some(StepResult::Skipped);
 
-    fn made(events: &[Event], result: Option<StepResult>, to: Option<i64>) -> Entry {
+    fn made(statuses: &[Status], result: Option<StepResult>, to: Option<i64>) -> Entry {
         let steps = to.map(|to| live(KEY, 432_000, to));
         let mut entry = entry(steps.into_iter().collect());
         entry.record.origin.time = "1970-01-01T00:01:40Z".into();
         entry.record.readings.insert(KEY.name(), 432_000);
         entry.state.results.fill(result);
-        for event in events {
-            entry.state.happen(*event).unwrap();
+        for status in statuses {
+            entry.state.turn(*status).unwrap();
         }
         entry
     }
 
     #[test]
     fn an_entry_says_which_values_a_key_may_have_had_from_its_time_on() {
-        use Event::{Finish, RollBack, Undo, Wait};
-        for (events, result, to, after) in [
-            (&[Finish][..], DONE, Some(600), &[600][..]),
-            (&[Finish, RollBack], DONE, Some(600), &[600]),
-            (&[Wait], DONE, Some(600), &[600]),
-            (&[Undo], DONE, Some(600), &[600, 432_000]),
+        use Status::{Applied, Pending, RolledBack, Undone};
+        for (statuses, result, to, after) in [
+            (&[Applied][..], DONE, Some(600), &[600][..]),
+            (&[Applied, RolledBack], DONE, Some(600), &[600]),
+            (&[Pending], DONE, Some(600), &[600]),
+            (&[Undone], DONE, Some(600), &[600, 432_000]),
             (&[], None, Some(600), &[600, 432_000]),
-            (&[Finish], SKIPPED, Some(600), &[432_000]),
-            (&[Finish], None, None, &[432_000]),
+            (&[Applied], SKIPPED, Some(600), &[432_000]),
+            (&[Applied], None, None, &[432_000]),
         ] {
-            let entries = [made(events, result, to)];
+            let entries = [made(statuses, result, to)];
             let expected = Change {
                 at: 100,
                 before: Some(432_000),
                 after: after.to_vec(),
             };
             let changes = changes_of(KEY, &entries, "b", 1);
-            assert_eq!(changes, [expected], "{events:?} {result:?}");
+            assert_eq!(changes, [expected], "{statuses:?} {result:?}");
         }
     }
 
     #[test]
     fn another_boot_or_namespace_says_nothing() {
-        let entries = [made(&[Event::Finish], DONE, Some(600))];
+        let entries = [made(&[Status::Applied], DONE, Some(600))];
         assert_eq!(changes_of(KEY, &entries, "c", 1), []);
         assert_eq!(changes_of(KEY, &entries, "b", 8), []);
         assert_eq!(changes_of(Key::UdpTimeout, &entries, "b", 1), []);

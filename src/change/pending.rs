@@ -13,13 +13,13 @@ use super::lock::Lock;
 use super::outcome::{Ending, Outcome};
 use super::preflight::preflight;
 use super::present;
-use super::record::{Entry, Record};
+use super::record::{Entry, Record, by_name};
 use super::restore::clear_up;
 use super::revert::{Conflict, Foreign, overwritten, revert};
 use super::session::{Applied, Done, Session, remaining};
 use super::signal::Signal;
 use super::state::Deadline;
-use super::status::{Event, Status};
+use super::status::Status;
 use super::target::Running;
 use super::watcher::{arm_watcher, disarm_watcher};
 use crate::diagnostic::{Hint, told};
@@ -63,14 +63,7 @@ pub(crate) type Replanner<'a> = &'a mut dyn FnMut(&Record) -> anyhow::Result<Pla
 fn refuse_overwritten(entry: &Entry, target: &mut Running) -> Result<(), ChangeError> {
     let present = present::read([entry], target);
     let overwritten = overwritten(entry, &present);
-    if overwritten.is_empty() {
-        return Ok(());
-    }
-    let messages = overwritten.iter().map(Conflict::to_string).collect();
-    Err(ChangeError {
-        messages,
-        ..ChangeError::new("").hint(start_over())
-    })
+    refuse(overwritten.iter().map(Conflict::to_string).collect())
 }
 
 /// Refuses to confirm what another line overrides at the next boot, unless the operator knew.
@@ -78,12 +71,12 @@ fn refuse_overridden(record: &Record, again: &Plan) -> Result<(), ChangeError> {
     if record.allow_overridden {
         return Ok(());
     }
-    let blocked = again.blocked.iter().filter(|blocked| {
-        !blocked.is_permitted(Permission {
-            max_below_count: true,
-            ..Permission::default()
-        })
-    });
+    let permission = Permission {
+        max_below_count: true,
+        overridden: false,
+    };
+    let blocked = again.blocked.iter();
+    let blocked = blocked.filter(|blocked| !blocked.is_permitted(permission));
     let mut messages: Vec<String> = blocked.map(ToString::to_string).collect();
     let is_known = |path: &Path| {
         let mut files = record.steps.iter().filter_map(Step::file);
@@ -99,13 +92,14 @@ fn refuse_overridden(record: &Record, again: &Plan) -> Result<(), ChangeError> {
             ));
         }
     }
+    refuse(messages)
+}
+
+fn refuse(messages: Vec<String>) -> Result<(), ChangeError> {
     if messages.is_empty() {
         return Ok(());
     }
-    Err(ChangeError {
-        messages,
-        ..ChangeError::new("").hint(start_over())
-    })
+    Err(ChangeError::of(messages).hint(start_over()))
 }
 
 fn start_over() -> Hint {
@@ -128,23 +122,14 @@ impl Session<'_> {
         within: Option<Duration>,
     ) -> anyhow::Result<Applied> {
         let id = entry.record.id;
-        let overrides = plan.overrides.iter();
         let is_same = entry.record.profile == plan.profile
-            && entry.record.overrides
-                == overrides.map(|(key, value)| (key.name(), *value)).collect()
-            && plan
-                .steps
-                .iter()
-                .all(|step| step.file().is_some() || matches!(step, Step::Expire { .. }));
+            && entry.record.overrides == by_name(&plan.overrides)
+            && !plan.steps.iter().any(Step::is_live);
         let (Some(within), true) = (within, is_same) else {
             let message = format!("change {id} of {} is pending", entry.record.profile);
-            return Err(ChangeError::new(message)
-                .hint(
-                    Hint::cttune("confirm")
-                        .to("keep it")
-                        .and(Hint::cttune("rollback").to("undo it")),
-                )
-                .into());
+            let keep = Hint::cttune("confirm").to("keep it");
+            let undo = Hint::cttune("rollback").to("undo it");
+            return Err(ChangeError::new(message).hint(keep.and(undo)).into());
         };
         entry.state.deadline = Some(deadline(within)?);
         let journal = self.here.journal().map_err(ChangeError::from)?;
@@ -184,7 +169,7 @@ impl Session<'_> {
         refuse_overridden(&entry.record, &plan).map_err(still_pending)?;
         let journal = self.here.journal().map_err(ChangeError::from)?;
         // From here on a kill leaves an interrupted change, which a rollback undoes completely.
-        entry.state.happen(Event::Confirm)?;
+        entry.state.turn(Status::Started)?;
         journal
             .save(&entry)
             .map_err(|error| still_pending(error.into()))?;
@@ -245,7 +230,7 @@ impl Session<'_> {
             signal: Some(signal),
             ..ChangeError::from(error).effect(Effect::Pending(id))
         })?;
-        let entry = undo(&self.here, id, Event::Undo)?;
+        let entry = undo(&self.here, id, Status::Undone)?;
         disarm_watcher(&entry);
         if entry.state.status() == Status::Failed {
             return Err(remaining(&entry).into());
@@ -274,7 +259,7 @@ pub(crate) fn watch(id: u64) -> anyhow::Result<bool> {
         // Whoever had the lock may have confirmed it, or given it more time.
         let entry = here.journal()?.entry(id)?;
         if entry.state.status().is_unfinished() && is_overdue(&entry, Duration::ZERO) {
-            let undone = undo(&here, id, Event::Expire)?;
+            let undone = undo(&here, id, Status::Expired)?;
             return Ok(undone.state.status() != Status::Failed);
         }
     }
@@ -282,7 +267,7 @@ pub(crate) fn watch(id: u64) -> anyhow::Result<bool> {
 
 /// Undoes an unfinished change, but nothing that somebody else changed since, and writes what
 /// became of it. The lock is held.
-pub(super) fn undo(here: &Here, id: u64, event: Event) -> Result<Entry, ChangeError> {
+pub(super) fn undo(here: &Here, id: u64, to: Status) -> Result<Entry, ChangeError> {
     let journal = here.journal()?;
     let mut entry = journal.entry(id)?;
     if !entry.state.status().is_unfinished() {
@@ -309,9 +294,9 @@ pub(super) fn undo(here: &Here, id: u64, event: Event) -> Result<Entry, ChangeEr
     let foreign = revert.conflicts.iter();
     let foreign = foreign.map(|conflict| format!("{conflict}; it was left as it is"));
     entry.state.remaining.extend(foreign);
-    entry.state.happen(match outcome.ending {
-        Ending::Complete => event,
-        _ => Event::UndoPartly,
+    entry.state.turn(match outcome.ending {
+        Ending::Complete => to,
+        _ => Status::Failed,
     })?;
     journal.save(&entry).map_err(|error| {
         let message = format!("change {id} was undone, but {error}");

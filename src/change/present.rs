@@ -1,5 +1,6 @@
 //! Reads what is present of everything that entries of the journal are about.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::record::Entry;
@@ -13,16 +14,11 @@ pub(super) fn read<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
     target: &mut dyn Target,
 ) -> Present {
-    let count = match target.count() {
-        Ok(Some(count)) => Count::Entries(count),
-        Ok(None) => Count::NotLoaded,
-        Err(_) => Count::Unread,
-    };
     let mut present = Present {
-        count,
+        count: count(target),
         ..Present::default()
     };
-    let (mut keys, mut paths) = (Vec::<Key>::new(), std::collections::BTreeSet::new());
+    let (mut keys, mut paths) = (Vec::<Key>::new(), BTreeSet::new());
     for step in entries.into_iter().flat_map(|entry| &entry.record.steps) {
         match step {
             Step::WriteLive { key, .. } if !keys.contains(key) => keys.push(*key),
@@ -45,6 +41,15 @@ pub(super) fn read<'a>(
         }
     }
     present
+}
+
+/// The number of entries in the table.
+pub(super) fn count(target: &mut dyn Target) -> Count {
+    match target.count() {
+        Ok(Some(count)) => Count::Entries(count),
+        Ok(None) => Count::NotLoaded,
+        Err(_) => Count::Unread,
+    }
 }
 
 /// The folders that a plan's files need and that do not exist, outermost first: its undo removes

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::revert::Present;
 use super::state::State;
-use super::status::Event;
+use super::status::Status;
 use crate::plan::{Plan, Step, StepResult};
 use crate::tunable::{Key, Snapshot};
 
@@ -79,7 +79,6 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(plan: &Plan, origin: Origin, before: Option<&Snapshot>) -> Self {
         let value = |key: &Key| Some((key.name(), before?.value(*key)?));
-        let overrides = plan.overrides.iter();
         let record = Record {
             schema: SCHEMA,
             id: 0,
@@ -87,7 +86,7 @@ impl Entry {
             undoes: None,
             origin,
             profile: plan.profile.clone(),
-            overrides: overrides.map(|(key, value)| (key.name(), *value)).collect(),
+            overrides: by_name(&plan.overrides),
             count: before.and_then(|before| before.count),
             readings: Key::ALL.iter().filter_map(value).collect(),
             steps: plan.steps.clone(),
@@ -121,7 +120,7 @@ impl Entry {
             self.state.deadline.is_some() && self.state.reached() <= self.record.live_steps();
         if is_another && is_live && self.state.status().is_unfinished() {
             // Both unfinished statuses have this transition.
-            let _ = self.state.happen(Event::Reboot);
+            let _ = self.state.turn(Status::Rebooted);
         }
         self
     }
@@ -138,21 +137,22 @@ impl Entry {
                 files.insert(change.path, change.to);
             }
         }
+        let mut values = last.iter();
         self.state.status().can_be_rolled_back()
-            && last
-                .iter()
-                .all(|(key, to)| present.values.get(key) == Some(to))
+            && values.all(|(key, to)| present.values.get(key) == Some(to))
             && files.iter().all(|(path, to)| present.file(path) == Ok(*to))
     }
+}
+
+pub(super) fn by_name(values: &BTreeMap<Key, i64>) -> BTreeMap<String, i64> {
+    let values = values.iter();
+    values.map(|(key, value)| (key.name(), *value)).collect()
 }
 
 impl Record {
     /// How many steps at the beginning are about the running kernel alone.
     pub(crate) fn live_steps(&self) -> usize {
-        self.steps
-            .iter()
-            .take_while(|step| step.file().is_none() && !matches!(step, Step::Expire { .. }))
-            .count()
+        self.steps.iter().take_while(|step| step.is_live()).count()
     }
 
     /// The steps that `cttune confirm` applies.
@@ -163,9 +163,8 @@ impl Record {
 
     /// Whether it shortened flows, or was about to.
     pub(crate) fn is_about_flows(&self) -> bool {
-        self.steps
-            .iter()
-            .any(|step| matches!(step, Step::Expire { .. }))
+        let is_expire = |step: &Step| matches!(step, Step::Expire { .. });
+        self.steps.iter().any(is_expire)
     }
 
     pub(crate) fn plan(&self) -> Plan {
@@ -252,17 +251,17 @@ pub(super) mod tests {
             Some(StepResult::Skipped),
             Some(StepResult::Failed),
         );
-        for (events, results, expected) in [
+        for (statuses, results, expected) in [
             (&[][..], [None, None, None], &[Key::Max][..]),
             (&[], [done, None, None], &[Key::Max, Key::Buckets]),
-            (&[Event::Wait], [done, None, None], &[Key::Max]),
+            (&[Status::Pending], [done, None, None], &[Key::Max]),
             (
-                &[Event::Resume],
+                &[Status::Resumed],
                 [done, None, None],
                 &[Key::Max, Key::Buckets],
             ),
             (
-                &[Event::Finish],
+                &[Status::Applied],
                 [done, skipped, failed],
                 &[Key::Max, Key::UdpTimeout],
             ),
@@ -273,8 +272,8 @@ pub(super) mod tests {
                 live(Key::UdpTimeout, 1, 2),
             ]);
             entry.state.results = results.to_vec();
-            for event in events {
-                entry.state.happen(*event).unwrap();
+            for status in statuses {
+                entry.state.turn(*status).unwrap();
             }
             let keys: Vec<Key> = entry
                 .perhaps_applied()
@@ -283,7 +282,7 @@ pub(super) mod tests {
                     _ => None,
                 })
                 .collect();
-            assert_eq!(keys, expected, "{events:?} {results:?}");
+            assert_eq!(keys, expected, "{statuses:?} {results:?}");
         }
     }
 
@@ -304,9 +303,9 @@ pub(super) mod tests {
                 within: 1,
             });
             entry.state.results[0] = Some(StepResult::Done);
-            entry.state.happen(Event::Wait).unwrap();
+            entry.state.turn(Status::Pending).unwrap();
             if confirmed {
-                entry.state.happen(Event::Confirm).unwrap();
+                entry.state.turn(Status::Started).unwrap();
                 entry.state.results[1] = Some(StepResult::Done);
             }
             let status = entry.in_boot(now).state.status();

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::present;
 use super::record::Record;
-use super::revert::{Count, keeps_max};
+use super::revert::keeps_max;
 use super::target::{Target, TargetError};
 use crate::plan::Step;
 use crate::tunable::Key;
@@ -46,20 +47,19 @@ fn check(
 
 /// Does one step of an undo, or says what stays and why.
 pub(super) fn restore(step: &Step, target: &mut dyn Target) -> Result<(), String> {
-    let stays = |what: String, error: TargetError| format!("{what}: {error}");
+    if let Some(change) = step.file() {
+        return restore_file(change.path, change.to, target)
+            .map_err(|error| format!("{} was not restored: {error}", change.path.display()));
+    }
     match step {
         Step::UnloadModule { .. } => target
             .unload_module()
-            .map_err(|error| stays("the module nf_conntrack stays loaded".into(), error)),
+            .map_err(|error| format!("the module nf_conntrack stays loaded: {error}")),
         Step::LoadModule { .. } => target
             .load_module()
-            .map_err(|error| stays("the module nf_conntrack is not loaded".into(), error)),
+            .map_err(|error| format!("the module nf_conntrack is not loaded: {error}")),
         Step::WriteLive { key, to, .. } => restore_value(*key, *to, target),
-        Step::Expire { .. } => Ok(()),
-        Step::WriteFile { path, to, .. } => restore_file(path, to.as_deref(), target)
-            .map_err(|error| stays(format!("{} was not restored", path.display()), error)),
-        Step::EditLine { path, to, .. } => restore_file(path, Some(to), target)
-            .map_err(|error| stays(format!("{} was not restored", path.display()), error)),
+        _ => Ok(()),
     }
 }
 
@@ -85,11 +85,7 @@ fn restore_value(key: Key, before: i64, target: &mut dyn Target) -> Result<(), S
         return Ok(());
     }
     // The table may have grown since the undo was computed.
-    let count = match target.count() {
-        Ok(Some(count)) => Count::Entries(count),
-        Ok(None) => Count::NotLoaded,
-        Err(_) => Count::Unread,
-    };
+    let count = present::count(target);
     if let Some(why) = keeps_max(key, before, now.unwrap_or(i64::MAX), count) {
         return Err(why);
     }
@@ -103,10 +99,7 @@ fn restore_value(key: Key, before: i64, target: &mut dyn Target) -> Result<(), S
 /// Removes what a kill left beside the files of a change that was undone, and the folders that the
 /// change created.
 pub(super) fn clear_up(record: &Record, target: &mut dyn Target) {
-    let files: Vec<&Path> = record
-        .steps
-        .iter()
-        .filter_map(|step| Some(step.file()?.path))
-        .collect();
-    target.clear_up(&files, &record.folders);
+    let files = record.steps.iter();
+    let files = files.filter_map(|step| Some(step.file()?.path));
+    target.clear_up(&files.collect::<Vec<_>>(), &record.folders);
 }

@@ -342,7 +342,7 @@ pub(super) fn keeps_max(key: Key, before: i64, now: i64, count: Count) -> Option
 #[cfg(test)]
 mod tests {
     use super::super::record::tests::{entry, file, live, loaded};
-    use super::super::status::Event;
+    use super::super::status::Status;
     use super::*;
 
     const DONE: Option<StepResult> = Some(StepResult::Done);
@@ -351,7 +351,7 @@ mod tests {
     fn applied(steps: Vec<Step>) -> Entry {
         let mut entry = entry(steps);
         entry.state.results.fill(DONE);
-        entry.state.happen(Event::Finish).unwrap();
+        entry.state.turn(Status::Applied).unwrap();
         entry
     }
 
@@ -529,7 +529,7 @@ mod tests {
             live(Key::Max, 100, 2048),
         ]);
         entry.state.results = vec![Some(StepResult::Failed), DONE];
-        entry.state.happen(Event::FinishPartly).unwrap();
+        entry.state.turn(Status::Partial).unwrap();
         let now = present(&[(Key::Buckets, 100), (Key::Max, 400)], &[], 0);
         let revert = revert(&entry, &now, Foreign::Keep);
         assert_eq!(told(&revert), ["max=100"]);

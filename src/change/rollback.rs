@@ -6,15 +6,15 @@ use super::here::Here;
 use super::journal::{Damage, Journal, JournalError};
 use super::outcome::{Ending, Outcome};
 use super::present;
-use super::record::{Entry, Kind};
+use super::record::{Entry, Kind, Record};
 use super::restore::clear_up;
 use super::revert::{Conflict, Foreign, Revert, revert};
 use super::session::{Done, Session};
-use super::status::{Event, Status};
+use super::status::Status;
 use super::target::Running;
 use super::watcher::disarm_watcher;
 use crate::diagnostic::Hint;
-use crate::plan::{Plan, Report, Step};
+use crate::plan::Plan;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
@@ -69,24 +69,29 @@ impl Session<'_> {
             refuse_conflicts(&reverts)?;
         }
         ask(&reverts)?;
-        if reverts
-            .iter()
-            .any(|(entry, _)| entry.record.is_about_flows())
-        {
+        let mut records = reverts.iter().map(|(entry, _)| &entry.record);
+        if records.any(Record::is_about_flows) {
             self.console
                 .note("flows are left alone: each gets its old timeout back at its next packet");
         }
-        let mut all = All::default();
+        // Several rollbacks in one.
+        let mut all = Done {
+            plan: Plan::of("rollback", Vec::new()),
+            outcome: Outcome::nothing(),
+            id: None,
+            again: 0,
+            flows: None,
+        };
         for (entry, _) in reverts {
             self.undo(entry, &mut all)?;
-            if all.ending != Ending::Complete {
+            if all.outcome.ending != Ending::Complete {
                 break;
             }
         }
-        Ok(all.done())
+        Ok(all)
     }
 
-    fn undo(&self, undone: Entry, all: &mut All) -> anyhow::Result<()> {
+    fn undo(&self, undone: Entry, all: &mut Done) -> anyhow::Result<()> {
         let journal = self.here.journal().map_err(ChangeError::from)?;
         let mut target = Running::new(self.here.root().clone());
         let present = present::read([&undone], &mut target);
@@ -120,12 +125,16 @@ impl Session<'_> {
         clear_up(&undone.record, &mut target);
         disarm_watcher(&undone);
         let id = (entry.record.id > 0).then_some(entry.record.id);
-        all.add(&entry, &undone, outcome);
-        if all.ending == Ending::Complete {
+        all.plan.steps.extend(entry.record.steps);
+        all.outcome.reports.extend(outcome.reports);
+        all.outcome.ending = outcome.ending;
+        all.id = id;
+        all.again = undone.record.id;
+        if all.outcome.ending == Ending::Complete {
             mark_undone(undone, &journal)?;
         } else if undone.state.status() == Status::Pending {
             // Its watcher would only try again what cannot be done.
-            mark(undone, Event::UndoPartly, &journal)?;
+            mark(undone, Status::Failed, &journal)?;
         }
         self.settle(id);
         Ok(())
@@ -187,89 +196,46 @@ fn refuse_damage(
 }
 
 fn refuse_conflicts(reverts: &[(Entry, Revert)]) -> Result<(), ChangeError> {
-    let with_conflicts: Vec<u64> = reverts
-        .iter()
-        .filter(|(_, revert)| !revert.conflicts.is_empty())
-        .map(|(entry, _)| entry.record.id)
-        .collect();
-    let Some(id) = with_conflicts.first() else {
+    let reverts = reverts.iter();
+    let Some((entry, _)) = reverts
+        .clone()
+        .find(|(_, revert)| !revert.conflicts.is_empty())
+    else {
         return Ok(());
     };
-    let conflicts = reverts.iter().flat_map(|(_, revert)| &revert.conflicts);
-    let mut error = ChangeError::new(format!("change {id} was overwritten in part"));
-    error.messages.extend(conflicts.map(Conflict::to_string));
-    Err(error.hint(
+    let id = entry.record.id;
+    let mut messages = vec![format!("change {id} was overwritten in part")];
+    let conflicts = reverts.flat_map(|(_, revert)| &revert.conflicts);
+    messages.extend(conflicts.map(Conflict::to_string));
+    Err(ChangeError::of(messages).hint(
         Hint::say("--overwrite-changed restores the old values all the same")
             .and(Hint::cttune("history").to("undo a later change first")),
     ))
-}
-
-struct All {
-    steps: Vec<Step>,
-    reports: Vec<Report>,
-    ending: Ending,
-    id: Option<u64>,
-    again: u64,
-}
-
-impl Default for All {
-    fn default() -> Self {
-        All {
-            steps: Vec::new(),
-            reports: Vec::new(),
-            ending: Ending::Complete,
-            id: None,
-            again: 0,
-        }
-    }
-}
-
-impl All {
-    fn add(&mut self, entry: &Entry, undone: &Entry, outcome: Outcome) {
-        self.steps.extend(entry.record.steps.clone());
-        self.reports.extend(outcome.reports);
-        self.ending = outcome.ending;
-        self.id = (entry.record.id > 0).then_some(entry.record.id);
-        self.again = undone.record.id;
-    }
-
-    fn done(self) -> Done {
-        Done {
-            plan: Plan::of("rollback", self.steps),
-            outcome: Outcome {
-                reports: self.reports,
-                ending: self.ending,
-            },
-            id: self.id,
-            again: self.again,
-            flows: None,
-        }
-    }
 }
 
 /// Writes that a change was undone. If it was itself a rollback, what that undid is applied again;
 /// and so on, down to the apply.
 fn mark_undone(undone: Entry, journal: &Journal) -> anyhow::Result<()> {
     let mut below = undone.record.undoes;
-    let mut event = Event::RollBack;
-    mark(undone, event, journal)?;
-    while let Some(id) = below {
-        event = match event {
-            Event::RollBack => Event::Redo,
-            _ => Event::RollBack,
-        };
-        // Old records are not kept for ever.
-        let Ok(entry) = journal.entry(id) else {
-            break;
-        };
+    let mut to = Status::RolledBack;
+    mark(undone, to, journal)?;
+    // Old records are not kept for ever.
+    while let Some(entry) = below.and_then(|id| journal.entry(id).ok()) {
         below = entry.record.undoes;
-        mark(entry, event, journal)?;
+        to = match to {
+            Status::RolledBack => Status::Applied,
+            _ => Status::RolledBack,
+        };
+        let was_undone = entry.state.status() == Status::RolledBack;
+        if was_undone || to == Status::RolledBack {
+            mark(entry, to, journal)?;
+        }
     }
     Ok(())
 }
 
-fn mark(mut entry: Entry, event: Event, journal: &Journal) -> anyhow::Result<()> {
-    if entry.state.happen(event).is_err() {
+fn mark(mut entry: Entry, to: Status, journal: &Journal) -> anyhow::Result<()> {
+    if entry.state.turn(to).is_err() {
         // What was undone in another way since keeps that status.
         return Ok(());
     }

@@ -14,17 +14,17 @@ use super::journal::Journal;
 use super::lock::Lock;
 use super::outcome::{Ending, Outcome};
 use super::pending::{self, is_overdue};
-use super::preflight::preflight;
+use super::preflight::{PreflightError, preflight};
 use super::present;
 use super::record::Entry;
 use super::signal::Signals;
-use super::status::{Event, Status};
+use super::status::Status;
 use super::target::{Running, Target};
 use super::watcher::arm_watcher;
 use crate::diagnostic::{Hint, told};
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl;
-use crate::plan::{Permission, Plan, Report, Step};
+use crate::plan::{Blocked, Permission, Plan, Report, Step};
 use crate::profile::ExpireMode;
 
 /// What a session tells the command that opened it, and asks of it.
@@ -84,6 +84,18 @@ pub(crate) struct Done {
     pub(crate) flows: Option<(ExpireMode, Tally)>,
 }
 
+impl Applied {
+    fn of(plan: Plan, id: u64, outcome: Outcome, flows: Option<(ExpireMode, Tally)>) -> Self {
+        Applied::Done(Box::new(Done {
+            plan,
+            id: outcome.changed().then_some(id),
+            again: id,
+            outcome,
+            flows,
+        }))
+    }
+}
+
 impl<'a> Session<'a> {
     /// Opens a session. From now on signals are remembered instead of ending the process.
     pub(crate) fn open(
@@ -112,17 +124,14 @@ impl<'a> Session<'a> {
         if !self.here.is_locked() {
             refuse_blocked(&plan, request.permission)?;
             // An unreadable journal is ignored here; the lock below fails with the same error.
-            let waits = self
-                .here
-                .unfinished()
-                .is_ok_and(|entries| !entries.is_empty());
-            if plan.steps.is_empty() && !waits {
+            let unfinished = self.here.unfinished().unwrap_or_default();
+            if plan.steps.is_empty() && unfinished.is_empty() {
                 return Ok(Applied::Nothing(plan));
             }
             request.consent.demand()?;
             match preflight(&plan, &mut target) {
                 // Another cttune took the lock meanwhile: the plan is made again below.
-                Err(error) if error.is_change() => {}
+                Err(PreflightError::Moved(_)) => {}
                 checked => checked.map_err(ChangeError::from)?,
             }
         }
@@ -185,13 +194,8 @@ impl<'a> Session<'a> {
         if matches!(outcome.ending, Ending::Complete | Ending::Partial(_)) {
             self.settle(Some(id));
         }
-        Ok(Applied::Done(Box::new(Done {
-            plan: plan.clone(),
-            id: outcome.changed().then_some(id),
-            again: id,
-            outcome,
-            flows: target.into_expired(),
-        })))
+        let flows = target.into_expired();
+        Ok(Applied::of(plan.clone(), id, outcome, flows))
     }
 
     fn apply_pending(
@@ -205,7 +209,7 @@ impl<'a> Session<'a> {
         let journal = self.begin(&mut entry)?;
         // Before anything is changed: without a watcher nothing would undo the change.
         if let Err(error) = arm_watcher(&entry, self.here.root()) {
-            entry.state.happen(Event::Undo)?;
+            entry.state.turn(Status::Undone)?;
             let _ = journal.save(&entry);
             return Err(ChangeError::new(told(&error)).into());
         }
@@ -218,13 +222,7 @@ impl<'a> Session<'a> {
             return Ok(Applied::Pending(Box::new(entry), outcome));
         }
         drop(lock);
-        Ok(Applied::Done(Box::new(Done {
-            plan: entry.record.plan(),
-            id: outcome.changed().then_some(id),
-            again: id,
-            outcome,
-            flows: None,
-        })))
+        Ok(Applied::of(entry.record.plan(), id, outcome, None))
     }
 
     pub(super) fn entry(&self, plan: &Plan, target: &mut dyn Target) -> Entry {
@@ -285,7 +283,7 @@ impl<'a> Session<'a> {
                 && by.is_none_or(|by| entry.record.id < by)
                 && self.here.is_of(&entry.record)
             {
-                let _ = entry.state.happen(Event::Resume);
+                let _ = entry.state.turn(Status::Resumed);
             }
             if entry.state.status() != was {
                 // Only for the listing: what is present is compared anyway.
@@ -298,21 +296,17 @@ impl<'a> Session<'a> {
     /// first: its watcher may have ended. The lock is held.
     pub(super) fn pending(&self) -> Result<Option<Entry>, ChangeError> {
         let mut unfinished = self.here.unfinished()?.into_iter();
-        let is_pending = |entry: &Entry| entry.state.status() == Status::Pending;
-        let found = unfinished.rfind(is_pending);
-        match found {
-            Some(entry) if is_overdue(&entry, Duration::ZERO) => {
-                let undone = pending::undo(&self.here, entry.record.id, Event::Expire)?;
-                if undone.state.status() == Status::Failed {
-                    return Err(remaining(&undone));
-                }
-                Ok(None)
-            }
-            Some(entry) => Ok(Some(entry)),
-            None => {
-                self.settle(Some(0));
-                Ok(None)
-            }
+        let Some(entry) = unfinished.rfind(|entry| entry.state.status() == Status::Pending) else {
+            self.settle(Some(0));
+            return Ok(None);
+        };
+        if !is_overdue(&entry, Duration::ZERO) {
+            return Ok(Some(entry));
+        }
+        let undone = pending::undo(&self.here, entry.record.id, Status::Expired)?;
+        match undone.state.status() {
+            Status::Failed => Err(remaining(&undone)),
+            _ => Ok(None),
         }
     }
 }
@@ -329,27 +323,25 @@ impl Consent<'_> {
 
 /// Refuses a plan that is blocked, unless the operator allowed it.
 fn refuse_blocked(plan: &Plan, permission: Permission) -> Result<(), ChangeError> {
-    let mut blocked = plan
-        .blocked
-        .iter()
-        .filter(|blocked| !blocked.is_permitted(permission));
-    let Some(first) = blocked.next() else {
+    let blocked = plan.blocked.iter();
+    let blocked = blocked.filter(|blocked| !blocked.is_permitted(permission));
+    let blocked: Vec<&Blocked> = blocked.collect();
+    let Some(first) = blocked.first() else {
         return Ok(());
     };
-    let mut error = ChangeError::new(first.to_string()).hint(first.hint());
-    error.messages.extend(blocked.map(ToString::to_string));
-    Err(error)
+    let messages = blocked.iter().map(ToString::to_string).collect();
+    Err(ChangeError::of(messages).hint(first.hint()))
 }
 
 /// Refuses to apply a plan that would be another one by now. How many flows there are does not
 /// matter.
 fn refuse_other(plan: &Plan, again: &Plan) -> Result<(), ChangeError> {
-    let is_fixed = |step: &&Step| !matches!(step, Step::Expire { .. });
-    let steps = |plan: &Plan| -> Vec<Step> {
-        let steps = plan.steps.iter().filter(is_fixed);
-        steps.cloned().collect()
-    };
-    let (planned, now) = (steps(plan), steps(again));
+    fn fixed(plan: &Plan) -> Vec<&Step> {
+        let steps = plan.steps.iter();
+        let fixed = steps.filter(|step| !matches!(step, Step::Expire { .. }));
+        fixed.collect()
+    }
+    let (planned, now) = (fixed(plan), fixed(again));
     if planned == now && plan.blocked == again.blocked {
         return Ok(());
     }
@@ -367,9 +359,11 @@ fn refuse_other(plan: &Plan, again: &Plan) -> Result<(), ChangeError> {
 /// What remains of a change that could not be undone completely.
 pub(crate) fn remaining(entry: &Entry) -> ChangeError {
     let id = entry.record.id;
-    let mut error = ChangeError::new(format!("change {id} was undone, but not all of it"));
-    error.messages.extend(entry.state.remaining.iter().cloned());
-    error.hint(undo_rest(id)).effect(Effect::Remaining)
+    let mut messages = vec![format!("change {id} was undone, but not all of it")];
+    messages.extend(entry.state.remaining.clone());
+    ChangeError::of(messages)
+        .hint(undo_rest(id))
+        .effect(Effect::Remaining)
 }
 
 /// What to do about a change that is not undone completely.

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::status::{Event, Refused, Status};
+use super::status::{Refused, Status};
 use crate::plan::StepResult;
 
 /// When a pending change is undone.
@@ -29,16 +29,8 @@ pub(crate) struct State {
     pub(crate) remaining: Vec<String>,
 }
 
-/// Why the text of a state cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum StateError {
-    /// It is not in the form that cttune writes.
-    #[error("its state is not in the form that cttune writes")]
-    Form,
-    /// It is the state of another record.
-    #[error("its state is about {state} steps, the record about {record}")]
-    Steps { state: usize, record: usize },
-}
+/// What is wrong with a text that is none of a state.
+const FORM: &str = "its state is not in the form that cttune writes";
 
 impl State {
     /// The state of a change of so many steps that is about to start.
@@ -55,16 +47,14 @@ impl State {
         self.status
     }
 
-    pub(crate) fn happen(&mut self, event: Event) -> Result<(), Refused> {
-        self.status = self.status.after(event)?;
+    pub(crate) fn turn(&mut self, to: Status) -> Result<(), Refused> {
+        self.status = self.status.turn(to)?;
         Ok(())
     }
 
     pub(crate) fn reached(&self) -> usize {
-        self.results
-            .iter()
-            .take_while(|result| result.is_some())
-            .count()
+        let tried = self.results.iter().take_while(|result| result.is_some());
+        tried.count()
     }
 
     /// The text: status, deadline, and one letter for each step.
@@ -77,50 +67,40 @@ impl State {
         format!("{:<11} {deadline}\n{letters}\n", self.status.name())
     }
 
-    /// Reads the text of a record with so many steps.
-    pub(super) fn parse(text: &str, steps: usize) -> Result<Self, StateError> {
-        let mut lines = text.split('\n');
-        let (Some(head), Some(letters), Some(""), None) =
-            (lines.next(), lines.next(), lines.next(), lines.next())
-        else {
-            return Err(StateError::Form);
+    /// Reads the text of a record with so many steps, or says what is wrong with it.
+    pub(super) fn parse(text: &str, steps: usize) -> Result<Self, String> {
+        let lines: Vec<&str> = text.split('\n').collect();
+        let [head, letters, ""] = lines[..] else {
+            return Err(FORM.to_owned());
         };
         let words: Vec<&str> = head.split_ascii_whitespace().collect();
         let [name, boottime, within] = words[..] else {
-            return Err(StateError::Form);
+            return Err(FORM.to_owned());
         };
-        let status = Status::from_name(name).ok_or(StateError::Form)?;
+        let status = Status::from_name(name).ok_or(FORM)?;
         let deadline = match (number(boottime), number(within)) {
             (Some(boottime), Some(within)) => Some(Deadline { boottime, within }),
             _ if is_unset(boottime) && is_unset(within) => None,
-            _ => return Err(StateError::Form),
+            _ => return Err(FORM.to_owned()),
         };
-        State::of(status, deadline, letters, Vec::new(), steps)
-    }
-
-    fn of(
-        status: Status,
-        deadline: Option<Deadline>,
-        letters: &str,
-        remaining: Vec<String>,
-        steps: usize,
-    ) -> Result<Self, StateError> {
-        let known = |letter| LETTERS.iter().find(|(known, _)| *known == letter);
-        let results = letters.chars().map(|letter| Some(known(letter)?.1));
-        let results: Option<Vec<Option<StepResult>>> = results.collect();
-        let results = results.ok_or(StateError::Form)?;
-        if results.len() != steps {
-            return Err(StateError::Steps {
-                state: results.len(),
-                record: steps,
-            });
-        }
         Ok(State {
             status,
             deadline,
-            results,
-            remaining,
+            results: results(letters, steps)?,
+            remaining: Vec::new(),
         })
+    }
+}
+
+fn results(letters: &str, steps: usize) -> Result<Vec<Option<StepResult>>, String> {
+    let known = |letter| LETTERS.iter().find(|(known, _)| *known == letter);
+    let results = letters.chars().map(|letter| Some(known(letter)?.1));
+    let results: Vec<_> = results.collect::<Option<_>>().ok_or(FORM)?;
+    match results.len() {
+        number if number == steps => Ok(results),
+        number => Err(format!(
+            "its state is about {number} steps, the record about {steps}"
+        )),
     }
 }
 
@@ -134,9 +114,13 @@ pub(super) struct FirstState {
 }
 
 impl FirstState {
-    pub(super) fn state(self, steps: usize) -> Result<State, StateError> {
-        let status = Status::from_first_name(self.standing.trim_end()).ok_or(StateError::Form)?;
-        State::of(status, self.deadline, &self.progress, self.left, steps)
+    pub(super) fn state(self, steps: usize) -> Result<State, String> {
+        Ok(State {
+            status: Status::from_first_name(self.standing.trim_end()).ok_or(FORM)?,
+            deadline: self.deadline,
+            results: results(&self.progress, steps)?,
+            remaining: self.left,
+        })
     }
 }
 
@@ -166,8 +150,12 @@ mod tests {
     use super::*;
 
     fn state(status: &str, deadline: Option<Deadline>, letters: &str) -> State {
-        let status = Status::from_name(status).unwrap();
-        State::of(status, deadline, letters, Vec::new(), letters.len()).unwrap()
+        State {
+            status: Status::from_name(status).unwrap(),
+            deadline,
+            results: results(letters, letters.len()).unwrap(),
+            remaining: Vec::new(),
+        }
     }
 
     const DEADLINE: Option<Deadline> = Some(Deadline {
@@ -198,12 +186,9 @@ mod tests {
     #[test]
     fn other_texts_are_refused_wherever_they_differ() {
         let good = state("pending", DEADLINE, "ds..").text();
+        let wrong_form = Err(FORM.to_owned());
         for end in 0..good.len() {
-            assert_eq!(
-                State::parse(&good[..end], 4),
-                Err(StateError::Form),
-                "cut at {end}"
-            );
+            assert_eq!(State::parse(&good[..end], 4), wrong_form, "cut at {end}");
         }
         for (from, to) in [
             ("pending", "begun  "),
@@ -214,14 +199,11 @@ mod tests {
             ("\n", " "),
         ] {
             let text = good.replace(from, to);
-            assert_eq!(State::parse(&text, 4), Err(StateError::Form), "{text}");
+            assert_eq!(State::parse(&text, 4), wrong_form, "{text}");
         }
-        let other = StateError::Steps {
-            state: 4,
-            record: 3,
-        };
-        assert_eq!(State::parse(&good, 3), Err(other));
-        assert_eq!(State::parse(&format!("{good}\n"), 4), Err(StateError::Form));
+        let other = "its state is about 4 steps, the record about 3";
+        assert_eq!(State::parse(&good, 3), Err(other.to_owned()));
+        assert_eq!(State::parse(&format!("{good}\n"), 4), wrong_form);
     }
 
     #[test]

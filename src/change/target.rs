@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::expire::{ExpireError, Expired, Expiry, FlowContext, Past};
 use crate::diagnostic::{Advise, Hint};
-use crate::files::{FileError, Root};
+use crate::files::{FileError, ReadError, Root, is_full};
 use crate::flow::expire::Tally;
 use crate::kernel::module::{self, ModuleError};
-use crate::kernel::sysctl::{self, ReadError, WriteError};
+use crate::kernel::sysctl::{self, WriteError};
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::Key;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TargetError {
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(#[from] sysctl::ReadError),
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
@@ -40,10 +40,13 @@ pub(crate) enum TargetError {
 
 impl TargetError {
     pub(crate) fn is_full(&self) -> bool {
-        matches!(self, TargetError::File(FileError::Io { source, .. }) if matches!(
-            source.kind(),
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded
-        ))
+        matches!(self, TargetError::File(FileError::Io { source, .. }) if is_full(source))
+    }
+}
+
+impl From<ReadError> for TargetError {
+    fn from(error: ReadError) -> Self {
+        TargetError::File(error.into())
     }
 }
 
@@ -136,15 +139,16 @@ impl Running {
     pub(crate) fn into_expired(self) -> Option<(ExpireMode, Tally)> {
         self.expired
     }
-}
 
-impl Running {
     /// Whatever the record of an image says, the kernel that runs is not the image's.
     fn demand_kernel(&self) -> Result<(), TargetError> {
-        self.root
-            .is_machine()
-            .then_some(())
-            .ok_or(TargetError::Image)
+        let is_machine = self.root.is_machine();
+        is_machine.then_some(()).ok_or(TargetError::Image)
+    }
+
+    fn prepare(&self, parameters: &ExpireParameters) -> Result<Expiry, TargetError> {
+        self.demand_kernel()?;
+        Expiry::prepare(parameters, &self.past).map_err(unchanged)
     }
 }
 
@@ -182,19 +186,15 @@ impl Target for Running {
     }
 
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError> {
-        Ok(self.root.read(path).map_err(FileError::from)?)
+        Ok(self.root.read(path)?)
     }
 
     fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, TargetError> {
-        let Some(file) = self.root.open(path).map_err(FileError::from)? else {
+        let Some(file) = self.root.open(path)? else {
             return Ok(None);
         };
-        let metadata = file.metadata().map_err(|source| FileError::Io {
-            doing: "look at",
-            path: self.root.outside(path),
-            source,
-        })?;
-        Ok(Some(metadata.mode() & 0o7777))
+        let failed = |source| FileError::io("look at", self.root.outside(path), source);
+        Ok(Some(file.metadata().map_err(failed)?.mode() & 0o7777))
     }
 
     fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
@@ -229,9 +229,7 @@ impl Target for Running {
         parameters: &ExpireParameters,
         context: &mut FlowContext<'_>,
     ) -> Result<(), TargetError> {
-        self.demand_kernel()?;
-        let unchanged = |source| TargetError::Expire { source, changed: 0 };
-        let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
+        let mut expiry = self.prepare(parameters)?;
         if expiry.needs_sample() {
             expiry.sample(context).map_err(unchanged)?;
         }
@@ -244,20 +242,20 @@ impl Target for Running {
         parameters: &ExpireParameters,
         context: &mut FlowContext<'_>,
     ) -> Result<Tally, TargetError> {
-        self.demand_kernel()?;
-        let unchanged = |source| TargetError::Expire { source, changed: 0 };
-        let mut expiry = Expiry::prepare(parameters, &self.past).map_err(unchanged)?;
+        let mut expiry = self.prepare(parameters)?;
         if let Some(looked) = self.looked.take() {
             expiry = expiry.after(looked);
         }
         let Expired { tally, broken_off } = expiry.run(context);
         self.expired = Some((parameters.mode, tally.clone()));
+        let changed = tally.selected();
         match broken_off {
             None => Ok(tally),
-            Some(source) => Err(TargetError::Expire {
-                source,
-                changed: tally.selected(),
-            }),
+            Some(source) => Err(TargetError::Expire { source, changed }),
         }
     }
+}
+
+fn unchanged(source: ExpireError) -> TargetError {
+    TargetError::Expire { source, changed: 0 }
 }

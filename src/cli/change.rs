@@ -8,7 +8,7 @@ use super::out::Out;
 use super::terminal::wait_time;
 use super::{expire, place};
 use crate::change::{
-    Cause, ChangeError, Done, Effect, Ending, Here, Lock, Outcome, Record, Signal, undo_rest,
+    ChangeError, Done, Effect, Ending, Here, Lock, Outcome, Record, Signal, undo_rest,
 };
 use crate::diagnostic::Place;
 use crate::plan::Step;
@@ -22,16 +22,15 @@ pub(super) fn here(global: &Global) -> anyhow::Result<Here> {
 
 /// What an earlier apply asked for.
 pub(super) fn planning_of(record: &Record) -> Planning {
-    let overrides = record.overrides.iter();
+    let set = record.overrides.iter();
+    let set = set.map(|(key, value)| format!("{key}={value}"));
     let adopts = |step: &Step| matches!(step, Step::EditLine { .. });
     Planning {
         named: Named::default(),
         desired: DesiredOptions {
             profile: Some(record.profile.clone()),
             no_profile: false,
-            set: overrides
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect(),
+            set: set.collect(),
         },
         only: None,
         expire: None,
@@ -92,16 +91,10 @@ pub(super) fn failure(error: ChangeError) -> Failure {
         (_, Some(signal)) => signal.exit_code(),
         _ => FAILED,
     };
-    let mut failure = Failure::new(code, "").maybe_hint(error.hint);
-    failure.messages = error.messages;
-    match (error.effect, failure.messages.last_mut()) {
-        (Effect::Unchanged, _) => failure.unchanged(),
-        (Effect::Undone, _) => failure.undone(),
-        (Effect::Pending(id), Some(last)) => {
-            last.push_str(&format!("; change {id} is still pending"));
-            failure
-        }
-        _ => failure,
+    Failure {
+        messages: error.messages,
+        effect: error.effect,
+        ..Failure::new(code, "").maybe_hint(error.hint)
     }
 }
 
@@ -140,7 +133,7 @@ pub(super) fn show(
 /// The exit code of what was done; a failure becomes an error. `again` is the change to roll back for the
 /// rest.
 pub(super) fn end(outcome: &Outcome, again: u64, detailed: bool) -> anyhow::Result<u8> {
-    let (cause, effect) = match &outcome.ending {
+    let error = match &outcome.ending {
         Ending::Complete if detailed && outcome.changed() => return Ok(DIFFERS),
         Ending::Complete => return Ok(0),
         Ending::Partial(message) => {
@@ -149,19 +142,12 @@ pub(super) fn end(outcome: &Outcome, again: u64, detailed: bool) -> anyhow::Resu
                 .hint("try again when more memory is free, or with a smaller table")
                 .into());
         }
-        Ending::Undone(cause) => (cause, Effect::Undone),
-        Ending::Failed(cause, _) => (cause, Effect::Remaining),
+        Ending::Undone(cause) => cause.clone().effect(Effect::Undone),
+        Ending::Failed(cause, remaining) => {
+            let mut error = cause.clone().effect(Effect::Remaining);
+            error.messages.extend(remaining.iter().cloned());
+            error.hint(undo_rest(again))
+        }
     };
-    let mut error = match cause {
-        Cause::Failed { message, hint } => ChangeError {
-            hint: hint.clone(),
-            ..ChangeError::new(message)
-        },
-        Cause::Signal(signal) => ChangeError::stopped(*signal),
-    };
-    if let Ending::Failed(_, remaining) = &outcome.ending {
-        error.messages.extend(remaining.iter().cloned());
-        error = error.hint(undo_rest(again));
-    }
-    Err(failure(error.effect(effect)).into())
+    Err(failure(error).into())
 }

@@ -54,7 +54,8 @@ impl Current {
 
     /// Files that could not be read, so that what they set is not known.
     pub(super) fn unread(&self) -> BTreeSet<&Path> {
-        self.files.as_ref().map(Files::unread).unwrap_or_default()
+        let files = self.files.as_ref();
+        files.map_or_else(BTreeSet::new, |files| files.next_boot().unread())
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn run(key: &str, global: &Global, root: &Root, out: Out) -> anyhow::
             .hint("a named namespace has no sysctl.d of its own")
             .into());
     };
-    let explanation = boot::explain(files.tree(), key);
+    let explanation = boot::explain(files.next_boot().tree(), key);
     out.result(
         || render::explain::text(&explanation, files.next_boot()),
         || render::explain::json(&explanation, files.next_boot()),

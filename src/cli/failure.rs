@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::change::ExpireError;
+use crate::change::{Effect, ExpireError};
 use crate::diagnostic::{Advise, Diagnostic, Hint, Place, told};
 use crate::files::FileError;
 use crate::kernel::ctnetlink::DumpError;
@@ -46,17 +46,6 @@ pub(super) struct Failure {
     pub(super) effect: Effect,
 }
 
-/// What a command that failed had done to the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// The command changes nothing, or the messages tell what it changed.
-    Untold,
-    /// It failed before its first change.
-    Unchanged,
-    /// It changed something and undid it.
-    Undone,
-}
-
 impl Failure {
     /// A failure with one message.
     pub(super) fn new(code: u8, message: impl Into<String>) -> Self {
@@ -65,7 +54,7 @@ impl Failure {
             messages: vec![message.into()],
             hint: None,
             mistakes: Vec::new(),
-            effect: Effect::Untold,
+            effect: Effect::ReadOnly,
         }
     }
 
@@ -107,13 +96,6 @@ impl Failure {
         self
     }
 
-    /// The same, with everything as it was before.
-    #[must_use]
-    pub(super) fn undone(mut self) -> Self {
-        self.effect = Effect::Undone;
-        self
-    }
-
     /// As it is printed.
     pub(super) fn parts(&self, place: &Place) -> Parts<'_> {
         Parts {
@@ -126,14 +108,15 @@ impl Failure {
     /// The messages, the last one with what is said of the machine.
     fn lines(&self) -> Vec<String> {
         let effect = match self.effect {
-            Effect::Untold => return self.messages.clone(),
-            Effect::Unchanged => "nothing was changed",
-            Effect::Undone => "everything is as it was",
+            Effect::ReadOnly | Effect::Remaining => return self.messages.clone(),
+            Effect::Unchanged => "nothing was changed".to_owned(),
+            Effect::Undone => "everything is as it was".to_owned(),
+            Effect::Pending(id) => format!("change {id} is still pending"),
         };
         let mut lines = self.messages.clone();
         match lines.last_mut() {
             Some(last) => last.push_str(&format!("; {effect}")),
-            None => lines.push(effect.to_owned()),
+            None => lines.push(effect),
         }
         lines
     }
@@ -141,9 +124,10 @@ impl Failure {
 
 /// The operator said no: that ends the command, and is no error.
 pub(super) fn declined() -> Failure {
-    let mut failure = Failure::new(DONE, "").unchanged();
-    failure.messages.clear();
-    failure
+    Failure {
+        messages: Vec::new(),
+        ..Failure::new(DONE, "").unchanged()
+    }
 }
 
 /// The advice of the first cause that has any.
@@ -195,7 +179,10 @@ mod tests {
         for (failure, text) in [
             (Failure::new(FAILED, "one"), "one"),
             (
-                Failure::new(FAILED, "one").undone(),
+                Failure {
+                    effect: Effect::Undone,
+                    ..Failure::new(FAILED, "one")
+                },
                 "one; everything is as it was",
             ),
             (two, "one\ntwo; nothing was changed"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::{Effect, FAILED, Failure, USAGE};
+use super::failure::{FAILED, Failure};
 use super::out::Out;
 use crate::assess::unknown_id;
 use crate::diagnostic::{Advise, Hint, quoted};
@@ -95,12 +95,10 @@ pub(super) fn overrides(set: &[String]) -> anyhow::Result<BTreeMap<Key, i64>> {
     if messages.is_empty() {
         return Ok(overrides);
     }
+    let failure = Failure::usage("").maybe_hint(hint);
     Err(Failure {
-        code: USAGE,
         messages,
-        hint,
-        mistakes: Vec::new(),
-        effect: Effect::Untold,
+        ..failure
     }
     .into())
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::{Global, ProfileCommand};
-use super::failure::{Effect, FAILED, Failure};
+use super::failure::{FAILED, Failure};
 use super::out::{self, Out};
 use super::{load, mistaken, profile_edit, profile_own, suggest};
 use crate::files::profiles;
@@ -32,24 +32,16 @@ pub(super) fn run(command: &ProfileCommand, global: &Global, out: Out) -> anyhow
 }
 
 fn list(out: Out) -> u8 {
-    let listed: Vec<render::profile::Row> = profiles::list()
-        .into_iter()
-        .map(|listed| {
-            let desired = load::named(&listed.name);
-            let description = match desired {
-                Ok(desired) => desired.description.unwrap_or_default(),
-                Err(_) => format!("has mistakes: cttune profile check {}", listed.name),
-            };
-            let place = listed
-                .path
-                .map_or_else(|| "built-in".to_owned(), |path| path.display().to_string());
-            render::profile::Row {
-                name: listed.name,
-                place,
-                description,
-            }
-        })
-        .collect();
+    let listed = profiles::list().into_iter();
+    let listed = listed.map(|(name, path)| render::profile::Row {
+        description: match load::named(&name) {
+            Ok(desired) => desired.description.unwrap_or_default(),
+            Err(_) => format!("has mistakes: cttune profile check {name}"),
+        },
+        place: path.map_or_else(|| "built-in".to_owned(), |path| path.display().to_string()),
+        name,
+    });
+    let listed: Vec<render::profile::Row> = listed.collect();
     out.result(
         || render::profile::list(&listed),
         || render::profile::list_json(&listed),
@@ -85,11 +77,8 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let mut all = Failure {
-        code: FAILED,
         messages: Vec::new(),
-        hint: None,
-        mistakes: Vec::new(),
-        effect: Effect::Unchanged,
+        ..Failure::new(FAILED, "").unchanged()
     };
     for failure in failures {
         all.messages.extend(failure.messages);

@@ -180,7 +180,7 @@ fn meant_argument(word: &str, command: &Command, path: &str, own: &[&str]) -> Op
 }
 
 fn is_profile(word: &str) -> bool {
-    let ships = builtin::all().iter().any(|one| one.name == word);
+    let ships = builtin::find(word).is_some();
     ships || profiles::is_path(word)
 }
 

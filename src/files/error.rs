@@ -81,6 +81,14 @@ impl Advise for ReadError {
     }
 }
 
+/// Whether there was no space left.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 const AS_ROOT: &str =
     "run it as root; where root is refused too, look for an immutable file (lsattr)";
 
@@ -104,6 +112,16 @@ pub(crate) enum FileError {
     },
 }
 
+impl FileError {
+    pub(crate) fn io(doing: &'static str, path: PathBuf, source: impl Into<io::Error>) -> Self {
+        FileError::Io {
+            doing,
+            path,
+            source: source.into(),
+        }
+    }
+}
+
 impl Advise for FileError {
     fn hint(&self) -> Option<Hint> {
         let sentence = match self {
@@ -112,9 +130,7 @@ impl Advise for FileError {
             FileError::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => AS_ROOT,
                 io::ErrorKind::ReadOnlyFilesystem => "remount it writable",
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    "free some space there"
-                }
+                _ if is_full(source) => "free some space there",
                 io::ErrorKind::FileTooLarge => "raise the limit: ulimit -f unlimited",
                 _ => return None,
             },

@@ -22,5 +22,5 @@ pub(crate) mod state;
 pub(crate) mod sysctl_tree;
 mod writers;
 
-pub(crate) use error::{FileError, Kind, ReadError};
+pub(crate) use error::{FileError, Kind, ReadError, is_full};
 pub(crate) use root::Root;

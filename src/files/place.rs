@@ -11,10 +11,10 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::error::{FileError, Kind, ReadError};
+use super::error::{FileError, Kind};
 use super::lookup::look_at;
 use super::root::Root;
 
@@ -48,16 +48,10 @@ impl<'a> Place<'a> {
     ) -> Result<Self, FileError> {
         let mut folders = parts(inside);
         let Some(name) = folders.pop() else {
-            return Err(FileError::Read(ReadError::NotAFile {
-                path: root.outside(inside),
-                kind: Kind::Directory,
-            }));
+            let kind = Kind::Directory;
+            return Err(root.not_a_file(inside, kind).into());
         };
-        let failed = |errno: Errno| FileError::Io {
-            doing: "enter",
-            path: root.base().to_owned(),
-            source: errno.into(),
-        };
+        let failed = |errno: Errno| FileError::io("enter", root.base().to_owned(), errno);
         let folder = root.folder().and_then(|folder| open_folder(folder, "."));
         let mut place = Place {
             root,
@@ -100,22 +94,18 @@ impl<'a> Place<'a> {
         reached: &Path,
         missing: Missing,
     ) -> Result<OwnedFd, FileError> {
-        let entered = match open_folder(&self.folder, part) {
-            Err(Errno::ENOENT) if missing == Missing::Make => self.make_folder(part, reached)?,
-            entered => entered.map_err(|errno| self.not_entered(part, reached, errno))?,
-        };
-        Ok(entered)
+        match open_folder(&self.folder, part) {
+            Err(Errno::ENOENT) if missing == Missing::Make => self.make_folder(part, reached),
+            entered => entered.map_err(|errno| self.not_entered(part, reached, errno)),
+        }
     }
 
     fn make_folder(&mut self, part: &OsStr, reached: &Path) -> Result<OwnedFd, FileError> {
         let mode = self.root.new.folder;
         match mkdirat(&self.folder, part, mode) {
             Ok(()) => {
-                let above = self.folder.try_clone().map_err(|source| FileError::Io {
-                    doing: "create",
-                    path: self.root.outside(reached),
-                    source,
-                })?;
+                let failed = |error| FileError::io("create", self.root.outside(reached), error);
+                let above = self.folder.try_clone().map_err(failed)?;
                 self.made.push((above, part.to_owned()));
             }
             // Another command made it meanwhile.
@@ -133,11 +123,15 @@ impl<'a> Place<'a> {
         let is_link = || matches!(self.look(part), Ok(Some(Kind::Link)));
         match errno {
             // O_DIRECTORY with O_NOFOLLOW answers ENOTDIR for a link as well.
-            Errno::ELOOP | Errno::ENOTDIR if is_link() => FileError::Symlink {
-                path: self.root.outside(self.inside),
-                link: self.root.outside(reached),
-            },
+            Errno::ELOOP | Errno::ENOTDIR if is_link() => self.is_link(reached),
             errno => self.failed_at("enter", reached, errno),
+        }
+    }
+
+    fn is_link(&self, part: &Path) -> FileError {
+        FileError::Symlink {
+            path: self.root.outside(self.inside),
+            link: self.root.outside(part),
         }
     }
 
@@ -149,15 +143,11 @@ impl<'a> Place<'a> {
 
     /// Whether a regular file is at the target. Anything else in its place is an error.
     pub(super) fn has_file(&self) -> Result<bool, FileError> {
-        let path = || self.root.outside(self.inside);
         match self.look(&self.name) {
             Ok(None) => Ok(false),
             Ok(Some(Kind::File)) => Ok(true),
-            Ok(Some(Kind::Link)) => Err(FileError::Symlink {
-                path: path(),
-                link: path(),
-            }),
-            Ok(Some(kind)) => Err(ReadError::NotAFile { path: path(), kind }.into()),
+            Ok(Some(Kind::Link)) => Err(self.is_link(self.inside)),
+            Ok(Some(kind)) => Err(self.root.not_a_file(self.inside, kind).into()),
             Err(errno) => Err(self.failed("look at", errno)),
         }
     }
@@ -166,20 +156,12 @@ impl<'a> Place<'a> {
     pub(super) fn open(&self, flags: OFlag) -> Result<OwnedFd, FileError> {
         let flags =
             flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let opened = openat(
-            &self.folder,
-            self.name.as_os_str(),
-            flags,
-            self.root.new.file,
-        )
-        .map_err(|errno| self.failed("open", errno))?;
-        let stat = nix::sys::stat::fstat(&opened).map_err(|errno| self.failed("open", errno))?;
-        match Kind::of(&stat) {
-            Kind::File => Ok(opened),
-            kind => {
-                let path = self.root.outside(self.inside);
-                Err(ReadError::NotAFile { path, kind }.into())
-            }
+        let name = self.name.as_os_str();
+        let opened = openat(&self.folder, name, flags, self.root.new.file)
+            .and_then(|opened| Ok((Kind::of(&fstat(&opened)?), opened)));
+        match opened.map_err(|errno| self.failed("open", errno))? {
+            (Kind::File, opened) => Ok(opened),
+            (kind, _) => Err(self.root.not_a_file(self.inside, kind).into()),
         }
     }
 
@@ -199,16 +181,17 @@ impl<'a> Place<'a> {
         }
     }
 
-    pub(super) fn failed(&self, doing: &'static str, errno: Errno) -> FileError {
-        self.failed_at(doing, self.inside, errno)
+    pub(super) fn failed(&self, doing: &'static str, error: impl Into<io::Error>) -> FileError {
+        self.failed_at(doing, self.inside, error)
     }
 
-    pub(super) fn failed_at(&self, doing: &'static str, inside: &Path, errno: Errno) -> FileError {
-        FileError::Io {
-            doing,
-            path: self.root.outside(inside),
-            source: errno.into(),
-        }
+    fn failed_at(
+        &self,
+        doing: &'static str,
+        inside: &Path,
+        error: impl Into<io::Error>,
+    ) -> FileError {
+        FileError::io(doing, self.root.outside(inside), error)
     }
 }
 

@@ -1,12 +1,12 @@
 //! Finds a profile by path or name, and refuses one that another user could have written.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::root::{self, Root};
-use super::{ReadError, owner};
+use super::{ReadError, Root, owner};
 use crate::profile::{Source, builtin};
 
 /// Where named profiles are looked for, the first that has one wins; those built into the binary
@@ -59,16 +59,8 @@ pub(crate) enum ProfileError {
     File(#[from] ReadError),
     #[error("refusing the profile {}: {why}", path.display())]
     Unsafe { path: PathBuf, why: String },
-    #[error("the profile {} {why}", path.display())]
-    NotText { path: PathBuf, why: String },
-}
-
-/// A profile on a shelf.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) name: String,
-    /// Its file; `None` for one that is built in.
-    pub(crate) path: Option<PathBuf>,
+    #[error("the profile {} is not UTF-8 text: line {line} has a byte that no text has", path.display())]
+    NotText { path: PathBuf, line: usize },
 }
 
 /// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; a name is looked for on
@@ -111,60 +103,47 @@ fn find_named(asked: &str) -> Result<Option<Found>, ProfileError> {
             }));
         }
     }
-    let shipped = builtin::all().iter().find(|shipped| shipped.name == asked);
-    Ok(shipped.map(|shipped| Found {
+    Ok(builtin::find(asked).map(|shipped| Found {
         name: asked.to_owned(),
         folder: None,
         image: None,
-        source: Source::new(format!("built-in:{asked}"), shipped.text),
+        source: shipped.source(),
     }))
 }
 
 /// Whether a profile is asked for by path: it has a slash or ends in `.toml`.
 pub(crate) fn is_path(asked: &str) -> bool {
-    asked.contains('/')
-        || Path::new(asked)
-            .extension()
-            .is_some_and(|ending| ending == ENDING)
+    asked.contains('/') || Path::new(asked).extension() == Some(OsStr::new(ENDING))
 }
 
-/// Every profile on a shelf or built in, by name; one that an earlier shelf hides is left out.
-pub(crate) fn list() -> Vec<Listed> {
-    let mut listed: Vec<Listed> = Vec::new();
-    let on_shelves = SHELVES.iter().flat_map(|shelf| {
-        let names = Root::machine().list(Path::new(shelf)).ok().flatten();
-        let paths = names.unwrap_or_default().into_iter();
-        let paths = paths.map(|name| Path::new(shelf).join(name));
-        paths.filter(|path| path.extension() == Some(OsStr::new(ENDING)))
-    });
-    for path in on_shelves {
-        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else {
-            continue;
-        };
-        if !listed.iter().any(|known| known.name == name) {
-            listed.push(Listed {
-                name: name.to_owned(),
-                path: Some(path),
-            });
+/// Every profile on a shelf or built in, by name, with its file unless it is built in; one that an
+/// earlier shelf hides is left out.
+pub(crate) fn list() -> BTreeMap<String, Option<PathBuf>> {
+    let mut listed = BTreeMap::new();
+    for shelf in SHELVES.map(Path::new) {
+        let names = Root::machine().list(shelf).ok().flatten();
+        for path in names
+            .unwrap_or_default()
+            .iter()
+            .map(|name| shelf.join(name))
+        {
+            if path.extension() == Some(OsStr::new(ENDING))
+                && let Some(name) = path.file_stem().and_then(OsStr::to_str)
+            {
+                listed.entry(name.to_owned()).or_insert(Some(path));
+            }
         }
     }
-    for shipped in builtin::all() {
-        if !listed.iter().any(|known| known.name == shipped.name) {
-            listed.push(Listed {
-                name: shipped.name.to_owned(),
-                path: None,
-            });
-        }
+    for shipped in builtin::ALL {
+        listed.entry(shipped.name.to_owned()).or_insert(None);
     }
-    listed.sort_by(|a, b| a.name.cmp(&b.name));
     listed
 }
 
 fn not_found(name: &str) -> ProfileError {
-    let known = list().into_iter().map(|listed| listed.name).collect();
     ProfileError::NotFound {
         name: name.to_owned(),
-        known,
+        known: list().into_keys().collect(),
     }
 }
 
@@ -205,8 +184,8 @@ fn read_checked(root: &Root, inside: &Path) -> Result<Option<String>, ProfileErr
         return Ok(None);
     };
     let path = root.outside(inside);
-    let failed = |error: io::Error| ReadError::new(root.outside(inside), error);
-    let stat = nix::sys::stat::fstat(&file).map_err(|errno| failed(errno.into()))?;
+    let stat = nix::sys::stat::fstat(&file);
+    let stat = stat.map_err(|errno| ReadError::new(path.clone(), errno.into()))?;
     let on_the_way = || {
         // Of an image its owner answers for the folders.
         let real = fs::canonicalize(&path).unwrap_or_default();
@@ -217,20 +196,11 @@ fn read_checked(root: &Root, inside: &Path) -> Result<Option<String>, ProfileErr
     if let Some(why) = owner::stranger(&stat).or_else(on_the_way) {
         return Err(ProfileError::Unsafe { path, why });
     }
-    let Some(bytes) = root::read_up_to(file, MAX_BYTES).map_err(failed)? else {
-        return Err(ReadError::TooLarge {
-            path,
-            limit: MAX_BYTES,
-        }
-        .into());
-    };
-    let not_text = |line: usize| ProfileError::NotText {
-        path,
-        why: format!("is not UTF-8 text: line {line} has a byte that no text has"),
-    };
+    let bytes = root.read_whole(file, inside, MAX_BYTES)?;
     String::from_utf8(bytes).map(Some).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().iter().take(valid);
-        not_text(1 + before.filter(|byte| **byte == b'\n').count())
+        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        ProfileError::NotText { path, line }
     })
 }

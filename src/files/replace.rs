@@ -27,11 +27,8 @@ impl Root {
     /// without a name in the target's folder, or in the first above it that exists.
     pub(crate) fn rehearse(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
         let place = Place::reach(self, inside, Missing::Stop)?;
-        let old = if place.is_cut {
-            None
-        } else {
-            place.attributes()?
-        };
+        let old = (!place.is_cut).then(|| place.attributes()).transpose()?;
+        let old = old.flatten();
         if old.is_some() {
             // An immutable file (chattr +i) can neither be opened for writing nor renamed over.
             place.open(OFlag::O_WRONLY)?;
@@ -67,7 +64,7 @@ impl Root {
         file.write_all_at(bytes, 0)
             .and_then(|()| file.set_len(bytes.len() as u64))
             .and_then(|()| file.sync_all())
-            .map_err(|source| place.not_written(source))
+            .map_err(|error| place.failed("write", error))
     }
 
     /// Opens a file for reading and writing in place, and makes an empty one where there is none.
@@ -117,12 +114,9 @@ impl Root {
 
     /// The folders on the way to a file that do not exist, outermost first.
     pub(crate) fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
-        let mut missing: Vec<PathBuf> = inside
-            .ancestors()
-            .skip(1)
-            .filter(|folder| matches!(self.kind(folder), Ok(None)))
-            .map(Path::to_path_buf)
-            .collect();
+        let folders = inside.ancestors().skip(1);
+        let missing = folders.filter(|folder| matches!(self.kind(folder), Ok(None)));
+        let mut missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
         missing.reverse();
         missing
     }
@@ -155,7 +149,7 @@ impl Place<'_> {
         match openat(&self.folder, ".", nameless, NOBODY_ELSE) {
             Ok(file) => self
                 .fill(file, bytes, old)
-                .map_err(|source| self.not_written(source)),
+                .map_err(|error| self.failed("write", error)),
             // NFS and a few others have no such files (open(2)).
             Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT) => {
                 let beside = self.write_beside(bytes, old)?;
@@ -177,7 +171,7 @@ impl Place<'_> {
             Ok(()) => Ok(beside),
             Err(source) => {
                 let _ = self.unlink(&beside);
-                Err(self.not_written(source))
+                Err(self.failed("write", source))
             }
         }
     }
@@ -223,14 +217,6 @@ impl Place<'_> {
             if name.starts_with(beside.as_bytes()) && name.ends_with(b"~") {
                 let _ = self.unlink(OsStr::from_bytes(name));
             }
-        }
-    }
-
-    fn not_written(&self, source: io::Error) -> FileError {
-        FileError::Io {
-            doing: "write",
-            path: self.root.outside(self.inside),
-            source,
         }
     }
 }

@@ -65,11 +65,7 @@ impl Root {
 
     /// An image, a chroot, or any other directory of the machine.
     pub(crate) fn at(base: &Path) -> Result<Self, FileError> {
-        let failed = |source| FileError::Io {
-            doing: "enter",
-            path: base.to_owned(),
-            source,
-        };
+        let failed = |error: io::Error| FileError::io("enter", base.to_owned(), error);
         let folder = open_folder(base).map_err(|errno| failed(errno.into()))?;
         let base = fs::canonicalize(base).map_err(failed)?;
         Ok(Root::from_folder(base, folder))
@@ -144,13 +140,21 @@ impl Root {
         let Some(file) = self.open(inside)? else {
             return Ok(None);
         };
-        match read_up_to(file, MAX_BYTES) {
-            Ok(Some(bytes)) => Ok(Some(bytes)),
-            Ok(None) => Err(ReadError::TooLarge {
-                path: self.outside(inside),
-                limit: MAX_BYTES,
-            }),
-            Err(error) => Err(ReadError::new(self.outside(inside), error)),
+        self.read_whole(file, inside, MAX_BYTES).map(Some)
+    }
+
+    /// The bytes of a file of this root that is open.
+    pub(super) fn read_whole(
+        &self,
+        file: File,
+        inside: &Path,
+        limit: u64,
+    ) -> Result<Vec<u8>, ReadError> {
+        let path = self.outside(inside);
+        match read_up_to(file, limit) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(ReadError::TooLarge { path, limit }),
+            Err(error) => Err(ReadError::new(path, error)),
         }
     }
 
@@ -233,7 +237,7 @@ impl Root {
         lookup::open(self.folder()?.as_fd(), inside, flags)
     }
 
-    fn not_a_file(&self, inside: &Path, kind: Kind) -> ReadError {
+    pub(super) fn not_a_file(&self, inside: &Path, kind: Kind) -> ReadError {
         ReadError::NotAFile {
             path: self.outside(inside),
             kind,

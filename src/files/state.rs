@@ -9,6 +9,9 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{FileStat, fstat};
+
+use super::error::is_full;
 use super::{FileError, Root, owner};
 use crate::diagnostic::{Hint, quoted, said};
 
@@ -25,44 +28,60 @@ pub(crate) enum StateError {
 }
 
 impl StateError {
-    /// What to do about a folder that somebody else may write.
-    pub(crate) fn untrusted(folder: &Path) -> Hint {
-        let folder = quoted(&folder.display().to_string());
-        Hint::on_host(format!("chown -R root {folder} && chmod -R go-w {folder}"))
-            .to("look at what is in it, then")
-            .and(Hint::say("or move it away"))
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, StateError::Io(error) if is_full(error))
+    }
+
+    /// What to do where this was said of a folder, or of a file in it.
+    pub(crate) fn hint(&self, folder: &Path) -> Hint {
+        let StateError::Io(error) = self else {
+            let folder = quoted(&folder.display().to_string());
+            return Hint::on_host(format!("chown -R root {folder} && chmod -R go-w {folder}"))
+                .to("look at what is in it, then")
+                .and(Hint::say("or move it away"));
+        };
+        Hint::say(match error.kind() {
+            _ if is_full(error) => {
+                "free some space there, or name another folder in CTTUNE_STATE_DIR"
+            }
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "remount it writable, or name another folder in CTTUNE_STATE_DIR"
+            }
+            io::ErrorKind::FileTooLarge => "raise the limit: ulimit -f unlimited",
+            _ => "run it as root, or name another folder in CTTUNE_STATE_DIR",
+        })
+    }
+}
+
+impl From<FileError> for StateError {
+    fn from(error: FileError) -> Self {
+        StateError::Io(error.into())
     }
 }
 
 /// Opens the state directory, or a directory in it; nothing where there is none yet.
 pub(crate) fn open(root: &Root, folder: &Path) -> Result<Option<Root>, StateError> {
-    match root.below(folder).map_err(FileError::from) {
-        Ok(Some(folder)) => checked(folder).map(Some),
-        Ok(None) => Ok(None),
-        Err(error) => Err(StateError::Io(error.into())),
-    }
+    let folder = root.below(folder).map_err(FileError::from)?;
+    folder.map(checked).transpose()
 }
 
 /// [`open`], and makes it where it is missing, for its owner alone.
 pub(crate) fn create(root: &Root, folder: &Path) -> Result<Root, StateError> {
-    let made = root.clone().private().make_folder(folder);
-    checked(made.map_err(io::Error::from)?)
+    checked(root.clone().private().make_folder(folder)?)
 }
 
 fn checked(folder: Root) -> Result<Root, StateError> {
-    match owner::stranger(&folder.stat()?) {
-        None => Ok(folder.private()),
-        Some(why) => Err(StateError::Untrusted(why)),
-    }
+    demand_own(&folder.stat()?)?;
+    Ok(folder.private())
+}
+
+fn demand_own(stat: &FileStat) -> Result<(), StateError> {
+    owner::stranger(stat).map_or(Ok(()), |why| Err(StateError::Untrusted(why)))
 }
 
 /// Makes sure that nobody but root and the caller may write a file of the state directory.
 pub(crate) fn check_file(file: &File) -> Result<(), StateError> {
-    let stat = nix::sys::stat::fstat(file).map_err(io::Error::from)?;
-    match owner::stranger(&stat) {
-        None => Ok(()),
-        Some(why) => Err(StateError::Untrusted(why)),
-    }
+    demand_own(&fstat(file).map_err(io::Error::from)?)
 }
 
 /// Where the state directory is, as seen from inside the root.

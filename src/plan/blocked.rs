@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::boot::Reader;
 use crate::boot::writers::LaterWrite;
-use crate::tunable::{Key, format_count};
+use crate::tunable::{Key, format_count, plural};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Blocked {
@@ -54,7 +54,7 @@ impl Blocked {
         }
     }
 
-    pub(crate) fn hint(&self) -> String {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             Blocked::Overridden { .. } => {
                 "--adopt comments that line out, which rollback reverts; --allow-overridden \
@@ -80,7 +80,6 @@ impl Blocked {
                 "set both thresholds, the high one above the low one"
             }
         }
-        .to_owned()
     }
 }
 
@@ -123,16 +122,14 @@ impl fmt::Display for Blocked {
                 Key::Max,
                 format_count(*count)
             ),
-            Blocked::RequiredMissing(key) => {
-                write!(
-                    f,
-                    "{key} is required by the profile and missing on this kernel"
-                )
-            }
+            Blocked::RequiredMissing(key) => write!(
+                f,
+                "{key} is required by the profile and missing on this kernel"
+            ),
             Blocked::ReadOnly { key, others: 0 } => write!(f, "{key} is read-only here"),
             Blocked::ReadOnly { key, others } => {
-                let plural = if *others == 1 { "" } else { "s" };
-                write!(f, "{key} and {others} more key{plural} are read-only here")
+                let others = plural(*others, "more key");
+                write!(f, "{key} and {others} are read-only here")
             }
             Blocked::ThresholdsCross { high, low } => write!(
                 f,

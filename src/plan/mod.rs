@@ -138,23 +138,16 @@ pub(crate) fn plan(
 }
 
 fn lowered(step: &Step) -> Option<Lowered> {
-    let Step::WriteLive {
-        key,
-        from: Some(from),
-        to,
-        ..
-    } = step
-    else {
+    let Step::WriteLive { key, from, to, .. } = step else {
         return None;
     };
-    let (key, from, to) = (*key, *from, *to);
-    let at_boot = false;
+    let (key, from, to) = (*key, (*from)?, *to);
     let is_lower = from != to && !order::is_raise(key, Some(from), to);
     is_lower.then_some(Lowered {
         key,
         from,
         to,
-        at_boot,
+        at_boot: false,
     })
 }
 

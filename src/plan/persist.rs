@@ -47,19 +47,10 @@ impl Files {
         &self.next_boot
     }
 
-    pub(crate) fn tree(&self) -> &Tree {
-        self.next_boot.tree()
-    }
-
-    /// The files whose text could not be read, so that what they set is unknown.
-    pub(crate) fn unread(&self) -> BTreeSet<&Path> {
-        self.next_boot.unread()
-    }
-
     /// The bytes of a file that cttune writes whole.
     fn bytes(&self, path: &str) -> Option<&[u8]> {
         if path == DROP_IN {
-            self.tree().file(Path::new(path))
+            self.next_boot.tree().file(Path::new(path))
         } else {
             self.others.get(Path::new(path)).map(Vec::as_slice)
         }
@@ -80,16 +71,14 @@ pub(super) fn add_steps(
 ) {
     let written = match files.bytes(DROP_IN).map(drop_in::parse).transpose() {
         Ok(written) => written.map(|written| written.values),
-        Err(foreign) => {
-            plan.blocked.push(Blocked::ForeignDropIn {
-                file: PathBuf::from(DROP_IN),
-                line: foreign.line,
-                text: foreign.text,
-            });
+        Err(drop_in::ForeignLine { line, text }) => {
+            let file = PathBuf::from(DROP_IN);
+            plan.blocked
+                .push(Blocked::ForeignDropIn { file, line, text });
             return;
         }
     };
-    let mut future = files.tree().clone();
+    let mut future = files.next_boot.tree().clone();
     if let Some(text) = drop_in_text(desired, comparison, files, written) {
         future = future.with_file(Path::new(DROP_IN), Some(text.clone().into_bytes()));
         let why = "the profile's values for the next boot".to_owned();
@@ -110,10 +99,9 @@ pub(super) fn add_steps(
     if !desired.is_active {
         let (values, bounds) = before.map(active::set_beside).unwrap_or_default();
         let is_kept = |key: &Key, value| desired.overrides.get(key) == Some(&value);
-        let values = values
-            .into_iter()
-            .filter(|(key, value)| !is_kept(key, *value));
-        plan.dropped = values.map(|(key, _)| key).chain(bounds).collect();
+        let values = values.into_iter();
+        let dropped = values.filter(|(key, value)| !is_kept(key, *value));
+        plan.dropped = dropped.map(|(key, _)| key).chain(bounds).collect();
     }
     let before = before.filter(|_| desired.is_active);
     let text = active::render(&desired.name, &desired.overrides, before);
@@ -134,26 +122,18 @@ fn drop_in_text(
     }
     let written = written.unwrap_or_default();
     let render = |value: &dyn Fn(&Target) -> i64| {
-        let present = comparison
-            .settings
-            .iter()
-            .filter(|setting| setting.state != State::Missing);
-        let targets = present.filter_map(|setting| Some(&setting.targets.as_ref()?.boot));
-        let entries: Vec<drop_in::Entry<'_>> = targets
-            .map(|target| drop_in::Entry {
-                key: target.key,
-                value: value(target),
-                why: desired.why(target.key),
-            })
-            .collect();
-        drop_in::render(&desired.name, &entries)
+        let entries = desired_at_boot(comparison).map(|target| drop_in::Entry {
+            key: target.key,
+            value: value(target),
+            why: desired.why(target.key),
+        });
+        drop_in::render(&desired.name, &entries.collect::<Vec<_>>())
     };
     // A live value that was raised since is no reason to write the file again.
     let kept = render(&|target| {
-        let kept = written
-            .get(&target.key)
-            .filter(|value| target.allows(**value));
-        kept.copied().unwrap_or(target.value)
+        let kept = written.get(&target.key).copied();
+        kept.filter(|value| target.allows(*value))
+            .unwrap_or(target.value)
     });
     let is_there = files.bytes(DROP_IN) == Some(kept.as_bytes());
     (!is_there).then(|| render(&|target| target.value))
@@ -181,16 +161,14 @@ fn at_boot_steps(comparison: &Comparison, files: &Files) -> Vec<Step> {
     let why = "sysctl.d is applied before the module would be loaded".to_owned();
     let load = write_step(files, MODULES_LOAD, at_boot::modules_load(), why);
     let why = "the values are lost when the module is unloaded and loaded again".to_owned();
-    let rule = files
-        .systemd_sysctl
-        .as_deref()
-        .and_then(|program| write_step(files, UDEV_RULE, at_boot::udev_rules(program), why));
-    load.into_iter().chain(rule).collect()
+    let rules = files.systemd_sysctl.as_deref().map(at_boot::udev_rules);
+    let rules = rules.and_then(|rules| write_step(files, UDEV_RULE, rules, why));
+    load.into_iter().chain(rules).collect()
 }
 
 /// A line of another file that overrides what is desired.
-struct Override {
-    key: Key,
+struct Override<'a> {
+    target: &'a Target,
     file: PathBuf,
     line: usize,
     /// None where the kernel refuses its value.
@@ -205,20 +183,18 @@ fn effective_of(readers: &[Reader], tree: &Tree) -> Vec<(Reader, Effective)> {
 
 /// What is desired of the next boot for the keys that this kernel has.
 fn desired_at_boot(comparison: &Comparison) -> impl Iterator<Item = &Target> {
-    let present = comparison
-        .settings
-        .iter()
-        .filter(|setting| setting.state != State::Missing);
+    let settings = comparison.settings.iter();
+    let present = settings.filter(|setting| setting.state != State::Missing);
     present.filter_map(|setting| Some(&setting.targets.as_ref()?.boot))
 }
 
 /// The lines that would set another value than is desired.
-fn overrides(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Override> {
+fn overrides<'a>(comparison: &'a Comparison, readers: &[(Reader, Effective)]) -> Vec<Override<'a>> {
     let mut found = Vec::new();
     for target in desired_at_boot(comparison) {
         for (reader, effective) in readers {
             let of = |file, line, value| Override {
-                key: target.key,
+                target,
                 file,
                 line,
                 value,
@@ -241,30 +217,21 @@ fn overrides(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Ov
 }
 
 fn overridden(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<Blocked> {
-    let mut found: Vec<Blocked> = Vec::new();
-    for one in overrides(comparison, readers) {
-        let same = found.iter_mut().find_map(|blocked| match blocked {
-            Blocked::Overridden {
-                key,
-                file,
-                line,
-                readers,
-                ..
-            } if (&*key, &*file, &*line) == (&one.key, &one.file, &one.line) => Some(readers),
-            _ => None,
-        });
-        match same {
-            Some(readers) => readers.push(one.reader),
-            None => found.push(Blocked::Overridden {
-                key: one.key,
-                file: one.file,
-                line: one.line,
-                value: one.value,
-                readers: vec![one.reader],
-            }),
-        }
-    }
-    found
+    let overrides = overrides(comparison, readers);
+    let is_same = |one: &Override<'_>, next: &Override<'_>| {
+        (one.target.key, &one.file, one.line) == (next.target.key, &next.file, next.line)
+    };
+    let lines = overrides.chunk_by(is_same).filter_map(|same| {
+        let one = same.first()?;
+        Some(Blocked::Overridden {
+            key: one.target.key,
+            file: one.file.clone(),
+            line: one.line,
+            value: one.value,
+            readers: same.iter().map(|one| one.reader).collect(),
+        })
+    });
+    lines.collect()
 }
 
 /// What other programs set after sysctl.d, where it is not what is desired. What only some versions
@@ -296,12 +263,11 @@ fn lowered(comparison: &Comparison, readers: &[(Reader, Effective)]) -> BTreeSet
                 && from != to
                 && !order::is_raise(setting.key, Some(from), to)
             {
-                let (key, at_boot) = (setting.key, true);
                 lowered.insert(Lowered {
-                    key,
+                    key: setting.key,
                     from,
                     to,
-                    at_boot,
+                    at_boot: true,
                 });
             }
         }
@@ -323,13 +289,12 @@ fn adopt_steps(comparison: &Comparison, readers: &[Reader], tree: &mut Tree) -> 
             let (original, known) = edit.or_insert_with(|| (now, Vec::new()));
             let new = lines.into_iter().filter(|line| !known.contains(line));
             let new: Vec<usize> = new.collect();
-            if new.is_empty() {
-                continue;
+            if !new.is_empty() {
+                known.extend(new);
+                is_done = false;
+                let edited = adopt::comment_out(original, known);
+                *tree = tree.with_file(&file, Some(edited));
             }
-            known.extend(new);
-            is_done = false;
-            let edited = adopt::comment_out(original, known);
-            *tree = tree.with_file(&file, Some(edited));
         }
         if is_done {
             return edits.into_iter().map(adopt_step).collect();
@@ -347,13 +312,10 @@ fn overriding(
     let mut found: BTreeMap<PathBuf, BTreeSet<usize>> = BTreeMap::new();
     for one in overrides(comparison, &effective_of(readers, tree)) {
         found.entry(one.file).or_default().insert(one.line);
-        let target = desired_at_boot(comparison).find(|target| target.key == one.key);
-        let Some(target) = target else {
-            continue;
-        };
         let own = Path::new(DROP_IN);
-        let allows = |value| target.allows(value);
-        for (file, line) in boot::overriding_lines(tree, one.reader, one.key, own, allows) {
+        let allows = |value| one.target.allows(value);
+        let key = one.target.key;
+        for (file, line) in boot::overriding_lines(tree, one.reader, key, own, allows) {
             found.entry(file).or_default().insert(line);
         }
     }

@@ -90,6 +90,14 @@ impl Step {
         }
     }
 
+    /// Whether it is about the running kernel alone.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(
+            self,
+            Step::LoadModule { .. } | Step::UnloadModule { .. } | Step::WriteLive { .. }
+        )
+    }
+
     /// What it does to a file, if it is about one.
     pub(crate) fn file(&self) -> Option<FileChange<'_>> {
         match self {
@@ -103,10 +111,7 @@ impl Step {
                 from: Some(from),
                 to: Some(to),
             }),
-            Step::LoadModule { .. }
-            | Step::UnloadModule { .. }
-            | Step::WriteLive { .. }
-            | Step::Expire { .. } => None,
+            _ => None,
         }
     }
 

@@ -1,6 +1,5 @@
 //! The profiles that ship inside the binary.
 
-#[cfg(test)]
 use super::Source;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +19,7 @@ macro_rules! builtins {
 }
 
 /// In the order of a listing: the common parent, then from the network's edge to a single host.
-const ALL: &[Builtin] = builtins![
+pub(crate) const ALL: &[Builtin] = builtins![
     "kernel-defaults",
     "campus-fw",
     "rfc-nat",
@@ -33,16 +32,10 @@ const ALL: &[Builtin] = builtins![
     "dns-udp",
 ];
 
-pub(crate) fn all() -> &'static [Builtin] {
-    ALL
-}
-
-#[cfg(test)]
 pub(crate) fn find(name: &str) -> Option<Builtin> {
     ALL.iter().copied().find(|builtin| builtin.name == name)
 }
 
-#[cfg(test)]
 impl Builtin {
     /// Its text, named as people see it.
     pub(crate) fn source(&self) -> Source {
@@ -70,7 +63,7 @@ mod tests {
 
     #[test]
     fn each_opens_with_a_page_and_gives_a_reason_for_every_value() {
-        for builtin in all() {
+        for builtin in ALL {
             let profile = parse(&builtin.source()).unwrap();
             assert!(builtin.text.starts_with("# "), "{}", builtin.name);
             for word in ["Purpose:", "For:", "Sizing:", "Risks:"] {
@@ -90,7 +83,7 @@ mod tests {
                 assert!(setting.why.is_some(), "{}: {key}", builtin.name);
             }
         }
-        assert_eq!(all().len(), 10);
+        assert_eq!(ALL.len(), 10);
     }
 
     /// A profile, its role and its exact values.
@@ -164,7 +157,7 @@ mod tests {
                 &[(UdpTimeout, 30), (UdpTimeoutStream, 60)],
             ),
         ];
-        assert_eq!(table.len(), all().len());
+        assert_eq!(table.len(), ALL.len());
         for (name, role, values) in table {
             let desired = desired(name);
             assert_eq!(desired.role, Some(*role), "{name}");
@@ -211,7 +204,7 @@ mod tests {
             ("k8s-node", node, true),
             ("cgn", larger, true),
         ];
-        for builtin in all() {
+        for builtin in ALL {
             let sized = tables.iter().find(|(name, ..)| *name == builtin.name);
             let settings = desired(builtin.name).settings;
             let goal = |key| settings.get(&key).map(|setting| setting.goal.clone());
@@ -233,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_an_rfc_would_find_is_accepted_with_a_reason() {
-        for builtin in all() {
+        for builtin in ALL {
             let accepts = desired(builtin.name).accept.contains_key("rfc4787-req5");
             assert_eq!(
                 accepts,

@@ -66,14 +66,11 @@ impl Target {
 
     /// The nearest value that will do; without a value to start from, the lowest.
     fn nearest(&self, value: Option<i64>) -> Option<i64> {
-        match value {
-            Some(value) => Some(
-                value
-                    .max(self.lower.unwrap_or(value))
-                    .min(self.upper.unwrap_or(i64::MAX)),
-            ),
-            None => self.lower.or(self.upper),
-        }
+        let raised = match value {
+            Some(value) => value.max(self.lower.unwrap_or(value)),
+            None => return self.lower.or(self.upper),
+        };
+        Some(raised.min(self.upper.unwrap_or(raised)))
     }
 }
 
@@ -166,12 +163,13 @@ impl Deriver<'_> {
         setting: &Setting,
         bounds: &Bounds,
     ) -> Result<Targets, DeriveError> {
-        let ([live, boot], mut how) = self.lower(bounds)?;
+        let ([live, boot], how) = self.lower(bounds)?;
         let upper = bounds.at_most.map(|most| held(key, most));
-        if let Some(most) = upper {
+        let at_most = upper.map(|most| {
             let wins = if live > upper { ", which wins" } else { "" };
-            how.push(format!("at most {}{wins}", format_count(most)));
-        }
+            format!("at most {}{wins}", format_count(most))
+        });
+        let how: Vec<String> = how.into_iter().chain(at_most).collect();
         let target = |lower: Option<i64>| Target {
             key,
             lower: lower.map(|lower| held(key, lower).min(upper.unwrap_or(i64::MAX))),
@@ -187,10 +185,8 @@ impl Deriver<'_> {
             .or_else(|| live.keep(persisted()))
             .or_else(|| live.nearest(now));
         let follow = bounds.follow.unwrap_or(key);
-        live.value = held(
-            key,
-            value.ok_or(DeriveError::NothingToFollow { key, follow })?,
-        );
+        let value = value.ok_or(DeriveError::NothingToFollow { key, follow })?;
+        live.value = held(key, value);
         let kept = match boot.upper {
             // What is persisted is never loosened.
             Some(_) => boot.keep(persisted()),
@@ -207,20 +203,18 @@ impl Deriver<'_> {
     }
 
     /// The highest lower bounds, and how they came about.
-    fn lower(&mut self, bounds: &Bounds) -> Result<(Pair, Vec<String>), DeriveError> {
+    fn lower(&mut self, bounds: &Bounds) -> Result<(Pair, Option<String>), DeriveError> {
         let mut lower: Pair = [None; 2];
-        let mut how = String::new();
+        let mut how = None;
         let mut raise = |bound: Pair, text: String| {
-            if bound.first() > lower.first() {
-                how = text;
+            if bound[0] > lower[0] {
+                how = Some(text);
             }
             lower = [bound[0].max(lower[0]), bound[1].max(lower[1])];
         };
         if let Some(least) = bounds.at_least {
-            raise(
-                [Some(least); 2],
-                format!("at least {}", format_count(least)),
-            );
+            let text = format!("at least {}", format_count(least));
+            raise([Some(least); 2], text);
         }
         if let Some(each) = bounds.per_cpu {
             let cpus = i64::from(self.host.cpus);
@@ -251,17 +245,12 @@ impl Deriver<'_> {
                     });
                 }
                 let (memory, number) = (format_size(memory), format_count(entries));
-                how.push_str(&format!(", lowered: {percent} % of {memory} hold {number}"));
+                let lowered = format!("lowered: {percent} % of {memory} hold {number}");
+                how = Some(format!("{}, {lowered}", how.unwrap_or_default()));
                 lower = lower.map(|lower| lower.map(|lower| lower.min(entries)));
             }
         }
-        Ok((
-            lower,
-            Some(how)
-                .into_iter()
-                .filter(|how| !how.is_empty())
-                .collect(),
-        ))
+        Ok((lower, how))
     }
 
     fn fragment_thresholds(&mut self) -> Result<(), DeriveError> {
@@ -270,14 +259,12 @@ impl Deriver<'_> {
             return Ok(());
         }
         let (high, low) = (self.reach(high)?, self.reach(low)?);
-        for pair in high.into_iter().zip(low) {
-            if let (Some(high), Some(low)) = pair
-                && high < low
-            {
-                return Err(DeriveError::FragmentThresholds { high, low });
-            }
+        let mut pairs = high.into_iter().zip(low);
+        let crossed = pairs.find_map(|(high, low)| high.zip(low).filter(|(high, low)| high < low));
+        match crossed {
+            Some((high, low)) => Err(DeriveError::FragmentThresholds { high, low }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -5,8 +5,8 @@
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use super::setting::{BOUNDS, FIELDS};
-use super::value::{self, Written, Wrong, render_value};
-use super::{Goal, Mistake, Source, parse, parse_override};
+use super::value::{self, Written, render_value};
+use super::{Goal, Mistake, Source, Wrong, parse, parse_override};
 use crate::tunable::{Key, UnknownKey};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,62 +41,39 @@ pub(crate) struct Captured {
     pub(crate) left_out: Vec<(Key, i64)>,
 }
 
-/// The place in a profile that a field names.
-enum Field {
-    Value(Key),
-    /// A field of its setting: `nf_conntrack_max.at-least`.
-    Setting(Key, String),
-    /// A field of the profile, and the table that it belongs to.
-    Plain(Option<&'static str>, String),
-}
-
-impl Field {
-    fn find(name: &str) -> Result<Field, EditError> {
-        if matches!(name, "description" | "role" | "extends") {
-            return Ok(Field::Plain(None, name.to_owned()));
-        }
-        for table in ["expire", "accept"] {
-            let field = name
-                .strip_prefix(table)
-                .and_then(|rest| rest.strip_prefix('.'));
-            if let Some(field) = field {
-                return Ok(Field::Plain(Some(table), field.to_owned()));
-            }
-        }
-        let name = name.strip_prefix("sysctl.").unwrap_or(name);
-        match name.rsplit_once('.') {
-            Some((key, "value")) => Ok(Field::Value(Key::find(key)?)),
-            Some((key, field)) if FIELDS.contains(&field) => {
-                Ok(Field::Setting(Key::find(key)?, field.to_owned()))
-            }
-            _ if name.contains('_') || name.starts_with("net") || Key::lookup(name).is_some() => {
-                Ok(Field::Value(Key::find(name)?))
-            }
-            _ => Err(EditError::NoSuchField(name.to_owned())),
-        }
-    }
-}
-
 /// Sets one field, given in the unquoted form: a sysctl in any spelling, a field of its setting
 /// (`nf_conntrack_max.at-least`), or `description`, `role`, `extends`, `expire.X`, `accept.ID`.
 pub(crate) fn set(source: &Source, field: &str, value: &str) -> Result<String, EditError> {
     let (bom, mut document) = document(source)?;
-    match Field::find(field)? {
-        Field::Value(key) => {
+    let tables = ["expire", "accept"].into_iter();
+    let mut of_tables =
+        tables.filter_map(|table| Some((table, field.strip_prefix(table)?.strip_prefix('.')?)));
+    if matches!(field, "description" | "role" | "extends") {
+        put(document.as_table_mut(), field, value.into());
+    } else if let Some((table, field)) = of_tables.next() {
+        let table = table_at(document.as_table_mut(), table)?;
+        put(table, field, typed(field, value));
+    } else {
+        let (key, field) = find_setting(field)?;
+        if field == "value" {
             let given = format!("{}={value}", key.file_name());
             parse_override(&given).map_err(|wrong| EditError::Value(given, wrong))?;
-            set_value(&mut document, key, plain(value))?;
         }
-        Field::Setting(key, field) => set_setting(&mut document, key, &field, value)?,
-        Field::Plain(table, field) => {
-            let parent: &mut dyn TableLike = match table {
-                Some(name) => table_at(document.as_table_mut(), name)?,
-                None => document.as_table_mut(),
-            };
-            put(parent, &field, typed(&field, value));
-        }
+        set_setting(&mut document, key, field, typed(field, value))?;
     }
     checked(source, format!("{bom}{document}"))
+}
+
+/// A key, and the field of its setting.
+fn find_setting(name: &str) -> Result<(Key, &str), EditError> {
+    let name = name.strip_prefix("sysctl.").unwrap_or(name);
+    match name.rsplit_once('.') {
+        Some((key, field)) if FIELDS.contains(&field) => Ok((Key::find(key)?, field)),
+        _ if name.contains('_') || name.starts_with("net") || Key::lookup(name).is_some() => {
+            Ok((Key::find(name)?, "value"))
+        }
+        _ => Err(EditError::NoSuchField(name.to_owned())),
+    }
 }
 
 /// A profile with the values of this machine.
@@ -122,7 +99,6 @@ pub(crate) fn capture(
     let mut kept_bounds = Vec::new();
     for (key, now) in held {
         let before = match settings.get(&key).map(|setting| &setting.goal) {
-            Some(Goal::Exact(value)) if *value == now => continue,
             Some(Goal::Bounds(_)) => {
                 kept_bounds.push(key);
                 continue;
@@ -130,8 +106,16 @@ pub(crate) fn capture(
             Some(Goal::Exact(before)) => Some(*before),
             None => None,
         };
+        if before == Some(now) {
+            continue;
+        }
         let rendered = render_value(key, now);
-        set_value(&mut document, key, plain(rendered.trim_matches('"')))?;
+        set_setting(
+            &mut document,
+            key,
+            "value",
+            plain(rendered.trim_matches('"')),
+        )?;
         // The bare number behind a time or a size, and behind nothing that somebody else wrote.
         let restated = before.is_some_and(|before| comments(&mut document, key, before));
         if restated || (before.is_none() && rendered.starts_with('"')) {
@@ -168,7 +152,8 @@ fn document(source: &Source) -> Result<(&'static str, DocumentMut), EditError> {
     document.map(|document| (bom, document)).map_err(|error| {
         EditError::Mistakes(parse(source).err().unwrap_or_else(|| {
             let (source, span) = (source.clone().into(), error.span().unwrap_or(0..0));
-            vec![Mistake::new(&source, span, error.message(), "not TOML")]
+            let wrong = Wrong::new(error.message(), "not TOML");
+            vec![Mistake::new(&source, span, wrong)]
         }))
     })
 }
@@ -195,8 +180,8 @@ fn plain(text: &str) -> Value {
 /// A value of the type that the field has.
 fn typed(field: &str, text: &str) -> Value {
     match field {
-        "grace" | "spread" | "settle" | "max-flows" | "rate" | "required" | "at-least"
-        | "at-most" | "per-cpu" | "per-cpu-cap" => plain(text),
+        "value" | "grace" | "spread" | "settle" | "max-flows" | "rate" | "required"
+        | "at-least" | "at-most" | "per-cpu" | "per-cpu-cap" => plain(text),
         "match" | "keep" => {
             let list = text.parse().ok().filter(Value::is_array);
             list.unwrap_or_else(|| Value::Array([text].into_iter().collect()))
@@ -205,47 +190,40 @@ fn typed(field: &str, text: &str) -> Value {
     }
 }
 
-fn set_value(document: &mut DocumentMut, key: Key, value: Value) -> Result<(), EditError> {
-    let sysctl = table_at(document.as_table_mut(), "sysctl")?;
-    let Some(item) = item_of(sysctl, key) else {
-        put(sysctl, key.file_name(), value);
-        return Ok(());
-    };
-    match item.as_table_like_mut() {
-        None => replace(item, value),
-        Some(table) if BOUNDS.iter().any(|bound| table.contains_key(bound)) => {
-            return Err(EditError::HasBounds(key));
-        }
-        Some(table) => put(table, "value", value),
-    }
-    Ok(())
-}
-
 fn set_setting(
     document: &mut DocumentMut,
     key: Key,
     field: &str,
-    text: &str,
+    value: Value,
 ) -> Result<(), EditError> {
-    let value = typed(field, text);
     let sysctl = table_at(document.as_table_mut(), "sysctl")?;
-    let is_bound = BOUNDS.contains(&field);
+    let (is_value, is_bound) = (field == "value", BOUNDS.contains(&field));
     let Some(item) = item_of(sysctl, key) else {
-        let table: InlineTable = [(field, value)].into_iter().collect();
-        put(sysctl, key.file_name(), table.into());
+        let entry = match field {
+            "value" => value,
+            _ => InlineTable::from_iter([(field, value)]).into(),
+        };
+        put(sysctl, key.file_name(), entry);
         return Ok(());
     };
     if let Some(table) = item.as_table_like_mut() {
+        if is_value && BOUNDS.iter().any(|bound| table.contains_key(bound)) {
+            return Err(EditError::HasBounds(key));
+        }
         if is_bound && table.contains_key("value") {
             return Err(EditError::HasValue(key));
         }
         put(table, field, value);
+    } else if is_value {
+        replace(item, value);
     } else if is_bound {
         return Err(EditError::HasValue(key));
     } else if let Some(mut bare) = item.as_value().cloned() {
         bare.decor_mut().clear();
-        let table: InlineTable = [("value", bare), (field, value)].into_iter().collect();
-        replace(item, table.into());
+        replace(
+            item,
+            InlineTable::from_iter([("value", bare), (field, value)]).into(),
+        );
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 use super::read::{Reader, Value, in_order};
-use super::value;
+use super::{Wrong, value};
 use crate::flow::Terms;
 use crate::tunable::Unit;
 
@@ -181,13 +181,8 @@ impl Reader {
                 "max-flows" => expire.max_flows = number(Unit::Count, 1..=LONGEST),
                 "rate" => expire.rate = number(Unit::Count, 1..=LONGEST),
                 unknown => {
-                    let help = self.offer(unknown, &FIELDS);
-                    self.fault(
-                        name.span(),
-                        format!("[expire] has no `{unknown}`"),
-                        "unknown",
-                        help,
-                    );
+                    let wrong = Wrong::new(format!("[expire] has no `{unknown}`"), "unknown");
+                    self.fault(&name.span(), wrong.help(self.offer(unknown, &FIELDS)));
                 }
             }
         }
@@ -196,10 +191,10 @@ impl Reader {
 
     fn selections(&mut self, what: &str, value: &Value<'_>) -> Option<Vec<Terms>> {
         let Some(array) = value.get_ref().as_array() else {
-            let label = value.get_ref().type_str();
             let title = format!("`{what}` must be a list of selections");
             let help = format!("write {what} = [\"dst=10.1.0.0/16,dport=5432\"]");
-            self.fault(value.span(), title, label, help);
+            let wrong = Wrong::new(title, value.get_ref().type_str()).help(help);
+            self.fault(&value.span(), wrong);
             return None;
         };
         let terms = array.iter().filter_map(|item| self.terms(what, item));
@@ -208,23 +203,21 @@ impl Reader {
 
     fn terms(&mut self, what: &str, value: &Value<'_>) -> Option<Terms> {
         let text = self.text(what, value)?;
-        let errors = match Terms::parse(&text) {
+        match Terms::parse(&text) {
             Ok(terms) if terms.is_about_idle() => {
-                let problem = "`idle` is known only of flows that were watched".to_owned();
-                self.fault(value.span(), problem, "this selection", "leave it out");
-                return None;
+                let title = "`idle` is known only of flows that were watched";
+                let wrong = Wrong::new(title, "this selection").help("leave it out");
+                self.fault(&value.span(), wrong);
             }
             Ok(terms) => return Some(terms),
-            Err(errors) => errors,
-        };
-        for error in errors {
-            let span = self.part(value, error.at);
-            self.fault(
-                span,
-                error.problem,
-                "this part",
-                error.help.unwrap_or_default(),
-            );
+            Err(errors) => {
+                for error in errors {
+                    let span = self.part(value, error.at);
+                    let wrong = Wrong::new(error.problem, "this part");
+                    let help = error.help;
+                    self.fault(&span, Wrong { help, ..wrong });
+                }
+            }
         }
         None
     }

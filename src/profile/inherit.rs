@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::value::{self, Wrong};
-use super::{ExpireSettings, Goal, Profile, Role, Setting};
+use super::{ExpireSettings, Goal, Profile, Role, Setting, Wrong, value};
 use crate::tunable::Key;
 
 /// What the operator asks for, parents and overrides merged in.

@@ -13,6 +13,39 @@ pub(crate) struct Source {
     pub(crate) text: String,
 }
 
+/// What is wrong with a part of a profile, or with a value.
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+#[error("{title}")]
+pub(crate) struct Wrong {
+    pub(crate) title: String,
+    /// What stands under the caret.
+    pub(crate) label: String,
+    /// What to write instead.
+    pub(crate) help: Option<String>,
+    /// The part of the text that is wrong, where it is not the whole.
+    pub(super) part: Option<Range<usize>>,
+}
+
+impl Wrong {
+    pub(super) fn new(title: impl Into<String>, label: impl Into<String>) -> Self {
+        Wrong {
+            title: title.into(),
+            label: label.into(),
+            ..Wrong::default()
+        }
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn part(mut self, part: Range<usize>) -> Self {
+        self.part = Some(part);
+        self
+    }
+}
+
 /// One thing that is wrong in a profile. Prints as `file:line:column: title`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mistake {
@@ -66,26 +99,15 @@ impl Source {
 }
 
 impl Mistake {
-    pub(crate) fn new(
-        source: &Arc<Source>,
-        span: Range<usize>,
-        title: impl Into<String>,
-        label: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(source: &Arc<Source>, span: Range<usize>, wrong: Wrong) -> Self {
         Mistake {
             source: Arc::clone(source),
             span: source.clip(span),
-            title: title.into(),
-            label: label.into(),
-            help: None,
+            title: wrong.title,
+            label: wrong.label,
+            help: wrong.help,
             also: None,
         }
-    }
-
-    #[must_use]
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
     }
 
     #[must_use]
@@ -143,7 +165,7 @@ mod tests {
         let source = Arc::new(Source::new("p", "aé"));
         for (span, clipped) in [(0..99, 0..3), (2..2, 1..1), (7..9, 3..3), (2..3, 1..3)] {
             assert_eq!(
-                Mistake::new(&source, span.clone(), "", "").span,
+                Mistake::new(&source, span.clone(), Wrong::default()).span,
                 clipped,
                 "{span:?}"
             );
@@ -153,7 +175,7 @@ mod tests {
     #[test]
     fn machines_read_file_line_and_column() {
         let source = Arc::new(Source::new("a.toml", "x\ny"));
-        let mistake = Mistake::new(&source, 2..3, "odd", "here").help("do not");
+        let mistake = Mistake::new(&source, 2..3, Wrong::new("odd", "here").help("do not"));
         assert_eq!(mistake.to_string(), "a.toml:2:1: odd");
         assert_eq!(
             serde_json::to_string(&mistake).unwrap(),

@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub(crate) use derive::{DeriveError, Target, Targets, Values, derive};
 pub(crate) use expire::{ExpireMode, ExpireParameters, ExpireSettings};
 pub(crate) use inherit::{Accepted, Desired, inherit, parse_override};
-pub(crate) use mistake::{Mistake, Position, Source};
+pub(crate) use mistake::{Mistake, Position, Source, Wrong};
 pub(crate) use read::{parse, read};
 pub(crate) use value::{parse_duration, parse_timeout, render_value};
 
@@ -150,22 +150,21 @@ impl Profile {
     /// The mistake of naming a parent that cannot be had; none where no parent is named.
     pub(crate) fn mistaken_parent(&self, trouble: &NoParent) -> Option<Mistake> {
         let Extends { name, span } = self.extends.as_ref()?;
-        let (title, label, help) = match trouble {
-            NoParent::NotFound { nearest } => (
-                format!("no profile is called `{name}`"),
-                "not found",
-                match nearest {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "`cttune profile list` shows those that there are".to_owned(),
-                },
-            ),
-            NoParent::Cycle(names) => (
-                "a profile cannot extend itself".to_owned(),
-                "comes back to itself",
-                format!("the chain is {}", names.join(" → ")),
-            ),
+        let wrong = match trouble {
+            NoParent::NotFound { nearest } => {
+                Wrong::new(format!("no profile is called `{name}`"), "not found").help(
+                    match nearest {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "`cttune profile list` shows those that there are".to_owned(),
+                    },
+                )
+            }
+            NoParent::Cycle(names) => {
+                Wrong::new("a profile cannot extend itself", "comes back to itself")
+                    .help(format!("the chain is {}", names.join(" → ")))
+            }
         };
-        Some(Mistake::new(&self.source, span.clone(), title, label).help(help))
+        Some(Mistake::new(&self.source, span.clone(), wrong))
     }
 }
 

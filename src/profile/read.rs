@@ -9,8 +9,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::value::{Written, Wrong};
-use super::{Accepted, Desired, ExpireSettings, Extends, Mistake, Profile, Role, Source};
+use super::value::Written;
+use super::{Accepted, Desired, Extends, Mistake, Profile, Role, Source, Wrong};
 use crate::tunable::{Key, nearest_name};
 
 /// Mistakes that are shown with help; nobody reads more of them.
@@ -79,16 +79,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reports a mistake; an empty `help` is none.
-    pub(super) fn fault(
-        &mut self,
-        span: Range<usize>,
-        title: impl Into<String>,
-        label: impl Into<String>,
-        help: impl Into<String>,
-    ) {
-        let mut mistake = Mistake::new(&self.source, span, title, label);
-        mistake.help = Some(help.into()).filter(|help| !help.is_empty());
+    pub(super) fn fault(&mut self, span: &Range<usize>, wrong: Wrong) {
+        let mistake = Mistake::new(&self.source, span.clone(), wrong);
         self.mistakes.push(mistake);
     }
 
@@ -99,7 +91,7 @@ impl Reader {
         (other, there): (&Range<usize>, impl Into<String>),
         title: impl Into<String>,
     ) {
-        let mistake = Mistake::new(&self.source, span.clone(), title, label);
+        let mistake = Mistake::new(&self.source, span.clone(), Wrong::new(title, label));
         self.mistakes.push(mistake.also(other.clone(), there));
     }
 
@@ -118,16 +110,8 @@ impl Reader {
             Ok(number) => return Some(number),
             Err(wrong) => wrong,
         };
-        let span = match wrong.part {
-            Some(part) => self.part(value, part),
-            None => value.span(),
-        };
-        self.fault(
-            span,
-            wrong.title,
-            wrong.label,
-            wrong.help.unwrap_or_default(),
-        );
+        let part = wrong.part.clone().map(|part| self.part(value, part));
+        self.fault(&part.unwrap_or_else(|| value.span()), wrong);
         None
     }
 
@@ -164,30 +148,22 @@ impl Reader {
                         span: value.span(),
                     });
                 }
-                "sysctl" => {
-                    let table = self.table("sysctl", value);
-                    desired.settings = table.map(|table| self.settings(table)).unwrap_or_default();
-                }
-                "expire" => {
-                    let table = self.table("expire", value);
-                    desired.expire =
-                        table.map_or_else(ExpireSettings::default, |table| self.expire(table));
-                }
-                "accept" => {
-                    let table = self.table("accept", value);
-                    desired.accept = table.map(|table| self.accept(table)).unwrap_or_default();
+                part @ ("sysctl" | "expire" | "accept") => {
+                    if let Some(table) = self.table(part, value) {
+                        match part {
+                            "sysctl" => desired.settings = self.settings(table),
+                            "expire" => desired.expire = self.expire(table),
+                            _ => desired.accept = self.accept(table),
+                        }
+                    }
                 }
                 unknown => {
                     let help = match Key::lookup(unknown) {
                         Some(_) => "sysctl keys belong under [sysctl]".to_owned(),
                         None => self.offer(unknown, &PARTS),
                     };
-                    self.fault(
-                        name.span(),
-                        format!("a profile has no `{unknown}`"),
-                        "unknown",
-                        help,
-                    );
+                    let wrong = Wrong::new(format!("a profile has no `{unknown}`"), "unknown");
+                    self.fault(&name.span(), wrong.help(help));
                 }
             }
         }
@@ -215,15 +191,15 @@ impl Reader {
 
     /// A text that is not empty.
     pub(super) fn text(&mut self, what: &str, value: &Value<'_>) -> Option<String> {
-        let (title, label) = match value.get_ref().as_str() {
+        let wrong = match value.get_ref().as_str() {
             Some(text) if !text.trim().is_empty() => return Some(text.to_owned()),
-            Some(_) => (format!("{what} is empty"), "nothing here"),
-            None => (
-                format!("{what} must be text in quotes"),
-                value.get_ref().type_str(),
-            ),
+            Some(_) => Wrong::new(format!("{what} is empty"), "nothing here"),
+            None => {
+                let title = format!("{what} must be text in quotes");
+                Wrong::new(title, value.get_ref().type_str())
+            }
         };
-        self.fault(value.span(), title, label, "");
+        self.fault(&value.span(), wrong);
         None
     }
 
@@ -239,27 +215,18 @@ impl Reader {
             return Some(*found);
         }
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-        let help = self.offer(&text, &names);
-        self.fault(
-            value.span(),
-            format!("no {what} is called `{text}`"),
-            "unknown",
-            help,
-        );
+        let wrong = Wrong::new(format!("no {what} is called `{text}`"), "unknown");
+        self.fault(&value.span(), wrong.help(self.offer(&text, &names)));
         None
     }
 
     fn table<'v, 't>(&mut self, name: &str, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
-            let help = format!("write [{name}] on a line of its own");
             let label = value.get_ref().type_str();
-            self.fault(
-                value.span(),
-                format!("`{name}` must be a table"),
-                label,
-                help,
-            );
+            let wrong = Wrong::new(format!("`{name}` must be a table"), label);
+            let help = format!("write [{name}] on a line of its own");
+            self.fault(&value.span(), wrong.help(help));
         }
         table
     }
@@ -283,11 +250,8 @@ impl Reader {
             between.is_some_and(|between| !between.contains('\n'))
         });
         let tell = |(index, (span, error)): (usize, (Range<usize>, &toml::de::Error))| {
-            self.syntax_error(
-                span,
-                error.message(),
-                (index < TOLD_WITH_HELP).then_some(tree),
-            )
+            let tree = (index < TOLD_WITH_HELP).then_some(tree);
+            self.syntax_error(span, error.message(), tree)
         };
         errors.into_iter().enumerate().map(tell).collect()
     }
@@ -299,30 +263,31 @@ impl Reader {
         message: &str,
         tree: Option<&DeTable<'_>>,
     ) -> Mistake {
-        let at = |title: String, label| Mistake::new(&self.source, span.clone(), title, label);
         let there = self.source.text.get(span.clone()).unwrap_or_default();
-        if message.starts_with("duplicate key") {
-            let mistake = at(format!("`{there}` is given twice"), "the second time");
-            return match tree.and_then(|tree| first_of(tree, there, span.start)) {
-                Some(first) => mistake.also(first, "the first time"),
-                None => mistake,
-            };
-        }
         // `nat` fails as a misspelt `nan`, the one float that begins with a letter.
         let word = message.starts_with("invalid float") && there.starts_with(char::is_alphabetic);
-        if word || message.starts_with("string values must be quoted") {
-            return if there.is_empty() {
-                at("a value is missing".to_owned(), "nothing here")
-            } else {
-                at("text must be in quotes".to_owned(), "no quotes")
-                    .help(format!("write \"{there}\""))
-            };
+        let is_twice = message.starts_with("duplicate key");
+        let wrong = if is_twice {
+            Wrong::new(format!("`{there}` is given twice"), "the second time")
+        } else if word || message.starts_with("string values must be quoted") {
+            match there {
+                "" => Wrong::new("a value is missing", "nothing here"),
+                _ => Wrong::new("text must be in quotes", "no quotes")
+                    .help(format!("write \"{there}\"")),
+            }
+        } else if message.starts_with("invalid boolean") {
+            Wrong::new("neither true nor false", "no quotes")
+                .help(format!("write true, false or \"{there}\""))
+        } else {
+            Wrong::new(message, "not TOML")
+        };
+        let first = tree.filter(|_| is_twice);
+        let first = first.and_then(|tree| first_of(tree, there, span.start));
+        let mistake = Mistake::new(&self.source, span.clone(), wrong);
+        match first {
+            Some(first) => mistake.also(first, "the first time"),
+            None => mistake,
         }
-        if message.starts_with("invalid boolean") {
-            return at("neither true nor false".to_owned(), "no quotes")
-                .help(format!("write true, false or \"{there}\""));
-        }
-        at(message.to_owned(), "not TOML")
     }
 }
 

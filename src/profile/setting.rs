@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::read::{Reader, Value, in_order, nearest};
 use super::value;
-use super::{Bounds, Goal, Setting, ring};
+use super::{Bounds, Goal, Setting, Wrong, ring, ring_text};
 use crate::tunable::{Key, Unit, UnknownKey};
 
 pub(super) const FIELDS: [&str; 9] = [
@@ -94,30 +94,27 @@ impl Reader {
             return Some(key);
         }
         if self.is_full() {
-            self.fault(
-                span.clone(),
-                format!("no conntrack sysctl is called `{name}`"),
-                "unknown key",
-                "",
-            );
+            let title = format!("no conntrack sysctl is called `{name}`");
+            self.fault(span, Wrong::new(title, "unknown key"));
             return None;
         }
         let unknown = Key::find(name).err()?;
-        let help = match &unknown {
+        let wrong = Wrong::new(unknown.to_string(), "unknown key");
+        let wrong = match unknown {
             UnknownKey::NoSuchKey {
                 nearest: Some(near),
                 ..
-            } => format!("did you mean `{near}`?"),
+            } => wrong.help(format!("did you mean `{near}`?")),
             UnknownKey::NoSuchKey { .. } if nearest(name, &FIELDS).is_some() => {
-                "a field belongs in the table of its key: [sysctl.nf_conntrack_max]".to_owned()
+                wrong.help("a field belongs in the table of its key: [sysctl.nf_conntrack_max]")
             }
-            UnknownKey::NoSuchKey { .. } => String::new(),
-            UnknownKey::OtherSubtree(_) => "keep it in a file of your own in sysctl.d".to_owned(),
+            UnknownKey::NoSuchKey { .. } => wrong,
+            UnknownKey::OtherSubtree(_) => wrong.help("keep it in a file of your own in sysctl.d"),
             UnknownKey::ReadingOnly(_) => {
-                "nf_conntrack_max is the most that there may be".to_owned()
+                wrong.help("nf_conntrack_max is the most that there may be")
             }
         };
-        self.fault(span.clone(), unknown.to_string(), "unknown key", help);
+        self.fault(span, wrong);
         None
     }
 
@@ -147,36 +144,34 @@ impl Reader {
     }
 
     fn fields(&mut self, key: Key, table: &DeTable<'_>) -> Fields {
+        let unit = key.tunable().unit;
         let mut fields = Fields::default();
         for (name, value) in in_order(table) {
             let (name, span) = (name.get_ref().as_ref(), name.span());
-            let Some(field) = FIELDS.into_iter().find(|field| *field == name) else {
-                let help = self.offer(name, &FIELDS);
-                self.fault(
-                    span.clone(),
-                    format!("a setting has no `{name}`"),
-                    "unknown field",
-                    help,
-                );
-                // A mistake already says that nothing usable is set.
-                fields.places.push(("", span));
-                continue;
+            let field = match FIELDS.into_iter().find(|field| *field == name) {
+                None => {
+                    let wrong = Wrong::new(format!("a setting has no `{name}`"), "unknown field");
+                    Err(wrong.help(self.offer(name, &FIELDS)))
+                }
+                Some(field) if unit == Unit::Switch && BOUNDS.contains(&field) => {
+                    let title = format!("a switch has no `{field}`");
+                    let wrong = Wrong::new(title, "bounds are for numbers");
+                    Err(wrong.help("write true or false"))
+                }
+                Some(field) => Ok(field),
             };
-            let unit = key.tunable().unit;
-            if unit == Unit::Switch && BOUNDS.contains(&field) {
-                let title = format!("a switch has no `{field}`");
-                self.fault(
-                    span.clone(),
-                    title,
-                    "bounds are for numbers",
-                    "write true or false",
-                );
-                fields.places.push(("", span));
-                continue;
-            }
+            let field = match field {
+                Ok(field) => field,
+                Err(wrong) => {
+                    self.fault(&span, wrong);
+                    // A mistake already says that nothing usable is set.
+                    fields.places.push(("", span));
+                    continue;
+                }
+            };
             if unit != Unit::Count && field.starts_with("per-cpu") {
                 let label = format!("{} is none", key.file_name());
-                self.fault(span.clone(), format!("`{field}` is for counts"), label, "");
+                self.fault(&span, Wrong::new(format!("`{field}` is for counts"), label));
             }
             let bounds = &mut fields.bounds;
             let mut number = || self.number(value, |written| value::for_key(key, written));
@@ -203,13 +198,8 @@ impl Reader {
     fn truth(&mut self, what: &str, value: &Value<'_>) -> bool {
         let truth = value.get_ref().as_bool();
         if truth.is_none() {
-            let label = value.get_ref().type_str();
-            self.fault(
-                value.span(),
-                format!("`{what}` must be true or false"),
-                label,
-                "",
-            );
+            let title = format!("`{what}` must be true or false");
+            self.fault(&value.span(), Wrong::new(title, value.get_ref().type_str()));
         }
         truth.unwrap_or_default()
     }
@@ -217,50 +207,41 @@ impl Reader {
     fn follow(&mut self, key: Key, value: &Value<'_>) -> Option<Key> {
         let name = self.text("follow", value)?;
         let followed = self.key(&name, &value.span())?;
-        let (title, label) = if followed == key {
-            (
-                "a key cannot follow itself".to_owned(),
-                "this is the key itself",
-            )
+        let wrong = if followed == key {
+            Wrong::new("a key cannot follow itself", "this is the key itself")
         } else if followed.tunable().unit != key.tunable().unit {
             let title = format!("{} cannot follow {}", key.file_name(), followed.file_name());
-            (title, "counts something else")
+            Wrong::new(title, "counts something else")
         } else {
             return Some(followed);
         };
-        self.fault(value.span(), title, label, "");
+        self.fault(&value.span(), wrong);
         None
     }
 
     fn memory_cap(&mut self, key: Key, span: &Range<usize>, value: &Value<'_>) -> Option<u8> {
         if key != Key::Max {
             let title = "`memory-cap` is for nf_conntrack_max alone";
-            self.fault(
-                span.clone(),
-                title,
-                "what an entry of this costs is not known",
-                "",
-            );
+            let label = "what an entry of this costs is not known";
+            self.fault(span, Wrong::new(title, label));
             return None;
         }
-        let percent = value
-            .get_ref()
-            .as_str()
-            .and_then(|text| text.strip_suffix('%'));
+        let text = value.get_ref().as_str();
+        let percent = text.and_then(|text| text.strip_suffix('%'));
         let number = percent.and_then(|number| number.parse().ok());
         if let Some(number) = number.filter(|number| (1..=100).contains(number)) {
             return Some(number);
         }
-        let (title, label) = match (value.get_ref(), percent) {
-            (DeValue::String(_), Some(_)) => (
+        let (title, label) = match (text, percent) {
+            (_, Some(_)) => (
                 "no such share of memory",
                 "not a whole number from 1 to 100",
             ),
-            (DeValue::String(_), None) => ("a memory cap is a percentage", "`%` is missing"),
-            _ => ("a memory cap is a percentage in quotes", "not text"),
+            (Some(_), None) => ("a memory cap is a percentage", "`%` is missing"),
+            (None, None) => ("a memory cap is a percentage in quotes", "not text"),
         };
         let help = "write a share of memory from \"1%\" to \"100%\"";
-        self.fault(value.span(), title, label, help);
+        self.fault(&value.span(), Wrong::new(title, label).help(help));
         None
     }
 
@@ -269,37 +250,32 @@ impl Reader {
         let bound = fields.first(&["at-least", "at-most", "per-cpu", "follow"]);
         let lacks_lower = fields.first(&LOWER).is_none();
         if let (Some(value), Some(bound)) = (fields.place("value"), bound) {
-            let title = "a value and bounds together";
-            self.clash(
-                (value, "a value leaves nothing to bound"),
-                (bound, "a bound"),
-                title,
-            );
+            let value = (value, "a value leaves nothing to bound");
+            self.clash(value, (bound, "a bound"), "a value and bounds together");
         } else if let (Some(cap), true) = (fields.place("memory-cap"), lacks_lower) {
-            let label = if bound.is_some() {
-                "`at-most` is no lower bound"
-            } else {
-                "no lower bound here"
+            let label = match bound {
+                Some(_) => "`at-most` is no lower bound",
+                None => "no lower bound here",
             };
-            let help = "add at-least, per-cpu or follow";
-            self.fault(
-                cap.clone(),
-                "a memory cap with nothing to lower",
-                label,
-                help,
-            );
+            let wrong = Wrong::new("a memory cap with nothing to lower", label);
+            self.fault(cap, wrong.help("add at-least, per-cpu or follow"));
         } else if let (Some(cap), None) = (fields.place("per-cpu-cap"), fields.place("per-cpu")) {
             let title = "a cap on per-cpu, which is not given";
-            self.fault(cap.clone(), title, "nothing to lower", "add per-cpu");
+            self.fault(
+                cap,
+                Wrong::new(title, "nothing to lower").help("add per-cpu"),
+            );
         } else if fields
-            .first(&BOUNDS)
-            .or(fields.place("value"))
-            .or(fields.place(""))
-            .is_none()
+            .places
+            .iter()
+            .all(|(name, _)| matches!(*name, "required" | "why"))
         {
             let title = format!("{} is set to nothing", key.file_name());
-            let help = "add value, at-least, at-most, per-cpu or follow";
-            self.fault(span.clone(), title, "no value and no bound", help);
+            let wrong = Wrong::new(title, "no value and no bound");
+            self.fault(
+                span,
+                wrong.help("add value, at-least, at-most, per-cpu or follow"),
+            );
         } else if bound.is_none() {
             return fields.value.map(Goal::Exact);
         } else {
@@ -334,14 +310,12 @@ impl Reader {
             let Some(keys) = ring(settings, *key).filter(|_| !told.contains(key)) else {
                 continue;
             };
-            let help = format!("the ring is {}", super::ring_text(&keys));
-            told.extend(keys);
+            let wrong = Wrong::new("keys that follow each other", "comes back to itself");
             self.fault(
-                span.clone(),
-                "keys that follow each other",
-                "comes back to itself",
-                help,
+                span,
+                wrong.help(format!("the ring is {}", ring_text(&keys))),
             );
+            told.extend(keys);
         }
     }
 
@@ -360,11 +334,8 @@ impl Reader {
             && high < low
         {
             let title = "the high threshold is below the low one, which the kernel refuses";
-            self.clash(
-                (at, format!("{high} bytes")),
-                (other, format!("{low} bytes")),
-                title,
-            );
+            let (high, low) = (format!("{high} bytes"), format!("{low} bytes"));
+            self.clash((at, high), (other, low), title);
         }
     }
 }

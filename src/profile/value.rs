@@ -3,8 +3,9 @@
 //! Help names a number only where it is the one that was meant: `10k` may be 10,000 or 10,240, so
 //! both are named.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
+use super::Wrong;
 use crate::tunable::{self, Key, Unit, format_bytes, format_seconds};
 
 /// A value as it was written, before it is known what it means.
@@ -18,39 +19,6 @@ pub(super) enum Written<'a> {
     Truth(bool),
     /// Anything else, and what TOML calls it.
     Other(&'static str),
-}
-
-/// What is wrong with a value.
-#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
-#[error("{title}")]
-pub(crate) struct Wrong {
-    pub(crate) title: String,
-    /// What stands under the caret.
-    pub(crate) label: String,
-    /// What to write instead.
-    pub(crate) help: Option<String>,
-    /// The part of the text that is wrong, where it is not the whole.
-    pub(super) part: Option<Range<usize>>,
-}
-
-impl Wrong {
-    pub(super) fn new(title: impl Into<String>, label: impl Into<String>) -> Self {
-        Wrong {
-            title: title.into(),
-            label: label.into(),
-            ..Wrong::default()
-        }
-    }
-
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    fn part(mut self, part: Range<usize>) -> Self {
-        self.part = Some(part);
-        self
-    }
 }
 
 /// The number that `key` will have in the kernel.
@@ -84,14 +52,13 @@ fn in_range(unit: Unit, number: i64, range: RangeInclusive<i64>) -> Result<i64, 
         i64::MAX => format!("at least {}", spoken(first)),
         _ => format!("allowed: {} to {}", spoken(first), spoken(last)),
     };
-    Err(match (unit, number) {
-        (Unit::Switch, _) => Wrong::new("a switch is on or off", "neither").help(example(unit)),
-        (Unit::Seconds, 0) => {
-            Wrong::new("a timeout of zero", "expires at the next packet").help(allowed)
-        }
-        (_, ..0) => Wrong::new("a negative value", "below zero").help(allowed),
-        _ => Wrong::new("out of range", format!("{number} is not allowed here")).help(allowed),
-    })
+    let wrong = match (unit, number) {
+        (Unit::Switch, _) => return Err(neither()),
+        (Unit::Seconds, 0) => Wrong::new("a timeout of zero", "expires at the next packet"),
+        (_, ..0) => Wrong::new("a negative value", "below zero"),
+        _ => Wrong::new("out of range", format!("{number} is not allowed here")),
+    };
+    Err(wrong.help(allowed))
 }
 
 /// The number that was written, whatever its size.
@@ -105,6 +72,10 @@ fn number(unit: Unit, written: Written<'_>) -> Result<i64, Wrong> {
         (_, Written::Other(what)) => (format!("expected {}", noun(unit)), what),
     };
     Err(Wrong::new(title, label).help(example(unit)))
+}
+
+fn neither() -> Wrong {
+    Wrong::new("a switch is on or off", "neither").help(example(Unit::Switch))
 }
 
 fn noun(unit: Unit) -> &'static str {
@@ -131,24 +102,22 @@ fn too_large() -> Wrong {
 
 /// `1e6` is a whole number that TOML takes for a fraction.
 fn fraction(unit: Unit, text: &str) -> Wrong {
-    let wrong = Wrong::new(
-        format!("a fraction for {}", noun(unit)),
-        "not a whole number",
+    let title = format!("a fraction for {}", noun(unit));
+    let number = text
+        .parse::<f64>()
+        .ok()
+        .filter(|number| text.contains(['e', 'E']) && number.fract() == 0.0 && number.abs() < 1e15);
+    let help = number.map_or_else(
+        || example(unit).to_owned(),
+        |number| format!("write {number}"),
     );
-    match text.parse::<f64>() {
-        Ok(number) if text.contains(['e', 'E']) && number.fract() == 0.0 && number.abs() < 1e15 => {
-            wrong.help(format!("write {number}"))
-        }
-        _ => wrong.help(example(unit)),
-    }
+    Wrong::new(title, "not a whole number").help(help)
 }
 
 /// The digits at the start, and the rest.
 fn split_digits(text: &str) -> (&str, &str) {
-    text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    )
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    text.split_at(end.unwrap_or(text.len()))
 }
 
 fn from_text(unit: Unit, text: &str) -> Result<i64, Wrong> {
@@ -162,13 +131,12 @@ fn from_text(unit: Unit, text: &str) -> Result<i64, Wrong> {
     if rest.is_empty() && (unit != Unit::Switch || matches!(text, "0" | "1")) {
         // 010 is 8 for the kernel and 10 for most people.
         let is_plain = digits == "0" || !digits.starts_with('0');
-        return Err(
-            Wrong::new("a number in quotes", "this is text").help(match unit {
-                _ if !is_plain => example(unit).to_owned(),
-                Unit::Seconds => format!("write {text} or \"{text}s\""),
-                _ => format!("write {text}"),
-            }),
-        );
+        let help = match unit {
+            _ if !is_plain => example(unit).to_owned(),
+            Unit::Seconds => format!("write {text} or \"{text}s\""),
+            _ => format!("write {text}"),
+        };
+        return Err(Wrong::new("a number in quotes", "this is text").help(help));
     }
     if text.contains('.') {
         return Err(fraction(unit, text));
@@ -177,15 +145,14 @@ fn from_text(unit: Unit, text: &str) -> Result<i64, Wrong> {
         Unit::Seconds => seconds(text),
         Unit::Bytes => bytes(text),
         Unit::Count => Err(count(text)),
-        Unit::Switch => Err(match text {
-            "true" | "on" | "yes" | "enabled" => {
-                Wrong::new("a switch in quotes", "this is text").help("write true")
-            }
-            "false" | "off" | "no" | "disabled" => {
-                Wrong::new("a switch in quotes", "this is text").help("write false")
-            }
-            _ => Wrong::new("a switch is on or off", "neither").help(example(unit)),
-        }),
+        Unit::Switch => {
+            let help = match text {
+                "true" | "on" | "yes" | "enabled" => "write true",
+                "false" | "off" | "no" | "disabled" => "write false",
+                _ => return Err(neither()),
+            };
+            Err(Wrong::new("a switch in quotes", "this is text").help(help))
+        }
     }
 }
 
@@ -245,11 +212,10 @@ fn seconds(text: &str) -> Result<i64, Wrong> {
     let (mut total, mut smallest, mut at) = (0_i64, i64::MAX, 0);
     while let Some(left) = text.get(at..).filter(|left| !left.is_empty()) {
         let (number, rest) = split_digits(left);
-        let unit = rest
-            .split(|c: char| c.is_ascii_digit())
-            .next()
-            .unwrap_or_default();
-        let group = at..at + number.len() + unit.len();
+        let mut units = rest.split(|c: char| c.is_ascii_digit());
+        let unit = units.next().unwrap_or_default();
+        let behind = at + number.len();
+        let group = at..behind + unit.len();
         if number.is_empty() {
             let wrong = Wrong::new("not a time", "a number must come first");
             return Err(wrong.help(example(Unit::Seconds)));
@@ -261,18 +227,10 @@ fn seconds(text: &str) -> Result<i64, Wrong> {
                 Err(_) => example(Unit::Seconds).to_owned(),
             };
             let wrong = Wrong::new("a blank inside a time", "no blanks here").help(help);
-            return Err(wrong.part(at + number.len()..group.end));
+            return Err(wrong.part(behind..group.end));
         }
-        let size = size_of_group(number, unit).map_err(|wrong| {
-            let is_bare = unit.is_empty();
-            wrong.part(
-                if is_bare {
-                    group.start
-                } else {
-                    at + number.len()
-                }..group.end,
-            )
-        })?;
+        let start = if unit.is_empty() { at } else { behind };
+        let size = size_of_group(number, unit).map_err(|wrong| wrong.part(start..group.end))?;
         if size >= smallest {
             return Err(Wrong::new("groups of a time must descend", "this group")
                 .help("write each unit once and the larger one first, such as 2h4m")
@@ -295,10 +253,8 @@ fn size_of_group(number: &str, unit: &str) -> Result<i64, Wrong> {
     }
     if unit.is_empty() {
         // After hours, minutes are meant as often as seconds.
-        let wrong = Wrong::new(
-            "the last number has no unit",
-            "days, hours, minutes or seconds?",
-        );
+        let label = "days, hours, minutes or seconds?";
+        let wrong = Wrong::new("the last number has no unit", label);
         return Err(wrong.help("write its unit behind it: d, h, m or s"));
     }
     let wrong = Wrong::new(
@@ -343,10 +299,9 @@ fn bytes(text: &str) -> Result<i64, Wrong> {
         return Err(wrong.help(example(Unit::Bytes)));
     }
     let value = number.parse::<i64>().ok();
+    let times = |size| value.and_then(|value| value.checked_mul(size));
     if let Some((_, size)) = BYTE_UNITS.iter().find(|(name, _)| *name == unit) {
-        return value
-            .and_then(|value| value.checked_mul(*size))
-            .ok_or_else(too_large);
+        return times(*size).ok_or_else(too_large);
     }
     let wrong = Wrong::new(
         format!("no unit of bytes is called `{unit}`"),
@@ -359,15 +314,12 @@ fn bytes(text: &str) -> Result<i64, Wrong> {
         Some((meant, ..)) if unit.trim().eq_ignore_ascii_case(meant) => {
             wrong.help(format!("write {number}{meant}"))
         }
-        Some((meant, size, power)) => {
-            let times = |size| value.and_then(|value| value.checked_mul(size));
-            match (times(size), times(1000_i64.pow(power))) {
-                (Some(two), Some(ten)) => {
-                    wrong.help(format!("write {number}{meant} for {two} bytes, or {ten}"))
-                }
-                _ => too_large(),
+        Some((meant, size, power)) => match (times(size), times(1000_i64.pow(power))) {
+            (Some(two), Some(ten)) => {
+                wrong.help(format!("write {number}{meant} for {two} bytes, or {ten}"))
             }
-        }
+            _ => too_large(),
+        },
         None if time_unit(unit).is_some() => {
             Wrong::new("a time for a number of bytes", "not a unit of bytes")
                 .help(example(Unit::Bytes))

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 
 use super::copy::copy_tree;
-use super::mounts::{HOME, bind};
+use super::mounts::{HOME, bind, remount_read_only};
 use super::refusal;
 use crate::boot::Tree;
 use crate::boot::modules::{MODPROBE_FOLDERS, MODULES_LOAD_FOLDERS, UDEV_FOLDERS};
@@ -44,10 +44,9 @@ pub(super) fn protect(started_in: Option<&Path>) -> anyhow::Result<()> {
     ]);
     let whole = MsFlags::MS_BIND | MsFlags::MS_REC;
     for folder in &own {
-        mount(Some(folder), folder, NOTHING, whole, NOTHING).map_err(|errno| {
-            let doing = format!("keeping {} writable", folder.display());
-            refusal::because(&doing, errno)
-        })?;
+        let doing = format!("keeping {} writable", folder.display());
+        mount(Some(folder), folder, NOTHING, whole, NOTHING)
+            .map_err(|errno| refusal::because(&doing, errno))?;
     }
     for mount in read_mounts().context("reading the mounts of the machine")? {
         if !is_below(&mount.point, &own) && !is_below(&mount.point, &COVERED) {
@@ -81,10 +80,9 @@ pub(super) fn copy_configuration() -> anyhow::Result<()> {
 /// Those of the folders that exist and do not belong to the system, none inside another.
 fn own_folders(named: &[Option<PathBuf>]) -> Vec<PathBuf> {
     let named = named.iter().flatten();
-    let real: BTreeSet<PathBuf> = named
-        .filter_map(|folder| fs::canonicalize(folder).ok())
-        .filter(|folder| folder.is_dir() && !is_system(folder))
-        .collect();
+    let real = named.filter_map(|folder| fs::canonicalize(folder).ok());
+    let real = real.filter(|folder| folder.is_dir() && !is_system(folder));
+    let real: BTreeSet<PathBuf> = real.collect();
     let mut own: Vec<PathBuf> = Vec::new();
     // The set gives a folder before those inside it.
     for folder in real {
@@ -104,7 +102,7 @@ fn is_below(path: &Path, folders: &[impl AsRef<Path>]) -> bool {
 }
 
 fn make_read_only(one: &Mount) -> anyhow::Result<()> {
-    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    let mut flags = MsFlags::empty();
     // In a user namespace these cannot be taken away from a mount.
     for (option, flag) in [
         ("nosuid", MsFlags::MS_NOSUID),
@@ -115,7 +113,7 @@ fn make_read_only(one: &Mount) -> anyhow::Result<()> {
             flags |= flag;
         }
     }
-    match mount(NOTHING, &one.point, NOTHING, flags, NOTHING) {
+    match remount_read_only(&one.point, flags) {
         // Another mount hides it, or the caller cannot get there.
         Ok(()) | Err(Errno::ENOENT | Errno::EINVAL | Errno::EACCES | Errno::ENOTDIR) => Ok(()),
         Err(errno) => {

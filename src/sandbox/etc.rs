@@ -12,10 +12,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::Context;
-use nix::mount::{MsFlags, mount};
+use nix::mount::MsFlags;
 
 use super::copy::copy_tree;
-use super::mounts::{HOME, bind};
+use super::mounts::{HOME, bind, mount_new};
 use super::refusal;
 use crate::diagnostic::told;
 
@@ -42,22 +42,13 @@ pub(super) fn set_up() -> anyhow::Result<()> {
         upper.display(),
         work.display()
     );
-    let options = Some(layers.as_str());
-    match mount(
-        Some("overlay"),
-        "/etc",
-        Some("overlay"),
-        MsFlags::empty(),
-        options,
-    ) {
-        Ok(()) => Ok(()),
-        Err(refused) => instead_of_overlay().map_err(|error| {
-            refusal::because(
-                &format!("laying an overlay over /etc ({})", told(&error)),
-                refused,
-            )
-        }),
-    }
+    let laid = mount_new("overlay", "/etc", MsFlags::empty(), Some(&layers));
+    laid.or_else(|refused| {
+        instead_of_overlay().map_err(|error| {
+            let doing = format!("laying an overlay over /etc ({})", told(&error));
+            refusal::because(&doing, refused)
+        })
+    })
 }
 
 /// Covers /etc with a copy of what of it can be read.

@@ -8,6 +8,8 @@ use std::process::Command;
 
 use nix::sys::signal::SigSet;
 
+use crate::diagnostic::said;
+
 pub(super) const PART: &str = "exec";
 
 /// Becomes the command. Returns only if that failed, with the exit code a shell would give.
@@ -16,17 +18,13 @@ pub(super) fn run(command: &OsStr, args: &[OsString], say: &mut dyn FnMut(&str))
         Ok(()) => Command::new(command).args(args).exec(),
         Err(errno) => errno.into(),
     };
-    let shown = command.display();
-    if exists(command) {
-        say(&format!(
-            "cttune sandbox: {shown}: {}",
-            crate::diagnostic::said(&error)
-        ));
-        126
+    let (code, why) = if exists(command) {
+        (126, said(&error))
     } else {
-        say(&format!("cttune sandbox: {shown}: command not found"));
-        127
-    }
+        (127, "command not found".to_owned())
+    };
+    say(&format!("cttune sandbox: {}: {why}", command.display()));
+    code
 }
 
 /// Whether there is a file to execute. Asked after the failure, since its errno does not show it: a

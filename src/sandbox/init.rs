@@ -60,21 +60,19 @@ fn set_up(flows: u32, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
     // Taken before /etc and /run are covered: the path then leads into what covers them.
     let directory = env::current_dir();
     // First of all, so that no mount is ever made outside, however this process was started.
-    unshare(
-        CloneFlags::CLONE_NEWNS
-            | CloneFlags::CLONE_NEWNET
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWUTS,
-    )
-    .map_err(|errno| refusal::because("making the sandbox's namespaces", errno))?;
+    let own = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS;
+    unshare(own).map_err(|errno| refusal::because("making the sandbox's namespaces", errno))?;
     mounts::set_up(directory.as_deref().ok())?;
     etc::set_up()?;
     netns::raise_loopback().context("bringing lo up")?;
     table::set_up(flows, say)?;
-    if directory.is_ok_and(|directory| env::set_current_dir(directory).is_ok()) {
-        return Ok(());
-    }
-    env::set_current_dir("/").context("changing to /")
+    directory
+        .and_then(env::set_current_dir)
+        .or_else(|_| env::set_current_dir("/"))
+        .context("changing to /")
 }
 
 /// The caller's PATH, with the running program in front under the name `cttune`.

@@ -24,6 +24,8 @@ mod story;
 mod table;
 mod terminal;
 
+pub(crate) use outer::run;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -42,15 +44,6 @@ pub(crate) struct Options {
     /// Print no line about the simulated table.
     pub(crate) quiet: bool,
     pub(crate) command: Vec<OsString>,
-}
-
-/// Runs the command in a sandbox and returns its exit code, 128 + n if signal n ended it, 126 if
-/// it could not be executed, 127 if it was not found.
-///
-/// Takes the calling process over: it must have one thread, and stays in the new user namespace.
-/// An error means that the sandbox itself failed: exit with 125.
-pub(crate) fn run(options: &Options) -> anyhow::Result<u8> {
-    outer::run(options)
 }
 
 /// Runs the part of a sandbox that `args` name, in a process that [`run`] started.

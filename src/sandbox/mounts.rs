@@ -42,17 +42,15 @@ const MACHINE_WIDE: [&str; 8] = [
 ];
 
 const NOTHING: Option<&str> = None;
+const SAFE: MsFlags = MsFlags::MS_NOSUID
+    .union(MsFlags::MS_NODEV)
+    .union(MsFlags::MS_NOEXEC);
 
 /// Mounts all but /etc.
 pub(super) fn set_up(started_in: Option<&Path>) -> anyhow::Result<()> {
-    mount(
-        NOTHING,
-        "/",
-        NOTHING,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        NOTHING,
-    )
-    .map_err(|errno| refusal::because("making the sandbox's mounts private", errno))?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(NOTHING, "/", NOTHING, private, NOTHING)
+        .map_err(|errno| refusal::because("making the sandbox's mounts private", errno))?;
     disk::protect(started_in)?;
     tmpfs("/run", "0755")?;
     for directory in [HOME, PROGRAMS, STATE] {
@@ -72,10 +70,23 @@ pub(super) fn set_up(started_in: Option<&Path>) -> anyhow::Result<()> {
     disk::copy_configuration()?;
     copy_program()?;
     mount_proc()?;
-    let read_only =
-        MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("sysfs"), "/sys", Some("sysfs"), read_only, NOTHING)
+    mount_new("sysfs", "/sys", SAFE | MsFlags::MS_RDONLY, NOTHING)
         .map_err(|errno| refusal::because("mounting a read-only /sys", errno))
+}
+
+/// Mounts a new file system of this type.
+pub(super) fn mount_new(
+    kind: &str,
+    target: &str,
+    flags: MsFlags,
+    options: Option<&str>,
+) -> Result<(), Errno> {
+    mount(Some(kind), target, Some(kind), flags, options)
+}
+
+pub(super) fn remount_read_only(path: &Path, flags: MsFlags) -> Result<(), Errno> {
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
+    mount(NOTHING, path, NOTHING, read_only, NOTHING)
 }
 
 /// Puts the file `source` over the file `target`, or one directory over another.
@@ -87,14 +98,8 @@ pub(super) fn bind(source: impl AsRef<Path>, target: impl AsRef<Path>) -> anyhow
 
 fn tmpfs(target: &str, mode: &str) -> anyhow::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(
-        Some("tmpfs"),
-        target,
-        Some("tmpfs"),
-        flags,
-        Some(format!("mode={mode}").as_str()),
-    )
-    .map_err(|errno| refusal::because(&format!("mounting a tmpfs over {target}"), errno))
+    mount_new("tmpfs", target, flags, Some(&format!("mode={mode}")))
+        .map_err(|errno| refusal::because(&format!("mounting a tmpfs over {target}"), errno))
 }
 
 /// Copies the running program: its file may be replaced, deleted or hidden while the sandbox is
@@ -109,8 +114,7 @@ fn copy_program() -> anyhow::Result<()> {
 /// A /proc that shows the sandbox's processes, and lets only /proc/sys/net and the processes'
 /// own files be written.
 fn mount_proc() -> anyhow::Result<()> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), flags, NOTHING)
+    mount_new("proc", "/proc", SAFE, NOTHING)
         .map_err(|errno| refusal::because("mounting a fresh /proc", errno))?;
     for path in MACHINE_WIDE {
         if !Path::new(path).exists() {
@@ -121,13 +125,8 @@ fn mount_proc() -> anyhow::Result<()> {
             // A mount of its own on top, so that it stays writable.
             bind("/proc/sys/net", "/proc/sys/net")?;
         }
-        protect(path, flags)
+        remount_read_only(Path::new(path), SAFE)
             .map_err(|errno| refusal::because(&format!("making {path} read-only"), errno))?;
     }
     Ok(())
-}
-
-fn protect(path: &str, flags: MsFlags) -> Result<(), Errno> {
-    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | flags;
-    mount(NOTHING, path, NOTHING, read_only, NOTHING)
 }

@@ -11,7 +11,12 @@ use super::signals::Signals;
 use super::terminal::Terminal;
 use super::{Options, init, own_pid_in_proc, refusal, start_again};
 
-pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
+/// Runs the command in a sandbox and returns its exit code, 128 + n if signal n ended it, 126 if
+/// it could not be executed, 127 if it was not found.
+///
+/// Takes the calling process over: it must have one thread, and stays in the new user namespace.
+/// An error means that the sandbox itself failed: exit with 125.
+pub(crate) fn run(options: &Options) -> anyhow::Result<u8> {
     if options.command.is_empty() {
         bail!("no command to run in the sandbox");
     }

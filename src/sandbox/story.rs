@@ -10,8 +10,8 @@ use crate::conntrack::{Layer4, NewFlow, Protocol, Seen, TcpState, Tuple};
 pub(crate) const FLOWS: u32 = 76_768;
 
 /// Who the story's 52,000 flows go to, and where.
-const PUSH: Addressee = Addressee::V6(
-    Ipv6Addr::new(0x2a00, 0x1450, 0x400b, 0xc02, 0, 0, 0, 0xbc),
+const PUSH: Addressee = (
+    IpAddr::V6(Ipv6Addr::new(0x2a00, 0x1450, 0x400b, 0xc02, 0, 0, 0, 0xbc)),
     5228,
 );
 
@@ -25,11 +25,8 @@ const CLIENTS_V4: u32 = 400;
 /// Client ports begin here; below are the servers' own.
 const FIRST_PORT: u32 = 1024;
 
-#[derive(Clone, Copy)]
-enum Addressee {
-    V4(Ipv4Addr, u16),
-    V6(Ipv6Addr, u16),
-}
+/// An address, and the port of a service.
+type Addressee = (IpAddr, u16);
 
 #[derive(Clone, Copy)]
 enum Speech {
@@ -94,12 +91,13 @@ fn groups() -> Vec<Group> {
 
 /// A server in the IPv6 range for documentation.
 fn v6(host: u16, port: u16) -> Addressee {
-    Addressee::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, host), port)
+    let address = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, host);
+    (address.into(), port)
 }
 
 /// A server in an IPv4 range for documentation.
 fn v4(host: u8, port: u16) -> Addressee {
-    Addressee::V4(Ipv4Addr::new(192, 0, 2, host), port)
+    (Ipv4Addr::new(192, 0, 2, host).into(), port)
 }
 
 /// `total` flows in the story's proportions.
@@ -125,24 +123,22 @@ impl Group {
         let (shortest, longest) = self.remaining;
         let steps = u64::from(count.saturating_sub(1).max(1));
         let step = u64::from(index) * u64::from(longest - shortest) / steps;
-        let (src, dst, port, to) = match self.to {
-            Addressee::V4(server, to) => {
-                let (client, port) = client_v4(index);
-                (IpAddr::from(client), IpAddr::from(server), port, to)
-            }
-            Addressee::V6(server, to) => {
-                let (client, port) = client_v6(index);
-                (client.into(), server.into(), port, to)
-            }
+        let (dst, to) = self.to;
+        let (src, port) = match dst {
+            IpAddr::V4(_) => client_v4(index),
+            IpAddr::V6(_) => client_v6(index),
         };
         let ports = Layer4::Ports { src: port, dst: to };
+        let echo = |kind| Layer4::Icmp {
+            id: port,
+            kind,
+            code: 0,
+        };
         let (protocol, layer4, tcp) = match self.speech {
             Speech::Tcp(state) => (Protocol::TCP, ports, Some(state)),
             Speech::Udp => (Protocol::UDP, ports, None),
-            Speech::Echo => {
-                let (protocol, layer4) = echo_request(src, port);
-                (protocol, layer4, None)
-            }
+            Speech::Echo if dst.is_ipv4() => (Protocol::ICMP, echo(8), None),
+            Speech::Echo => (Protocol::ICMPV6, echo(128), None),
         };
         NewFlow {
             original: Tuple {
@@ -159,16 +155,8 @@ impl Group {
     }
 }
 
-fn echo_request(client: IpAddr, id: u16) -> (Protocol, Layer4) {
-    let (protocol, kind) = match client {
-        IpAddr::V4(_) => (Protocol::ICMP, 8),
-        IpAddr::V6(_) => (Protocol::ICMPV6, 128),
-    };
-    (protocol, Layer4::Icmp { id, kind, code: 0 })
-}
-
 /// The client and port of a group's flow: every client in turn, then the next port.
-fn client_v6(index: u32) -> (Ipv6Addr, u16) {
+fn client_v6(index: u32) -> (IpAddr, u16) {
     let others = CLIENTS_V6 - 1;
     let (client, port) = match index % BUSY {
         0 => (others, index / BUSY),
@@ -177,13 +165,13 @@ fn client_v6(index: u32) -> (Ipv6Addr, u16) {
     let subnet = 0x100 + low_half(client / 256);
     let host = 1 + low_half(client % 256);
     let address = Ipv6Addr::new(0x2001, 0xdb8, 0, subnet, 0, 0, 0, host);
-    (address, client_port(port))
+    (address.into(), client_port(port))
 }
 
-fn client_v4(index: u32) -> (Ipv4Addr, u16) {
+fn client_v4(index: u32) -> (IpAddr, u16) {
     let client = index % CLIENTS_V4;
     let address = Ipv4Addr::from(0x0a14_0001 + client);
-    (address, client_port(index / CLIENTS_V4))
+    (address.into(), client_port(index / CLIENTS_V4))
 }
 
 /// The n-th client port, round again after the last. That is far: a group would have to hold 25
@@ -210,7 +198,7 @@ mod tests {
     }
 
     fn is_push(flow: &NewFlow) -> bool {
-        let Addressee::V6(server, port) = PUSH else {
+        let (IpAddr::V6(server), port) = PUSH else {
             return false;
         };
         let tuple = &flow.original;

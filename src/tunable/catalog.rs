@@ -47,11 +47,11 @@ pub(crate) struct Tunable {
 }
 
 macro_rules! catalog {
-    ($( $variant:ident $name:literal $unit:ident $kind:ident $range:expr, $kernel:expr, $about:literal; )*) => {
+    ($( $(#[$doc:meta])* $variant:ident $name:literal $kind:expr; )*) => {
         /// A conntrack sysctl key. Ordered as the catalog is: limits, timeouts, behaviour.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(crate) enum Key {
-            $( #[doc = $about] $variant, )*
+            $( $(#[$doc])* $variant, )*
         }
 
         impl Key {
@@ -60,25 +60,50 @@ macro_rules! catalog {
 
             pub(crate) fn tunable(self) -> &'static Tunable {
                 match self {
-                    $( Key::$variant => {
-                        const TUNABLE: &Tunable = &Tunable {
-                            name: $name,
-                            unit: Unit::$unit,
-                            kind: Kind::$kind,
-                            range: $range,
-                            kernel_range: $kernel,
-                        };
-                        TUNABLE
-                    } )*
+                    $( Key::$variant => const { &Tunable { name: $name, ..$kind } }, )*
                 }
             }
         }
     };
 }
 
-const TIME: RangeInclusive<i64> = 1..=LONGEST;
-const KERNEL_TIME: RangeInclusive<i64> = -LONGEST..=LONGEST;
-const SWITCH: RangeInclusive<i64> = 0..=1;
+const TIMEOUT: Tunable = Tunable {
+    name: "",
+    unit: Unit::Seconds,
+    kind: Kind::Timeout,
+    range: 1..=LONGEST,
+    kernel_range: -LONGEST..=LONGEST,
+};
+
+const SWITCH: Tunable = Tunable {
+    unit: Unit::Switch,
+    ..level(0..=1)
+};
+
+const fn level(range: RangeInclusive<i64>) -> Tunable {
+    Tunable {
+        name: "",
+        unit: Unit::Count,
+        kind: Kind::Behaviour,
+        kernel_range: *range.start()..=*range.end(),
+        range,
+    }
+}
+
+const fn limit(
+    unit: Unit,
+    range: RangeInclusive<i64>,
+    kernel_range: RangeInclusive<i64>,
+) -> Tunable {
+    Tunable {
+        name: "",
+        unit,
+        kind: Kind::Limit,
+        range,
+        kernel_range,
+    }
+}
+
 const BYTE: RangeInclusive<i64> = 0..=255;
 const INT: RangeInclusive<i64> = 0..=INT_MAX;
 const POSITIVE: RangeInclusive<i64> = 1..=INT_MAX;
@@ -86,110 +111,74 @@ const POSITIVE: RangeInclusive<i64> = 1..=INT_MAX;
 const LONG: RangeInclusive<i64> = 0..=i64::MAX;
 
 catalog! {
-    Max "nf_conntrack_max" Count Limit POSITIVE, INT,
-        "entries that the table may hold; when it is full, packets of new flows are dropped";
-    Buckets "nf_conntrack_buckets" Count Limit POSITIVE, POSITIVE,
-        "chains of the hash table, rounded up to a multiple of 512";
-    ExpectMax "nf_conntrack_expect_max" Count Limit POSITIVE, INT,
-        "expected related flows that may wait, over all helpers";
-    Frag6HighThresh "nf_conntrack_frag6_high_thresh" Bytes Limit 1..=i64::MAX, LONG,
-        "memory for IPv6 fragments under reassembly; above it they are dropped";
-    Frag6LowThresh "nf_conntrack_frag6_low_thresh" Bytes Limit LONG, LONG,
-        "memory at which IPv6 fragments are no longer evicted";
-    Frag6Timeout "nf_conntrack_frag6_timeout" Seconds Timeout TIME, KERNEL_TIME,
-        "an IPv6 fragment waits this long for the others";
-    GenericTimeout "nf_conntrack_generic_timeout" Seconds Timeout TIME, KERNEL_TIME,
-        "protocols without a tracker of their own (ESP and others)";
-    TcpTimeoutSynSent "nf_conntrack_tcp_timeout_syn_sent" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP after the first SYN";
-    TcpTimeoutSynRecv "nf_conntrack_tcp_timeout_syn_recv" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP after SYN and SYN/ACK";
-    TcpTimeoutEstablished "nf_conntrack_tcp_timeout_established" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP connections that are open and idle";
-    TcpTimeoutFinWait "nf_conntrack_tcp_timeout_fin_wait" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP after the first FIN";
-    TcpTimeoutCloseWait "nf_conntrack_tcp_timeout_close_wait" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP closed by one side, its FIN acknowledged";
-    TcpTimeoutLastAck "nf_conntrack_tcp_timeout_last_ack" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP after both FINs, before the last acknowledgement";
-    TcpTimeoutTimeWait "nf_conntrack_tcp_timeout_time_wait" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP closed by both sides";
-    TcpTimeoutClose "nf_conntrack_tcp_timeout_close" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP after a reset";
-    TcpTimeoutMaxRetrans "nf_conntrack_tcp_timeout_max_retrans" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP once tcp_max_retrans packets went unanswered";
-    TcpTimeoutUnacknowledged "nf_conntrack_tcp_timeout_unacknowledged" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP with data that is not acknowledged yet";
-    UdpTimeout "nf_conntrack_udp_timeout" Seconds Timeout TIME, KERNEL_TIME,
-        "UDP that was not answered, or is young";
-    UdpTimeoutStream "nf_conntrack_udp_timeout_stream" Seconds Timeout TIME, KERNEL_TIME,
-        "UDP with traffic both ways for more than two seconds";
-    IcmpTimeout "nf_conntrack_icmp_timeout" Seconds Timeout TIME, KERNEL_TIME,
-        "ICMP queries";
-    Icmpv6Timeout "nf_conntrack_icmpv6_timeout" Seconds Timeout TIME, KERNEL_TIME,
-        "ICMPv6 queries";
-    GreTimeout "nf_conntrack_gre_timeout" Seconds Timeout TIME, KERNEL_TIME,
-        "GRE that was not answered; read when the flow is created";
-    GreTimeoutStream "nf_conntrack_gre_timeout_stream" Seconds Timeout TIME, KERNEL_TIME,
-        "GRE with traffic both ways; read when the flow is created";
-    SctpTimeoutClosed "nf_conntrack_sctp_timeout_closed" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP closed";
-    SctpTimeoutCookieWait "nf_conntrack_sctp_timeout_cookie_wait" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP after INIT";
-    SctpTimeoutCookieEchoed "nf_conntrack_sctp_timeout_cookie_echoed" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP after COOKIE ECHO";
-    SctpTimeoutEstablished "nf_conntrack_sctp_timeout_established" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP associations that are open and idle";
-    SctpTimeoutShutdownSent "nf_conntrack_sctp_timeout_shutdown_sent" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP after SHUTDOWN was sent";
-    SctpTimeoutShutdownRecd "nf_conntrack_sctp_timeout_shutdown_recd" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP after SHUTDOWN was received";
-    SctpTimeoutShutdownAckSent "nf_conntrack_sctp_timeout_shutdown_ack_sent" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP after SHUTDOWN ACK";
-    SctpTimeoutHeartbeatSent "nf_conntrack_sctp_timeout_heartbeat_sent" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP secondary path that has only seen a heartbeat";
-    SctpTimeoutHeartbeatAcked "nf_conntrack_sctp_timeout_heartbeat_acked" Seconds Timeout TIME, KERNEL_TIME,
-        "SCTP secondary path whose heartbeat was answered (gone about 6.2)";
-    DccpTimeoutRequest "nf_conntrack_dccp_timeout_request" Seconds Timeout TIME, KERNEL_TIME,
-        "DCCP after REQUEST (gone about 6.17)";
-    DccpTimeoutRespond "nf_conntrack_dccp_timeout_respond" Seconds Timeout TIME, KERNEL_TIME,
-        "DCCP after RESPONSE (gone about 6.17)";
-    DccpTimeoutPartopen "nf_conntrack_dccp_timeout_partopen" Seconds Timeout TIME, KERNEL_TIME,
-        "DCCP half open (gone about 6.17)";
-    DccpTimeoutOpen "nf_conntrack_dccp_timeout_open" Seconds Timeout TIME, KERNEL_TIME,
-        "DCCP connections that are open and idle (gone about 6.17)";
-    DccpTimeoutClosereq "nf_conntrack_dccp_timeout_closereq" Seconds Timeout TIME, KERNEL_TIME,
-        "DCCP after CLOSEREQ (gone about 6.17)";
-    DccpTimeoutClosing "nf_conntrack_dccp_timeout_closing" Seconds Timeout TIME, KERNEL_TIME,
-        "DCCP after CLOSE (gone about 6.17)";
-    DccpTimeoutTimewait "nf_conntrack_dccp_timeout_timewait" Seconds Timeout TIME, KERNEL_TIME,
-        "DCCP closed by both sides (gone about 6.17)";
-    FlowtableTcpTimeout "nf_flowtable_tcp_timeout" Seconds Timeout TIME, KERNEL_TIME,
-        "TCP offloaded to a flowtable (kernels with NF_FLOW_TABLE)";
-    FlowtableUdpTimeout "nf_flowtable_udp_timeout" Seconds Timeout TIME, KERNEL_TIME,
-        "UDP offloaded to a flowtable (kernels with NF_FLOW_TABLE)";
-    TcpBeLiberal "nf_conntrack_tcp_be_liberal" Switch Behaviour SWITCH, SWITCH,
-        "accept TCP outside the window; only resets there are INVALID";
-    TcpIgnoreInvalidRst "nf_conntrack_tcp_ignore_invalid_rst" Switch Behaviour SWITCH, SWITCH,
-        "do not mark resets outside the window INVALID (not in 5.10)";
-    TcpLoose "nf_conntrack_tcp_loose" Switch Behaviour SWITCH, SWITCH,
-        "pick up connections in the middle";
-    TcpMaxRetrans "nf_conntrack_tcp_max_retrans" Count Behaviour BYTE, BYTE,
-        "unanswered packets after which tcp_timeout_max_retrans holds; a count, not a time";
-    DccpLoose "nf_conntrack_dccp_loose" Switch Behaviour SWITCH, SWITCH,
-        "pick up DCCP in the middle (gone about 6.17)";
-    Acct "nf_conntrack_acct" Switch Behaviour SWITCH, SWITCH,
-        "count packets and bytes of new flows";
-    Checksum "nf_conntrack_checksum" Switch Behaviour SWITCH, SWITCH,
-        "verify checksums of incoming packets";
-    Events "nf_conntrack_events" Count Behaviour 0..=2, 0..=2,
-        "0 no events, 1 for every flow, 2 for flows made while somebody listens";
-    Helper "nf_conntrack_helper" Switch Behaviour SWITCH, SWITCH,
-        "assign helpers by port (gone in 6.1)";
-    LogInvalid "nf_conntrack_log_invalid" Count Behaviour BYTE, BYTE,
-        "log INVALID packets of this protocol number; 255 all, 0 none";
-    Timestamp "nf_conntrack_timestamp" Switch Behaviour SWITCH, SWITCH,
-        "record when a new flow starts and ends";
+    /// Entries that the table may hold; when it is full, packets of new flows are dropped.
+    Max "nf_conntrack_max" limit(Unit::Count, POSITIVE, INT);
+    /// Chains of the hash table, rounded up to a multiple of 512.
+    Buckets "nf_conntrack_buckets" limit(Unit::Count, POSITIVE, POSITIVE);
+    /// Expected related flows that may wait, over all helpers.
+    ExpectMax "nf_conntrack_expect_max" limit(Unit::Count, POSITIVE, INT);
+    /// Memory for IPv6 fragments under reassembly; above it they are dropped.
+    Frag6HighThresh "nf_conntrack_frag6_high_thresh" limit(Unit::Bytes, 1..=i64::MAX, LONG);
+    /// Memory at which IPv6 fragments are no longer evicted.
+    Frag6LowThresh "nf_conntrack_frag6_low_thresh" limit(Unit::Bytes, LONG, LONG);
+    Frag6Timeout "nf_conntrack_frag6_timeout" TIMEOUT;
+    GenericTimeout "nf_conntrack_generic_timeout" TIMEOUT; // of ESP and others
+    TcpTimeoutSynSent "nf_conntrack_tcp_timeout_syn_sent" TIMEOUT;
+    TcpTimeoutSynRecv "nf_conntrack_tcp_timeout_syn_recv" TIMEOUT;
+    TcpTimeoutEstablished "nf_conntrack_tcp_timeout_established" TIMEOUT;
+    TcpTimeoutFinWait "nf_conntrack_tcp_timeout_fin_wait" TIMEOUT;
+    TcpTimeoutCloseWait "nf_conntrack_tcp_timeout_close_wait" TIMEOUT; // closed by one side
+    TcpTimeoutLastAck "nf_conntrack_tcp_timeout_last_ack" TIMEOUT; // after both FINs
+    TcpTimeoutTimeWait "nf_conntrack_tcp_timeout_time_wait" TIMEOUT;
+    TcpTimeoutClose "nf_conntrack_tcp_timeout_close" TIMEOUT;
+    TcpTimeoutMaxRetrans "nf_conntrack_tcp_timeout_max_retrans" TIMEOUT;
+    TcpTimeoutUnacknowledged "nf_conntrack_tcp_timeout_unacknowledged" TIMEOUT; // data on the way
+    UdpTimeout "nf_conntrack_udp_timeout" TIMEOUT; // not answered, or young
+    UdpTimeoutStream "nf_conntrack_udp_timeout_stream" TIMEOUT; // both ways for over 2 s
+    IcmpTimeout "nf_conntrack_icmp_timeout" TIMEOUT;
+    Icmpv6Timeout "nf_conntrack_icmpv6_timeout" TIMEOUT;
+    GreTimeout "nf_conntrack_gre_timeout" TIMEOUT; // read when the flow is created
+    GreTimeoutStream "nf_conntrack_gre_timeout_stream" TIMEOUT; // read when the flow is created
+    SctpTimeoutClosed "nf_conntrack_sctp_timeout_closed" TIMEOUT;
+    SctpTimeoutCookieWait "nf_conntrack_sctp_timeout_cookie_wait" TIMEOUT;
+    SctpTimeoutCookieEchoed "nf_conntrack_sctp_timeout_cookie_echoed" TIMEOUT;
+    SctpTimeoutEstablished "nf_conntrack_sctp_timeout_established" TIMEOUT;
+    SctpTimeoutShutdownSent "nf_conntrack_sctp_timeout_shutdown_sent" TIMEOUT;
+    SctpTimeoutShutdownRecd "nf_conntrack_sctp_timeout_shutdown_recd" TIMEOUT;
+    SctpTimeoutShutdownAckSent "nf_conntrack_sctp_timeout_shutdown_ack_sent" TIMEOUT;
+    SctpTimeoutHeartbeatSent "nf_conntrack_sctp_timeout_heartbeat_sent" TIMEOUT; // a secondary path
+    SctpTimeoutHeartbeatAcked "nf_conntrack_sctp_timeout_heartbeat_acked" TIMEOUT; // gone about 6.2
+    DccpTimeoutRequest "nf_conntrack_dccp_timeout_request" TIMEOUT; // DCCP is gone about 6.17
+    DccpTimeoutRespond "nf_conntrack_dccp_timeout_respond" TIMEOUT;
+    DccpTimeoutPartopen "nf_conntrack_dccp_timeout_partopen" TIMEOUT;
+    DccpTimeoutOpen "nf_conntrack_dccp_timeout_open" TIMEOUT;
+    DccpTimeoutClosereq "nf_conntrack_dccp_timeout_closereq" TIMEOUT;
+    DccpTimeoutClosing "nf_conntrack_dccp_timeout_closing" TIMEOUT;
+    DccpTimeoutTimewait "nf_conntrack_dccp_timeout_timewait" TIMEOUT;
+    FlowtableTcpTimeout "nf_flowtable_tcp_timeout" TIMEOUT; // on kernels with NF_FLOW_TABLE
+    FlowtableUdpTimeout "nf_flowtable_udp_timeout" TIMEOUT; // the same
+    /// Accept TCP outside the window; only resets there are INVALID.
+    TcpBeLiberal "nf_conntrack_tcp_be_liberal" SWITCH;
+    /// Do not mark resets outside the window INVALID (not in 5.10).
+    TcpIgnoreInvalidRst "nf_conntrack_tcp_ignore_invalid_rst" SWITCH;
+    /// Pick up connections in the middle.
+    TcpLoose "nf_conntrack_tcp_loose" SWITCH;
+    /// Unanswered packets after which tcp_timeout_max_retrans holds; a count, not a time.
+    TcpMaxRetrans "nf_conntrack_tcp_max_retrans" level(BYTE);
+    /// Pick up DCCP in the middle (gone about 6.17).
+    DccpLoose "nf_conntrack_dccp_loose" SWITCH;
+    /// Count packets and bytes of new flows.
+    Acct "nf_conntrack_acct" SWITCH;
+    /// Verify checksums of incoming packets.
+    Checksum "nf_conntrack_checksum" SWITCH;
+    /// 0 no events, 1 for every flow, 2 for flows made while somebody listens.
+    Events "nf_conntrack_events" level(0..=2);
+    /// Assign helpers by port (gone in 6.1).
+    Helper "nf_conntrack_helper" SWITCH;
+    /// Log INVALID packets of this protocol number; 255 all, 0 none.
+    LogInvalid "nf_conntrack_log_invalid" level(BYTE);
+    /// Record when a new flow starts and ends.
+    Timestamp "nf_conntrack_timestamp" SWITCH;
 }
 
 /// The subtree in which every key lives.

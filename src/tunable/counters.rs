@@ -3,6 +3,8 @@
 //! Columns have been renamed and reused over time, so each is found by its name in the header.
 //! Follows seq_file output of `ct_cpu_seq_show` in net/netfilter/nf_conntrack_standalone.c.
 
+use std::collections::BTreeMap;
+
 /// What conntrack counts. All but [`Counter::EarlyDrop`] count packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Counter {
@@ -61,17 +63,13 @@ impl Counter {
             other => other.name(),
         }
     }
-
-    fn index(self) -> usize {
-        self as usize
-    }
 }
 
-/// One reading of every counter, for each CPU: 32 bits each, which wrap.
+/// One reading of every counter, for each CPU: 32 bits each, which wrap. A counter that this kernel
+/// does not have is not there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Counters {
-    /// By [`Counter::index`]; `None` where this kernel has no such column.
-    cpus: Vec<[Option<u32>; Counter::ALL.len()]>,
+    cpus: Vec<BTreeMap<Counter, u32>>,
 }
 
 impl Counters {
@@ -82,57 +80,44 @@ impl Counters {
         if header.first() != Some(&"entries") {
             return None;
         }
-        let columns =
-            Counter::ALL.map(|counter| header.iter().position(|name| *name == counter.column()));
         let mut counters = Counters::default();
         for line in lines {
             let cells: Vec<&str> = line.split_whitespace().collect();
-            let mut row = [None; Counter::ALL.len()];
-            for (counter, column) in Counter::ALL.into_iter().zip(columns) {
-                let cell = column.and_then(|column| cells.get(column));
-                let value = cell.map(|cell| u32::from_str_radix(cell, 16)).transpose();
-                *row.get_mut(counter.index())? = value.ok()?;
+            let mut cpu = BTreeMap::new();
+            for counter in Counter::ALL {
+                let column = header.iter().position(|name| *name == counter.column());
+                if let Some(cell) = column.and_then(|column| cells.get(column)) {
+                    cpu.insert(counter, u32::from_str_radix(cell, 16).ok()?);
+                }
             }
-            counters.cpus.push(row);
+            counters.cpus.push(cpu);
         }
         Some(counters)
     }
 
     pub(crate) fn add_cpu(&mut self, value: impl Fn(Counter) -> Option<u32>) {
-        let mut row = [None; Counter::ALL.len()];
-        for counter in Counter::ALL {
-            if let Some(cell) = row.get_mut(counter.index()) {
-                *cell = value(counter);
-            }
-        }
-        self.cpus.push(row);
+        let counters = Counter::ALL.into_iter();
+        let counted = counters.filter_map(|counter| Some((counter, value(counter)?)));
+        self.cpus.push(counted.collect());
     }
 
     /// The sum over all CPUs since the namespace was made, each wrapped at 2³²; `None` where this
     /// kernel does not count it.
     pub(crate) fn total(&self, counter: Counter) -> Option<u64> {
-        let mut total = None;
-        for cpu in &self.cpus {
-            if let Some(value) = cpu.get(counter.index()).copied().flatten() {
-                total = Some(total.unwrap_or(0) + u64::from(value));
-            }
-        }
-        total
+        sum(self.cpus.iter().map(|cpu| cpu.get(&counter).copied()))
     }
 
     /// How much it grew since `earlier`, a counter of a CPU that wrapped meanwhile included.
     pub(crate) fn since(&self, earlier: &Counters, counter: Counter) -> Option<u64> {
-        let mut grown = None;
-        for (now, then) in self.cpus.iter().zip(&earlier.cpus) {
-            let of = |cpu: &[Option<u32>; Counter::ALL.len()]| {
-                cpu.get(counter.index()).copied().flatten()
-            };
-            if let (Some(now), Some(then)) = (of(now), of(then)) {
-                grown = Some(grown.unwrap_or(0) + u64::from(now.wrapping_sub(then)));
-            }
-        }
-        grown
+        let cpus = self.cpus.iter().zip(&earlier.cpus);
+        sum(cpus.map(|(now, then)| Some(now.get(&counter)?.wrapping_sub(*then.get(&counter)?))))
     }
+}
+
+/// The sum of those that are there; `None` where none is.
+fn sum(counts: impl Iterator<Item = Option<u32>>) -> Option<u64> {
+    let there = counts.flatten().map(u64::from);
+    there.reduce(|sum, count| sum + count)
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ fn managed_files(evidence: &Evidence<'_>) -> Vec<Finding> {
     });
     let overriding: BTreeSet<&Path> = overriding.collect();
     let managed = overriding.into_iter().filter_map(|file| {
-        let tool = manager(file, evidence.machine.files?.tree().file(file)?)?;
+        let tool = manager(file, evidence.machine.files?.next_boot().tree().file(file)?)?;
         Some(Finding::new(Id::ManagedFile, Severity::Warning, format!(
                 "{} is managed by {tool}: its next run may bring back what --adopt comments out there",
                 file.display()

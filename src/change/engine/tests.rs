@@ -96,7 +96,10 @@ fn a_failure_at_any_step_undoes_everything() {
         };
         let outcome = run(&long_plan(), &mut machine);
         assert!(
-            matches!(outcome.ending, Ending::Undone(Cause::Failed { .. })),
+            matches!(
+                outcome.ending,
+                Ending::Undone(ChangeError { signal: None, .. })
+            ),
             "{fails_at}"
         );
         assert_eq!(
@@ -137,7 +140,7 @@ fn a_signal_between_any_two_steps_undoes_everything() {
             };
             let (outcome, entry) = run_until(&long_plan(), &mut machine, &stop);
             assert_eq!(entry.state.status(), Status::Undone);
-            assert_eq!(outcome.ending, Ending::Undone(Cause::Signal(signal)));
+            assert_eq!(outcome.ending, Ending::Undone(ChangeError::stopped(signal)));
             assert_eq!(
                 machine.state(),
                 before.state(),
@@ -242,7 +245,14 @@ fn what_an_undo_cannot_restore_is_named() {
     };
     let (outcome, entry) = run_until(&steps, &mut machine, &stop);
     assert_eq!(entry.state.status(), Status::Failed);
-    let Ending::Failed(Cause::Signal(Signal::Terminate), left) = &outcome.ending else {
+    let Ending::Failed(
+        ChangeError {
+            signal: Some(Signal::Terminate),
+            ..
+        },
+        left,
+    ) = &outcome.ending
+    else {
         panic!("{outcome:?}")
     };
     assert_eq!(left.len(), 1);
@@ -269,7 +279,7 @@ fn flows_come_last_and_what_was_done_to_them_is_left_when_all_else_is_undone() {
     assert!(
         matches!(
             &outcome.ending,
-            Ending::Failed(Cause::Signal(Signal::Interrupt), left) if left.len() == 1
+            Ending::Failed(ChangeError { signal: Some(Signal::Interrupt), .. }, left) if left.len() == 1
         ),
         "{outcome:?}"
     );
@@ -297,9 +307,7 @@ fn a_file_that_does_not_hold_what_was_written_undoes_everything() {
             Ending::Undone(cause) | Ending::Failed(cause, _) => cause,
             other => panic!("{other:?}"),
         };
-        let Cause::Failed { message, .. } = cause else {
-            panic!("{cause:?}")
-        };
+        let message = cause.to_string();
         assert!(
             message.contains(path) && message.contains(what),
             "{message}"
@@ -331,6 +339,6 @@ fn a_change_that_waits_is_live_alone_and_its_rest_comes_with_the_confirmation() 
         assert_eq!(outcome.ending, Ending::Complete);
         assert_eq!(saved, outcome.reports.len() + 1);
         assert_eq!((machine.files.len(), entry.state.status()), (files, status));
-        let _ = entry.state.happen(Event::Confirm);
+        let _ = entry.state.turn(Status::Started);
     }
 }

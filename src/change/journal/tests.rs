@@ -1,7 +1,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::super::record::tests::{entry, live};
-use super::super::status::{Event, Status};
+use super::super::status::Status;
 use std::fs;
 use std::fs::OpenOptions;
 
@@ -26,12 +26,12 @@ fn file(journal: &Journal, id: u64, ending: &str) -> PathBuf {
     journal.outside(&name(id, ending))
 }
 
-/// An entry that was written, with these events.
-fn written(journal: &Journal, events: &[Event]) -> Entry {
+/// An entry that was written, with these statuses.
+fn written(journal: &Journal, statuses: &[Status]) -> Entry {
     let mut entry = entry(vec![live(Key::Max, 1, 2)]);
     journal.begin(&mut entry).unwrap();
-    for event in events {
-        entry.state.happen(*event).unwrap();
+    for status in statuses {
+        entry.state.turn(*status).unwrap();
         journal.save(&entry).unwrap();
     }
     entry
@@ -43,15 +43,15 @@ fn an_entry_reads_back_whatever_happened_and_its_record_stays_as_it_was() {
     let mut entry = written(&journal, &[]);
     let record = fs::read(file(&journal, 1, "json")).unwrap();
     entry.state.remaining = vec!["x".to_owned()];
-    for event in [
-        Event::Wait,
-        Event::Confirm,
-        Event::FinishPartly,
-        Event::RollBack,
+    for status in [
+        Status::Pending,
+        Status::Started,
+        Status::Partial,
+        Status::RolledBack,
     ] {
-        entry.state.happen(event).unwrap();
+        entry.state.turn(status).unwrap();
         journal.save(&entry).unwrap();
-        assert_eq!(journal.entry(1).unwrap(), entry, "{event:?}");
+        assert_eq!(journal.entry(1).unwrap(), entry, "{status:?}");
         let unfinished = entry.state.status().is_unfinished();
         assert_eq!(journal.unfinished().unwrap().len(), usize::from(unfinished));
         assert_eq!(file(&journal, 1, "open").exists(), unfinished);
@@ -63,9 +63,13 @@ fn an_entry_reads_back_whatever_happened_and_its_record_stays_as_it_was() {
 fn only_the_newest_records_stay_and_the_unfinished_ones() {
     let (_state, journal) = journal();
     let pending = [1, 2];
-    let events = [&[Event::Wait][..], &[Event::Wait], &[Event::Finish]];
-    for events in events {
-        written(&journal, events);
+    let statuses = [
+        &[Status::Pending][..],
+        &[Status::Pending],
+        &[Status::Applied],
+    ];
+    for statuses in statuses {
+        written(&journal, statuses);
     }
     // Copies of the third, since nothing of a finished one is read.
     let newest = MOST_RECORDS as u64 + 20;
@@ -74,7 +78,7 @@ fn only_the_newest_records_stay_and_the_unfinished_ones() {
             fs::copy(file(&journal, 3, ending), file(&journal, id, ending)).unwrap();
         }
     }
-    assert_eq!(written(&journal, &[Event::Finish]).record.id, newest + 1);
+    assert_eq!(written(&journal, &[Status::Applied]).record.id, newest + 1);
     let numbers: Vec<u64> = journal.records().unwrap().into_keys().collect();
     assert_eq!(numbers[..3], [1, 2, 22]);
     assert_eq!(numbers.len(), MOST_RECORDS + 2);
@@ -87,7 +91,7 @@ fn only_the_newest_records_stay_and_the_unfinished_ones() {
 fn the_bytes_of_all_records_are_limited_too() {
     let (_state, journal) = journal();
     for _ in 0..5 {
-        written(&journal, &[Event::Finish]);
+        written(&journal, &[Status::Applied]);
     }
     // Sparse, so that it costs nothing.
     for id in [2, 3] {
@@ -96,7 +100,7 @@ fn the_bytes_of_all_records_are_limited_too() {
             .open(file(&journal, id, "json"));
         file.unwrap().set_len(MOST_BYTES / 2).unwrap();
     }
-    written(&journal, &[Event::Finish]);
+    written(&journal, &[Status::Applied]);
     let numbers: Vec<u64> = journal.records().unwrap().into_keys().collect();
     assert_eq!(numbers, [3, 4, 5, 6]);
 }
@@ -193,7 +197,7 @@ fn a_damaged_entry_is_named_and_stops_no_reader() {
     for (said, damage) in cases {
         let (_state, journal) = journal();
         written(&journal, &[]);
-        written(&journal, &[Event::Finish]);
+        written(&journal, &[Status::Applied]);
         damage(&journal);
         let (entries, damaged) = journal.read().unwrap();
         assert_eq!(entries.len(), 1, "{said}");
@@ -247,9 +251,9 @@ fn records_of_version_0_1_0_are_read_and_get_a_state_when_something_is_written()
         assert_eq!(read, statuses, "{kind}");
         assert_eq!(before[0].state.remaining.len(), remaining, "{kind}");
         let unfinished = journal.unfinished().unwrap().len();
-        written(&journal, &[Event::Finish]);
+        written(&journal, &[Status::Applied]);
         let first = journal.list().unwrap().remove(&1).unwrap();
-        assert_eq!(first.is_finished(), unfinished == 0, "{kind}");
+        assert_eq!(is_finished(&first), unfinished == 0, "{kind}");
         let (after, _) = journal.read().unwrap();
         assert_eq!(after[..before.len()], before, "{kind}");
     }
@@ -258,7 +262,7 @@ fn records_of_version_0_1_0_are_read_and_get_a_state_when_something_is_written()
 #[test]
 fn a_record_of_an_image_has_no_step_for_a_running_kernel() {
     let (_root, journal) = journal();
-    written(&journal, &[Event::Finish]);
+    written(&journal, &[Status::Applied]);
     let of_image = Journal {
         is_image: true,
         ..journal
