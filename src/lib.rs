@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `cli` | top | what the operator types: one short file for each command, the one writer, the prompts |
 //! | `change` | acting | the life of a change: lock, journal, engine, deadline, rollback |
+//! | `guard` | acting | keeps the table below its marks by ending flows that were watched and silent |
 //! | `sandbox` | acting | private namespaces with a simulated table |
 //! | `trial` | acting | a remedy tried in private namespaces, before it is offered |
 //! | `kernel` | door | the sysctl tree, ctnetlink, the module, host facts, network namespaces |
@@ -46,6 +47,7 @@ mod conntrack;
 mod diagnostic;
 mod files;
 mod flow;
+mod guard;
 #[cfg(feature = "internals")]
 pub mod internals;
 mod kernel;

@@ -27,7 +27,7 @@ const PURE: &[&str] = &[
 ];
 /// The kernel's few files of a machine (names, logs) are read through the door to files.
 const DOORS: &[&str] = &["files", "kernel"];
-const ACTING: &[&str] = &["change", "sandbox", "trial"];
+const ACTING: &[&str] = &["change", "guard", "sandbox", "trial"];
 const TOP: &[&str] = &["cli"];
 /// What tests, benches and fuzz targets see of the inside: no room, it reaches into all of them.
 const OUTSIDE: &[&str] = &["internals"];

@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
 
-use super::expire::look::{Worker, look};
-use super::expire::pace::{Run, wait};
-use super::expire::{Act, ExpireError, FlowContext, Log, Pace, again};
+use super::expire::{Act, ExpireError, FlowContext, Log, Pace, Run, Worker, again, look, wait};
 use crate::change::signal::Signal;
 use crate::flow::expire::{KeptWhy, Moment, Preview, Session, Tally};
 use crate::flow::{

@@ -37,7 +37,7 @@ pub(crate) use error::{ChangeError, Effect};
 pub(crate) use expire::ExpireError;
 pub(crate) use here::Here;
 pub(crate) use history::{Unfinished, list, unfinished};
-pub(crate) use lock::Lock;
+pub(crate) use lock::{Lock, LockError};
 pub(crate) use outcome::{Ending, Outcome};
 pub(crate) use pending::watch;
 pub(crate) use record::{Entry, Kind, Record};

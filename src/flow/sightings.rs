@@ -9,6 +9,7 @@
 //! another flow; then its state and its expected end would have to agree as well.
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 use foldhash::quality::RandomState;
 
@@ -28,6 +29,8 @@ pub(crate) struct Sightings {
     flows: Vec<Sighting>,
     /// Where each part of the names begins, and where the last one ends; made when it is sealed.
     parts: Vec<usize>,
+    /// Flows that a later round saw for the first time.
+    fresh: Vec<Sighting>,
     hasher: RandomState,
 }
 
@@ -44,6 +47,8 @@ pub(crate) struct Sighting {
     at: u32,
     /// What the one who looks wants to know later.
     pub(crate) tag: u8,
+    /// Whether the round that goes on saw it.
+    is_seen: bool,
 }
 
 /// A flow, and how it was seen before.
@@ -100,10 +105,87 @@ impl Sightings {
         }
     }
 
+    /// Sees a flow in a later round. One that did not move keeps its first sighting and its tag,
+    /// and is returned; another is seen for the first time, or as if it had been seen `before`
+    /// milliseconds ago if it is new.
+    pub(crate) fn see(
+        &mut self,
+        flow: &Flow<'_>,
+        at: u32,
+        tag: u8,
+        before: u32,
+    ) -> Option<&mut Sighting> {
+        let mut now = self.sighting(flow, at, tag)?;
+        now.is_seen = true;
+        let part = self.place(now.part());
+        let before_it = self
+            .part(now.part())
+            .partition_point(|then| then.name < now.name);
+        let start = part.start + before_it;
+        let known = self.flows.get_mut(start..part.end).unwrap_or_default();
+        let same = known
+            .iter()
+            .take_while(|then| then.name == now.name)
+            .count();
+        match known.get_mut(..same).unwrap_or_default() {
+            [] => self.fresh.push(now.earlier(before)),
+            [then] if then.is_same(&now) => {
+                then.is_seen = true;
+                return self.flows.get_mut(start);
+            }
+            moved => moved.fill(now),
+        }
+        None
+    }
+
+    /// Gives up a round: nothing is forgotten, and nothing is new.
+    pub(crate) fn give_up_round(&mut self) {
+        self.fresh = Vec::new();
+        for flow in &mut self.flows {
+            flow.is_seen = false;
+        }
+    }
+
+    /// Ends a round: forgets the flows that it did not see.
+    #[must_use]
+    pub(crate) fn end_round(mut self) -> Self {
+        self.flows.retain(|flow| flow.is_seen);
+        if self.flows.capacity() > 2 * (self.flows.len() + self.fresh.len()) {
+            self.flows.shrink_to_fit();
+        }
+        self.flows.reserve_exact(self.fresh.len());
+        self.flows.append(&mut self.fresh);
+        self.fresh = Vec::new();
+        for flow in &mut self.flows {
+            flow.is_seen = false;
+        }
+        self.seal()
+    }
+
+    /// Every flow, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Sighting> {
+        self.flows.iter()
+    }
+
+    /// Brings the clock back by so many milliseconds. What was seen before its beginning counts as
+    /// seen at its beginning.
+    pub(crate) fn turn_back(&mut self, millis: u32) {
+        for flow in &mut self.flows {
+            let end = flow.expected_end() - i64::from(millis);
+            flow.at = flow.at.saturating_sub(millis);
+            let left = (end - i64::from(flow.at)) / 1000;
+            flow.left = u32::try_from(left).unwrap_or(0);
+        }
+    }
+
     fn part(&self, part: usize) -> &[Sighting] {
+        self.flows.get(self.place(part)).unwrap_or_default()
+    }
+
+    fn place(&self, part: usize) -> Range<usize> {
         match self.parts.get(part..) {
-            Some(&[start, end, ..]) => self.flows.get(start..end).unwrap_or_default(),
-            _ => &[],
+            Some(&[start, end, ..]) => start..end,
+            _ => 0..0,
         }
     }
 
@@ -116,6 +198,7 @@ impl Sightings {
             left: flow.timeout?,
             at,
             tag,
+            is_seen: false,
         })
     }
 }
@@ -124,6 +207,34 @@ impl Sighting {
     /// The first bits of its name.
     fn part(&self) -> usize {
         (self.name >> (u64::BITS - PART)) as usize
+    }
+
+    /// Forgets it at the end of the round.
+    pub(crate) fn forget(&mut self) {
+        self.is_seen = false;
+    }
+
+    /// The same flow as it would have been seen so many milliseconds earlier.
+    fn earlier(self, millis: u32) -> Self {
+        let seconds = (millis / 1000).min(self.at / 1000);
+        Sighting {
+            at: self.at - 1000 * seconds,
+            left: self.left.saturating_add(seconds),
+            ..self
+        }
+    }
+
+    /// For how many milliseconds it was silent for sure, if it is the same at `at`. A packet that
+    /// came just when it had one of these timeouts left did not move its expected end.
+    pub(crate) fn silent(&self, at: u32, timeouts: &[u32]) -> u32 {
+        let now = i64::from(at);
+        let passed = timeouts
+            .iter()
+            .map(|timeout| self.expected_end() - 1000 * i64::from(*timeout))
+            .filter(|passed| *passed <= now + ROUNDING)
+            .map(|passed| passed + 2 * ROUNDING);
+        let since = passed.fold(i64::from(self.at), i64::max);
+        u32::try_from(now - since).unwrap_or(0)
     }
 
     /// Whether nothing moved between the two.
@@ -225,6 +336,74 @@ mod tests {
             let other = sightings.compare(&numbered(2 * id + 1), 0);
             assert_eq!(other, Compared::Unseen);
         }
+    }
+
+    /// The captured flow, seen in rounds at these milliseconds with these seconds left.
+    fn rounds(looks: &[(u32, u32)]) -> Sightings {
+        let mut flow = Flow::parse(TCP).unwrap();
+        let mut sightings = Sightings::default().seal();
+        for (at, left) in looks {
+            flow.timeout = Some(*left);
+            sightings.see(&flow, *at, 7, 0);
+            sightings = sightings.end_round();
+        }
+        sightings
+    }
+
+    #[test]
+    fn a_flow_keeps_its_first_sighting_until_it_moves() {
+        for (looks, at, left) in [
+            (&[(0, 900)][..], 0, 900),
+            (&[(0, 900), (10_000, 890), (20_400, 879)], 0, 900),
+            // It spoke between the second look and the third.
+            (&[(0, 900), (10_000, 890), (20_000, 900)], 20_000, 900),
+            (&[(0, 900), (10_000, 900), (20_000, 890)], 10_000, 900),
+        ] {
+            let sightings = rounds(looks);
+            let all: Vec<_> = sightings.iter().map(|one| (one.at, one.left)).collect();
+            assert_eq!(all, [(at, left)], "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_round_forgets_what_it_did_not_see() {
+        let sightings = rounds(&[(0, 900), (10_000, 890)]).end_round();
+        assert_eq!(sightings.iter().count(), 0);
+    }
+
+    #[test]
+    fn silence_begins_after_the_last_packet_that_no_look_could_see() {
+        let sightings = rounds(&[(50_000, 900)]);
+        let flow = sightings.iter().next().unwrap();
+        for (at, timeouts, silent) in [
+            (80_000, &[][..], 30_000),
+            // It has 900 s left when it is seen: a packet of that second is not seen.
+            (80_000, &[900], 28_000),
+            // It came down to 880 s at 70 s.
+            (80_000, &[7440, 880], 8000),
+            (70_000, &[880], 0),
+            (69_500, &[880], 0),
+            (68_000, &[880], 18_000),
+            (50_000, &[], 0),
+        ] {
+            assert_eq!(flow.silent(at, timeouts), silent, "{at} {timeouts:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_idle_before_counts_if_it_is_said() {
+        let flow = Flow::parse(TCP).unwrap();
+        let mut sightings = Sightings::default().seal();
+        sightings.see(&flow, 500_000, 0, 400_000);
+        let mut sightings = sightings.end_round();
+        let silent = |sightings: &Sightings| sightings.iter().next().unwrap().silent(510_000, &[]);
+        assert_eq!(silent(&sightings), 410_000);
+        let Compared::Same(..) = sightings.compare(&flow, 500_000) else {
+            panic!("it did not move");
+        };
+        sightings.turn_back(300_000);
+        let kept = sightings.iter().next().unwrap();
+        assert_eq!(kept.silent(210_000, &[]), 210_000);
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Reader {
         expire
     }
 
-    fn selections(&mut self, what: &str, value: &Value<'_>) -> Option<Vec<Terms>> {
+    pub(super) fn selections(&mut self, what: &str, value: &Value<'_>) -> Option<Vec<Terms>> {
         let Some(array) = value.get_ref().as_array() else {
             let title = format!("`{what}` must be a list of selections");
             let help = format!("write {what} = [\"dst=10.1.0.0/16,dport=5432\"]");

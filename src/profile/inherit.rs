@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ExpireSettings, Goal, Profile, Role, Setting, Wrong, value};
+use super::{ExpireSettings, Goal, GuardSettings, Profile, Role, Setting, Wrong, value};
 use crate::tunable::Key;
 
 /// What the operator asks for, parents and overrides merged in.
@@ -19,6 +19,7 @@ pub(crate) struct Desired {
     pub(crate) role: Option<Role>,
     pub(crate) settings: BTreeMap<Key, Setting>,
     pub(crate) expire: ExpireSettings,
+    pub(crate) guard: GuardSettings,
     /// By id of the finding.
     pub(crate) accept: BTreeMap<String, Accepted>,
 }
@@ -49,6 +50,7 @@ impl Desired {
             role: self.role.or(parent.role),
             settings: parent.settings,
             expire: self.expire.over(parent.expire),
+            guard: self.guard.over(parent.guard),
             accept: parent.accept,
             ..self
         }

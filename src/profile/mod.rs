@@ -12,6 +12,7 @@ pub(crate) mod builtin;
 mod derive;
 pub(crate) mod edit;
 mod expire;
+mod guard;
 mod inherit;
 mod mistake;
 mod read;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub(crate) use derive::{DeriveError, Target, Targets, Values, derive};
 pub(crate) use expire::{ExpireMode, ExpireParameters, ExpireSettings};
+pub(crate) use guard::GuardSettings;
 pub(crate) use inherit::{Accepted, Desired, inherit, parse_override};
 pub(crate) use mistake::{Mistake, Position, Source, Wrong};
 pub(crate) use read::{parse, read};

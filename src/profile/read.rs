@@ -16,12 +16,13 @@ use crate::tunable::{Key, nearest_name};
 /// Mistakes that are shown with help; nobody reads more of them.
 pub(crate) const TOLD_WITH_HELP: usize = 200;
 
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "description",
     "role",
     "extends",
     "sysctl",
     "expire",
+    "guard",
     "accept",
 ];
 
@@ -148,11 +149,12 @@ impl Reader {
                         span: value.span(),
                     });
                 }
-                part @ ("sysctl" | "expire" | "accept") => {
+                part @ ("sysctl" | "expire" | "guard" | "accept") => {
                     if let Some(table) = self.table(part, value) {
                         match part {
                             "sysctl" => desired.settings = self.settings(table),
                             "expire" => desired.expire = self.expire(table),
+                            "guard" => desired.guard = self.guard(table),
                             _ => desired.accept = self.accept(table),
                         }
                     }
@@ -220,7 +222,11 @@ impl Reader {
         None
     }
 
-    fn table<'v, 't>(&mut self, name: &str, value: &'v Value<'t>) -> Option<&'v DeTable<'t>> {
+    pub(super) fn table<'v, 't>(
+        &mut self,
+        name: &str,
+        value: &'v Value<'t>,
+    ) -> Option<&'v DeTable<'t>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
             let label = value.get_ref().type_str();

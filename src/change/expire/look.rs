@@ -10,7 +10,7 @@ use crate::flow::{Filter, Flow, Selection, Sightings};
 use crate::kernel::ctnetlink::{Visitor, walk};
 
 /// What is done with flows.
-pub(in crate::change) trait Worker {
+pub(crate) trait Worker {
     /// A flow, when it was dumped, and the whole seconds that have passed since.
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32);
 
@@ -21,7 +21,7 @@ pub(in crate::change) trait Worker {
 }
 
 /// Shows every flow that the selection covers to a worker. `clock` is what two looks share.
-pub(in crate::change) fn look<W: Worker>(
+pub(crate) fn look<W: Worker>(
     selection: &Selection,
     clock: Instant,
     worker: &mut W,

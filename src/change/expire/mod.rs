@@ -10,18 +10,19 @@
 mod act;
 mod error;
 mod log;
-pub(super) mod look;
-pub(super) mod pace;
+mod look;
+mod pace;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use error::ExpireError;
 pub(crate) use log::{Act, Log};
-pub(crate) use pace::Pace;
+pub(crate) use look::{Worker, look};
+pub(super) use pace::wait;
+pub(crate) use pace::{Pace, Run};
 
 use act::Actor;
-use look::{Counter, Looker, look, unix_seconds};
-use pace::wait;
+use look::{Counter, Looker, unix_seconds};
 
 use crate::change::signal::Signal;
 use crate::flow::expire::{
@@ -350,7 +351,8 @@ fn seconds(parameter: i64) -> u32 {
     u32::try_from(parameter.max(0)).unwrap_or(u32::MAX)
 }
 
-fn history(past: &Past, timeouts: &Snapshot) -> History {
+/// The history of the timeout of established TCP.
+pub(crate) fn history(past: &Past, timeouts: &Snapshot) -> History {
     let Some(present) = timeouts.value(Key::TcpTimeoutEstablished) else {
         return History::default();
     };

@@ -20,7 +20,7 @@ pub(crate) struct Pace {
 
 /// A pace from its first change on.
 #[derive(Debug)]
-pub(in crate::change) struct Run {
+pub(crate) struct Run {
     rate: Option<u32>,
     begun: Instant,
     sent: u32,
@@ -28,7 +28,7 @@ pub(in crate::change) struct Run {
 
 impl Pace {
     /// What the operator asks for; otherwise no limit, but where a program listens.
-    pub(in crate::change) fn new(asked: Option<u32>, is_listened_to: bool) -> Self {
+    pub(crate) fn new(asked: Option<u32>, is_listened_to: bool) -> Self {
         Pace {
             rate: asked.or(is_listened_to.then_some(LISTENED_RATE)),
             is_listened_to,
@@ -40,7 +40,7 @@ impl Pace {
         self.rate.filter(|_| self.is_listened_to)
     }
 
-    pub(in crate::change) fn start(self) -> Run {
+    pub(crate) fn start(self) -> Run {
         Run {
             rate: self.rate,
             begun: Instant::now(),
@@ -51,7 +51,7 @@ impl Pace {
 
 impl Run {
     /// So many changes were sent: waits until more may be.
-    pub(in crate::change) fn sent(
+    pub(crate) fn sent(
         &mut self,
         changes: u32,
         stop: &dyn Fn() -> Option<Signal>,
@@ -66,7 +66,7 @@ impl Run {
 }
 
 /// Waits, unless a signal comes; `meanwhile` is called all the time with how long it has been.
-pub(in crate::change) fn wait(
+pub(crate) fn wait(
     time: Duration,
     stop: &dyn Fn() -> Option<Signal>,
     mut meanwhile: impl FnMut(Duration) -> Result<(), ExpireError>,

@@ -137,6 +137,11 @@ impl Rules {
         idle.is_some_and(|idle| idle >= timeout)
     }
 
+    /// The seconds for which a flow was idle by the history of the timeout, if that tells.
+    pub(crate) fn inferred_idle(&self, flow: &Flow<'_>, now: i64) -> Option<u32> {
+        self.inferred(flow, now).ok().map(|idle| idle.seconds)
+    }
+
     /// Re-ages: the idle time that is proven counts against the timeout, but for a grace. Before
     /// the first look nothing is proven yet, and the verdict is what it would be at most.
     pub(crate) fn re_age(
@@ -209,7 +214,7 @@ impl Rules {
     }
 
     /// The longest time that the next packet may give a flow that may be idle, or why it cannot be.
-    fn may_be_idle(&self, flow: &Flow<'_>) -> Result<u32, Verdict> {
+    pub(crate) fn may_be_idle(&self, flow: &Flow<'_>) -> Result<u32, Verdict> {
         let keep = |why| Err(Verdict::Keep(why));
         if let Some(why) = self.protected.why(flow) {
             return keep(why);

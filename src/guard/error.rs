@@ -1,0 +1,25 @@
+//! Why the guard cannot go on.
+
+use crate::change::{ExpireError, LockError};
+use crate::diagnostic::{Advise, Hint};
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GuardError {
+    #[error(transparent)]
+    Flows(#[from] ExpireError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The kernel has no table here.
+    #[error("there is no connection-tracking table: nf_conntrack is not loaded")]
+    NoTable,
+}
+
+impl Advise for GuardError {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            GuardError::Flows(error) => error.hint(),
+            GuardError::Lock(error) => error.hint(),
+            GuardError::NoTable => None,
+        }
+    }
+}

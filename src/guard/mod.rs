@@ -1,0 +1,255 @@
+//! Acting: keeps the table below its high mark by ending flows that were watched and silent.
+//!
+//! In: [`GuardParameters`], and what is known of the past. Out: [`Event`]s, one for each step that
+//! did something. Rule: observe, decide ([`flow::guard`](crate::flow::guard)), act. No sysctl is
+//! changed, and nothing is left behind: after any end of the process the machine is as it would be
+//! without a guard, but for the flows that were ended. While an operator's command holds the lock,
+//! no flow is ended.
+
+mod error;
+mod event;
+mod pace;
+mod walk;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use error::GuardError;
+pub(crate) use event::{Ended, Event, What};
+
+use pace::WalkPace;
+use walk::Walk;
+
+use crate::change::expire::{ExpireError, Pace, Past, history};
+use crate::change::{Here, Lock, LockError, Signal};
+use crate::flow::Selection;
+use crate::flow::Sightings;
+use crate::flow::expire::{Proof, Protected, Rules, Timeouts};
+use crate::flow::guard::{Choice, Fill, Growth, GuardParameters, Judge, choose};
+use crate::kernel::ctnetlink::{read_listeners, read_policies};
+use crate::kernel::sysctl;
+use crate::tunable::Key;
+
+/// Milliseconds that the guard's clock shows at its start: flows may have been idle for so long
+/// before, if the operator trusts the history.
+const BEGINNING: u32 = 1 << 30;
+
+/// Milliseconds of the clock from which on it is turned back.
+const LATE: u32 = 3 << 30;
+
+/// Timeouts that are remembered; with more of them everything is observed anew.
+const MOST_TIMEOUTS: usize = 256;
+
+/// Keeps a table below its mark.
+pub(crate) struct Guard {
+    parameters: GuardParameters,
+    past: Past,
+    judge: Judge,
+    sightings: Sightings,
+    /// Zero of the clock that sightings share. It stands still while the machine sleeps, as the
+    /// kernel's times do.
+    clock: Instant,
+    begun: Instant,
+    growth: Growth,
+    pace: WalkPace,
+    /// Only counts what would end.
+    dry_run: bool,
+    /// Flows that would have ended, and are still there.
+    spared: u64,
+    is_helpless: bool,
+}
+
+impl Guard {
+    /// Reads what decides. No flow has been seen yet.
+    pub(crate) fn prepare(
+        parameters: GuardParameters,
+        past: Past,
+        dry_run: bool,
+    ) -> Result<Self, GuardError> {
+        let rules = rules(&parameters, &past)?;
+        let begun = Instant::now();
+        let beginning = Duration::from_millis(BEGINNING.into());
+        Ok(Guard {
+            judge: Judge::new(rules, parameters.trust_history),
+            sightings: Sightings::default().seal(),
+            clock: begun.checked_sub(beginning).unwrap_or(begun),
+            begun,
+            growth: Growth::default(),
+            pace: WalkPace::default(),
+            dry_run,
+            spared: 0,
+            is_helpless: false,
+            parameters,
+            past,
+        })
+    }
+
+    /// Takes other parameters and keeps what was observed.
+    pub(crate) fn renew(&mut self, parameters: GuardParameters) -> Result<(), GuardError> {
+        let rules = rules(&parameters, &self.past)?;
+        self.judge = Judge::new(rules, parameters.trust_history);
+        self.sightings = Sightings::default().seal();
+        self.parameters = parameters;
+        self.pace = WalkPace::default();
+        Ok(())
+    }
+
+    /// Reads the count, and does what there is to do. `report` gets each flow that ends.
+    pub(crate) fn step(
+        &mut self,
+        here: &Here,
+        stop: &dyn Fn() -> Option<Signal>,
+        report: &mut dyn FnMut(&str),
+    ) -> Result<Event, GuardError> {
+        let fill = read_fill()?;
+        let now = self.begun.elapsed();
+        self.growth.note(now, fill.count);
+        let excess = self.excess(fill);
+        let what = if self.pace.is_due(now) {
+            self.observe(fill, excess, stop)?
+        } else {
+            What::Rested
+        };
+        let what = match excess {
+            0 => {
+                self.is_helpless = false;
+                what
+            }
+            excess => self.relieve(excess, here, stop, report)?.unwrap_or(what),
+        };
+        Ok(Event {
+            fill: if what == What::Rested {
+                fill
+            } else {
+                read_fill()?
+            },
+            high: self.parameters.high.of(fill.max),
+            low: self.parameters.low.of(fill.max),
+            observed: self.sightings.iter().count(),
+            what,
+            next: self.growth.next_poll(fill, &self.parameters),
+        })
+    }
+
+    /// How many flows are to end.
+    fn excess(&self, fill: Fill) -> u64 {
+        let count = fill.count.saturating_sub(self.spared);
+        Fill { count, ..fill }.excess(&self.parameters)
+    }
+
+    /// Looks at every flow, so that what is silent becomes known.
+    fn observe(
+        &mut self,
+        fill: Fill,
+        excess: u64,
+        stop: &dyn Fn() -> Option<Signal>,
+    ) -> Result<What, GuardError> {
+        self.renew_rules()?;
+        let begun = Instant::now();
+        let nothing = Choice::default();
+        Walk::over(self, &nothing, 0, None, stop, &mut |_| ())?;
+        let is_near = fill.count >= self.parameters.low.of(fill.max)
+            || self
+                .growth
+                .reaches_high_within(fill, &self.parameters, self.pace.calm());
+        let urgency = if self.is_helpless {
+            pace::Urgency::Helpless
+        } else if excess > 0 || is_near {
+            pace::Urgency::Near
+        } else {
+            pace::Urgency::Calm
+        };
+        let smallest = self.parameters.min_idle.smallest();
+        self.pace
+            .walked(begun.elapsed(), self.begun.elapsed(), urgency, smallest);
+        Ok(What::Observed)
+    }
+
+    /// Ends as many flows, or all that may end; nothing where nothing was tried.
+    fn relieve(
+        &mut self,
+        excess: u64,
+        here: &Here,
+        stop: &dyn Fn() -> Option<Signal>,
+        report: &mut dyn FnMut(&str),
+    ) -> Result<Option<What>, GuardError> {
+        let parameters = &self.parameters;
+        let choice = choose(
+            &self.sightings,
+            &self.judge,
+            &parameters.min_idle,
+            &parameters.order,
+            self.at(),
+            excess,
+        );
+        if choice.flows == 0 {
+            let is_new = !std::mem::replace(&mut self.is_helpless, true);
+            return Ok(is_new.then_some(What::Helpless));
+        }
+        let _lock = match self.dry_run.then_some(()) {
+            Some(()) => None,
+            None => match Lock::take(here.root()) {
+                Ok(lock) => Some(lock),
+                Err(LockError::Held { .. }) => return Ok(Some(What::StoodAside)),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let is_listened_to = read_listeners().is_ok_and(|who| who.destroy);
+        let pace = Pace::new(self.parameters.rate, is_listened_to);
+        let begun = Instant::now();
+        let ended = Walk::over(self, &choice, excess, Some(pace), stop, report)?;
+        self.is_helpless = ended.total() == 0;
+        Ok(Some(What::Ended {
+            ended,
+            took: begun.elapsed(),
+        }))
+    }
+
+    /// Reads the sysctls and policies of now.
+    fn renew_rules(&mut self) -> Result<(), GuardError> {
+        let rules = rules(&self.parameters, &self.past)?;
+        self.judge.renew(rules.clone());
+        if self.judge.remembered() > MOST_TIMEOUTS {
+            self.judge = Judge::new(rules, self.parameters.trust_history);
+            self.sightings = Sightings::default().seal();
+        }
+        if self.at() > LATE {
+            self.sightings.turn_back(BEGINNING);
+            self.clock += Duration::from_millis(BEGINNING.into());
+        }
+        Ok(())
+    }
+
+    /// Milliseconds of the clock that sightings share.
+    fn at(&self) -> u32 {
+        u32::try_from(self.clock.elapsed().as_millis()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What decides about flows, read now.
+fn rules(parameters: &GuardParameters, past: &Past) -> Result<Rules, GuardError> {
+    let snapshot = sysctl::read_snapshot().map_err(ExpireError::from)?;
+    Ok(Rules {
+        protected: Protected {
+            selection: Selection {
+                matching: Vec::new(),
+                keep: parameters.keep.clone(),
+            },
+            sessions: past.sessions.clone(),
+        },
+        policies: read_policies().map_err(ExpireError::from)?,
+        timeouts: Timeouts::of(&snapshot),
+        history: history(past, &snapshot),
+        proof: Proof::Nothing,
+        spread: 0,
+        grace: 0,
+    })
+}
+
+fn read_fill() -> Result<Fill, GuardError> {
+    let count = sysctl::read_count().map_err(ExpireError::from)?;
+    let max = sysctl::read(Key::Max).map_err(ExpireError::from)?.value();
+    count
+        .zip(max)
+        .and_then(|(count, max)| Fill::new(count, max))
+        .ok_or(GuardError::NoTable)
+}

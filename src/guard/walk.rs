@@ -1,0 +1,137 @@
+//! One walk over the table: notes what is silent, and ends what was chosen.
+
+use super::{Ended, Guard, GuardError};
+use crate::change::Signal;
+use crate::change::expire::{ExpireError, FlowContext, Pace, Run, Worker, look};
+use crate::flow::expire::Moment;
+use crate::flow::guard::{Choice, Class, Judge};
+use crate::flow::{Flow, Selection, Sightings, StatusBit, summary_line};
+use crate::kernel::ctnetlink::{Answer, Changes};
+
+/// The tag of a flow that a dry run would have ended.
+const SPARED: u8 = u8::MAX;
+
+/// Walks are tried again so often if the kernel rebuilds the table meanwhile.
+const TRIES: usize = 3;
+
+pub(super) struct Walk<'a> {
+    judge: &'a Judge,
+    sightings: &'a mut Sightings,
+    choice: &'a Choice,
+    /// Flows that may still end.
+    left: u64,
+    changes: Option<(Changes<Class>, Run)>,
+    dry_run: bool,
+    ended: Ended,
+    spared: u64,
+    report: &'a mut dyn FnMut(&str),
+}
+
+impl Walk<'_> {
+    /// Walks once. At most `most` flows end, and none without a pace.
+    pub(super) fn over(
+        guard: &mut Guard,
+        choice: &Choice,
+        most: u64,
+        pace: Option<Pace>,
+        stop: &dyn Fn() -> Option<Signal>,
+        report: &mut dyn FnMut(&str),
+    ) -> Result<Ended, GuardError> {
+        let mut ended = Ended::default();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let changes = match pace.filter(|_| !guard.dry_run) {
+                Some(pace) => Some((Changes::open().map_err(ExpireError::from)?, pace.start())),
+                None => None,
+            };
+            let mut walk = Walk {
+                judge: &guard.judge,
+                sightings: &mut guard.sightings,
+                choice,
+                left: most.saturating_sub(ended.total()),
+                changes,
+                dry_run: guard.dry_run,
+                ended: Ended::default(),
+                spared: 0,
+                report: &mut *report,
+            };
+            let mut context = FlowContext {
+                stop,
+                progress: &mut |_| (),
+            };
+            let walked = look(&Selection::default(), guard.clock, &mut walk, &mut context);
+            ended.add_all(&walk.ended);
+            let spared = walk.spared;
+            match walked {
+                Ok(()) => {
+                    guard.spared = spared;
+                    let sightings = std::mem::take(&mut guard.sightings);
+                    guard.sightings = sightings.end_round();
+                    return Ok(ended);
+                }
+                Err(error) => {
+                    guard.sightings.give_up_round();
+                    match error {
+                        ExpireError::Dump(error) if error.is_passing() && tries < TRIES => {}
+                        error => return Err(error.into()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a flow that was silent for so long, if it was chosen.
+    fn end(&mut self, flow: &Flow<'_>, class: Class) {
+        self.left -= 1;
+        (self.report)(&format!("{} {}", class.name(), summary_line(flow)));
+        match &mut self.changes {
+            Some((changes, _)) => changes.delete(flow, class),
+            None => self.ended.add(class),
+        }
+    }
+}
+
+impl Worker for Walk<'_> {
+    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
+        if flow.status.has(StatusBit::Dying) {
+            return;
+        }
+        let Some(class) = self.judge.class(flow) else {
+            return;
+        };
+        let before = self.judge.idle_before(flow, class, moment.now);
+        let Some(known) = self.sightings.see(flow, moment.at, class.tag(), before) else {
+            return;
+        };
+        if known.tag == SPARED {
+            self.spared += 1;
+            return;
+        }
+        let silent = known.silent(moment.at, self.judge.timeouts(class));
+        if self.left == 0 || !self.choice.covers(class, silent) {
+            return;
+        }
+        if self.dry_run {
+            known.tag = SPARED;
+            self.spared += 1;
+        } else {
+            known.forget();
+        }
+        self.end(flow, class);
+    }
+
+    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+        let Some((changes, run)) = &mut self.changes else {
+            return Ok(());
+        };
+        let waiting = u32::try_from(changes.waiting()).unwrap_or(u32::MAX);
+        let ended = &mut self.ended;
+        changes.send(|class, answer| {
+            if answer == Answer::Done {
+                ended.add(class);
+            }
+        })?;
+        run.sent(waiting, stop)
+    }
+}
