@@ -63,19 +63,29 @@ impl Lock {
 
     /// Whether somebody holds it. It is opened for reading only; if that fails, nobody does.
     pub(crate) fn is_held(root: &Root) -> bool {
+        Lock::is_held_named(root, NAME)
+    }
+
+    /// The same for another lock of the state directory.
+    pub(crate) fn is_held_named(root: &Root, name: &str) -> bool {
         let state = state::open(root, &state::inside(root)).ok().flatten();
-        let file = state.and_then(|state| state.open(Path::new(NAME)).ok()?);
+        let file = state.and_then(|state| state.open(Path::new(name)).ok()?);
         file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Takes the lock in the state directory of a root, which is created if need be. Nothing waits.
     pub(crate) fn take(root: &Root) -> Result<Self, LockError> {
+        Lock::take_named(root, NAME)
+    }
+
+    /// The same for another lock of the state directory.
+    pub(crate) fn take_named(root: &Root, name: &str) -> Result<Self, LockError> {
         let failed = |source| LockError::File {
-            path: state::directory(root).join(NAME),
+            path: state::directory(root).join(name),
             source,
         };
         let state = state::create(root, &state::inside(root)).map_err(failed)?;
-        let lock = state.open_or_create(Path::new(NAME));
+        let lock = state.open_or_create(Path::new(name));
         let mut file = lock.map_err(|error| failed(error.into()))?;
         match file.try_lock() {
             Ok(()) => {}

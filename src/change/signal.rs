@@ -69,6 +69,12 @@ impl Signals {
         Some(signal)
     }
 
+    /// Whether this signal was caught; it is forgotten.
+    pub(crate) fn take(&self, signal: Signal) -> bool {
+        let mut signals = SIGNALS.into_iter().zip(&self.caught);
+        signals.any(|((_, one), caught)| one == signal && caught.swap(false, Ordering::SeqCst))
+    }
+
     /// Whether this signal was caught, whatever others were.
     pub(crate) fn has(&self, signal: Signal) -> bool {
         let mut signals = SIGNALS.into_iter().zip(&self.caught);

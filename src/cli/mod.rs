@@ -15,6 +15,7 @@ mod deep;
 mod expire;
 mod explain;
 mod failure;
+mod guard;
 mod history;
 mod interrupted;
 mod interruptible;
@@ -113,6 +114,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::WatchPending(args) => confirm::watch(args),
         Command::Expire(args) => expire::run(args, global, out),
         Command::Kill(args) => kill::run(args, global, out),
+        Command::Guard(args) => guard::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
         Command::Metrics(metrics) => metrics::run(metrics, global, out),
         Command::Profile(profile) => profile::run(&profile.command, global, out),

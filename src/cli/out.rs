@@ -97,6 +97,18 @@ impl Out {
         }
     }
 
+    /// Prints what happens while a command runs: a line of text, or an object on a line.
+    pub(super) fn event(
+        self,
+        text: impl FnOnce() -> String,
+        json: impl FnOnce() -> serde_json::Value,
+    ) {
+        match self.format {
+            Format::Json => writer::json_line(&json()),
+            _ => self.progress(&text()),
+        }
+    }
+
     /// Prints a failure: what went wrong and what to do next. Gives the exit code: monitors have
     /// one for all of them, and read stdout alone.
     pub(super) fn failure(self, failure: &Failure, place: &Place) -> u8 {

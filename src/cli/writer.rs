@@ -36,6 +36,11 @@ pub(super) fn json(json: &serde_json::Value) {
     );
 }
 
+/// Prints JSON on one line of stdout.
+pub(super) fn json_line(json: &serde_json::Value) {
+    write_to(io::stdout().lock(), &plain::for_json(&format!("{json}\n")));
+}
+
 /// Prints JSON on one line of stderr.
 pub(super) fn json_error(json: &serde_json::Value) {
     write_to(io::stderr().lock(), &plain::for_json(&format!("{json}\n")));

@@ -47,7 +47,7 @@ pub(crate) use remedy::{Means, Member, Members, Remedy, Rules, families};
 pub(crate) use returns::{Returned, Returns};
 pub(crate) use sample::{Extent, Sample};
 pub(crate) use save::{save_line, summary_line};
-pub(crate) use sightings::{Compared, Sighting, Sightings};
+pub(crate) use sightings::{Compared, Sightings};
 pub(crate) use terms::{Numbers, Ports, Selection, Term, Terms, Test};
 
 #[cfg(test)]

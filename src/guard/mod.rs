@@ -7,14 +7,14 @@
 //! no flow is ended.
 
 mod error;
-mod event;
 mod pace;
+mod status;
 mod walk;
 
 use std::time::{Duration, Instant};
 
 pub(crate) use error::GuardError;
-pub(crate) use event::{Ended, Event, What};
+pub(crate) use status::{lock_name, remove_status, write_status};
 
 use pace::WalkPace;
 use walk::Walk;
@@ -24,7 +24,7 @@ use crate::change::{Here, Lock, LockError, Signal};
 use crate::flow::Selection;
 use crate::flow::Sightings;
 use crate::flow::expire::{Proof, Protected, Rules, Timeouts};
-use crate::flow::guard::{Choice, Fill, Growth, GuardParameters, Judge, choose};
+use crate::flow::guard::{Choice, Event, Fill, Growth, GuardParameters, Judge, What, choose};
 use crate::kernel::ctnetlink::{read_listeners, read_policies};
 use crate::kernel::sysctl;
 use crate::tunable::Key;
@@ -125,7 +125,9 @@ impl Guard {
             high: self.parameters.high.of(fill.max),
             low: self.parameters.low.of(fill.max),
             observed: self.sightings.iter().count(),
+            min_idle: self.parameters.min_idle.clone(),
             what,
+            is_helpless: self.is_helpless,
             next: self.growth.next_poll(fill, &self.parameters),
         })
     }

@@ -1,10 +1,10 @@
 //! One walk over the table: notes what is silent, and ends what was chosen.
 
-use super::{Ended, Guard, GuardError};
+use super::{Guard, GuardError};
 use crate::change::Signal;
 use crate::change::expire::{ExpireError, FlowContext, Pace, Run, Worker, look};
 use crate::flow::expire::Moment;
-use crate::flow::guard::{Choice, Class, Judge};
+use crate::flow::guard::{Choice, Class, Ended, Judge};
 use crate::flow::{Flow, Selection, Sightings, StatusBit, summary_line};
 use crate::kernel::ctnetlink::{Answer, Changes};
 

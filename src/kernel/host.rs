@@ -127,6 +127,18 @@ pub(crate) fn read_ancestors_variable(name: &str) -> Vec<String> {
     values
 }
 
+/// The values that a variable has in the environments of all processes that may be read.
+pub(crate) fn read_everybodys_variable(name: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let environments =
+        processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
+    let values = environments.filter_map(|environment| find_variable(&environment, name));
+    let mut values: Vec<String> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
 /// A variable of `/proc/PID/environ`.
 fn find_variable(environment: &[u8], name: &str) -> Option<String> {
     let variables = environment.split(|byte| *byte == 0);

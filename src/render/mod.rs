@@ -8,6 +8,7 @@ pub(crate) mod check;
 pub(crate) mod expire;
 pub(crate) mod explain;
 pub(crate) mod failure;
+pub(crate) mod guard;
 pub(crate) mod history;
 pub(crate) mod kill;
 pub(crate) mod metrics;

@@ -7,6 +7,7 @@
 mod change;
 mod check;
 mod flows;
+mod guard;
 #[cfg(test)]
 mod pages;
 mod profile;
@@ -21,6 +22,7 @@ pub(crate) use self::change::{
 };
 pub(crate) use self::check::{Check, FailOn};
 pub(crate) use self::flows::{Expire, Flows, Kill, Metrics, Mode, Request, Top};
+pub(crate) use self::guard::Guard;
 pub(crate) use self::profile::{DesiredOptions, Named, Profile, ProfileCommand};
 pub(crate) use self::sandbox::{Completions, Sandbox, SandboxInside};
 
@@ -173,6 +175,8 @@ pub(crate) enum Command {
     Expire(Expire),
     /// End the flows that you name
     Kill(Kill),
+    /// Keep the table below a mark by ending flows that were watched
+    Guard(Guard),
     /// Show who fills the table: addresses, ports, protocols, states
     Top(Top),
     /// Print numbers for Prometheus or munin, or as JSON

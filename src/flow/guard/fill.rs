@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::GuardParameters;
+use crate::flow::sample::as_f64;
 
 /// The table's fill at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +27,14 @@ impl Fill {
         self.count - marks.low.of(self.max).min(self.count)
     }
 
-    /// A share of the table, 0 to 1.
+    /// The share of the table that is full, 0 to 1.
     pub(crate) fn share(self) -> f64 {
-        self.count as f64 / self.max as f64
+        self.share_of(self.count)
+    }
+
+    /// The share of the table that so many flows are.
+    pub(crate) fn share_of(self, flows: u64) -> f64 {
+        as_f64(flows) / as_f64(self.max)
     }
 }
 
@@ -52,7 +58,7 @@ impl Growth {
             if seconds <= 0.0 {
                 return;
             }
-            let rate = (count as f64 - before as f64).max(0.0) / seconds;
+            let rate = as_f64(count.saturating_sub(before)) / seconds;
             self.rate = rate.max(0.8 * self.rate);
         }
         self.last = Some((at, count));
@@ -70,7 +76,7 @@ impl Growth {
         if self.rate <= 0.0 {
             return marks.poll;
         }
-        let half = room as f64 / self.rate / 2.0;
+        let half = as_f64(room) / self.rate / 2.0;
         Duration::from_secs_f64(half.min(marks.poll.as_secs_f64())).max(SHORTEST)
     }
 
@@ -82,6 +88,6 @@ impl Growth {
         time: Duration,
     ) -> bool {
         let room = marks.high.of(fill.max).saturating_sub(fill.count);
-        room as f64 <= self.rate * time.as_secs_f64()
+        as_f64(room) <= self.rate * time.as_secs_f64()
     }
 }

@@ -8,10 +8,14 @@
 
 mod choice;
 mod class;
+mod event;
 mod fill;
 mod parameters;
+mod status;
 
 pub(crate) use choice::{Choice, choose};
 pub(crate) use class::{Class, Judge};
+pub(crate) use event::{Ended, Event, What};
 pub(crate) use fill::{Fill, Growth};
 pub(crate) use parameters::{ESTABLISHED_FLOOR, GuardParameters, Mark, MinIdle};
+pub(crate) use status::GuardStatus;

@@ -15,14 +15,15 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    /// `85%`, or a number of flows.
+    /// `85%`, `62.5%`, or a number of flows.
     pub(crate) fn parse(text: &str) -> Option<Mark> {
         let Some(percent) = text.strip_suffix('%') else {
             let flows = text.parse().ok().filter(|flows| *flows > 0);
             return flows.map(Mark::Flows);
         };
-        let percent: f64 = percent.trim_end().parse().ok()?;
-        let tenths = (percent * 10.0).round() as u32;
+        let (whole, part) = percent.split_once('.').unwrap_or((percent, "0"));
+        let part: u8 = part.parse().ok().filter(|part| *part < 10)?;
+        let tenths = whole.parse::<u32>().ok()?.checked_mul(10)? + u32::from(part);
         (1..=1000).contains(&tenths).then_some(Mark::Share(tenths))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::flow::guard::{Class, Fill};
+use super::{Class, Fill, MinIdle};
 
 /// One step.
 #[derive(Debug)]
@@ -14,7 +14,10 @@ pub(crate) struct Event {
     pub(crate) low: u64,
     /// Flows that are watched.
     pub(crate) observed: usize,
+    pub(crate) min_idle: MinIdle,
     pub(crate) what: What,
+    /// The mark is reached, and no flow may end.
+    pub(crate) is_helpless: bool,
     /// Until the count is read again.
     pub(crate) next: Duration,
 }
@@ -31,6 +34,19 @@ pub(crate) enum What {
     Helpless,
     /// Another command of cttune holds the lock.
     StoodAside,
+}
+
+impl What {
+    /// The name that machines read.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            What::Rested => "rested",
+            What::Observed => "observed",
+            What::Ended { .. } => "ended",
+            What::Helpless => "helpless",
+            What::StoodAside => "stood-aside",
+        }
+    }
 }
 
 /// Flows that ended, by class.

@@ -1,0 +1,124 @@
+//! `cttune guard`: keeps the table below its high mark, as a service or in a terminal.
+
+mod service;
+
+use std::time::{Duration, Instant};
+
+use self::service::{Service, ended_by, wait};
+use super::args::{DesiredOptions, Global, Guard as Args};
+use super::expire::{past, rate, refuse_blind};
+use super::failure::{DIFFERS, FAILED, Failure, LEFT};
+use super::out::Out;
+use super::{change, load, place, select, session};
+use crate::change::{Here, Lock, LockError, Signal, Signals};
+use crate::files::Root;
+use crate::flow::guard::{GuardParameters, Mark};
+use crate::guard::{Guard, GuardError, lock_name};
+use crate::profile::{GuardSettings, parse_duration};
+use crate::render::guard as render;
+
+/// How long `--once` watches flows, if none may end: longer than the shortest minimum idle times.
+const ONCE: Duration = Duration::from_secs(5);
+
+pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> {
+    refuse_blind("guard", global, false)?;
+    let root = place::root(global)?;
+    let here = change::here(global)?;
+    let first = parameters(args, &root)?;
+    let _only = only_one(args, &here)?;
+    let signals = Signals::catch()?;
+    let mut past = past(&root);
+    past.sessions.extend(session::everybodys());
+    let mut guard = Guard::prepare(first.clone(), past, args.dry_run).map_err(failed)?;
+    let begun = Instant::now();
+    let mut service = Service::start(&first, args, out);
+    loop {
+        let stop = || ended_by(&signals);
+        let mut told = |flow: &str| {
+            if args.dry_run || out.verbose {
+                out.progress(&render::flow(flow, args.dry_run));
+            }
+        };
+        let event = match guard.step(&here, &stop, &mut told) {
+            Ok(event) => event,
+            Err(_) if stop().is_some() => break,
+            Err(error) => return Err(failed(error).into()),
+        };
+        service.tell(&event);
+        if args.once && (!event.is_helpless || begun.elapsed() >= ONCE) {
+            let is_above = event.fill.count >= event.high && !args.dry_run;
+            return Ok(if is_above { DIFFERS } else { 0 });
+        }
+        if !wait(event.next, &signals) {
+            break;
+        }
+        if signals.take(Signal::HangUp) {
+            let renewed = parameters(args, &root)?;
+            service.reloads(&renewed);
+            guard.renew(renewed).map_err(failed)?;
+        }
+    }
+    service.end();
+    Ok(0)
+}
+
+fn failed(error: GuardError) -> Failure {
+    Failure::of(FAILED, &error)
+}
+
+/// One guard for each network namespace.
+fn only_one(args: &Args, here: &Here) -> anyhow::Result<Option<Lock>> {
+    if args.dry_run {
+        return Ok(None);
+    }
+    match Lock::take_named(here.root(), &lock_name()) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(LockError::Held { holder }) => {
+            let message = format!("another guard is at work here: {holder}");
+            Err(Failure::new(LEFT, message).into())
+        }
+        Err(error) => Err(Failure::of(FAILED, &error).into()),
+    }
+}
+
+/// What `[guard]` of the profile says, and the command line over it.
+fn parameters(args: &Args, root: &Root) -> anyhow::Result<GuardParameters> {
+    let options = DesiredOptions {
+        profile: args.name.clone().or_else(|| args.profile.clone()),
+        set: Vec::new(),
+    };
+    let desired = load::desired(&options, root)?;
+    let wrong = |option: &str, why: String| Failure::usage(format!("{option}: {why}"));
+    let mark = |option: &str, text: &String| {
+        let why = || format!("`{text}` is neither a percentage nor a number of flows");
+        Mark::parse(text).ok_or_else(|| wrong(option, why()).hint("write 85%"))
+    };
+    let mut typed = GuardSettings {
+        high: args
+            .high
+            .as_ref()
+            .map(|text| mark("--high", text))
+            .transpose()?,
+        low: args
+            .low
+            .as_ref()
+            .map(|text| mark("--low", text))
+            .transpose()?,
+        rate: args.rate.as_deref().map(rate).transpose()?,
+        trust_history: args.trust_history.then_some(true),
+        ..GuardSettings::default()
+    };
+    if let Some(text) = &args.poll {
+        let seconds = parse_duration(text).map_err(|why| wrong("--poll", why))?;
+        typed.poll = Some(seconds);
+    }
+    for text in &args.min_idle {
+        let set = typed.set_min_idle(text);
+        set.map_err(|why| wrong("--min-idle", why))?;
+    }
+    if !args.keep.is_empty() {
+        typed.keep = Some(select::terms("--keep", &args.keep)?);
+    }
+    let settings = typed.over(desired.map(|desired| desired.guard).unwrap_or_default());
+    Ok(settings.parameters().map_err(Failure::usage)?)
+}

@@ -1,0 +1,100 @@
+//! `cttune guard`: what it is about to do, and what each step did.
+
+use serde_json::{Map, Value, json};
+
+use super::style::{BAD, FAINT, GOOD, WARN};
+use crate::flow::guard::{Class, Event, GuardParameters, What};
+use crate::tunable::{format_count, format_rounded_seconds, format_share};
+
+/// Said at the beginning.
+pub(crate) fn begins(parameters: &GuardParameters, dry_run: bool) -> String {
+    let idle = format_rounded_seconds(parameters.min_idle.of(Class::Established) / 1000);
+    let known = if parameters.trust_history {
+        "were idle for"
+    } else {
+        "were watched and silent for"
+    };
+    let end = if dry_run { "would end" } else { "end" };
+    let (high, low) = (parameters.high, parameters.low);
+    format!(
+        "From {high} on, flows {end} until {low} is reached.\n\
+         Established flows {end} once they {known} {idle}."
+    )
+}
+
+/// A flow that ends, or would.
+pub(crate) fn flow(flow: &str, dry_run: bool) -> String {
+    let ends = if dry_run { "would end" } else { "ends" };
+    format!("{FAINT}{ends}{FAINT:#} {flow}")
+}
+
+/// What systemd shows of the service.
+pub(crate) fn status(event: &Event) -> String {
+    let fill = format_share(event.fill.share());
+    let observed = format_count(event.observed as u64);
+    let helpless = if event.is_helpless {
+        "; no flow may end yet"
+    } else {
+        ""
+    };
+    format!("fill {fill}, {observed} flows watched{helpless}")
+}
+
+/// A step, as a line of a log.
+pub(crate) fn line(event: &Event) -> String {
+    let fill = format_share(event.fill.share());
+    match &event.what {
+        What::Rested | What::Observed => {
+            let state = if event.fill.count < event.high {
+                "below the high mark, nothing to end"
+            } else {
+                "above the high mark, and no flow may end yet"
+            };
+            format!("fill {fill}: {state}")
+        }
+        What::Ended { ended, took } => {
+            let classes = ended.iter().filter(|(_, flows)| *flows > 0);
+            let classes: Vec<String> = classes
+                .map(|(class, flows)| format!("{} {}", format_count(flows), class.name()))
+                .collect();
+            let total = format_count(ended.total());
+            let classes = classes.join(", ");
+            let took = took.as_secs_f64();
+            format!("{GOOD}ended {total} flows{GOOD:#} in {took:.1} s ({classes}); fill {fill}")
+        }
+        What::Helpless => format!(
+            "{BAD}fill {fill}, and no flow may end{BAD:#}: none was watched and silent for its \
+             minimum\n  A larger table helps, or a shorter --min-idle; `cttune top` shows who \
+             fills it."
+        ),
+        What::StoodAside => {
+            format!("{WARN}fill {fill}{WARN:#}: another cttune is at work; the guard waits for it")
+        }
+    }
+}
+
+/// A step, for machines.
+pub(crate) fn json(event: &Event) -> Value {
+    let mut object = Map::new();
+    let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
+    put("schema", json!(1));
+    put("what", json!(event.what.name()));
+    put("count", json!(event.fill.count));
+    put("max", json!(event.fill.max));
+    put("fill", json!(event.fill.share()));
+    put("high", json!(event.fill.share_of(event.high)));
+    put("low", json!(event.fill.share_of(event.low)));
+    put("observed", json!(event.observed));
+    put("helpless", json!(event.is_helpless));
+    let ended = match &event.what {
+        What::Ended { ended, .. } => ended.iter().filter(|(_, flows)| *flows > 0).collect(),
+        _ => Vec::new(),
+    };
+    let of_class = |(class, flows): (Class, u64)| {
+        let min_idle = f64::from(event.min_idle.of(class)) / 1000.0;
+        json!({ "class": class.name(), "flows": flows, "min_idle": min_idle })
+    };
+    put("ended", ended.into_iter().map(of_class).collect());
+    put("next", json!(event.next.as_secs_f64()));
+    Value::Object(object)
+}
