@@ -59,6 +59,7 @@ const COMMANDS: &[&str] = &[
     "completions",
     "confirm",
     "expire",
+    "guard",
     "history",
     "kill",
     "metrics",

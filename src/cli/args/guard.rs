@@ -57,10 +57,10 @@ pub(crate) struct Guard {
     #[arg(long, value_name = "TERM,TERM")]
     pub(crate) keep: Vec<String>,
     /// End at most N flows a second
-    #[arg(long, value_name = "N/s")]
+    #[arg(long, value_name = "N/s", hide_short_help = true)]
     pub(crate) rate: Option<String>,
     /// Read the count every TIME at least [default: 5s]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", hide_short_help = true)]
     pub(crate) poll: Option<String>,
     /// Count flows as idle that the timeout's history tells to be
     ///
@@ -68,7 +68,7 @@ pub(crate) struct Guard {
     /// hand and back, nobody ran conntrack -U, and the clock was not set back.
     #[arg(long)]
     pub(crate) trust_history: bool,
-    /// Watch for 5s at most, end flows once if need be, stop
+    /// Watch for 5s at most, end flows once, stop
     #[arg(long)]
     pub(crate) once: bool,
     /// Say which flows would end, and end none

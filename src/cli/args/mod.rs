@@ -15,7 +15,7 @@ mod sandbox;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::change::{
     Apply, Confirm, History, Only, Plan, Planning, Rollback, WatchPending,
@@ -36,6 +36,8 @@ Global options: --netns --root --format --json --color -q -v
 #[command(
     name = "cttune",
     version,
+    disable_help_flag = true,
+    disable_version_flag = true,
     about,
     max_term_width = 80,
     subcommand_required = true,
@@ -64,6 +66,13 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
     #[command(flatten)]
     pub(crate) global: Global,
+    // Hidden in the short help, which has to fit the screen.
+    /// Print help; -h is a summary
+    #[arg(long, short, global = true, action = ArgAction::Help, hide_short_help = true)]
+    help: Option<bool>,
+    /// Print the version
+    #[arg(long, short = 'V', action = ArgAction::Version, hide_short_help = true)]
+    version: Option<bool>,
 }
 
 impl Cli {
