@@ -148,7 +148,7 @@ impl Guard {
         self.renew_rules()?;
         let begun = Instant::now();
         let nothing = Choice::default();
-        Walk::over(self, &nothing, 0, None, stop, &mut |_| ())?;
+        Walk::over(self, &nothing, None, stop, &mut |_| ())?;
         let is_near = fill.count >= self.parameters.low.of(fill.max)
             || self
                 .growth
@@ -183,7 +183,7 @@ impl Guard {
             self.at(),
             excess,
         );
-        if choice.flows == 0 {
+        if choice.flows() == 0 {
             let is_new = !std::mem::replace(&mut self.is_helpless, true);
             return Ok(is_new.then_some(What::Helpless));
         }
@@ -198,7 +198,7 @@ impl Guard {
         let is_listened_to = read_listeners().is_ok_and(|who| who.destroy);
         let pace = Pace::new(self.parameters.rate, is_listened_to);
         let begun = Instant::now();
-        let ended = Walk::over(self, &choice, excess, Some(pace), stop, report)?;
+        let ended = Walk::over(self, &choice, Some(pace), stop, report)?;
         self.is_helpless = ended.total() == 0;
         Ok(Some(What::Ended {
             ended,

@@ -17,9 +17,8 @@ const TRIES: usize = 3;
 pub(super) struct Walk<'a> {
     judge: &'a Judge,
     sightings: &'a mut Sightings,
-    choice: &'a Choice,
-    /// Flows that may still end.
-    left: u64,
+    /// The flows that are still to end.
+    choice: Choice,
     changes: Option<(Changes<Class>, Run)>,
     dry_run: bool,
     ended: Ended,
@@ -28,16 +27,16 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Walks once. At most `most` flows end, and none without a pace.
+    /// Walks once. No flow ends without a pace.
     pub(super) fn over(
         guard: &mut Guard,
         choice: &Choice,
-        most: u64,
         pace: Option<Pace>,
         stop: &dyn Fn() -> Option<Signal>,
         report: &mut dyn FnMut(&str),
     ) -> Result<Ended, GuardError> {
         let mut ended = Ended::default();
+        let mut left = choice.clone();
         let mut tries = 0;
         loop {
             tries += 1;
@@ -48,8 +47,7 @@ impl Walk<'_> {
             let mut walk = Walk {
                 judge: &guard.judge,
                 sightings: &mut guard.sightings,
-                choice,
-                left: most.saturating_sub(ended.total()),
+                choice: left.clone(),
                 changes,
                 dry_run: guard.dry_run,
                 ended: Ended::default(),
@@ -62,6 +60,7 @@ impl Walk<'_> {
             };
             let walked = look(&Selection::default(), guard.clock, &mut walk, &mut context);
             ended.add_all(&walk.ended);
+            left = walk.choice;
             let spared = walk.spared;
             match walked {
                 Ok(()) => {
@@ -81,9 +80,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Ends a flow that was silent for so long, if it was chosen.
     fn end(&mut self, flow: &Flow<'_>, class: Class) {
-        self.left -= 1;
         (self.report)(&format!("{} {}", class.name(), summary_line(flow)));
         match &mut self.changes {
             Some((changes, _)) => changes.delete(flow, class),
@@ -109,7 +106,7 @@ impl Worker for Walk<'_> {
             return;
         }
         let silent = known.silent(moment.at, self.judge.timeouts(class));
-        if self.left == 0 || !self.choice.covers(class, silent) {
+        if !self.choice.take(class, silent) {
             return;
         }
         if self.dry_run {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::read::{Reader, Value, in_order};
-use super::value;
+use super::{Wrong, value};
 use crate::flow::Terms;
 use crate::flow::guard::{Class, ESTABLISHED_FLOOR, GuardParameters, Mark, MinIdle};
 use crate::tunable::Unit;
@@ -150,7 +150,7 @@ impl Reader {
                 unknown => {
                     let help = self.offer(unknown, &FIELDS);
                     let title = format!("[guard] has no `{unknown}`");
-                    self.fault(name.span(), title, "unknown", help);
+                    self.fault(&name.span(), Wrong::new(title, "unknown").help(help));
                 }
             }
         }
@@ -166,7 +166,7 @@ impl Reader {
         if mark.is_none() {
             let title = format!("`{what}` is neither a percentage nor a number of flows");
             let help = format!("write {what} = \"85%\"");
-            self.fault(value.span(), title, "this mark", help);
+            self.fault(&value.span(), Wrong::new(title, "this mark").help(help));
         }
         mark
     }
@@ -186,11 +186,11 @@ impl Reader {
             match class(text) {
                 Err(title) => {
                     let help = self.offer(text, &Class::ALL.map(Class::name));
-                    self.fault(name.span(), title, "unknown", help);
+                    self.fault(&name.span(), Wrong::new(title, "unknown").help(help));
                 }
                 Ok(class) => match allowed(class, text, seconds) {
                     Ok(seconds) => drop(times.insert(class, seconds)),
-                    Err(title) => self.fault(value.span(), title, "too short", ""),
+                    Err(title) => self.fault(&value.span(), Wrong::new(title, "too short")),
                 },
             }
         }
@@ -201,12 +201,8 @@ impl Reader {
         let Some(array) = value.get_ref().as_array() else {
             let label = value.get_ref().type_str();
             let help = "write order = [\"close\", \"time-wait\"]";
-            self.fault(
-                value.span(),
-                "`order` must be a list of classes",
-                label,
-                help,
-            );
+            let wrong = Wrong::new("`order` must be a list of classes", label).help(help);
+            self.fault(&value.span(), wrong);
             return None;
         };
         let classes = Class::ALL.map(|class| (class.name(), class));

@@ -1,20 +1,19 @@
 //! `cttune guard`: keeps the table below its high mark, as a service or in a terminal.
 
+mod parse;
 mod service;
 
 use std::time::{Duration, Instant};
 
+use self::parse::parameters;
 use self::service::{Service, ended_by, wait};
-use super::args::{DesiredOptions, Global, Guard as Args};
-use super::expire::{past, rate, refuse_blind};
+use super::args::{Global, Guard as Args};
+use super::expire::{past, refuse_blind};
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
 use super::out::Out;
-use super::{change, load, place, select, session};
+use super::{change, place, session};
 use crate::change::{Here, Lock, LockError, Signal, Signals};
-use crate::files::Root;
-use crate::flow::guard::{GuardParameters, Mark};
 use crate::guard::{Guard, GuardError, lock_name};
-use crate::profile::{GuardSettings, parse_duration};
 use crate::render::guard as render;
 
 /// How long `--once` watches flows, if none may end: longer than the shortest minimum idle times.
@@ -79,46 +78,4 @@ fn only_one(args: &Args, here: &Here) -> anyhow::Result<Option<Lock>> {
         }
         Err(error) => Err(Failure::of(FAILED, &error).into()),
     }
-}
-
-/// What `[guard]` of the profile says, and the command line over it.
-fn parameters(args: &Args, root: &Root) -> anyhow::Result<GuardParameters> {
-    let options = DesiredOptions {
-        profile: args.name.clone().or_else(|| args.profile.clone()),
-        set: Vec::new(),
-    };
-    let desired = load::desired(&options, root)?;
-    let wrong = |option: &str, why: String| Failure::usage(format!("{option}: {why}"));
-    let mark = |option: &str, text: &String| {
-        let why = || format!("`{text}` is neither a percentage nor a number of flows");
-        Mark::parse(text).ok_or_else(|| wrong(option, why()).hint("write 85%"))
-    };
-    let mut typed = GuardSettings {
-        high: args
-            .high
-            .as_ref()
-            .map(|text| mark("--high", text))
-            .transpose()?,
-        low: args
-            .low
-            .as_ref()
-            .map(|text| mark("--low", text))
-            .transpose()?,
-        rate: args.rate.as_deref().map(rate).transpose()?,
-        trust_history: args.trust_history.then_some(true),
-        ..GuardSettings::default()
-    };
-    if let Some(text) = &args.poll {
-        let seconds = parse_duration(text).map_err(|why| wrong("--poll", why))?;
-        typed.poll = Some(seconds);
-    }
-    for text in &args.min_idle {
-        let set = typed.set_min_idle(text);
-        set.map_err(|why| wrong("--min-idle", why))?;
-    }
-    if !args.keep.is_empty() {
-        typed.keep = Some(select::terms("--keep", &args.keep)?);
-    }
-    let settings = typed.over(desired.map(|desired| desired.guard).unwrap_or_default());
-    Ok(settings.parameters().map_err(Failure::usage)?)
 }

@@ -3,20 +3,33 @@
 use super::{Class, Judge, MinIdle};
 use crate::flow::Sightings;
 
-/// For each class the milliseconds of silence from which on its flows end; none ends where there
-/// is no number.
+/// The flows to end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Choice {
-    from: [Option<u32>; Class::ALL.len()],
-    /// How many flows that is, if none of them spoke since they were last seen.
-    pub(crate) flows: u64,
+pub(crate) struct Choice([Part; Class::ALL.len()]);
+
+/// The flows of one class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Part {
+    /// How many.
+    flows: usize,
+    /// Milliseconds for which they were silent at least.
+    from: u32,
 }
 
 impl Choice {
-    /// Whether a flow that was silent for so long ends.
-    pub(crate) fn covers(&self, class: Class, silent: u32) -> bool {
-        let from = self.from.get(class as usize).copied().flatten();
-        from.is_some_and(|from| silent >= from)
+    /// How many flows it is, if none of them spoke since they were last seen.
+    pub(crate) fn flows(&self) -> usize {
+        self.0.iter().map(|part| part.flows).sum()
+    }
+
+    /// Takes a flow that was silent for so long, if it is one of those to end.
+    pub(crate) fn take(&mut self, class: Class, silent: u32) -> bool {
+        let Some(part) = self.0.get_mut(class as usize) else {
+            return false;
+        };
+        let is_chosen = part.flows > 0 && silent >= part.from;
+        part.flows -= usize::from(is_chosen);
+        is_chosen
     }
 }
 
@@ -42,24 +55,84 @@ pub(crate) fn choose(
         }
     }
     let mut choice = Choice::default();
+    let mut missing = usize::try_from(wanted).unwrap_or(usize::MAX);
     for class in order {
-        let missing = usize::try_from(wanted - choice.flows).unwrap_or(usize::MAX);
-        let Some((idle, from)) = silent
-            .get_mut(*class as usize)
-            .zip(choice.from.get_mut(*class as usize))
-        else {
+        let places = silent.get_mut(*class as usize);
+        let Some((idle, part)) = places.zip(choice.0.get_mut(*class as usize)) else {
             continue;
         };
-        if missing == 0 {
-            break;
-        }
-        *from = if idle.len() > missing {
+        part.flows = idle.len().min(missing);
+        part.from = minimum.of(*class);
+        if idle.len() > missing && missing > 0 {
             let (_, nth, _) = idle.select_nth_unstable_by(missing - 1, |one, other| other.cmp(one));
-            Some(*nth)
-        } else {
-            (!idle.is_empty()).then(|| minimum.of(*class))
-        };
-        choice.flows += idle.len().min(missing) as u64;
+            part.from = *nth;
+        }
+        missing -= part.flows;
     }
     choice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::captured::{TCP, UDP};
+    use crate::flow::guard::testing::judge;
+    use crate::flow::{Flow, TcpState};
+
+    /// 30 flows of each of three classes, the first one seen a second before the next.
+    fn seen() -> Sightings {
+        let mut sightings = Sightings::default();
+        for id in 0..30 {
+            let mut tcp = Flow::parse(TCP).unwrap();
+            tcp.timeout = Some(100_000);
+            tcp.id = id;
+            sightings.add(&tcp, id * 1000, Class::Established.tag());
+            tcp.id += 100;
+            tcp.tcp.as_mut().unwrap().state = Some(TcpState::TimeWait);
+            sightings.add(&tcp, id * 1000, Class::TimeWait.tag());
+            let mut udp = Flow::parse(UDP).unwrap();
+            udp.timeout = Some(100_000);
+            udp.id = id + 200;
+            sightings.add(&udp, id * 1000, Class::Unanswered.tag());
+        }
+        sightings.seal()
+    }
+
+    #[test]
+    fn whole_classes_end_in_order_and_the_longest_idle_of_the_last() {
+        let mut minimum = MinIdle::default();
+        minimum.set(Class::Established, 25);
+        let at = 40_000;
+        for (wanted, expected) in [
+            (10, [(30_000, 10), (0, 0), (0, 0)]),
+            (30, [(1000, 30), (0, 0), (0, 0)]),
+            (45, [(1000, 30), (26_000, 15), (0, 0)]),
+            // All UDP, and of the established those that were silent for 25 s at least.
+            (75, [(1000, 30), (10_000, 30), (26_000, 15)]),
+            (90, [(1000, 30), (10_000, 30), (25_000, 16)]),
+        ] {
+            let order = [Class::TimeWait, Class::Unanswered, Class::Established];
+            let choice = choose(&seen(), &judge(), &minimum, &order, at, wanted);
+            for (class, (from, flows)) in order.into_iter().zip(expected) {
+                let part = choice.0[class as usize];
+                assert_eq!(part.flows, flows, "{wanted} {class:?}");
+                assert!(
+                    flows == 0 || part.from.abs_diff(from) <= 1000,
+                    "{wanted} {class:?} {part:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_are_taken_than_were_chosen() {
+        let order = [Class::TimeWait];
+        let mut choice = choose(&seen(), &judge(), &MinIdle::default(), &order, 40_000, 5);
+        assert!(!choice.take(Class::TimeWait, 5000));
+        assert!(!choice.take(Class::Established, 900_000));
+        let taken = (0..9)
+            .filter(|_| choice.take(Class::TimeWait, 40_000))
+            .count();
+        assert_eq!(taken, 5);
+    }
 }

@@ -12,6 +12,8 @@ mod event;
 mod fill;
 mod parameters;
 mod status;
+#[cfg(test)]
+mod testing;
 
 pub(crate) use choice::{Choice, choose};
 pub(crate) use class::{Class, Judge};
