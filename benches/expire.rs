@@ -140,8 +140,9 @@ fn fill(flows: u32) {
         let client = Ipv6Addr::new(0x2001, 0xdb8, 0, u16::from(high), 0, 0, 0, host);
         let server = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 1);
         NewFlow {
-            src: client,
-            dst: server,
+            src: client.into(),
+            dst: server.into(),
+            is_assured: true,
             ports: (1024, 443),
             time_left: REMAINING,
         }

@@ -35,10 +35,15 @@ pub struct Measured {
 /// A contestant. It gives the time that counts, since it may have to set its table up first.
 pub type Work<'a> = (&'a str, &'a mut dyn FnMut() -> Duration);
 
+/// The flows that the host allows.
+pub fn most() -> u32 {
+    let max = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
+    max.trim().parse::<u32>().unwrap() - 1
+}
+
 /// The sizes that the host allows, or those of the command line.
 pub fn sizes() -> Vec<u32> {
-    let max = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
-    let allowed = max.trim().parse::<u32>().unwrap() - 1;
+    let allowed = most();
     let typed: Vec<u32> = env::args().filter_map(|text| text.parse().ok()).collect();
     let wanted = if typed.is_empty() {
         SIZES.to_vec()
@@ -102,7 +107,13 @@ pub fn tell(name: &str, number: f64) {
 pub fn headline(what: &str) {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let cpus = std::thread::available_parallelism().unwrap();
-    println!("{what}: Linux {}, {cpus} CPUs", kernel.trim());
+    let conntrack = Command::new("conntrack").arg("--version").output().unwrap();
+    let conntrack = String::from_utf8_lossy(&conntrack.stdout).into_owned();
+    println!(
+        "{what}: Linux {}, {cpus} CPUs, {}",
+        kernel.trim(),
+        conntrack.trim()
+    );
 }
 
 impl Measured {

@@ -35,6 +35,7 @@ impl Context<'_> {
         let context = FlowContext {
             stop: self.stop,
             progress: self.flows,
+            threads: None,
         };
         (self.target, context)
     }

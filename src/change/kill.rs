@@ -6,6 +6,7 @@
 //! The sessions that run cttune are kept. Passes go on until one finds no flow that was not there
 //! before: what traffic creates again is counted and left.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::io::Write;
@@ -13,11 +14,14 @@ use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
 
-use super::expire::{Act, ExpireError, FlowContext, Log, Pace, Run, Worker, again, look, wait};
+use super::expire::{
+    Act, ExpireError, FlowContext, Log, Pace, Run, Since, Worker, again, look, read, wait,
+};
 use crate::change::signal::Signal;
 use crate::flow::expire::{KeptWhy, Moment, Preview, Session, Tally};
 use crate::flow::{
-    By, Census, Compared, Flow, Query, Selection, Sightings, StatusBit, save_line, summary_line,
+    By, Census, Compared, Flow, Gather, Query, Selection, Sightings, StatusBit, save_line,
+    summary_line,
 };
 use crate::kernel::ctnetlink::{Answer, Changes, read_listeners};
 
@@ -82,9 +86,8 @@ impl Kill {
     pub(crate) fn look(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
         let selection = self.selection.without_idle();
         let first = again(|| {
-            let mut noter = Noter(Sightings::default());
-            look(&selection, self.clock, &mut noter, context)?;
-            Ok(noter.0)
+            let noter = Noter(Sightings::default());
+            Ok(read(&selection, self.clock, noter, context)?.0)
         })?;
         self.first = Some(first.seal());
         Ok(())
@@ -118,13 +121,14 @@ impl Kill {
             extent: None,
         };
         again(|| {
-            let mut counter = Counter {
+            let counter = Counter {
                 kill: self,
+                since: Since::start(self.clock),
                 tally: Tally::default(),
                 census: Census::new(&query),
                 examples: Vec::new(),
             };
-            self.walk(&mut counter, context)?;
+            let counter = read(&self.walked(), self.clock, counter, context)?;
             Ok(Preview {
                 tally: counter.tally,
                 top: counter.census.finish(None),
@@ -169,48 +173,61 @@ impl Kill {
     ) -> Result<(), ExpireError> {
         let mut known = Known::default();
         for pass in 1..=PASSES {
-            let mut ender = Ender {
-                kill: self,
-                changes: Changes::open()?,
-                run: self.pace.start(),
-                save: match &mut save {
-                    Some(save) => Some(&mut **save),
-                    None => None,
-                },
-                lines: String::new(),
-                known: &mut known,
-                seen: HashSet::default(),
-                tally: Tally::default(),
-                recreated: 0,
-                lost: 0,
+            let mut found = Found::default();
+            let save: Option<&mut dyn Write> = match &mut save {
+                Some(save) => Some(&mut **save),
+                None => None,
             };
-            let outcome = self.walk(&mut ender, context);
-            let (tally, recreated, lost) = (ender.tally, ender.recreated, ender.lost);
-            let found = tally.selected() + lost;
+            let outcome = self.pass(&mut found, &mut known, save, context);
+            let changed = found.tally.selected() + found.lost;
             if pass == 1 {
-                killed.tally = tally;
+                killed.tally = found.tally;
             } else {
-                killed.tally.add_changes(&tally);
+                killed.tally.add_changes(&found.tally);
             }
-            killed.recreated = recreated;
+            killed.recreated = found.recreated;
             match outcome {
                 Err(ExpireError::Dump(error)) if error.is_passing() && pass < PASSES => {}
                 Err(error) => return Err(error),
-                Ok(()) if found == 0 => return Ok(()),
+                Ok(()) if changed == 0 => return Ok(()),
                 Ok(()) => {}
             }
         }
         Ok(())
     }
 
-    fn walk<W: Worker>(
-        &self,
-        worker: &mut W,
+    fn pass<'a>(
+        &'a self,
+        found: &'a mut Found,
+        known: &'a mut Known,
+        save: Option<&'a mut dyn Write>,
         context: &mut FlowContext<'_>,
     ) -> Result<(), ExpireError> {
+        std::thread::scope(|scope| {
+            let mut ender = Ender {
+                kill: self,
+                changes: context.changes(scope)?,
+                run: self.pace.start(),
+                save,
+                lines: String::new(),
+                known,
+                seen: HashSet::default(),
+                found,
+            };
+            let outcome = look(&self.walked(), self.clock, &mut ender, context);
+            let Ender {
+                mut changes, found, ..
+            } = ender;
+            let answered = changes.finish(|(), answer| found.answered(answer));
+            outcome.and(answered.map_err(Into::into))
+        })
+    }
+
+    /// The selection without what only watching tells.
+    fn walked(&self) -> Cow<'_, Selection> {
         match self.first {
-            None => look(&self.selection, self.clock, worker, context),
-            Some(_) => look(&self.selection.without_idle(), self.clock, worker, context),
+            None => Cow::Borrowed(&self.selection),
+            Some(_) => Cow::Owned(self.selection.without_idle()),
         }
     }
 
@@ -244,22 +261,32 @@ impl Kill {
 /// Notes flows.
 struct Noter(Sightings);
 
-impl Worker for Noter {
-    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
-        self.0.add(flow, moment.at, 0);
+impl Gather for Noter {
+    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+        let at = u32::try_from(at.as_millis()).unwrap_or(u32::MAX);
+        self.0.add(flow, at, 0);
+    }
+
+    fn part(&self) -> Self {
+        Noter(self.0.alike())
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.0.merge(part.0);
     }
 }
 
 struct Counter<'a> {
     kill: &'a Kill,
+    since: Since,
     tally: Tally,
     census: Census,
     examples: Vec<String>,
 }
 
-impl Worker for Counter<'_> {
-    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
-        match self.kill.why_kept(flow, moment) {
+impl Gather for Counter<'_> {
+    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+        match self.kill.why_kept(flow, self.since.moment(at)) {
             None => {}
             Some(Err(why)) => self.tally.keep(why),
             Some(Ok(())) => {
@@ -270,6 +297,26 @@ impl Worker for Counter<'_> {
                 }
             }
         }
+    }
+
+    fn part(&self) -> Self {
+        Counter {
+            tally: Tally::default(),
+            census: self.census.part(),
+            examples: Vec::new(),
+            ..*self
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.tally.merge(&part.tally);
+        self.census.merge(part.census);
+        self.examples.extend(part.examples);
+        self.examples.truncate(EXAMPLES);
+    }
+
+    fn is_decided(&self) -> bool {
+        self.census.is_decided()
     }
 }
 
@@ -290,10 +337,28 @@ struct Ender<'a> {
     known: &'a mut Known,
     /// The flows of this pass: a dump may tell of one twice.
     seen: HashSet<u64, RandomState>,
+    found: &'a mut Found,
+}
+
+/// What a pass found.
+#[derive(Default)]
+struct Found {
     tally: Tally,
+    /// Flows that were ended before.
     recreated: u64,
     /// Requests whose answers were lost.
     lost: u64,
+}
+
+impl Found {
+    fn answered(&mut self, answer: Answer) {
+        match answer {
+            Answer::Done => self.tally.deleted += 1,
+            Answer::Gone => self.tally.gone += 1,
+            Answer::Refused(_) => self.tally.failed += 1,
+            Answer::Unknown => self.lost += 1,
+        }
+    }
 }
 
 impl Ender<'_> {
@@ -304,7 +369,7 @@ impl Ender<'_> {
             return;
         }
         if !self.known.names.insert(name) {
-            self.recreated += 1;
+            self.found.recreated += 1;
             return;
         }
         if self.save.is_some() {
@@ -319,7 +384,7 @@ impl Worker for Ender<'_> {
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
         match self.kill.why_kept(flow, moment) {
             None => {}
-            Some(Err(why)) => self.tally.keep(why),
+            Some(Err(why)) => self.found.tally.keep(why),
             Some(Ok(())) => self.end(flow),
         }
     }
@@ -334,13 +399,8 @@ impl Worker for Ender<'_> {
             self.lines.clear();
         }
         let waiting = u32::try_from(self.changes.waiting()).unwrap_or(u32::MAX);
-        let (tally, lost) = (&mut self.tally, &mut self.lost);
-        self.changes.send(|(), answer| match answer {
-            Answer::Done => tally.deleted += 1,
-            Answer::Gone => tally.gone += 1,
-            Answer::Refused(_) => tally.failed += 1,
-            Answer::Unknown => *lost += 1,
-        })?;
+        let found = &mut *self.found;
+        self.changes.send(|(), answer| found.answered(answer))?;
         self.run.sent(waiting, stop)
     }
 }

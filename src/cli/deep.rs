@@ -2,10 +2,10 @@
 
 use super::out::Out;
 use super::rates::or_unread;
-use super::walk;
+use super::walk::Table;
 use crate::assess::{Deep, Network, Unread};
 use crate::flow::{Extent, Filter, NatCount, PressureCount};
-use crate::kernel::ctnetlink::{count_expectations, read_flowtables, read_policies, undisturbed};
+use crate::kernel::ctnetlink::{count_expectations, read_flowtables, read_policies};
 use crate::kernel::{addresses, links, rules};
 
 /// Reads it; all of the table, or of a large one a sample.
@@ -13,25 +13,17 @@ pub(super) fn read(out: Out, unread: &mut Vec<Unread>) -> anyhow::Result<Deep> {
     let rules = or_unread("firewall rules", rules::read_rules(), unread);
     let ranges = rules.as_ref().map(|rules| rules.ranges.clone());
     let ranges = ranges.unwrap_or_default();
-    let entries = walk::entries()?;
-    let extent = Extent::for_table(entries);
-    let progress = walk::progress(out, entries);
-    let (pressure, nat) = undisturbed(|| {
-        let (mut pressure, mut nat) = (PressureCount::default(), NatCount::new(ranges.clone()));
-        let sample = walk::walk(&Filter::default(), extent, &progress, |flow| {
-            pressure.add(flow);
-            nat.add(flow);
-        })?;
-        Ok((pressure.finish(sample), nat.finish(sample)))
-    })?;
-    drop(progress);
+    let table = Table::find(out)?;
+    let extent = Extent::for_table(table.entries);
+    let start = || (PressureCount::default(), NatCount::new(ranges.clone()));
+    let ((pressure, nat), sample) = table.gather(&Filter::default(), extent, start)?;
     let (addresses, routes) = (addresses::read_addresses(), addresses::read_routes());
     let bridge = or_unread("bridges", links::read_bridge(), unread);
     Ok(Deep {
         expectations: or_unread("expectations", count_expectations(), unread),
         bridge: bridge.flatten(),
-        pressure,
-        nat,
+        pressure: pressure.finish(sample),
+        nat: nat.finish(sample),
         rules,
         network: Network {
             addresses: or_unread("addresses", addresses, unread),

@@ -20,6 +20,8 @@ pub(super) struct Out {
     quiet: bool,
     /// Whether to say more.
     pub(super) verbose: bool,
+    /// Threads that may read the table; none for as many as cores are idle.
+    pub(super) threads: Option<usize>,
 }
 
 impl Out {
@@ -35,6 +37,7 @@ impl Out {
             color,
             quiet: global.quiet,
             verbose: global.verbose,
+            threads: global.threads.map(Into::into),
         }
     }
 
@@ -45,6 +48,7 @@ impl Out {
             color: ColorChoice::Auto,
             quiet: false,
             verbose: false,
+            threads: None,
         }
     }
 

@@ -71,6 +71,15 @@ impl<'a> Shorter<'a> {
     }
 }
 
+impl Filter {
+    /// Whether the flow has the family and the status that are asked for: a kernel before 5.15
+    /// passes over the status.
+    pub(crate) fn tells_of(&self, flow: &Flow<'_>) -> bool {
+        self.family.is_none_or(|family| family == flow.family)
+            && flow.status.0 & self.status.mask == self.status.value
+    }
+}
+
 /// Appends a request to give a flow less time: its tuple, its zone and the time.
 pub(crate) fn put_update(buffer: &mut Buffer, shorter: Shorter<'_>) {
     put_about(buffer, IPCTNL_MSG_CT_NEW, shorter.flow, |message| {

@@ -5,15 +5,14 @@
 //! Rule: the first few thousand flows are held back. They choose the columns (`--by auto`) and the
 //! groups to look into, so that one pass counts the sources and times of these as well.
 
-use std::hash::BuildHasher;
-
-use foldhash::quality::RandomState;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::time::Duration;
 
 use super::field::Facts;
 use super::frequent::{Frequent, Summed, Sums};
 use super::remaining::Remaining;
 use super::sample::{Sample, as_f64, margin, scaled};
-use super::{Column, Field, Flow, Prefixes, Query, Value, auto};
+use super::{Column, Field, Flow, Gather, Prefixes, Query, Value, auto};
 
 /// Flows that are held back: a quarter of a megabyte.
 const HELD_BACK: usize = 2048;
@@ -144,12 +143,16 @@ impl Census {
     /// Counts a flow.
     pub(crate) fn add(&mut self, flow: &Flow<'_>) {
         self.flows += 1;
-        let facts = Facts::from(flow);
+        self.count(&Facts::from(flow));
+    }
+
+    #[inline]
+    fn count(&mut self, facts: &Facts) {
         if let Some(counts) = &mut self.counts {
-            counts.add(&facts);
+            counts.add(facts);
             return;
         }
-        self.held_back.push(facts);
+        self.held_back.push(*facts);
         if self.held_back.len() == HELD_BACK {
             self.decide();
         }
@@ -194,6 +197,41 @@ impl Census {
     }
 }
 
+impl Gather for Census {
+    fn add(&mut self, flow: &Flow<'_>, _: Duration) {
+        Census::add(self, flow);
+    }
+
+    fn part(&self) -> Self {
+        Census {
+            by: self.by.clone(),
+            given: self.given.clone(),
+            held_back: Vec::new(),
+            counts: self.counts.as_ref().map(Counts::part),
+            flows: 0,
+            ..*self
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.flows += part.flows;
+        match (&mut self.counts, part.counts) {
+            (Some(counts), Some(part)) => counts.merge(part),
+            (None, Some(part)) => {
+                self.counts = Some(part);
+                for facts in std::mem::take(&mut self.held_back) {
+                    self.count(&facts);
+                }
+            }
+            (_, None) => part.held_back.iter().for_each(|facts| self.count(facts)),
+        }
+    }
+
+    fn is_decided(&self) -> bool {
+        self.counts.is_some()
+    }
+}
+
 #[derive(Debug)]
 struct Counts {
     columns: Vec<Column>,
@@ -203,8 +241,6 @@ struct Counts {
     nothing_stands_out: bool,
     /// Those that are not looked into.
     groups: Frequent<Vec<Value>, Sums>,
-    /// The values of the flow at hand.
-    values: Vec<Value>,
     focus: Vec<Focus>,
 }
 
@@ -212,14 +248,14 @@ struct Counts {
 #[derive(Debug)]
 struct Focus {
     values: Vec<Value>,
+    /// That of the values.
+    hash: u64,
     other: Option<Column>,
-    /// How often each came, by a seeded hash of its value: their names are not needed, and a small
-    /// map spares most of the cache misses.
-    others: Frequent<u64>,
+    /// How often each came, without its name: a small map spares most of the cache misses.
+    others: Frequent<()>,
     /// Hashes that wait to be counted: many in a row find the counts in the processor's cache,
     /// where the kernel's work on the next chunk would have driven them out in between.
     waiting: Vec<u64>,
-    hasher: RandomState,
     remaining: Remaining,
     sums: Sums,
     flows: u64,
@@ -228,41 +264,55 @@ struct Focus {
 impl Counts {
     fn new(choice: auto::Choice, chosen: bool, sample: &[Facts]) -> Self {
         let auto::Choice { columns, cause } = choice;
-        let mut groups = Frequent::<Vec<Value>, Sums>::new();
-        let mut values = Vec::with_capacity(columns.len());
+        let groups = Frequent::default();
+        let mut first = groups.part();
         for facts in sample {
-            values_of(&columns, facts, &mut values);
-            groups.add(values.as_slice());
+            let hash = hash_of(&columns, facts, &groups);
+            first.add_hashed(hash, || values_of(&columns, facts), Sums::default());
         }
-        let largest = ranked(groups.into_sums()).into_iter();
+        let largest = ranked(first.into_sums().collect()).into_iter();
         let largest = largest.map(|(values, ..)| values);
         let others = largest.filter(|values| cause.as_ref() != Some(values));
         let looked_into = cause.clone().into_iter().chain(others).take(LOOKED_INTO);
         let focus = looked_into
-            .map(|values| Focus::new(values, &columns))
+            .map(|values| Focus::new(hash_values(values.iter(), &groups), values, &columns))
             .collect();
         Counts {
             nothing_stands_out: chosen && cause.is_none(),
             cause,
             columns,
-            groups: Frequent::new(),
-            values,
+            groups,
             focus,
         }
     }
 
+    fn part(&self) -> Self {
+        Counts {
+            columns: self.columns.clone(),
+            cause: self.cause.clone(),
+            groups: self.groups.part(),
+            focus: self.focus.iter().map(Focus::part).collect(),
+            ..*self
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.groups.merge(part.groups);
+        for (focus, part) in self.focus.iter_mut().zip(part.focus) {
+            focus.merge(part);
+        }
+    }
+
     /// Most flows are of a group that is looked into: comparing finds them, and no key is made.
+    #[inline]
     fn add(&mut self, facts: &Facts) {
-        let is_of = |focus: &&mut Focus| {
-            let mut values = self.columns.iter().zip(&focus.values);
-            values.all(|(column, value)| column.of(facts) == *value)
-        };
-        if let Some(focus) = self.focus.iter_mut().find(is_of) {
+        let hash = hash_of(&self.columns, facts, &self.groups);
+        if let Some(focus) = self.focus.iter_mut().find(|focus| focus.hash == hash) {
             focus.add(facts);
             return;
         }
-        values_of(&self.columns, facts, &mut self.values);
-        self.groups.add_with(self.values.as_slice(), sums_of(facts));
+        let values = || values_of(&self.columns, facts);
+        self.groups.add_hashed(hash, values, sums_of(facts));
     }
 
     fn into_top(self, flows: u64, sample: Option<Sample>) -> Top {
@@ -270,7 +320,7 @@ impl Counts {
         let scale = sample.map_or(1.0, Sample::scale);
         let total = scaled(flows, scale);
         let uncounted = self.groups.floor();
-        let mut counted = self.groups.into_sums();
+        let mut counted: Vec<Counted> = self.groups.into_sums().collect();
         let looked_into = self.focus.iter().filter(|focus| focus.flows > 0);
         counted.extend(looked_into.map(|focus| (focus.values.clone(), focus.flows, focus.sums)));
         let groups: Vec<Group> = ranked(counted)
@@ -308,7 +358,7 @@ impl Counts {
 }
 
 impl Focus {
-    fn new(values: Vec<Value>, columns: &[Column]) -> Self {
+    fn new(hash: u64, values: Vec<Value>, columns: &[Column]) -> Self {
         let whole = |field| {
             let fixed = |column: &Column| {
                 column.field == field
@@ -320,6 +370,7 @@ impl Focus {
         let other = open.into_iter().find(|field| whole(*field));
         Focus {
             values,
+            hash,
             other: other.map(|field| Column {
                 field,
                 prefixes: match field {
@@ -329,18 +380,39 @@ impl Focus {
             }),
             others: Frequent::with_limit(OTHERS),
             waiting: Vec::with_capacity(WAITING),
-            hasher: RandomState::default(),
             remaining: Remaining::default(),
             sums: Sums::default(),
             flows: 0,
         }
     }
 
+    fn part(&self) -> Self {
+        Focus {
+            values: self.values.clone(),
+            others: self.others.part(),
+            waiting: Vec::with_capacity(WAITING),
+            remaining: Remaining::default(),
+            sums: Sums::default(),
+            flows: 0,
+            ..*self
+        }
+    }
+
+    fn merge(&mut self, mut part: Self) {
+        self.count_waiting();
+        part.count_waiting();
+        self.others.merge(part.others);
+        self.remaining.merge(&part.remaining);
+        self.sums.add(part.sums);
+        self.flows += part.flows;
+    }
+
     fn add(&mut self, facts: &Facts) {
         self.flows += 1;
         self.sums.add(sums_of(facts));
         if let Some(other) = self.other {
-            self.waiting.push(self.hasher.hash_one(other.of(facts)));
+            let hash = self.others.hasher().hash_one(other.of(facts));
+            self.waiting.push(hash);
             if self.waiting.len() == WAITING {
                 self.count_waiting();
             }
@@ -352,7 +424,7 @@ impl Focus {
 
     fn count_waiting(&mut self) {
         for hash in self.waiting.drain(..) {
-            self.others.add(&hash);
+            self.others.add_hashed(hash, || (), ());
         }
     }
 
@@ -396,9 +468,23 @@ fn mean_left(sums: Sums) -> Option<u32> {
     u32::try_from(mean).ok()
 }
 
-fn values_of(columns: &[Column], facts: &Facts, values: &mut Vec<Value>) {
-    values.clear();
-    values.extend(columns.iter().map(|column| column.of(facts)));
+fn values_of(columns: &[Column], facts: &Facts) -> Vec<Value> {
+    columns.iter().map(|column| column.of(facts)).collect()
+}
+
+#[inline]
+fn hash_of(columns: &[Column], facts: &Facts, groups: &Frequent<Vec<Value>, Sums>) -> u64 {
+    hash_values(columns.iter().map(|column| column.of(facts)), groups)
+}
+
+#[inline]
+fn hash_values(
+    values: impl Iterator<Item = impl Hash>,
+    groups: &Frequent<Vec<Value>, Sums>,
+) -> u64 {
+    let mut hasher = groups.hasher().build_hasher();
+    values.for_each(|value| value.hash(&mut hasher));
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -422,17 +508,21 @@ mod tests {
         flow
     }
 
+    fn census(by: By) -> Census {
+        Census::new(&Query {
+            by,
+            prefixes: None,
+            selection: Selection::default(),
+            extent: None,
+        })
+    }
+
     fn count(
         by: By,
         flows: impl IntoIterator<Item = Flow<'static>>,
         sample: Option<Sample>,
     ) -> Top {
-        let mut census = Census::new(&Query {
-            by,
-            prefixes: None,
-            selection: Selection::default(),
-            extent: None,
-        });
+        let mut census = census(by);
         for flow in flows {
             census.add(&flow);
         }
@@ -548,6 +638,30 @@ mod tests {
         let by = By::Fields(vec![Field::Helper, Field::Label]);
         let expected = [("- -".to_owned(), 2), ("sip 0+5".to_owned(), 2)];
         assert_eq!(sizes(&count(by, (0..4).map(made), None)), expected);
+    }
+
+    #[test]
+    fn two_parts_count_what_one_census_counts() {
+        for (by, flows) in [
+            (By::Auto, 5000_u32),
+            (By::Fields(vec![Field::Dst, Field::Dport]), 5000),
+            (By::Auto, 100),
+        ] {
+            let made = || (0..flows).map(|n| flow(n % 700, n % 9, 80, n));
+            let whole = count(by.clone(), made(), None);
+            let mut first = census(by);
+            for flow in made().take(3000) {
+                first.add(&flow);
+            }
+            let mut one = first.part();
+            let mut other = one.part();
+            for (n, flow) in made().enumerate() {
+                let part = if n % 3 == 0 { &mut one } else { &mut other };
+                part.add(&flow);
+            }
+            one.merge(other);
+            assert_eq!(one.finish(None), whole);
+        }
     }
 
     #[test]

@@ -3,9 +3,8 @@
 //! The sketch is "space saving" (Metwally, Agrawal, El Abbadi, 2005) with its replacements done
 //! many at a time. A hostile table, where every flow is a group of its own, cannot make it grow.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 
 use foldhash::quality::RandomState;
 
@@ -15,8 +14,9 @@ const LIMIT: usize = 32_768;
 /// How often each key came.
 #[derive(Debug)]
 pub(super) struct Frequent<K, S = ()> {
-    /// With a seed of its own: the flows of a stranger cannot be made to collide.
-    counts: HashMap<K, Count<S>, RandomState>,
+    /// By a hash with a seed of its own: the flows of a stranger cannot be made to collide.
+    counts: HashMap<u64, Count<K, S>, RandomState>,
+    hasher: RandomState,
     limit: usize,
     /// A key that is not counted came this often at most.
     floor: u32,
@@ -24,7 +24,8 @@ pub(super) struct Frequent<K, S = ()> {
 
 /// A table holds fewer than 2³¹ flows.
 #[derive(Debug, Clone, Copy)]
-struct Count<S> {
+struct Count<K, S> {
+    key: K,
     /// How often the key came since it is counted.
     seen: u32,
     /// How often it may have come before.
@@ -63,37 +64,71 @@ impl Summed for Sums {
     }
 }
 
-impl<K: Hash + Eq, S: Summed> Frequent<K, S> {
-    pub(super) fn new() -> Self {
+impl<K, S: Summed> Default for Frequent<K, S> {
+    fn default() -> Self {
         Self::with_limit(LIMIT)
     }
+}
 
+impl<K: Hash + Clone> Frequent<K> {
+    /// Counts a key once.
+    #[inline]
+    pub(super) fn add(&mut self, key: &K) {
+        let hash = self.hasher.hash_one(key);
+        self.add_hashed(hash, || key.clone(), ());
+    }
+}
+
+impl<K, S: Summed> Frequent<K, S> {
     pub(super) fn with_limit(limit: usize) -> Self {
         Frequent {
             counts: HashMap::default(),
+            hasher: RandomState::default(),
             limit,
             floor: 0,
         }
     }
 
-    /// Counts a key once; nothing is allocated for one that is counted already.
-    #[inline]
-    pub(super) fn add<Q>(&mut self, key: &Q)
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
-    {
-        self.add_with(key, S::default());
+    /// The same without keys.
+    pub(super) fn part(&self) -> Self {
+        Frequent {
+            counts: HashMap::default(),
+            hasher: self.hasher.clone(),
+            ..*self
+        }
     }
 
-    /// The same with what else is added up for the key.
+    /// Adds what a part has counted.
+    pub(super) fn merge(&mut self, part: Self) {
+        for count in self.counts.values_mut() {
+            count.before = count.before.saturating_add(part.floor);
+        }
+        for (hash, mut other) in part.counts {
+            if let Some(count) = self.counts.get_mut(&hash) {
+                count.seen = count.seen.saturating_add(other.seen);
+                count.before = count.before - part.floor + other.before;
+                count.sums.add(other.sums);
+            } else {
+                other.before = other.before.saturating_add(self.floor);
+                self.counts.insert(hash, other);
+            }
+        }
+        self.floor = self.floor.saturating_add(part.floor);
+        while self.counts.len() > self.limit {
+            self.drop_the_rarer_half();
+        }
+    }
+
+    /// What makes the hashes of keys.
+    pub(super) fn hasher(&self) -> &RandomState {
+        &self.hasher
+    }
+
+    /// Counts the key with this hash once, and what else is added up for it. The key is made where
+    /// it is not counted already: names of 64 bits are told apart by their seeded hash alone.
     #[inline]
-    pub(super) fn add_with<Q>(&mut self, key: &Q, sums: S)
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
-    {
-        if let Some(count) = self.counts.get_mut(key) {
+    pub(super) fn add_hashed(&mut self, hash: u64, key: impl FnOnce() -> K, sums: S) {
+        if let Some(count) = self.counts.get_mut(&hash) {
             count.seen = count.seen.saturating_add(1);
             count.sums.add(sums);
             return;
@@ -101,15 +136,13 @@ impl<K: Hash + Eq, S: Summed> Frequent<K, S> {
         if self.counts.len() >= self.limit {
             self.drop_the_rarer_half();
         }
-        let before = self.floor;
-        self.counts.insert(
-            key.to_owned(),
-            Count {
-                seen: 1,
-                before,
-                sums,
-            },
-        );
+        let count = Count {
+            key: key(),
+            seen: 1,
+            before: self.floor,
+            sums,
+        };
+        self.counts.insert(hash, count);
     }
 
     fn drop_the_rarer_half(&mut self) {
@@ -121,19 +154,14 @@ impl<K: Hash + Eq, S: Summed> Frequent<K, S> {
     }
 
     /// Every key with how often it came at least, in no order.
-    pub(super) fn into_counted(self) -> Vec<(K, u64)> {
-        let counts = self.counts.into_iter();
-        counts
-            .map(|(key, count)| (key, u64::from(count.seen)))
-            .collect()
+    pub(super) fn into_counted(self) -> impl Iterator<Item = (K, u64)> {
+        self.into_sums().map(|(key, seen, _)| (key, seen))
     }
 
     /// The same with what was added up.
-    pub(super) fn into_sums(self) -> Vec<(K, u64, S)> {
-        let counts = self.counts.into_iter();
-        counts
-            .map(|(key, count)| (key, u64::from(count.seen), count.sums))
-            .collect()
+    pub(super) fn into_sums(self) -> impl Iterator<Item = (K, u64, S)> {
+        let counts = self.counts.into_values();
+        counts.map(|count| (count.key, u64::from(count.seen), count.sums))
     }
 
     /// By how much a count may be too low; 0 while all keys are counted.
@@ -156,7 +184,7 @@ impl<K: Hash + Eq, S: Summed> Frequent<K, S> {
     }
 }
 
-impl<S> Count<S> {
+impl<K, S> Count<K, S> {
     fn most(&self) -> u32 {
         self.seen.saturating_add(self.before)
     }
@@ -180,7 +208,7 @@ mod tests {
             (frequent.floor(), frequent.len(), frequent.largest()),
             (0, 4, 3)
         );
-        let mut counted = frequent.into_counted();
+        let mut counted: Vec<_> = frequent.into_counted().collect();
         counted.sort_unstable();
         assert_eq!(counted, [(1, 2), (2, 1), (3, 3), (4, 1)]);
     }
@@ -197,24 +225,34 @@ mod tests {
         }
         let floor = frequent.floor();
         assert!(floor > 0);
-        assert!(frequent.into_counted().contains(&(7, 25_000)));
+        assert!(
+            frequent
+                .into_counted()
+                .any(|counted| counted == (7, 25_000))
+        );
     }
 
     proptest! {
         #[test]
         fn a_count_is_never_too_high_and_too_low_by_the_floor_at_most(
             keys in proptest::collection::vec(0..40_u8, 0..400),
+            others in proptest::collection::vec(20..60_u8, 0..400),
             limit in 2..30_usize,
         ) {
             let mut frequent = Frequent::<_, ()>::with_limit(limit);
+            let mut part = frequent.part();
             let mut exact: HashMap<u8, u64> = HashMap::new();
-            for key in &keys {
-                frequent.add(key);
-                *exact.entry(*key).or_default() += 1;
-                prop_assert!(frequent.len() <= limit);
+            for (frequent, keys) in [(&mut frequent, &keys), (&mut part, &others)] {
+                for key in keys {
+                    frequent.add(key);
+                    *exact.entry(*key).or_default() += 1;
+                    prop_assert!(frequent.len() <= limit);
+                }
             }
+            frequent.merge(part);
+            prop_assert!(frequent.len() <= limit);
             let floor = frequent.floor();
-            let counted: HashMap<u8, u64> = frequent.into_counted().into_iter().collect();
+            let counted: HashMap<u8, u64> = frequent.into_counted().collect();
             for (key, times) in exact {
                 let said = counted.get(&key).copied().unwrap_or(0);
                 prop_assert!(said <= times && times <= said + floor);

@@ -6,9 +6,10 @@
 //! What is assured or NATed is counted as munin's fw_conntrack counts it, so that graphs go on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::sample::{Sample, margin, scaled};
-use super::{Family, Flow, Protocol, StatusBit, TcpState};
+use super::{Family, Flow, Gather, Protocol, StatusBit, TcpState};
 
 /// What is counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,9 +81,27 @@ impl Default for Kinds {
     }
 }
 
+impl Gather for Kinds {
+    fn add(&mut self, flow: &Flow<'_>, _: Duration) {
+        Kinds::add(self, flow);
+    }
+
+    fn part(&self) -> Self {
+        Kinds::default()
+    }
+
+    fn merge(&mut self, part: Self) {
+        for (kind, flows) in part.counts {
+            *self.counts.entry(kind).or_default() += flows;
+        }
+        self.assured += part.assured;
+        self.nated += part.nated;
+        self.flows += part.flows;
+    }
+}
+
 impl Kinds {
-    /// Counts a flow.
-    pub(crate) fn add(&mut self, flow: &Flow<'_>) {
+    fn add(&mut self, flow: &Flow<'_>) {
         let kind = Kind {
             family: flow.family,
             protocol: flow.original.protocol,

@@ -14,6 +14,7 @@ pub(crate) mod expire;
 mod field;
 mod filter;
 mod frequent;
+mod gather;
 pub(crate) mod guard;
 mod kinds;
 mod matches;
@@ -29,6 +30,7 @@ mod returns;
 mod sample;
 mod save;
 mod sightings;
+mod split;
 mod terms;
 
 pub(crate) use crate::conntrack::{
@@ -36,6 +38,7 @@ pub(crate) use crate::conntrack::{
 };
 pub(crate) use census::{By, Census, Group, Lead, Others, Top};
 pub(crate) use field::{Column, Field, FieldError, Prefixes, Value};
+pub(crate) use gather::{Gather, Selected};
 pub(crate) use kinds::{Kind, Kinds, Population};
 pub(crate) use nat::{Nat, NatCount, NatPorts};
 pub(crate) use nat_rules::{NatRules, PortRange};
@@ -48,6 +51,7 @@ pub(crate) use returns::{Returned, Returns};
 pub(crate) use sample::{Extent, Sample};
 pub(crate) use save::{save_line, summary_line};
 pub(crate) use sightings::{Compared, Sightings};
+pub(crate) use split::Split;
 pub(crate) use terms::{Numbers, Ports, Selection, Term, Terms, Test};
 
 #[cfg(test)]

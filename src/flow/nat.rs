@@ -9,10 +9,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::frequent::Frequent;
 use super::pressure::{Estimate, estimate};
-use super::{Flow, Layer4, PortRange, Protocol, Sample, StatusBit};
+use super::{Flow, Gather, Layer4, PortRange, Protocol, Sample, StatusBit};
 
 /// Ports below 512 are translated to one of 1 to 511.
 const LOW: RangeInclusive<u16> = 1..=511;
@@ -93,22 +94,48 @@ impl NatPorts {
     }
 }
 
+impl Gather for NatCount {
+    fn add(&mut self, flow: &Flow<'_>, _: Duration) {
+        NatCount::add(self, flow);
+    }
+
+    fn part(&self) -> Self {
+        NatCount {
+            ranges: self.ranges.clone(),
+            looked_at: 0,
+            ports: self.ports.part(),
+            addresses: self.addresses.part(),
+            translated: 0,
+            untranslated: self.untranslated.part(),
+            unanswered: self.unanswered.part(),
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.looked_at += part.looked_at;
+        self.ports.merge(part.ports);
+        self.addresses.merge(part.addresses);
+        self.translated += part.translated;
+        self.untranslated.merge(part.untranslated);
+        self.unanswered.merge(part.unanswered);
+    }
+}
+
 impl NatCount {
     /// A count of nothing yet. `ranges` are the port ranges of the rules.
     pub(crate) fn new(ranges: Vec<PortRange>) -> Self {
         NatCount {
             ranges,
             looked_at: 0,
-            ports: Frequent::new(),
-            addresses: Frequent::new(),
+            ports: Frequent::default(),
+            addresses: Frequent::default(),
             translated: 0,
-            untranslated: Frequent::new(),
-            unanswered: Frequent::new(),
+            untranslated: Frequent::default(),
+            unanswered: Frequent::default(),
         }
     }
 
-    /// Counts a flow.
-    pub(crate) fn add(&mut self, flow: &Flow<'_>) {
+    fn add(&mut self, flow: &Flow<'_>) {
         self.looked_at += 1;
         let (there, back) = (&flow.original, &flow.reply);
         if back.dst != there.src {
@@ -154,7 +181,7 @@ impl NatCount {
         let table = sample.map_or(looked_at, |sample| sample.table.max(looked_at));
         let estimate = |seen| estimate(seen, looked_at, table);
         let most = |counted: Frequent<IpAddr>| {
-            let mut counted = counted.into_counted();
+            let mut counted: Vec<_> = counted.into_counted().collect();
             counted
                 .sort_unstable_by(|(one, more), (other, less)| less.cmp(more).then(one.cmp(other)));
             counted.truncate(TOLD);
@@ -164,7 +191,7 @@ impl NatCount {
                 .collect()
         };
         let ranges = &self.ranges;
-        let ports = self.ports.into_counted().into_iter().map(|(key, seen)| {
+        let ports = self.ports.into_counted().map(|(key, seen)| {
             let (ports, by_rule) = match key.pool {
                 Pool::Rule(place) => (ranges.get(place).map(|range| range.ports.clone()), true),
                 Pool::Low => (Some(LOW), false),

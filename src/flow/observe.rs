@@ -5,9 +5,11 @@
 //! to have been idle for longer than they were, and to send later than they did. That errs
 //! towards keeping flows. Of a table of more than a million flows it follows one in so many.
 
+use std::time::Duration;
+
 use super::expire::Timeouts;
 use super::sightings::{Compared, Sightings};
-use super::{Flow, Protocol, StatusBit, TcpState};
+use super::{Flow, Gather, Protocol, StatusBit, TcpState};
 use crate::tunable::Key;
 
 /// Flows that are followed at most; 24 bytes each.
@@ -64,6 +66,24 @@ pub(crate) struct Step {
     pub(crate) spoke: u64,
 }
 
+impl Gather for FirstLook {
+    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+        FirstLook::add(self, flow, millis(at));
+    }
+
+    fn part(&self) -> Self {
+        FirstLook {
+            flows: self.flows.alike(),
+            timeouts: self.timeouts.clone(),
+            ..*self
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.flows.merge(part.flows);
+    }
+}
+
 impl FirstLook {
     /// An empty one, of a table with about so many entries.
     pub(crate) fn new(timeouts: Timeouts, entries: u64) -> Self {
@@ -75,7 +95,7 @@ impl FirstLook {
     }
 
     /// Adds a flow, dumped at so many milliseconds of the clock that both looks share.
-    pub(crate) fn add(&mut self, flow: &Flow<'_>, at: u32) {
+    fn add(&mut self, flow: &Flow<'_>, at: u32) {
         if self.follows(flow) {
             let tag = match speaker(flow) {
                 Some(Key::TcpTimeoutEstablished) => ESTABLISHED,
@@ -106,6 +126,47 @@ pub(crate) struct SecondLook<'a> {
     observed: Observed,
 }
 
+impl Gather for SecondLook<'_> {
+    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+        SecondLook::add(self, flow, millis(at));
+    }
+
+    fn part(&self) -> Self {
+        let steps =
+            |times: &IdleTimes| -> Vec<u32> { times.steps.iter().map(|step| step.after).collect() };
+        let observed = &self.observed;
+        SecondLook::new(
+            self.first,
+            &steps(&observed.established),
+            &steps(&observed.stream),
+        )
+    }
+
+    fn merge(&mut self, part: Self) {
+        let (all, part) = (&mut self.observed, part.observed);
+        all.flows += part.flows;
+        all.new += part.new;
+        all.translated += part.translated;
+        all.established.merge(&part.established);
+        all.stream.merge(&part.stream);
+    }
+}
+
+impl IdleTimes {
+    fn merge(&mut self, part: &IdleTimes) {
+        self.flows += part.flows;
+        self.unknown += part.unknown;
+        for (step, more) in self.steps.iter_mut().zip(&part.steps) {
+            step.idle += more.idle;
+            step.spoke += more.spoke;
+        }
+    }
+}
+
+fn millis(at: Duration) -> u32 {
+    u32::try_from(at.as_millis()).unwrap_or(u32::MAX)
+}
+
 impl<'a> SecondLook<'a> {
     /// One that groups idle times by these steps, in seconds, the shortest first.
     pub(crate) fn new(first: &'a FirstLook, established: &[u32], stream: &[u32]) -> Self {
@@ -132,7 +193,7 @@ impl<'a> SecondLook<'a> {
     }
 
     /// Adds a flow, dumped at so many milliseconds of the same clock.
-    pub(crate) fn add(&mut self, flow: &Flow<'_>, at: u32) {
+    fn add(&mut self, flow: &Flow<'_>, at: u32) {
         if !self.first.follows(flow) {
             return;
         }

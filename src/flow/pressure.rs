@@ -7,16 +7,17 @@
 //! tcp_can_early_drop in nf_conntrack_proto_tcp.c.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::frequent::Frequent;
 use super::sample::{as_f64, margin};
-use super::{Flow, Prefixes, Protocol, Sample, StatusBit, TcpState, Value};
+use super::{Flow, Gather, Prefixes, Protocol, Sample, StatusBit, TcpState, Value};
 
 /// TCP ports of Firebase Cloud Messaging, to which a phone keeps one idle connection.
 const PUSH: std::ops::RangeInclusive<u16> = 5228..=5230;
 
 /// Flows under count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PressureCount {
     looked_at: u64,
     fixed: u64,
@@ -26,7 +27,7 @@ pub(crate) struct PressureCount {
 }
 
 /// Flows that were never answered, under count.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct UnansweredCount {
     all: u64,
     opening: u64,
@@ -76,27 +77,35 @@ pub(crate) struct Pressure {
     pub(crate) source: Option<(Value, Estimate)>,
 }
 
-impl Default for PressureCount {
-    fn default() -> Self {
+impl Gather for PressureCount {
+    fn add(&mut self, flow: &Flow<'_>, _: Duration) {
+        PressureCount::add(self, flow);
+    }
+
+    fn part(&self) -> Self {
+        let unanswered = &self.unanswered;
         PressureCount {
-            looked_at: 0,
-            fixed: 0,
-            push: 0,
             unanswered: UnansweredCount {
-                all: 0,
-                opening: 0,
-                udp: 0,
-                sources: Frequent::new(),
-                destinations: Frequent::new(),
+                sources: unanswered.sources.part(),
+                destinations: unanswered.destinations.part(),
+                ..UnansweredCount::default()
             },
-            hosts: Frequent::new(),
+            hosts: self.hosts.part(),
+            ..PressureCount::default()
         }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.looked_at += part.looked_at;
+        self.fixed += part.fixed;
+        self.push += part.push;
+        self.hosts.merge(part.hosts);
+        self.unanswered.merge(part.unanswered);
     }
 }
 
 impl PressureCount {
-    /// Counts a flow.
-    pub(crate) fn add(&mut self, flow: &Flow<'_>) {
+    fn add(&mut self, flow: &Flow<'_>) {
         self.looked_at += 1;
         self.fixed += u64::from(is_fixed(flow));
         self.push += u64::from(is_push(flow));
@@ -132,6 +141,14 @@ impl PressureCount {
 }
 
 impl UnansweredCount {
+    fn merge(&mut self, part: Self) {
+        self.all += part.all;
+        self.opening += part.opening;
+        self.udp += part.udp;
+        self.sources.merge(part.sources);
+        self.destinations.merge(part.destinations);
+    }
+
     fn add(&mut self, flow: &Flow<'_>, host: Value) {
         self.all += 1;
         let protocol = flow.original.protocol;
@@ -146,9 +163,8 @@ impl UnansweredCount {
     }
 }
 
-fn most<K: std::hash::Hash + Eq>(counted: Frequent<K>) -> Option<(K, u64)> {
-    let counted = counted.into_counted().into_iter();
-    counted.max_by_key(|(_, seen)| *seen)
+fn most<K>(counted: Frequent<K>) -> Option<(K, u64)> {
+    counted.into_counted().max_by_key(|(_, seen)| *seen)
 }
 
 /// A number of the table, from the number among the flows that were read.

@@ -23,6 +23,16 @@ impl Remaining {
         self.total += 1;
     }
 
+    pub(super) fn merge(&mut self, other: &Remaining) {
+        if other.counts.len() > self.counts.len() {
+            self.counts.resize(other.counts.len(), 0);
+        }
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count = count.saturating_add(*more);
+        }
+        self.total += other.total;
+    }
+
     /// The time that half of the flows reach; none without flows.
     pub(super) fn median(&self) -> Option<u32> {
         let mut left = self.total.div_ceil(2);

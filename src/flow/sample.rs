@@ -32,11 +32,6 @@ impl Extent {
         }
     }
 
-    /// Whether so many flows are enough.
-    pub(crate) fn is_full(self, flows: u64) -> bool {
-        matches!(self, Extent::Sample(desired) if flows >= desired)
-    }
-
     /// Whether so much time is enough.
     pub(crate) fn is_over(self, elapsed: Duration) -> bool {
         matches!(self, Extent::Budget(time) if elapsed >= time)
@@ -120,24 +115,15 @@ mod tests {
     }
 
     #[test]
-    fn an_extent_ends_by_its_own_measure() {
-        let (early, late) = (Duration::from_millis(1), Duration::from_millis(9));
-        for (extent, few, many, after_little, after_long) in [
-            (Extent::Exact, false, false, false, false),
-            (Extent::Sample(10), false, true, false, false),
-            (
-                Extent::Budget(Duration::from_millis(5)),
-                false,
-                false,
-                false,
-                true,
-            ),
+    fn only_a_budget_ends_by_time() {
+        let budget = Extent::Budget(Duration::from_millis(5));
+        for (extent, millis, is_over) in [
+            (Extent::Exact, 9, false),
+            (Extent::Sample(10), 9, false),
+            (budget, 1, false),
+            (budget, 9, true),
         ] {
-            assert_eq!((extent.is_full(9), extent.is_full(10)), (few, many));
-            assert_eq!(
-                (extent.is_over(early), extent.is_over(late)),
-                (after_little, after_long)
-            );
+            assert_eq!(extent.is_over(Duration::from_millis(millis)), is_over);
         }
     }
 

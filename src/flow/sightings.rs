@@ -71,6 +71,19 @@ impl Sightings {
         self.flows.extend(sighting);
     }
 
+    /// An empty one, for other flows of the same dump.
+    pub(crate) fn alike(&self) -> Self {
+        Sightings {
+            hasher: self.hasher.clone(),
+            ..Sightings::default()
+        }
+    }
+
+    /// Adds the flows of a part.
+    pub(crate) fn merge(&mut self, mut part: Self) {
+        self.flows.append(&mut part.flows);
+    }
+
     /// Makes it ready to be compared with. A flow that a dump told twice stays once, if both agree.
     #[must_use]
     pub(crate) fn seal(mut self) -> Self {

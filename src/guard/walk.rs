@@ -57,6 +57,7 @@ impl Walk<'_> {
             let mut context = FlowContext {
                 stop,
                 progress: &mut |_| (),
+                threads: Some(1),
             };
             let walked = look(&Selection::default(), guard.clock, &mut walk, &mut context);
             ended.add_all(&walk.ended);

@@ -1,16 +1,17 @@
 //! The table as plain values: reading, creating, changing.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use crate::conntrack::{
     self, Family, Filter, Flow, Layer4, Protocol, Seen, Shorter, Tcp, TcpState, Tuple,
 };
-use crate::flow::{Selection, Terms};
+use crate::flow::{Gather, Selection, Terms};
 use crate::kernel::ctnetlink::{
-    self, Changes, DumpError, Socket, Visitor, read_listeners, read_policies,
+    self, Changes, DumpError, Reading, Socket, Visitor, gather, read_listeners, read_policies,
 };
 
 #[derive(Debug, Clone)]
@@ -90,6 +91,36 @@ fn each_flow(
     ended.map_err(|error| error.to_string())
 }
 
+/// Every flow of the table, as at most so many threads read it.
+pub fn read(threads: usize) -> Result<Vec<FlowData>, String> {
+    let reading = Reading {
+        filter: &Filter::default(),
+        clock: Instant::now(),
+        sample: None,
+        threads: Some(threads),
+    };
+    let read = gather(&reading, All::default(), &mut |_| ControlFlow::Continue(()));
+    read.map(|read| read.gather.0)
+        .map_err(|error| error.to_string())
+}
+
+#[derive(Default)]
+struct All(Vec<FlowData>);
+
+impl Gather for All {
+    fn add(&mut self, flow: &Flow<'_>, _: Duration) {
+        self.0.push(flow.into());
+    }
+
+    fn part(&self) -> Self {
+        All::default()
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.0.extend(part.0);
+    }
+}
+
 /// How many flows the kernel sends for these terms: it filters what it can by itself.
 pub fn count_dumped(terms: &str) -> Result<usize, String> {
     let mut flows = 0;
@@ -137,11 +168,14 @@ fn selection(terms: &str) -> Result<Selection, String> {
     })
 }
 
-/// An established, assured TCP flow over IPv6 that is to be made.
+/// An established TCP flow that is to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct NewFlow {
-    pub src: Ipv6Addr,
-    pub dst: Ipv6Addr,
+    pub src: IpAddr,
+    /// Of the same family.
+    pub dst: IpAddr,
+    /// Whether a full table keeps it.
+    pub is_assured: bool,
     /// The client's port, then the server's.
     pub ports: (u16, u16),
     /// In seconds.
@@ -151,8 +185,8 @@ pub struct NewFlow {
 pub fn create(flows: impl IntoIterator<Item = NewFlow>) -> Result<usize, String> {
     let flows = flows.into_iter().map(|flow| conntrack::NewFlow {
         original: Tuple {
-            src: flow.src.into(),
-            dst: flow.dst.into(),
+            src: flow.src,
+            dst: flow.dst,
             protocol: Protocol::TCP,
             layer4: Layer4::Ports {
                 src: flow.ports.0,
@@ -160,7 +194,11 @@ pub fn create(flows: impl IntoIterator<Item = NewFlow>) -> Result<usize, String>
             },
             zone: None,
         },
-        seen: Seen::Assured,
+        seen: if flow.is_assured {
+            Seen::Assured
+        } else {
+            Seen::Reply
+        },
         tcp: Some(TcpState::Established),
         timeout: flow.time_left,
     });

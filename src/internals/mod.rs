@@ -12,7 +12,7 @@ mod shorten;
 pub use at_boot::{SysctlTree, Winner, as_the_kernel_holds_it, next_boot};
 pub use flows::{
     Answer, FlowData, NewFlow, PolicyData, Requests, count_dumped, create, dump_chunks, listeners,
-    policies, walk,
+    policies, read, walk,
 };
 pub use shorten::{Counts, Expire, Mode};
 

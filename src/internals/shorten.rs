@@ -70,6 +70,7 @@ impl Expire {
         let mut context = FlowContext {
             stop: &|| None,
             progress: &mut |_| {},
+            threads: None,
         };
         self.0
             .sample(&mut context)
@@ -81,6 +82,7 @@ impl Expire {
         let expired = self.0.run(&mut FlowContext {
             stop: &|| None,
             progress: &mut after_chunk,
+            threads: None,
         });
         let tally = expired.tally;
         Counts {

@@ -37,6 +37,21 @@ pub(crate) fn read_conntrack() -> Conntrack {
     }
 }
 
+/// Threads of this process that can run at once; one where at least as many others run already as
+/// there are cores.
+pub(crate) fn read_idle_cores() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let others = parse_running(&load).map_or(0, |running| running.saturating_sub(1));
+    if others < cores { cores } else { 1 }
+}
+
+/// The threads that run, of `/proc/loadavg`.
+fn parse_running(load: &str) -> Option<usize> {
+    let (running, _) = load.split_ascii_whitespace().nth(3)?.split_once('/')?;
+    running.parse().ok()
+}
+
 /// The machine's name, for people; `localhost` where it has none.
 pub(crate) fn read_name() -> String {
     gethostname()
@@ -195,6 +210,13 @@ mod tests {
             Some(25_282_318_336)
         );
         assert_eq!(parse_mem_total("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn running_threads_are_counted() {
+        assert_eq!(parse_running("0.20 0.18 0.12 3/80 11206\n"), Some(3));
+        assert_eq!(parse_running("0.20 0.18 0.12\n"), None);
+        assert!(read_idle_cores() >= 1);
     }
 
     #[test]

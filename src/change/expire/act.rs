@@ -17,6 +17,17 @@ pub(super) struct Pass {
     pub(super) ended: Result<(), ExpireError>,
 }
 
+impl Pass {
+    fn answered(&mut self, expiry: &Expiry, answer: Answer) {
+        match answer {
+            Answer::Done => *expiry.done(&mut self.tally) += 1,
+            Answer::Gone => self.tally.gone += 1,
+            Answer::Refused(_) => self.tally.failed += 1,
+            Answer::Unknown => self.lost += 1,
+        }
+    }
+}
+
 pub(super) struct Actor<'a> {
     expiry: &'a Expiry,
     is_later: bool,
@@ -33,22 +44,22 @@ impl Actor<'_> {
             lost: 0,
             ended: Ok(()),
         };
-        let changes = match Changes::open() {
-            Ok(changes) => changes,
-            Err(error) => {
-                pass.ended = Err(error.into());
-                return pass;
-            }
-        };
-        let mut actor = Actor {
-            expiry,
-            is_later,
-            changes,
-            pass: &mut pass,
-            run: expiry.pace.start(),
-        };
-        let ended = look(expiry.selection(), expiry.clock, &mut actor, context);
-        pass.ended = ended;
+        pass.ended = std::thread::scope(|scope| {
+            let changes = context.changes(scope)?;
+            let mut actor = Actor {
+                expiry,
+                is_later,
+                changes,
+                pass: &mut pass,
+                run: expiry.pace.start(),
+            };
+            let ended = look(expiry.selection(), expiry.clock, &mut actor, context);
+            let Actor {
+                mut changes, pass, ..
+            } = actor;
+            let answered = changes.finish(|(), answer| pass.answered(expiry, answer));
+            ended.and(answered.map_err(Into::into))
+        });
         pass
     }
 
@@ -94,12 +105,8 @@ impl Worker for Actor<'_> {
     fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
         let waiting = u32::try_from(self.changes.waiting()).unwrap_or(u32::MAX);
         let (expiry, pass) = (self.expiry, &mut *self.pass);
-        self.changes.send(|(), answer| match answer {
-            Answer::Done => *expiry.done(&mut pass.tally) += 1,
-            Answer::Gone => pass.tally.gone += 1,
-            Answer::Refused(_) => pass.tally.failed += 1,
-            Answer::Unknown => pass.lost += 1,
-        })?;
+        self.changes
+            .send(|(), answer| pass.answered(expiry, answer))?;
         self.run.sent(waiting, stop)
     }
 }

@@ -1,15 +1,15 @@
-//! One walk over the flows that `--match` covers, for somebody who works on them.
+//! One walk over the flows that `--match` covers, for somebody who counts or changes them.
 
 use std::ops::ControlFlow;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{ExpireError, FlowContext};
+use super::{ExpireError, Expiry, FlowContext};
 use crate::change::signal::Signal;
 use crate::flow::expire::{KeptWhy, Moment, Rules, Tally, Verdict};
-use crate::flow::{Filter, Flow, Selection, Sightings};
-use crate::kernel::ctnetlink::{Visitor, walk};
+use crate::flow::{Filter, Flow, Gather, Selected, Selection, Sightings};
+use crate::kernel::ctnetlink::{Reading, Visitor, gather, walk};
 
-/// What is done with flows.
+/// What changes flows.
 pub(crate) trait Worker {
     /// A flow, when it was dumped, and the whole seconds that have passed since.
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32);
@@ -79,35 +79,104 @@ impl<W: Worker> Visitor for Look<'_, '_, W> {
     }
 }
 
-/// Notes the flows that may turn out to be idle.
-pub(super) struct Looker<'a> {
-    pub(super) rules: &'a Rules,
-    pub(super) sightings: Sightings,
+/// Shows every flow that the selection covers to who gathers, before anything is changed.
+/// `clock` is what two looks share.
+pub(in crate::change) fn read<G: Gather>(
+    selection: &Selection,
+    clock: Instant,
+    gatherer: G,
+    context: &mut FlowContext<'_>,
+) -> Result<G, ExpireError> {
+    let covered = Selection {
+        matching: selection.matching.clone(),
+        keep: Vec::new(),
+    };
+    let reading = Reading {
+        filter: &Filter::of(selection),
+        clock,
+        sample: None,
+        threads: context.threads,
+    };
+    let selected = Selected {
+        selection: &covered,
+        gather: gatherer,
+    };
+    let mut stopped = None;
+    let read = gather(&reading, selected, &mut |looked_at| {
+        (context.progress)(looked_at);
+        stopped = (context.stop)();
+        match stopped {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    })?;
+    match stopped {
+        Some(signal) => Err(ExpireError::Stopped(signal)),
+        None => Ok(read.gather.gather),
+    }
 }
 
-impl Worker for Looker<'_> {
-    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
-        if self.rules.is_candidate(flow, moment.now) {
-            self.sightings.add(flow, moment.at, 0);
+/// What the clock of the looks showed when the kernel told of a flow, at most, as a moment.
+#[derive(Clone, Copy)]
+pub(in crate::change) struct Since(i64);
+
+impl Since {
+    pub(in crate::change) fn start(clock: Instant) -> Self {
+        let passed = i64::try_from(clock.elapsed().as_secs()).unwrap_or(0);
+        Since(unix_seconds() - passed)
+    }
+
+    pub(in crate::change) fn moment(self, at: Duration) -> Moment {
+        Moment {
+            now: self.0 + i64::try_from(at.as_secs()).unwrap_or(0),
+            at: u32::try_from(at.as_millis()).unwrap_or(u32::MAX),
         }
     }
 }
 
-/// Counts what would be done.
-pub(super) struct Counter<'a, V> {
+/// Notes the flows that may turn out to be idle.
+pub(super) struct Looker<'a> {
     pub(super) rules: &'a Rules,
-    pub(super) verdict: V,
+    pub(super) since: Since,
+    pub(super) sightings: Sightings,
+}
+
+impl Gather for Looker<'_> {
+    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+        let moment = self.since.moment(at);
+        if self.rules.is_candidate(flow, moment.now) {
+            self.sightings.add(flow, moment.at, 0);
+        }
+    }
+
+    fn part(&self) -> Self {
+        Looker {
+            sightings: self.sightings.alike(),
+            ..*self
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.sightings.merge(part.sightings);
+    }
+}
+
+/// Counts what would be done.
+pub(super) struct Counter<'a> {
+    pub(super) expiry: &'a Expiry,
+    pub(super) since: Since,
     pub(super) tally: Tally,
     /// Flows that would be changed.
     pub(super) selected: u64,
 }
 
-impl<V: Fn(&Flow<'_>, Moment) -> Verdict> Worker for Counter<'_, V> {
-    fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
-        match (self.verdict)(flow, moment) {
+impl Gather for Counter<'_> {
+    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+        let moment = self.since.moment(at);
+        match self.expiry.verdict(flow, moment) {
             Verdict::Keep(why) => {
                 let is_likely =
-                    why == KeptWhy::NotProven && self.rules.is_likely_idle(flow, moment.now);
+                    why == KeptWhy::NotProven && self.expiry.rules.is_likely_idle(flow, moment.now);
                 self.tally.likely_idle += u64::from(is_likely);
                 self.tally.keep(why);
             }
@@ -117,6 +186,19 @@ impl<V: Fn(&Flow<'_>, Moment) -> Verdict> Worker for Counter<'_, V> {
                 self.selected += 1;
             }
         }
+    }
+
+    fn part(&self) -> Self {
+        Counter {
+            tally: Tally::default(),
+            selected: 0,
+            ..*self
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.tally.merge(&part.tally);
+        self.selected += part.selected;
     }
 }
 

@@ -13,10 +13,12 @@ mod log;
 mod look;
 mod pace;
 
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 pub(crate) use error::ExpireError;
 pub(crate) use log::{Act, Log};
+pub(super) use look::{Since, read};
 pub(crate) use look::{Worker, look};
 pub(super) use pace::wait;
 pub(crate) use pace::{Pace, Run};
@@ -29,7 +31,8 @@ use crate::flow::expire::{
     Change, History, Moment, OwnUpdate, Proof, Protected, Rules, Session, Tally, Timeouts, Verdict,
 };
 use crate::flow::{Flow, Selection, Sightings};
-use crate::kernel::ctnetlink::{read_listeners, read_policies, undisturbed};
+use crate::kernel::ctnetlink::{ChangeError, Changes, read_listeners, read_policies, undisturbed};
+use crate::kernel::host::read_idle_cores;
 use crate::kernel::sysctl;
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::{Key, Snapshot};
@@ -66,6 +69,22 @@ pub(crate) struct FlowContext<'a> {
     pub(crate) stop: &'a dyn Fn() -> Option<Signal>,
     /// Told after each chunk how many flows were looked at in this pass.
     pub(crate) progress: &'a mut dyn FnMut(u64),
+    /// Threads that may work; none for as many as cores are idle.
+    pub(crate) threads: Option<usize>,
+}
+
+impl FlowContext<'_> {
+    /// What sends changes: a thread of its own where a core is idle.
+    pub(in crate::change) fn changes<'scope>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+    ) -> Result<Changes<()>, ChangeError> {
+        if self.threads.unwrap_or_else(read_idle_cores) > 1 {
+            Changes::beside(scope)
+        } else {
+            Changes::open()
+        }
+    }
 }
 
 /// What became of the flows, and why it ended early, if it did.
@@ -187,12 +206,12 @@ impl Expiry {
     /// As [`Expiry::sample`].
     pub(crate) fn look(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
         let first = again(|| {
-            let mut looker = Looker {
+            let looker = Looker {
                 rules: &self.rules,
+                since: Since::start(self.clock),
                 sightings: Sightings::default(),
             };
-            look(self.selection(), self.clock, &mut looker, context)?;
-            Ok(looker.sightings)
+            Ok(read(self.selection(), self.clock, looker, context)?.sightings)
         })?;
         self.first = Some(first.seal());
         Ok(())
@@ -233,13 +252,13 @@ impl Expiry {
     /// If the table cannot be read, or a signal comes.
     pub(crate) fn count(&self, context: &mut FlowContext<'_>) -> Result<Tally, ExpireError> {
         again(|| {
-            let mut counter = Counter {
-                rules: &self.rules,
-                verdict: |flow: &Flow<'_>, moment| self.verdict(flow, moment),
+            let counter = Counter {
+                expiry: self,
+                since: Since::start(self.clock),
                 tally: Tally::default(),
                 selected: 0,
             };
-            look(self.selection(), self.clock, &mut counter, context)?;
+            let mut counter = read(self.selection(), self.clock, counter, context)?;
             *self.done(&mut counter.tally) += counter.selected;
             Ok(counter.tally)
         })

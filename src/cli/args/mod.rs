@@ -123,6 +123,12 @@ pub(crate) struct Global {
     /// Use colour; NO_COLOR is respected
     #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
+    /// Read the table with at most N threads
+    ///
+    /// Without it two read a large table, where a core is idle. Other threads
+    /// change nothing.
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
     /// Print only errors
     #[arg(
         long,

@@ -100,6 +100,7 @@ pub(in crate::cli) fn step(
         expiry.count(&mut FlowContext {
             stop: &|| None,
             progress: &mut |_| {},
+            threads: None,
         })
     });
     let flows = match counted {
@@ -172,6 +173,7 @@ pub(in crate::cli) fn with_progress<T>(
     work(&mut FlowContext {
         stop,
         progress: &mut |looked_at| progress.at(looked_at),
+        threads: out.threads,
     })
 }
 

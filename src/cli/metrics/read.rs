@@ -1,12 +1,13 @@
 //! Reads the numbers, each source on its own: one that fails costs only its own numbers.
 
 use crate::cli::args::{self, Global};
+use crate::cli::change;
 use crate::cli::current::Current;
 use crate::cli::out::Out;
-use crate::cli::{change, walk};
+use crate::cli::walk::Table;
 use crate::diagnostic::told;
-use crate::flow::{Census, Extent, Field, Filter, Flow, Kinds};
-use crate::kernel::ctnetlink::{DumpError, undisturbed};
+use crate::flow::{Census, Extent, Field, Filter, Kinds};
+use crate::kernel::ctnetlink::DumpError;
 use crate::render::metrics::{Flows, LastApply, Source};
 use crate::tunable::Snapshot;
 
@@ -64,32 +65,23 @@ pub(super) fn read_flows(
     live: &Snapshot,
     out: Out,
 ) -> Result<Flows, DumpError> {
-    let entries = live.count.and_then(|count| u64::try_from(count).ok());
-    let entries = entries.unwrap_or(0);
-    let progress = walk::progress(out, entries);
+    let table = Table::new(out, live.count.unwrap_or(0));
     let extent = match which {
         args::Flows::All | args::Flows::None => Extent::Exact,
-        args::Flows::Auto => Extent::for_table(entries),
+        args::Flows::Auto => Extent::for_table(table.entries),
     };
-    undisturbed(|| {
-        let mut kinds = Kinds::default();
-        let mut census = Census::by(&[Field::Dst]);
-        let each = |flow: &Flow<'_>| {
-            kinds.add(flow);
-            census.add(flow);
-        };
-        let sample = walk::walk(&Filter::default(), extent, &progress, each)?;
-        Ok(Flows {
-            population: kinds.finish(sample),
-            destinations: census.finish(sample),
-        })
+    let start = || (Kinds::default(), Census::by(&[Field::Dst]));
+    let ((kinds, census), sample) = table.gather(&Filter::default(), extent, start)?;
+    Ok(Flows {
+        population: kinds.finish(sample),
+        destinations: census.finish(sample),
     })
 }
 
 /// Why munin could not draw anything, if so.
 pub(super) fn trouble(out: Out) -> Option<String> {
-    let progress = walk::progress(out, 1);
-    let looked = walk::walk(&Filter::default(), Extent::Sample(1), &progress, |_| {});
+    let table = Table::new(out, 1);
+    let looked = table.gather(&Filter::default(), Extent::Sample(1), Kinds::default);
     let trouble = looked.err()?;
     Some(trouble.to_string())
 }

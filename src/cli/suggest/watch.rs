@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::cli::out::Out;
+use crate::cli::profile_edit;
 use crate::cli::progress::Progress;
-use crate::cli::{profile_edit, walk};
+use crate::cli::walk::Table;
 use crate::flow::expire::Timeouts;
-use crate::flow::{Extent, Filter, FirstLook, Flow, Returned, Returns, SecondLook};
+use crate::flow::{Extent, Filter, FirstLook, Returned, Returns, SecondLook};
 use crate::kernel::ctnetlink::{DumpError, each_flow, undisturbed};
 use crate::kernel::{counters, host, sysctl};
 use crate::profile::suggest::{ESTABLISHED, Observation, STREAM};
@@ -23,17 +24,12 @@ const PART: u32 = 20;
 /// Reads the table, counts its entries for a time, and reads it again.
 pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
     let live = profile_edit::loaded("watch")?;
-    let start = Instant::now();
-    let entries = u64::try_from(live.count.unwrap_or(0)).unwrap_or(0);
-    let progress = walk::progress(out, entries);
-    let first = undisturbed(|| {
-        let mut look = FirstLook::new(Timeouts::of(&live), entries);
-        each(start, &progress, |flow, at| look.add(flow, at))?;
-        Ok(look.seal())
+    let table = Table::new(out, live.count.unwrap_or(0));
+    let first = table.gather(&Filter::default(), Extent::Exact, || {
+        FirstLook::new(Timeouts::of(&live), table.entries)
     });
-    drop(progress);
     let first = match first {
-        Ok(first) => Some(first),
+        Ok((first, _)) => Some(first.seal()),
         Err(DumpError::NoRight) => {
             out.note(
                 "note: reading flows: permission denied, needs root (CAP_NET_ADMIN); only limits \
@@ -45,19 +41,18 @@ pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<O
     };
     let returns = first
         .as_ref()
-        .map(|_| Returns::new(Timeouts::of(&live), entries));
+        .map(|_| Returns::new(Timeouts::of(&live), table.entries));
     let mut watched = Watched {
         peak: live.count.unwrap_or(0),
         returns,
     };
-    watched.watch(start, time, out)?;
+    watched.watch(table.clock, time, out)?;
     let flows = match &first {
-        Some(first) => Some(undisturbed(|| {
-            let mut look = SecondLook::new(first, &ESTABLISHED, &STREAM);
-            let progress = walk::progress(out, entries);
-            each(start, &progress, |flow, at| look.add(flow, at))?;
-            Ok(look.finish())
-        })?),
+        Some(first) => {
+            let start = || SecondLook::new(first, &ESTABLISHED, &STREAM);
+            let (second, _) = table.gather(&Filter::default(), Extent::Exact, start)?;
+            Some(second.finish())
+        }
         None => None,
     };
     let live = profile_edit::loaded("watch")?;
@@ -127,18 +122,6 @@ impl Watched {
     fn returned(self) -> Vec<Returned> {
         self.returns.map(Returns::finish).unwrap_or_default()
     }
-}
-
-/// Gives every flow to `take`, with the milliseconds at which it was read.
-fn each(
-    start: Instant,
-    progress: &Progress,
-    mut take: impl FnMut(&Flow<'_>, u32),
-) -> Result<(), DumpError> {
-    walk::walk(&Filter::default(), Extent::Exact, progress, |flow| {
-        take(flow, millis(start));
-    })?;
-    Ok(())
 }
 
 fn millis(start: Instant) -> u32 {

@@ -5,9 +5,11 @@ mod remedy;
 use super::args::{Global, Top};
 use super::failure::{Failure, USAGE};
 use super::out::Out;
-use super::{place, select, walk};
-use crate::flow::{By, Census, Extent, Field, FieldError, Query, Selection, parse_budget};
-use crate::kernel::ctnetlink::undisturbed;
+use super::walk::Table;
+use super::{place, select};
+use crate::flow::{
+    By, Census, Extent, Field, FieldError, Query, Selected, Selection, parse_budget,
+};
 use crate::render;
 
 /// Runs it.
@@ -18,23 +20,17 @@ pub(super) fn run(args: &Top, global: &Global, out: Out) -> anyhow::Result<u8> {
             .into());
     }
     let query = query(args)?;
-    let entries = walk::entries()?;
-    let extent = query.extent(entries);
-    let progress = walk::progress(out, entries);
-    let top = undisturbed(|| {
-        let mut census = Census::new(&query);
-        let sample = walk::walk(&query.filter(extent), extent, &progress, |flow| {
-            if query.selection.matches(flow) {
-                census.add(flow);
-            }
-        })?;
-        Ok(census.finish(sample))
+    let table = Table::find(out)?;
+    let extent = query.extent(table.entries);
+    let (selected, sample) = table.gather(&query.filter(extent), extent, || Selected {
+        selection: &query.selection,
+        gather: Census::new(&query),
     })?;
-    drop(progress);
+    let top = selected.gather.finish(sample);
 
     let sentence = render::top::sentence(&top, query.is_selection());
     let place = place::of(global);
-    let fragment = || remedy::fragment(&top, &query, extent, &sentence, &place, out);
+    let fragment = || remedy::fragment(&top, &query, &table, &sentence, &place, out);
     let remedy = args.remedy.then(fragment).transpose()?;
     let shown = render::top::Shown {
         top: &top,

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::cli::out::Out;
-use crate::cli::walk;
+use crate::cli::walk::Table;
 use crate::diagnostic::{Hint, Place};
-use crate::flow::{Extent, Means, Members, Query, Remedy, Rules, Top};
-use crate::kernel::ctnetlink::undisturbed;
+use crate::flow::{Means, Members, Query, Remedy, Rules, Selected, Top};
 use crate::kernel::{addresses, sysctl};
 use crate::render;
 use crate::trial::{Traffic, TrialError, shortened, stopped};
@@ -21,7 +20,7 @@ const HELPS: f64 = 0.2;
 pub(super) fn fragment(
     top: &Top,
     query: &Query,
-    extent: Extent,
+    table: &Table,
     sentence: &str,
     place: &Place,
     out: Out,
@@ -30,17 +29,12 @@ pub(super) fn fragment(
         out.note(sentence);
         return Ok(String::new());
     }
-    let progress = walk::progress(out, top.total);
-    let members = undisturbed(|| {
-        let mut members = Members::of(top);
-        walk::walk(&query.filter(extent), extent, &progress, |flow| {
-            if query.selection.matches(flow) {
-                members.add(flow);
-            }
-        })?;
-        Ok(members)
+    let extent = query.extent(table.entries);
+    let (selected, _) = table.gather(&query.filter(extent), extent, || Selected {
+        selection: &query.selection,
+        gather: Members::of(top),
     })?;
-    drop(progress);
+    let members = selected.gather;
     let live = sysctl::read_snapshot()?;
     let (why, help) = match Remedy::new(top, &query.selection, &members, &live) {
         None => return Ok(String::new()),

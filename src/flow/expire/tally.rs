@@ -89,6 +89,22 @@ impl Tally {
         share.timeout = timeout;
     }
 
+    /// Adds what was counted of other flows.
+    pub(crate) fn merge(&mut self, other: &Tally) {
+        self.add_changes(other);
+        self.unknown += other.unknown;
+        self.likely_idle += other.likely_idle;
+        for (why, flows) in &other.kept {
+            *self.kept.entry(*why).or_default() += flows;
+        }
+        for (key, more) in &other.shares {
+            let share = self.shares.entry(*key).or_default();
+            share.flows += more.flows;
+            share.silent += more.silent;
+            share.timeout = more.timeout;
+        }
+    }
+
     /// Adds what a later pass over the same flows changed. What it left alone was counted by the
     /// first.
     pub(crate) fn add_changes(&mut self, later: &Tally) {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
 use crate::flow::field::Facts;
-use crate::flow::{Column, Field, Flow, Prefixes, StatusBit, TcpState, Top, Tuple, Value};
+use crate::flow::{Column, Field, Flow, Gather, Prefixes, StatusBit, TcpState, Top, Tuple, Value};
 
 /// Flows that are kept: two megabytes, and enough for a share that is right within 1 %.
 const MOST: usize = 20_000;
@@ -32,6 +33,35 @@ pub(crate) struct Member {
     pub(crate) is_answered: bool,
 }
 
+impl Gather for Members {
+    fn add(&mut self, flow: &Flow<'_>, _: Duration) {
+        Members::add(self, flow);
+    }
+
+    fn part(&self) -> Self {
+        Members {
+            columns: self.columns.clone(),
+            values: self.values.clone(),
+            kept: Vec::new(),
+            read: 0,
+        }
+    }
+
+    /// What is kept stays a fair sample: of each part as many as its share of the flows.
+    fn merge(&mut self, part: Self) {
+        let all = self.read + part.read;
+        let share = |read: u64| {
+            let share = (read * MOST as u64).div_ceil(all.max(1));
+            usize::try_from(share).unwrap_or(MOST)
+        };
+        self.kept.truncate(share(self.read));
+        self.kept
+            .extend(part.kept.into_iter().take(share(part.read)));
+        self.kept.truncate(MOST);
+        self.read = all;
+    }
+}
+
 impl Members {
     /// None yet, of the group that a listing speaks of.
     pub(crate) fn of(top: &Top) -> Members {
@@ -47,7 +77,7 @@ impl Members {
     }
 
     /// Keeps a flow if it belongs to the group.
-    pub(crate) fn add(&mut self, flow: &Flow<'_>) {
+    fn add(&mut self, flow: &Flow<'_>) {
         let facts = Facts::from(flow);
         let mut values = self.columns.iter().zip(&self.values);
         if !values.all(|(column, value)| column.of(&facts) == *value) {

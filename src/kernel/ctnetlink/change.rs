@@ -2,7 +2,12 @@
 //!
 //! In: a [`Flow`] and what is to become of it. Out: an [`Answer`] for each request. Rule: 128
 //! requests a send, and all answers are read before the next send. One socket does this while
-//! another dumps.
+//! another dumps: in a thread of its own where a core is idle, so that the kernel works on both at
+//! once. That thread gets no more than two batches ahead of what it has sent, so that no flow
+//! waits long for its request, and nobody else sends any.
+
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::{Builder, Scope};
 
 use nix::errno::Errno;
 
@@ -12,6 +17,9 @@ use super::socket::Socket;
 
 /// Requests in one send. Each may be answered by an error, and the default receive buffer holds 256.
 const BATCH: usize = 128;
+
+/// Batches that wait for another thread to send them.
+const AHEAD: usize = 2;
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,26 +45,69 @@ pub(crate) struct ChangeError(Errno);
 /// dumped has it.
 #[derive(Debug)]
 pub(crate) struct Changes<T> {
-    socket: Socket,
+    way: Way<T>,
     batches: Vec<Batch<T>>,
     /// Batches that were sent, for their memory.
     spare: Vec<Batch<T>>,
 }
 
+/// Who sends.
+#[derive(Debug)]
+enum Way<T> {
+    /// The caller.
+    Here(Socket),
+    /// Another thread: batches go there and come back with their answers.
+    Beside(Option<SyncSender<Batch<T>>>, Receiver<Answered<T>>),
+}
+
+type Answered<T> = (Batch<T>, Result<(), ChangeError>);
+
 #[derive(Debug)]
 struct Batch<T> {
     buffer: Buffer,
     tags: Vec<T>,
+    /// One for each request, once they were sent.
+    answers: Vec<Answer>,
 }
 
 impl<T> Changes<T> {
     /// Opens the socket that will send, in the calling thread's network namespace.
     pub(crate) fn open() -> Result<Self, ChangeError> {
-        Ok(Changes {
-            socket: Socket::netfilter().map_err(ChangeError)?,
+        let socket = Socket::netfilter().map_err(ChangeError)?;
+        Ok(Changes::new(Way::Here(socket)))
+    }
+
+    /// The same, with a thread that sends.
+    pub(crate) fn beside<'scope>(scope: &'scope Scope<'scope, '_>) -> Result<Self, ChangeError>
+    where
+        T: Send + 'scope,
+    {
+        let mut socket = Socket::netfilter().map_err(ChangeError)?;
+        let (to_send, batches) = sync_channel::<Batch<T>>(AHEAD);
+        let (to_answer, answered) = channel();
+        let thread = Builder::new().name("change".into());
+        let thread = thread.spawn_scoped(scope, move || {
+            for mut batch in batches {
+                let outcome = batch.submit(&mut socket);
+                let is_over = outcome.is_err();
+                if to_answer.send((batch, outcome)).is_err() || is_over {
+                    return;
+                }
+            }
+        });
+        match thread {
+            Ok(_) => Ok(Changes::new(Way::Beside(Some(to_send), answered))),
+            // No thread is to be had.
+            Err(_) => Changes::open(),
+        }
+    }
+
+    fn new(way: Way<T>) -> Self {
+        Changes {
+            way,
             batches: Vec::new(),
             spare: Vec::new(),
-        })
+        }
     }
 
     /// Adds a request to give a flow less time.
@@ -74,19 +125,60 @@ impl<T> Changes<T> {
         self.batches.iter().map(|batch| batch.tags.len()).sum()
     }
 
-    /// Sends all that waits, 128 at a time, and gives every answer to `each`.
+    /// Sends all that waits, 128 at a time, and gives the answers that came to `each`: all of them,
+    /// but where another thread sends.
     ///
     /// # Errors
     /// Where the socket failed. What was not answered by then is answered with
     /// [`Answer::Unknown`], what was not sent is dropped unanswered.
     pub(crate) fn send(&mut self, mut each: impl FnMut(T, Answer)) -> Result<(), ChangeError> {
-        for mut batch in self.batches.drain(..) {
-            let outcome = submit(&mut self.socket, &mut batch, &mut each);
-            batch.buffer.clear();
-            self.spare.push(batch);
-            outcome?;
+        let batches = std::mem::take(&mut self.batches);
+        for mut batch in batches {
+            match &mut self.way {
+                Way::Here(socket) => {
+                    let outcome = batch.submit(socket);
+                    self.answered((batch, outcome), &mut each)?;
+                }
+                Way::Beside(Some(to_send), _) if to_send.send(batch).is_ok() => {}
+                Way::Beside(..) => break,
+            }
+        }
+        while let Way::Beside(_, answered) = &self.way
+            && let Ok(answered) = answered.try_recv()
+        {
+            self.answered(answered, &mut each)?;
         }
         Ok(())
+    }
+
+    /// Gives the answers that were still to come to `each`.
+    ///
+    /// # Errors
+    /// As [`Changes::send`].
+    pub(crate) fn finish(&mut self, mut each: impl FnMut(T, Answer)) -> Result<(), ChangeError> {
+        if let Way::Beside(to_send, _) = &mut self.way {
+            *to_send = None;
+        }
+        let mut outcome = Ok(());
+        while let Way::Beside(_, answered) = &self.way
+            && let Ok(answered) = answered.recv()
+        {
+            outcome = outcome.and(self.answered(answered, &mut each));
+        }
+        outcome
+    }
+
+    fn answered(
+        &mut self,
+        (mut batch, outcome): Answered<T>,
+        each: &mut impl FnMut(T, Answer),
+    ) -> Result<(), ChangeError> {
+        for (tag, answer) in batch.tags.drain(..).zip(batch.answers.drain(..)) {
+            each(tag, answer);
+        }
+        batch.buffer.clear();
+        self.spare.push(batch);
+        outcome
     }
 
     /// The buffer that has room for one more request.
@@ -96,6 +188,7 @@ impl<T> Changes<T> {
             let batch = self.spare.pop().unwrap_or_else(|| Batch {
                 buffer: Buffer::default(),
                 tags: Vec::with_capacity(BATCH),
+                answers: Vec::with_capacity(BATCH),
             });
             self.batches.push(batch);
         }
@@ -106,29 +199,27 @@ impl<T> Changes<T> {
     }
 }
 
-fn submit<T>(
-    socket: &mut Socket,
-    batch: &mut Batch<T>,
-    each: &mut impl FnMut(T, Answer),
-) -> Result<(), ChangeError> {
-    let mut answers = [None; BATCH];
-    let sent = socket.submit(batch.buffer.bytes(), |number, errno| {
-        let place = answers.get_mut(number as usize);
-        if let Some(place) = place {
-            *place = Some(answer(errno));
+impl<T> Batch<T> {
+    fn submit(&mut self, socket: &mut Socket) -> Result<(), ChangeError> {
+        let mut answers = [None; BATCH];
+        let sent = socket.submit(self.buffer.bytes(), |number, errno| {
+            let place = answers.get_mut(number as usize);
+            if let Some(place) = place {
+                *place = Some(answer(errno));
+            }
+        });
+        // No answer is success, unless answers were lost.
+        let unanswered = match sent {
+            Ok(()) => Answer::Done,
+            Err(_) => Answer::Unknown,
+        };
+        let answers = answers.iter().take(self.tags.len());
+        self.answers
+            .extend(answers.map(|answer| answer.unwrap_or(unanswered)));
+        match sent {
+            Ok(()) | Err(Errno::ENOBUFS) => Ok(()),
+            Err(errno) => Err(ChangeError(errno)),
         }
-    });
-    // No answer is success, unless answers were lost.
-    let unanswered = match sent {
-        Ok(()) => Answer::Done,
-        Err(_) => Answer::Unknown,
-    };
-    for (tag, answer) in batch.tags.drain(..).zip(answers) {
-        each(tag, answer.unwrap_or(unanswered));
-    }
-    match sent {
-        Ok(()) | Err(Errno::ENOBUFS) => Ok(()),
-        Err(errno) => Err(ChangeError(errno)),
     }
 }
 

@@ -6,6 +6,8 @@
 //! does not say so. A dump may also miss flows that come and tell twice of a bucket while others
 //! go: who acts on flows must not mind.
 
+use std::time::Instant;
+
 use nix::errno::Errno;
 
 use crate::conntrack::{
@@ -83,11 +85,17 @@ pub(super) struct Dump {
     /// Whether the kernel is telling.
     under_way: bool,
     buckets: Reading,
+    /// When the two chunks that were received last were asked for.
+    asked: [Instant; 2],
 }
 
 /// Flows that were received together.
 #[derive(Debug)]
-pub(super) struct Chunk<'a>(Messages<'a>);
+pub(super) struct Chunk<'a> {
+    messages: Messages<'a>,
+    /// The kernel fills a chunk while the one before is received: it was filled after this.
+    pub(super) filled: Instant,
+}
 
 impl Dump {
     /// Starts to dump the table of the calling thread's network namespace.
@@ -105,6 +113,7 @@ impl Dump {
             to_ask,
             under_way: false,
             buckets: sysctl::read(Key::Buckets)?,
+            asked: [Instant::now(); 2],
         })
     }
 
@@ -120,7 +129,10 @@ impl Dump {
             self.check_buckets()?;
             return Ok(None);
         };
-        Ok(Some(Chunk(self.socket.messages(part))))
+        Ok(Some(Chunk {
+            messages: self.socket.messages(part),
+            filled: self.asked[0],
+        }))
     }
 
     /// Tells whether the hash table was resized since the start: for who stops before the end.
@@ -142,6 +154,7 @@ impl Dump {
             let sent = self.socket.send(request.bytes());
             sent.map_err(ReceiveError::Errno)?;
         }
+        self.asked = [self.asked[1], Instant::now()];
         let part = self.socket.receive()?;
         self.under_way = !part.last;
         Ok(Some(part))
@@ -153,7 +166,7 @@ impl<'a> Iterator for Chunk<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.0.next()? {
+            match self.messages.next()? {
                 Ok(message) if message.kind == IS_FLOW => {
                     return Some(Flow::parse(message.body));
                 }

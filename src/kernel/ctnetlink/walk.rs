@@ -40,9 +40,8 @@ pub(crate) trait Visitor {
 /// shown.
 pub(crate) fn walk<V: Visitor>(filter: &Filter, visitor: &mut V) -> Result<(), V::Error> {
     let mut dump = Dump::start(filter)?;
-    let (mut filled, mut asked) = (Instant::now(), Instant::now());
     while let Some(chunk) = dump.next_chunk()? {
-        visitor.start_of_chunk(filled);
+        visitor.start_of_chunk(chunk.filled);
         let mut wants_more = ControlFlow::Continue(());
         for flow in chunk {
             wants_more = visitor.flow(&flow.map_err(DumpError::from)?);
@@ -53,8 +52,6 @@ pub(crate) fn walk<V: Visitor>(filter: &Filter, visitor: &mut V) -> Result<(), V
         if visitor.end_of_chunk()?.is_break() || wants_more.is_break() {
             return Ok(dump.check_buckets()?);
         }
-        filled = asked;
-        asked = Instant::now();
     }
     Ok(())
 }
