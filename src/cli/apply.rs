@@ -18,8 +18,9 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let planning = planning(&args.planning, &here);
     if args.dry_run {
         let (plan, current) = plan_command::make(&planning, global, here.root())?;
+        let code = plan_command::show(&plan, &current, out);
         plan_command::note_open_files(&plan, here.root(), out);
-        return Ok(plan_command::show(&plan, &current, out));
+        return Ok(code);
     }
     let within = args.confirm_within.as_deref();
     let within = within
@@ -77,7 +78,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
 /// The steps that the operator chooses; a no, or a signal, ends the command before any change.
 fn choose(plan: Plan, machine: &str, session: &Session<'_>, out: Out) -> anyhow::Result<Plan> {
     out.question(&render::plan::steps(&plan, machine));
-    match prompt::ask(&plan, session.signals())? {
+    match prompt::ask(&plan, session.signals(), out)? {
         Answer::Yes => Ok(plan),
         Answer::Steps(chosen) => Ok(plan.choose(&chosen)),
         Answer::No => Err(declined().into()),

@@ -45,16 +45,17 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         pending: readings.pending.as_ref(),
         plan: &load::plan_hint(&check.desired),
         place: &place::of(global),
+        keys: check.keys || out.verbose,
         verbose: out.verbose,
     };
     match global.format {
         Format::Nagios | Format::Npd => watched(&checked, check.fail_on, out),
         _ => {
-            readings.note_unread(out);
             out.result(
                 || render::check::text(&checked),
                 || render::check::json(&checked),
             );
+            readings.note_unread(out);
             let fails = worst(checked.findings, floor(check.fail_on, Severity::Critical));
             let drifts = !checked.evidence.comparison.in_line();
             Ok(if drifts || fails.is_some() {

@@ -85,7 +85,7 @@ impl Out {
     /// Prints a note beside the result, for people.
     pub(super) fn note(self, text: &str) {
         if !self.quiet {
-            writer::stderr(&format!("{text}\n"), self.color);
+            writer::stderr(&format!("{}\n", render::layout::labelled(text)), self.color);
         }
     }
 

@@ -13,8 +13,9 @@ use crate::render;
 pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = place::root(global)?;
     let (plan, current) = make(&args.planning, global, &root)?;
+    let code = show(&plan, &current, out);
     note_open_files(&plan, &root, out);
-    Ok(show(&plan, &current, out))
+    Ok(code)
 }
 
 /// Prints a plan. Gives the exit code: whether something is to be done, or blocked.

@@ -1,13 +1,19 @@
 //! The questions: yes, no, or which steps. Asked on stderr, answered on stdin.
 
-use dialoguer::console::Term;
+use dialoguer::console::{Term, truncate_str};
 use dialoguer::{Input, MultiSelect};
 
 use super::interruptible::{cannot_ask, interruptible};
+use super::out::Out;
+use super::writer::screen;
 use crate::change::{Signal, Signals};
 use crate::diagnostic::plain;
 use crate::plan::Plan;
 use crate::render;
+
+const APPLY: &str = "Apply? [y/N/e to choose/?]";
+/// Characters before a step that can be chosen.
+const BOX: usize = "> [x] ".len();
 
 /// What the operator answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +32,15 @@ pub(super) enum Answer {
 ///
 /// # Errors
 /// If the terminal fails without a signal.
-pub(super) fn ask(plan: &Plan, signals: &Signals) -> anyhow::Result<Answer> {
-    answer(signals, || ask_on_terminal(plan))
+pub(super) fn ask(plan: &Plan, signals: &Signals, out: Out) -> anyhow::Result<Answer> {
+    let summary = render::plan::summary(plan);
+    // What has no room beside the question comes before it.
+    let mut question = format!("{}. {APPLY}", plain::for_monitor(&summary));
+    if question.len() + ": y".len() > screen(&std::io::stderr()).width {
+        out.question(&format!("{summary}\n"));
+        APPLY.clone_into(&mut question);
+    }
+    answer(signals, || ask_on_terminal(plan, question))
 }
 
 /// Asks a question that has two answers.
@@ -66,12 +79,9 @@ fn answer(
     }
 }
 
-fn ask_on_terminal(plan: &Plan) -> dialoguer::Result<Answer> {
+fn ask_on_terminal(plan: &Plan, question: String) -> dialoguer::Result<Answer> {
     let letter = Input::<String>::new()
-        .with_prompt(format!(
-            "{}. Apply? [y/N/e to choose/?]",
-            render::plan::summary(plan)
-        ))
+        .with_prompt(question)
         .allow_empty(true)
         .validate_with(
             |answer: &String| match answer.trim().to_lowercase().as_str() {
@@ -88,10 +98,16 @@ fn ask_on_terminal(plan: &Plan) -> dialoguer::Result<Answer> {
 }
 
 fn choose(plan: &Plan) -> dialoguer::Result<Answer> {
+    let room = screen(&std::io::stderr()).width.saturating_sub(BOX);
     let steps: Vec<(String, bool)> = plan
         .steps
         .iter()
-        .map(|step| (plain::for_monitor(&step.summary()).into_owned(), true))
+        .map(|step| {
+            let words = render::plan::step_words(step);
+            let words = plain::for_monitor(&words);
+            // A choice has one line, or the list is drawn over itself.
+            (truncate_str(&words, room, "...").into_owned(), true)
+        })
         .collect();
     let chosen = MultiSelect::new()
         .with_prompt("Space selects a step or not, Enter applies, Esc cancels")

@@ -4,23 +4,51 @@
 //! says how it ended.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use anstream::{AutoStream, ColorChoice};
+use rustix::termios::tcgetwinsize;
 
 use crate::diagnostic::plain;
+use crate::render::layout::{Screen, lay_out};
 
 /// Prints text for people on stdout.
 pub(super) fn stdout(text: &str, color: ColorChoice) {
     let color = choice(color, &io::stdout());
-    let stream = AutoStream::new(io::stdout().lock(), color);
-    write_to(stream, &plain::for_terminal(text));
+    let text = lay_out(&plain::for_terminal(text), screen(&io::stdout()));
+    write_to(AutoStream::new(io::stdout().lock(), color), &text);
 }
 
 /// Prints text for people on stderr.
 pub(super) fn stderr(text: &str, color: ColorChoice) {
     let color = choice(color, &io::stderr());
-    let stream = AutoStream::new(io::stderr().lock(), color);
-    write_to(stream, &plain::for_terminal(text));
+    let text = lay_out(&plain::for_terminal(text), screen(&io::stderr()));
+    write_to(AutoStream::new(io::stderr().lock(), color), &text);
+}
+
+/// What text is laid out for: COLUMNS, or the terminal's width, or the usual one.
+pub(super) fn screen(stream: &impl AsFd) -> Screen {
+    const NARROWEST: usize = 20;
+    let set = std::env::var("COLUMNS").ok();
+    let set = set.and_then(|columns| columns.parse().ok());
+    let own = || Some(usize::from(tcgetwinsize(stream).ok()?.ws_col));
+    let width = set.or_else(own).filter(|width| *width > 0);
+    Screen {
+        width: width.map_or(Screen::USUAL.width, |width| width.max(NARROWEST)),
+        is_utf8: is_utf8(),
+    }
+}
+
+/// As the locale says; where none is set, a terminal of today knows UTF-8.
+fn is_utf8() -> bool {
+    let mut set = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .filter(|value| !value.is_empty());
+    let locale = set
+        .next()
+        .map(|value| value.to_string_lossy().to_lowercase());
+    locale.is_none_or(|locale| locale.contains("utf-8") || locale.contains("utf8"))
 }
 
 /// Prints what a monitor reads on stdout.

@@ -60,15 +60,30 @@ impl Hint {
 
     /// In words, for this place.
     pub(crate) fn text(&self, place: &Place) -> String {
-        match self {
-            Hint::Cttune(arguments) => place.cttune(arguments),
-            Hint::Command(line) => place.command(line),
-            Hint::OnHost(text) | Hint::Say(text) => text.to_string(),
+        let texts = self.each().iter().map(|one| match one {
             Hint::To(purpose, hint) => format!("{purpose}: {}", hint.text(place)),
-            Hint::All(all) => {
-                let texts: Vec<String> = all.iter().map(|one| one.text(place)).collect();
-                texts.join("; ")
-            }
+            Hint::Say(sentence) => sentence.to_string(),
+            command => command.command_line(place).unwrap_or_default(),
+        });
+        texts.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Everything that can be done, the most helpful first.
+    pub(crate) fn each(&self) -> &[Hint] {
+        match self {
+            Hint::All(all) => all,
+            one => std::slice::from_ref(one),
+        }
+    }
+
+    /// The command, without what it is for; `None` of a sentence and of several.
+    pub(crate) fn command_line(&self, place: &Place) -> Option<String> {
+        match self {
+            Hint::Cttune(arguments) => Some(place.cttune(arguments)),
+            Hint::Command(line) => Some(place.command(line)),
+            Hint::OnHost(line) => Some(line.to_string()),
+            Hint::To(_, hint) => hint.command_line(place),
+            Hint::Say(_) | Hint::All(_) => None,
         }
     }
 }

@@ -66,8 +66,8 @@ fn is_unsafe(c: char) -> bool {
     }
 }
 
-/// The bytes of a colour at the beginning of the text: only foreground colours, bold, dimmed,
-/// italic, underline and the end of them. Nothing here hides text or moves the cursor.
+/// The bytes of a colour at the beginning of the text: only foreground colours, of the palette too,
+/// bold, dimmed, italic, underline and the end of them. Nothing here hides text or moves the cursor.
 fn color_length(text: &str) -> usize {
     let Some(parameters) = text.strip_prefix("\x1b[") else {
         return 0;
@@ -81,7 +81,12 @@ fn color_length(text: &str) -> usize {
             Ok(0..=4 | 22..=24 | 30..=37 | 39 | 90..=97)
         )
     };
-    if parameters.split(';').all(is_harmless) {
+    let of_palette = parameters.strip_prefix("38;5;");
+    let is_color = of_palette.map_or_else(
+        || parameters.split(';').all(is_harmless),
+        |number| number.parse::<u8>().is_ok(),
+    );
+    if is_color {
         "\x1b[m".len() + parameters.len()
     } else {
         0
@@ -101,6 +106,9 @@ mod tests {
             ("\x1b]0;TITLE\x07", "\\u{1b}]0;TITLE\\u{7}"),
             ("\x1b[2J\x1b[8mhidden", "\\u{1b}[2J\\u{1b}[8mhidden"),
             ("\x1b[31", "\\u{1b}[31"),
+            ("\x1b[38;5;160mred\x1b[0m", "\x1b[38;5;160mred\x1b[0m"),
+            ("\x1b[38;5;256m", "\\u{1b}[38;5;256m"),
+            ("\x1b[38;5;1;8m", "\\u{1b}[38;5;1;8m"),
             ("a\rb\x08\x7f\u{9b}2J", "a\\u{d}b\\u{8}\\u{7f}\\u{9b}2J"),
             (
                 "fdp\u{202e}exe.\u{2066}x\u{2069}",

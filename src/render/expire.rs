@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::layout::{CELL, HANG, RIGHT};
 use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
 use crate::flow::expire::{Share, Tally};
 use crate::profile::ExpireMode;
@@ -158,7 +159,10 @@ fn by_timeout(tally: &Tally) -> String {
     let line = |(key, share): (crate::tunable::Key, Share)| {
         let number = format_count(share.flows);
         let time = format_seconds(share.timeout.into());
-        format!("{number:>11}  {key} {FAINT}{time}{FAINT:#}\n")
+        format!(
+            "{RIGHT}{number:>11}{CELL}{}{CELL}{FAINT}{time}{FAINT:#}\n",
+            key.short_name()
+        )
     };
     tally.shares().map(line).collect()
 }
@@ -184,7 +188,7 @@ pub(crate) fn breakdown(tally: &Tally) -> String {
     let mut text = String::new();
     let line = |number: u64, name: &str, about: &str| {
         let number = format_count(number);
-        format!("{number:>11}  {name:<20} {FAINT}{about}{FAINT:#}\n")
+        format!("{RIGHT}{number:>11}{CELL}{name}{CELL}{FAINT}{about}{FAINT:#}\n")
     };
     if tally.kept() + tally.unknown > 0 {
         text.push_str(&format!(
@@ -228,7 +232,7 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
     }
     if tally.late > 0 {
         text.push_str(&format!(
-            "{WARN}note{WARN:#}: the last pass over the table still changed {}, so others may be \
+            "{WARN}note{WARN:#}: {HANG}the last pass over the table still changed {}, so others may be \
              left: run it again\n",
             flows(tally.late)
         ));

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::layout::HANG;
 use super::style::{BAD, HINT};
 use crate::profile::Mistake;
 
@@ -24,10 +25,10 @@ pub(crate) fn text(parts: &Parts<'_>) -> String {
         text.push_str("\n\n");
     }
     for message in &parts.messages {
-        text.push_str(&format!("{BAD}error{BAD:#}: {message}\n"));
+        text.push_str(&format!("{BAD}error{BAD:#}: {HANG}{message}\n"));
     }
     if let Some(hint) = &parts.hint {
-        text.push_str(&format!("{HINT}hint{HINT:#}: {hint}\n"));
+        text.push_str(&format!("{HINT}hint{HINT:#}: {HANG}{hint}\n"));
     }
     text
 }

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::layout::{CELL, HANG, RIGHT};
 use super::outcome::step_line;
-use super::plan::step_json;
+use super::plan::{step_json, step_words};
 use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::plan::{Report, Step, StepResult};
+use crate::tunable::plural;
+
+/// Characters of a time up to its minutes.
+const MINUTES: usize = "2026-11-26T14:07".len();
 
 /// A change of the journal.
 pub(crate) struct Change<'a> {
@@ -67,15 +72,15 @@ fn change_json(change: &Change<'_>) -> Value {
     })
 }
 
-/// As people read it, a line a change.
+/// As people read it, a row a change.
 pub(crate) fn table(changes: &[Change<'_>]) -> String {
     if changes.is_empty() {
         return "no changes yet\n".to_owned();
     }
-    let header = format!(
-        "{HEAD}{:>4}  {:<20}  {:<11}  {:<17}  change{HEAD:#}\n",
-        "id", "time", "status", "values now"
-    );
+    let names =
+        ["time", "status", "values now", "change"].map(|name| format!("{HEAD}{name}{HEAD:#}"));
+    let names = names.join(&CELL.to_string());
+    let header = format!("{RIGHT}{HEAD}id{HEAD:#}{CELL}{names}\n");
     std::iter::once(header)
         .chain(changes.iter().map(line))
         .collect()
@@ -89,13 +94,17 @@ fn line(change: &Change<'_>) -> String {
     let netns = change.netns.map(|netns| format!(" in {netns}"));
     let files = change.steps.iter().filter_map(Step::file).count();
     let live = change.steps.len() - files;
+    let files = plural(files, "file");
     let (style, now) = now(change);
+    let (id, status) = (change.id, change.status.replace('-', " "));
+    let time = change
+        .time
+        .get(..MINUTES)
+        .unwrap_or(change.time)
+        .replace('T', " ");
+    let netns = netns.unwrap_or_default();
     format!(
-        "{:>4}  {:<20}  {:<11}  {style}{now:<17}{style:#}  {what}{}: {live} live, {files} in files\n",
-        change.id,
-        change.time,
-        change.status.replace('-', " "),
-        netns.unwrap_or_default(),
+        "{RIGHT}{id}{CELL}{time}Z{CELL}{status}{CELL}{style}{now}{style:#}{CELL}{what}{netns}: {live} live, {files}\n"
     )
 }
 
@@ -113,14 +122,14 @@ fn now(change: &Change<'_>) -> (anstyle::Style, &'static str) {
 pub(crate) fn one(change: &Change<'_>) -> String {
     let mut text = line(change);
     let (host, kernel) = (change.host, change.kernel);
-    text.push_str(&format!("      on {host}, kernel {kernel}\n"));
+    text.push_str(&format!("  on {host}, kernel {kernel}\n"));
     for (step, result) in change.steps.iter().zip(change.results) {
         text.push_str(&match *result {
             Some(result) => format!("{}\n", step_line(step, &Report { result, note: None })),
-            None => format!("{FAINT}      –{FAINT:#} {}\n", step.summary()),
+            None => format!("{FAINT}      –{FAINT:#} {HANG}{}\n", step_words(step)),
         });
     }
     let remaining = change.remaining.iter();
-    text.extend(remaining.map(|one| format!("{WARN}not done{WARN:#}: {one}\n")));
+    text.extend(remaining.map(|one| format!("{WARN}not done{WARN:#}: {HANG}{one}\n")));
     text
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::expire::{flows, kept_line, tally_json};
+use super::layout::{CELL, HANG, RIGHT, command};
 use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
+use crate::diagnostic::quoted;
 use crate::flow::expire::{Preview, Tally};
 use crate::flow::{Group, Top};
 use crate::tunable::{format_count, format_share};
@@ -40,10 +42,10 @@ pub(crate) fn preview(preview: &Preview) -> String {
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         text.push_str(&format!(
-            "{:>11}  {}  {FAINT}{}{FAINT:#}\n",
+            "{RIGHT}{:>11}{CELL}{RIGHT}{FAINT}{}{FAINT:#}{CELL}{}\n",
             format_count(group.flows),
+            format_share(group.share),
             values.join(" "),
-            format_share(group.share)
         ));
     }
     text.push_str(&format!("{HEAD}for example{HEAD:#}\n"));
@@ -76,14 +78,17 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
     text.push_str(&kept_line(tally));
     if parts.recreated > 0 {
         text.push_str(&format!(
-            "{WARN}note{WARN:#}: traffic created {} again at once; block it first, or it will go on\n",
+            "{WARN}note{WARN:#}: {HANG}traffic created {} again at once; block it first, or it will go on\n",
             flows(parts.recreated)
         ));
     }
     if let Some(path) = parts.saved {
         text.push_str(&format!(
-            "to restore them: conntrack -R {}\n",
-            path.display()
+            "to restore them: {HANG}{}\n",
+            command(&format!(
+                "conntrack -R {}",
+                quoted(&path.display().to_string())
+            ))
         ));
     }
     if let Some(count) = parts.count {

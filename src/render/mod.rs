@@ -4,6 +4,7 @@
 //! nobody wants them, and JSON with the names that design and monitors rely on.
 //! Rule: pure, and nothing is worked out here: what is shown was computed elsewhere.
 
+mod advice;
 pub(crate) mod check;
 pub(crate) mod expire;
 pub(crate) mod explain;
@@ -11,6 +12,7 @@ pub(crate) mod failure;
 pub(crate) mod guard;
 pub(crate) mod history;
 pub(crate) mod kill;
+pub(crate) mod layout;
 pub(crate) mod metrics;
 pub(crate) mod mistakes;
 pub(crate) mod munin;

@@ -214,6 +214,7 @@ mod tests {
             pending: None,
             plan: &"".into(),
             place: &Place::default(),
+            keys: false,
             verbose: false,
         };
         text(&checked, Some(Severity::Warning))

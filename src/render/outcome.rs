@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 
 use super::expire::Parts;
-use super::plan::step_json;
-use super::style::{BAD, FAINT, GOOD, WARN};
+use super::layout::{HANG, command};
+use super::plan::{step_cells, step_json, step_words};
+use super::style::{BAD, FAINT, GOOD, HINT, WARN};
 use crate::diagnostic::Place;
 use crate::plan::{Plan, Report, Step, StepResult};
+use crate::tunable::plural;
 
 /// A plan, and what became of it.
 #[derive(Clone, Copy)]
@@ -82,27 +84,29 @@ pub(crate) fn step_line(step: &Step, report: &Report) -> String {
     };
     let note = report.note.as_deref();
     let note = note.map(|note| format!(" ({note})")).unwrap_or_default();
-    format!("{style}{word:>7}{style:#} {}{note}", step.summary())
+    format!("{style}{word:>7}{style:#} {HANG}{}{note}", step_words(step))
 }
 
 fn changes(number: usize) -> String {
-    match number {
-        1 => "1 change".to_owned(),
-        number => format!("{number} changes"),
-    }
+    plural(number, "change")
+}
+
+/// A command that belongs to what was just done.
+fn to(what: &str, line: &str) -> String {
+    format!("{HINT}{what}{HINT:#}: {HANG}{}\n", command(line))
 }
 
 /// The last lines of a plan that was applied.
 pub(crate) fn applied(told: Told<'_>, place: &Place) -> String {
     let id = told.id;
-    let undo = id.map(|id| format!("; to undo: {}", place.cttune(&format!("rollback {id}"))));
+    let undo = id.map(|id| to("to undo", &place.cttune(&format!("rollback {id}"))));
     // Not more than that: steps may have been left out, or overriding lines allowed.
     format!(
-        "{GOOD}{}{GOOD:#} made for {}, each read back{}\n{}",
+        "{GOOD}{}{GOOD:#} made for {}, each read back\n{}{}",
         changes(told.done()),
         told.plan.profile,
-        undo.unwrap_or_default(),
         super::expire::maybe_text(told.flows),
+        undo.unwrap_or_default(),
     )
 }
 
@@ -122,9 +126,9 @@ pub(crate) fn rolled_back(told: Told<'_>, place: &Place) -> String {
         (None, 0) => "nothing to undo: everything is as it was before\n".to_owned(),
         (None, done) => format!("{GOOD}{}{GOOD:#} undone\n", changes(done)),
         (Some(id), done) => format!(
-            "{GOOD}{}{GOOD:#} undone; to redo: {}\n",
+            "{GOOD}{}{GOOD:#} undone\n{}",
             changes(done),
-            place.cttune(&format!("rollback {id}"))
+            to("to redo", &place.cttune(&format!("rollback {id}")))
         ),
     }
 }
@@ -137,7 +141,7 @@ pub(crate) fn pending(rest: &Plan, clock: &str, place: &Place) -> String {
         1 => " (it writes 1 file)".to_owned(),
         files => format!(" (it writes {files} files)"),
     };
-    let confirm = place.cttune("confirm");
+    let confirm = command(&place.cttune("confirm"));
     format!("{WARN}Undone {clock} unless you run: {confirm}{WARN:#}{files}\n")
 }
 
@@ -177,11 +181,11 @@ pub(crate) fn preview(preview: Preview<'_>) -> String {
         id, time, profile, ..
     } = preview;
     let mut text = format!("to undo change {id} ({profile}, {time}):\n");
-    let steps = preview.steps.iter();
-    text.extend(steps.map(|step| format!("  {}\n", step.summary())));
-    let kept = preview.kept.iter();
-    text.extend(kept.map(|kept| format!("  {WARN}not restored{WARN:#}: {kept}\n")));
     let conflicts = preview.conflicts.iter();
-    text.extend(conflicts.map(|one| format!("  {BAD}overwritten{BAD:#}: {one}\n")));
+    text.extend(conflicts.map(|one| format!("  {BAD}overwritten{BAD:#}: {HANG}{one}\n")));
+    let kept = preview.kept.iter();
+    text.extend(kept.map(|kept| format!("  {WARN}not restored{WARN:#}: {HANG}{kept}\n")));
+    let steps = preview.steps.iter();
+    text.extend(steps.map(|step| format!("  {}\n", step_cells(step))));
     text
 }

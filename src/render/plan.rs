@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use similar::TextDiff;
 
+use super::layout::{BELOW, CELL, HANG, RIGHT};
 use super::style::{BAD, FAINT, GONE, GOOD, HEAD, HINT, WARN};
 use crate::plan::{Blocked, FileChange, Lowered, Plan, Skip, Step};
 use crate::tunable::{Key, plural};
@@ -96,7 +97,7 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
 pub(crate) fn text(plan: &Plan, host: &str) -> String {
     let mut text = steps(plan, host);
     if !plan.steps.is_empty() {
-        text.push_str(&format!("{}\n", summary(plan)));
+        text.push_str(&format!("{HEAD}{}{HEAD:#}\n", summary(plan)));
     }
     text
 }
@@ -105,15 +106,15 @@ pub(crate) fn text(plan: &Plan, host: &str) -> String {
 pub(crate) fn steps(plan: &Plan, host: &str) -> String {
     let profile = format!("{HEAD}{}{HEAD:#}", plan.profile);
     let host = format!("{HEAD}{host}{HEAD:#}");
-    let mut text = if plan.steps.is_empty() && plan.blocked.is_empty() {
+    let set = set_text(&plan.overrides);
+    let mut text = match (plan.steps.len(), plan.blocked.len()) {
         // Settings may still differ: --only leaves a half of it out.
-        format!("{host}: nothing to do for {profile}\n")
-    } else {
-        let number = plural(plan.steps.len(), "step");
-        format!(
-            "{profile} on {host}: {number}{}\n",
-            set_text(&plan.overrides)
-        )
+        (0, 0) => format!("{host}: nothing to do for {profile}\n"),
+        (steps, 0) => format!("{profile} on {host}: {}{set}\n", plural(steps, "step")),
+        (steps, blocked) => {
+            let steps = plural(steps, "step");
+            format!("{profile} on {host}: {BAD}{blocked} blocked{BAD:#}, {steps}{set}\n")
+        }
     };
     text.push_str(&blocked_text(&plan.blocked));
     for warning in warnings(plan) {
@@ -122,7 +123,13 @@ pub(crate) fn steps(plan: &Plan, host: &str) -> String {
     for (index, step) in plan.steps.iter().enumerate() {
         text.push_str(&step_text(index + 1, step));
     }
+    for FileChange { path, from, to } in plan.steps.iter().filter_map(Step::file) {
+        text.push_str(&format!("\n{}", diff(path, from, to)));
+    }
     text.push_str(&skipped_text(plan));
+    if !plan.steps.is_empty() {
+        text.push('\n');
+    }
     text
 }
 
@@ -203,8 +210,8 @@ fn lowered_lines(lowered: &[Lowered]) -> Vec<String> {
             (false, true) => "at the next boot",
             (false, false) => "live",
         };
-        let (from, to) = (said(one.key, one.from), said(one.key, one.to));
-        Some(format!("{} {from} → {to} {when}", one.key.file_name()))
+        let (from, to) = (one.key.said(one.from), one.key.said(one.to));
+        Some(format!("{} {from} → {to} {when}", one.key.short_name()))
     };
     lowered.iter().filter_map(line).collect()
 }
@@ -233,32 +240,29 @@ fn dropped_line(plan: &Plan) -> Option<String> {
 }
 
 fn step_text(number: usize, step: &Step) -> String {
-    let mut text = format!("{number:>3}. {}", step_summary(step));
-    if !step.why().is_empty() {
-        text.push_str(&format!("  {FAINT}{}{FAINT:#}", step.why()));
-    }
-    text.push('\n');
-    if let Some(FileChange { path, from, to }) = step.file() {
-        text.push_str(&diff(path, from, to));
-    }
-    text
+    let why = match step.why() {
+        "" => String::new(),
+        why => format!("{CELL}{BELOW} {FAINT}{why}{FAINT:#}"),
+    };
+    format!("{number:>3}. {}{why}\n", step_cells(step))
 }
 
-/// A live write with both numbers as people say them; any other step as it names itself.
-fn step_summary(step: &Step) -> String {
+/// A live write as cells: the key, then both numbers; any other step as it names itself.
+pub(super) fn step_cells(step: &Step) -> String {
     let Step::WriteLive { key, from, to, .. } = step else {
         return step.summary();
     };
-    let from = from.map_or_else(|| "not loaded".to_owned(), |from| said(*key, from));
-    format!("{key}: {from} → {}", said(*key, *to))
+    let from = from.map_or_else(|| "not loaded".to_owned(), |from| key.said(from));
+    let (key, to) = (key.short_name(), key.said(*to));
+    format!("{key}{CELL}{RIGHT}{from} →{CELL}{RIGHT}{to}")
 }
 
-/// A value as it can be pasted, and as people say it where that differs.
-fn said(key: Key, value: i64) -> String {
-    match key.spoken(value) {
-        Some(spoken) => format!("{value} ({spoken})"),
-        None => value.to_string(),
-    }
+/// The same in words.
+pub(crate) fn step_words(step: &Step) -> String {
+    step_cells(step)
+        .replacen(CELL, ": ", 1)
+        .replace(CELL, " ")
+        .replace(RIGHT, "")
 }
 
 /// A file before and after, as a unified diff.
@@ -276,9 +280,9 @@ pub(crate) fn diff(path: &Path, from: Option<&[u8]>, to: Option<&[u8]>) -> Strin
         .header(&name(from), &name(to))
         .to_string();
     let colored = |line: &str| match line.as_bytes().first() {
-        Some(b'+') => format!("     {GOOD}{line}{GOOD:#}\n"),
-        Some(b'-') => format!("     {GONE}{line}{GONE:#}\n"),
-        _ => format!("     {line}\n"),
+        Some(b'+') => format!("  {GOOD}{line}{GOOD:#}\n"),
+        Some(b'-') => format!("  {GONE}{line}{GONE:#}\n"),
+        _ => format!("  {line}\n"),
     };
     unified.lines().map(colored).collect()
 }
@@ -296,7 +300,7 @@ fn skipped_text(plan: &Plan) -> String {
             Skip::Missing => "this kernel does not have it",
             Skip::ReadOnly => "it is read-only here",
         };
-        format!("  {FAINT}skipped{FAINT:#} {key}: {why}\n")
+        format!("  {FAINT}skipped{FAINT:#} {}: {why}\n", key.short_name())
     };
     plan.skipped.iter().map(line).collect()
 }
@@ -305,7 +309,7 @@ fn skipped_text(plan: &Plan) -> String {
 fn blocked_text(blocked: &[Blocked]) -> String {
     let line = |blocked: &Blocked| {
         let hint = blocked.hint();
-        format!("{BAD}blocked{BAD:#}: {blocked}\n  {HINT}hint{HINT:#}: {hint}\n")
+        format!("{BAD}blocked{BAD:#}: {HANG}{blocked}\n  {HINT}hint{HINT:#}: {HANG}{hint}\n")
     };
     blocked.iter().map(line).collect()
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::layout::CELL;
 use super::style::{FAINT, HEAD};
 use crate::profile::{Accepted, Desired, Goal};
 
@@ -18,21 +19,11 @@ pub(crate) struct Row {
 
 /// As people read it.
 pub(crate) fn list(rows: &[Row]) -> String {
-    let width = |cell: fn(&Row) -> &str| {
-        rows.iter()
-            .map(|row| cell(row).chars().count())
-            .max()
-            .unwrap_or(0)
+    let line = |row: &Row| {
+        let (name, place, about) = (&row.name, &row.place, &row.description);
+        format!("{HEAD}{name}{HEAD:#}{CELL}{FAINT}{place}{FAINT:#}{CELL}{about}\n")
     };
-    let (name, place) = (width(|row| &row.name), width(|row| &row.place));
-    rows.iter()
-        .map(|row| {
-            format!(
-                "{HEAD}{:<name$}{HEAD:#}  {FAINT}{:<place$}{FAINT:#}  {}\n",
-                row.name, row.place, row.description
-            )
-        })
-        .collect()
+    rows.iter().map(line).collect()
 }
 
 /// As machines read it.

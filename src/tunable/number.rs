@@ -127,6 +127,11 @@ pub(crate) fn format_rounded_seconds(seconds: u32) -> String {
 }
 
 impl Key {
+    /// A value of this key for people: `2h4m`, `4MiB`, `76,800`.
+    pub(crate) fn said(self, value: i64) -> String {
+        self.spoken(value).unwrap_or_else(|| format_count(value))
+    }
+
     /// A value of this key as people say it, where that differs from the bare number.
     pub(crate) fn spoken(self, value: i64) -> Option<String> {
         let spoken = match self.tunable().unit {

@@ -28,6 +28,9 @@ pub const NOBODY: [&str; 4] = [
     "--clear-groups",
 ];
 
+/// A terminal that is wide enough for any line.
+pub const WIDE: &str = "1000";
+
 /// What a command told.
 #[derive(Debug)]
 pub struct Told {
@@ -247,6 +250,9 @@ impl World {
             .args(namespaces)
             .args(["--", program])
             .env("PATH", &self.path)
+            // Words are looked for in lines that are not wrapped; tests/screens.rs sets a width.
+            .env("COLUMNS", WIDE)
+            .env("LC_ALL", "C.UTF-8")
             .env("CTTUNE_STATE_DIR", "/run/cttune-sandbox/state");
         command
     }

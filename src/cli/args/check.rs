@@ -26,6 +26,9 @@ pub(crate) struct Check {
     pub(crate) named: Named,
     #[command(flatten)]
     pub(crate) desired: DesiredOptions,
+    /// Show every key, also those that do not differ
+    #[arg(long, conflicts_with = "explain")]
+    pub(crate) keys: bool,
     /// Show every line that sets KEY at boot
     ///
     /// And the value that remains, as procps and as systemd read the files.

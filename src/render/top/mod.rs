@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 pub(crate) use self::sentence::sentence;
 
+use super::layout::HANG;
 use super::style::{FAINT, HEAD, WARN};
 use crate::flow::{Column, Group, Top, Value};
 use crate::tunable::{format_count, format_share, plural};
@@ -99,7 +100,7 @@ pub(crate) fn text(shown: &Shown<'_>) -> String {
     }
     if top.uncounted > 0 {
         text.push_str(&format!(
-            "{WARN}note{WARN:#}: too many groups to count each: a row may be too low by up to {}\n",
+            "{WARN}note{WARN:#}: {HANG}too many groups to count each: a row may be too low by up to {}\n",
             plural(top.uncounted, "flow")
         ));
     }
@@ -120,6 +121,7 @@ fn share(group: &Group) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::flow::{Field, Lead, Others, Protocol, TcpState};
+    use crate::render::layout::{Screen, lay_out};
 
     pub(super) fn group(flows: u64, of: u64, margin: f64, values: &[Value]) -> Group {
         #[expect(clippy::cast_precision_loss)] // small numbers
@@ -190,6 +192,7 @@ pub(super) mod tests {
             is_selection: false,
             remedy: None,
         });
+        let text = lay_out(&text, Screen::USUAL);
         anstream::adapter::strip_str(&text).to_string()
     }
 

@@ -1,0 +1,50 @@
+//! Advice as lines that are read and pasted: a line for each thing that can be done.
+//!
+//! Rule: nothing is advised twice on one screen.
+
+use std::collections::HashSet;
+
+use super::layout::{HANG, command};
+use super::style::HINT;
+use crate::diagnostic::{Hint, Place};
+
+/// What was advised already on this screen.
+#[derive(Debug)]
+pub(super) struct Advice<'a> {
+    place: &'a Place,
+    told: HashSet<String>,
+}
+
+impl<'a> Advice<'a> {
+    pub(super) fn new(place: &'a Place) -> Self {
+        Advice {
+            place,
+            told: HashSet::new(),
+        }
+    }
+
+    /// Leaves a command out from here on: it is told elsewhere.
+    pub(super) fn leave_out(&mut self, hint: &Hint) {
+        self.told.extend(hint.command_line(self.place));
+    }
+
+    /// What was not advised before, a line each behind the label.
+    pub(super) fn lines(&mut self, label: &str, hint: &Hint) -> String {
+        let mut text = String::new();
+        for one in hint.each() {
+            let line = one.command_line(self.place);
+            let told = line.clone().unwrap_or_else(|| one.text(self.place));
+            if self.told.insert(told.clone()) {
+                let told = if line.is_some() { command(&told) } else { told };
+                let purpose = match one {
+                    Hint::To(purpose, inner) if !matches!(**inner, Hint::Say(_)) => {
+                        format!("{purpose}: ")
+                    }
+                    _ => String::new(),
+                };
+                text.push_str(&format!("{HINT}{label}{HINT:#}: {HANG}{purpose}{told}\n"));
+            }
+        }
+        text
+    }
+}
