@@ -57,6 +57,7 @@ impl Image {
             .arg("--root")
             .arg(self.0.path())
             .args(arguments)
+            .env("COLUMNS", "1000")
             .output()
             .unwrap()
     }

@@ -137,9 +137,9 @@ fn what_gets_smaller_is_in_the_first_lines() {
     assert_eq!(
         lines,
         [
-            "lowers nf_conntrack_udp_timeout 45 → 30 live",
-            "lowers nf_conntrack_max 76800 → 76000 live",
-            "lowers nf_conntrack_max 524288 → 76000 at the next boot",
+            "lowers udp_timeout 45 → 30 live",
+            "lowers max 76,800 → 76,000 live",
+            "lowers max 524,288 → 76,000 at the next boot",
         ],
         "{told}"
     );
@@ -157,7 +157,7 @@ fn what_gets_smaller_is_in_the_first_lines() {
     let told = world
         .cttune(&["apply", "--profile", &profile, "--yes"])
         .exits(0);
-    told.says(&["note: lowers nf_conntrack_max 524288 → 76000 at the next boot"]);
+    told.says(&["note: lowers max 524,288 → 76,000 at the next boot"]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn cttune(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cttune"))
         .args(arguments)
         .env("PATH", path())
+        .env("COLUMNS", "1000")
         .output()
         .unwrap()
 }

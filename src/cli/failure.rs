@@ -97,10 +97,10 @@ impl Failure {
     }
 
     /// As it is printed.
-    pub(super) fn parts(&self, place: &Place) -> Parts<'_> {
+    pub(super) fn parts<'a>(&'a self, place: &'a Place) -> Parts<'a> {
         Parts {
             messages: self.lines(),
-            hint: self.hint.as_ref().map(|hint| hint.text(place)),
+            advice: self.hint.as_ref().map(|hint| (hint, place)),
             mistakes: &self.mistakes,
         }
     }

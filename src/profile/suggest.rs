@@ -4,6 +4,7 @@
 //! Rule: never below what the RFCs ask for; never below what was seen, whatever memory says; a
 //! timeout is lowered only where no flow was seen that it would have ended.
 
+use textwrap::Options;
 use toml_edit::{DocumentMut, Item, Table};
 
 use super::Role;
@@ -25,6 +26,8 @@ pub(crate) const STREAM: [u32; 3] = [120, 180, 300];
 const SMALLEST: i64 = 65536;
 /// Shares of memory that a table may take, in percent: the first that is enough.
 const SHARES: [u8; 2] = [10, 25];
+/// Characters of a line of the comment.
+const COLUMNS: usize = 80;
 /// The fill from which on the demand cannot be seen: new flows are refused.
 const FULL: f64 = 0.95;
 
@@ -224,7 +227,14 @@ fn comment(seen: &Observation) -> String {
         );
     }
     lines.push("Watch a busy hour too: a short time misses what is rare.".to_owned());
-    let comment = lines.iter().map(|line| format!("# {line}\n"));
+    // Below a label it goes on behind the label.
+    let wrapped = Options::new(COLUMNS)
+        .initial_indent("# ")
+        .break_words(false);
+    let wrapped = wrapped.subsequent_indent("#           ");
+    let comment = lines
+        .iter()
+        .map(|line| textwrap::fill(line, &wrapped) + "\n");
     comment.collect::<String>() + "\n"
 }
 

@@ -33,18 +33,25 @@ impl<'a> Advice<'a> {
         let mut text = String::new();
         for one in hint.each() {
             let line = one.command_line(self.place);
-            let told = line.clone().unwrap_or_else(|| one.text(self.place));
-            if self.told.insert(told.clone()) {
-                let told = if line.is_some() { command(&told) } else { told };
-                let purpose = match one {
-                    Hint::To(purpose, inner) if !matches!(**inner, Hint::Say(_)) => {
-                        format!("{purpose}: ")
-                    }
-                    _ => String::new(),
-                };
-                text.push_str(&format!("{HINT}{label}{HINT:#}: {HANG}{purpose}{told}\n"));
+            if self
+                .told
+                .insert(line.unwrap_or_else(|| one.text(self.place)))
+            {
+                let told = marked(one, self.place);
+                text.push_str(&format!("{HINT}{label}{HINT:#}: {HANG}{told}\n"));
             }
         }
         text
     }
+}
+
+/// Advice with each command in one piece.
+pub(super) fn marked(hint: &Hint, place: &Place) -> String {
+    let one = |one: &Hint| match (one, one.command_line(place)) {
+        (Hint::To(purpose, _), Some(line)) => format!("{purpose}: {}", command(&line)),
+        (_, Some(line)) => command(&line),
+        (sentence, None) => sentence.text(place),
+    };
+    let all: Vec<String> = hint.each().iter().map(one).collect();
+    all.join("; ")
 }

@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn plain(text: &str) -> String {
-        anstream::adapter::strip_str(text).to_string()
+        crate::render::layout::shown(text, 200)
     }
 
     #[test]
@@ -318,8 +318,7 @@ mod tests {
         assert_eq!(
             plain(&foresight(ExpireMode::Clamp, &tally)),
             "2 flows would be clamped: they end in 2m to 10m unless they send a packet\n          1  \
-             net.netfilter.nf_conntrack_tcp_timeout_established 10m\n          1  \
-             net.netfilter.nf_conntrack_udp_timeout_stream 2m\n"
+             tcp_timeout_established  10m\n          1  udp_timeout_stream       2m\n"
         );
         let nothing = foresight(ExpireMode::Delete, &Tally::default());
         assert_eq!(nothing, "no flow is proven idle\n");

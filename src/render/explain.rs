@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::layout::CELL;
 use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::boot::writers::LaterWrite;
 use crate::boot::{Answer, ExplainedLine, Explanation, NextBoot, Reader, Sure, Winner};
@@ -88,7 +89,7 @@ fn answer(answer: &Answer) -> String {
         Sure::Depends => format!("; {WARN}it depends{WARN:#}: {}", answer.reasons.join("; ")),
         Sure::Unknown => format!("; {WARN}not sure{WARN:#}: {}", answer.reasons.join("; ")),
     };
-    format!("  {:<15} {value}{but}\n", "in the end")
+    format!("  in the end{CELL}{value}{but}\n")
 }
 
 fn winner(reader: Reader, winner: Option<&Winner>) -> String {
@@ -96,9 +97,9 @@ fn winner(reader: Reader, winner: Option<&Winner>) -> String {
         Some(Winner {
             value, file, line, ..
         }) => {
-            format!("  {reader:<15} {value}  from {}:{line}\n", file.display())
+            format!("  {reader}{CELL}{value}  from {}:{line}\n", file.display())
         }
-        None => format!("  {reader:<15} leaves the kernel's default\n"),
+        None => format!("  {reader}{CELL}leaves the kernel's default\n"),
     }
 }
 

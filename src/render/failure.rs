@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::advice::marked;
 use super::layout::HANG;
 use super::style::{BAD, HINT};
+use crate::diagnostic::{Hint, Place};
 use crate::profile::Mistake;
 
 /// What there is to say about a failure.
@@ -11,10 +13,17 @@ use crate::profile::Mistake;
 pub(crate) struct Parts<'a> {
     /// What went wrong.
     pub(crate) messages: Vec<String>,
-    /// What to do next.
-    pub(crate) hint: Option<String>,
+    /// What to do next, and the place it is about.
+    pub(crate) advice: Option<(&'a Hint, &'a Place)>,
     /// The mistakes of a profile.
     pub(crate) mistakes: &'a [Mistake],
+}
+
+impl Parts<'_> {
+    /// The advice in words.
+    pub(super) fn hint(&self) -> Option<String> {
+        self.advice.map(|(hint, place)| hint.text(place))
+    }
 }
 
 /// `error: …`, one line for each thing that went wrong, then `hint: …`.
@@ -27,7 +36,8 @@ pub(crate) fn text(parts: &Parts<'_>) -> String {
     for message in &parts.messages {
         text.push_str(&format!("{BAD}error{BAD:#}: {HANG}{message}\n"));
     }
-    if let Some(hint) = &parts.hint {
+    if let Some((hint, place)) = parts.advice {
+        let hint = marked(hint, place);
         text.push_str(&format!("{HINT}hint{HINT:#}: {HANG}{hint}\n"));
     }
     text
@@ -41,7 +51,7 @@ pub(crate) fn json(parts: &Parts<'_>, exit_code: u8) -> Value {
         "schema": super::SCHEMA,
         "error": {
             "message": parts.messages.join("\n"),
-            "hint": parts.hint,
+            "hint": parts.hint(),
             "exit_code": exit_code,
             "more_mistakes": parts.mistakes.len() - mistakes.len(),
             "mistakes": mistakes,

@@ -138,7 +138,7 @@ mod tests {
     }
 
     fn plain(text: &str) -> String {
-        anstream::adapter::strip_str(text).to_string()
+        crate::render::layout::shown(text, 200)
     }
 
     #[test]

@@ -308,6 +308,14 @@ fn ascii(text: &str) -> String {
     out
 }
 
+/// Text as it is shown on a terminal so wide, without colours.
+#[cfg(test)]
+pub(super) fn shown(text: &str, width: usize) -> String {
+    let is_utf8 = true;
+    let laid = lay_out(text, Screen { width, is_utf8 });
+    anstream::adapter::strip_str(&laid).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use annotate_snippets::{
     Annotation, AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
+use super::layout::Screen;
 use crate::profile::{Mistake, Position};
 use crate::tunable::plural;
 
@@ -24,6 +25,8 @@ pub(crate) fn mistakes(mistakes: &[Mistake], styled: bool) -> String {
     } else {
         Renderer::plain()
     };
+    // Of a longer line the part around the mistake is shown: a caret needs its line in one piece.
+    let renderer = renderer.term_width(Screen::USUAL.width);
     let shown = mistakes.iter().take(SHOWN);
     let mut shown: Vec<String> = shown.map(|mistake| render(&renderer, mistake)).collect();
     if let Some(more) = mistakes.len().checked_sub(SHOWN).filter(|more| *more > 0) {

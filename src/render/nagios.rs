@@ -41,7 +41,7 @@ pub(super) fn trouble(parts: &Parts<'_>) -> Vec<String> {
         format!("{file}:{line}: {}", mistake.title)
     });
     let messages = parts.messages.iter().cloned();
-    let hint = parts.hint.iter().map(|hint| format!("hint: {hint}"));
+    let hint = parts.hint().map(|hint| format!("hint: {hint}"));
     mistakes.chain(messages).chain(hint).collect()
 }
 
@@ -265,9 +265,10 @@ mod tests {
 
     #[test]
     fn trouble_is_one_line_with_its_advice() {
+        let (hint, place) = ("run it as root".into(), Place::default());
         let parts = Parts {
             messages: vec!["cannot read\n it | all".to_owned(), "nor that".to_owned()],
-            hint: Some("run it as root".to_owned()),
+            advice: Some((&hint, &place)),
             mistakes: &[],
         };
         assert_eq!(

@@ -26,7 +26,7 @@ mod tests {
         for message in ["no table", &"long ".repeat(50), &"x".repeat(200)] {
             let parts = Parts {
                 messages: vec![message.to_owned()],
-                hint: None,
+                advice: None,
                 mistakes: &[],
             };
             let line = unknown(&parts);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::expire::Parts;
 use super::layout::{HANG, command};
 use super::plan::{step_cells, step_json, step_words};
-use super::style::{BAD, FAINT, GOOD, HINT, WARN};
+use super::style::{BAD, FAINT, GOOD, WARN};
 use crate::diagnostic::Place;
 use crate::plan::{Plan, Report, Step, StepResult};
 use crate::tunable::plural;
@@ -91,22 +91,21 @@ fn changes(number: usize) -> String {
     plural(number, "change")
 }
 
-/// A command that belongs to what was just done.
-fn to(what: &str, line: &str) -> String {
-    format!("{HINT}{what}{HINT:#}: {HANG}{}\n", command(line))
+fn rollback(id: u64, place: &Place) -> String {
+    command(&place.cttune(&format!("rollback {id}")))
 }
 
 /// The last lines of a plan that was applied.
 pub(crate) fn applied(told: Told<'_>, place: &Place) -> String {
     let id = told.id;
-    let undo = id.map(|id| to("to undo", &place.cttune(&format!("rollback {id}"))));
+    let undo = id.map(|id| format!("; to undo: {}", rollback(id, place)));
     // Not more than that: steps may have been left out, or overriding lines allowed.
     format!(
-        "{GOOD}{}{GOOD:#} made for {}, each read back\n{}{}",
+        "{GOOD}{}{GOOD:#} made for {}, each read back{}\n{}",
         changes(told.done()),
         told.plan.profile,
-        super::expire::maybe_text(told.flows),
         undo.unwrap_or_default(),
+        super::expire::maybe_text(told.flows),
     )
 }
 
@@ -126,9 +125,9 @@ pub(crate) fn rolled_back(told: Told<'_>, place: &Place) -> String {
         (None, 0) => "nothing to undo: everything is as it was before\n".to_owned(),
         (None, done) => format!("{GOOD}{}{GOOD:#} undone\n", changes(done)),
         (Some(id), done) => format!(
-            "{GOOD}{}{GOOD:#} undone\n{}",
+            "{GOOD}{}{GOOD:#} undone; to redo: {}\n",
             changes(done),
-            to("to redo", &place.cttune(&format!("rollback {id}")))
+            rollback(id, place)
         ),
     }
 }

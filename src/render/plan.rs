@@ -395,23 +395,24 @@ mod tests {
             overrides: [(Key::Max, 3000)].into(),
             ..Plan::of("p", vec![write(Key::Max, 5000, 3000)])
         };
-        let text = anstream::adapter::strip_str(&text(&plan, "fw")).to_string();
+        let text = crate::render::layout::shown(&text(&plan, "fw"), 80);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines,
             [
-                "p on fw: 1 step, with --set max=3000",
-                "blocked: net.netfilter.nf_conntrack_helper is required by the profile and missing on this kernel",
+                "p on fw: 1 blocked, 1 step, with --set max=3000",
+                "blocked: net.netfilter.nf_conntrack_helper is required by the profile and",
+                "         missing on this kernel",
                 "  hint: run a kernel that has it, or remove `required` from the profile",
-                "  lowers nf_conntrack_max 5000 → 3000 live and at the next boot",
-                "  lowers nf_conntrack_udp_timeout 180 (3m) → 60 (1m) live",
-                "  lowers nf_conntrack_buckets 9000 → 512 at the next boot",
-                "  lowers nf_conntrack_acct 1 → 0 live",
+                "  lowers max 5,000 → 3,000 live and at the next boot",
+                "  lowers udp_timeout 3m → 1m live",
+                "  lowers buckets 9,000 → 512 at the next boot",
+                "  lowers acct 1 → 0 live",
                 "  drops what an earlier apply set beside the profile: events",
-                "  1. net.netfilter.nf_conntrack_max: 5000 → 3000",
-                "1 live value; lowers nf_conntrack_max 5000 → 3000 live and at the next boot, \
-                 nf_conntrack_udp_timeout 180 (3m) → 60 (1m) live, \
-                 nf_conntrack_buckets 9000 → 512 at the next boot and 1 other",
+                "  1. max  5,000 →  3,000",
+                "",
+                "1 live value; lowers max 5,000 → 3,000 live and at the next boot, udp_timeout 3m",
+                "  → 1m live, buckets 9,000 → 512 at the next boot and 1 other",
             ]
         );
     }

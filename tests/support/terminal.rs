@@ -13,6 +13,7 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
+use rustix::termios::{Winsize, tcsetwinsize};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -35,8 +36,17 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts a command as the leader of a session on a new terminal.
+    /// Starts a command as the leader of a session on a new terminal of unknown size.
     pub fn start(command: &Command) -> Self {
+        Terminal::with_size(command, None)
+    }
+
+    /// Starts it on a terminal of this size, which no variable overrides.
+    pub fn sized(command: &Command, columns: u16, rows: u16) -> Self {
+        Terminal::with_size(command, Some((columns, rows)))
+    }
+
+    fn with_size(command: &Command, size: Option<(u16, u16)>) -> Self {
         // No child may inherit the master, or the terminal could not hang up.
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let master = posix_openpt(flags).unwrap();
@@ -49,17 +59,30 @@ impl Terminal {
             .open(ptsname_r(&master).unwrap())
             .unwrap();
         let modes = tcgetattr(&slave).unwrap();
+        if let Some((ws_col, ws_row)) = size {
+            let (ws_xpixel, ws_ypixel) = (0, 0);
+            let size = Winsize {
+                ws_row,
+                ws_col,
+                ws_xpixel,
+                ws_ypixel,
+            };
+            tcsetwinsize(&slave, size).unwrap();
+        }
+        let is_kept = |name: &std::ffi::OsStr| size.is_none() || name != "COLUMNS";
         let end = || Stdio::from(slave.try_clone().unwrap());
         let child = Command::new("setsid")
             .arg("--ctty")
             // A test that was started in the background, or by nohup, ignores some of these.
             .args(["env", "--default-signal=HUP,INT,QUIT,TERM"])
+            .args(size.map(|_| "--unset=COLUMNS"))
             .arg(command.get_program())
             .args(command.get_args())
             .envs(
                 command
                     .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
+                    .filter_map(|(name, value)| Some((name, value?)))
+                    .filter(|(name, _)| is_kept(name)),
             )
             .env("TERM", "xterm")
             .stdin(end())
