@@ -136,18 +136,18 @@ fn table_text(live: &Snapshot, rates: Option<&Rates>) -> String {
     let number = |key| live.value(key).map_or_else(|| "?".to_owned(), format_count);
     let entries = live.count.map_or_else(|| "?".to_owned(), format_count);
     let (max, buckets) = (number(Key::Max), number(Key::Buckets));
-    let fill = live.fill().map_or_else(
+    let share = live.fill().map_or_else(
         || "no limit".to_owned(),
-        |fill| format!("{}  {}", format_share(fill), gauge(fill, GAUGE)),
+        |fill| format!("({})  {}", format_share(fill), gauge(fill, GAUGE)),
     );
     let memory = Memory::of(live, rates.and_then(|rates| rates.flow_size));
     let now = memory.map(|memory| format!("; {} of memory", format_size(memory.now)));
-    let full = memory.and_then(|memory| memory.when_full);
-    let full = full.map(|bytes| format!(", {} when full", format_size(bytes)));
+    let most = memory.and_then(|memory| memory.when_full);
+    let most = most.map(|bytes| format!(", {} when full", format_size(bytes)));
     format!(
-        "table: {HANG}{entries} of {max} entries, {fill}\n       {HANG}{buckets} buckets{}{}\n",
+        "table: {HANG}{entries} of {max} entries {share}\n       {HANG}{buckets} buckets{}{}\n",
         now.unwrap_or_default(),
-        full.unwrap_or_default(),
+        most.unwrap_or_default(),
     )
 }
 
