@@ -13,7 +13,7 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -59,15 +59,10 @@ impl Terminal {
             .open(ptsname_r(&master).unwrap())
             .unwrap();
         let modes = tcgetattr(&slave).unwrap();
-        if let Some((ws_col, ws_row)) = size {
-            let (ws_xpixel, ws_ypixel) = (0, 0);
-            let size = Winsize {
-                ws_row,
-                ws_col,
-                ws_xpixel,
-                ws_ypixel,
-            };
-            tcsetwinsize(&slave, size).unwrap();
+        if let Some(size) = size {
+            let mut own = tcgetwinsize(&slave).unwrap();
+            (own.ws_col, own.ws_row) = size;
+            tcsetwinsize(&slave, own).unwrap();
         }
         let is_kept = |name: &std::ffi::OsStr| size.is_none() || name != "COLUMNS";
         let end = || Stdio::from(slave.try_clone().unwrap());
