@@ -61,6 +61,7 @@ const COMMANDS: &[&str] = &[
     "completions",
     "confirm",
     "expire",
+    "forecast",
     "guard",
     "history",
     "kill",

@@ -30,6 +30,7 @@ pub(crate) use ids::{Id, unknown_id};
 pub(crate) use memory::Memory;
 pub(crate) use namespaces::Namespace;
 pub(crate) use rates::{Rates, Trend};
+pub(crate) use rfc::demands;
 pub(crate) use table::Levels;
 pub(crate) use unread::Unread;
 

@@ -118,6 +118,15 @@ const REQUIREMENTS: [Requirement; 8] = [
 
 const UDP: &[Key] = &[Key::UdpTimeout, Key::UdpTimeoutStream];
 
+/// What an RFC demands of a timeout: the least seconds, and the RFC; the shortest first.
+pub(crate) fn demands(key: Key) -> Vec<(i64, &'static str)> {
+    let about = |one: &&Requirement| one.level != Level::Note && one.keys.contains(&key);
+    let asked = REQUIREMENTS.iter().filter(about);
+    let mut demands: Vec<_> = asked.map(|one| (one.least, one.rfc())).collect();
+    demands.sort_unstable();
+    demands
+}
+
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let judged = |desired| judge(desired, |key| evidence.value(key));
     evidence.desired.map(judged).unwrap_or_default()
@@ -152,12 +161,7 @@ impl Requirement {
             .iter()
             .map(|(key, value)| format!("{} is {}", key.file_name(), format_seconds(*value)));
         let set: Vec<(Key, i64)> = short.iter().map(|(key, _)| (*key, self.least)).collect();
-        let rfc = self
-            .id
-            .source()
-            .split([';', ','])
-            .next()
-            .unwrap_or_default();
+        let rfc = self.rfc();
         Some(Finding::new(
             self.id,
             severity,
@@ -169,6 +173,11 @@ impl Requirement {
             ),
             plan(Some(desired), &set).to("see what that would change"),
         ))
+    }
+
+    fn rfc(&self) -> &'static str {
+        let mut parts = self.id.source().split([';', ',']);
+        parts.next().unwrap_or_default()
     }
 
     /// How severe it is for this role; `None` where it does not count.

@@ -15,6 +15,7 @@ mod deep;
 mod expire;
 mod explain;
 mod failure;
+mod forecast;
 mod guard;
 mod history;
 mod interrupted;
@@ -116,6 +117,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Kill(args) => kill::run(args, global, out),
         Command::Guard(args) => guard::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
+        Command::Forecast(forecast) => forecast::run(forecast, global, out),
         Command::Metrics(metrics) => metrics::run(metrics, global, out),
         Command::Profile(profile) => profile::run(&profile.command, global, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox, global),

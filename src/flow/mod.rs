@@ -13,6 +13,7 @@ mod census;
 pub(crate) mod expire;
 mod field;
 mod filter;
+pub(crate) mod forecast;
 mod frequent;
 mod gather;
 pub(crate) mod guard;

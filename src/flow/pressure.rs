@@ -201,7 +201,7 @@ fn is_fixed(flow: &Flow<'_>) -> bool {
     flow.status.has(StatusBit::Assured) && !is_closing
 }
 
-fn is_push(flow: &Flow<'_>) -> bool {
+pub(super) fn is_push(flow: &Flow<'_>) -> bool {
     let ports = flow.original.ports();
     flow.original.protocol == Protocol::TCP && ports.is_some_and(|(_, to)| PUSH.contains(&to))
 }

@@ -7,6 +7,7 @@
 mod change;
 mod check;
 mod flows;
+mod forecast;
 mod guard;
 #[cfg(test)]
 mod pages;
@@ -22,6 +23,7 @@ pub(crate) use self::change::{
 };
 pub(crate) use self::check::{Check, FailOn};
 pub(crate) use self::flows::{Expire, Flows, Kill, Metrics, Mode, Request, Top};
+pub(crate) use self::forecast::Forecast;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::profile::{DesiredOptions, Named, Profile, ProfileCommand};
 pub(crate) use self::sandbox::{Completions, Sandbox, SandboxInside};
@@ -44,13 +46,13 @@ Global options: --netns --root --format --json --color -q -v
     arg_required_else_help = true,
     // Without empty lines around the usage: a screen has 24 lines.
     help_template = "{about-with-newline}{usage-heading} {usage}\n{all-args}{after-help}",
-    after_help = "Try it safely: `cttune sandbox -- bash`. More: `cttune --help`.",
     after_long_help = "\
 Start with `cttune check`: it takes milliseconds and changes nothing.
 Try everything safely in a private shell: `cttune sandbox -- bash`.
 
   cttune check                        is the table healthy?
   cttune top                          who fills it?
+  cttune forecast                     what would a shorter timeout do?
   cttune plan campus-fw               what would change?
   cttune apply campus-fw              change it, now and after every reboot
   cttune expire                       shorten the flows that exist already
@@ -194,6 +196,8 @@ pub(crate) enum Command {
     Guard(Guard),
     /// Show who fills the table: addresses, ports, protocols, states
     Top(Top),
+    /// Show what other timeouts would do, and how the table ages
+    Forecast(Forecast),
     /// Print numbers for Prometheus or munin, or as JSON
     Metrics(Metrics),
     /// List, show, compare, edit, capture or suggest profiles

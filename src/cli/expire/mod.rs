@@ -5,7 +5,7 @@ mod parse;
 mod steps;
 
 pub(super) use dialog::answered;
-pub(super) use parse::rate;
+pub(super) use parse::{rate, was};
 pub(super) use steps::{
     FlowProgress, end, past, past_of, refuse_blind, refuse_more_than, say_pace, step, tell_pace,
     told, untouched, watching, with_progress,

@@ -60,7 +60,7 @@ pub(in crate::cli) fn rate(text: &str) -> Result<i64, Failure> {
 }
 
 /// `5d`, `5d@2h` (until two hours ago) or `5d@2026-11-23T12:00:00Z`.
-pub(super) fn was(text: &str) -> Result<(i64, Option<i64>), Failure> {
+pub(in crate::cli) fn was(text: &str) -> Result<(i64, Option<i64>), Failure> {
     let wrong = |why: String| {
         Failure::usage(format!("--was {text}: {why}"))
             .hint("write 5d, 5d@2h (until two hours ago) or 5d@2026-11-23T12:00:00Z")

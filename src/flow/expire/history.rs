@@ -90,25 +90,44 @@ impl History {
     /// The seconds that a flow with `remaining` seconds was idle for, at least; none if no known
     /// value explains them.
     pub(crate) fn idle(&self, remaining: u32, now: i64) -> Option<u32> {
-        let remaining = i64::from(remaining);
-        let idle = |held: &Held| {
-            // The dump rounds down: the last packet came in this second or the one before.
-            let idle = held
-                .seconds
-                .checked_sub(remaining)
-                .filter(|idle| *idle >= 0)?;
+        // The dump rounds down: the last packet came in this second or the one before.
+        let held = self.explained(remaining, now).map(|idle| idle - 1);
+        let least = held.chain(self.since_updates(remaining, now)).min()?;
+        u32::try_from(least.max(0)).ok()
+    }
+
+    /// The seconds that it was idle for, at least and at most; none if no known value explains
+    /// them. How long a flow was idle before cttune set its time is not known.
+    pub(crate) fn idle_range(&self, remaining: u32, now: i64) -> Option<(u32, u32)> {
+        let seconds = |idle: i64| u32::try_from(idle.max(0)).unwrap_or(u32::MAX);
+        let least = self.explained(remaining, now).min();
+        let most = self.explained(remaining, now).max();
+        match self.since_updates(remaining, now).min() {
+            Some(since) => Some((
+                seconds(least.map_or(since, |idle| idle.min(since))),
+                u32::MAX,
+            )),
+            None => Some((seconds(least?), seconds(most?))),
+        }
+    }
+
+    /// The idle times that the values which held then explain.
+    fn explained(&self, remaining: u32, now: i64) -> impl Iterator<Item = i64> {
+        self.held.iter().filter_map(move |held| {
+            let idle = held.seconds.checked_sub(remaining.into());
+            let idle = idle.filter(|idle| *idle >= 0)?;
             let spoke = now.saturating_sub(idle);
             let fits = spoke.saturating_add(1) >= held.from && spoke < held.until;
-            fits.then(|| (idle - 1).max(0))
-        };
-        // A flow that cttune gave its time was silent since, whatever it did before.
-        let since_update = |update: &OwnUpdate| {
+            fits.then_some(idle)
+        })
+    }
+
+    /// A flow that cttune gave its time was silent since, whatever it did before.
+    fn since_updates(&self, remaining: u32, now: i64) -> impl Iterator<Item = i64> {
+        self.updates.iter().filter_map(move |update| {
             let since = now.saturating_sub(update.until).max(0);
-            (remaining + since <= update.highest + 1).then(|| (since - 1).max(0))
-        };
-        let updates = self.updates.iter().filter_map(since_update);
-        let least = self.held.iter().filter_map(idle).chain(updates).min()?;
-        u32::try_from(least).ok()
+            (i64::from(remaining) + since <= update.highest + 1).then(|| (since - 1).max(0))
+        })
     }
 
     /// Whether the timeout was raised from a value that explains these seconds too: a flow that

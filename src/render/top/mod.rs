@@ -64,7 +64,7 @@ fn group_json(columns: &[Column], group: &Group) -> Json {
     })
 }
 
-fn value_json(value: Value) -> Json {
+pub(super) fn value_json(value: Value) -> Json {
     match value {
         Value::Absent => Json::Null,
         Value::Port(number) | Value::Zone(number) => json!(number),

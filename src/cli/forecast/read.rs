@@ -1,0 +1,183 @@
+//! Reads the table for a forecast, once, or twice with a pause between.
+
+use std::time::{Duration, Instant};
+
+use crate::change::Here;
+use crate::change::expire::Past;
+use crate::cli::args::Global;
+use crate::cli::out::Out;
+use crate::cli::progress::Progress;
+use crate::cli::{expire, place, walk};
+use crate::flow::expire::{History, Moment, OwnUpdate, Proof, Protected, Rules, Timeouts};
+use crate::flow::forecast::{Forecast, Forecaster, Known, Question, Watch};
+use crate::flow::{Extent, Filter, Selection};
+use crate::kernel::ctnetlink::{DumpError, read_policies, undisturbed};
+use crate::profile::{ExpireParameters, ExpireSettings};
+use crate::tunable::{Key, Snapshot};
+
+/// How often a bar moves during the pause.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What is asked, and how to read.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Asked {
+    pub(in crate::cli) question: Question,
+    /// None leaves it to the size of the table.
+    pub(in crate::cli) extent: Option<Extent>,
+    /// What the timeout was, and until when, as the operator tells it.
+    pub(in crate::cli) was: Option<(i64, Option<i64>)>,
+}
+
+/// Reads and counts.
+pub(in crate::cli) fn forecast(
+    asked: &Asked,
+    live: &Snapshot,
+    observe: Option<Duration>,
+    global: &Global,
+    out: Out,
+) -> anyhow::Result<Forecast> {
+    let question = &asked.question;
+    let past = expire::past(&place::root(global)?);
+    let known = known(asked, live, &past, global)?;
+    let entries = walk::entries()?;
+    let start = Instant::now();
+    let watch = match observe {
+        Some(time) => Some(watch(question, &known, entries, time, start, out)?),
+        None => None,
+    };
+    let rules = rules(question, live, &known, past, observe);
+    let extent = extent(asked, entries, watch.is_some());
+    let filter = match extent {
+        Extent::Exact => Filter::of(&question.selection),
+        // How much was looked at counts.
+        Extent::Sample(_) | Extent::Budget(_) => Filter::default(),
+    };
+    let progress = walk::progress(out, entries);
+    let now = jiff::Timestamp::now().as_second();
+    let forecast = undisturbed(|| {
+        let mut forecaster = Forecaster::new(question, &known, &rules, watch.as_ref());
+        let sample = walk::walk(&filter, extent, &progress, |flow| {
+            let at = millis(start);
+            forecaster.add(flow, Moment { now, at });
+        })?;
+        Ok(forecaster.finish(sample))
+    })?;
+    Ok(forecast)
+}
+
+/// What is selected is read in full, and what was watched.
+fn extent(asked: &Asked, entries: u64, is_watched: bool) -> Extent {
+    let is_whole = is_watched || !asked.question.selection.matching.is_empty();
+    let usual = if is_whole {
+        Extent::Exact
+    } else {
+        Extent::for_table(entries)
+    };
+    asked.extent.unwrap_or(usual)
+}
+
+/// Takes the first look, and waits.
+fn watch(
+    question: &Question,
+    known: &Known,
+    entries: u64,
+    time: Duration,
+    start: Instant,
+    out: Out,
+) -> anyhow::Result<Watch> {
+    let progress = walk::progress(out, entries);
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let filter = Filter::of(&question.selection);
+    let watch = undisturbed(|| {
+        let mut watch = Watch::new(entries, seconds);
+        walk::walk(&filter, Extent::Exact, &progress, |flow| {
+            if question.selection.matches(flow) {
+                let key = known.timeouts.of_flow(flow).map(|(key, _)| key);
+                watch.add(flow, key, millis(start));
+            }
+        })?;
+        Ok::<_, DumpError>(watch.seal())
+    })?;
+    drop(progress);
+    let begun = Instant::now();
+    let bar = Progress::new(out, "watching flows", time.as_secs());
+    while let Some(left) = time.checked_sub(begun.elapsed()) {
+        std::thread::sleep(left.min(TICK));
+        bar.at(begun.elapsed().as_secs());
+    }
+    Ok(watch)
+}
+
+/// What is known of the timeouts. Without a record of another value the one that holds now is taken
+/// for the one that always did.
+fn known(asked: &Asked, live: &Snapshot, past: &Past, global: &Global) -> anyhow::Result<Known> {
+    let Question { key, timeout, .. } = asked.question;
+    let (present, now) = (i64::from(timeout), jiff::Timestamp::now().as_second());
+    let changes = match key {
+        Key::TcpTimeoutEstablished => past.changes.clone(),
+        _ => Here::read(place::root(global)?, None).changes_of(key),
+    };
+    let history = match asked.was {
+        Some((was, until)) => History::told(was, until, present, now),
+        None if changes.is_empty() => History::told(present, None, present, now),
+        None => History::of(&changes, present, now),
+    };
+    // The log tells the highest value that an established flow was given. Of others, clamp leaves
+    // at most their timeout.
+    let update = |update: &OwnUpdate| OwnUpdate {
+        highest: match key {
+            Key::TcpTimeoutEstablished => update.highest,
+            _ => present,
+        },
+        ..*update
+    };
+    let updates: Vec<OwnUpdate> = past.updates.iter().map(update).collect();
+    Ok(Known {
+        timeouts: Timeouts::of(live),
+        policies: read_policies()?,
+        history: history.with_updates(&updates),
+    })
+}
+
+/// The rules of `cttune expire` under the timeout in question.
+fn rules(
+    question: &Question,
+    live: &Snapshot,
+    known: &Known,
+    past: Past,
+    observe: Option<Duration>,
+) -> Rules {
+    let mut then = live.clone();
+    then.set(question.key, question.to.into());
+    let bounds = [
+        Key::TcpTimeoutEstablished,
+        Key::TcpTimeoutUnacknowledged,
+        Key::TcpTimeoutMaxRetrans,
+    ];
+    let usual = ExpireParameters::from(ExpireSettings::default());
+    Rules {
+        protected: Protected {
+            selection: Selection::default(),
+            sessions: past.sessions,
+        },
+        timeouts: Timeouts::of(&then),
+        policies: known.policies.clone(),
+        history: known.history.clone(),
+        proof: match observe {
+            Some(time) => Proof::Watched {
+                minimum: u32::try_from(time.as_secs()).unwrap_or(u32::MAX),
+                timeouts: bounds
+                    .iter()
+                    .filter_map(|key| known.timeouts.get(*key))
+                    .collect(),
+            },
+            None => Proof::History,
+        },
+        spread: 0,
+        grace: u32::try_from(usual.grace).unwrap_or(0),
+    }
+}
+
+fn millis(start: Instant) -> u32 {
+    u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX)
+}
