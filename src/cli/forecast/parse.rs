@@ -67,16 +67,15 @@ pub(in crate::cli) fn usual(key: Key, live: &Snapshot) -> anyhow::Result<Asked> 
     let demanded = demands(key)
         .first()
         .and_then(|(least, _)| u32::try_from(*least).ok());
-    let candidates = match key {
-        Key::TcpTimeoutEstablished => ESTABLISHED.to_vec(),
-        _ => {
-            let parts = [timeout / 8, timeout / 4, timeout / 2, timeout, timeout * 2];
-            let mut candidates: Vec<u32> = parts.into_iter().chain(demanded).collect();
-            candidates.retain(|seconds| *seconds > 0);
-            candidates.sort_unstable();
-            candidates.dedup();
-            candidates
-        }
+    let candidates = if key == Key::TcpTimeoutEstablished {
+        ESTABLISHED.to_vec()
+    } else {
+        let parts = [timeout / 8, timeout / 4, timeout / 2, timeout, timeout * 2];
+        let mut candidates: Vec<u32> = parts.into_iter().chain(demanded).collect();
+        candidates.retain(|seconds| *seconds > 0);
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates
     };
     let max = live.value(Key::Max).and_then(|max| u64::try_from(max).ok());
     Ok(Asked {

@@ -8,16 +8,16 @@ const BEND: f64 = 0.1;
 
 /// The place of the knee on a curve of timeouts, in rising order, and the flows that each keeps.
 pub(super) fn knee(curve: &[(u32, u64)]) -> Option<usize> {
-    let ((first, least), (last, most)) = (curve.first()?, curve.last()?);
+    let ((shortest, fewest), (longest, most)) = (curve.first()?, curve.last()?);
     let logarithm = |seconds: u32| f64::from(seconds.max(1)).ln();
-    let width = logarithm(*last) - logarithm(*first);
-    let height = super::as_f64(most.saturating_sub(*least));
+    let width = logarithm(*longest) - logarithm(*shortest);
+    let height = super::as_f64(most.saturating_sub(*fewest));
     if curve.len() < 3 || width <= 0.0 || height <= 0.0 {
         return None;
     }
     let bend = |(seconds, kept): &(u32, u64)| {
-        let along = (logarithm(*seconds) - logarithm(*first)) / width;
-        super::as_f64(kept.saturating_sub(*least)) / height - along
+        let along = (logarithm(*seconds) - logarithm(*shortest)) / width;
+        super::as_f64(kept.saturating_sub(*fewest)) / height - along
     };
     let bends = curve.iter().map(bend).enumerate();
     let (place, bend) = bends.max_by(|one, other| one.1.total_cmp(&other.1))?;

@@ -77,8 +77,8 @@ pub(crate) struct Age {
     /// Seconds.
     pub(crate) after: u32,
     pub(crate) untouched: u64,
-    pub(crate) clamp: u64,
-    pub(crate) re_age: u64,
+    pub(crate) clamped: u64,
+    pub(crate) re_aged: u64,
 }
 
 /// Flows a second, as they were watched.
@@ -395,12 +395,12 @@ impl<'a> Forecaster<'a> {
                 *sum += flows;
             }
         }
-        let [untouched, clamp, re_age] = sums.map(|sum| rounded(sum * factor));
+        let [untouched, clamped, re_aged] = sums.map(|sum| rounded(sum * factor));
         Age {
             after,
             untouched,
-            clamp,
-            re_age,
+            clamped,
+            re_aged,
         }
     }
 

@@ -83,7 +83,7 @@ fn forecast(flows: &[Flow<'_>], watch: Option<&Watch>, at: u32) -> Forecast {
 
 fn ages(forecast: &Forecast) -> Vec<[u64; 3]> {
     let ages = forecast.ageing.iter();
-    ages.map(|age| [age.untouched, age.clamp, age.re_age])
+    ages.map(|age| [age.untouched, age.clamped, age.re_aged])
         .collect()
 }
 

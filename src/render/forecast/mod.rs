@@ -128,8 +128,8 @@ fn age_json(age: Age, margin: f64) -> Value {
     json!({
         "after": age.after,
         "untouched": age.untouched,
-        "clamp": age.clamp,
-        "re_age": age.re_age,
+        "clamp": age.clamped,
+        "re_age": age.re_aged,
         "margin": margin,
     })
 }

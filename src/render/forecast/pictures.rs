@@ -5,6 +5,9 @@ use crate::flow::forecast::{Age, Forecast};
 use crate::render::picture::{Axis, Mark, Picture, Series};
 use crate::tunable::{format_count, format_seconds, plural};
 
+/// A number of flows of an age.
+type Number = fn(&Age) -> u64;
+
 /// A day: how far the last picture looks ahead at most.
 const DAY: u32 = 86_400;
 
@@ -144,10 +147,10 @@ fn ageing(
     let most = within.iter().map(|age| age.untouched).max().unwrap_or(0);
     let to = format_seconds(forecast.to.into());
     let mut series = Vec::new();
-    let ways: [(String, fn(&Age) -> u64); 3] = [
+    let ways: [(String, Number); 3] = [
         ("untouched".to_owned(), |age| age.untouched),
-        (format!("clamp to {to}"), |age| age.clamp),
-        (format!("re-age to {to}"), |age| age.re_age),
+        (format!("clamp to {to}"), |age| age.clamped),
+        (format!("re-age to {to}"), |age| age.re_aged),
     ];
     for (name, number) in ways.iter().filter(|_| most > 0) {
         let point = |age: &&Age| (f64::from(age.after), float(number(age)));
@@ -157,7 +160,7 @@ fn ageing(
     }
     let is_near = |max: &u64| name == "ageing" && *max <= most.saturating_mul(3) / 2;
     let max = forecast.max.filter(is_near);
-    let first = |number: fn(&Age) -> u64| within.last().map_or(0, |age| number(age));
+    let first = |number: Number| within.last().map_or(0, |age| number(age));
     let arrivals = if forecast.watched.is_some() {
         "with new flows as they were watched"
     } else {
@@ -171,8 +174,8 @@ fn ageing(
             plural(ages.first().map_or(0, |age| age.untouched), "flow"),
             format_seconds(last.into()),
             format_count(first(|age| age.untouched)),
-            format_count(first(|age| age.clamp)),
-            format_count(first(|age| age.re_age)),
+            format_count(first(|age| age.clamped)),
+            format_count(first(|age| age.re_aged)),
         ),
         across: Axis::time(&format!("from now, {arrivals}"), last),
         up: Axis::counts("flows", float(most.max(max.unwrap_or(0)))),

@@ -173,7 +173,7 @@ fn ageing(forecast: &Forecast) -> String {
     };
     rows.push(row("now".to_owned(), [forecast.total; 3]));
     for age in &forecast.ageing {
-        let numbers = [age.untouched, age.clamp, age.re_age];
+        let numbers = [age.untouched, age.clamped, age.re_aged];
         rows.push(row(format_seconds(age.after.into()), numbers));
     }
     columns(&rows, &[true, true, false, true, true])

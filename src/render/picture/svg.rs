@@ -147,12 +147,10 @@ fn bars(picture: &Picture) -> String {
         return svg;
     };
     let bar = x(&picture.across, 0.84) - x(&picture.across, 0.0);
-    for (across, up) in &series.points {
+    for ((across, up), (_, label)) in series.points.iter().zip(&picture.across.ticks) {
         let left = x(&picture.across, *across - 0.42);
         let top = y(&picture.up, *up);
         let height = BOTTOM - top;
-        let label = picture.across.ticks.iter().find(|(at, _)| at == across);
-        let label = label.map_or("", |(_, label)| label.as_str());
         svg.push_str(&format!(
             "<rect class=\"b\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{bar:.1}\" \
              height=\"{height:.1}\"><title>{}: {up:.0}</title></rect>",
