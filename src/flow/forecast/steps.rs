@@ -62,7 +62,9 @@ mod tests {
             exact in proptest::collection::vec(0_u32..1_000_000, 1..5),
         ) {
             let mut steps = Steps::new(&thresholds(exact.clone()));
-            numbers.iter().for_each(|number| steps.add(*number));
+            for number in &numbers {
+                steps.add(*number);
+            }
             for threshold in exact {
                 let reaching = numbers.iter().filter(|number| **number >= threshold).count();
                 prop_assert_eq!(steps.at_least(threshold), reaching as u64);
