@@ -7,11 +7,12 @@ use crate::change::expire::Past;
 use crate::cli::args::Global;
 use crate::cli::out::Out;
 use crate::cli::progress::Progress;
-use crate::cli::{expire, place, walk};
-use crate::flow::expire::{History, Moment, OwnUpdate, Proof, Protected, Rules, Timeouts};
+use crate::cli::walk::Table;
+use crate::cli::{expire, place};
+use crate::flow::expire::{History, OwnUpdate, Proof, Protected, Rules, Timeouts};
 use crate::flow::forecast::{Forecast, Forecaster, Known, Question, Watch};
 use crate::flow::{Extent, Filter, Selection};
-use crate::kernel::ctnetlink::{DumpError, read_policies, undisturbed};
+use crate::kernel::ctnetlink::read_policies;
 use crate::profile::{ExpireParameters, ExpireSettings};
 use crate::tunable::{Key, Snapshot};
 
@@ -39,30 +40,23 @@ pub(in crate::cli) fn forecast(
     let question = &asked.question;
     let past = expire::past(&place::root(global)?);
     let known = known(asked, live, &past, global)?;
-    let entries = walk::entries()?;
-    let start = Instant::now();
+    let table = Table::find(out)?;
     let watch = match observe {
-        Some(time) => Some(watch(question, &known, entries, time, start, out)?),
+        Some(time) => Some(watch(question, &known, &table, time, out)?),
         None => None,
     };
     let rules = rules(question, live, &known, past, observe);
-    let extent = extent(asked, entries, watch.is_some());
+    let extent = extent(asked, table.entries, watch.is_some());
     let filter = match extent {
         Extent::Exact => Filter::of(&question.selection),
         // How much was looked at counts.
         Extent::Sample(_) | Extent::Budget(_) => Filter::default(),
     };
-    let progress = walk::progress(out, entries);
     let now = jiff::Timestamp::now().as_second();
-    let forecast = undisturbed(|| {
-        let mut forecaster = Forecaster::new(question, &known, &rules, watch.as_ref());
-        let sample = walk::walk(&filter, extent, &progress, |flow| {
-            let at = millis(start);
-            forecaster.add(flow, Moment { now, at });
-        })?;
-        Ok(forecaster.finish(sample))
+    let (forecaster, sample) = table.gather(&filter, extent, || {
+        Forecaster::new(question, &known, &rules, watch.as_ref(), now)
     })?;
-    Ok(forecast)
+    Ok(forecaster.finish(sample))
 }
 
 /// What is selected is read in full, and what was watched.
@@ -77,35 +71,25 @@ fn extent(asked: &Asked, entries: u64, is_watched: bool) -> Extent {
 }
 
 /// Takes the first look, and waits.
-fn watch(
-    question: &Question,
+fn watch<'a>(
+    question: &'a Question,
     known: &Known,
-    entries: u64,
+    table: &Table,
     time: Duration,
-    start: Instant,
     out: Out,
-) -> anyhow::Result<Watch> {
-    let progress = walk::progress(out, entries);
+) -> anyhow::Result<Watch<'a>> {
     let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-    let filter = Filter::of(&question.selection);
-    let watch = undisturbed(|| {
-        let mut watch = Watch::new(entries, seconds);
-        walk::walk(&filter, Extent::Exact, &progress, |flow| {
-            if question.selection.matches(flow) {
-                let key = known.timeouts.of_flow(flow).map(|(key, _)| key);
-                watch.add(flow, key, millis(start));
-            }
-        })?;
-        Ok::<_, DumpError>(watch.seal())
+    let selection = &question.selection;
+    let (watch, _) = table.gather(&Filter::of(selection), Extent::Exact, || {
+        Watch::new(table.entries, seconds, known.timeouts.clone(), selection)
     })?;
-    drop(progress);
     let begun = Instant::now();
     let bar = Progress::new(out, "watching flows", time.as_secs());
     while let Some(left) = time.checked_sub(begun.elapsed()) {
         std::thread::sleep(left.min(TICK));
         bar.at(begun.elapsed().as_secs());
     }
-    Ok(watch)
+    Ok(watch.seal())
 }
 
 /// What is known of the timeouts. Without a record of another value the one that holds now is taken
@@ -176,8 +160,4 @@ fn rules(
         spread: 0,
         grace: u32::try_from(usual.grace).unwrap_or(0),
     }
-}
-
-fn millis(start: Instant) -> u32 {
-    u32::try_from(start.elapsed().as_millis()).unwrap_or(u32::MAX)
 }

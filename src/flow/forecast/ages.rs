@@ -70,6 +70,18 @@ impl Ages {
         }
     }
 
+    /// Adds what a part has counted.
+    pub(super) fn merge(&mut self, part: &Ages) {
+        let parts = part.idle.iter().chain(&part.began);
+        for (steps, part) in self.idle.iter_mut().chain(&mut self.began).zip(parts) {
+            steps.merge(part);
+        }
+        self.lasting += part.lasting;
+        self.turnover.began += part.turnover.began;
+        self.lasted += part.lasted;
+        self.flows += part.flows;
+    }
+
     /// How many flows there are after so many seconds, if they were watched for `watched`.
     pub(super) fn after(&self, seconds: u32, watched: Option<f64>) -> [f64; WAYS] {
         let began = self

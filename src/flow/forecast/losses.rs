@@ -1,5 +1,7 @@
 //! Which groups lose flows under each candidate timeout: by protocol, destination and port.
 
+use std::hash::BuildHasher;
+
 use crate::flow::field::Facts;
 use crate::flow::frequent::{Frequent, Summed};
 use crate::flow::{Column, Field, Flow, Value};
@@ -46,7 +48,17 @@ pub(crate) struct Loss {
 
 impl Losses {
     pub(super) fn new() -> Self {
-        Losses(Frequent::new())
+        Losses(Frequent::default())
+    }
+
+    /// The same without flows.
+    pub(super) fn part(&self) -> Self {
+        Losses(self.0.part())
+    }
+
+    /// Adds what a part has counted.
+    pub(super) fn merge(&mut self, part: Self) {
+        self.0.merge(part.0);
     }
 
     /// Counts a flow that would have ended under the first `ended` candidates.
@@ -57,12 +69,13 @@ impl Losses {
             *sum = 1;
         }
         let group = COLUMNS.map(|column| column.of(&facts));
-        self.0.add_with(&group, sums);
+        let hash = self.0.hasher().hash_one(group);
+        self.0.add_hashed(hash, || group, sums);
     }
 
     /// The largest losses under each of so many candidates.
     pub(super) fn largest(self, candidates: usize, scale: impl Fn(u64) -> u64) -> Vec<Vec<Loss>> {
-        let all = self.0.into_sums();
+        let all: Vec<_> = self.0.into_sums().collect();
         let of_candidate = |place: usize| {
             let loss = |(by, flows, ended): &([Value; 3], u64, Ended)| Loss {
                 by: *by,

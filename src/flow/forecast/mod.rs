@@ -16,6 +16,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use idle::Known;
 pub(crate) use losses::{COLUMNS, Loss, MOST};
@@ -29,7 +30,7 @@ use steps::{Steps, thresholds};
 use super::expire::{Moment, Rules, Verdict};
 use super::pressure::is_push;
 use super::sample::{as_f64, margin_of_all, scaled};
-use super::{Flow, Sample, Selection};
+use super::{Flow, Gather, Sample, Selection};
 use crate::tunable::Key;
 
 /// What is asked.
@@ -140,7 +141,9 @@ pub(crate) struct Forecaster<'a> {
     known: &'a Known,
     /// The rules that clamp and re-age to the timeout in question.
     rules: &'a Rules,
-    watch: Option<&'a Watch>,
+    watch: Option<&'a Watch<'a>>,
+    /// Seconds since 1970.
+    now: i64,
     thresholds: Arc<[u32]>,
     least: Steps,
     most: Steps,
@@ -156,12 +159,49 @@ pub(crate) struct Forecaster<'a> {
     watched: f64,
 }
 
+impl Gather for Forecaster<'_> {
+    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+        let at = u32::try_from(at.as_millis()).unwrap_or(u32::MAX);
+        self.count(flow, Moment { now: self.now, at });
+    }
+
+    fn part(&self) -> Self {
+        let empty = Forecaster::new(self.question, self.known, self.rules, self.watch, self.now);
+        Forecaster {
+            losses: self.losses.part(),
+            ..empty
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        for (steps, part) in [
+            (&mut self.least, part.least),
+            (&mut self.most, part.most),
+            (&mut self.proven_least, part.proven_least),
+            (&mut self.proven_most, part.proven_most),
+            (&mut self.idle, part.idle),
+        ] {
+            steps.merge(&part);
+        }
+        self.losses.merge(part.losses);
+        self.push += part.push;
+        self.watched = self.watched.max(part.watched);
+        for (key, ages) in part.ages {
+            match self.ages.get_mut(&key) {
+                Some(known) => known.merge(&ages),
+                None => drop(self.ages.insert(key, ages)),
+            }
+        }
+    }
+}
+
 impl<'a> Forecaster<'a> {
     pub(crate) fn new(
         question: &'a Question,
         known: &'a Known,
         rules: &'a Rules,
-        watch: Option<&'a Watch>,
+        watch: Option<&'a Watch<'a>>,
+        now: i64,
     ) -> Self {
         let exact = question
             .candidates
@@ -184,12 +224,13 @@ impl<'a> Forecaster<'a> {
             known,
             rules,
             watch,
+            now,
             thresholds,
         }
     }
 
     /// Counts a flow.
-    pub(crate) fn add(&mut self, flow: &Flow<'_>, moment: Moment) {
+    fn count(&mut self, flow: &Flow<'_>, moment: Moment) {
         if !self.question.selection.matches(flow)
             || self.watch.is_some_and(|watch| !watch.follows(flow))
         {

@@ -26,6 +26,13 @@ impl Steps {
         }
     }
 
+    /// Adds what was counted between the same thresholds.
+    pub(super) fn merge(&mut self, part: &Steps) {
+        for (count, more) in self.counts.iter_mut().zip(&part.counts) {
+            *count += more;
+        }
+    }
+
     /// How many numbers are no less than a threshold; one that is none counts as the next.
     pub(super) fn at_least(&self, threshold: u32) -> u64 {
         let place = self.thresholds.partition_point(|at| *at < threshold);

@@ -64,7 +64,7 @@ fn flow(id: u32, left: u32) -> Flow<'static> {
     flow
 }
 
-fn forecast(flows: &[Flow<'_>], watch: Option<&Watch>, at: u32) -> Forecast {
+fn forecast(flows: &[Flow<'_>], watch: Option<&Watch<'_>>, at: u32) -> Forecast {
     let proof = match watch {
         Some(_) => Proof::Watched {
             minimum: 10,
@@ -74,10 +74,18 @@ fn forecast(flows: &[Flow<'_>], watch: Option<&Watch>, at: u32) -> Forecast {
     };
     let world = world(proof);
     let question = question();
-    let mut forecaster = Forecaster::new(&question, &world.known, &world.rules, watch);
-    for flow in flows {
-        forecaster.add(flow, Moment { now: NOW, at });
+    let mut forecaster = Forecaster::new(&question, &world.known, &world.rules, watch, NOW);
+    // In two parts, as two threads read them.
+    let mut part = forecaster.part();
+    for (number, flow) in flows.iter().enumerate() {
+        let to = if number % 3 == 0 {
+            &mut part
+        } else {
+            &mut forecaster
+        };
+        to.add(flow, Duration::from_millis(at.into()));
     }
+    forecaster.merge(part);
     forecaster.finish(None)
 }
 
@@ -111,9 +119,10 @@ fn flows_that_were_idle_for_as_long_as_a_timeout_would_have_ended() {
 #[test]
 fn a_flow_that_sends_goes_on_and_one_that_was_silent_ends() {
     let first = [flow(1, 9000), flow(2, 9000), flow(3, 9990)];
-    let mut watch = Watch::new(3, 10);
+    let all = Selection::default();
+    let mut watch = Watch::new(3, 10, timeouts(10_000), &all);
     for flow in &first {
-        watch.add(flow, Some(Key::TcpTimeoutEstablished), 0);
+        watch.add(flow, Duration::ZERO);
     }
     let watch = watch.seal();
     // The second sent; a fourth began.
@@ -139,9 +148,10 @@ fn a_flow_that_sends_goes_on_and_one_that_was_silent_ends() {
 
 #[test]
 fn connections_that_close_as_fast_as_they_begin_do_not_fill_the_table() {
-    let mut watch = Watch::new(400, 10);
+    let all = Selection::default();
+    let mut watch = Watch::new(400, 10, timeouts(10_000), &all);
     for id in 0..400 {
-        watch.add(&flow(id, 9000), Some(Key::TcpTimeoutEstablished), 0);
+        watch.add(&flow(id, 9000), Duration::ZERO);
     }
     let watch = watch.seal();
     // A hundred closed and wait, a hundred others began.

@@ -3,10 +3,12 @@
 //! Rule: a flow that sent goes on; one that was silent ends when its time is over. Of the flows
 //! that begin, as many close early as were seen to close; the others live for their timeout.
 
+use std::time::Duration;
+
 use super::idle::Seen;
-use crate::flow::expire::Moment;
+use crate::flow::expire::{Moment, Timeouts};
 use crate::flow::sample::as_f64;
-use crate::flow::{Compared, Flow, Sightings};
+use crate::flow::{Compared, Flow, Gather, Selection, Sightings};
 use crate::tunable::Key;
 
 /// Flows that are followed at most; 24 bytes each.
@@ -20,12 +22,14 @@ const NO_KEY: u8 = u8::MAX;
 
 /// The flows that were there at first.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct Watch<'a> {
     /// One in so many flows is followed.
     one_in: u64,
     /// Flows with more time left than this last until the second look unless they close.
     lasts: u32,
     flows: Sightings,
+    timeouts: Timeouts,
+    selection: &'a Selection,
     /// By tag: flows that last.
     lasting: [u64; 256],
     /// Milliseconds at which the first look began; none while it is empty.
@@ -41,23 +45,52 @@ pub(super) struct Turnover {
     pub(super) closed: u64,
 }
 
-impl Watch {
+impl Gather for Watch<'_> {
+    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+        if self.selection.matches(flow) && self.follows(flow) {
+            self.note(flow, u32::try_from(at.as_millis()).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn part(&self) -> Self {
+        Watch {
+            flows: self.flows.alike(),
+            timeouts: self.timeouts.clone(),
+            lasting: [0; 256],
+            ..*self
+        }
+    }
+
+    fn merge(&mut self, part: Self) {
+        self.flows.merge(part.flows);
+        for (lasting, more) in self.lasting.iter_mut().zip(part.lasting) {
+            *lasting += more;
+        }
+        self.at = self.at.into_iter().chain(part.at).min();
+    }
+}
+
+impl<'a> Watch<'a> {
     /// Nothing yet, of a table with about so many entries, for so many seconds.
-    pub(crate) fn new(entries: u64, seconds: u32) -> Self {
+    pub(crate) fn new(
+        entries: u64,
+        seconds: u32,
+        timeouts: Timeouts,
+        selection: &'a Selection,
+    ) -> Self {
         Watch {
             one_in: entries / MOST + 1,
             lasts: seconds.saturating_add(LATE),
             flows: Sightings::default(),
+            timeouts,
+            selection,
             lasting: [0; 256],
             at: None,
         }
     }
 
-    /// Adds a flow of the first look.
-    pub(crate) fn add(&mut self, flow: &Flow<'_>, key: Option<Key>, at: u32) {
-        if !self.follows(flow) {
-            return;
-        }
+    fn note(&mut self, flow: &Flow<'_>, at: u32) {
+        let key = self.timeouts.of_flow(flow).map(|(key, _)| key);
         let tag = tag(key);
         self.flows.add(flow, at, tag);
         self.at.get_or_insert(at);
