@@ -7,7 +7,7 @@
 
 mod inside;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -59,10 +59,11 @@ fn make(times: &[u32], net: u16) {
     let flow = |(number, time): (usize, &u32)| {
         let number = u16::try_from(number).unwrap();
         NewFlow {
-            src: std::net::Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, number),
+            src: Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, number).into(),
             dst: "2001:db8:ffff::1".parse().unwrap(),
             ports: (1024 + number % 60_000, 443),
             time_left: *time,
+            is_assured: true,
         }
     };
     assert_eq!(
