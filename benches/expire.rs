@@ -17,7 +17,7 @@ use std::fs;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use cttune::internals::{Expire, FlowData, Mode, NewFlow, create, dump_chunks};
+use cttune::internals::{Expire, FlowData, NewFlow, create, dump_chunks};
 use inside::{Bare, CTTUNE, contest, in_sandbox, peak, run, tell, timed};
 
 const ROUNDS: usize = 5;
@@ -194,7 +194,7 @@ fn update(flow: &FlowData, seconds: u32) -> Vec<u8> {
 fn clamp(flows: u32) -> Duration {
     let start = Instant::now();
     let (mut looked_at, mut first_pass) = (0, Duration::ZERO);
-    let expire = Expire::prepare(Mode::Clamp, None, None).unwrap();
+    let expire = Expire::prepare("clamp", None, None).unwrap();
     let counts = expire.run(|number| {
         if number > looked_at {
             (looked_at, first_pass) = (number, start.elapsed());
@@ -207,7 +207,7 @@ fn clamp(flows: u32) -> Duration {
 
 /// Deletes every flow, and gives the time of all that follows the first sample and the settle.
 fn delete(flows: u32) -> Duration {
-    let mut expire = Expire::prepare(Mode::Delete, Some((432_000, None)), Some(1)).unwrap();
+    let mut expire = Expire::prepare("delete", Some((432_000, None)), Some(1)).unwrap();
     expire.look().unwrap();
     timed(|| {
         let counts = expire.run(|_| {});

@@ -154,7 +154,7 @@ fn without_a_profile_every_key_is_shown_and_only_a_critical_finding_counts() {
         let settings = checked["settings"].as_array().unwrap();
         let keys: Vec<String> = cttune::internals::keys()
             .into_iter()
-            .map(|key| key.name)
+            .map(|key| format!("net.netfilter.{key}"))
             .collect();
         assert_eq!(settings.len(), keys.len());
         for (setting, key) in settings.iter().zip(keys) {

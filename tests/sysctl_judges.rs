@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cttune::internals::{CatalogKey, SysctlTree, Winner, as_the_kernel_holds_it, keys, next_boot};
+use cttune::internals::{SysctlTree, Winner, as_the_kernel_holds_it, keys, next_boot};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
@@ -440,7 +440,7 @@ echo done
 "#;
 
 /// Runs the judge and returns its report.
-fn ask(work: &Path, cases: usize, keys: &[CatalogKey]) -> String {
+fn ask(work: &Path, cases: usize, keys: &[&str]) -> String {
     let namespaces: &[&str] = if nix::unistd::geteuid().is_root() {
         &["-mn"]
     } else {
@@ -451,7 +451,7 @@ fn ask(work: &Path, cases: usize, keys: &[CatalogKey]) -> String {
         .args(["--propagation", "private", "sh", "-c", JUDGE, "judge"])
         .arg(work)
         .arg(cases.to_string())
-        .args(keys.iter().map(|key| key.file_name))
+        .args(keys)
         .env("LC_ALL", "C")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
@@ -525,14 +525,14 @@ fn count_known(
     cases: &[Case],
     work: &Path,
     runs: &BTreeMap<String, Held>,
-    keys: &[CatalogKey],
+    keys: &[&str],
     wrong: &mut Vec<String>,
 ) -> usize {
     let mut sure = 0;
     for (number, case) in cases.iter().enumerate() {
         let held = &runs[&format!("{number} later")];
         for (key, value, is_known) in next_boot(&work.join(number.to_string())).unwrap() {
-            let is_here = keys.iter().any(|one| one.file_name == key);
+            let is_here = keys.contains(&key);
             let Some(value) = value.filter(|_| is_known && is_here) else {
                 continue;
             };
@@ -556,7 +556,7 @@ fn the_real_readers_leave_what_effective_says() {
     let trees = usize::try_from(trees).unwrap();
     let netfilter = Path::new("/proc/sys/net/netfilter");
     let mut keys = keys();
-    keys.retain(|key| netfilter.join(key.file_name).exists());
+    keys.retain(|key| netfilter.join(key).exists());
     assert!(keys.len() > 20, "this test needs a kernel with conntrack");
 
     let work = tempfile::tempdir().unwrap();
@@ -578,7 +578,7 @@ fn the_real_readers_leave_what_effective_says() {
             let winners: BTreeMap<_, _> = tree.winners(reader).into_iter().collect();
             let held = &runs[&format!("{number} {reader}")];
             assert_explained(&tree, reader, &winners);
-            for key in keys.iter().map(|key| key.file_name) {
+            for key in keys.iter().copied() {
                 let winner = winners.get(key);
                 set += usize::from(winner.is_some());
                 let default = defaults.get(key).copied().flatten();

@@ -7,21 +7,19 @@ use super::error::ChangeError;
 use super::expire::{ExpireError, FlowContext};
 use super::journal::JournalError;
 use super::outcome::{Ending, Outcome};
-use super::present;
 use super::record::Entry;
-use super::restore::{clear_up, restore, write_file};
-use super::revert::{Foreign, revert};
+use super::restore::{restore, undo_steps, write_file};
+use super::revert::Foreign;
 use super::signal::Signal;
 use super::status::Status;
-use super::target::{Target, TargetError};
+use super::system::{System, SystemError};
 use crate::kernel::sysctl::WriteError;
 use crate::plan::{ENTRIES_PER_BUCKET, Report, Step, StepResult};
 use crate::profile::ExpireParameters;
 use crate::tunable::{Key, plural};
 
-/// What a plan is applied with.
 pub(crate) struct Context<'a> {
-    pub(crate) target: &'a mut dyn Target,
+    pub(crate) system: &'a mut dyn System,
     pub(crate) save: &'a mut dyn FnMut(&Entry) -> Result<(), JournalError>,
     /// Asked before every step: did a signal come?
     pub(crate) stop: &'a dyn Fn() -> Option<Signal>,
@@ -31,13 +29,13 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn with_flows(&mut self) -> (&mut dyn Target, FlowContext<'_>) {
+    fn with_flows(&mut self) -> (&mut dyn System, FlowContext<'_>) {
         let context = FlowContext {
             stop: self.stop,
             progress: self.flows,
             threads: None,
         };
-        (self.target, context)
+        (self.system, context)
     }
 }
 
@@ -91,7 +89,7 @@ pub(super) fn apply_revert(entry: &mut Entry, context: &mut Context<'_>) -> Outc
     let mut engine = Engine::new(context);
     let mut reports = Vec::new();
     for (index, step) in entry.record.steps.clone().iter().enumerate() {
-        let report = match restore(step, engine.context.target) {
+        let report = match restore(step, engine.context.system) {
             Ok(()) => Report::DONE,
             Err(why) => {
                 entry.state.remaining.push(why.clone());
@@ -145,13 +143,13 @@ impl<'a, 'b> Engine<'a, 'b> {
             Step::Expire { parameters, .. } => Some(parameters),
             _ => None,
         })?;
-        let (target, mut context) = self.context.with_flows();
-        let looked = target.look_at_flows(parameters, &mut context);
+        let (system, mut context) = self.context.with_flows();
+        let looked = system.look_at_flows(parameters, &mut context);
         looked.err().map(|error| self.cause(error))
     }
 
-    fn cause(&mut self, error: TargetError) -> ChangeError {
-        if let TargetError::Expire { source, changed } = &error {
+    fn cause(&mut self, error: SystemError) -> ChangeError {
+        if let SystemError::Expire { source, changed } = &error {
             if *changed > 0 {
                 self.flows_changed = Some(format!(
                     "{changed} flows keep the shorter time that they were given, until their next \
@@ -179,25 +177,25 @@ impl<'a, 'b> Engine<'a, 'b> {
         }
     }
 
-    fn act(&mut self, step: &Step) -> Result<Report, TargetError> {
-        let target = &mut *self.context.target;
+    fn act(&mut self, step: &Step) -> Result<Report, SystemError> {
+        let system = &mut *self.context.system;
         match step {
-            Step::LoadModule { .. } => target.load_module()?,
-            Step::UnloadModule { .. } => target.unload_module()?,
+            Step::LoadModule { .. } => system.load_module()?,
+            Step::UnloadModule { .. } => system.unload_module()?,
             Step::WriteLive { key, to, .. } => return self.write(*key, *to),
             Step::Expire { parameters, .. } => return self.expire(parameters),
             Step::WriteFile { .. } | Step::EditLine { .. } => {
                 if let Some(change) = step.file() {
-                    write_file(change.path, change.to, target)?;
+                    write_file(change.path, change.to, system)?;
                 }
             }
         }
         Ok(Report::DONE)
     }
 
-    fn expire(&mut self, parameters: &ExpireParameters) -> Result<Report, TargetError> {
-        let (target, mut context) = self.context.with_flows();
-        let tally = target.expire(parameters, &mut context)?;
+    fn expire(&mut self, parameters: &ExpireParameters) -> Result<Report, SystemError> {
+        let (system, mut context) = self.context.with_flows();
+        let tally = system.expire(parameters, &mut context)?;
         let result = match tally.selected() {
             0 => StepResult::Skipped,
             _ => StepResult::Done,
@@ -206,8 +204,8 @@ impl<'a, 'b> Engine<'a, 'b> {
         Ok(Report { result, note })
     }
 
-    fn write(&mut self, key: Key, to: i64) -> Result<Report, TargetError> {
-        let Some(before) = self.context.target.read(key)? else {
+    fn write(&mut self, key: Key, to: i64) -> Result<Report, SystemError> {
+        let Some(before) = self.context.system.read(key)? else {
             // Only after the module was loaded: this kernel turns out not to have the key.
             return Ok(Report::skipped(Some("missing on this kernel".to_owned())));
         };
@@ -215,7 +213,7 @@ impl<'a, 'b> Engine<'a, 'b> {
         if before == to {
             return Ok(Report::skipped(note));
         }
-        self.context.target.write(key, to)?;
+        self.context.system.write(key, to)?;
         let result = StepResult::Done;
         Ok(Report { result, note })
     }
@@ -226,11 +224,11 @@ impl<'a, 'b> Engine<'a, 'b> {
         key: Key,
         before: i64,
         to: i64,
-    ) -> Result<(i64, Option<String>), TargetError> {
+    ) -> Result<(i64, Option<String>), SystemError> {
         if key != Key::Max || self.unresized.is_none() || before == 0 {
             return Ok((to, None));
         }
-        let buckets = self.context.target.read(Key::Buckets)?.unwrap_or(0);
+        let buckets = self.context.system.read(Key::Buckets)?.unwrap_or(0);
         let cap = buckets.saturating_mul(ENTRIES_PER_BUCKET).max(before);
         if to <= cap {
             return Ok((to, None));
@@ -265,14 +263,8 @@ impl<'a, 'b> Engine<'a, 'b> {
 
     /// Restores whatever the entry's steps changed, past single failures.
     fn undo(&mut self, entry: &mut Entry, cause: ChangeError, reports: &mut [Report]) -> Ending {
-        let present = present::read([&*entry], self.context.target);
         // Within one command a third value is what the kernel made of the new one.
-        let revert = revert(entry, &present, Foreign::Overwrite);
-        let mut remaining = revert.kept;
-        for step in &revert.plan.steps {
-            remaining.extend(restore(step, self.context.target).err());
-        }
-        clear_up(&entry.record, self.context.target);
+        let (mut remaining, _) = undo_steps(entry, Foreign::Overwrite, self.context.system);
         remaining.extend(self.flows_changed.take());
         if !remaining.is_empty() {
             turn(entry, Status::Failed);
@@ -289,9 +281,9 @@ impl<'a, 'b> Engine<'a, 'b> {
     }
 }
 
-fn is_failed_resize(step: &Step, error: &TargetError) -> bool {
+fn is_failed_resize(step: &Step, error: &SystemError) -> bool {
     matches!(step, Step::WriteLive { key: Key::Buckets, from: Some(from), to, .. } if to > from)
-        && matches!(error, TargetError::Write(WriteError::NoMemory { .. }))
+        && matches!(error, SystemError::Write(WriteError::NoMemory { .. }))
 }
 
 #[cfg(test)]

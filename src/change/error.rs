@@ -18,7 +18,6 @@ pub(crate) enum Effect {
     ReadOnly,
 }
 
-/// A failure, for the command line to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangeError {
     /// What went wrong, one sentence each.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::signal::Signal;
-use super::target::{Target, TargetError};
+use super::system::{System, SystemError};
 use crate::change::expire::{ExpireError, FlowContext};
 use crate::files::FileError;
 use crate::flow::expire::Tally;
@@ -54,7 +54,7 @@ impl Fake {
     }
 }
 
-fn refused(path: &Path) -> TargetError {
+fn refused(path: &Path) -> SystemError {
     let source = io::Error::from(io::ErrorKind::StorageFull);
     FileError::Io {
         doing: "write",
@@ -64,20 +64,20 @@ fn refused(path: &Path) -> TargetError {
     .into()
 }
 
-impl Target for Fake {
-    fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError> {
+impl System for Fake {
+    fn read(&mut self, key: Key) -> Result<Option<i64>, SystemError> {
         Ok(self.values.get(&key).copied().filter(|_| self.is_loaded))
     }
 
-    fn count(&mut self) -> Result<Option<i64>, TargetError> {
+    fn count(&mut self) -> Result<Option<i64>, SystemError> {
         Ok(Some(self.count).filter(|_| self.is_loaded))
     }
 
-    fn rehearse_write(&mut self, _: Key) -> Result<(), TargetError> {
+    fn rehearse_write(&mut self, _: Key) -> Result<(), SystemError> {
         Ok(())
     }
 
-    fn write(&mut self, key: Key, value: i64) -> Result<(), TargetError> {
+    fn write(&mut self, key: Key, value: i64) -> Result<(), SystemError> {
         let fails = self.fails();
         if key == Key::Buckets && self.no_memory {
             return Err(WriteError::NoMemory { key, value }.into());
@@ -96,7 +96,7 @@ impl Target for Fake {
         }
     }
 
-    fn load_module(&mut self) -> Result<(), TargetError> {
+    fn load_module(&mut self) -> Result<(), SystemError> {
         if self.fails() {
             let failed = crate::kernel::module::ModuleError::Failed {
                 arguments: "nf_conntrack".to_owned(),
@@ -108,20 +108,20 @@ impl Target for Fake {
         Ok(())
     }
 
-    fn unload_module(&mut self) -> Result<(), TargetError> {
+    fn unload_module(&mut self) -> Result<(), SystemError> {
         self.is_loaded = false;
         Ok(())
     }
 
-    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError> {
+    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, SystemError> {
         Ok(self.files.get(path).cloned())
     }
 
-    fn rehearse_file(&mut self, _: &Path, _: &[u8]) -> Result<(), TargetError> {
+    fn rehearse_file(&mut self, _: &Path, _: &[u8]) -> Result<(), SystemError> {
         Ok(())
     }
 
-    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError> {
         if self.fails() || (self.fills_up && self.asked > self.fails_at.unwrap_or(usize::MAX)) {
             return Err(refused(path));
         }
@@ -134,7 +134,7 @@ impl Target for Fake {
         Ok(())
     }
 
-    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, TargetError> {
+    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, SystemError> {
         let mode = self.modes.get(path).copied().unwrap_or(0o644);
         Ok(self.files.contains_key(path).then_some(mode))
     }
@@ -143,12 +143,12 @@ impl Target for Fake {
         Vec::new()
     }
 
-    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError> {
         self.files.insert(path.to_owned(), bytes.to_vec());
         Ok(())
     }
 
-    fn remove_file(&mut self, path: &Path) -> Result<(), TargetError> {
+    fn remove_file(&mut self, path: &Path) -> Result<(), SystemError> {
         if self.fails() {
             return Err(refused(path));
         }
@@ -162,7 +162,7 @@ impl Target for Fake {
         &mut self,
         _: &ExpireParameters,
         _: &mut FlowContext<'_>,
-    ) -> Result<(), TargetError> {
+    ) -> Result<(), SystemError> {
         Ok(())
     }
 
@@ -170,10 +170,10 @@ impl Target for Fake {
         &mut self,
         _: &ExpireParameters,
         _: &mut FlowContext<'_>,
-    ) -> Result<Tally, TargetError> {
+    ) -> Result<Tally, SystemError> {
         if self.fails() {
             let source = ExpireError::Stopped(Signal::Interrupt);
-            return Err(TargetError::Expire { source, changed: 7 });
+            return Err(SystemError::Expire { source, changed: 7 });
         }
         Ok(Tally {
             clamped: 9,

@@ -120,11 +120,8 @@ impl Here {
     /// since 1970.
     pub(crate) fn last_apply(&self) -> anyhow::Result<Option<(u64, i64)>> {
         let newest = self.journal()?.find_newest(|entry| {
-            let done = matches!(
-                entry.state.status(),
-                Status::Applied | Status::Partial | Status::Pending
-            );
-            entry.record.kind == Kind::Apply && done && self.is_of(&entry.record)
+            let is_applied = entry.state.status().is_applied();
+            entry.record.kind == Kind::Apply && is_applied && self.is_of(&entry.record)
         })?;
         newest
             .map(|entry| {

@@ -9,7 +9,7 @@ use super::pending::is_overdue;
 use super::present;
 use super::record::Entry;
 use super::status::Status;
-use super::target::Running;
+use super::system::Running;
 
 /// How long after its deadline a pending change counts as forgotten by its watcher.
 const GRACE: Duration = Duration::from_secs(5);
@@ -33,8 +33,8 @@ pub(crate) fn list(
         .map(|entry| here.in_boot(entry))
         .collect();
     let of_here = entries.iter().filter(|entry| here.is_of(&entry.record));
-    let mut target = Running::new(here.root().clone());
-    let present = present::read(of_here, &mut target);
+    let mut system = Running::new(here.root().clone());
+    let present = present::read(of_here, &mut system);
     let listed = entries.into_iter().map(|entry| {
         let effective = here
             .is_of(&entry.record)
@@ -48,25 +48,10 @@ fn of_reader(error: JournalError) -> ChangeError {
     ChangeError::from(error).effect(Effect::ReadOnly)
 }
 
-/// A change that needs the operator.
-#[derive(Debug)]
-pub(crate) enum Unfinished {
-    /// cttune was killed while it was applied.
-    Interrupted(Entry),
-    /// Its deadline passed, and nothing undid it.
-    Forgotten(Entry),
-}
-
 /// The newest change here that needs the operator. Nothing while another cttune is at work, and
 /// nothing where the journal cannot be read.
-pub(crate) fn unfinished(here: &Here) -> Option<Unfinished> {
+pub(crate) fn unfinished(here: &Here) -> Option<Entry> {
     let entry = here.unfinished().unwrap_or_default().pop()?;
-    if here.is_locked() {
-        return None;
-    }
-    match entry.state.status() {
-        Status::Started => Some(Unfinished::Interrupted(entry)),
-        _ if is_overdue(&entry, GRACE) => Some(Unfinished::Forgotten(entry)),
-        _ => None,
-    }
+    let is_forgotten = || entry.state.status() == Status::Started || is_overdue(&entry, GRACE);
+    (!here.is_locked() && is_forgotten()).then_some(entry)
 }

@@ -75,7 +75,7 @@ pub(crate) struct Journal {
 }
 
 /// The files of each record, by what their names end in.
-type Listed = BTreeMap<u64, BTreeSet<&'static str>>;
+type Index = BTreeMap<u64, BTreeSet<&'static str>>;
 
 const ENDINGS: [&str; 4] = ["json", "open", "state", "remaining"];
 
@@ -308,9 +308,8 @@ impl Journal {
         })
     }
 
-    /// The files of every number, by their names.
-    fn list(&self) -> Result<Listed, JournalError> {
-        let mut listed = Listed::new();
+    fn list(&self) -> Result<Index, JournalError> {
+        let mut listed = Index::new();
         let Some(folder) = &self.folder else {
             return Ok(listed);
         };
@@ -332,14 +331,14 @@ impl Journal {
         Ok(listed)
     }
 
-    fn records(&self) -> Result<Listed, JournalError> {
+    fn records(&self) -> Result<Index, JournalError> {
         let mut listed = self.list()?;
         listed.retain(|_, files| files.contains("json"));
         Ok(listed)
     }
 
     /// Gives records of version 0.1.0 a state file, so that from now on the names tell.
-    fn add_states(&self, records: &Listed) {
+    fn add_states(&self, records: &Index) {
         for (id, files) in records {
             let has_state = files.contains("open") || files.contains("state");
             if !has_state && let Ok(entry) = self.entry(*id) {
@@ -371,7 +370,7 @@ impl Journal {
     }
 
     /// Removes the oldest finished records that are too many or too large.
-    fn prune(&self, records: &Listed) {
+    fn prune(&self, records: &Index) {
         // The entry that was just written is one of them.
         let (mut number, mut bytes) = (1, 0u64);
         for (id, files) in records.iter().rev() {

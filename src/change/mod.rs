@@ -3,7 +3,7 @@
 //! In: a [`Plan`](crate::plan::Plan), and the [`Here`] that it is for. A [`Session`] applies it now
 //! or until it is confirmed, confirms it, and rolls it back; the journal lists what became of each
 //! change. Pure: [`status`], [`state`], [`record`], [`revert`], [`past`], [`outcome`]. The engine
-//! acts on a [`target`]. Rule: everything is checked before the first write, and written to the
+//! acts on a [`system`]. Rule: everything is checked before the first write, and written to the
 //! journal before it is done; what was done is read back; an undo is computed from the very steps
 //! that were done, and never lowers max to less than the number of entries and a tenth.
 
@@ -30,13 +30,13 @@ mod session;
 mod signal;
 mod state;
 mod status;
-mod target;
+mod system;
 mod watcher;
 
 pub(crate) use error::{ChangeError, Effect};
 pub(crate) use expire::ExpireError;
 pub(crate) use here::Here;
-pub(crate) use history::{Unfinished, list, unfinished};
+pub(crate) use history::{list, unfinished};
 pub(crate) use lock::{Lock, LockError};
 pub(crate) use outcome::{Ending, Outcome};
 pub(crate) use pending::watch;

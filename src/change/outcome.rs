@@ -3,7 +3,6 @@
 use super::error::ChangeError;
 use crate::plan::{Report, StepResult};
 
-/// How applying a plan ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
     Complete,

@@ -43,10 +43,8 @@ fn change_of(key: Key, entry: &Entry) -> Option<Change> {
         }
     }
     // Otherwise the change was undone by itself, or killed before the value was read back.
-    let is_sure = matches!(
-        entry.state.status(),
-        Status::Applied | Status::Partial | Status::Pending | Status::RolledBack
-    );
+    let status = entry.state.status();
+    let is_sure = status.is_applied() || status == Status::RolledBack;
     if after.is_empty() || !is_sure {
         after.extend(before);
     }

@@ -6,21 +6,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::engine::{Context, Until, apply, apply_revert};
+use super::engine::{Until, apply};
 use super::error::{ChangeError, Effect};
 use super::here::Here;
 use super::lock::Lock;
-use super::outcome::{Ending, Outcome};
+use super::outcome::Outcome;
 use super::preflight::preflight;
 use super::present;
 use super::record::{Entry, Record, by_name};
-use super::restore::clear_up;
-use super::revert::{Conflict, Foreign, overwritten, revert};
+use super::restore::undo_steps;
+use super::revert::{Conflict, Foreign, overwritten};
 use super::session::{Applied, Done, Session, remaining};
 use super::signal::Signal;
 use super::state::Deadline;
 use super::status::Status;
-use super::target::Running;
+use super::system::Running;
 use super::watcher::{arm_watcher, disarm_watcher};
 use crate::diagnostic::{Hint, told};
 use crate::files::Root;
@@ -60,8 +60,8 @@ pub(crate) fn is_overdue(entry: &Entry, since: Duration) -> bool {
 pub(crate) type Replanner<'a> = &'a mut dyn FnMut(&Record) -> anyhow::Result<Plan>;
 
 /// Refuses to confirm values that somebody else changed since.
-fn refuse_overwritten(entry: &Entry, target: &mut Running) -> Result<(), ChangeError> {
-    let present = present::read([entry], target);
+fn refuse_overwritten(entry: &Entry, system: &mut Running) -> Result<(), ChangeError> {
+    let present = present::read([entry], system);
     let overwritten = overwritten(entry, &present);
     refuse(overwritten.iter().map(Conflict::to_string).collect())
 }
@@ -158,9 +158,9 @@ impl Session<'_> {
         let still_pending = |error: ChangeError| error.effect(Effect::Pending(id));
         let rest = entry.record.rest();
         let past = self.console.past(&rest);
-        let mut target = Running::new(self.here.root().clone()).with_past(past);
-        refuse_overwritten(&entry, &mut target).map_err(still_pending)?;
-        preflight(&rest, &mut target)
+        let mut system = Running::new(self.here.root().clone()).with_past(past);
+        refuse_overwritten(&entry, &mut system).map_err(still_pending)?;
+        preflight(&rest, &mut system)
             .map_err(|error| still_pending(ChangeError::from(error).hint(start_over())))?;
         let plan = again(&entry.record).inspect_err(|_| {
             self.console
@@ -174,7 +174,7 @@ impl Session<'_> {
             .save(&entry)
             .map_err(|error| still_pending(error.into()))?;
         self.console.start(&rest);
-        let outcome = self.run(&mut entry, Some(&journal), &mut target, |entry, context| {
+        let outcome = self.run(&mut entry, Some(&journal), &mut system, |entry, context| {
             apply(entry, Until::End, context)
         });
         disarm_watcher(&entry);
@@ -183,7 +183,7 @@ impl Session<'_> {
             outcome,
             id: Some(id),
             again: id,
-            flows: target.into_expired(),
+            flows: system.into_expired(),
         })
     }
 
@@ -204,14 +204,14 @@ impl Session<'_> {
         };
         let id = entry.record.id;
         Ok(match entry.state.status() {
-            Status::Expired => ChangeError::new(format!(
-                "change {id} was not confirmed in time and was undone"
-            ))
-            .hint("apply it again, with more time"),
-            Status::Rebooted => ChangeError::new(format!(
-                "change {id} was never confirmed, and a reboot undid it"
-            ))
-            .hint("apply it again"),
+            Status::Expired => {
+                let message = format!("change {id} was not confirmed in time and was undone");
+                ChangeError::new(message).hint("apply it again, with more time")
+            }
+            Status::Rebooted => {
+                let message = format!("change {id} was never confirmed, and a reboot undid it");
+                ChangeError::new(message).hint("apply it again")
+            }
             Status::Failed => remaining(entry),
             _ => ChangeError::new("no change is pending"),
         })
@@ -273,31 +273,17 @@ pub(super) fn undo(here: &Here, id: u64, to: Status) -> Result<Entry, ChangeErro
     if !entry.state.status().is_unfinished() {
         return Ok(entry);
     }
-    let mut target = Running::new(here.root().clone());
-    let present = present::read([&entry], &mut target);
-    let revert = revert(&entry, &present, Foreign::Keep);
-    let mut undo = Entry::new(&revert.plan, entry.record.origin.clone(), None);
-    undo.state.remaining = revert.kept;
-    let outcome = apply_revert(
-        &mut undo,
-        &mut Context {
-            target: &mut target,
-            // The entry of the change itself records this undo.
-            save: &mut |_| Ok(()),
-            stop: &|| None,
-            step: &mut |_, _| {},
-            flows: &mut |_| {},
-        },
-    );
-    clear_up(&entry.record, &mut target);
-    entry.state.remaining = undo.state.remaining;
-    let foreign = revert.conflicts.iter();
-    let foreign = foreign.map(|conflict| format!("{conflict}; it was left as it is"));
-    entry.state.remaining.extend(foreign);
-    entry.state.turn(match outcome.ending {
-        Ending::Complete => to,
-        _ => Status::Failed,
-    })?;
+    let mut system = Running::new(here.root().clone());
+    let (remaining, conflicts) = undo_steps(&entry, Foreign::Keep, &mut system);
+    let status = if remaining.is_empty() {
+        to
+    } else {
+        Status::Failed
+    };
+    entry.state.turn(status)?;
+    let conflicts = conflicts.iter();
+    let foreign = conflicts.map(|conflict| format!("{conflict}; it was left as it is"));
+    entry.state.remaining = remaining.into_iter().chain(foreign).collect();
     journal.save(&entry).map_err(|error| {
         let message = format!("change {id} was undone, but {error}");
         ChangeError::new(message).effect(Effect::Remaining)

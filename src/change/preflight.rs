@@ -1,13 +1,13 @@
 //! Checks everything that can be checked before the first write.
 
-use super::target::{Target, TargetError};
+use super::system::{System, SystemError};
 use crate::diagnostic::{Advise, Hint};
 use crate::plan::{Plan, Step};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
     #[error(transparent)]
-    Target(#[from] TargetError),
+    System(#[from] SystemError),
     /// Something is no longer as the plan found it.
     #[error("{0} since the plan was made")]
     Moved(String),
@@ -16,7 +16,7 @@ pub(crate) enum PreflightError {
 impl Advise for PreflightError {
     fn hint(&self) -> Option<Hint> {
         match self {
-            PreflightError::Target(error) => error.hint(),
+            PreflightError::System(error) => error.hint(),
             PreflightError::Moved(_) => Some(Hint::say("run it again: it plans anew")),
         }
     }
@@ -24,7 +24,7 @@ impl Advise for PreflightError {
 
 /// Checks permissions, paths and space for every step, and that everything is still as it was read.
 /// Temporary files are created and removed; nothing else is touched.
-pub(crate) fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), PreflightError> {
+pub(crate) fn preflight(plan: &Plan, system: &mut dyn System) -> Result<(), PreflightError> {
     let is_load = |step: &Step| matches!(step, Step::LoadModule { .. });
     let loads = plan.steps.iter().any(is_load);
     let mut seen = Vec::new();
@@ -36,26 +36,26 @@ pub(crate) fn preflight(plan: &Plan, target: &mut dyn Target) -> Result<(), Pref
                 let is_first = !seen.contains(key);
                 seen.push(*key);
                 if let (true, Some(planned)) = (is_first, from)
-                    && let Some(now) = target.read(*key)?.filter(|now| now != planned)
+                    && let Some(now) = system.read(*key)?.filter(|now| now != planned)
                 {
                     let moved = format!("{key} changed from {planned} to {now}");
                     return Err(PreflightError::Moved(moved));
                 }
-                target.rehearse_write(*key)?;
+                system.rehearse_write(*key)?;
             }
             // Flows are read when their step is applied: the plan counted them already.
-            _ => check_file(step, target)?,
+            _ => check_file(step, system)?,
         }
     }
     Ok(())
 }
 
-fn check_file(step: &Step, target: &mut dyn Target) -> Result<(), PreflightError> {
+fn check_file(step: &Step, system: &mut dyn System) -> Result<(), PreflightError> {
     let Some(change) = step.file() else {
         return Ok(());
     };
-    target.rehearse_file(change.path, change.to.unwrap_or_default())?;
-    if target.read_file(change.path)?.as_deref() == change.from {
+    system.rehearse_file(change.path, change.to.unwrap_or_default())?;
+    if system.read_file(change.path)?.as_deref() == change.from {
         return Ok(());
     }
     let moved = format!("{} changed", change.path.display());

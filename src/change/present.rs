@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use super::record::Entry;
 use super::revert::{Count, Present};
-use super::target::Target;
+use super::system::System;
 use crate::plan::{Plan, Step};
 use crate::tunable::Key;
 
 /// Reads every value and file of these entries once.
 pub(super) fn read<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
-    target: &mut dyn Target,
+    system: &mut dyn System,
 ) -> Present {
     let mut present = Present {
-        count: count(target),
+        count: count(system),
         ..Present::default()
     };
     let (mut keys, mut paths) = (Vec::<Key>::new(), BTreeSet::new());
@@ -26,7 +26,7 @@ pub(super) fn read<'a>(
         }
     }
     for key in keys {
-        match target.read(key) {
+        match system.read(key) {
             Ok(Some(value)) => drop(present.values.insert(key, value)),
             Ok(None) => {}
             Err(_) => drop(present.unread.insert(key)),
@@ -34,7 +34,7 @@ pub(super) fn read<'a>(
     }
     for path in paths {
         let path = path.to_owned();
-        match target.read_file(&path) {
+        match system.read_file(&path) {
             Ok(Some(bytes)) => drop(present.files.insert(path, bytes)),
             Ok(None) => {}
             Err(error) => drop(present.unread_files.insert(path, error.to_string())),
@@ -43,9 +43,8 @@ pub(super) fn read<'a>(
     present
 }
 
-/// The number of entries in the table.
-pub(super) fn count(target: &mut dyn Target) -> Count {
-    match target.count() {
+pub(super) fn count(system: &mut dyn System) -> Count {
+    match system.count() {
         Ok(Some(count)) => Count::Entries(count),
         Ok(None) => Count::NotLoaded,
         Err(_) => Count::Unread,
@@ -54,10 +53,10 @@ pub(super) fn count(target: &mut dyn Target) -> Count {
 
 /// The folders that a plan's files need and that do not exist, outermost first: its undo removes
 /// them.
-pub(super) fn missing_folders(plan: &Plan, target: &mut dyn Target) -> Vec<PathBuf> {
+pub(super) fn missing_folders(plan: &Plan, system: &mut dyn System) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for change in plan.steps.iter().filter_map(Step::file) {
-        for folder in target.missing_folders(change.path) {
+        for folder in system.missing_folders(change.path) {
             if !folders.contains(&folder) {
                 folders.push(folder);
             }

@@ -22,7 +22,6 @@ pub(crate) enum Kind {
     Rollback,
 }
 
-/// Where and when a change was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Origin {
     /// RFC 3339, in UTC.

@@ -3,62 +3,77 @@
 use std::path::Path;
 
 use super::present;
-use super::record::Record;
-use super::revert::keeps_max;
-use super::target::{Target, TargetError};
+use super::record::{Entry, Record};
+use super::revert::{Conflict, Foreign, keeps_max, revert};
+use super::system::{System, SystemError};
+use crate::files::NEW_FILE;
 use crate::plan::Step;
 use crate::tunable::Key;
-
-/// The mode of a file that did not exist before.
-const NEW_FILE: u32 = 0o644;
 
 /// Replaces a file, or removes it, and reads it back: its bytes and its mode.
 pub(super) fn write_file(
     path: &Path,
     to: Option<&[u8]>,
-    target: &mut dyn Target,
-) -> Result<(), TargetError> {
+    system: &mut dyn System,
+) -> Result<(), SystemError> {
     let Some(bytes) = to else {
-        target.remove_file(path)?;
-        return check(path, None, 0, target);
+        system.remove_file(path)?;
+        return check(path, None, 0, system);
     };
-    let mode = target.file_mode(path)?.unwrap_or(NEW_FILE);
-    target.replace_file(path, bytes)?;
-    check(path, Some(bytes), mode, target)
+    let mode = system.file_mode(path)?.unwrap_or(NEW_FILE);
+    system.replace_file(path, bytes)?;
+    check(path, Some(bytes), mode, system)
 }
 
 fn check(
     path: &Path,
     to: Option<&[u8]>,
     mode: u32,
-    target: &mut dyn Target,
-) -> Result<(), TargetError> {
-    let found = target.read_file(path)?;
+    system: &mut dyn System,
+) -> Result<(), SystemError> {
+    let found = system.read_file(path)?;
     let what = match (to, found.as_deref()) {
         (None, Some(_)) => "it was still there",
         (Some(_), None) => "it was not there",
         (Some(to), Some(found)) if to != found => "its bytes differed",
-        (Some(_), Some(_)) if target.file_mode(path)? != Some(mode) => "its mode differed",
+        (Some(_), Some(_)) if system.file_mode(path)? != Some(mode) => "its mode differed",
         _ => return Ok(()),
     };
     let path = path.to_owned();
-    Err(TargetError::ReadBack { path, what })
+    Err(SystemError::ReadBack { path, what })
+}
+
+/// Undoes whatever the steps of an entry changed, past single failures. Gives what remains, and what
+/// somebody else changed since.
+pub(super) fn undo_steps(
+    entry: &Entry,
+    foreign: Foreign,
+    system: &mut dyn System,
+) -> (Vec<String>, Vec<Conflict>) {
+    let present = present::read([entry], system);
+    let revert = revert(entry, &present, foreign);
+    let mut remaining = revert.kept;
+    for step in &revert.plan.steps {
+        remaining.extend(restore(step, system).err());
+    }
+    clear_up(&entry.record, system);
+    (remaining, revert.conflicts)
 }
 
 /// Does one step of an undo, or says what stays and why.
-pub(super) fn restore(step: &Step, target: &mut dyn Target) -> Result<(), String> {
+pub(super) fn restore(step: &Step, system: &mut dyn System) -> Result<(), String> {
     if let Some(change) = step.file() {
-        return restore_file(change.path, change.to, target)
+        return restore_file(change.path, change.to, system)
             .map_err(|error| format!("{} was not restored: {error}", change.path.display()));
     }
     match step {
-        Step::UnloadModule { .. } => target
+        Step::UnloadModule { .. } => system
             .unload_module()
             .map_err(|error| format!("the module nf_conntrack stays loaded: {error}")),
-        Step::LoadModule { .. } => target
+        Step::LoadModule { .. } => system
             .load_module()
             .map_err(|error| format!("the module nf_conntrack is not loaded: {error}")),
-        Step::WriteLive { key, to, .. } => restore_value(*key, *to, target),
+        Step::WriteLive { key, to, .. } => restore_value(*key, *to, system),
         _ => Ok(()),
     }
 }
@@ -67,30 +82,30 @@ pub(super) fn restore(step: &Step, target: &mut dyn Target) -> Result<(), String
 fn restore_file(
     path: &Path,
     before: Option<&[u8]>,
-    target: &mut dyn Target,
-) -> Result<(), TargetError> {
-    match (write_file(path, before, target), before) {
+    system: &mut dyn System,
+) -> Result<(), SystemError> {
+    match (write_file(path, before, system), before) {
         (Err(error), Some(bytes)) if error.is_full() => {
-            target.overwrite_file(path, bytes)?;
-            let mode = target.file_mode(path)?.unwrap_or(NEW_FILE);
-            check(path, Some(bytes), mode, target)
+            system.overwrite_file(path, bytes)?;
+            let mode = system.file_mode(path)?.unwrap_or(NEW_FILE);
+            check(path, Some(bytes), mode, system)
         }
         (written, _) => written,
     }
 }
 
-fn restore_value(key: Key, before: i64, target: &mut dyn Target) -> Result<(), String> {
-    let now = target.read(key).ok().flatten();
+fn restore_value(key: Key, before: i64, system: &mut dyn System) -> Result<(), String> {
+    let now = system.read(key).ok().flatten();
     if now == Some(before) {
         return Ok(());
     }
     // The table may have grown since the undo was computed.
-    let count = present::count(target);
+    let count = present::count(system);
     if let Some(why) = keeps_max(key, before, now.unwrap_or(i64::MAX), count) {
         return Err(why);
     }
-    target.write(key, before).map_err(|error| {
-        let now = target.read(key).ok().flatten();
+    system.write(key, before).map_err(|error| {
+        let now = system.read(key).ok().flatten();
         let now = now.map_or_else(|| "an unknown value".to_owned(), |now| now.to_string());
         format!("{key} stays at {now} instead of {before}: {error}")
     })
@@ -98,8 +113,8 @@ fn restore_value(key: Key, before: i64, target: &mut dyn Target) -> Result<(), S
 
 /// Removes what a kill left beside the files of a change that was undone, and the folders that the
 /// change created.
-pub(super) fn clear_up(record: &Record, target: &mut dyn Target) {
+pub(super) fn clear_up(record: &Record, system: &mut dyn System) {
     let files = record.steps.iter();
     let files = files.filter_map(|step| Some(step.file()?.path));
-    target.clear_up(&files.collect::<Vec<_>>(), &record.folders);
+    system.clear_up(&files.collect::<Vec<_>>(), &record.folders);
 }

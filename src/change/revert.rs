@@ -13,7 +13,6 @@ use super::record::Entry;
 use crate::plan::{ENTRIES_PER_BUCKET, Plan, Step, StepResult, lowest_safe_max};
 use crate::tunable::{Key, as_held};
 
-/// The number of entries in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Count {
     #[default]
@@ -126,7 +125,6 @@ impl<T> Net<T> {
     }
 }
 
-/// Computes how a change is undone, from its entry and what is present.
 pub(crate) fn revert(entry: &Entry, present: &Present, foreign: Foreign) -> Revert {
     let values = net_values(entry);
     let files = net_files(entry);

@@ -11,7 +11,7 @@ use super::restore::clear_up;
 use super::revert::{Conflict, Foreign, Revert, revert};
 use super::session::{Done, Session};
 use super::status::Status;
-use super::target::Running;
+use super::system::Running;
 use super::watcher::disarm_watcher;
 use crate::diagnostic::Hint;
 use crate::plan::Plan;
@@ -40,8 +40,8 @@ impl Session<'_> {
         for entry in &undone {
             self.here.demand(&entry.record)?;
         }
-        let mut target = Running::new(self.here.root().clone());
-        let mut present = present::read(&undone, &mut target);
+        let mut system = Running::new(self.here.root().clone());
+        let mut present = present::read(&undone, &mut system);
         let mut reverts = Vec::new();
         for entry in undone {
             let revert = revert(&entry, &present, Foreign::Overwrite);
@@ -93,15 +93,15 @@ impl Session<'_> {
 
     fn undo(&self, undone: Entry, all: &mut Done) -> anyhow::Result<()> {
         let journal = self.here.journal().map_err(ChangeError::from)?;
-        let mut target = Running::new(self.here.root().clone());
-        let present = present::read([&undone], &mut target);
+        let mut system = Running::new(self.here.root().clone());
+        let present = present::read([&undone], &mut system);
         let revert = revert(&undone, &present, Foreign::Overwrite);
-        let mut entry = self.entry(&revert.plan, &mut target);
+        let mut entry = self.entry(&revert.plan, &mut system);
         entry.record.kind = Kind::Rollback;
         entry.record.undoes = Some(undone.record.id);
         entry.state.remaining = revert.kept;
         if entry.record.steps.is_empty() && entry.state.remaining.is_empty() {
-            clear_up(&undone.record, &mut target);
+            clear_up(&undone.record, &mut system);
             mark_undone(undone, &journal)?;
             // A rollback of it that was interrupted is done with as well.
             self.settle(None);
@@ -121,8 +121,8 @@ impl Session<'_> {
             Err(error) => return Err(ChangeError::from(error).into()),
         };
         // It asks for no signal: an undo is short, and worse when it is left half-way.
-        let outcome = self.run(&mut entry, kept, &mut target, apply_revert);
-        clear_up(&undone.record, &mut target);
+        let outcome = self.run(&mut entry, kept, &mut system, apply_revert);
+        clear_up(&undone.record, &mut system);
         disarm_watcher(&undone);
         let id = (entry.record.id > 0).then_some(entry.record.id);
         all.plan.steps.extend(entry.record.steps);

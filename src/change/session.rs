@@ -12,14 +12,14 @@ use super::expire::Past;
 use super::here::Here;
 use super::journal::Journal;
 use super::lock::Lock;
-use super::outcome::{Ending, Outcome};
+use super::outcome::Outcome;
 use super::pending::{self, is_overdue};
 use super::preflight::{PreflightError, preflight};
 use super::present;
 use super::record::Entry;
 use super::signal::Signals;
 use super::status::Status;
-use super::target::{Running, Target};
+use super::system::{Running, System};
 use super::watcher::arm_watcher;
 use crate::diagnostic::{Hint, told};
 use crate::flow::expire::Tally;
@@ -84,18 +84,6 @@ pub(crate) struct Done {
     pub(crate) flows: Option<(ExpireMode, Tally)>,
 }
 
-impl Applied {
-    fn of(plan: Plan, id: u64, outcome: Outcome, flows: Option<(ExpireMode, Tally)>) -> Self {
-        Applied::Done(Box::new(Done {
-            plan,
-            id: outcome.changed().then_some(id),
-            again: id,
-            outcome,
-            flows,
-        }))
-    }
-}
-
 impl<'a> Session<'a> {
     /// Opens a session. From now on signals are remembered instead of ending the process.
     pub(crate) fn open(
@@ -119,7 +107,7 @@ impl<'a> Session<'a> {
     /// the way is no error here: the outcome says so.
     pub(crate) fn apply(&self, mut request: Request<'_>) -> anyhow::Result<Applied> {
         let plan = (request.plan)()?;
-        let mut target = Running::new(self.here.root().clone());
+        let mut system = Running::new(self.here.root().clone());
         // While another cttune changes something, what it leaves decides.
         if !self.here.is_locked() {
             refuse_blocked(&plan, request.permission)?;
@@ -129,14 +117,14 @@ impl<'a> Session<'a> {
                 return Ok(Applied::Nothing(plan));
             }
             request.consent.demand()?;
-            match preflight(&plan, &mut target) {
+            match preflight(&plan, &mut system) {
                 // Another cttune took the lock meanwhile: the plan is made again below.
                 Err(PreflightError::Moved(_)) => {}
                 checked => checked.map_err(ChangeError::from)?,
             }
         }
         request.consent.demand()?;
-        let lock = self.lock(self.wait)?;
+        let _lock = self.lock(self.wait)?;
         let pending = self.pending()?;
         // Another cttune may have changed something before the lock was taken.
         let plan = (request.plan)()?;
@@ -148,14 +136,11 @@ impl<'a> Session<'a> {
             self.settle(None);
             return Ok(Applied::Nothing(plan));
         }
-        let (plan, is_whole) = self.agreed(plan, &mut request, &mut target)?;
-        let mut entry = self.entry(&plan, &mut target);
+        let (plan, is_whole) = self.agreed(plan, &mut request, &mut system)?;
+        let mut entry = self.entry(&plan, &mut system);
         entry.record.allow_overridden = request.permission.overridden || !is_whole;
-        let target = target.with_past(self.console.past(&plan));
-        match request.within {
-            Some(within) => self.apply_pending(entry, within, target, lock),
-            None => self.apply_now(&plan, &mut entry, target),
-        }
+        let system = system.with_past(self.console.past(&plan));
+        self.apply_agreed(plan, entry, request.within, system)
     }
 
     /// The plan that the operator agrees to, and whether it is the whole plan. Whatever happened
@@ -164,15 +149,15 @@ impl<'a> Session<'a> {
         &self,
         plan: Plan,
         request: &mut Request<'_>,
-        target: &mut Running,
+        system: &mut Running,
     ) -> anyhow::Result<(Plan, bool)> {
         self.console.start(&plan);
         let Consent::Ask(choose) = &mut request.consent else {
-            preflight(&plan, target).map_err(ChangeError::from)?;
+            preflight(&plan, system).map_err(ChangeError::from)?;
             return Ok((plan, true));
         };
         let chosen = choose(plan.clone())?;
-        preflight(&chosen, target).map_err(ChangeError::from)?;
+        preflight(&chosen, system).map_err(ChangeError::from)?;
         let again = (request.plan)()?;
         refuse_blocked(&again, request.permission)?;
         refuse_other(&plan, &again)?;
@@ -180,64 +165,53 @@ impl<'a> Session<'a> {
         Ok((chosen, is_whole))
     }
 
-    fn apply_now(
+    fn apply_agreed(
         &self,
-        plan: &Plan,
-        entry: &mut Entry,
-        mut target: Running,
-    ) -> anyhow::Result<Applied> {
-        let journal = self.begin(entry)?;
-        let outcome = self.run(entry, Some(&journal), &mut target, |entry, context| {
-            apply(entry, Until::End, context)
-        });
-        let id = entry.record.id;
-        if matches!(outcome.ending, Ending::Complete | Ending::Partial(_)) {
-            self.settle(Some(id));
-        }
-        let flows = target.into_expired();
-        Ok(Applied::of(plan.clone(), id, outcome, flows))
-    }
-
-    fn apply_pending(
-        &self,
+        plan: Plan,
         mut entry: Entry,
-        within: Duration,
-        mut target: Running,
-        lock: Lock,
+        within: Option<Duration>,
+        mut system: Running,
     ) -> anyhow::Result<Applied> {
-        entry.state.deadline = Some(pending::deadline(within)?);
-        let journal = self.begin(&mut entry)?;
+        let (deadline, until) = match within {
+            Some(within) => (Some(pending::deadline(within)?), Until::Pending),
+            None => (None, Until::End),
+        };
+        entry.state.deadline = deadline;
+        let journal = Journal::create(self.here.root()).map_err(ChangeError::from)?;
+        journal.begin(&mut entry).map_err(ChangeError::from)?;
         // Before anything is changed: without a watcher nothing would undo the change.
-        if let Err(error) = arm_watcher(&entry, self.here.root()) {
+        if within.is_some()
+            && let Err(error) = arm_watcher(&entry, self.here.root())
+        {
             entry.state.turn(Status::Undone)?;
             let _ = journal.save(&entry);
             return Err(ChangeError::new(told(&error)).into());
         }
-        let outcome = self.run(&mut entry, Some(&journal), &mut target, |entry, context| {
-            apply(entry, Until::Pending, context)
+        let outcome = self.run(&mut entry, Some(&journal), &mut system, |entry, context| {
+            apply(entry, until, context)
         });
-        let id = entry.record.id;
-        if entry.state.status() == Status::Pending {
+        let (id, status) = (entry.record.id, entry.state.status());
+        if status.is_applied() {
             self.settle(Some(id));
+        }
+        if status == Status::Pending {
             return Ok(Applied::Pending(Box::new(entry), outcome));
         }
-        drop(lock);
-        Ok(Applied::of(entry.record.plan(), id, outcome, None))
+        Ok(Applied::Done(Box::new(Done {
+            plan,
+            id: outcome.changed().then_some(id),
+            again: id,
+            outcome,
+            flows: system.into_expired(),
+        })))
     }
 
-    pub(super) fn entry(&self, plan: &Plan, target: &mut dyn Target) -> Entry {
+    pub(super) fn entry(&self, plan: &Plan, system: &mut dyn System) -> Entry {
         let is_machine = self.here.root().is_machine();
         let live = is_machine.then(|| sysctl::read_snapshot().ok()).flatten();
         let mut entry = Entry::new(plan, self.here.origin(), live.as_ref());
-        entry.record.folders = present::missing_folders(plan, target);
+        entry.record.folders = present::missing_folders(plan, system);
         entry
-    }
-
-    /// Writes an entry to the journal before anything of it is done.
-    pub(super) fn begin(&self, entry: &mut Entry) -> Result<Journal, ChangeError> {
-        let journal = Journal::create(self.here.root())?;
-        journal.begin(entry)?;
-        Ok(journal)
     }
 
     /// Calls the engine. The state goes to the journal, if it is kept; the console
@@ -246,11 +220,11 @@ impl<'a> Session<'a> {
         &self,
         entry: &mut Entry,
         journal: Option<&Journal>,
-        target: &mut dyn Target,
+        system: &mut dyn System,
         engine: impl FnOnce(&mut Entry, &mut Context<'_>) -> Outcome,
     ) -> Outcome {
         let mut context = Context {
-            target,
+            system,
             save: &mut |entry| journal.map_or(Ok(()), |journal| journal.save(entry)),
             stop: &|| self.signals.caught(),
             step: &mut |step, report| self.console.step(step, report),
@@ -259,7 +233,6 @@ impl<'a> Session<'a> {
         engine(entry, &mut context)
     }
 
-    /// Takes the lock, and waits for it so long.
     pub(super) fn lock(&self, wait: Duration) -> Result<Lock, ChangeError> {
         let stop = || self.signals.caught().is_some();
         let taken = Lock::take_within(self.here.root(), wait, &stop);

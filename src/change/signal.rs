@@ -1,29 +1,24 @@
 //! SIGINT, SIGTERM and SIGHUP as a question that is asked between two steps.
 
-use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use crate::kernel::host;
 
-/// A signal that asks cttune to stop.
+/// A signal that asks cttune to stop, with its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
-    Interrupt,
-    Terminate,
     /// The terminal is gone.
-    HangUp,
+    HangUp = 1,
+    Interrupt = 2,
+    Terminate = 15,
 }
 
 impl Signal {
     /// The exit code by which a shell knows it: 128 and its number.
     pub(crate) fn exit_code(self) -> u8 {
-        match self {
-            Signal::HangUp => 129,
-            Signal::Interrupt => 130,
-            Signal::Terminate => 143,
-        }
+        128 + self as u8
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -37,11 +32,7 @@ impl Signal {
 
 /// SIGINT comes last: `console` raises it in our own process for any signal that interrupts a
 /// prompt, and would hide the one that came.
-const SIGNALS: [(i32, Signal); 3] = [
-    (SIGTERM, Signal::Terminate),
-    (SIGHUP, Signal::HangUp),
-    (SIGINT, Signal::Interrupt),
-];
+const SIGNALS: [Signal; 3] = [Signal::Terminate, Signal::HangUp, Signal::Interrupt];
 
 /// Remembers these signals instead of dying from them.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +46,8 @@ impl Signals {
     pub(crate) fn catch() -> io::Result<Self> {
         let signals = Signals::default();
         let ignored = ignored();
-        for ((number, _), caught) in SIGNALS.into_iter().zip(&signals.caught) {
+        for (signal, caught) in SIGNALS.into_iter().zip(&signals.caught) {
+            let number = signal as i32;
             if ignored & 1 << (number - 1) == 0 {
                 signal_hook::flag::register(number, Arc::clone(caught))?;
             }
@@ -64,29 +56,24 @@ impl Signals {
     }
 
     pub(crate) fn caught(&self) -> Option<Signal> {
-        let mut signals = SIGNALS.into_iter().zip(&self.caught);
-        let ((_, signal), _) = signals.find(|(_, caught)| caught.load(Ordering::SeqCst))?;
-        Some(signal)
+        SIGNALS.into_iter().find(|signal| self.has(*signal))
     }
 
     /// Whether this signal was caught; it is forgotten.
     pub(crate) fn take(&self, signal: Signal) -> bool {
         let mut signals = SIGNALS.into_iter().zip(&self.caught);
-        signals.any(|((_, one), caught)| one == signal && caught.swap(false, Ordering::SeqCst))
+        signals.any(|(one, caught)| one == signal && caught.swap(false, Ordering::SeqCst))
     }
 
     /// Whether this signal was caught, whatever others were.
     pub(crate) fn has(&self, signal: Signal) -> bool {
         let mut signals = SIGNALS.into_iter().zip(&self.caught);
-        signals.any(|((_, one), caught)| one == signal && caught.load(Ordering::SeqCst))
+        signals.any(|(one, caught)| one == signal && caught.load(Ordering::SeqCst))
     }
 }
 
-/// The signals that are ignored, a bit each, as in proc_pid_status(5); none where /proc does not
-/// show this process.
+/// The signals that are ignored, a bit each; none where /proc does not show this process.
 fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0)
+    let mask = host::read_own_status("SigIgn").unwrap_or_default();
+    u64::from_str_radix(&mask, 16).unwrap_or(0)
 }

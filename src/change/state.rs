@@ -9,7 +9,6 @@ use serde::Deserialize;
 use super::status::{Refused, Status};
 use crate::plan::StepResult;
 
-/// When a pending change is undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Deadline {
     /// Seconds of `CLOCK_BOOTTIME`, which runs on in suspend and which nobody can set.
@@ -132,7 +131,6 @@ fn is_unset(digits: &str) -> bool {
     digits.len() == 20 && digits.bytes().all(|byte| byte == b'-')
 }
 
-/// A letter for each thing that can become of a step.
 const LETTERS: [(char, Option<StepResult>); 4] = [
     ('.', None),
     ('d', Some(StepResult::Done)),

@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-/// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Status {
     /// Its steps are being applied, or were when cttune was killed.
@@ -19,7 +18,6 @@ pub(crate) enum Status {
     Undone,
     /// It failed, and not all of it could be undone.
     Failed,
-    /// A later rollback undid it.
     RolledBack,
     /// It was never confirmed, and a reboot ended it.
     Rebooted,
@@ -51,7 +49,6 @@ impl Status {
         Status::Resumed,
     ];
 
-    /// Makes a transition, if there is such a one.
     pub(super) fn turn(self, to: Status) -> Result<Status, Refused> {
         let is_allowed = match to {
             Status::Pending | Status::Partial | Status::Resumed => self == Status::Started,
@@ -106,6 +103,11 @@ impl Status {
     /// Whether steps or an answer are still to come.
     pub(crate) fn is_unfinished(self) -> bool {
         matches!(self, Status::Started | Status::Pending)
+    }
+
+    /// Whether its live steps were all applied.
+    pub(crate) fn is_applied(self) -> bool {
+        matches!(self, Status::Applied | Status::Partial | Status::Pending)
     }
 
     /// Whether some of its steps may still be effective.

@@ -12,7 +12,6 @@ use crate::change::{Applied, ChangeError, Consent, Request, Session};
 use crate::plan::{Permission, Plan};
 use crate::render::{self, outcome::Told};
 
-/// Runs it.
 pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8> {
     let here = change::here(global)?;
     let planning = planning(&args.planning, &here);

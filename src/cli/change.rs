@@ -53,7 +53,6 @@ pub(super) fn lock(
     })
 }
 
-/// A signal before anything was changed.
 pub(super) fn stopped(signal: Signal) -> Failure {
     failure(ChangeError::stopped(signal))
 }
@@ -84,7 +83,6 @@ pub(super) fn told(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// What went wrong, and what that leaves on the machine.
 pub(super) fn failure(error: ChangeError) -> Failure {
     let code = match (error.effect, error.signal) {
         (Effect::Remaining, _) => LEFT,
@@ -98,7 +96,6 @@ pub(super) fn failure(error: ChangeError) -> Failure {
     }
 }
 
-/// What was done, for the renderers.
 fn view(done: &Done) -> Told<'_> {
     Told {
         plan: &done.plan,

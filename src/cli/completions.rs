@@ -5,7 +5,6 @@ use clap::CommandFactory;
 use super::args::{Cli, Completions};
 use super::out;
 
-/// Runs it.
 pub(super) fn run(completions: &Completions) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(

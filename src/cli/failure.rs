@@ -34,20 +34,16 @@ pub(super) const SANDBOX: u8 = 125;
 /// and ends with exit code 1.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// The exit code.
     pub(super) code: u8,
     /// What went wrong; one line for each thing that did.
     pub(super) messages: Vec<String>,
-    /// What to do next.
     pub(super) hint: Option<Hint>,
-    /// The mistakes of a profile, each with its place.
     pub(super) mistakes: Vec<Mistake>,
     /// What is said of the machine after the last message.
     pub(super) effect: Effect,
 }
 
 impl Failure {
-    /// A failure with one message.
     pub(super) fn new(code: u8, message: impl Into<String>) -> Self {
         Failure {
             code,
@@ -71,25 +67,21 @@ impl Failure {
         }
     }
 
-    /// A wrong command line.
     pub(super) fn usage(message: impl Into<String>) -> Self {
         Failure::new(USAGE, message)
     }
 
-    /// The same with advice.
     #[must_use]
     pub(super) fn hint(self, hint: impl Into<Hint>) -> Self {
         self.maybe_hint(Some(hint.into()))
     }
 
-    /// The same with advice, if there is any.
     #[must_use]
     pub(super) fn maybe_hint(mut self, hint: Option<Hint>) -> Self {
         self.hint = hint;
         self
     }
 
-    /// The same, before anything was changed.
     #[must_use]
     pub(super) fn unchanged(mut self) -> Self {
         self.effect = Effect::Unchanged;
@@ -194,7 +186,10 @@ mod tests {
 
     #[test]
     fn advice_comes_from_the_cause_that_has_it() {
-        let cause = Diagnostic::new("no table").hint(Hint::on_host("modprobe nf_conntrack"));
+        let cause = Diagnostic {
+            message: "no table".to_owned(),
+            hint: Some(Hint::on_host("modprobe nf_conntrack")),
+        };
         let error = anyhow::Error::new(cause).context("cannot count");
         let failure = Failure::from_error(FAILED, error);
         assert_eq!(failure.messages, ["cannot count: no table"]);

@@ -4,7 +4,7 @@
 use super::args::{Cli, Command, Planning};
 use super::out::Out;
 use super::{change, place};
-use crate::change::{Entry, Here, Kind, Unfinished, unfinished};
+use crate::change::{Entry, Here, Kind, Status, unfinished};
 use crate::diagnostic::Place;
 
 /// Reports it. Without permission to read the journal there is no report.
@@ -23,17 +23,18 @@ pub(super) fn tell(cli: &Cli, out: Out) {
         return;
     };
     let place = place::of(&cli.global);
-    match unfinished(&here) {
-        Some(Unfinished::Interrupted(entry)) => out.note(&interrupted(&entry, &place)),
-        Some(Unfinished::Forgotten(entry)) => {
-            let (id, profile) = (entry.record.id, &entry.record.profile);
-            out.note(&format!(
-                "note: change {id} ({profile}) was not confirmed in time, and the process that \
-                 should have undone it is gone; to undo it: {}",
-                place.cttune(&format!("rollback {id}"))
-            ));
-        }
-        None => {}
+    let Some(entry) = unfinished(&here) else {
+        return;
+    };
+    if entry.state.status() == Status::Started {
+        out.note(&interrupted(&entry, &place));
+    } else {
+        let (id, profile) = (entry.record.id, &entry.record.profile);
+        out.note(&format!(
+            "note: change {id} ({profile}) was not confirmed in time, and the process that should \
+             have undone it is gone; to undo it: {}",
+            place.cttune(&format!("rollback {id}"))
+        ));
     }
 }
 

@@ -7,7 +7,6 @@ use crate::files::Root;
 use crate::kernel::host;
 use crate::plan::Scope;
 
-/// The root that `--root` names, or the machine.
 pub(super) fn root(global: &Global) -> anyhow::Result<Root> {
     match &global.root {
         None => Ok(Root::machine()),

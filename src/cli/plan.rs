@@ -9,7 +9,6 @@ use crate::files::Root;
 use crate::plan::{self, Comparison};
 use crate::render;
 
-/// Runs it.
 pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = place::root(global)?;
     let (plan, current) = make(&args.planning, global, &root)?;

@@ -10,7 +10,6 @@ use crate::files::profiles;
 use crate::render;
 use crate::tunable::plural;
 
-/// Runs it.
 pub(super) fn run(command: &ProfileCommand, global: &Global, out: Out) -> anyhow::Result<u8> {
     match command {
         ProfileCommand::List => Ok(list(out)),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::failure::{FAILED, Failure};
 use super::mistaken;
 use super::out::{self, Out};
-use crate::diagnostic::{Diagnostic, Hint, said};
+use crate::diagnostic::{Hint, said};
 use crate::files::{FileError, Root};
 use crate::kernel::{host, sysctl};
 use crate::profile::{Source, edit};
@@ -85,7 +85,6 @@ pub(super) fn set(file: &Path, settings: &[String], out: Out) -> anyhow::Result<
     Ok(0)
 }
 
-/// Prints a profile that was made.
 pub(super) fn print(text: &str, out: Out) {
     if out.is_json() {
         out.result(
@@ -99,9 +98,8 @@ pub(super) fn print(text: &str, out: Out) {
 
 pub(super) fn read(file: &Path) -> anyhow::Result<Source> {
     let failed = |why: io::Error| {
-        Diagnostic::new("cannot read")
-            .to(file.display())
-            .because(said(&why))
+        let message = format!("cannot read {}: {}", file.display(), said(&why));
+        Failure::new(FAILED, message)
     };
     let path = std::path::absolute(file).map_err(failed)?;
     let read = Root::machine().read(&path);

@@ -9,66 +9,18 @@ mod hint;
 mod place;
 pub(crate) mod plain;
 
-pub(crate) use hint::{Advise, Hint, Text};
+pub(crate) use hint::{Advise, Hint};
 pub(crate) use place::{Place, quoted};
 
-use std::fmt;
 use std::io;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One sentence, and advice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
 pub(crate) struct Diagnostic {
-    doing: Text,
-    subject: Option<String>,
-    said: Option<String>,
-    hint: Option<Hint>,
+    pub(crate) message: String,
+    pub(crate) hint: Option<Hint>,
 }
-
-impl Diagnostic {
-    /// What was being done, such as `cannot read`, or the whole sentence.
-    pub(crate) fn new(doing: impl Into<Text>) -> Self {
-        Diagnostic {
-            doing: doing.into(),
-            subject: None,
-            said: None,
-            hint: None,
-        }
-    }
-
-    /// The file or key it was done to.
-    #[must_use]
-    pub(crate) fn to(mut self, subject: impl fmt::Display) -> Self {
-        self.subject = Some(subject.to_string());
-        self
-    }
-
-    /// What the system answered.
-    #[must_use]
-    pub(crate) fn because(mut self, said: impl fmt::Display) -> Self {
-        self.said = Some(said.to_string());
-        self
-    }
-
-    #[must_use]
-    pub(crate) fn hint(mut self, hint: impl Into<Option<Hint>>) -> Self {
-        self.hint = hint.into();
-        self
-    }
-}
-
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.doing)?;
-        if let Some(subject) = &self.subject {
-            write!(f, " {subject}")?;
-        }
-        if let Some(said) = &self.said {
-            write!(f, ": {said}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Diagnostic {}
 
 impl Advise for Diagnostic {
     fn hint(&self) -> Option<Hint> {
@@ -109,23 +61,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_diagnostic_says_what_was_done_to_what_and_what_was_answered() {
+    fn an_error_of_the_system_is_told_without_its_number() {
         let denied = io::Error::from_raw_os_error(13);
-        for (diagnostic, text) in [
-            (Diagnostic::new("the table is empty"), "the table is empty"),
-            (Diagnostic::new("cannot read").to("/x"), "cannot read /x"),
-            (
-                Diagnostic::new("cannot read")
-                    .to("/x")
-                    .because(said(&denied)),
-                "cannot read /x: Permission denied",
-            ),
-            (
-                Diagnostic::new("cannot ask").because(said(&io::Error::other("no terminal"))),
-                "cannot ask: no terminal",
-            ),
-        ] {
-            assert_eq!(diagnostic.to_string(), text);
-        }
+        assert_eq!(said(&denied), "Permission denied");
+        assert_eq!(said(&io::Error::other("no terminal")), "no terminal");
     }
 }

@@ -27,7 +27,6 @@ pub(super) struct Attributes {
     extended: Vec<Extended>,
 }
 
-/// Name and value.
 type Extended = (Vec<u8>, Vec<u8>);
 
 impl Attributes {

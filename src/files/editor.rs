@@ -16,10 +16,9 @@ pub(crate) struct Edited {
 
 /// Opens a copy of the text. `editor` may have arguments, as $EDITOR does.
 pub(crate) fn edit(editor: &str, text: &str) -> Result<Edited, Diagnostic> {
-    let failed = |why: io::Error| {
-        Diagnostic::new("cannot edit with")
-            .to(editor)
-            .because(said(&why))
+    let failed = |why: io::Error| Diagnostic {
+        message: format!("cannot edit with {editor}: {}", said(&why)),
+        hint: None,
     };
     let mut copy = tempfile::Builder::new();
     let copy = copy.prefix("cttune-").suffix(".toml");

@@ -81,7 +81,6 @@ impl Advise for ReadError {
     }
 }
 
-/// Whether there was no space left.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -36,8 +36,8 @@ fn open_by_walk(root: BorrowedFd<'_>, inside: &Path, flags: OFlag) -> Result<Own
     let walk = walk(root, inside)?;
     let found = walk.found.as_ref().ok_or(Errno::ENOENT)?;
     match found {
-        Found::Directory => openat(walk.here(), ".", flags, Mode::empty()),
-        Found::Other(name) => openat(
+        End::Directory => openat(walk.here(), ".", flags, Mode::empty()),
+        End::Other(name) => openat(
             walk.here(),
             name.as_os_str(),
             flags | OFlag::O_NOFOLLOW,
@@ -51,17 +51,16 @@ pub(super) fn resolve(root: BorrowedFd<'_>, inside: &Path) -> Result<PathBuf, Er
     walk(root, inside).map(|walk| walk.real)
 }
 
-/// How far a walk came.
 struct Walk<'a> {
     root: BorrowedFd<'a>,
     /// Every directory below the root that leads to where we are.
     folders: Vec<OwnedFd>,
     real: PathBuf,
     /// What is at the end; nothing where a part does not exist.
-    found: Option<Found>,
+    found: Option<End>,
 }
 
-enum Found {
+enum End {
     /// The last of the walk's folders.
     Directory,
     /// A name in the last of the walk's folders.
@@ -79,66 +78,39 @@ fn walk<'a>(root: BorrowedFd<'a>, inside: &Path) -> Result<Walk<'a>, Errno> {
         root,
         folders: Vec::new(),
         real: PathBuf::from("/"),
-        found: Some(Found::Directory),
+        found: Some(End::Directory),
     };
     let mut links = 0;
     let mut ahead = steps(inside);
     while let Some(step) = ahead.pop() {
-        let name = match step {
-            Step::Root => {
-                walk.folders.clear();
-                walk.real = PathBuf::from("/");
-                continue;
+        if step == "/" || step == ".." {
+            go(&mut walk.real, &step);
+            let above = walk.folders.len().saturating_sub(1);
+            walk.folders.truncate(if step == "/" { 0 } else { above });
+            continue;
+        }
+        let there = look_at(walk.here(), &step)?;
+        if let Some((link, Kind::Link)) = &there {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::ELOOP);
             }
-            Step::Up => {
-                walk.folders.pop();
-                walk.real.pop();
-                continue;
-            }
-            Step::Down(name) => name,
-        };
-        let Some((part, kind)) = look_at(walk.here(), &name)? else {
-            walk.real.push(name);
-            return Ok(walk.into_absent(ahead));
-        };
-        match kind {
-            Kind::Link => {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(Errno::ELOOP);
-                }
-                ahead.extend(steps(Path::new(&readlinkat(&part, "")?)));
-            }
-            Kind::Directory => {
-                walk.folders.push(part);
-                walk.real.push(name);
-            }
+            ahead.extend(steps(Path::new(&readlinkat(link, "")?)));
+            continue;
+        }
+        go(&mut walk.real, &step);
+        match there {
+            Some((part, Kind::Directory)) => walk.folders.push(part),
+            Some(_) if ahead.is_empty() => walk.found = Some(End::Other(step)),
+            // Nothing is there, or no directory: the rest of the path is kept as it is written.
             _ => {
-                walk.real.push(&name);
-                if ahead.is_empty() {
-                    walk.found = Some(Found::Other(name));
-                    return Ok(walk);
-                }
-                return Ok(walk.into_absent(ahead));
+                ahead.iter().rev().for_each(|step| go(&mut walk.real, step));
+                walk.found = None;
+                break;
             }
         }
     }
     Ok(walk)
-}
-
-impl Walk<'_> {
-    /// The walk ends where nothing is; the rest of the path is kept as it is written.
-    fn into_absent(mut self, ahead: Vec<Step>) -> Self {
-        for step in ahead.into_iter().rev() {
-            match step {
-                Step::Root => self.real = PathBuf::from("/"),
-                Step::Up => drop(self.real.pop()),
-                Step::Down(name) => self.real.push(name),
-            }
-        }
-        self.found = None;
-        self
-    }
 }
 
 /// One name in a directory, no link followed; nothing where it does not exist.
@@ -157,21 +129,20 @@ pub(super) fn look_at(
     }
 }
 
-enum Step {
-    Root,
-    Up,
-    Down(OsString),
+/// The steps of a path, the first one last: `/`, `..` and names.
+fn steps(path: &Path) -> Vec<OsString> {
+    let steps = path.components().rev();
+    let steps = steps.filter(|step| *step != Component::CurDir);
+    steps.map(|step| step.as_os_str().to_owned()).collect()
 }
 
-/// The steps of a path, the first one last.
-fn steps(path: &Path) -> Vec<Step> {
-    let step = |component| match component {
-        Component::RootDir | Component::Prefix(_) => Some(Step::Root),
-        Component::CurDir => None,
-        Component::ParentDir => Some(Step::Up),
-        Component::Normal(name) => Some(Step::Down(name.to_owned())),
-    };
-    path.components().rev().filter_map(step).collect()
+/// Takes one step in the text of a path. Pushing `/` starts it anew.
+fn go(path: &mut PathBuf, step: &OsStr) {
+    if step == ".." {
+        path.pop();
+    } else {
+        path.push(step);
+    }
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ pub(crate) mod boot_files;
 mod conf_folders;
 pub(crate) mod editor;
 mod error;
+mod location;
 mod lookup;
 mod owner;
-mod place;
 pub(crate) mod profiles;
 mod replace;
 mod root;
@@ -23,4 +23,5 @@ pub(crate) mod sysctl_tree;
 mod writers;
 
 pub(crate) use error::{FileError, Kind, ReadError, is_full};
+pub(crate) use location::NEW_FILE;
 pub(crate) use root::Root;

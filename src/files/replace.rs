@@ -19,38 +19,40 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::attributes::Attributes;
 use super::error::FileError;
-use super::place::{Missing, Place};
+use super::location::{Location, Missing, NEW_FILE};
 use super::root::Root;
 
 impl Root {
     /// Checks whether [`Root::replace`] would work, space included: writes the bytes to a file
     /// without a name in the target's folder, or in the first above it that exists.
     pub(crate) fn rehearse(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-        let place = Place::reach(self, inside, Missing::Stop)?;
-        let old = (!place.is_cut).then(|| place.attributes()).transpose()?;
+        let location = Location::reach(self, inside, Missing::Stop)?;
+        let old = (!location.is_cut)
+            .then(|| location.attributes())
+            .transpose()?;
         let old = old.flatten();
         if old.is_some() {
             // An immutable file (chattr +i) can neither be opened for writing nor renamed over.
-            place.open(OFlag::O_WRONLY)?;
+            location.open(OFlag::O_WRONLY)?;
         }
-        place.write_nameless(bytes, old.as_ref())
+        location.write_nameless(bytes, old.as_ref())
     }
 
     /// Puts a whole file in place in one step. Folders are made as needed. No part of the path may
     /// be a symlink. After an error the old file is untouched, unless the syncing failed: then it
     /// can be either.
     pub(crate) fn replace(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-        let place = Place::reach(self, inside, Missing::Make)?;
-        place.sweep();
-        let replaced = place.attributes().and_then(|old| {
-            let beside = place.write_beside(bytes, old.as_ref())?;
-            place.rename_over(&beside)?;
+        let location = Location::reach(self, inside, Missing::Make)?;
+        location.sweep();
+        let replaced = location.attributes().and_then(|old| {
+            let beside = location.write_beside(bytes, old.as_ref())?;
+            location.rename_over(&beside)?;
             // The new file is visible by now. If it is not sure to last, the caller puts the old
             // one back.
-            place.sync_folder()
+            location.sync_folder()
         });
         if replaced.is_err() {
-            place.remove_made();
+            location.remove_made();
         }
         replaced
     }
@@ -58,49 +60,54 @@ impl Root {
     /// Writes over the bytes of a file that exists: not in one step, but without the space for a
     /// second copy. For putting a shorter text back on a full disk.
     pub(crate) fn overwrite(&self, inside: &Path, bytes: &[u8]) -> Result<(), FileError> {
-        let place = Place::reach(self, inside, Missing::Fail)?;
-        place.has_file()?;
-        let file = File::from(place.open(OFlag::O_WRONLY)?);
+        let location = Location::reach(self, inside, Missing::Fail)?;
+        location.has_file()?;
+        let file = File::from(location.open(OFlag::O_WRONLY)?);
         file.write_all_at(bytes, 0)
             .and_then(|()| file.set_len(bytes.len() as u64))
             .and_then(|()| file.sync_all())
-            .map_err(|error| place.failed("write", error))
+            .map_err(|error| location.failed("write", error))
     }
 
     /// Opens a file for reading and writing in place, and makes an empty one where there is none.
     /// Its folder must exist.
     pub(crate) fn open_or_create(&self, inside: &Path) -> Result<File, FileError> {
-        let place = Place::reach(self, inside, Missing::Fail)?;
+        let location = Location::reach(self, inside, Missing::Fail)?;
         // Only a regular file is opened: opening a device can have an effect.
-        place.has_file()?;
+        location.has_file()?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT;
-        place.open(flags).map(File::from)
+        location.open(flags).map(File::from)
     }
 
     /// Gives a file another name in its folder, in place of a file that has it.
     pub(crate) fn rename(&self, inside: &Path, name: &Path) -> Result<(), FileError> {
-        let place = Place::reach(self, inside, Missing::Fail)?;
+        let location = Location::reach(self, inside, Missing::Fail)?;
         let name = name.file_name().unwrap_or_default();
-        renameat(&place.folder, place.name.as_os_str(), &place.folder, name)
-            .map_err(|errno| place.failed("rename", errno))
+        renameat(
+            &location.folder,
+            location.name.as_os_str(),
+            &location.folder,
+            name,
+        )
+        .map_err(|errno| location.failed("rename", errno))
     }
 
     /// Removes a file, or the link in its place. A missing one is no error.
     pub(crate) fn remove(&self, inside: &Path) -> Result<(), FileError> {
-        let Some(place) = Place::find(self, inside)? else {
+        let Some(location) = Location::find(self, inside)? else {
             return Ok(());
         };
-        let name = place.name.as_os_str();
-        match unlinkat(&place.folder, name, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => place.sync_folder(),
-            Err(errno) => Err(place.failed("remove", errno)),
+        let name = location.name.as_os_str();
+        match unlinkat(&location.folder, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => location.sync_folder(),
+            Err(errno) => Err(location.failed("remove", errno)),
         }
     }
 
     /// Removes what a killed cttune left beside a file.
     pub(crate) fn sweep(&self, inside: &Path) {
-        if let Ok(Some(place)) = Place::find(self, inside) {
-            place.sweep();
+        if let Ok(Some(location)) = Location::find(self, inside) {
+            location.sweep();
         }
     }
 
@@ -108,8 +115,8 @@ impl Root {
     /// inside the root, as in reading.
     pub(crate) fn make_folder(&self, inside: &Path) -> Result<Self, FileError> {
         let real = self.resolve(inside)?.join("new");
-        let place = Place::reach(self, &real, Missing::Make)?;
-        Ok(self.with_folder(inside, place.folder))
+        let location = Location::reach(self, &real, Missing::Make)?;
+        Ok(self.with_folder(inside, location.folder))
     }
 
     /// The folders on the way to a file that do not exist, outermost first.
@@ -124,15 +131,15 @@ impl Root {
     /// Removes those of `folders` that are empty, innermost first; they are given outermost first.
     pub(crate) fn remove_empty(&self, folders: &[PathBuf]) {
         for folder in folders.iter().rev() {
-            if let Ok(Some(place)) = Place::find(self, folder) {
-                let name = place.name.as_os_str();
-                let _ = unlinkat(&place.folder, name, UnlinkatFlags::RemoveDir);
+            if let Ok(Some(location)) = Location::find(self, folder) {
+                let name = location.name.as_os_str();
+                let _ = unlinkat(&location.folder, name, UnlinkatFlags::RemoveDir);
             }
         }
     }
 }
 
-impl Place<'_> {
+impl Location<'_> {
     /// The attributes of the file that is at the target; nothing where there is none.
     fn attributes(&self) -> Result<Option<Attributes>, FileError> {
         if !self.has_file()? {
@@ -182,7 +189,7 @@ impl Place<'_> {
         file.write_all(bytes)?;
         match old {
             Some(old) => old.give_to(&file)?,
-            None => fchmod(&file, self.root.new.file)?,
+            None => fchmod(&file, self.root.mode(NEW_FILE))?,
         }
         file.sync_all()
     }

@@ -4,7 +4,7 @@
 //! In: a path as it looks from inside the root. Out: bytes, names, an open file, or what is wrong.
 //! Rule: the root is opened once and everything is reached from its descriptor. Reading follows
 //! links inside the root only, opens nothing but regular files and never waits for a writer.
-//! Writing ([`super::place`]) follows no link. The crates for this do not fit: cap-std refuses
+//! Writing ([`super::location`]) follows no link. The crates for this do not fit: cap-std refuses
 //! absolute links, which images are full of; pathrs needs /proc and cannot tell where a link to a
 //! missing file leads.
 
@@ -33,25 +33,8 @@ pub(crate) struct Root {
     base: PathBuf,
     /// The machine's `/` is opened when it is first needed.
     folder: Arc<OnceLock<OwnedFd>>,
-    pub(super) new: NewModes,
-}
-
-/// The modes that new files and folders get.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct NewModes {
-    pub(super) file: Mode,
-    pub(super) folder: Mode,
-}
-
-impl NewModes {
-    const PUBLIC: Self = NewModes {
-        file: Mode::from_bits_truncate(0o644),
-        folder: Mode::from_bits_truncate(0o755),
-    };
-    const PRIVATE: Self = NewModes {
-        file: Mode::from_bits_truncate(0o600),
-        folder: Mode::from_bits_truncate(0o700),
-    };
+    /// Whether what is made in it is its owner's alone.
+    is_private: bool,
 }
 
 impl Root {
@@ -59,7 +42,7 @@ impl Root {
         Root {
             base: PathBuf::from("/"),
             folder: Arc::default(),
-            new: NewModes::PUBLIC,
+            is_private: false,
         }
     }
 
@@ -75,13 +58,13 @@ impl Root {
         Root {
             base,
             folder: Arc::new(OnceLock::from(folder)),
-            new: NewModes::PUBLIC,
+            is_private: false,
         }
     }
 
     pub(super) fn with_folder(&self, inside: &Path, folder: OwnedFd) -> Self {
         Root {
-            new: self.new,
+            is_private: self.is_private,
             ..Root::from_folder(self.outside(inside), folder)
         }
     }
@@ -90,9 +73,15 @@ impl Root {
     #[must_use]
     pub(crate) fn private(self) -> Self {
         Root {
-            new: NewModes::PRIVATE,
+            is_private: true,
             ..self
         }
+    }
+
+    /// The mode of something new, where it is not private.
+    pub(super) fn mode(&self, public: u32) -> Mode {
+        let mask = if self.is_private { 0o700 } else { 0o777 };
+        Mode::from_bits_truncate(public & mask)
     }
 
     /// A directory inside as a root of its own; nothing where it does not exist.

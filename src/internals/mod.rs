@@ -14,7 +14,7 @@ pub use flows::{
     Answer, FlowData, NewFlow, PolicyData, Requests, count_dumped, create, dump_chunks, listeners,
     policies, read, walk,
 };
-pub use shorten::{Counts, Expire, Mode};
+pub use shorten::{Counts, Expire};
 
 use crate::assess::Id;
 use crate::kernel::netns::{Spec, SpecError, run_in};
@@ -27,20 +27,9 @@ pub fn finding_ids() -> Vec<&'static str> {
     Id::ALL.iter().map(|id| id.name()).collect()
 }
 
-#[derive(Debug, Clone)]
-pub struct CatalogKey {
-    /// `net.netfilter.nf_conntrack_max`
-    pub name: String,
-    /// `nf_conntrack_max`
-    pub file_name: &'static str,
-}
-
-pub fn keys() -> Vec<CatalogKey> {
-    let keys = Key::ALL.iter().map(|key| CatalogKey {
-        name: key.name(),
-        file_name: key.file_name(),
-    });
-    keys.collect()
+/// Every key, such as `nf_conntrack_max`, in catalog order.
+pub fn keys() -> Vec<&'static str> {
+    Key::ALL.iter().map(|key| key.file_name()).collect()
 }
 
 /// Does `work` in a network namespace (a name, a path, `pid:PID`).

@@ -5,18 +5,6 @@ use std::collections::BTreeMap;
 use crate::change::expire::{Expiry, FlowContext, Past};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings};
 
-/// How flows are shortened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// To their timeout.
-    Clamp,
-    /// To what is left of their timeout after the idle time.
-    ReAge,
-    /// Idle flows are ended.
-    Delete,
-}
-
-/// A run of `cttune expire`.
 #[derive(Debug)]
 pub struct Expire(Expiry);
 
@@ -37,19 +25,16 @@ pub struct Counts {
 }
 
 impl Expire {
-    /// Reads the timeouts. `was` is the timeout before, in seconds, and until when it held, in
+    /// Reads the timeouts. `mode` is as `--mode` takes it; `was` is the timeout before, in seconds, and until when it held, in
     /// seconds since 1970; `settle` the seconds between the two looks.
     pub fn prepare(
-        mode: Mode,
+        mode: &str,
         was: Option<(i64, Option<i64>)>,
         settle: Option<i64>,
     ) -> Result<Self, String> {
+        let mut modes = ExpireMode::ALL.into_iter();
         let parameters = ExpireParameters::from(ExpireSettings {
-            mode: Some(match mode {
-                Mode::Clamp => ExpireMode::Clamp,
-                Mode::ReAge => ExpireMode::ReAge,
-                Mode::Delete => ExpireMode::Delete,
-            }),
+            mode: modes.find(|known| known.name() == mode),
             trust_history: Some(was.is_some()),
             settle,
             ..ExpireSettings::default()

@@ -85,6 +85,15 @@ pub(crate) fn forwards() -> bool {
         .any(|text| text.trim() != "0")
 }
 
+/// A field of /proc/self/status, such as `SigIgn` (proc_pid_status(5)); `None` where /proc does not
+/// show this process.
+pub(crate) fn read_own_status(field: &str) -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(value.trim().to_owned())
+}
+
 /// The kernel's id of this boot.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //! should be.
 
 use super::{Blocked, Machine, Skip};
-use crate::boot::{Answer, NextBoot, Reader, Winner};
+use crate::boot::{Answer, Reader, Winner};
 use crate::profile::{DeriveError, Desired, Targets, Values, derive};
 use crate::tunable::{Key, Reading};
 
@@ -52,9 +52,7 @@ pub(crate) struct Comparison {
 impl Comparison {
     pub(crate) fn new(desired: &Desired, machine: &Machine<'_>) -> Result<Self, DeriveError> {
         let current = |key| {
-            let persisted = machine
-                .files
-                .map(|files| Persisted::of(key, files.next_boot()));
+            let persisted = Persisted::of(key, machine);
             let value = |reader| persisted.as_ref()?.value_for(reader);
             Values {
                 live: machine.live.and_then(|live| live.value(key)),
@@ -62,22 +60,21 @@ impl Comparison {
             }
         };
         let targets = derive(desired, machine.host, &current)?;
-        let compared = targets
+        let targets = targets
             .into_iter()
-            .map(|(key, targets)| Compared::new(key, Some(targets), machine));
-        Ok(Comparison {
-            settings: compared.collect(),
-            read_only_counts: machine.files.is_some(),
-        })
+            .map(|(key, targets)| (key, Some(targets)));
+        Ok(Comparison::of(targets, machine))
     }
 
     /// Every key of the catalog, compared with nothing.
     pub(crate) fn without_profile(machine: &Machine<'_>) -> Self {
-        let compared = Key::ALL
-            .iter()
-            .map(|key| Compared::new(*key, None, machine));
+        Comparison::of(Key::ALL.iter().map(|key| (*key, None)), machine)
+    }
+
+    fn of(keys: impl Iterator<Item = (Key, Option<Targets>)>, machine: &Machine<'_>) -> Self {
+        let settings = keys.map(|(key, targets)| Compared::new(key, targets, machine));
         Comparison {
-            settings: compared.collect(),
+            settings: settings.collect(),
             read_only_counts: machine.files.is_some(),
         }
     }
@@ -96,7 +93,6 @@ impl Comparison {
         }
     }
 
-    /// The keys that a plan leaves alone, and why.
     pub(super) fn skipped(&self) -> Vec<(Key, Skip)> {
         let skip = |setting: &Compared| match setting.state {
             State::Missing => Some((setting.key, Skip::Missing)),
@@ -108,23 +104,18 @@ impl Comparison {
 
     /// The keys that the profile cannot do without and the kernel lacks.
     pub(super) fn required_missing(&self) -> Vec<Blocked> {
-        let required =
-            |setting: &&Compared| setting.state == State::Missing && setting.is_required();
-        let missing = self.settings.iter().filter(required);
-        missing
-            .map(|setting| Blocked::RequiredMissing(setting.key))
-            .collect()
+        let settings = self.settings.iter();
+        let missing =
+            settings.filter(|setting| setting.state == State::Missing && setting.is_required());
+        let missing = missing.map(|setting| Blocked::RequiredMissing(setting.key));
+        missing.collect()
     }
 
     /// Live values that are off and that nobody can write here. In a namespace that was named this
     /// is as it should be.
     pub(super) fn read_only(&self) -> Option<Blocked> {
-        let is_off = |setting: &&Compared| setting.state == State::ReadOnly;
-        let mut off = self
-            .settings
-            .iter()
-            .filter(is_off)
-            .filter(|_| self.read_only_counts);
+        let settings = self.settings.iter().filter(|_| self.read_only_counts);
+        let mut off = settings.filter(|setting| setting.state == State::ReadOnly);
         let key = off.next()?.key;
         Some(Blocked::ReadOnly {
             key,
@@ -138,9 +129,7 @@ impl Compared {
         let mut compared = Compared {
             key,
             live: machine.live.map(|snapshot| snapshot.reading(key)),
-            persisted: machine
-                .files
-                .map(|files| Persisted::of(key, files.next_boot())),
+            persisted: Persisted::of(key, machine),
             targets,
             state: State::Ok,
         };
@@ -169,9 +158,8 @@ impl Compared {
     }
 
     pub(crate) fn is_required(&self) -> bool {
-        self.targets
-            .as_ref()
-            .is_some_and(|targets| targets.required)
+        let targets = self.targets.as_ref();
+        targets.is_some_and(|targets| targets.required)
     }
 
     /// Whether the running kernel has another value than is desired.
@@ -179,9 +167,8 @@ impl Compared {
         let (Some(reading), Some(targets)) = (self.live, &self.targets) else {
             return false;
         };
-        !reading
-            .value()
-            .is_some_and(|value| targets.live.allows(value))
+        let value = reading.value();
+        !value.is_some_and(|value| targets.live.allows(value))
     }
 
     /// Whether either reader will bring another value than is desired, or none.
@@ -228,12 +215,13 @@ impl Compared {
 }
 
 impl Persisted {
-    fn of(key: Key, next_boot: &NextBoot) -> Self {
+    fn of(key: Key, machine: &Machine<'_>) -> Option<Self> {
+        let next_boot = machine.files?.next_boot();
         let winner = |reader: &Reader| (*reader, next_boot.winner(*reader, key).cloned());
-        Persisted {
+        Some(Persisted {
             winners: next_boot.readers().iter().map(winner).collect(),
             answer: next_boot.answer(key),
-        }
+        })
     }
 
     pub(crate) fn winner(&self, reader: Reader) -> Option<&Winner> {
@@ -244,8 +232,8 @@ impl Persisted {
     /// What a reader leaves; in the place of one that the machine does not have, the value in the
     /// end.
     fn value_for(&self, reader: Reader) -> Option<i64> {
-        let own = self.winners.iter().find(|(one, _)| *one == reader);
-        match own {
+        let mut winners = self.winners.iter();
+        match winners.find(|(one, _)| *one == reader) {
             Some((_, winner)) => winner.as_ref().map(|winner| winner.value),
             None => self.answer.value,
         }
@@ -255,7 +243,7 @@ impl Persisted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing::{World, live};
+    use crate::plan::fake::{World, live};
 
     #[test]
     fn a_state_says_what_is_off() {

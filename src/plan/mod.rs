@@ -45,7 +45,8 @@ pub(crate) struct Scope {
     pub(crate) adopt: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Skip {
     Missing,
     /// It can be written in the initial network namespace alone, or nowhere here.
@@ -110,7 +111,6 @@ impl Plan {
     }
 }
 
-/// Works out the steps from what is to what is desired.
 pub(crate) fn plan(
     desired: &Desired,
     comparison: &Comparison,
@@ -152,4 +152,4 @@ fn lowered(step: &Step) -> Option<Lowered> {
 }
 
 #[cfg(test)]
-pub(crate) mod testing;
+pub(crate) mod fake;

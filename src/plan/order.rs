@@ -16,21 +16,18 @@ pub(crate) const ENTRIES_PER_BUCKET: i64 = 4;
 
 /// The steps that change the running kernel, and what blocks them.
 pub(super) fn live_steps(comparison: &Comparison, live: &Snapshot) -> (Vec<Step>, Vec<Blocked>) {
-    let off = comparison
-        .settings
-        .iter()
-        .filter(|setting| setting.state == State::Differs);
-    let mut writes: Vec<Step> = off
-        .filter_map(|setting| {
-            let targets = setting.targets.as_ref()?;
-            Some(Step::WriteLive {
-                key: setting.key,
-                from: setting.live_value(),
-                to: targets.live.value,
-                why: targets.why.clone(),
-            })
+    let settings = comparison.settings.iter();
+    let off = settings.filter(|setting| setting.state == State::Differs);
+    let writes = off.filter_map(|setting| {
+        let targets = setting.targets.as_ref()?;
+        Some(Step::WriteLive {
+            key: setting.key,
+            from: setting.live_value(),
+            to: targets.live.value,
+            why: targets.why.clone(),
         })
-        .collect();
+    });
+    let mut writes: Vec<Step> = writes.collect();
     let blocked = blocked(&writes, live);
     // Whether the kernel takes the new high threshold beside the old low one.
     let high = after(&writes, live, Key::Frag6HighThresh);
@@ -48,13 +45,11 @@ pub(super) fn live_steps(comparison: &Comparison, live: &Snapshot) -> (Vec<Step>
 
 /// The write to a key, and its place among the steps.
 fn write_of(writes: &[Step], wanted: Key) -> Option<(usize, Option<i64>, i64)> {
-    writes
-        .iter()
-        .enumerate()
-        .find_map(|(index, step)| match step {
-            Step::WriteLive { key, from, to, .. } if *key == wanted => Some((index, *from, *to)),
-            _ => None,
-        })
+    let mut writes = writes.iter().enumerate();
+    writes.find_map(|(index, step)| match step {
+        Step::WriteLive { key, from, to, .. } if *key == wanted => Some((index, *from, *to)),
+        _ => None,
+    })
 }
 
 /// What a key will have after these writes.
@@ -147,7 +142,7 @@ fn blocked(writes: &[Step], live: &Snapshot) -> Vec<Blocked> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing::{World, live};
+    use crate::plan::fake::{World, live};
     use Key::{Acct, Buckets, Frag6HighThresh, Frag6LowThresh, Max, UdpTimeout};
 
     /// A profile, what is live, the entries, and the writes in their order.

@@ -344,7 +344,7 @@ fn adopt_step((path, (from, mut lines)): (PathBuf, (Vec<u8>, Vec<usize>))) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::testing::{World, live};
+    use crate::plan::fake::{World, live};
 
     const MAX: &str = "net.netfilter.nf_conntrack_max";
 

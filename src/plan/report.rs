@@ -1,13 +1,11 @@
 //! What became of one step.
 
-/// What became of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StepResult {
     Done,
     /// It was not tried, or was undone.
     Skipped,
-    /// It was tried, and failed.
     Failed,
 }
 

@@ -36,7 +36,6 @@ pub(crate) struct Target {
 pub(crate) struct Targets {
     pub(crate) live: Target,
     pub(crate) boot: Target,
-    /// Whether a kernel without this key is a failure.
     pub(crate) required: bool,
     /// The author's reason and how the number came about, for people.
     pub(crate) why: String,
@@ -102,7 +101,6 @@ pub(crate) enum DeriveError {
     FragmentThresholds { high: i64, low: i64 },
 }
 
-/// Works out every target from what each key has.
 pub(crate) fn derive(
     desired: &Desired,
     host: &Host,

@@ -4,7 +4,7 @@
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
-use super::setting::{BOUNDS, FIELDS};
+use super::setting::{FIELDS, is_bound};
 use super::value::{self, Written, render_value};
 use super::{Goal, Mistake, Source, Wrong, parse, parse_override};
 use crate::tunable::{Key, UnknownKey};
@@ -31,7 +31,6 @@ pub(crate) enum EditError {
     NotATable(String),
 }
 
-/// What `capture` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Captured {
     pub(crate) text: String,
@@ -64,7 +63,6 @@ pub(crate) fn set(source: &Source, field: &str, value: &str) -> Result<String, E
     checked(source, format!("{bom}{document}"))
 }
 
-/// A key, and the field of its setting.
 fn find_setting(name: &str) -> Result<(Key, &str), EditError> {
     let name = name.strip_prefix("sysctl.").unwrap_or(name);
     match name.rsplit_once('.') {
@@ -197,7 +195,7 @@ fn set_setting(
     value: Value,
 ) -> Result<(), EditError> {
     let sysctl = table_at(document.as_table_mut(), "sysctl")?;
-    let (is_value, is_bound) = (field == "value", BOUNDS.contains(&field));
+    let (is_value, bounds) = (field == "value", is_bound(field));
     let Some(item) = item_of(sysctl, key) else {
         let entry = match field {
             "value" => value,
@@ -207,16 +205,17 @@ fn set_setting(
         return Ok(());
     };
     if let Some(table) = item.as_table_like_mut() {
-        if is_value && BOUNDS.iter().any(|bound| table.contains_key(bound)) {
+        let mut there = FIELDS.iter().filter(|field| table.contains_key(field));
+        if is_value && there.any(|field| is_bound(field)) {
             return Err(EditError::HasBounds(key));
         }
-        if is_bound && table.contains_key("value") {
+        if bounds && table.contains_key("value") {
             return Err(EditError::HasValue(key));
         }
         put(table, field, value);
     } else if is_value {
         replace(item, value);
-    } else if is_bound {
+    } else if bounds {
         return Err(EditError::HasValue(key));
     } else if let Some(mut bare) = item.as_value().cloned() {
         bare.decor_mut().clear();
@@ -292,7 +291,6 @@ fn value_of(document: &mut DocumentMut, key: Key) -> Option<&mut Value> {
     }
 }
 
-/// Writes the number behind the value.
 fn comment(document: &mut DocumentMut, key: Key, number: i64) {
     if let Some(value) = value_of(document, key) {
         value.decor_mut().set_suffix(format!(" # {number}"));

@@ -53,9 +53,7 @@ pub(crate) struct Mistake {
     /// The bytes of the text that are wrong.
     pub(crate) span: Range<usize>,
     pub(crate) title: String,
-    /// What stands under the caret.
     pub(crate) label: String,
-    /// What to write instead.
     pub(crate) help: Option<String>,
     /// Another place that has to do with it, and what is there.
     pub(crate) also: Option<(Range<usize>, String)>,

@@ -21,17 +21,13 @@ pub(super) const FIELDS: [&str; 9] = [
     "required",
     "why",
 ];
-/// Those that have no place beside a value.
-pub(super) const BOUNDS: [&str; 6] = [
-    "at-least",
-    "at-most",
-    "per-cpu",
-    "per-cpu-cap",
-    "follow",
-    "memory-cap",
-];
 /// Those that a value may not be below.
 const LOWER: [&str; 3] = ["at-least", "per-cpu", "follow"];
+
+/// Whether a field has no place beside a value.
+pub(super) fn is_bound(field: &str) -> bool {
+    !matches!(field, "value" | "required" | "why")
+}
 
 /// First parts of dotted names: without quotes TOML reads `net.core.somaxconn` as nested tables.
 const ROOTS: [&str; 4] = ["net", "kernel", "vm", "fs"];
@@ -153,7 +149,7 @@ impl Reader {
                     let wrong = Wrong::new(format!("a setting has no `{name}`"), "unknown field");
                     Err(wrong.help(self.offer(name, &FIELDS)))
                 }
-                Some(field) if unit == Unit::Switch && BOUNDS.contains(&field) => {
+                Some(field) if unit == Unit::Switch && is_bound(field) => {
                     let title = format!("a switch has no `{field}`");
                     let wrong = Wrong::new(title, "bounds are for numbers");
                     Err(wrong.help("write true or false"))

@@ -26,7 +26,7 @@ pub(crate) fn json(plan: &Plan) -> Value {
     let skipped: Vec<Value> = plan
         .skipped
         .iter()
-        .map(|(key, skip)| json!({ "key": key, "reason": skip_name(*skip) }))
+        .map(|(key, skip)| json!({ "key": key, "reason": skip }))
         .collect();
     let blocked: Vec<Value> = plan
         .blocked
@@ -285,13 +285,6 @@ pub(crate) fn diff(path: &Path, from: Option<&[u8]>, to: Option<&[u8]>) -> Strin
         _ => format!("  {line}\n"),
     };
     unified.lines().map(colored).collect()
-}
-
-fn skip_name(skip: Skip) -> &'static str {
-    match skip {
-        Skip::Missing => "missing",
-        Skip::ReadOnly => "read-only",
-    }
 }
 
 fn skipped_text(plan: &Plan) -> String {

@@ -29,9 +29,8 @@ const BY_HAND: &str = "net.netfilter.nf_conntrack_max=131072\n";
 pub(super) fn set_up() -> anyhow::Result<()> {
     let upper = Path::new(HOME).join("etc");
     let work = Path::new(HOME).join("etc-work");
-    for directory in [&upper.join("udev"), &work] {
-        make_directory(directory)?;
-    }
+    make_directory(&upper.join("udev"))?;
+    make_directory(&work)?;
     for directory in FOLDERS {
         copy_directory(&Path::new("/etc").join(directory), &upper.join(directory))
             .with_context(|| format!("copying /etc/{directory} into the sandbox"))?;

@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use nix::unistd::{Gid, Uid, getegid, geteuid};
 
 use super::{own_pid_in_proc, refusal, start_again};
+use crate::kernel::host;
 
 pub(super) const PART: &str = "map-ids";
 
@@ -87,25 +88,19 @@ pub(super) fn write_when_told(target: u32) -> anyhow::Result<()> {
 
 /// The map onto itself of the ids that a map has inside.
 fn identity(map: &str) -> String {
-    let mut text = String::new();
-    for line in map.lines() {
-        let mut columns = line.split_whitespace();
-        if let (Some(inside), Some(_), Some(count)) =
-            (columns.next(), columns.next(), columns.next())
-        {
-            text.push_str(&format!("{inside} {inside} {count}\n"));
+    let lines = map.lines().map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        match columns[..] {
+            [inside, _, count] => format!("{inside} {inside} {count}\n"),
+            _ => String::new(),
         }
-    }
-    text
+    });
+    lines.collect()
 }
 
 fn effective_capabilities() -> anyhow::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .context("/proc/self/status names no capabilities")?;
-    u64::from_str_radix(mask.trim(), 16).context("reading CapEff in /proc/self/status")
+    let mask = host::read_own_status("CapEff").unwrap_or_default();
+    u64::from_str_radix(&mask, 16).context("reading CapEff in /proc/self/status")
 }
 
 #[cfg(test)]

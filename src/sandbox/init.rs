@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 
 use anyhow::{Context, bail};
 use nix::sched::{CloneFlags, unshare};
@@ -12,7 +11,7 @@ use nix::sys::stat::{Mode, umask};
 
 use super::signals::Signals;
 use super::{INSIDE, Options, etc, exec, mounts, refusal, start_again, table};
-use crate::kernel::netns;
+use crate::kernel::{host, netns};
 
 pub(super) const PART: &str = "init";
 /// The same, without the lines about the table.
@@ -47,9 +46,8 @@ pub(super) fn run(parent: u32, options: &Options, say: &mut dyn FnMut(&str)) -> 
 /// Ends this process, and with it everything in the sandbox, as soon as the caller's ends.
 fn die_with(parent: u32) -> anyhow::Result<()> {
     set_pdeathsig(Signal::SIGKILL).context("tying the sandbox to its caller")?;
-    let status = fs::read_to_string("/proc/self/status").context("reading /proc/self/status")?;
-    let now = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    if now.map(str::trim) != Some(parent.to_string().as_str()) {
+    let now = host::read_own_status("PPid").context("reading PPid in /proc/self/status")?;
+    if now != parent.to_string() {
         bail!("the caller of the sandbox is gone");
     }
     Ok(())

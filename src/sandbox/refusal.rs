@@ -9,6 +9,7 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::diagnostic::{Diagnostic, Hint, said};
+use crate::kernel::host;
 
 /// The switches that forbid user namespaces.
 #[derive(Debug, Default)]
@@ -29,10 +30,9 @@ pub(super) fn because(doing: &str, error: impl Into<io::Error>) -> anyhow::Error
     let errno = error
         .raw_os_error()
         .map_or(Errno::UnknownErrno, Errno::from_raw);
-    Diagnostic::new(doing.to_owned())
-        .because(said(&error))
-        .hint(hint(errno, &Switches::read()))
-        .into()
+    let message = format!("{doing}: {}", said(&error));
+    let hint = hint(errno, &Switches::read());
+    Diagnostic { message, hint }.into()
 }
 
 fn hint(errno: Errno, switches: &Switches) -> Option<Hint> {
@@ -67,12 +67,11 @@ fn hint(errno: Errno, switches: &Switches) -> Option<Hint> {
 impl Switches {
     fn read() -> Self {
         let number = |path| fs::read_to_string(path).ok()?.trim().parse().ok();
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         Switches {
             userns_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
             max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
-            seccomp: status.lines().any(|line| line == "Seccomp:\t2"),
+            seccomp: host::read_own_status("Seccomp").as_deref() == Some("2"),
         }
     }
 }

@@ -28,8 +28,7 @@ pub(super) fn set_up(asked: u32, say: &mut dyn FnMut(&str)) -> anyhow::Result<()
     let ceiling = match fs::read_to_string(path(Key::Max)) {
         Ok(text) => text.trim().parse().context("reading the host's max")?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let failure = Diagnostic::new("connection tracking is not loaded");
-            return Err(failure.hint(load()).into());
+            return Err(refused("connection tracking is not loaded", load()));
         }
         Err(error) => return Err(error).context("reading the host's max"),
     };
@@ -61,14 +60,20 @@ fn fill(flows: u32) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut socket = Socket::netfilter().map_err(|errno| {
-        Diagnostic::new("opening a netlink socket to netfilter")
-            .because(errno.desc())
-            .hint(load())
+        let doing = "opening a netlink socket to netfilter";
+        refused(&format!("{doing}: {}", errno.desc()), load())
     })?;
-    match create(&mut socket, story::flows(flows)) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Diagnostic::new(error.to_string()).hint(hint(&error)).into()),
+    let created = create(&mut socket, story::flows(flows));
+    created.map_err(|error| refused(&error.to_string(), hint(&error)))?;
+    Ok(())
+}
+
+fn refused(message: &str, hint: Hint) -> anyhow::Error {
+    Diagnostic {
+        message: message.to_owned(),
+        hint: Some(hint),
     }
+    .into()
 }
 
 /// What can be done about flows that were not created.

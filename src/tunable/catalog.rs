@@ -26,7 +26,6 @@ pub(crate) enum Unit {
 pub(crate) enum Kind {
     /// How much the table may hold.
     Limit,
-    /// How long an entry lives.
     Timeout,
     /// How packets are judged and accounted.
     Behaviour,
@@ -221,7 +220,6 @@ impl Key {
             .unwrap_or(self.file_name())
     }
 
-    /// Whether the number is a number of seconds.
     pub(crate) fn is_time(self) -> bool {
         self.tunable().unit == Unit::Seconds
     }
@@ -266,7 +264,6 @@ impl Key {
 }
 
 impl UnknownKey {
-    /// The nearest name that does exist, if one is near.
     pub(crate) fn nearest(&self) -> Option<&str> {
         match self {
             UnknownKey::NoSuchKey { nearest, .. } => nearest.as_deref(),

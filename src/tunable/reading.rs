@@ -91,7 +91,6 @@ impl Snapshot {
             .any(|reading| *reading == Reading::NotLoaded)
     }
 
-    /// Whether a key can be set here.
     pub(crate) fn is_writable(&self, key: Key) -> bool {
         let access = Access::Writable;
         matches!(self.reading(key), Reading::Value { access: own, .. } if own == access)

@@ -4,13 +4,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cttune::internals::{Counts, Expire, Mode};
+use cttune::internals::{Counts, Expire};
 
 use crate::inside::goes_inside;
 use crate::net::{Connection, Net, SERVERS, until};
 
 /// `cttune expire --mode MODE --was 5d@10s --settle 2s`, prepared.
-fn prepare(mode: Mode) -> Expire {
+fn prepare(mode: &str) -> Expire {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let now = i64::try_from(now.as_secs()).unwrap();
     Expire::prepare(mode, Some((432_000, Some(now - 10))), Some(2)).unwrap()
@@ -29,7 +29,7 @@ const FLOWS: usize = 300;
 /// The kernel dumps a chunk when it context out the one before. Connections that close while the
 /// first is acted upon are still established in the second: what is sent for them gives a closing
 /// flow the time of a live one, and a later pass has to put that right.
-fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: Mode) {
+fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: &str) {
     let net = Net::syn_only();
     let connections: Vec<Connection> = (0..FLOWS).map(|n| net.connect(SERVERS[n % 2])).collect();
     net.settle();
@@ -65,7 +65,7 @@ fn clamp_brings_down_what_it_raised_while_it_closed() {
     if goes_inside("race::clamp_brings_down_what_it_raised_while_it_closed") {
         return;
     }
-    no_closing_flow_is_left_with_the_time_of_a_live_one(Mode::Clamp);
+    no_closing_flow_is_left_with_the_time_of_a_live_one("clamp");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn re_age_brings_down_what_it_raised_while_it_closed() {
     if goes_inside("race::re_age_brings_down_what_it_raised_while_it_closed") {
         return;
     }
-    no_closing_flow_is_left_with_the_time_of_a_live_one(Mode::ReAge);
+    no_closing_flow_is_left_with_the_time_of_a_live_one("re-age");
 }
 
 /// A flow without a connection, which was silent for five days less `seconds`.
@@ -91,7 +91,7 @@ fn who_speaks_between_the_samples_and_who_takes_the_place_of_another_is_kept() {
     ) {
         return;
     }
-    for mode in [Mode::ReAge, Mode::Delete] {
+    for mode in ["re-age", "delete"] {
         let net = Net::syn_only();
         net.set("timestamp", 1);
         let spoke = SERVERS.map(|server| net.connect(server));
@@ -117,7 +117,7 @@ fn who_speaks_between_the_samples_and_who_takes_the_place_of_another_is_kept() {
             silent(&net, 3, 299_998);
             run(&expire, |_| ())
         });
-        let not_stale = u64::from(mode == Mode::Delete);
+        let not_stale = u64::from(mode == "delete");
         assert_eq!(tally.selected, 2 - not_stale, "{tally:?}");
         assert_eq!(tally.unknown, 0, "{tally:?}");
         let kept = |why| tally.kept_why.get(why).copied().unwrap_or_default();

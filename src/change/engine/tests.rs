@@ -53,7 +53,7 @@ fn run_until(
     stop: &dyn Fn() -> Option<Signal>,
 ) -> (Outcome, Entry) {
     let mut context = Context {
-        target: machine,
+        system: machine,
         save: &mut |_| Ok(()),
         stop,
         step: &mut |_, _| {},
@@ -326,7 +326,7 @@ fn a_change_that_waits_is_live_alone_and_its_rest_comes_with_the_confirmation() 
     ] {
         let mut saved = 0;
         let mut context = Context {
-            target: &mut machine,
+            system: &mut machine,
             save: &mut |_| {
                 saved += 1;
                 Ok(())

@@ -14,7 +14,7 @@ use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::Key;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TargetError {
+pub(crate) enum SystemError {
     #[error(transparent)]
     Read(#[from] sysctl::ReadError),
     #[error(transparent)]
@@ -38,64 +38,63 @@ pub(crate) enum TargetError {
     },
 }
 
-impl TargetError {
+impl SystemError {
     pub(crate) fn is_full(&self) -> bool {
-        matches!(self, TargetError::File(FileError::Io { source, .. }) if is_full(source))
+        matches!(self, SystemError::File(FileError::Io { source, .. }) if is_full(source))
     }
 }
 
-impl From<ReadError> for TargetError {
+impl From<ReadError> for SystemError {
     fn from(error: ReadError) -> Self {
-        TargetError::File(error.into())
+        SystemError::File(error.into())
     }
 }
 
-impl Advise for TargetError {
+impl Advise for SystemError {
     fn hint(&self) -> Option<Hint> {
         Some(match self {
             _ if self.is_full() => {
                 Hint::say("free some space, or apply to the running kernel alone: --only live")
             }
-            TargetError::File(FileError::Io { source, .. })
+            SystemError::File(FileError::Io { source, .. })
                 if source.kind() == ErrorKind::ReadOnlyFilesystem =>
             {
                 Hint::say("remount it writable, or apply to the running kernel alone: --only live")
             }
-            TargetError::File(error) => return error.hint(),
-            TargetError::Module(_) => Hint::on_host("modinfo nf_conntrack")
+            SystemError::File(error) => return error.hint(),
+            SystemError::Module(_) => Hint::on_host("modinfo nf_conntrack")
                 .to("see whether the module is installed for the running kernel"),
-            TargetError::ReadBack { .. } => {
+            SystemError::ReadBack { .. } => {
                 Hint::say("another program writes this file too: find it, then try again")
             }
-            TargetError::Expire { source, .. } => return source.hint(),
-            TargetError::Image => Hint::say("the record is not one that cttune wrote"),
-            TargetError::Read(_) => return None,
-            TargetError::Write(error) => return error.hint(),
+            SystemError::Expire { source, .. } => return source.hint(),
+            SystemError::Image => Hint::say("the record is not one that cttune wrote"),
+            SystemError::Read(_) => return None,
+            SystemError::Write(error) => return error.hint(),
         })
     }
 }
 
-/// Everything that the engine can do.
-pub(crate) trait Target {
+pub(crate) trait System {
     /// Reads one sysctl; `None` where it does not exist.
-    fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError>;
+    fn read(&mut self, key: Key) -> Result<Option<i64>, SystemError>;
     /// Reads the number of entries; `None` where conntrack is not loaded.
-    fn count(&mut self) -> Result<Option<i64>, TargetError>;
-    fn rehearse_write(&mut self, key: Key) -> Result<(), TargetError>;
+    fn count(&mut self) -> Result<Option<i64>, SystemError>;
+    fn rehearse_write(&mut self, key: Key) -> Result<(), SystemError>;
     /// Writes one sysctl and reads it back.
-    fn write(&mut self, key: Key, value: i64) -> Result<(), TargetError>;
-    fn load_module(&mut self) -> Result<(), TargetError>;
-    fn unload_module(&mut self) -> Result<(), TargetError>;
-    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError>;
-    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, TargetError>;
-    fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
+    fn write(&mut self, key: Key, value: i64) -> Result<(), SystemError>;
+    fn load_module(&mut self) -> Result<(), SystemError>;
+    fn unload_module(&mut self) -> Result<(), SystemError>;
+    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, SystemError>;
+    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, SystemError>;
+    fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError>;
     /// Writes a file whole; folders are made as needed.
-    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError>;
     /// The folders on the way to a file that do not exist, outermost first.
     fn missing_folders(&mut self, path: &Path) -> Vec<PathBuf>;
     /// Overwrites a file in place, where there is no space for a second copy.
-    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError>;
-    fn remove_file(&mut self, path: &Path) -> Result<(), TargetError>;
+    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError>;
+    fn remove_file(&mut self, path: &Path) -> Result<(), SystemError>;
     /// Removes what a killed run left beside these files, and those of the folders that are empty.
     fn clear_up(&mut self, files: &[&Path], folders: &[PathBuf]);
     /// Takes the first of two samples of the flows that will be changed, where that takes two.
@@ -103,16 +102,15 @@ pub(crate) trait Target {
         &mut self,
         parameters: &ExpireParameters,
         context: &mut FlowContext<'_>,
-    ) -> Result<(), TargetError>;
+    ) -> Result<(), SystemError>;
     /// Shortens flows to the current timeouts, and gives what became of them.
     fn expire(
         &mut self,
         parameters: &ExpireParameters,
         context: &mut FlowContext<'_>,
-    ) -> Result<Tally, TargetError>;
+    ) -> Result<Tally, SystemError>;
 }
 
-/// The running machine, with its files below a root.
 #[derive(Debug)]
 pub(crate) struct Running {
     root: Root,
@@ -141,55 +139,55 @@ impl Running {
     }
 
     /// Whatever the record of an image says, the kernel that runs is not the image's.
-    fn demand_kernel(&self) -> Result<(), TargetError> {
+    fn demand_kernel(&self) -> Result<(), SystemError> {
         let is_machine = self.root.is_machine();
-        is_machine.then_some(()).ok_or(TargetError::Image)
+        is_machine.then_some(()).ok_or(SystemError::Image)
     }
 
-    fn prepare(&self, parameters: &ExpireParameters) -> Result<Expiry, TargetError> {
+    fn prepare(&self, parameters: &ExpireParameters) -> Result<Expiry, SystemError> {
         self.demand_kernel()?;
         Expiry::prepare(parameters, &self.past).map_err(unchanged)
     }
 }
 
-impl Target for Running {
-    fn read(&mut self, key: Key) -> Result<Option<i64>, TargetError> {
+impl System for Running {
+    fn read(&mut self, key: Key) -> Result<Option<i64>, SystemError> {
         self.demand_kernel()?;
         Ok(sysctl::read(key)?.value())
     }
 
-    fn count(&mut self) -> Result<Option<i64>, TargetError> {
+    fn count(&mut self) -> Result<Option<i64>, SystemError> {
         if !self.root.is_machine() {
             return Ok(None);
         }
         Ok(sysctl::read_count()?)
     }
 
-    fn rehearse_write(&mut self, key: Key) -> Result<(), TargetError> {
+    fn rehearse_write(&mut self, key: Key) -> Result<(), SystemError> {
         self.demand_kernel()?;
         Ok(sysctl::rehearse(key)?)
     }
 
-    fn write(&mut self, key: Key, value: i64) -> Result<(), TargetError> {
+    fn write(&mut self, key: Key, value: i64) -> Result<(), SystemError> {
         self.demand_kernel()?;
         Ok(sysctl::write(key, value)?)
     }
 
-    fn load_module(&mut self) -> Result<(), TargetError> {
+    fn load_module(&mut self) -> Result<(), SystemError> {
         self.demand_kernel()?;
         Ok(module::load()?)
     }
 
-    fn unload_module(&mut self) -> Result<(), TargetError> {
+    fn unload_module(&mut self) -> Result<(), SystemError> {
         self.demand_kernel()?;
         Ok(module::unload()?)
     }
 
-    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, TargetError> {
+    fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, SystemError> {
         Ok(self.root.read(path)?)
     }
 
-    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, TargetError> {
+    fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, SystemError> {
         let Some(file) = self.root.open(path)? else {
             return Ok(None);
         };
@@ -197,11 +195,11 @@ impl Target for Running {
         Ok(Some(file.metadata().map_err(failed)?.mode() & 0o7777))
     }
 
-    fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+    fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError> {
         Ok(self.root.rehearse(path, bytes)?)
     }
 
-    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+    fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError> {
         Ok(self.root.replace(path, bytes)?)
     }
 
@@ -209,11 +207,11 @@ impl Target for Running {
         self.root.missing_folders(path)
     }
 
-    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), TargetError> {
+    fn overwrite_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError> {
         Ok(self.root.overwrite(path, bytes)?)
     }
 
-    fn remove_file(&mut self, path: &Path) -> Result<(), TargetError> {
+    fn remove_file(&mut self, path: &Path) -> Result<(), SystemError> {
         Ok(self.root.remove(path)?)
     }
 
@@ -228,7 +226,7 @@ impl Target for Running {
         &mut self,
         parameters: &ExpireParameters,
         context: &mut FlowContext<'_>,
-    ) -> Result<(), TargetError> {
+    ) -> Result<(), SystemError> {
         let mut expiry = self.prepare(parameters)?;
         if expiry.needs_sample() {
             expiry.sample(context).map_err(unchanged)?;
@@ -241,7 +239,7 @@ impl Target for Running {
         &mut self,
         parameters: &ExpireParameters,
         context: &mut FlowContext<'_>,
-    ) -> Result<Tally, TargetError> {
+    ) -> Result<Tally, SystemError> {
         let mut expiry = self.prepare(parameters)?;
         if let Some(looked) = self.looked.take() {
             expiry = expiry.after(looked);
@@ -251,11 +249,11 @@ impl Target for Running {
         let changed = tally.selected();
         match broken_off {
             None => Ok(tally),
-            Some(source) => Err(TargetError::Expire { source, changed }),
+            Some(source) => Err(SystemError::Expire { source, changed }),
         }
     }
 }
 
-fn unchanged(source: ExpireError) -> TargetError {
-    TargetError::Expire { source, changed: 0 }
+fn unchanged(source: ExpireError) -> SystemError {
+    SystemError::Expire { source, changed: 0 }
 }

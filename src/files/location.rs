@@ -18,6 +18,9 @@ use super::error::{FileError, Kind};
 use super::lookup::look_at;
 use super::root::Root;
 
+/// The mode of new files.
+pub(crate) const NEW_FILE: u32 = 0o644;
+
 /// What to do about a folder that does not exist.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
@@ -27,8 +30,7 @@ pub(super) enum Missing {
     Fail,
 }
 
-/// The folder of a target, open, and the target's name in it.
-pub(super) struct Place<'a> {
+pub(super) struct Location<'a> {
     pub(super) root: &'a Root,
     pub(super) inside: &'a Path,
     pub(super) folder: OwnedFd,
@@ -39,7 +41,7 @@ pub(super) struct Place<'a> {
     made: Vec<(OwnedFd, OsString)>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Location<'a> {
     /// Opens every folder of the path in turn.
     pub(super) fn reach(
         root: &'a Root,
@@ -53,7 +55,7 @@ impl<'a> Place<'a> {
         };
         let failed = |errno: Errno| FileError::io("enter", root.base().to_owned(), errno);
         let folder = root.folder().and_then(|folder| open_folder(folder, "."));
-        let mut place = Place {
+        let mut location = Location {
             root,
             inside,
             folder: folder.map_err(failed)?,
@@ -64,25 +66,25 @@ impl<'a> Place<'a> {
         let mut reached = PathBuf::from("/");
         for part in folders {
             reached.push(&part);
-            match place.enter(&part, &reached, missing) {
-                Ok(folder) => place.folder = folder,
+            match location.enter(&part, &reached, missing) {
+                Ok(folder) => location.folder = folder,
                 Err(error) if missing == Missing::Stop && is_absent(&error) => {
-                    place.is_cut = true;
+                    location.is_cut = true;
                     break;
                 }
                 Err(error) => {
-                    place.remove_made();
+                    location.remove_made();
                     return Err(error);
                 }
             }
         }
-        Ok(place)
+        Ok(location)
     }
 
-    /// [`Place::reach`] for what exists; nothing where a folder does not.
+    /// [`Location::reach`] for what exists; nothing where a folder does not.
     pub(super) fn find(root: &'a Root, inside: &'a Path) -> Result<Option<Self>, FileError> {
-        match Place::reach(root, inside, Missing::Fail) {
-            Ok(place) => Ok(Some(place)),
+        match Location::reach(root, inside, Missing::Fail) {
+            Ok(location) => Ok(Some(location)),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }
@@ -101,7 +103,7 @@ impl<'a> Place<'a> {
     }
 
     fn make_folder(&mut self, part: &OsStr, reached: &Path) -> Result<OwnedFd, FileError> {
-        let mode = self.root.new.folder;
+        let mode = self.root.mode(0o755);
         match mkdirat(&self.folder, part, mode) {
             Ok(()) => {
                 let failed = |error| FileError::io("create", self.root.outside(reached), error);
@@ -157,7 +159,7 @@ impl<'a> Place<'a> {
         let flags =
             flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let name = self.name.as_os_str();
-        let opened = openat(&self.folder, name, flags, self.root.new.file)
+        let opened = openat(&self.folder, name, flags, self.root.mode(NEW_FILE))
             .and_then(|opened| Ok((Kind::of(&fstat(&opened)?), opened)));
         match opened.map_err(|errno| self.failed("open", errno))? {
             (Kind::File, opened) => Ok(opened),
