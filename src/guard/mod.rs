@@ -86,8 +86,8 @@ impl Guard {
     /// Takes other parameters and keeps what was observed.
     pub(crate) fn renew(&mut self, parameters: GuardParameters) -> Result<(), GuardError> {
         let rules = rules(&parameters, &self.past)?;
-        self.judge = Judge::new(rules, parameters.trust_history);
-        self.sightings = Sightings::default().seal();
+        self.judge.renew(rules);
+        self.judge.trusts_history = parameters.trust_history;
         self.parameters = parameters;
         self.pace = WalkPace::default();
         Ok(())

@@ -7,6 +7,7 @@
 #![allow(clippy::too_many_lines)] // one scenario each
 
 mod churn;
+mod guard;
 #[path = "../inside/mod.rs"]
 mod inside;
 mod matrix;

@@ -92,16 +92,22 @@ impl Net {
         });
     }
 
+    /// The firewall's namespace, as `--netns` takes it.
+    pub(crate) fn netns(&self) -> String {
+        format!("pid:{}", self.firewall.id())
+    }
+
+    /// Firewalls of one test do not wait for each other's lock.
+    pub(crate) fn state(&self) -> String {
+        format!("/run/state-{}", self.firewall.id())
+    }
+
     /// `cttune expire` on the firewall's flows; what it told.
     #[track_caller]
     pub(crate) fn expire(&self, args: &[&str]) -> Value {
-        let netns = format!("pid:{}", self.firewall.id());
+        let netns = self.netns();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cttune"));
-        // Firewalls of one test do not wait for each other's lock.
-        command.env(
-            "CTTUNE_STATE_DIR",
-            format!("/run/state-{}", self.firewall.id()),
-        );
+        command.env("CTTUNE_STATE_DIR", self.state());
         command.args(["expire", "--yes", "--format", "json"]);
         command.args(["--netns", &netns]).args(args);
         Told::by(&mut command).exits(0).json()

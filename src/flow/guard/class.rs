@@ -109,7 +109,7 @@ const TCP_ESTABLISHED: &[Key] = tcp!(TcpTimeoutEstablished);
 #[derive(Debug)]
 pub(crate) struct Judge {
     rules: Rules,
-    trusts_history: bool,
+    pub(crate) trusts_history: bool,
     /// For each class every timeout that held since the guard began.
     timeouts: [Vec<u32>; Class::ALL.len()],
 }
