@@ -3,11 +3,6 @@
 use crate::flow::expire::Session;
 use crate::kernel::host;
 
-/// The sessions of everybody on this machine, as far as the environments of processes may be read.
-pub(super) fn everybodys() -> Vec<Session> {
-    sessions(host::read_everybodys_variable(VARIABLE))
-}
-
 /// What sshd puts into the environment of a session.
 const VARIABLE: &str = "SSH_CONNECTION";
 
@@ -16,12 +11,8 @@ const VARIABLE: &str = "SSH_CONNECTION";
 pub(super) fn own() -> Vec<Session> {
     let own = std::env::var(VARIABLE).ok();
     let theirs = host::read_ancestors_variable(VARIABLE);
-    sessions(own.into_iter().chain(theirs))
-}
-
-fn sessions(texts: impl IntoIterator<Item = String>) -> Vec<Session> {
     let mut sessions: Vec<Session> = Vec::new();
-    for text in texts {
+    for text in own.into_iter().chain(theirs) {
         if let Ok(session) = text.parse()
             && !sessions.contains(&session)
         {

@@ -23,10 +23,10 @@ use crate::change::expire::{ExpireError, Pace, Past, history};
 use crate::change::{Here, Lock, LockError, Signal};
 use crate::flow::Selection;
 use crate::flow::Sightings;
-use crate::flow::expire::{Proof, Protected, Rules, Timeouts};
+use crate::flow::expire::{Proof, Protected, Rules, Session, Timeouts};
 use crate::flow::guard::{Choice, Event, Fill, Growth, GuardParameters, Judge, What, choose};
 use crate::kernel::ctnetlink::{read_listeners, read_policies};
-use crate::kernel::sysctl;
+use crate::kernel::{host, sysctl};
 use crate::tunable::Key;
 
 /// Milliseconds that the guard's clock shows at its start: flows may have been idle for so long
@@ -39,10 +39,18 @@ const LATE: u32 = 3 << 30;
 /// Timeouts that are remembered; with more of them everything is observed anew.
 const MOST_TIMEOUTS: usize = 256;
 
+/// What sshd puts into the environment of a session.
+const SESSION: &str = "SSH_CONNECTION";
+
+/// How often it is read who is logged in.
+const SESSIONS_EVERY: Duration = Duration::from_secs(30);
+
 /// Keeps a table below its mark.
 pub(crate) struct Guard {
     parameters: GuardParameters,
     past: Past,
+    /// The SSH sessions of everybody on this machine, and when they were read.
+    sessions: (Vec<Session>, Instant),
     judge: Judge,
     sightings: Sightings,
     /// Zero of the clock that sightings share. It stands still while the machine sleeps, as the
@@ -65,7 +73,8 @@ impl Guard {
         past: Past,
         dry_run: bool,
     ) -> Result<Self, GuardError> {
-        let rules = rules(&parameters, &past)?;
+        let sessions = read_sessions();
+        let rules = rules(&parameters, &past, &sessions)?;
         let begun = Instant::now();
         let beginning = Duration::from_millis(BEGINNING.into());
         Ok(Guard {
@@ -80,12 +89,13 @@ impl Guard {
             is_helpless: false,
             parameters,
             past,
+            sessions: (sessions, begun),
         })
     }
 
     /// Takes other parameters and keeps what was observed.
     pub(crate) fn renew(&mut self, parameters: GuardParameters) -> Result<(), GuardError> {
-        let rules = rules(&parameters, &self.past)?;
+        let rules = rules(&parameters, &self.past, &self.sessions.0)?;
         self.judge.renew(rules);
         self.judge.trusts_history = parameters.trust_history;
         self.parameters = parameters;
@@ -208,7 +218,10 @@ impl Guard {
 
     /// Reads the sysctls and policies of now.
     fn renew_rules(&mut self) -> Result<(), GuardError> {
-        let rules = rules(&self.parameters, &self.past)?;
+        if self.sessions.1.elapsed() >= SESSIONS_EVERY {
+            self.sessions = (read_sessions(), Instant::now());
+        }
+        let rules = rules(&self.parameters, &self.past, &self.sessions.0)?;
         self.judge.renew(rules.clone());
         if self.judge.remembered() > MOST_TIMEOUTS {
             self.judge = Judge::new(rules, self.parameters.trust_history);
@@ -228,7 +241,11 @@ impl Guard {
 }
 
 /// What decides about flows, read now.
-fn rules(parameters: &GuardParameters, past: &Past) -> Result<Rules, GuardError> {
+fn rules(
+    parameters: &GuardParameters,
+    past: &Past,
+    sessions: &[Session],
+) -> Result<Rules, GuardError> {
     let snapshot = sysctl::read_snapshot().map_err(ExpireError::from)?;
     Ok(Rules {
         protected: Protected {
@@ -236,7 +253,7 @@ fn rules(parameters: &GuardParameters, past: &Past) -> Result<Rules, GuardError>
                 matching: Vec::new(),
                 keep: parameters.keep.clone(),
             },
-            sessions: past.sessions.clone(),
+            sessions: [&past.sessions, sessions].concat(),
         },
         policies: read_policies().map_err(ExpireError::from)?,
         timeouts: Timeouts::of(&snapshot),
@@ -245,6 +262,12 @@ fn rules(parameters: &GuardParameters, past: &Past) -> Result<Rules, GuardError>
         spread: 0,
         grace: 0,
     })
+}
+
+/// Nobody is cut off, as far as the environments of processes may be read.
+fn read_sessions() -> Vec<Session> {
+    let texts = host::read_everybodys_variable(SESSION);
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 fn read_fill() -> Result<Fill, GuardError> {

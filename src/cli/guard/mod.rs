@@ -11,7 +11,7 @@ use super::args::{Global, Guard as Args};
 use super::expire::{past, refuse_blind};
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
 use super::out::Out;
-use super::{change, place, session};
+use super::{change, place};
 use crate::change::{Here, Lock, LockError, Signal, Signals};
 use crate::guard::{Guard, GuardError, lock_name};
 use crate::render::guard as render;
@@ -26,9 +26,7 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     let first = parameters(args, &root)?;
     let _only = only_one(args, &here)?;
     let signals = Signals::catch()?;
-    let mut past = past(&root);
-    past.sessions.extend(session::everybodys());
-    let mut guard = Guard::prepare(first.clone(), past, args.dry_run).map_err(failed)?;
+    let mut guard = Guard::prepare(first.clone(), past(&root), args.dry_run).map_err(failed)?;
     let begun = Instant::now();
     let mut service = Service::start(&first, args, out);
     loop {
