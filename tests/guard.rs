@@ -211,6 +211,23 @@ fn it_stands_aside_and_there_is_only_one() {
 }
 
 #[test]
+fn what_it_watched_is_lent_to_expire() {
+    let world = World::new();
+    world.sh(FLOWS);
+    let told = world.try_sh(
+        "cttune guard >/run/first 2>&1 & guard=$!
+         expire() { cttune expire --mode delete --observe 4s --yes --json; }
+         until [ -S /run/cttune/guard-*.sock ]; do sleep 0.1; kill -0 $guard || exit 9; done
+         sleep 5; expire; kill -TERM $guard; wait $guard; ls /run/cttune",
+    );
+    let told = told.exits(0).says(&["the guard has watched the flows"]);
+    let end = told.stdout.rfind('}').unwrap() + 1;
+    let expired: Value = serde_json::from_str(&told.stdout[..end]).unwrap();
+    assert_eq!(expired["deleted"], 100, "{told}");
+    assert_eq!(told.stdout[end..].trim(), "", "files are left: {told}");
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let world = World::new();
     for (args, said) in [

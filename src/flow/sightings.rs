@@ -8,10 +8,10 @@
 //! Rule: 24 bytes a flow, and half a megabyte to find it by. A name of 64 bits may be that of
 //! another flow; then its state and its expected end would have to agree as well.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::ops::Range;
 
-use foldhash::quality::RandomState;
+use foldhash::quality::{FixedState, RandomState};
 
 use super::Flow;
 
@@ -22,6 +22,9 @@ const ROUNDING: i64 = 1000;
 /// Bits of a name by which it is looked up: a part of a million flows is then a few cache lines.
 const PART: u32 = 16;
 
+/// Bytes of a flow between two processes.
+const ROW: usize = 24;
+
 /// Flows as they were seen.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sightings {
@@ -31,7 +34,31 @@ pub(crate) struct Sightings {
     parts: Vec<usize>,
     /// Flows that a later round saw for the first time.
     fresh: Vec<Sighting>,
-    hasher: RandomState,
+    hasher: Hasher,
+}
+
+/// The hash of a process: nobody can guess its seed, but another process can be told.
+#[derive(Debug, Clone)]
+struct Hasher {
+    seed: u64,
+    state: FixedState,
+}
+
+impl Hasher {
+    fn of(seed: u64) -> Self {
+        let state = FixedState::with_seed(seed);
+        Hasher { seed, state }
+    }
+
+    fn hash_one<T: Hash>(&self, value: T) -> u64 {
+        self.state.hash_one(value)
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Hasher::of(RandomState::default().hash_one(0_u8))
+    }
 }
 
 /// One flow as it was seen.
@@ -173,6 +200,50 @@ impl Sightings {
             flow.is_seen = false;
         }
         self.seal()
+    }
+
+    /// The seed of the names, then each flow: [`Sightings::from_bytes`] reads it in another process.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.hasher.seed.to_le_bytes().to_vec();
+        bytes.reserve_exact(self.flows.len() * ROW);
+        for flow in &self.flows {
+            bytes.extend(flow.name.to_le_bytes());
+            for number in [flow.state, flow.left, flow.at, flow.tag.into()] {
+                bytes.extend(number.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// Reads what [`Sightings::to_bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (seed, rows) = bytes.split_first_chunk::<8>()?;
+        let (rows, rest) = rows.as_chunks::<ROW>();
+        if !rest.is_empty() {
+            return None;
+        }
+        let row = |row: &[u8; ROW]| {
+            let (name, numbers) = row.split_first_chunk::<8>()?;
+            let (numbers, _) = numbers.as_chunks::<4>();
+            let [state, left, at, tag] = *numbers else {
+                return None;
+            };
+            Some(Sighting {
+                name: u64::from_le_bytes(*name),
+                state: u32::from_le_bytes(state),
+                left: u32::from_le_bytes(left),
+                at: u32::from_le_bytes(at),
+                tag: u8::try_from(u32::from_le_bytes(tag)).ok()?,
+                is_seen: false,
+            })
+        };
+        let flows: Option<Vec<Sighting>> = rows.iter().map(row).collect();
+        let sightings = Sightings {
+            flows: flows?,
+            hasher: Hasher::of(u64::from_le_bytes(*seed)),
+            ..Sightings::default()
+        };
+        Some(sightings.seal())
     }
 
     /// Every flow, in no order.
@@ -417,6 +488,21 @@ mod tests {
         sightings.turn_back(300_000);
         let kept = sightings.iter().next().unwrap();
         assert_eq!(kept.silent(210_000, &[]), 210_000);
+    }
+
+    #[test]
+    fn another_process_finds_the_same_flows() {
+        let sightings = rounds(&[(50_000, 900), (60_000, 890)]);
+        let bytes = sightings.to_bytes();
+        let read = Sightings::from_bytes(&bytes).unwrap();
+        let mut flow = Flow::parse(TCP).unwrap();
+        flow.timeout = Some(880);
+        let same = read.compare(&flow, 70_000);
+        assert!(matches!(same, Compared::Same(one, 20_000) if one.tag == 7));
+        for length in 0..bytes.len() {
+            let cut = Sightings::from_bytes(&bytes[..length]);
+            assert!(cut.is_none_or(|cut| cut.iter().count() == 0), "{length}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! no flow is ended.
 
 mod error;
+mod lend;
 mod pace;
 mod status;
 mod walk;
@@ -14,6 +15,7 @@ mod walk;
 use std::time::{Duration, Instant};
 
 pub(crate) use error::GuardError;
+pub(crate) use lend::{Lender, borrow};
 pub(crate) use status::{lock_name, remove_status, write_status};
 
 use pace::WalkPace;
@@ -24,7 +26,9 @@ use crate::change::{Here, Lock, LockError, Signal};
 use crate::flow::Selection;
 use crate::flow::Sightings;
 use crate::flow::expire::{Proof, Protected, Rules, Session, Timeouts};
-use crate::flow::guard::{Choice, Event, Fill, Growth, GuardParameters, Judge, What, choose};
+use crate::flow::guard::{
+    Choice, Class, Event, Fill, Growth, GuardParameters, Judge, Lent, What, choose,
+};
 use crate::kernel::ctnetlink::{read_listeners, read_policies};
 use crate::kernel::{host, sysctl};
 use crate::tunable::Key;
@@ -140,6 +144,18 @@ impl Guard {
             is_helpless: self.is_helpless,
             next: self.growth.next_poll(fill, &self.parameters),
         })
+    }
+
+    /// What was observed, for another process.
+    pub(crate) fn lend(&self) -> Lent {
+        let now = i64::try_from(host::read_monotonic().as_millis()).unwrap_or(i64::MAX);
+        let begun = self.begun.saturating_duration_since(self.clock).as_millis();
+        Lent {
+            zero: now - i64::from(self.at()),
+            since: u32::try_from(begun).unwrap_or(u32::MAX),
+            timeouts: self.judge.timeouts(Class::Established).to_vec(),
+            sightings: self.sightings.clone(),
+        }
     }
 
     /// How many flows are to end.

@@ -121,6 +121,11 @@ pub(crate) fn read_boottime() -> io::Result<Duration> {
     Ok(Duration::new(seconds, nanoseconds))
 }
 
+/// Time since the boot without that in suspend, as the kernel's timers count it.
+pub(crate) fn read_monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
 /// Waits until so much time has passed since the boot, or a signal comes.
 pub(crate) fn wait_until_boottime(until: Duration) {
     let seconds = i64::try_from(until.as_secs()).unwrap_or(i64::MAX);

@@ -30,9 +30,10 @@ use crate::change::signal::Signal;
 use crate::flow::expire::{
     Change, History, Moment, OwnUpdate, Proof, Protected, Rules, Session, Tally, Timeouts, Verdict,
 };
+use crate::flow::guard::Lent;
 use crate::flow::{Flow, Selection, Sightings};
 use crate::kernel::ctnetlink::{ChangeError, Changes, read_listeners, read_policies, undisturbed};
-use crate::kernel::host::read_idle_cores;
+use crate::kernel::host::{read_idle_cores, read_monotonic};
 use crate::kernel::sysctl;
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::{Key, Snapshot};
@@ -179,6 +180,24 @@ impl Expiry {
             clock: other.clock,
             ..self
         }
+    }
+
+    /// Takes what a guard has watched as the first look, if that was for long enough.
+    pub(crate) fn borrow(&mut self, lent: Lent) -> bool {
+        let now = i64::try_from(read_monotonic().as_millis()).unwrap_or(i64::MAX);
+        let at = Duration::from_millis(u64::try_from(now - lent.zero).unwrap_or(0));
+        let watched = at.saturating_sub(Duration::from_millis(lent.since.into()));
+        let clock = Instant::now().checked_sub(at);
+        let (Proof::Watched { timeouts, .. }, Some(clock)) = (&mut self.rules.proof, clock) else {
+            return false;
+        };
+        if watched < self.watch {
+            return false;
+        }
+        timeouts.extend(lent.timeouts);
+        self.first = Some(lent.sightings);
+        self.clock = clock;
+        true
     }
 
     /// How fast flows are changed.

@@ -17,6 +17,7 @@ use super::out::Out;
 use super::{change, place};
 use crate::change::expire::{Expiry, Past};
 use crate::change::{Signal, Signals};
+use crate::guard;
 use crate::profile::ExpireMode;
 use crate::render;
 
@@ -72,6 +73,12 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
 /// Takes the first look and waits until a second one proves something.
 fn watch(expiry: &mut Expiry, stop: &dyn Fn() -> Option<Signal>, out: Out) -> Result<(), Failure> {
     let time = expiry.time_to_watch();
+    if let Some(lent) = guard::borrow()
+        && expiry.borrow(lent)
+    {
+        out.note("the guard has watched the flows for long enough");
+        return Ok(());
+    }
     out.note(&render::expire::watching(time));
     with_progress("first look", stop, out, |context| expiry.look(context)).map_err(untouched)?;
     watching(time, out, |passed| expiry.watch(stop, passed)).map_err(untouched)

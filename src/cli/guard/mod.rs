@@ -6,7 +6,7 @@ mod service;
 use std::time::{Duration, Instant};
 
 use self::parse::parameters;
-use self::service::{Service, ended_by, wait};
+use self::service::{Service, ended_by};
 use super::args::{Global, Guard as Args};
 use super::expire::{past, refuse_blind};
 use super::failure::{DIFFERS, FAILED, Failure, LEFT};
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
             let is_above = event.fill.count >= event.high && !args.dry_run;
             return Ok(if is_above { DIFFERS } else { 0 });
         }
-        if !wait(event.next, &signals) {
+        if !service.wait(event.next, &signals, &guard) {
             break;
         }
         if signals.take(Signal::HangUp) {

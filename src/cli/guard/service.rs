@@ -9,7 +9,7 @@ use crate::change::{Signal, Signals};
 use crate::cli::args::Guard as Args;
 use crate::cli::out::Out;
 use crate::flow::guard::{Class, Event, GuardParameters, GuardStatus, What};
-use crate::guard::{remove_status, write_status};
+use crate::guard::{Guard, Lender, remove_status, write_status};
 use crate::render::guard as render;
 
 /// systemd is told, and the file is written, so often at least.
@@ -25,17 +25,24 @@ pub(super) struct Service {
     is_real: bool,
     once: bool,
     beat: Option<Instant>,
+    lender: Option<Lender>,
 }
 
 impl Service {
     pub(super) fn start(parameters: &GuardParameters, args: &Args, out: Out) -> Self {
         out.note(&render::begins(parameters, args.dry_run));
+        let is_real = !args.dry_run && !args.once;
+        let lender = is_real.then(Lender::open);
+        if let Some(Err(error)) = &lender {
+            out.note(&format!("note: what is watched cannot be lent: {error}"));
+        }
         Service {
             out,
             status: GuardStatus::new(std::process::id(), time_in(0), watches_until(parameters)),
-            is_real: !args.dry_run && !args.once,
+            is_real,
             once: args.once,
             beat: None,
+            lender: lender.and_then(Result::ok),
         }
     }
 
@@ -73,6 +80,24 @@ impl Service {
         self.beat = None;
     }
 
+    /// Waits, or until SIGHUP, and lends what was watched; whether the guard goes on.
+    pub(super) fn wait(&self, time: Duration, signals: &Signals, guard: &Guard) -> bool {
+        let begun = Instant::now();
+        loop {
+            if ended_by(signals).is_some() {
+                return false;
+            }
+            if let Some(lender) = &self.lender {
+                lender.serve(|| guard.lend());
+            }
+            let left = time.saturating_sub(begun.elapsed());
+            if left.is_zero() || signals.has(Signal::HangUp) {
+                return true;
+            }
+            std::thread::sleep(left.min(NAP));
+        }
+    }
+
     /// The guard ends.
     pub(super) fn end(&self) {
         notify(&[NotifyState::Stopping]);
@@ -107,19 +132,4 @@ pub(super) fn ended_by(signals: &Signals) -> Option<Signal> {
     ends.into_iter()
         .chain(hang_up)
         .find(|signal| signals.has(*signal))
-}
-
-/// Waits, or until SIGHUP; whether the guard goes on.
-pub(super) fn wait(time: Duration, signals: &Signals) -> bool {
-    let begun = Instant::now();
-    loop {
-        if ended_by(signals).is_some() {
-            return false;
-        }
-        let left = time.saturating_sub(begun.elapsed());
-        if left.is_zero() || signals.has(Signal::HangUp) {
-            return true;
-        }
-        std::thread::sleep(left.min(NAP));
-    }
 }

@@ -10,6 +10,7 @@ mod choice;
 mod class;
 mod event;
 mod fill;
+mod lent;
 mod parameters;
 mod status;
 #[cfg(test)]
@@ -19,5 +20,6 @@ pub(crate) use choice::{Choice, choose};
 pub(crate) use class::{Class, Judge};
 pub(crate) use event::{Ended, Event, What};
 pub(crate) use fill::{Fill, Growth};
+pub(crate) use lent::Lent;
 pub(crate) use parameters::{ESTABLISHED_FLOOR, GuardParameters, Mark, MinIdle};
 pub(crate) use status::GuardStatus;

@@ -1,0 +1,74 @@
+//! What a guard has observed, lent to another command through /run/cttune/guard-INODE.sock.
+//!
+//! Only root and the guard's own user get it, and believe it.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
+
+use super::status::{FOLDER, path};
+use crate::files::Root;
+use crate::flow::guard::Lent;
+
+/// How long the other side may take for a part.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// 16 million flows of 24 bytes.
+const LARGEST: u64 = 16 * 24 << 20;
+
+/// Where others ask for the observations.
+#[derive(Debug)]
+pub(crate) struct Lender(UnixListener);
+
+impl Lender {
+    /// Replaces the socket that a guard which was killed has left.
+    pub(crate) fn open() -> io::Result<Self> {
+        let root = Root::machine();
+        root.make_folder(Path::new(FOLDER))
+            .map_err(io::Error::from)?;
+        let path = path("sock");
+        root.remove(&path).map_err(io::Error::from)?;
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let listener = UnixListener::bind(&path);
+        umask(before);
+        let listener = listener?;
+        listener.set_nonblocking(true)?;
+        Ok(Lender(listener))
+    }
+
+    /// Answers everybody who has asked.
+    pub(crate) fn serve(&self, lent: impl Fn() -> Lent) {
+        while let Ok((mut stream, _)) = self.0.accept() {
+            let given = stream
+                .set_nonblocking(false)
+                .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+            if given.is_ok() && is_trusted(&stream) {
+                // Whoever goes away gets nothing.
+                let _ = stream.write_all(&lent().to_bytes());
+            }
+        }
+    }
+}
+
+/// The observations of the guard of this network namespace; none where none runs.
+pub(crate) fn borrow() -> Option<Lent> {
+    let stream = UnixStream::connect(path("sock")).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    if !is_trusted(&stream) {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    stream.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Lent::from_bytes(&bytes)
+}
+
+/// Whether root or the own user is at the other end.
+fn is_trusted(stream: &UnixStream) -> bool {
+    let other = getsockopt(stream, sockopt::PeerCredentials);
+    other.is_ok_and(|other| other.uid() == 0 || other.uid() == geteuid().as_raw())
+}
