@@ -246,6 +246,13 @@ impl Sightings {
         Some(sightings.seal())
     }
 
+    /// Those of one tag.
+    #[must_use]
+    pub(crate) fn of_tag(mut self, tag: u8) -> Self {
+        self.flows.retain(|flow| flow.tag == tag);
+        self.seal()
+    }
+
     /// Every flow, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Sighting> {
         self.flows.iter()

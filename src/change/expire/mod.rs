@@ -30,7 +30,7 @@ use crate::change::signal::Signal;
 use crate::flow::expire::{
     Change, History, Moment, OwnUpdate, Proof, Protected, Rules, Session, Tally, Timeouts, Verdict,
 };
-use crate::flow::guard::Lent;
+use crate::flow::guard::{Class, Lent};
 use crate::flow::{Flow, Selection, Sightings};
 use crate::kernel::ctnetlink::{ChangeError, Changes, read_listeners, read_policies, undisturbed};
 use crate::kernel::host::{read_idle_cores, read_monotonic};
@@ -195,7 +195,7 @@ impl Expiry {
             return false;
         }
         timeouts.extend(lent.timeouts);
-        self.first = Some(lent.sightings);
+        self.first = Some(lent.sightings.of_tag(Class::Established.tag()));
         self.clock = clock;
         true
     }
