@@ -19,7 +19,7 @@ use crate::flow::guard::Lent;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// 16 million flows of 24 bytes.
-const LARGEST: u64 = 16 * 24 << 20;
+const LARGEST: u64 = 16 * 1024 * 1024 * 24;
 
 /// Where others ask for the observations.
 #[derive(Debug)]
