@@ -158,13 +158,15 @@ fn wrap(text: &str, column: usize, deeper: usize, width: usize) -> String {
         .replace('\n', &format!("\n{}", " ".repeat(column)))
 }
 
-/// A command that is too long, as a shell takes it on several lines.
+/// A command that is too long, as a shell takes it on several lines; a value stays with its option.
 fn broken(line: &str, width: usize) -> String {
+    let words: Vec<&str> = line.split(GLUE).collect();
+    let groups = words.chunk_by(|one, next| one.starts_with('-') && !next.starts_with('-'));
     let mut out = String::new();
     let mut used = 0;
-    for (index, word) in line.split(GLUE).enumerate() {
-        let length = display_width(word);
-        if index == 0 {
+    for group in groups.map(|group| group.join(" ")) {
+        let length = display_width(&group);
+        if out.is_empty() {
             used = length;
         } else if used + 1 + length + " \\".len() <= width {
             out.push(' ');
@@ -173,17 +175,22 @@ fn broken(line: &str, width: usize) -> String {
             out.push_str(" \\\n    ");
             used = 4 + length;
         }
-        out.push_str(word);
+        out.push_str(&group);
     }
     out
 }
 
-/// Rows with their columns aligned: the last column is wrapped, or columns that have no room go to
-/// a line of their own.
+/// Rows with their columns aligned. Where they have no room, the columns come closer, those that
+/// can be spared are left out, the last one is wrapped, or some go to a line of their own.
 fn table(rows: &[&str], width: usize) -> Vec<String> {
     let mut rows: Vec<Vec<&str>> = rows.iter().map(|row| row.split(CELL).collect()).collect();
     let mut widths = widths(&rows);
-    if total(&widths) > width {
+    let gap = if total(&widths, GAP) > width && total(&widths, 1) <= width {
+        1
+    } else {
+        GAP
+    };
+    if total(&widths, gap) > width {
         let spare: Vec<bool> = (0..widths.len())
             .map(|at| {
                 rows.iter()
@@ -196,8 +203,10 @@ fn table(rows: &[&str], width: usize) -> Vec<String> {
         }
         widths = self::widths(&rows);
     }
-    let lines = folds(&widths, width);
-    let laid = rows.iter().map(|row| laid_row(row, &widths, &lines, width));
+    let lines = folds(&widths, gap, width);
+    let laid = rows
+        .iter()
+        .map(|row| laid_row(row, &widths, &lines, gap, width));
     laid.collect()
 }
 
@@ -214,17 +223,17 @@ fn widths(rows: &[Vec<&str>]) -> Vec<usize> {
     (0..columns).map(width).collect()
 }
 
-fn total(widths: &[usize]) -> usize {
-    let gaps = widths.iter().filter(|width| **width > 0).count();
-    widths.iter().sum::<usize>() + GAP * gaps.saturating_sub(1)
+fn total(widths: &[usize], gap: usize) -> usize {
+    let columns = widths.iter().filter(|width| **width > 0).count();
+    widths.iter().sum::<usize>() + gap * columns.saturating_sub(1)
 }
 
 /// Which columns share a line.
-fn folds(widths: &[usize], width: usize) -> Vec<Range<usize>> {
+fn folds(widths: &[usize], gap: usize, width: usize) -> Vec<Range<usize>> {
     let mut lines = Vec::new();
     let mut start = 0;
     for at in 1..widths.len() {
-        let own = widths.get(start..at).map_or(0, total);
+        let own = widths.get(start..at).map_or(0, |own| total(own, gap));
         let column = widths.get(at).copied().unwrap_or(0);
         let indent = if start == 0 { 0 } else { 2 * DEEPER };
         // The last column may be wrapped where it has some room.
@@ -233,7 +242,7 @@ fn folds(widths: &[usize], width: usize) -> Vec<Range<usize>> {
         } else {
             column
         };
-        if column > 0 && indent + own + GAP + needs > width {
+        if column > 0 && indent + own + gap + needs > width {
             lines.push(start..at);
             start = at;
         }
@@ -242,7 +251,13 @@ fn folds(widths: &[usize], width: usize) -> Vec<Range<usize>> {
     lines
 }
 
-fn laid_row(row: &[&str], widths: &[usize], lines: &[Range<usize>], width: usize) -> String {
+fn laid_row(
+    row: &[&str],
+    widths: &[usize],
+    lines: &[Range<usize>],
+    gap: usize,
+    width: usize,
+) -> String {
     let mut out = Vec::new();
     for (number, columns) in lines.iter().enumerate() {
         let mut line = if number == 0 {
@@ -266,8 +281,8 @@ fn laid_row(row: &[&str], widths: &[usize], lines: &[Range<usize>], width: usize
                 line.push_str(&format!("{text}{pad}"));
             }
             if *room > 0 {
-                line.push_str(&" ".repeat(GAP));
-                column += room + GAP;
+                line.push_str(&" ".repeat(gap));
+                column += room + gap;
             }
         }
         out.push(line);
@@ -362,7 +377,7 @@ mod tests {
         assert_eq!(at(80, &line), "to see: cttune plan --set 'a b c d e f g'");
         assert_eq!(
             at(24, &line),
-            "to see: cttune plan \\\n            --set \\\n            'a b c d e f g'"
+            "to see: cttune plan \\\n            --set 'a b c d e f g'"
         );
         let quoted = command(r"a 'it'\''s b' \' c");
         assert_eq!(quoted.matches(GLUE).count(), 3, "{quoted:?}");

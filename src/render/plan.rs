@@ -242,7 +242,7 @@ fn dropped_line(plan: &Plan) -> Option<String> {
 fn step_text(number: usize, step: &Step) -> String {
     let why = match step.why() {
         "" => String::new(),
-        why => format!("{CELL}{BELOW} {FAINT}{why}{FAINT:#}"),
+        why => format!("{CELL}{BELOW}{FAINT}{why}{FAINT:#}"),
     };
     format!("{number:>3}. {}{why}\n", step_cells(step))
 }
@@ -254,7 +254,7 @@ pub(super) fn step_cells(step: &Step) -> String {
     };
     let from = from.map_or_else(|| "not loaded".to_owned(), |from| key.said(from));
     let (key, to) = (key.short_name(), key.said(*to));
-    format!("{key}{CELL}{RIGHT}{from} →{CELL}{RIGHT}{to}")
+    format!("{key}{CELL}{RIGHT}{from}{CELL}→ {to}")
 }
 
 /// The same in words.
@@ -402,7 +402,7 @@ mod tests {
                 "  lowers buckets 9,000 → 512 at the next boot",
                 "  lowers acct 1 → 0 live",
                 "  drops what an earlier apply set beside the profile: events",
-                "  1. max  5,000 →  3,000",
+                "  1. max  5,000  → 3,000",
                 "",
                 "1 live value; lowers max 5,000 → 3,000 live and at the next boot, udp_timeout 3m",
                 "  → 1m live, buckets 9,000 → 512 at the next boot and 1 other",

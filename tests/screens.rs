@@ -1,0 +1,278 @@
+//! What every command shows on a terminal: the layout at 80, 60 and 160 columns, as recorded in
+//! tests/fixtures/screens.txt, and no line that is wider than the terminal.
+//!
+//! `CTTUNE_BLESS=1` records the screens anew. Digits are recorded as 0: counts and times vary.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fmt::Write;
+
+use support::World;
+use support::terminal::Terminal;
+
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/screens.txt");
+const WIDTHS: [u16; 3] = [80, 60, 160];
+
+/// Settings that do not depend on the machine's memory.
+const PROFILE: &str = "
+description = \"A profile of a test, whose description is so long that it does not fit beside its name\"
+[sysctl]
+max = { value = 100000, why = \"a reason that is so long that it takes more than a line of any terminal that somebody really has, and goes on\" }
+buckets = 100000
+tcp_timeout_established = { value = \"2h4m\", why = \"RFC 5382 REQ-5\" }
+udp_timeout = \"2m\"
+acct = true
+";
+
+/// With the story's table.
+const FULL: [&[&str]; 2] = [&["check"], &["check", "--profile", "small"]];
+
+/// With some of its flows.
+const SOME: [&[&str]; 3] = [
+    &[
+        "plan",
+        "--profile",
+        "small",
+        "--set",
+        "tcp_timeout_time_wait=30",
+    ],
+    &["top", "--match", "dport=5228"],
+    &["expire", "--dry-run", "--match", "dport=5228"],
+];
+
+/// Where nothing was done yet, and the table is empty.
+const QUIET: [&[&str]; 11] = [
+    &["check", "--explain", "max"],
+    &["check", "--profile", "small", "-v"],
+    &["top"],
+    &["kill", "--match", "dport=5228", "--dry-run"],
+    &["confirm"],
+    &["rollback", "--yes"],
+    &["history"],
+    &["check", "--profile", "nosuch"],
+    &["check", "--netns", "nosuch"],
+    &["expire", "--match", "dport=x"],
+    &["check", "--warn", "200"],
+];
+
+/// Once a profile was applied, rolled back, and applied again.
+const APPLIED: [&[&str]; 5] = [
+    &["check"],
+    &["plan"],
+    &["history"],
+    &["history", "1"],
+    &["rollback", "7"],
+];
+
+fn on_terminal(world: &World, columns: u16, args: &[&str]) -> (i32, String) {
+    let mut command = world.command("cttune");
+    command.args(args).env("NO_COLOR", "1");
+    let (code, screen) = Terminal::sized(&command, columns, 24).end();
+    // Of a line that was drawn again the last state, without a bar that shows progress.
+    let lines = screen.lines().map(|line| {
+        let last = line.rsplit("\u{1b}[2K").next().unwrap();
+        last.trim_end_matches('\r').to_owned() + "\n"
+    });
+    (code, lines.collect())
+}
+
+fn sandbox(flows: u32) -> World {
+    let world = World::with_flows(flows);
+    world.sh("hostname fw");
+    let profiles = world.path("/etc/cttune/profiles");
+    std::fs::create_dir_all(&profiles).unwrap();
+    std::fs::write(profiles.join("small.toml"), PROFILE).unwrap();
+    world
+}
+
+/// A screen without what varies: digits, the gauge, what this machine lets nobody read.
+fn masked(screen: &str) -> String {
+    let lines = screen
+        .lines()
+        .filter(|line| !line.starts_with("note: not read"));
+    let mut text = String::new();
+    for line in lines {
+        let line = match line.split_once(", kernel ") {
+            Some((before, _)) => format!("{before}, kernel KERNEL"),
+            None => line.to_owned(),
+        };
+        let digit = |c: char| match c {
+            '0'..='9' => '0',
+            '░' | '▉'..='▏' => '█',
+            c => c,
+        };
+        text.push_str(&line.chars().map(digit).collect::<String>());
+        text.push('\n');
+    }
+    text
+}
+
+/// The screens of these commands at every width, after a line that says which it is.
+fn recorded(world: &World, commands: &[&[&str]]) -> String {
+    let place = world.place.path().to_str().unwrap();
+    let mut text = String::new();
+    for args in commands {
+        for columns in WIDTHS {
+            let (code, screen) = on_terminal(world, columns, args);
+            let typed = args.join(" ").replace(place, "");
+            writeln!(text, "──── {columns} columns, exit {code}: cttune {typed}").unwrap();
+            text.push_str(&masked(&screen.replace(place, "")));
+        }
+    }
+    text
+}
+
+#[test]
+fn every_screen_is_as_it_was_recorded() {
+    let (full, some, quiet) = (sandbox(76_768), sandbox(3000), sandbox(0));
+    let broken = "[sysctl]\nmax = { atleast = 5 }\nudp_timeout = \"10min\"\n";
+    let broken = quiet.place.write("broken.toml", broken);
+    let mut text = recorded(&full, &FULL);
+    text += &recorded(&some, &SOME);
+    text += &recorded(&quiet, &QUIET);
+    text += &recorded(&quiet, &[&["profile", "check", &broken]]);
+    let apply = ["apply", "--profile", "small", "--adopt", "--yes"];
+    for args in [&apply[..], &["rollback", "--yes"], &apply] {
+        quiet.cttune(args).exits(0);
+    }
+    text += &recorded(&quiet, &APPLIED);
+    if std::env::var_os("CTTUNE_BLESS").is_some() {
+        std::fs::write(RECORDED, &text).unwrap();
+    }
+    let recorded = std::fs::read_to_string(RECORDED).unwrap();
+    let screens =
+        |text: &str| -> Vec<String> { text.split("──── ").map(str::to_owned).collect() };
+    for (shown, recorded) in screens(&text).iter().zip(screens(&recorded)) {
+        assert!(
+            *shown == recorded,
+            "shown now:\n{shown}\nrecorded:\n{recorded}"
+        );
+    }
+    assert_eq!(text.len(), recorded.len());
+}
+
+/// Columns that a terminal needs for a line, as far as these screens go: none has wide characters.
+fn columns(line: &str) -> usize {
+    line.chars().count()
+}
+
+/// Whether a path or another word on the line has no room on any: a line may begin at a label.
+fn has_no_room(line: &str, width: u16) -> bool {
+    const LABEL: usize = 24;
+    line.split(' ')
+        .any(|word| columns(word) + LABEL > width.into())
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    let full = sandbox(3000);
+    let name = "a-file-with-a-name-that-is-longer-than-any-terminal-that-somebody-has-used-for-a-long-time";
+    full.sh(&format!(
+        "echo net.netfilter.nf_conntrack_max=5000 >/etc/sysctl.d/99-{name}.conf
+         echo net.netfilter.nf_conntrack_udp_timeout=5s >/etc/sysctl.d/98-{name}.conf
+         cp /etc/cttune/profiles/small.toml /etc/cttune/profiles/{name}.toml
+         for key in tcp_timeout_established udp_timeout icmp_timeout generic_timeout; do
+             echo 1 >/proc/sys/net/netfilter/nf_conntrack_$key
+         done
+         echo 0 >/proc/sys/net/netfilter/nf_conntrack_tcp_loose"
+    ));
+    for args in [
+        &["check"][..],
+        &["check", "-v"],
+        &["check", "--keys"],
+        &["check", "--profile", "campus-fw"],
+        &["check", "--profile", name, "-v"],
+        &["check", "--deep", "--profile", "cgn"],
+        &["check", "--interval", "10ms"],
+        &["check", "--all-netns"],
+        &["check", "--explain", "max"],
+        &["plan", "--profile", "campus-fw"],
+        &["plan", "--profile", name, "--adopt"],
+        &["apply", "--profile", "campus-fw", "--yes"],
+        &["top"],
+        &["top", "--by", "src,sport,dst,dport,reply-src,reply-dst"],
+        &["top", "--exact", "--remedy"],
+        &["expire", "--dry-run"],
+        &["expire", "--dry-run", "--mode", "delete"],
+        &["kill", "--match", "dport=5228", "--dry-run"],
+        &["profile", "list"],
+        &["profile", "check", "campus-fw"],
+        &["history"],
+        &["nosuch"],
+        &["check", "--nosuch"],
+        &["--help"],
+        &["check", "--help"],
+        &["apply", "-h"],
+    ] {
+        for width in [80, 60, 160] {
+            let (_, screen) = on_terminal(&full, width, args);
+            for line in screen.lines() {
+                assert!(
+                    columns(line) <= width.into() || has_no_room(line, width),
+                    "{args:?} at {width} columns has {}: {line}\n{screen}",
+                    columns(line)
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_screen_of_check_has_the_verdict_what_is_critical_and_the_next_command() {
+    let world = World::story();
+    let told = world.cttune(&["check", "--profile", "campus-fw", "--format", "json"]);
+    let findings = told.json()["findings"].as_array().unwrap().clone();
+    let critical = findings.iter().filter(|one| one["severity"] == "critical");
+    let (_, screen) = on_terminal(&world, 80, &["check", "--profile", "campus-fw"]);
+    let lines: Vec<&str> = screen.lines().take(24).collect();
+    let verdict = lines[0].trim_end();
+    assert!(
+        verdict.contains("1 critical finding, 1 warning; 5 of 5 settings of campus-fw differ"),
+        "{screen}"
+    );
+    for finding in critical {
+        let id = format!("[{}]", finding["id"].as_str().unwrap());
+        assert!(
+            lines.iter().any(|line| line.contains(&id)),
+            "{id}: {screen}"
+        );
+    }
+    let next = "next: see the changes: cttune plan --profile campus-fw";
+    assert!(lines.iter().any(|line| line.trim_end() == next), "{screen}");
+}
+
+#[test]
+fn the_locale_and_columns_are_obeyed_and_colour_only_where_it_is_wanted() {
+    let world = World::new();
+    let show = |name: &str, value: &str| {
+        let mut command = world.command("cttune");
+        command
+            .args(["check", "--profile", "campus-fw"])
+            .env(name, value);
+        support::Told::by(&mut command).stdout
+    };
+    let is_ascii = |text: &str| text.is_ascii();
+    assert!(!is_ascii(&show("LC_ALL", "C.UTF-8")));
+    assert!(!is_ascii(&show("LC_ALL", "de_DE.utf8@euro")));
+    assert!(is_ascii(&show("LC_ALL", "C")));
+    assert!(is_ascii(&show("LC_ALL", "de_DE.ISO-8859-1")));
+    let widest = |text: &str| text.lines().map(columns).max().unwrap();
+    assert!(widest(&show("COLUMNS", "50")) <= 50);
+    // Without a terminal, and with what is no number.
+    assert!(widest(&show("COLUMNS", "wide")) <= 80);
+    let command = world.command("cttune");
+    let mut colored = command;
+    colored.args(["check"]);
+    assert!(
+        Terminal::sized(&colored, 80, 24)
+            .end()
+            .1
+            .contains("\u{1b}[38;5;")
+    );
+    colored.env("NO_COLOR", "1");
+    assert!(!Terminal::sized(&colored, 80, 24).end().1.contains('\u{1b}'));
+    colored.args(["--color", "always"]);
+    assert!(support::Told::by(&mut colored).stdout.contains('\u{1b}'));
+}
