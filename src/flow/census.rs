@@ -5,6 +5,7 @@
 //! Rule: the first few thousand flows are held back. They choose the columns (`--by auto`) and the
 //! groups to look into, so that one pass counts the sources and times of these as well.
 
+use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ const OTHERS: usize = 16_384;
 
 /// Sources that wait to be counted together.
 const WAITING: usize = 4096;
+
+/// Groups of which those of the same size are in the order of their values.
+const IN_FULL_ORDER: usize = 4096;
 
 /// How flows are grouped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -445,9 +449,18 @@ impl Focus {
 
 type Counted = (Vec<Value>, u64, Sums);
 
-/// The largest first; of equals the one with the lower values, so that the order is stable.
+/// The largest first; of equals the one with the lower values, so that the order is stable. Behind
+/// the first thousands only the size orders them: to compare the values of groups of one flow each
+/// would take longer than to count them.
 fn ranked(mut counted: Vec<Counted>) -> Vec<Counted> {
-    counted.sort_unstable_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(&other.0)));
+    let by_values = |one: &Counted, other: &Counted| other.1.cmp(&one.1).then(one.0.cmp(&other.0));
+    if counted.len() > IN_FULL_ORDER {
+        counted.select_nth_unstable_by(IN_FULL_ORDER, by_values);
+        let (_, rest) = counted.split_at_mut(IN_FULL_ORDER);
+        rest.sort_unstable_by_key(|counted| Reverse(counted.1));
+    }
+    let first = counted.len().min(IN_FULL_ORDER);
+    counted[..first].sort_unstable_by(by_values);
     counted
 }
 

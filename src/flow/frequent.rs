@@ -3,7 +3,6 @@
 //! The sketch is "space saving" (Metwally, Agrawal, El Abbadi, 2005) with its replacements done
 //! many at a time. A hostile table, where every flow is a group of its own, cannot make it grow.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::quality::RandomState;
@@ -11,11 +10,21 @@ use foldhash::quality::RandomState;
 /// Keys that are counted before the rare ones are dropped.
 const LIMIT: usize = 32_768;
 
+/// The half of a slot that holds a place.
+const PLACE: u64 = 0xffff_ffff;
+
 /// How often each key came.
+///
+/// Most keys of a large table are new, and the kernel's work drives the counts out of the
+/// processor's cache all the time: so a new key takes one slot, and the rest is appended.
 #[derive(Debug)]
 pub(super) struct Frequent<K, S = ()> {
-    /// By a hash with a seed of its own: the flows of a stranger cannot be made to collide.
-    counts: HashMap<u64, Count<K, S>, RandomState>,
+    /// At the place of a key's hash, or next behind it: half of the hash, and one more than the
+    /// key's place in the lists below. 0 where there is none.
+    slots: Vec<u64>,
+    counts: Vec<Count<S>>,
+    keys: Vec<K>,
+    /// With a seed of its own: the flows of a stranger cannot be made to collide.
     hasher: RandomState,
     limit: usize,
     /// A key that is not counted came this often at most.
@@ -24,8 +33,8 @@ pub(super) struct Frequent<K, S = ()> {
 
 /// A table holds fewer than 2³¹ flows.
 #[derive(Debug, Clone, Copy)]
-struct Count<K, S> {
-    key: K,
+struct Count<S> {
+    hash: u64,
     /// How often the key came since it is counted.
     seen: u32,
     /// How often it may have come before.
@@ -82,7 +91,9 @@ impl<K: Hash + Clone> Frequent<K> {
 impl<K, S: Summed> Frequent<K, S> {
     pub(super) fn with_limit(limit: usize) -> Self {
         Frequent {
-            counts: HashMap::default(),
+            slots: vec![0; 64],
+            counts: Vec::new(),
+            keys: Vec::new(),
             hasher: RandomState::default(),
             limit,
             floor: 0,
@@ -92,25 +103,24 @@ impl<K, S: Summed> Frequent<K, S> {
     /// The same without keys.
     pub(super) fn part(&self) -> Self {
         Frequent {
-            counts: HashMap::default(),
             hasher: self.hasher.clone(),
-            ..*self
+            ..Frequent::with_limit(self.limit)
         }
     }
 
     /// Adds what a part has counted.
     pub(super) fn merge(&mut self, part: Self) {
-        for count in self.counts.values_mut() {
+        for count in &mut self.counts {
             count.before = count.before.saturating_add(part.floor);
         }
-        for (hash, mut other) in part.counts {
-            if let Some(count) = self.counts.get_mut(&hash) {
+        for (key, mut other) in part.keys.into_iter().zip(part.counts) {
+            if let Some(count) = self.find(other.hash) {
                 count.seen = count.seen.saturating_add(other.seen);
-                count.before = count.before - part.floor + other.before;
+                count.before = count.before.saturating_sub(part.floor) + other.before;
                 count.sums.add(other.sums);
             } else {
                 other.before = other.before.saturating_add(self.floor);
-                self.counts.insert(hash, other);
+                self.push(key, other);
             }
         }
         self.floor = self.floor.saturating_add(part.floor);
@@ -125,10 +135,10 @@ impl<K, S: Summed> Frequent<K, S> {
     }
 
     /// Counts the key with this hash once, and what else is added up for it. The key is made where
-    /// it is not counted already: names of 64 bits are told apart by their seeded hash alone.
+    /// it is not counted already: keys are told apart by their seeded hash alone.
     #[inline]
     pub(super) fn add_hashed(&mut self, hash: u64, key: impl FnOnce() -> K, sums: S) {
-        if let Some(count) = self.counts.get_mut(&hash) {
+        if let Some(count) = self.find(hash) {
             count.seen = count.seen.saturating_add(1);
             count.sums.add(sums);
             return;
@@ -137,19 +147,65 @@ impl<K, S: Summed> Frequent<K, S> {
             self.drop_the_rarer_half();
         }
         let count = Count {
-            key: key(),
+            hash,
             seen: 1,
             before: self.floor,
             sums,
         };
-        self.counts.insert(hash, count);
+        self.push(key(), count);
+    }
+
+    #[inline]
+    fn find(&mut self, hash: u64) -> Option<&mut Count<S>> {
+        let mask = self.slots.len() - 1;
+        let mut slot = start(hash, mask);
+        loop {
+            let found = *self.slots.get(slot)?;
+            let place = usize::try_from(found & PLACE).ok()?.checked_sub(1)?;
+            if found & !PLACE == hash & !PLACE && self.counts.get(place)?.hash == hash {
+                return self.counts.get_mut(place);
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
+    /// Appends a key that is not there. At least half of the slots stay free.
+    fn push(&mut self, key: K, count: Count<S>) {
+        self.keys.push(key);
+        self.counts.push(count);
+        if self.counts.len() * 2 > self.slots.len() {
+            self.fill_slots(self.slots.len() * 4);
+        } else {
+            self.fill_slot(self.counts.len(), count.hash);
+        }
+    }
+
+    fn fill_slots(&mut self, slots: usize) {
+        self.slots.clear();
+        self.slots.resize(slots, 0);
+        for place in 0..self.counts.len() {
+            self.fill_slot(place + 1, self.counts[place].hash);
+        }
+    }
+
+    fn fill_slot(&mut self, number: usize, hash: u64) {
+        let mask = self.slots.len() - 1;
+        let mut slot = start(hash, mask);
+        while self.slots[slot] != 0 {
+            slot = (slot + 1) & mask;
+        }
+        self.slots[slot] = (hash & !PLACE) | number as u64;
     }
 
     fn drop_the_rarer_half(&mut self) {
-        let mut most: Vec<u32> = self.counts.values().map(Count::most).collect();
+        let mut most: Vec<u32> = self.counts.iter().map(Count::most).collect();
         let middle = most.len() / 2;
         let (_, &mut floor, _) = most.select_nth_unstable(middle);
-        self.counts.retain(|_, count| count.most() > floor);
+        let mut counts = self.counts.iter();
+        let mut stays = || counts.next().is_some_and(|count| count.most() > floor);
+        self.keys.retain(|_| stays());
+        self.counts.retain(|count| count.most() > floor);
+        self.fill_slots(self.slots.len());
         self.floor = floor;
     }
 
@@ -160,8 +216,8 @@ impl<K, S: Summed> Frequent<K, S> {
 
     /// The same with what was added up.
     pub(super) fn into_sums(self) -> impl Iterator<Item = (K, u64, S)> {
-        let counts = self.counts.into_values();
-        counts.map(|count| (count.key, u64::from(count.seen), count.sums))
+        let counts = self.keys.into_iter().zip(self.counts);
+        counts.map(|(key, count)| (key, u64::from(count.seen), count.sums))
     }
 
     /// By how much a count may be too low; 0 while all keys are counted.
@@ -176,15 +232,18 @@ impl<K, S: Summed> Frequent<K, S> {
 
     /// How often the most frequent key came at least.
     pub(super) fn largest(&self) -> u64 {
-        self.counts
-            .values()
-            .map(|count| u64::from(count.seen))
-            .max()
-            .unwrap_or(0)
+        let most = self.counts.iter().map(|count| count.seen).max();
+        u64::from(most.unwrap_or(0))
     }
 }
 
-impl<K, S> Count<K, S> {
+/// Where a key with this hash is, if its place is free.
+#[inline]
+fn start(hash: u64, mask: usize) -> usize {
+    usize::try_from(hash & mask as u64).unwrap_or(0)
+}
+
+impl<S> Count<S> {
     fn most(&self) -> u32 {
         self.seen.saturating_add(self.before)
     }

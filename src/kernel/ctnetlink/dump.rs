@@ -97,6 +97,23 @@ pub(super) struct Chunk<'a> {
     pub(super) filled: Instant,
 }
 
+/// A chunk with its bytes, for another thread.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) bytes: Vec<u8>,
+    length: usize,
+    filled: Instant,
+}
+
+impl Taken {
+    pub(super) fn chunk(&self) -> Chunk<'_> {
+        Chunk {
+            messages: Messages(self.bytes.get(..self.length).unwrap_or_default()),
+            filled: self.filled,
+        }
+    }
+}
+
 impl Dump {
     /// Starts to dump the table of the calling thread's network namespace.
     ///
@@ -131,6 +148,19 @@ impl Dump {
         };
         Ok(Some(Chunk {
             messages: self.socket.messages(part),
+            filled: self.asked[0],
+        }))
+    }
+
+    /// As [`Dump::next_chunk`]; the bytes of `spare` are overwritten by the next one.
+    pub(super) fn take_chunk(&mut self, spare: Vec<u8>) -> Result<Option<Taken>, DumpError> {
+        let Some(part) = self.receive()? else {
+            self.check_buckets()?;
+            return Ok(None);
+        };
+        Ok(Some(Taken {
+            bytes: self.socket.take(spare),
+            length: part.length,
             filled: self.asked[0],
         }))
     }

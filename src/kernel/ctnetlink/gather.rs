@@ -3,11 +3,13 @@
 //! In: a [`Reading`] and a [`Gather`]. Out: what was gathered. Rule: the first flows are a random
 //! sample of the table; they decide whether two dumps, each with a filter of its own, tell of the
 //! table side by side. What the first dump told is dropped then, so that each flow is gathered once.
+//! Where no filter splits the table, one thread receives and another looks at what was received.
 //! Nothing is changed while flows are read this way.
 
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{channel, sync_channel};
 use std::thread::{Builder, scope};
 use std::time::Instant;
 
@@ -15,7 +17,7 @@ use crate::conntrack::Filter;
 use crate::flow::{Gather, Split};
 use crate::kernel::{host, sysctl};
 
-use super::dump::{Dump, DumpError};
+use super::dump::{Chunk, Dump, DumpError, Taken};
 
 /// Flows that decide how the rest is read; and those after which one thread reads on, where they
 /// did not decide what is gathered.
@@ -24,6 +26,9 @@ const LAST_OF_FIRST: u64 = 4 * FIRST;
 
 /// A table with fewer entries is read before a second thread would help.
 const LARGE: i64 = 16_384;
+
+/// Chunks that wait to be looked at, 64 KiB each.
+const AHEAD: usize = 4;
 
 /// How a table is read.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +91,7 @@ pub(crate) fn gather<G: Gather>(
         Some(halves) if rest.gather.is_decided() => {
             side_by_side(&halves, reading, &rest.gather, told)
         }
+        _ if rest.gather.is_decided() => received_here(&mut dump, rest, reading, told),
         _ => {
             rest.read(&mut dump, reading, &mut |looked_at, _| told(looked_at))?;
             Ok(rest)
@@ -136,11 +142,58 @@ fn side_by_side<G: Gather>(
             Err(_) => half(&other, spare, told),
         };
         let (mut whole, other) = (mine?, theirs?);
-        whole.gather.merge(other.gather);
-        whole.looked_at += other.looked_at;
-        whole.is_part |= other.is_part;
+        let is_part = other.is_part;
+        whole.add(other, is_part);
         Ok(whole)
     })
+}
+
+/// Receives the rest of a dump in this thread, and lets another look at it.
+fn received_here<G: Gather>(
+    dump: &mut Dump,
+    mut whole: Gathered<G>,
+    reading: &Reading<'_>,
+    told: Told<'_>,
+) -> Result<Gathered<G>, DumpError> {
+    let mut part = Gathered::none(whole.gather.part());
+    let (before, seen) = (whole.looked_at, AtomicU64::new(0));
+    let (to_show, chunks) = sync_channel::<Taken>(AHEAD);
+    let (to_reuse, spare) = channel();
+    let ended: Result<_, DumpError> = scope(|scope| {
+        let thread = Builder::new().name("count".into());
+        let thread = thread.spawn_scoped(scope, || {
+            for taken in chunks {
+                part.show(taken.chunk(), reading)?;
+                seen.store(part.looked_at, Relaxed);
+                // Nobody waits for the last ones.
+                let _ = to_reuse.send(taken.bytes);
+            }
+            Ok::<_, DumpError>(part)
+        });
+        let Ok(thread) = thread else { return Ok(None) };
+        let mut is_part = false;
+        let mut receive = || {
+            while let Some(taken) = dump.take_chunk(spare.try_recv().unwrap_or_default())? {
+                is_part = told(before + seen.load(Relaxed)).is_break();
+                // The other thread ends early only with an error.
+                if to_show.send(taken).is_err() || is_part {
+                    return dump.check_buckets();
+                }
+            }
+            Ok(())
+        };
+        let received = receive();
+        drop(to_show);
+        let part = thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+        received?;
+        Ok(Some((part, is_part)))
+    });
+    match ended? {
+        Some((part, is_part)) => whole.add(part, is_part),
+        // No thread is to be had.
+        None => whole.read(dump, reading, &mut |looked_at, _| told(looked_at))?,
+    }
+    Ok(whole)
 }
 
 /// Reads what one filter lets pass.
@@ -179,22 +232,35 @@ impl<G: Gather> Gathered<G> {
         reading: &Reading<'_>,
         told: &mut dyn FnMut(u64, &G) -> ControlFlow<()>,
     ) -> Result<(), DumpError> {
-        let most = reading.sample.unwrap_or(u64::MAX);
         while let Some(chunk) = dump.next_chunk()? {
-            let at = chunk.filled.saturating_duration_since(reading.clock);
-            for flow in chunk {
-                let flow = flow?;
-                // Kernels before 5.15 do not filter by status.
-                if reading.filter.tells_of(&flow) && self.looked_at < most {
-                    self.gather.add(&flow, at);
-                    self.looked_at += 1;
-                }
-            }
-            if told(self.looked_at, &self.gather).is_break() || self.looked_at >= most {
+            self.show(chunk, reading)?;
+            let is_enough = reading.sample.is_some_and(|most| self.looked_at >= most);
+            if told(self.looked_at, &self.gather).is_break() || is_enough {
                 self.is_part = true;
                 return dump.check_buckets();
             }
         }
         Ok(())
+    }
+
+    /// Shows the flows of a chunk, as many as a sample has.
+    fn show(&mut self, chunk: Chunk<'_>, reading: &Reading<'_>) -> Result<(), DumpError> {
+        let most = reading.sample.unwrap_or(u64::MAX);
+        let at = chunk.filled.saturating_duration_since(reading.clock);
+        for flow in chunk {
+            let flow = flow?;
+            // Kernels before 5.15 do not filter by status.
+            if reading.filter.tells_of(&flow) && self.looked_at < most {
+                self.gather.add(&flow, at);
+                self.looked_at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, part: Gathered<G>, is_part: bool) {
+        self.gather.merge(part.gather);
+        self.looked_at += part.looked_at;
+        self.is_part |= is_part;
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Socket {
 /// Part of a dump that was received.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
-    length: usize,
+    pub(super) length: usize,
     /// Whether the kernel has said that nothing follows.
     pub(super) last: bool,
 }
@@ -87,6 +87,13 @@ impl Socket {
     /// The messages of the part that was received last.
     pub(super) fn messages(&self, part: Part) -> Messages<'_> {
         Messages(self.received.get(..part.length).unwrap_or_default())
+    }
+
+    /// Takes the bytes out that were received last; the next ones come into `spare`.
+    pub(super) fn take(&mut self, spare: Vec<u8>) -> Vec<u8> {
+        let mut spare = spare;
+        spare.resize(RECEIVE, 0);
+        std::mem::replace(&mut self.received, spare)
     }
 
     /// Sends messages in one call and gives each answer to `answer`: the number of the message and
