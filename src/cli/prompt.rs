@@ -28,10 +28,7 @@ pub(super) enum Answer {
     Stopped(Signal),
 }
 
-/// Asks whether to carry the plan out.
-///
-/// # Errors
-/// If the terminal fails without a signal.
+/// Asks whether to apply the plan.
 pub(super) fn ask(plan: &Plan, signals: &Signals, out: Out) -> anyhow::Result<Answer> {
     let summary = render::plan::summary(plan);
     // What has no room beside the question comes before it.
@@ -44,9 +41,6 @@ pub(super) fn ask(plan: &Plan, signals: &Signals, out: Out) -> anyhow::Result<An
 }
 
 /// Asks a question that has two answers.
-///
-/// # Errors
-/// If the terminal fails without a signal.
 pub(super) fn ask_plainly(question: &str, signals: &Signals) -> anyhow::Result<Answer> {
     answer(signals, || {
         let input = Input::<String>::new()
