@@ -26,7 +26,8 @@ pub(super) fn stderr(text: &str, color: ColorChoice) {
     write_to(AutoStream::new(io::stderr().lock(), color), &text);
 }
 
-/// What text is laid out for: COLUMNS, or the terminal's width, or the usual one.
+/// What text is laid out for: COLUMNS, or the terminal's width; else a sentence is one line, and a
+/// table has the usual width.
 pub(super) fn screen(stream: &impl AsFd) -> Screen {
     const NARROWEST: usize = 20;
     let set = std::env::var("COLUMNS").ok();
@@ -36,6 +37,7 @@ pub(super) fn screen(stream: &impl AsFd) -> Screen {
     Screen {
         width: width.map_or(Screen::USUAL.width, |width| width.max(NARROWEST)),
         is_utf8: is_utf8(),
+        wraps: width.is_some(),
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Screen {
     pub(crate) width: usize,
     /// Whether it shows more than ASCII.
     pub(crate) is_utf8: bool,
+    /// Whether a sentence is wrapped: in a pipe or a file, a finding is one line for grep(1).
+    pub(crate) wraps: bool,
 }
 
 impl Screen {
@@ -48,6 +50,7 @@ impl Screen {
     pub(crate) const USUAL: Screen = Screen {
         width: 80,
         is_utf8: true,
+        wraps: true,
     };
 }
 
@@ -110,7 +113,10 @@ pub(crate) fn lay_out(text: &str, screen: Screen) -> String {
     let mut laid = Vec::new();
     for block in lines.chunk_by(|one, next| one.contains(CELL) && next.contains(CELL)) {
         match block {
-            [line] if !line.contains(CELL) => laid.push(paragraph(line, screen.width)),
+            [line] if !line.contains(CELL) => laid.push(match screen.wraps {
+                true => paragraph(line, screen.width),
+                false => (*line).to_owned(),
+            }),
             rows => laid.extend(table(rows, screen.width)),
         }
     }
@@ -326,7 +332,14 @@ fn ascii(text: &str) -> String {
 #[cfg(test)]
 pub(super) fn shown(text: &str, width: usize) -> String {
     let is_utf8 = true;
-    let laid = lay_out(text, Screen { width, is_utf8 });
+    let laid = lay_out(
+        text,
+        Screen {
+            width,
+            is_utf8,
+            wraps: true,
+        },
+    );
     anstream::adapter::strip_str(&laid).to_string()
 }
 
@@ -336,7 +349,14 @@ mod tests {
 
     fn at(width: usize, text: &str) -> String {
         let is_utf8 = true;
-        lay_out(text, Screen { width, is_utf8 })
+        lay_out(
+            text,
+            Screen {
+                width,
+                is_utf8,
+                wraps: true,
+            },
+        )
     }
 
     #[test]
@@ -437,8 +457,8 @@ acct       1
         ] {
             assert_eq!(gauge(share, 4), bar);
             let screen = Screen {
-                width: 80,
                 is_utf8: false,
+                ..Screen::USUAL
             };
             assert_eq!(lay_out(&gauge(share, 4), screen), plain);
         }
@@ -459,10 +479,22 @@ acct       1
     }
 
     #[test]
+    fn a_pipe_gets_a_sentence_as_one_line_and_a_table_all_the_same() {
+        let screen = Screen {
+            wraps: false,
+            ..Screen::USUAL
+        };
+        let sentence = format!("warning: {HANG}{}", "word ".repeat(40));
+        let laid = lay_out(&format!("{sentence}\na{CELL}b\nccc{CELL}d"), screen);
+        let sentence = sentence.replace(HANG, "");
+        assert_eq!(laid, format!("{sentence}\na    b\nccc  d"));
+    }
+
+    #[test]
     fn a_terminal_without_utf_8_gets_ascii_alone() {
         let screen = Screen {
-            width: 80,
             is_utf8: false,
+            ..Screen::USUAL
         };
         let laid = lay_out("5 → 6 ± 1 – 日…", screen);
         assert_eq!(laid, "5 -> 6 +- 1 - \\u{65e5}...");
