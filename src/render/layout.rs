@@ -113,10 +113,14 @@ pub(crate) fn lay_out(text: &str, screen: Screen) -> String {
     let mut laid = Vec::new();
     for block in lines.chunk_by(|one, next| one.contains(CELL) && next.contains(CELL)) {
         match block {
-            [line] if !line.contains(CELL) => laid.push(match screen.wraps {
-                true => paragraph(line, screen.width),
-                false => (*line).to_owned(),
-            }),
+            [line] if !line.contains(CELL) => {
+                let width = if screen.wraps {
+                    screen.width
+                } else {
+                    usize::MAX
+                };
+                laid.push(paragraph(line, width));
+            }
             rows => laid.extend(table(rows, screen.width)),
         }
     }
