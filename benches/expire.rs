@@ -1,4 +1,5 @@
-//! How fast flows are changed: `cttune expire` beside bare batched updates and `conntrack -D`.
+//! How fast flows are changed: `cttune expire` and `cttune kill` beside bare batched updates and
+//! `conntrack -D`.
 //!
 //! `cargo bench --bench expire [-- FLOWS…]`. Needs the package conntrack. The table holds flows
 //! of its own, established TCP over IPv6, all of which have to be changed; setting them up is not
@@ -26,6 +27,7 @@ const BARE: &str = "bare dump + bare batched updates";
 const CLAMP: &str = "clamp, first pass";
 const WHOLE: &str = "cttune expire --yes";
 const CONNTRACK: &str = "conntrack -D -p tcp --state ESTABLISHED";
+const KILL: &str = "cttune kill --match proto=tcp --all-flows --yes";
 const DELETE: &str = "delete, after its first sample";
 const WHOLE_DELETE: &str = "cttune expire --mode delete --trust-history, less the settle";
 const RE_AGE: &str = "cttune expire --mode re-age --trust-history, less the settle";
@@ -57,6 +59,7 @@ fn main() {
         table.ratio(CLAMP, BARE, "at most 1.10");
         table.ratio(WHOLE, BARE, "");
         table.ratio(CONNTRACK, DELETE, "at least 2");
+        table.ratio(CONNTRACK, KILL, "at least 2");
         table.ratio(CONNTRACK, WHOLE_DELETE, "");
         let peak = table.median(PEAK);
         println!(
@@ -100,6 +103,15 @@ fn change(flows: u32) {
         refill(flows);
         time
     };
+    let mut killed = || {
+        Bare::open().update(&reset);
+        let time = run(
+            CTTUNE,
+            &["kill", "--match", "proto=tcp", "--all-flows", "--yes"],
+        );
+        refill(flows);
+        time
+    };
     let mut deleted = || {
         Bare::open().update(&reset);
         let time = delete(flows);
@@ -123,6 +135,7 @@ fn change(flows: u32) {
             (CLAMP, &mut first_pass),
             (WHOLE, &mut whole),
             (CONNTRACK, &mut by_conntrack),
+            (KILL, &mut killed),
             (DELETE, &mut deleted),
             (WHOLE_DELETE, &mut deleted_whole),
             (RE_AGE, &mut re_aged),

@@ -100,6 +100,35 @@ fn flows_that_begin_and_speak_meanwhile_are_seen() {
 }
 
 #[test]
+fn what_an_apply_or_an_expire_set_is_not_told_as_idle_time() {
+    let world = World::new();
+    // Among its processes it can tell in which namespace it is, and so which changes were made here.
+    let sh = |script: &str| {
+        let mut command = world.command_among_processes("sh");
+        Told::by(command.args(["-ec", script])).exits(0).stdout
+    };
+    // 30 idle for 1,000 s; then a lower timeout, and cttune sets their time.
+    sh("
+        for n in $(seq 30); do
+          conntrack -I -p tcp -s 10.0.0.$n -d 10.0.0.9 --sport 5000 --dport 80 \\
+            --state ESTABLISHED -u SEEN_REPLY,ASSURED -t 431000
+        done
+        printf '[sysctl]\ntcp_timeout_established = 7440\n' > /run/p.toml
+        cttune apply --profile /run/p.toml --only live --yes");
+    let suggest = || sh("cttune profile suggest --observe 1s | grep '^# TCP:'");
+    // The journal tells what the timeout was.
+    let line = suggest();
+    let known = "30 established connections; none of them idle for long";
+    assert!(line.contains(known), "{line}");
+    for expire in ["--spread 1h", "--mode re-age --observe 1s --grace 2m"] {
+        sh(&format!("cttune expire --yes {expire}"));
+        let line = suggest();
+        let unknown = "30 established connections; how long they were idle is not known";
+        assert!(line.contains(unknown), "{expire}: {line}");
+    }
+}
+
+#[test]
 fn without_rights_limits_are_suggested_alone() {
     let place = support::Place::new();
     let mut command = ordinary_user();

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
@@ -20,10 +21,10 @@ use super::expire::{
 use crate::change::signal::Signal;
 use crate::flow::expire::{KeptWhy, Moment, Preview, Session, Tally};
 use crate::flow::{
-    By, Census, Compared, Flow, Gather, Query, Selection, Sightings, StatusBit, save_line,
+    By, Census, Compared, Filter, Flow, Gather, Query, Selection, Sightings, StatusBit, save_line,
     summary_line,
 };
-use crate::kernel::ctnetlink::{Answer, Changes, read_listeners};
+use crate::kernel::ctnetlink::{Answer, Changes, each_flow, read_listeners, undisturbed};
 
 /// Passes at most, should new flows match all the time.
 const PASSES: usize = 8;
@@ -45,7 +46,7 @@ pub(crate) struct Kill {
 /// What was ended.
 #[derive(Debug)]
 pub(crate) struct Killed {
-    pub(crate) tally: Tally,
+    pub(crate) ended: Preview,
     /// Flows that traffic created again at once.
     pub(crate) recreated: u64,
     pub(crate) broken_off: Option<ExpireError>,
@@ -98,9 +99,9 @@ impl Kill {
     /// # Errors
     /// If a signal comes.
     pub(crate) fn watch(
-        &self,
+        &mut self,
         stop: &dyn Fn() -> Option<Signal>,
-        mut progress: impl FnMut(Duration),
+        progress: &dyn Fn(Duration),
     ) -> Result<(), ExpireError> {
         let time = self.time_to_watch().unwrap_or_default();
         wait(time, stop, |passed| {
@@ -114,27 +115,49 @@ impl Kill {
     /// # Errors
     /// If the table cannot be read, or a signal comes.
     pub(crate) fn preview(&self, context: &mut FlowContext<'_>) -> Result<Preview, ExpireError> {
+        again(|| {
+            let counter = Counter {
+                kill: self,
+                since: Since::start(self.clock),
+                sum: self.sum(),
+            };
+            let counter = read(&self.walked(), self.clock, counter, context)?;
+            Ok(counter.sum.finish())
+        })
+    }
+
+    /// Whether there are flows, and the selection covers all of them. The first that it does not
+    /// cover ends the walk.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub(crate) fn covers_all(&self) -> Result<bool, ExpireError> {
+        let mut covered = None;
+        let walked = undisturbed(|| {
+            each_flow(&Filter::default(), |flow| {
+                covered = Some(self.selection.covers(flow));
+                match covered {
+                    Some(false) => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            })
+        });
+        walked?;
+        Ok(covered == Some(true))
+    }
+
+    fn sum(&self) -> Sum {
         let query = Query {
             by: By::Auto,
             prefixes: None,
             selection: self.selection.clone(),
             extent: None,
         };
-        again(|| {
-            let counter = Counter {
-                kill: self,
-                since: Since::start(self.clock),
-                tally: Tally::default(),
-                census: Census::new(&query),
-                examples: Vec::new(),
-            };
-            let counter = read(&self.walked(), self.clock, counter, context)?;
-            Ok(Preview {
-                tally: counter.tally,
-                top: counter.census.finish(None),
-                examples: counter.examples,
-            })
-        })
+        Sum {
+            tally: Tally::default(),
+            census: Census::new(&query),
+            examples: Vec::new(),
+        }
     }
 
     /// Ends the flows; `save` gets a line for each before.
@@ -145,29 +168,26 @@ impl Kill {
     ) -> Killed {
         let matching = self.selection.matching.iter();
         let act = Act::new("kill", matching.map(ToString::to_string).collect(), None);
-        let mut killed = Killed {
-            tally: Tally::default(),
-            recreated: 0,
-            broken_off: None,
+        let (mut sum, mut recreated) = (self.sum(), 0);
+        let done = || {
+            let log = self.log.as_ref();
+            log.map_or(Ok(()), |log| log.begin(&act))?;
+            let ended = self.passes(&mut sum, &mut recreated, save, context);
+            let noted = log.map_or(Ok(()), |log| log.end(&act, sum.tally.deleted));
+            ended.and(noted.map_err(ExpireError::from))
         };
-        let begun = self.log.as_ref().map_or(Ok(()), |log| log.begin(&act));
-        if let Err(error) = begun {
-            killed.broken_off = Some(error.into());
-            return killed;
+        let broken_off = done().err();
+        Killed {
+            ended: sum.finish(),
+            recreated,
+            broken_off,
         }
-        let ended = self.passes(&mut killed, save, context);
-        killed.broken_off = ended.err();
-        let log = self.log.as_ref();
-        let noted = log.map_or(Ok(()), |log| log.end(&act, killed.tally.deleted));
-        if let Err(error) = noted {
-            killed.broken_off.get_or_insert(error.into());
-        }
-        killed
     }
 
     fn passes(
         &self,
-        killed: &mut Killed,
+        sum: &mut Sum,
+        recreated: &mut u64,
         mut save: Option<&mut dyn Write>,
         context: &mut FlowContext<'_>,
     ) -> Result<(), ExpireError> {
@@ -178,14 +198,14 @@ impl Kill {
                 Some(save) => Some(&mut **save),
                 None => None,
             };
-            let outcome = self.pass(&mut found, &mut known, save, context);
+            let outcome = self.pass(sum, &mut found, &mut known, save, context);
             let changed = found.tally.selected() + found.lost;
             if pass == 1 {
-                killed.tally = found.tally;
+                sum.tally = found.tally;
             } else {
-                killed.tally.add_changes(&found.tally);
+                sum.tally.add_changes(&found.tally);
             }
-            killed.recreated = found.recreated;
+            *recreated = found.recreated;
             match outcome {
                 Err(ExpireError::Dump(error)) if error.is_passing() && pass < PASSES => {}
                 Err(error) => return Err(error),
@@ -198,6 +218,7 @@ impl Kill {
 
     fn pass<'a>(
         &'a self,
+        sum: &'a mut Sum,
         found: &'a mut Found,
         known: &'a mut Known,
         save: Option<&'a mut dyn Write>,
@@ -212,6 +233,7 @@ impl Kill {
                 lines: String::new(),
                 known,
                 seen: HashSet::default(),
+                sum,
                 found,
             };
             let outcome = look(&self.walked(), self.clock, &mut ender, context);
@@ -276,47 +298,66 @@ impl Gather for Noter {
     }
 }
 
-struct Counter<'a> {
-    kill: &'a Kill,
-    since: Since,
+/// Flows that are, or would be, ended.
+struct Sum {
     tally: Tally,
     census: Census,
     examples: Vec<String>,
+}
+
+impl Sum {
+    fn add(&mut self, flow: &Flow<'_>) {
+        self.census.add(flow);
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(summary_line(flow));
+        }
+    }
+
+    fn finish(self) -> Preview {
+        Preview {
+            tally: self.tally,
+            top: self.census.finish(None),
+            examples: self.examples,
+        }
+    }
+}
+
+struct Counter<'a> {
+    kill: &'a Kill,
+    since: Since,
+    sum: Sum,
 }
 
 impl Gather for Counter<'_> {
     fn add(&mut self, flow: &Flow<'_>, at: Duration) {
         match self.kill.why_kept(flow, self.since.moment(at)) {
             None => {}
-            Some(Err(why)) => self.tally.keep(why),
+            Some(Err(why)) => self.sum.tally.keep(why),
             Some(Ok(())) => {
-                self.tally.deleted += 1;
-                self.census.add(flow);
-                if self.examples.len() < EXAMPLES {
-                    self.examples.push(summary_line(flow));
-                }
+                self.sum.tally.deleted += 1;
+                self.sum.add(flow);
             }
         }
     }
 
     fn part(&self) -> Self {
-        Counter {
+        let sum = Sum {
             tally: Tally::default(),
-            census: self.census.part(),
+            census: self.sum.census.part(),
             examples: Vec::new(),
-            ..*self
-        }
+        };
+        Counter { sum, ..*self }
     }
 
     fn merge(&mut self, part: Self) {
-        self.tally.merge(&part.tally);
-        self.census.merge(part.census);
-        self.examples.extend(part.examples);
-        self.examples.truncate(EXAMPLES);
+        self.sum.tally.merge(&part.sum.tally);
+        self.sum.census.merge(part.sum.census);
+        self.sum.examples.extend(part.sum.examples);
+        self.sum.examples.truncate(EXAMPLES);
     }
 
     fn is_decided(&self) -> bool {
-        self.census.is_decided()
+        self.sum.census.is_decided()
     }
 }
 
@@ -337,6 +378,7 @@ struct Ender<'a> {
     known: &'a mut Known,
     /// The flows of this pass: a dump may tell of one twice.
     seen: HashSet<u64, RandomState>,
+    sum: &'a mut Sum,
     found: &'a mut Found,
 }
 
@@ -376,6 +418,7 @@ impl Ender<'_> {
             self.lines.push_str(&save_line(flow));
             self.lines.push('\n');
         }
+        self.sum.add(flow);
         self.changes.delete(flow, ());
     }
 }

@@ -1,13 +1,19 @@
-//! `cttune history`: what apply and rollback changed, and whether it is still so.
+//! `cttune history`: what apply and rollback changed, and whether it is still so; what was done to
+//! flows.
 
 use super::args::{Global, History};
 use super::change;
 use super::out::Out;
+use crate::change::expire::{Act, Log};
 use crate::change::{Entry, Kind, Status, list};
-use crate::render::{self, history::Change};
+use crate::render::{
+    self,
+    history::{Change, Flows},
+};
 
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
-    let (listed, damaged) = list(&change::here(global)?, args.id).map_err(change::failure)?;
+    let here = change::here(global)?;
+    let (listed, damaged) = list(&here, args.id).map_err(change::failure)?;
     for (id, error) in damaged {
         out.note(&format!("note: change {id} is not shown: {error}"));
     }
@@ -15,14 +21,34 @@ pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u
         .iter()
         .map(|(entry, effective)| view(entry, *effective))
         .collect();
+    let acts = match args.id {
+        None => Log::of(here.root()).read().unwrap_or_else(|error| {
+            out.note(&format!(
+                "note: what was done to flows is not shown: {error}"
+            ));
+            Vec::new()
+        }),
+        Some(_) => Vec::new(),
+    };
+    let flows: Vec<Flows<'_>> = acts.iter().map(about_flows).collect();
     out.result(
         || match (args.id, changes.first()) {
             (Some(_), Some(change)) => render::history::one(change),
-            _ => render::history::table(&changes),
+            _ => render::history::table(&changes, &flows),
         },
-        || render::history::json(&changes),
+        || render::history::json(&changes, &flows),
     );
     Ok(0)
+}
+
+fn about_flows(act: &Act) -> Flows<'_> {
+    Flows {
+        mode: &act.mode,
+        time: &act.time,
+        matching: &act.matching,
+        flows: act.flows,
+        is_interrupted: act.ended.is_none(),
+    }
 }
 
 fn view(entry: &Entry, effective: Option<bool>) -> Change<'_> {

@@ -15,6 +15,7 @@ mod deep;
 mod expire;
 mod explain;
 mod failure;
+mod flows;
 mod forecast;
 mod guard;
 mod history;

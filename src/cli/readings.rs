@@ -9,6 +9,7 @@ use super::{change, deep, rates};
 use crate::assess::{Deep, Namespace, Rates, Unread};
 use crate::change::{Here, Status};
 use crate::files::Root;
+use crate::flow::Prefixes;
 use crate::kernel::log::Journal;
 use crate::kernel::{host, namespaces};
 use crate::render::check::Pending;
@@ -49,7 +50,8 @@ impl Readings {
         if let (Some(rates), None) = (&mut rates, &global.netns) {
             rates::name_namespaces(rates);
         }
-        let deep = check.deep.then(|| deep::read(out, &mut unread));
+        let host = check.prefix.unwrap_or(Prefixes::HOST);
+        let deep = check.deep.then(|| deep::read(out, host, &mut unread));
         let deep = deep.transpose()?;
         let namespaces = check.all_netns.then(|| {
             let (namespaces, not_entered) = namespaces::read_namespaces();

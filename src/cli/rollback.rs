@@ -2,7 +2,7 @@
 
 use super::args::{Global, Rollback};
 use super::change;
-use super::expire::answered;
+use super::flows::answered;
 use super::out::{self, Out};
 use super::place;
 use super::terminal::Terminal;

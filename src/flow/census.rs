@@ -182,10 +182,14 @@ impl Census {
         let choice = match &self.by {
             By::Auto => auto::choose(&sample, self.prefixes, &self.given),
             By::Fields(fields) => {
-                let prefixes = self.prefixes.unwrap_or(Prefixes::WHOLE);
+                // A host of IPv6 has a /64; a server is known by its address.
+                let usual = |field| match field {
+                    Field::Src => Prefixes::HOST,
+                    _ => Prefixes::WHOLE,
+                };
                 let column = |field: &Field| Column {
                     field: *field,
-                    prefixes,
+                    prefixes: self.prefixes.unwrap_or(usual(*field)),
                 };
                 auto::Choice {
                     columns: fields.iter().map(column).collect(),

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{Family, Filter, Protocol, Selection, Term, Terms, Test};
+use super::{Family, Filter, Protocol, Quantity, Selection, Term, Terms, Test};
 use crate::conntrack::StatusFilter;
 
 impl Filter {
@@ -23,15 +23,15 @@ impl Filter {
                 (Test::Family(family), false) => filter.family = Some(*family),
                 (Test::Proto(protocol), false) => filter.protocol = Some(*protocol),
                 (Test::State(_), false) => filter.protocol = Some(Protocol::TCP),
-                (Test::SourcePort(ports), false) if ports.first == ports.last => {
-                    filter.source_port = Some(ports.first);
-                }
-                (Test::DestinationPort(ports), false) if ports.first == ports.last => {
-                    filter.destination_port = Some(ports.first);
-                }
                 (Test::Mark(mark), false) => filter.mark = Some(*mark),
-                (Test::Zone(zones), false) if zones.first == zones.last => {
-                    filter.zone = Some(zones.first);
+                (Test::Number(quantity, numbers), false) => {
+                    let place = match quantity {
+                        Quantity::SourcePort => &mut filter.source_port,
+                        Quantity::DestinationPort => &mut filter.destination_port,
+                        Quantity::Zone => &mut filter.zone,
+                        _ => continue,
+                    };
+                    *place = numbers.only().or(*place);
                 }
                 (Test::SctpState(_), false) => filter.protocol = Some(Protocol::SCTP),
                 (Test::Status(bit), negated) => {

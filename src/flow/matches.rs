@@ -1,10 +1,8 @@
 //! Whether a flow is selected.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
-use super::{Flow, Layer4, Numbers, Ports, Protocol, Selection, Term, Terms, Test, Tuple};
+use super::{Flow, Quantity, Selection, Term, Terms, Test};
 
 impl Selection {
     /// Whether the flow is one to act on: any of `matching` holds, or there is none, and none of
@@ -46,6 +44,13 @@ impl Selection {
             || single.iter().any(complement)
     }
 
+    /// Whether some alternative names no flows: it says only what they are not, or holds for
+    /// whatever has an address, a port, a time.
+    pub(crate) fn is_wide(&self) -> bool {
+        let wide = |terms: &Terms| terms.0.iter().all(Term::is_wide);
+        self.matching.is_empty() || self.matching.iter().any(wide)
+    }
+
     /// The longest time for which flows have to be watched, so that every term about idle time can
     /// be answered; none without such a term.
     pub(crate) fn longest_idle(&self) -> Option<u64> {
@@ -53,11 +58,8 @@ impl Selection {
         let idle = terms
             .flat_map(|terms| &terms.0)
             .filter_map(|term| match term.test {
-                Test::Idle(Numbers {
-                    first,
-                    last: u64::MAX,
-                }) => Some(first),
-                Test::Idle(Numbers { last, .. }) => Some(last.saturating_add(1)),
+                Test::Number(Quantity::Idle, numbers) if numbers.is_above() => Some(numbers.first),
+                Test::Number(Quantity::Idle, numbers) => Some(numbers.last.saturating_add(1)),
                 _ => None,
             });
         idle.max()
@@ -66,8 +68,7 @@ impl Selection {
     /// The same selection with every term about idle time left open.
     pub(crate) fn without_idle(&self) -> Selection {
         let open = |terms: &Terms| {
-            let is_about_idle = |term: &Term| matches!(term.test, Test::Idle(_));
-            let rest = terms.0.iter().filter(|term| !is_about_idle(term));
+            let rest = terms.0.iter().filter(|term| !term.is_about_idle());
             Terms(rest.copied().collect())
         };
         Selection {
@@ -95,7 +96,7 @@ impl Selection {
 impl Terms {
     /// Whether a term asks for idle time, which is known only of watched flows.
     pub(crate) fn is_about_idle(&self) -> bool {
-        self.0.iter().any(|term| matches!(term.test, Test::Idle(_)))
+        self.0.iter().any(Term::is_about_idle)
     }
 
     /// Whether every term holds.
@@ -109,19 +110,38 @@ impl Terms {
 }
 
 impl Term {
+    fn is_about_idle(&self) -> bool {
+        matches!(self.test, Test::Number(Quantity::Idle, _))
+    }
+
     /// Whether it matches every flow.
     fn always_holds(&self) -> bool {
-        let all = Ports {
-            first: 0,
-            last: u16::MAX,
-        };
-        match self.test {
-            Test::Mark(mark) => mark.mask == 0 && !self.negated,
-            Test::Zone(zones) | Test::OriginalZone(zones) | Test::ReplyZone(zones) => {
-                zones == all && !self.negated
+        use Quantity::{OriginalZone, ReplyZone, Zone};
+        let holds = match self.test {
+            Test::Mark(mark) => mark.mask == 0,
+            Test::Number(Zone | OriginalZone | ReplyZone, zones) => {
+                zones.first == 0 && zones.last >= u16::MAX.into()
             }
             _ => false,
-        }
+        };
+        holds && !self.negated
+    }
+
+    /// Whether it says what flows are not, or holds for whatever has an address, a port, a time: of
+    /// a table it may match every flow.
+    fn is_wide(&self) -> bool {
+        self.negated
+            || match self.test {
+                Test::Src(net) | Test::Dst(net) | Test::ReplySrc(net) | Test::ReplyDst(net) => {
+                    net.prefix_len() == 0
+                }
+                Test::Family(_) => true,
+                Test::Mark(mark) => mark.mask == 0,
+                Test::Number(quantity, numbers) => {
+                    quantity != Quantity::Idle && numbers.first <= 1 && numbers.last >= 65535
+                }
+                _ => false,
+            }
     }
 
     /// Whether one of the two matches every flow.
@@ -148,7 +168,7 @@ impl Term {
     /// fails every test of a port, or of a state. Without proof that it was idle a flow matches
     /// neither `idle` nor its opposite.
     fn matches(&self, flow: &Flow<'_>, idle: Option<u64>) -> bool {
-        if let Test::Idle(numbers) = self.test {
+        if let Test::Number(Quantity::Idle, numbers) = self.test {
             return idle.is_some_and(|idle| numbers.hold(idle) != self.negated);
         }
         self.test.succeeds(flow) != self.negated
@@ -157,62 +177,20 @@ impl Term {
 
 impl Test {
     fn succeeds(&self, flow: &Flow<'_>) -> bool {
-        let (original, reply) = (&flow.original, &flow.reply);
-        let from =
-            |tuple: &Tuple, ports: &Ports| tuple.ports().is_some_and(|(src, _)| ports.hold(src));
-        let to =
-            |tuple: &Tuple, ports: &Ports| tuple.ports().is_some_and(|(_, dst)| ports.hold(dst));
         match self {
-            Test::Src(net) => contains(net, original.src),
-            Test::Dst(net) => contains(net, original.dst),
-            Test::ReplySrc(net) => contains(net, reply.src),
-            Test::ReplyDst(net) => contains(net, reply.dst),
-            Test::SourcePort(ports) => from(original, ports),
-            Test::DestinationPort(ports) => to(original, ports),
-            Test::ReplySourcePort(ports) => from(reply, ports),
-            Test::ReplyDestinationPort(ports) => to(reply, ports),
-            Test::Proto(protocol) => original.protocol == *protocol,
+            Test::Src(net) => net.contains(&flow.original.src),
+            Test::Dst(net) => net.contains(&flow.original.dst),
+            Test::ReplySrc(net) => net.contains(&flow.reply.src),
+            Test::ReplyDst(net) => net.contains(&flow.reply.dst),
+            Test::Proto(protocol) => flow.original.protocol == *protocol,
             Test::State(state) => flow.tcp_state() == Some(*state),
             Test::SctpState(state) => flow.sctp == Some(*state),
             Test::Family(family) => flow.family == *family,
             Test::Mark(mark) => flow.mark & mark.mask == mark.value,
-            Test::Zone(zones) => zones.hold(flow.zone()),
-            Test::OriginalZone(zones) => zones.hold(flow.zone_of(original)),
-            Test::ReplyZone(zones) => zones.hold(flow.zone_of(reply)),
             Test::Status(bit) => flow.status.has(*bit),
-            Test::IcmpType(_) | Test::IcmpId(_) | Test::GreKey(_) => self.succeeds_for(original),
             Test::Helper(name) => flow.helper == Some(name.bytes()),
-            Test::Label(number) => flow.has_label(*number),
-            // Answered where it is known what was watched.
-            Test::Idle(_) => false,
-            Test::Left(numbers) => flow.timeout.is_some_and(|left| numbers.hold(left.into())),
-            Test::Bytes(numbers) => flow.counters.is_some_and(|counters| {
-                numbers.hold(counters.original_bytes.saturating_add(counters.reply_bytes))
-            }),
+            Test::Number(quantity, numbers) => quantity.is_among(*numbers, flow),
         }
-    }
-
-    /// The tests of what some protocols have in place of ports.
-    fn succeeds_for(&self, tuple: &Tuple) -> bool {
-        match (self, tuple.layer4) {
-            (Test::IcmpType(numbers), Layer4::Icmp { kind, .. }) => numbers.hold(kind.into()),
-            (Test::IcmpId(numbers), Layer4::Icmp { id, .. }) => numbers.hold(id),
-            (Test::GreKey(numbers), Layer4::Ports { src, dst }) => {
-                tuple.protocol == Protocol::GRE && (numbers.hold(src) || numbers.hold(dst))
-            }
-            _ => false,
-        }
-    }
-}
-
-/// A prefix holds no address of the other family.
-fn contains(net: &IpNet, address: IpAddr) -> bool {
-    net.contains(&address)
-}
-
-impl Ports {
-    fn hold(self, port: u16) -> bool {
-        (self.first..=self.last).contains(&port)
     }
 }
 
@@ -220,6 +198,7 @@ impl Ports {
 mod tests {
     use super::super::captured::{TCP, UDP};
     use super::*;
+    use crate::flow::{Layer4, Protocol};
 
     #[test]
     fn each_term_matches_its_flows_and_its_negation_the_others() {

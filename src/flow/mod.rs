@@ -24,6 +24,7 @@ mod nat_rules;
 pub(crate) mod observe;
 mod policies;
 mod pressure;
+mod quantity;
 mod query;
 mod remaining;
 mod remedy;
@@ -33,6 +34,7 @@ mod save;
 mod sightings;
 mod split;
 mod terms;
+mod written;
 
 pub(crate) use crate::conntrack::{
     Family, Filter, Flow, Layer4, Mark, Protocol, Status, StatusBit, Tcp, TcpState, Tuple,
@@ -41,11 +43,12 @@ pub(crate) use census::{By, Census, Group, Lead, Others, Top};
 pub(crate) use field::{Column, Field, FieldError, Prefixes, Value};
 pub(crate) use gather::{Gather, Selected};
 pub(crate) use kinds::{Kind, Kinds, Population};
-pub(crate) use nat::{Nat, NatCount, NatPorts};
+pub(crate) use nat::{Nat, NatCount, NatPorts, private_block};
 pub(crate) use nat_rules::{NatRules, PortRange};
-pub(crate) use observe::{FirstLook, IdleTimes, Observed, SecondLook};
+pub(crate) use observe::{FirstLook, IdleTimes, Observed, PastTimeouts, SecondLook};
 pub(crate) use policies::{ByPolicy, Policies, Policy};
 pub(crate) use pressure::{Estimate, Pressure, PressureCount};
+pub(crate) use quantity::{Numbers, Quantity};
 pub(crate) use query::{Query, parse_budget};
 pub(crate) use remedy::{Means, Member, Members, Remedy, Rules, families};
 pub(crate) use returns::{Returned, Returns};
@@ -53,7 +56,7 @@ pub(crate) use sample::{Extent, Sample};
 pub(crate) use save::{save_line, summary_line};
 pub(crate) use sightings::{Compared, Sightings};
 pub(crate) use split::Split;
-pub(crate) use terms::{Numbers, Ports, Selection, Term, Terms, Test};
+pub(crate) use terms::{Selection, Term, Terms, Test};
 
 #[cfg(test)]
 pub(crate) use crate::conntrack::{Counters, captured};

@@ -32,7 +32,8 @@ pub(crate) struct NatCount {
     ports: Frequent<Key>,
     addresses: Frequent<IpAddr>,
     translated: u64,
-    untranslated: Frequent<IpAddr>,
+    untranslated: u64,
+    untranslated_sources: Frequent<IpAddr>,
     unanswered: Frequent<IpAddr>,
 }
 
@@ -65,8 +66,10 @@ pub(crate) struct Nat {
     pub(crate) addresses: Vec<(IpAddr, Estimate)>,
     /// Flows whose source is translated.
     pub(crate) translated: Estimate,
-    /// Private sources of flows to public destinations that are not translated.
-    pub(crate) untranslated: Vec<(IpAddr, Estimate)>,
+    /// Flows from private addresses to public ones that are not translated.
+    pub(crate) untranslated: Estimate,
+    /// The sources that have most of them.
+    pub(crate) untranslated_sources: Vec<(IpAddr, Estimate)>,
     /// Targets that destinations are translated to and that never answered.
     pub(crate) unanswered: Vec<(IpAddr, Estimate)>,
 }
@@ -106,7 +109,8 @@ impl Gather for NatCount {
             ports: self.ports.part(),
             addresses: self.addresses.part(),
             translated: 0,
-            untranslated: self.untranslated.part(),
+            untranslated: 0,
+            untranslated_sources: self.untranslated_sources.part(),
             unanswered: self.unanswered.part(),
         }
     }
@@ -116,7 +120,8 @@ impl Gather for NatCount {
         self.ports.merge(part.ports);
         self.addresses.merge(part.addresses);
         self.translated += part.translated;
-        self.untranslated.merge(part.untranslated);
+        self.untranslated += part.untranslated;
+        self.untranslated_sources.merge(part.untranslated_sources);
         self.unanswered.merge(part.unanswered);
     }
 }
@@ -130,7 +135,8 @@ impl NatCount {
             ports: Frequent::default(),
             addresses: Frequent::default(),
             translated: 0,
-            untranslated: Frequent::default(),
+            untranslated: 0,
+            untranslated_sources: Frequent::default(),
             unanswered: Frequent::default(),
         }
     }
@@ -145,7 +151,8 @@ impl NatCount {
                 self.ports.add(&key);
             }
         } else if is_private(there.src) && is_public(there.dst) && back.src == there.dst {
-            self.untranslated.add(&there.src);
+            self.untranslated += 1;
+            self.untranslated_sources.add(&there.src);
         }
         if back.src != there.dst && !flow.status.has(StatusBit::SeenReply) {
             self.unanswered.add(&back.src);
@@ -216,22 +223,30 @@ impl NatCount {
             ports: ports.max_by(fuller),
             addresses: most(self.addresses),
             translated: estimate(self.translated),
-            untranslated: most(self.untranslated),
+            untranslated: estimate(self.untranslated),
+            untranslated_sources: most(self.untranslated_sources),
             unanswered: most(self.unanswered),
         }
     }
 }
 
-/// Private addresses, those that carriers share among subscribers included.
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [first, second, ..] = v4.octets();
-            v4.is_private() || (first == 100 && second & 0xc0 == 0x40)
-        }
-        // IPv6 is not translated as a rule.
-        IpAddr::V6(_) => false,
+/// The block of private addresses that has this one: RFC 1918, and RFC 6598 for those that carriers
+/// share among subscribers. IPv6 is not translated as a rule.
+pub(crate) fn private_block(address: IpAddr) -> Option<&'static str> {
+    let IpAddr::V4(v4) = address else {
+        return None;
+    };
+    match v4.octets() {
+        [10, ..] => Some("10.0.0.0/8"),
+        [172, 16..32, ..] => Some("172.16.0.0/12"),
+        [192, 168, ..] => Some("192.168.0.0/16"),
+        [100, 64..128, ..] => Some("100.64.0.0/10"),
+        _ => None,
     }
+}
+
+fn is_private(address: IpAddr) -> bool {
+    private_block(address).is_some()
 }
 
 fn is_public(address: IpAddr) -> bool {
@@ -340,8 +355,9 @@ mod tests {
                 flow("100.128.0.1", 9, "100.128.0.1", 9, SERVER),
             ],
         );
+        assert_eq!(found.untranslated.flows, 3);
         let told: Vec<(String, u64)> = found
-            .untranslated
+            .untranslated_sources
             .iter()
             .map(|(address, number)| (address.to_string(), number.flows))
             .collect();

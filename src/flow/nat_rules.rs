@@ -2,7 +2,7 @@
 //! choose from, and the tables because of which connections are tracked at all.
 //!
 //! In: the output of `nft -j list ruleset` and of iptables-save. Out: [`NatRules`]. Rule: what is
-//! not understood is left out; a rule for a map of addresses has no address of its own.
+//! not understood is left out; of a map every value counts.
 //! Follows libnftables-json(5) and iptables-extensions(8): SNAT, MASQUERADE.
 
 use std::collections::BTreeSet;
@@ -53,15 +53,28 @@ impl NatRules {
         let Some(objects) = parsed.get("nftables").and_then(Value::as_array) else {
             return false;
         };
+        let of = |object: &Value, key: &str| {
+            let text = object.get(key).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let maps = objects.iter().filter_map(|object| object.get("map"));
         for rule in objects.iter().filter_map(|object| object.get("rule")) {
             let expressions = rule.get("expr").and_then(Value::as_array);
             let expressions = expressions.map(Vec::as_slice).unwrap_or_default();
-            let name = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
+            let name = |key: &str| of(rule, key);
+            let map = |called: &str| {
+                let mut maps = maps.clone();
+                let is_of = |key| move |map: &&Value| of(map, key) == of(rule, key);
+                maps.find(|map| {
+                    of(map, "name") == called && is_of("family")(map) && is_of("table")(map)
+                })?
+                .get("elem")
+            };
             if expressions.iter().any(needs_tracking) {
                 let table = format!("{} {}", name("family"), name("table"));
                 self.trackers.insert(table);
             }
-            let ranges = expressions.iter().filter_map(translation);
+            let ranges = expressions.iter().flat_map(|one| translations(one, &map));
             self.ranges
                 .extend(ranges.map(|(addresses, ports)| PortRange {
                     addresses,
@@ -135,19 +148,45 @@ fn needs_tracking(expression: &Value) -> bool {
 
 type Translation = (Option<RangeInclusive<IpAddr>>, RangeInclusive<u16>);
 
-/// The addresses and ports of a `snat` or `masquerade` that names ports.
-fn translation(expression: &Value) -> Option<Translation> {
+/// The addresses and ports of a `snat` or `masquerade` that names ports, be it in a map.
+fn translations<'a>(
+    expression: &'a Value,
+    map: &dyn Fn(&str) -> Option<&'a Value>,
+) -> Vec<Translation> {
     let to = expression
         .get("snat")
-        .or_else(|| expression.get("masquerade"))?;
-    let number = |value: &Value| u16::try_from(value.as_u64()?).ok();
-    let port = to.get("port")?;
-    let ports = match port.get("range").and_then(Value::as_array) {
-        Some(range) => number(range.first()?)?..=number(range.last()?)?,
-        None => number(port)?..=number(port)?,
+        .or_else(|| expression.get("masquerade"));
+    let Some(to) = to else {
+        return Vec::new();
     };
-    let addresses = to.get("addr").and_then(addresses);
-    Some((addresses, ports))
+    let port = to.get("port").and_then(ports);
+    let Some(to) = to.get("addr") else {
+        return port.map(|ports| (None, ports)).into_iter().collect();
+    };
+    // Of a map every value counts: an address, or one with ports.
+    let elements = match to.pointer("/map/data") {
+        Some(Value::String(name)) => map(name.trim_start_matches('@')),
+        Some(data) => data.get("set"),
+        None => None,
+    };
+    let values: Vec<&Value> = match elements.and_then(Value::as_array) {
+        Some(elements) => elements.iter().filter_map(|pair| pair.get(1)).collect(),
+        None => vec![to],
+    };
+    let translation = |value: &Value| match value.get("concat").and_then(Value::as_array) {
+        Some(parts) => Some((addresses(parts.first()?), ports(parts.get(1)?)?)),
+        None => Some((addresses(value), port.clone()?)),
+    };
+    values.into_iter().filter_map(translation).collect()
+}
+
+/// `6000`, or a range.
+fn ports(value: &Value) -> Option<RangeInclusive<u16>> {
+    let number = |value: &Value| u16::try_from(value.as_u64()?).ok();
+    match value.get("range").and_then(Value::as_array) {
+        Some(range) => Some(number(range.first()?)?..=number(range.last()?)?),
+        None => Some(number(value)?..=number(value)?),
+    }
 }
 
 fn addresses(value: &Value) -> Option<RangeInclusive<IpAddr>> {
@@ -269,6 +308,35 @@ mod tests {
             );
         }
         assert!(!NatRules::default().add_nft("nft: not found"));
+    }
+
+    #[test]
+    fn every_value_of_a_map_is_a_range() {
+        let text = r#"{"nftables": [
+            {"map": {"family": "ip", "name": "pool", "table": "n", "elem": [
+                ["10.0.0.1", {"concat": ["203.0.113.1", {"range": [6000, 6099]}]}],
+                ["10.0.0.2", {"concat": ["203.0.113.2", 7000]}]]}},
+            {"map": {"family": "ip", "name": "pool", "table": "other", "elem": [
+                ["10.0.0.1", {"concat": ["203.0.113.9", 1]}]]}},
+            {"rule": {"family": "ip", "table": "n", "expr": [
+                {"snat": {"addr": {"map": {"key": {}, "data": "@pool"}}}}]}},
+            {"rule": {"family": "ip", "table": "n", "expr": [
+                {"snat": {"addr": {"map": {"key": {}, "data": {"set": [["10.0.0.4", "203.0.113.4"]]}}},
+                    "port": {"range": [5000, 5099]}, "flags": ["random", "persistent"]}}]}},
+            {"rule": {"family": "ip", "table": "n", "expr": [
+                {"snat": {"addr": {"map": {"key": {}, "data": "@gone"}}, "port": 9}}]}}
+        ]}"#;
+        let mut rules = NatRules::default();
+        assert!(rules.add_nft(text));
+        let one = |address, ports| range(Some((address, address)), None, ports);
+        let expected = [
+            one("203.0.113.1", 6000..=6099),
+            one("203.0.113.2", 7000..=7000),
+            one("203.0.113.4", 5000..=5099),
+            // Of a map that is not there nothing is known but the port.
+            range(None, None, 9..=9),
+        ];
+        assert_eq!(rules.ranges, expected);
     }
 
     #[test]

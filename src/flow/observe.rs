@@ -1,13 +1,13 @@
 //! Two looks at a table, some time apart: which flows are new, and after how long an idle
 //! time the others sent again.
 //!
-//! Rule: an idle time is computed from the current timeout, so after a timeout was raised flows seem
-//! to have been idle for longer than they were, and to send later than they did. That errs
-//! towards keeping flows. Of a table of more than a million flows it follows one in so many.
+//! Rule: an idle time is what the history of the timeout tells; where that leaves a choice, or cttune
+//! set the time itself, it is not known. Of a table of more than a million flows one in so many is
+//! followed.
 
 use std::time::Duration;
 
-use super::expire::Timeouts;
+use super::expire::{History, Timeouts};
 use super::sightings::{Compared, Sightings};
 use super::{Flow, Gather, Protocol, StatusBit, TcpState};
 use crate::tunable::Key;
@@ -21,7 +21,16 @@ pub(crate) struct FirstLook {
     /// One in so many flows is followed.
     one_in: u64,
     timeouts: Timeouts,
+    past: PastTimeouts,
     flows: Sightings,
+}
+
+/// What the two timeouts were, as of `now` of the wall clock.
+#[derive(Debug, Clone)]
+pub(crate) struct PastTimeouts {
+    pub(crate) established: History,
+    pub(crate) stream: History,
+    pub(crate) now: i64,
 }
 
 /// Which timeout each packet of a flow brings it back to, as a tag of its sighting.
@@ -48,8 +57,7 @@ pub(crate) struct Observed {
 pub(crate) struct IdleTimes {
     /// All whose idle time is known.
     pub(crate) flows: u64,
-    /// Those whose idle time is not known: they have more time left than the timeout, or another
-    /// one may have bounded it.
+    /// Those whose idle time is not known: several timeouts may have set their time, or cttune did.
     pub(crate) unknown: u64,
     /// By idle time, the shortest first.
     pub(crate) steps: Vec<Step>,
@@ -75,6 +83,7 @@ impl Gather for FirstLook {
         FirstLook {
             flows: self.flows.alike(),
             timeouts: self.timeouts.clone(),
+            past: self.past.clone(),
             ..*self
         }
     }
@@ -86,10 +95,11 @@ impl Gather for FirstLook {
 
 impl FirstLook {
     /// An empty one, of a table with about so many entries.
-    pub(crate) fn new(timeouts: Timeouts, entries: u64) -> Self {
+    pub(crate) fn new(timeouts: Timeouts, past: PastTimeouts, entries: u64) -> Self {
         FirstLook {
             one_in: entries / MOST + 1,
             timeouts,
+            past,
             flows: Sightings::default(),
         }
     }
@@ -111,6 +121,22 @@ impl FirstLook {
     pub(crate) fn seal(mut self) -> Self {
         self.flows = self.flows.seal();
         self
+    }
+
+    /// For how many seconds a flow with so many left had been idle; none where that is not known.
+    fn idle(&self, key: Key, remaining: u32) -> Option<u32> {
+        if key != Key::TcpTimeoutEstablished {
+            return self.past.stream.known_idle(remaining, self.past.now);
+        }
+        let full = self.timeouts.get(key)?;
+        // A flow with less may have been bounded by one of them.
+        let bounds = [Key::TcpTimeoutUnacknowledged, Key::TcpTimeoutMaxRetrans];
+        let bounds = bounds.iter().filter_map(|key| self.timeouts.get(*key));
+        let is_bounded = bounds
+            .max()
+            .is_none_or(|bound| full > bound && remaining <= bound + 2);
+        let idle = self.past.established.known_idle(remaining, self.past.now);
+        idle.filter(|_| !is_bounded)
     }
 
     /// Ids are hashes, so that one in so many of them is a fair choice.
@@ -159,6 +185,18 @@ impl IdleTimes {
         for (step, more) in self.steps.iter_mut().zip(&part.steps) {
             step.idle += more.idle;
             step.spoke += more.spoke;
+        }
+    }
+}
+
+impl Observed {
+    /// The timeouts changed between the two looks: which flows sent, and when, is not known.
+    pub(crate) fn forget_idle_times(&mut self) {
+        for idle_times in [&mut self.established, &mut self.stream] {
+            idle_times.unknown += std::mem::take(&mut idle_times.flows);
+            for step in &mut idle_times.steps {
+                (step.idle, step.spoke) = (0, 0);
+            }
         }
     }
 }
@@ -214,7 +252,7 @@ impl<'a> SecondLook<'a> {
             STREAM => (Key::UdpTimeoutStream, &mut self.observed.stream),
             _ => return,
         };
-        let Some(idle) = idle_for(&self.first.timeouts, key, seen.left) else {
+        let Some(idle) = self.first.idle(key, seen.left) else {
             idle_times.unknown += 1;
             return;
         };
@@ -262,27 +300,14 @@ fn speaker(flow: &Flow<'_>) -> Option<Key> {
     }
 }
 
-/// For how many seconds a flow with so many left had been idle; none where that is not known.
-fn idle_for(timeouts: &Timeouts, key: Key, remaining: u32) -> Option<u32> {
-    let full = timeouts.get(key)?;
-    if key == Key::TcpTimeoutEstablished {
-        // A flow with less may have been bounded by one of them.
-        let bounds = [Key::TcpTimeoutUnacknowledged, Key::TcpTimeoutMaxRetrans];
-        let bound = bounds.iter().filter_map(|key| timeouts.get(*key)).max()?;
-        if full > bound && remaining <= bound + 2 {
-            return None;
-        }
-    }
-    full.checked_sub(remaining)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::captured::TCP;
     use crate::tunable::{Access, Reading, Snapshot};
 
-    /// The captured connection has 999 s left; its timeout is 2000 s, so it was idle for 1001 s.
+    /// The captured connection has 999 s left; its timeout is 2000 s, so it was idle for 1000 s, or
+    /// a second more.
     fn first(flows: &[Flow<'_>]) -> FirstLook {
         let values = [
             (Key::TcpTimeoutEstablished, 2000),
@@ -292,7 +317,12 @@ mod tests {
         let access = Access::Writable;
         let readings = values.map(|(key, value)| (key, Reading::Value { value, access }));
         let timeouts = Timeouts::of(&Snapshot::new(readings, None));
-        let mut look = FirstLook::new(timeouts, 1);
+        let past = PastTimeouts {
+            established: History::unchanged(2000, 1_000_000),
+            stream: History::default(),
+            now: 1_000_000,
+        };
+        let mut look = FirstLook::new(timeouts, past, 1);
         for flow in flows {
             look.add(flow, 0);
         }
@@ -300,12 +330,12 @@ mod tests {
     }
 
     fn second(first: &FirstLook, flow: &Flow<'_>) -> Observed {
-        let mut look = SecondLook::new(first, &[1000, 1001], &[]);
+        let mut look = SecondLook::new(first, &[999, 1000], &[]);
         look.add(flow, 10_000);
         look.finish()
     }
 
-    /// How many had been idle for over 1000 s, and how many of them sent again.
+    /// How many had been idle for over 999 s, and how many of them sent again.
     fn idle_and_spoke(left: u32, change: impl FnOnce(&mut Flow<'_>)) -> (u64, u64) {
         let flow = Flow::parse(TCP).unwrap();
         let first = first(&[flow, flow]);

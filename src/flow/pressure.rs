@@ -17,8 +17,9 @@ use super::{Flow, Gather, Prefixes, Protocol, Sample, StatusBit, TcpState, Value
 const PUSH: std::ops::RangeInclusive<u16> = 5228..=5230;
 
 /// Flows under count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PressureCount {
+    host: Prefixes,
     looked_at: u64,
     fixed: u64,
     push: u64,
@@ -91,7 +92,7 @@ impl Gather for PressureCount {
                 ..UnansweredCount::default()
             },
             hosts: self.hosts.part(),
-            ..PressureCount::default()
+            ..PressureCount::new(self.host)
         }
     }
 
@@ -105,11 +106,23 @@ impl Gather for PressureCount {
 }
 
 impl PressureCount {
+    /// Nothing counted yet; `host` is how much of a source is one host's.
+    pub(crate) fn new(host: Prefixes) -> Self {
+        PressureCount {
+            host,
+            looked_at: 0,
+            fixed: 0,
+            push: 0,
+            unanswered: UnansweredCount::default(),
+            hosts: Frequent::default(),
+        }
+    }
+
     fn add(&mut self, flow: &Flow<'_>) {
         self.looked_at += 1;
         self.fixed += u64::from(is_fixed(flow));
         self.push += u64::from(is_push(flow));
-        let host = Prefixes::HOST.of(flow.original.src);
+        let host = self.host.of(flow.original.src);
         self.hosts.add(&host);
         if !flow.status.has(StatusBit::SeenReply) {
             self.unanswered.add(flow, host);
@@ -234,7 +247,7 @@ mod tests {
     }
 
     fn counted(flows: &[Flow<'_>], sample: Option<Sample>) -> Pressure {
-        let mut count = PressureCount::default();
+        let mut count = PressureCount::new(Prefixes::HOST);
         for flow in flows {
             count.add(flow);
         }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{By, Extent, Field, Filter, Prefixes, Selection, Terms, Test};
+use super::{By, Extent, Field, Filter, Prefixes, Quantity, Selection, Terms, Test};
 
 /// What is asked of the table.
 #[derive(Debug, Clone)]
@@ -59,11 +59,14 @@ fn fixed(test: &Test) -> Option<Field> {
     match test {
         Test::Src(net) if net.prefix_len() == net.max_prefix_len() => Some(Field::Src),
         Test::Dst(net) if net.prefix_len() == net.max_prefix_len() => Some(Field::Dst),
-        Test::SourcePort(ports) if ports.first == ports.last => Some(Field::Sport),
-        Test::DestinationPort(ports) if ports.first == ports.last => Some(Field::Dport),
         Test::Proto(_) => Some(Field::Proto),
         Test::State(_) => Some(Field::State),
-        Test::Zone(zones) if zones.first == zones.last => Some(Field::Zone),
+        Test::Number(quantity, numbers) if numbers.only().is_some() => match quantity {
+            Quantity::SourcePort => Some(Field::Sport),
+            Quantity::DestinationPort => Some(Field::Dport),
+            Quantity::Zone => Some(Field::Zone),
+            _ => None,
+        },
         Test::Mark(mark) if mark.mask == u32::MAX => Some(Field::Mark),
         _ => None,
     }

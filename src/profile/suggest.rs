@@ -239,6 +239,12 @@ fn comment(seen: &Observation) -> String {
 }
 
 fn idle_line(label: &str, what: &str, idle_times: &IdleTimes) -> Option<String> {
+    if idle_times.flows == 0 && idle_times.unknown > 0 {
+        let unknown = format_count(idle_times.unknown);
+        return Some(format!(
+            "{label} {unknown} {what}; how long they were idle is not known."
+        ));
+    }
     (idle_times.flows > 0).then(|| {
         let steps = idle_times.steps.iter().filter(|step| step.idle > 0);
         let steps = steps.map(|step| {

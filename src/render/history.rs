@@ -1,4 +1,4 @@
-//! `cttune history`: the changes that the journal holds.
+//! `cttune history`: the changes that the journal holds, and what was done to flows.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::outcome::step_line;
 use super::plan::{step_json, step_words};
 use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::plan::{Report, Step, StepResult};
-use crate::tunable::plural;
+use crate::tunable::{format_count, plural};
 
 /// Characters of a time up to its minutes.
 const MINUTES: usize = "2026-11-26T14:07".len();
@@ -41,10 +41,32 @@ pub(crate) struct Change<'a> {
     pub(crate) remaining: &'a [String],
 }
 
+/// What a kill or an expire did to flows.
+pub(crate) struct Flows<'a> {
+    pub(crate) mode: &'a str,
+    /// When it began, RFC 3339.
+    pub(crate) time: &'a str,
+    /// The selections of `--match`.
+    pub(crate) matching: &'a [String],
+    /// How many it changed; not known where it was interrupted.
+    pub(crate) flows: u64,
+    pub(crate) is_interrupted: bool,
+}
+
 /// As machines read it.
-pub(crate) fn json(changes: &[Change<'_>]) -> Value {
+pub(crate) fn json(changes: &[Change<'_>], flows: &[Flows<'_>]) -> Value {
     let changes: Vec<Value> = changes.iter().map(change_json).collect();
-    json!({ "schema": super::SCHEMA, "changes": changes })
+    let flows: Vec<Value> = flows.iter().map(flows_json).collect();
+    json!({ "schema": super::SCHEMA, "changes": changes, "flows": flows })
+}
+
+fn flows_json(act: &Flows<'_>) -> Value {
+    json!({
+        "mode": act.mode,
+        "time": act.time,
+        "match": act.matching,
+        "flows": (!act.is_interrupted).then_some(act.flows),
+    })
 }
 
 fn change_json(change: &Change<'_>) -> Value {
@@ -72,15 +94,49 @@ fn change_json(change: &Change<'_>) -> Value {
     })
 }
 
-/// As people read it, a row a change.
-pub(crate) fn table(changes: &[Change<'_>]) -> String {
-    if changes.is_empty() {
-        return "no changes yet\n".to_owned();
+/// As people read it, a row a change, and below what was done to flows.
+pub(crate) fn table(changes: &[Change<'_>], flows: &[Flows<'_>]) -> String {
+    let mut text = match changes {
+        [] => "no changes yet\n".to_owned(),
+        changes => changes_table(changes),
+    };
+    if !flows.is_empty() {
+        text.push('\n');
+        text.push_str(&header(&["time", "mode", "flows", "which flows"]));
+        text.extend(flows.iter().map(flows_row));
     }
-    let names =
-        ["time", "status", "values now", "change"].map(|name| format!("{HEAD}{name}{HEAD:#}"));
-    let names = names.join(&CELL.to_string());
-    let header = format!("{RIGHT}{HEAD}id{HEAD:#}{CELL}{names}\n");
+    text
+}
+
+fn header(names: &[&str]) -> String {
+    let names = names.iter().map(|name| format!("{HEAD}{name}{HEAD:#}"));
+    names.collect::<Vec<_>>().join(&CELL.to_string()) + "\n"
+}
+
+fn flows_row(act: &Flows<'_>) -> String {
+    let which = match act.matching {
+        [] => "all".to_owned(),
+        matching => matching.join(" or "),
+    };
+    let flows = if act.is_interrupted {
+        "not known".to_owned()
+    } else {
+        format_count(act.flows)
+    };
+    let time = act
+        .time
+        .get(..MINUTES)
+        .unwrap_or(act.time)
+        .replace('T', " ");
+    format!(
+        "{time}{CELL}{}{CELL}{RIGHT}{flows}{CELL}{which}\n",
+        act.mode
+    )
+}
+
+fn changes_table(changes: &[Change<'_>]) -> String {
+    let names = header(&["time", "status", "values now", "change"]);
+    let header = format!("{RIGHT}{HEAD}id{HEAD:#}{CELL}{names}");
     std::iter::once(header)
         .chain(changes.iter().map(line))
         .collect()

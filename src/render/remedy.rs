@@ -6,7 +6,7 @@
 
 use ipnet::IpNet;
 
-use crate::flow::{Family, Means, Ports, Protocol, Rules, Term, Terms, Test, families};
+use crate::flow::{Family, Means, Protocol, Quantity, Rules, Term, Terms, Test, families};
 use crate::tunable::{format_count, format_seconds};
 
 /// The fragment. `sentence` says what it is for, `tried` what it did when it was tried.
@@ -126,7 +126,10 @@ fn ask(terms: &Terms, family: Family) -> Vec<String> {
     let has_protocol = terms
         .iter()
         .any(|term| !term.negated && matches!(term.test, Test::Proto(_)));
-    let asks_port = |test: &Test| matches!(test, Test::SourcePort(_) | Test::DestinationPort(_));
+    let asks_port = |test: &Test| {
+        use Quantity::{DestinationPort, SourcePort};
+        matches!(test, Test::Number(SourcePort | DestinationPort, _))
+    };
     if !has_protocol && terms.iter().any(|term| asks_port(&term.test)) {
         asks.push("meta l4proto { tcp, udp, udplite, sctp, dccp }".to_owned());
     }
@@ -139,10 +142,16 @@ fn ask_term(term: &Term) -> Option<String> {
     Some(match &term.test {
         Test::Src(net) => format!("ct original {} saddr {not}{}", header(net), short(net)),
         Test::Dst(net) => format!("ct original {} daddr {not}{}", header(net), short(net)),
-        Test::SourcePort(ports) => format!("ct original proto-src {not}{}", range(*ports)),
-        Test::DestinationPort(ports) => format!("ct original proto-dst {not}{}", range(*ports)),
         Test::Proto(protocol) => format!("meta l4proto {not}{}", protocol_name(*protocol)),
-        Test::Zone(zones) => format!("ct zone {not}{}", range(*zones)),
+        Test::Number(quantity, numbers) => {
+            let what = match quantity {
+                Quantity::SourcePort => "original proto-src",
+                Quantity::DestinationPort => "original proto-dst",
+                Quantity::Zone => "zone",
+                _ => return None,
+            };
+            format!("ct {what} {not}{numbers}")
+        }
         // Every rule names its family.
         _ => return None,
     })
@@ -161,14 +170,6 @@ fn short(net: &IpNet) -> String {
         net.addr().to_string()
     } else {
         net.trunc().to_string()
-    }
-}
-
-fn range(ports: Ports) -> String {
-    if ports.first == ports.last {
-        ports.first.to_string()
-    } else {
-        format!("{}-{}", ports.first, ports.last)
     }
 }
 

@@ -16,8 +16,11 @@ use nix::sched::{CloneFlags, unshare};
 use self::network::{Router, Sender};
 use crate::flow::Member;
 
-/// The link is up, and later the queue between the namespaces empty, after this time at the latest.
+/// The queue between the namespaces is empty after this time at the latest.
 const SETTLED: Duration = Duration::from_secs(2);
+/// The link is up after this time at the latest: the kernel notes it within seconds, later where
+/// many namespaces come and go.
+const LINK_UP: Duration = Duration::from_secs(15);
 
 /// Why a remedy could not be tried.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,8 @@ pub(crate) enum TrialError {
     },
     #[error("{doing}: {said}")]
     Refused { doing: &'static str, said: String },
+    #[error("the link between the private namespaces did not come up")]
+    LinkDown,
     #[error("the packets did not make flows without the rules either")]
     NoFlows,
 }
@@ -94,8 +99,7 @@ fn run(
             }
             let sender = Sender::start()?;
             let _ = tell_up.send(());
-            sender.send(traffic, false);
-            Ok(())
+            sender.send(traffic, false)
         });
         let sender = sender.map_err(cannot_start)?;
         let router = thread("trial-router").spawn_scoped(scope, move || {
@@ -107,7 +111,7 @@ fn run(
             let _ = tell_ready.send(());
             // Without the other end the link is down. If there is none, joining says why.
             if up.recv().is_ok() {
-                Sender::here()?.send(traffic, true);
+                Sender::here()?.send(traffic, true)?;
             }
             match sender.join() {
                 Ok(sent) => sent?,

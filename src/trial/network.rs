@@ -17,7 +17,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::Pid;
 
-use super::{SETTLED, Traffic, TrialError, packet};
+use super::{LINK_UP, Traffic, TrialError, packet};
 use crate::flow::{Filter, Member, TcpState};
 use crate::kernel::ctnetlink::each_flow;
 
@@ -171,18 +171,25 @@ impl Sender {
 
     /// Sends what begins here: on the router its own flows, beside it those of others. What cannot
     /// be sent makes no flow, with the rules as without.
-    pub(super) fn send(&self, traffic: Traffic<'_>, local: bool) {
+    ///
+    /// # Errors
+    /// If the link does not come up.
+    pub(super) fn send(&self, traffic: Traffic<'_>, local: bool) -> Result<(), TrialError> {
         let members = traffic.members.iter().zip(traffic.is_local);
         let own = members.filter(|(_, is_local)| **is_local == local);
         let start = Instant::now();
         for (member, _) in own {
             for (bytes, to) in packet::packets(member, traffic.established) {
                 // The kernel notes only some time after the other end that the link is up.
-                while self.put(&bytes, to) == Err(Errno::ENETUNREACH) && start.elapsed() < SETTLED {
+                while self.put(&bytes, to) == Err(Errno::ENETUNREACH) {
+                    if start.elapsed() > LINK_UP {
+                        return Err(TrialError::LinkDown);
+                    }
                     std::thread::sleep(Duration::from_millis(2));
                 }
             }
         }
+        Ok(())
     }
 
     fn put(&self, bytes: &[u8], to: IpAddr) -> Result<usize, Errno> {

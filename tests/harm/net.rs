@@ -105,12 +105,16 @@ impl Net {
     /// `cttune expire` on the firewall's flows; what it told.
     #[track_caller]
     pub(crate) fn expire(&self, args: &[&str]) -> Value {
+        Told::by(&mut self.expire_command(args)).exits(0).json()
+    }
+
+    pub(crate) fn expire_command(&self, args: &[&str]) -> Command {
         let netns = self.netns();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cttune"));
         command.env("CTTUNE_STATE_DIR", self.state());
         command.args(["expire", "--yes", "--format", "json"]);
         command.args(["--netns", &netns]).args(args);
-        Told::by(&mut command).exits(0).json()
+        command
     }
 
     /// Does work in the firewall's namespace.

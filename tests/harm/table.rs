@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::inside::goes_inside;
-use crate::net::{Net, SERVERS, until};
+use crate::net::{End, Net, SERVERS, until};
+use crate::packets::{Packets, SCTP, TCP};
 
 /// A UDP flow of the client, and the server's end.
 struct Talk {
@@ -100,4 +101,240 @@ fn what_clamp_gives_udp_is_what_its_next_packet_gives() {
         let left = answered.left(&net);
         assert!((stream - 3..=stream).contains(&left), "{left} of {stream}");
     }
+}
+
+/// A row: a protocol, the timeout, the packets that bring a flow there, and one that leaves it there
+/// and refreshes it; none where every packet goes on to another state.
+type Row = (u8, &'static str, &'static [(End, u8)], Option<(End, u8)>);
+
+const C: End = End::Client;
+const S: End = End::Server;
+
+/// Flags of TCP, and chunks of SCTP.
+const FIN: u8 = 0x11;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+const SYN_ACK: u8 = 0x12;
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+const HEARTBEAT: u8 = 4;
+const ABORT: u8 = 6;
+const SHUTDOWN: u8 = 7;
+const SHUTDOWN_ACK: u8 = 8;
+const COOKIE_ECHO: u8 = 10;
+const COOKIE_ACK: u8 = 11;
+
+const OPEN: [(End, u8); 3] = [(C, SYN), (S, SYN_ACK), (C, ACK)];
+const ASSOCIATED: [(End, u8); 4] = [(C, INIT), (S, INIT_ACK), (C, COOKIE_ECHO), (S, COOKIE_ACK)];
+
+const ROWS: [Row; 20] = [
+    // A SYN that is sent again does not refresh the flow.
+    (TCP, "tcp_timeout_syn_sent", &[(C, SYN)], None),
+    (
+        TCP,
+        "tcp_timeout_syn_recv",
+        &[OPEN[0], OPEN[1]],
+        Some((S, ACK)),
+    ),
+    (TCP, "tcp_timeout_established", &OPEN, Some((C, ACK))),
+    // Every packet of a connection in FIN_WAIT leaves that state.
+    (
+        TCP,
+        "tcp_timeout_fin_wait",
+        &[OPEN[0], OPEN[1], OPEN[2], (C, FIN)],
+        None,
+    ),
+    (
+        TCP,
+        "tcp_timeout_close_wait",
+        &[OPEN[0], OPEN[1], OPEN[2], (C, FIN), (S, ACK)],
+        Some((S, ACK)),
+    ),
+    (
+        TCP,
+        "tcp_timeout_last_ack",
+        &[OPEN[0], OPEN[1], OPEN[2], (C, FIN), (S, ACK), (S, FIN)],
+        Some((S, FIN)),
+    ),
+    (
+        TCP,
+        "tcp_timeout_time_wait",
+        &[
+            OPEN[0],
+            OPEN[1],
+            OPEN[2],
+            (C, FIN),
+            (S, ACK),
+            (S, FIN),
+            (C, ACK),
+        ],
+        Some((C, ACK)),
+    ),
+    (
+        TCP,
+        "tcp_timeout_close",
+        &[OPEN[0], OPEN[1], OPEN[2], (C, RST)],
+        None,
+    ),
+    (
+        SCTP,
+        "sctp_timeout_cookie_wait",
+        &[ASSOCIATED[0]],
+        Some((C, INIT)),
+    ),
+    (
+        SCTP,
+        "sctp_timeout_cookie_echoed",
+        &[ASSOCIATED[0], ASSOCIATED[1], ASSOCIATED[2]],
+        Some((C, COOKIE_ECHO)),
+    ),
+    (
+        SCTP,
+        "sctp_timeout_established",
+        &ASSOCIATED,
+        Some((C, HEARTBEAT)),
+    ),
+    (
+        SCTP,
+        "sctp_timeout_shutdown_sent",
+        &[
+            ASSOCIATED[0],
+            ASSOCIATED[1],
+            ASSOCIATED[2],
+            ASSOCIATED[3],
+            (C, SHUTDOWN),
+        ],
+        Some((C, SHUTDOWN)),
+    ),
+    (
+        SCTP,
+        "sctp_timeout_shutdown_recd",
+        &[
+            ASSOCIATED[0],
+            ASSOCIATED[1],
+            ASSOCIATED[2],
+            ASSOCIATED[3],
+            (S, SHUTDOWN),
+        ],
+        Some((S, SHUTDOWN)),
+    ),
+    (
+        SCTP,
+        "sctp_timeout_shutdown_ack_sent",
+        &[
+            ASSOCIATED[0],
+            ASSOCIATED[1],
+            ASSOCIATED[2],
+            ASSOCIATED[3],
+            (C, SHUTDOWN),
+            (S, SHUTDOWN_ACK),
+        ],
+        Some((S, SHUTDOWN_ACK)),
+    ),
+    (
+        SCTP,
+        "sctp_timeout_closed",
+        &[
+            ASSOCIATED[0],
+            ASSOCIATED[1],
+            ASSOCIATED[2],
+            ASSOCIATED[3],
+            (C, ABORT),
+        ],
+        None,
+    ),
+    (
+        SCTP,
+        "sctp_timeout_heartbeat_sent",
+        &[(C, HEARTBEAT)],
+        Some((C, HEARTBEAT)),
+    ),
+    // ICMP and ICMPv6 echo, and protocols without a tracker.
+    (1, "icmp_timeout", &[(C, 8)], Some((C, 8))),
+    (58, "icmpv6_timeout", &[(C, 128)], Some((C, 128))),
+    (50, "generic_timeout", &[(C, 0)], Some((C, 0))),
+    (253, "generic_timeout", &[(C, 0)], Some((S, 0))),
+];
+
+/// What a flow has before, and the timeout that it is brought under.
+const OLD: u32 = 3000;
+const NEW: u32 = 600;
+
+/// A flow that is clamped gets what its next packet gives, or, where no packet leaves it in its
+/// state, what the packet gives that brings a flow there.
+#[test]
+fn what_clamp_gives_each_row_is_what_packets_give() {
+    if goes_inside("table::what_clamp_gives_each_row_is_what_packets_give") {
+        return;
+    }
+    let net =
+        Net::new("chain every { type filter hook forward priority -1; ct state new accept; }");
+    net.sh("nft add rule inet fw forward accept");
+    let packets = Packets::new(&net);
+    // They bound the others while data waits to be acknowledged.
+    for name in ["tcp_timeout_unacknowledged", "tcp_timeout_max_retrans"] {
+        net.set(name, 2 * OLD);
+    }
+    for (protocol, name, there, stays) in ROWS {
+        let has = |seconds| packets.wait_for(&net, protocol, seconds, name);
+        let clamp = || {
+            let told = net.expire(&[]);
+            assert_eq!(told["clamped"], 1, "{name}: {told}");
+        };
+        net.set(name, OLD);
+        there
+            .iter()
+            .for_each(|packet| packets.send(protocol, *packet));
+        has(OLD);
+        net.set(name, NEW);
+        clamp();
+        has(NEW);
+        if let Some(packet) = stays {
+            // Far from what clamp gave, so that a refresh shows.
+            net.set(name, NEW / 2);
+            clamp();
+            has(NEW / 2);
+            net.set(name, NEW);
+            packets.send(protocol, packet);
+            has(NEW);
+        }
+        net.sh("conntrack -F 2>/dev/null; conntrack -F -f ipv6 2>/dev/null");
+        let (last, before) = there.split_last().unwrap();
+        net.set(name, OLD);
+        before
+            .iter()
+            .for_each(|packet| packets.send(protocol, *packet));
+        net.set(name, NEW);
+        packets.send(protocol, *last);
+        has(NEW);
+        net.sh("conntrack -F 2>/dev/null; conntrack -F -f ipv6 2>/dev/null");
+    }
+}
+
+/// GRE keeps the timeouts of its creation, so clamp leaves it alone.
+#[test]
+fn the_next_packet_of_gre_gives_what_it_was_created_with() {
+    if goes_inside("table::the_next_packet_of_gre_gives_what_it_was_created_with") {
+        return;
+    }
+    let net =
+        Net::new("chain every { type filter hook forward priority -1; ct state new accept; }");
+    net.sh("nft add rule inet fw forward accept");
+    let packets = Packets::new(&net);
+    net.set("gre_timeout", OLD);
+    packets.send(47, (C, 0));
+    packets.wait_for(&net, 47, OLD, "gre_timeout");
+    net.set("gre_timeout", NEW);
+    let told = net.expire(&[]);
+    assert_eq!(
+        (&told["clamped"], &told["kept_why"]["gre"]),
+        (&0.into(), &1.into()),
+        "{told}"
+    );
+    until("time passes", || packets.left(&net, 47) < Some(OLD - 3));
+    packets.send(47, (C, 0));
+    until("a packet gives the old time", || {
+        packets.left(&net, 47) > Some(OLD - 3)
+    });
 }

@@ -5,13 +5,15 @@ mod unanswered;
 
 pub(crate) use nat::Network;
 
+use ipnet::IpNet;
+
 use super::bridge::Bridge;
 use super::command::plan;
 use super::table::WARN_FILL;
 use super::timeouts::{POOLED, SAFE};
 use super::{Evidence, Finding, Id, Severity};
 use crate::diagnostic::Hint;
-use crate::flow::{Estimate, Nat, NatRules, Policies, Pressure};
+use crate::flow::{Estimate, Nat, NatRules, Policies, Pressure, Value};
 use crate::profile::Role;
 use crate::tunable::{Key, Snapshot, format_count, format_seconds, format_share};
 
@@ -120,12 +122,19 @@ fn push(pressure: &Pressure, live: &Snapshot, evidence: &Evidence<'_>) -> Option
 fn subscriber(pressure: &Pressure, live: &Snapshot, evidence: &Evidence<'_>) -> Option<Finding> {
     let (address, held) = pressure.source?;
     let share = of_max(held.flows, live).filter(|share| *share >= SUBSCRIBER)?;
+    // As many bits as were counted.
+    let prefix = match address {
+        Value::Net(IpNet::V6(net)) if net.prefix_len() != 64 => {
+            format!(" --prefix {},32", net.prefix_len())
+        }
+        _ => String::new(),
+    };
     (evidence.role() == Role::Cgn).then(|| Finding::new(Id::Rfc6888Req4, Severity::Warning, format!(
             "{} come from {address}, {} of max: RFC 6888 REQ-4 asks for a limit on the ports of a \
              subscriber, REQ-5 for one on its state",
             flows_and_share(held),
             format_share(share)
-        ), Hint::cttune("top --by src --remedy")
+        ), Hint::cttune(format!("top --by src{prefix} --remedy"))
             .to("print rules that limit each subscriber")))
 }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::flows_and_share;
 use crate::assess::{Finding, Id, Severity};
 use crate::diagnostic::Hint;
-use crate::flow::{Estimate, Nat, NatPorts};
+use crate::flow::{Estimate, Nat, NatPorts, private_block};
 use crate::tunable::{format_count, format_share, plural};
 
 /// Shares of the ports in use above which new flows soon find none.
@@ -108,19 +108,28 @@ fn address_gone(nat: &Nat, network: &Network) -> Option<Finding> {
 
 /// Private sources that leave as they are, beside flows that are translated.
 fn untranslated(nat: &Nat) -> Option<Finding> {
-    let all: u64 = nat.untranslated.iter().map(|(_, flows)| flows.flows).sum();
-    let (source, _) = nat.untranslated.first()?;
-    (nat.translated.flows > all && all >= SOME).then(|| {
+    let all = nat.untranslated;
+    let (source, its) = nat.untranslated_sources.first()?;
+    let is_one = its.flows * 2 > all.flows;
+    let (told, terms) = if is_one {
+        let told = format!("most of them from {source}");
+        (told, format!("src={source},reply-dst={source}"))
+    } else {
+        let block = private_block(*source)?;
+        let told = "from many sources".to_owned();
+        (told, format!("src={block},reply-dst={block},dst!={block}"))
+    };
+    (nat.translated.flows > all.flows && all.flows >= SOME).then(|| {
         Finding::new(
             Id::Untranslated,
             Severity::Warning,
             format!(
-                "{} from private addresses to public ones are not translated, most of them from \
-                 {source}, beside {} that are: they began before the rule, or pass it by",
-                plural(all, "flow"),
+                "{} from private addresses to public ones are not translated, {told}, beside {} \
+                 that are: they began before the rule, or pass it by",
+                plural(all.flows, "flow"),
                 format_count(nat.translated.flows)
             ),
-            Hint::cttune(format!("kill --match src={source},reply-dst={source}"))
+            Hint::cttune(format!("kill --match {terms}"))
                 .to("end them, so that they begin again by the rules of now"),
         )
     })
@@ -168,7 +177,8 @@ mod tests {
             ports: None,
             addresses: Vec::new(),
             translated: estimate(0),
-            untranslated: Vec::new(),
+            untranslated: estimate(0),
+            untranslated_sources: Vec::new(),
             unanswered: Vec::new(),
         }
     }
@@ -242,7 +252,8 @@ mod tests {
         for (flows, number) in [(9, 0), (10, 1)] {
             let nat = Nat {
                 translated: estimate(100),
-                untranslated: vec![(address("10.0.0.7"), estimate(flows))],
+                untranslated: estimate(flows),
+                untranslated_sources: vec![(address("10.0.0.7"), estimate(flows))],
                 ..nothing()
             };
             assert_eq!(found(&nat, &Network::default()).len(), number, "{flows}");

@@ -21,6 +21,9 @@ const FILE: &str = "/flows.json";
 /// Entries that are kept.
 const MOST: usize = 200;
 
+/// The mode of what was done before the file was damaged.
+const UNKNOWN: &str = "unknown";
+
 /// The log cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {doing} {}/flows.json: {why}", .folder.display())]
@@ -28,6 +31,7 @@ pub(crate) struct LogError {
     doing: &'static str,
     folder: PathBuf,
     why: String,
+    is_damage: bool,
 }
 
 /// The log of a state directory.
@@ -39,7 +43,7 @@ pub(crate) struct Log {
 /// One act on flows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Act {
-    /// `clamp`, `re-age`, `delete` or `kill`.
+    /// `clamp`, `re-age`, `delete` or `kill`; `unknown` for what a damaged file said.
     pub(crate) mode: String,
     /// When, for people: RFC 3339, in UTC.
     pub(crate) time: String,
@@ -73,6 +77,14 @@ impl Act {
             flows: 0,
         }
     }
+
+    /// Nobody knows what was done until now.
+    fn unknown() -> Self {
+        Act {
+            ended: Some(monotonic_seconds()),
+            ..Act::new(UNKNOWN, Vec::new(), Some(u32::MAX))
+        }
+    }
 }
 
 impl Log {
@@ -85,14 +97,14 @@ impl Log {
 
     /// Writes an act down before anything of it is done.
     pub(crate) fn begin(&self, act: &Act) -> Result<(), LogError> {
-        let mut acts = self.read()?;
+        let mut acts = self.rewritable()?;
         acts.push(act.clone());
         self.write(&acts)
     }
 
     /// Writes down that the act is done, and to how many flows.
     pub(crate) fn end(&self, act: &Act, flows: u64) -> Result<(), LogError> {
-        let mut acts = self.read()?;
+        let mut acts = self.rewritable()?;
         if let Some(last) = acts.iter_mut().rfind(|one| *one == act) {
             last.ended = Some(monotonic_seconds());
             last.flows = flows;
@@ -108,20 +120,33 @@ impl Log {
         };
         let bytes = folder.read(Path::new(FILE)).map_err(FileError::from);
         let bytes = bytes.map_err(|error| self.refused("read", error.to_string()))?;
-        // Damaged lines tell nothing of what was done: then idle time is not inferred from them,
-        // and the file is begun anew.
-        Ok(bytes
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default())
+        let Some(bytes) = bytes else {
+            return Ok(Vec::new());
+        };
+        serde_json::from_slice(&bytes).map_err(|error| LogError {
+            is_damage: true,
+            ..self.refused("read", format!("it is damaged: {error}"))
+        })
     }
 
-    /// What was set in this boot and network namespace, as of `now` of the wall clock.
-    pub(crate) fn updates(&self, now: i64) -> Result<Vec<OwnUpdate>, LogError> {
+    /// What was set in this boot and network namespace, as of `now` of the wall clock. Where that
+    /// cannot be read, any time may have been set until now.
+    pub(crate) fn updates(&self, now: i64) -> Vec<OwnUpdate> {
         let boot_id = host::read_boot_id().unwrap_or_default();
         let (netns, clock) = (host::read_netns_inode(), monotonic_seconds());
-        let acts = self.read()?.into_iter();
-        let here = acts.filter(|act| act.boot_id == boot_id && act.netns_inode == netns);
-        Ok(here.filter_map(|act| update(&act, clock, now)).collect())
+        let acts = self.read().unwrap_or_else(|_| vec![Act::unknown()]);
+        let here = acts.into_iter().filter(|act| {
+            act.boot_id == boot_id && (act.netns_inode == netns || act.mode == UNKNOWN)
+        });
+        here.filter_map(|act| update(&act, clock, now)).collect()
+    }
+
+    /// Every act, to be written again. What a damaged file said is not known from then on.
+    fn rewritable(&self) -> Result<Vec<Act>, LogError> {
+        match self.read() {
+            Err(error) if error.is_damage => Ok(vec![Act::unknown()]),
+            read => read,
+        }
     }
 
     fn write(&self, acts: &[Act]) -> Result<(), LogError> {
@@ -150,6 +175,7 @@ impl Log {
             doing,
             folder: self.folder.clone(),
             why,
+            is_damage: false,
         }
     }
 }
@@ -184,7 +210,7 @@ mod tests {
         // The wall clock says whatever it likes.
         for now in [0, 1_000_000_000] {
             assert_eq!(
-                log.updates(now).unwrap(),
+                log.updates(now),
                 [OwnUpdate {
                     until: now,
                     highest: 7440
@@ -198,7 +224,32 @@ mod tests {
             log.begin(&Act::new("kill", Vec::new(), None)).unwrap();
         }
         assert_eq!(log.read().unwrap().len(), MOST);
-        assert_eq!(log.updates(0).unwrap(), []);
+        assert_eq!(log.updates(0), []);
+    }
+
+    #[test]
+    fn after_damage_any_time_may_have_been_set() {
+        let root = tempfile::tempdir().unwrap();
+        let log = Log::of(&Root::at(root.path()).unwrap());
+        log.begin(&Act::new("clamp", Vec::new(), Some(600)))
+            .unwrap();
+        let file = log.folder.join("flows.json");
+        for damage in ["", "[{", "{}", "[{\"mode\": 7}]"] {
+            std::fs::write(&file, damage).unwrap();
+            assert!(log.read().unwrap_err().to_string().contains("damaged"));
+            let is_unknown = || match log.updates(1000).as_slice() {
+                [one] => (990..=1000).contains(&one.until) && one.highest == u32::MAX.into(),
+                _ => false,
+            };
+            assert!(is_unknown(), "{damage}");
+            // The next act is written, and what was lost stays unknown.
+            let act = Act::new("kill", Vec::new(), None);
+            log.begin(&act).unwrap();
+            log.end(&act, 7).unwrap();
+            let modes: Vec<String> = log.read().unwrap().into_iter().map(|a| a.mode).collect();
+            assert_eq!(modes, ["unknown", "kill"], "{damage}");
+            assert!(is_unknown(), "{damage}");
+        }
     }
 
     #[test]

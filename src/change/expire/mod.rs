@@ -216,7 +216,7 @@ impl Expiry {
     /// If the table cannot be read, or a signal comes.
     pub(crate) fn sample(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
         self.look(context)?;
-        self.watch(context.stop, |_| ())
+        self.watch(context.stop, &|_| ())
     }
 
     /// Takes the first look.
@@ -243,7 +243,7 @@ impl Expiry {
     pub(crate) fn watch(
         &mut self,
         stop: &dyn Fn() -> Option<Signal>,
-        mut progress: impl FnMut(Duration),
+        progress: &dyn Fn(Duration),
     ) -> Result<(), ExpireError> {
         let proof = &mut self.rules.proof;
         wait(self.watch, stop, |passed| {

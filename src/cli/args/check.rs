@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::{DesiredOptions, MORE, Named};
+use crate::flow::Prefixes;
 
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = "\
@@ -43,6 +44,12 @@ pub(crate) struct Check {
     /// connections, timeout policies and flowtables.
     #[arg(long)]
     pub(crate) deep: bool,
+    /// --deep: bits of IPv6 and IPv4 that a host has
+    ///
+    /// Subscribers and sources are counted by them [default: 64,32]. Where a
+    /// subscriber has a /56, write 56,32.
+    #[arg(long, value_name = "V6,V4", hide_short_help = true, requires = "deep")]
+    pub(crate) prefix: Option<Prefixes>,
     /// Check every network namespace
     ///
     /// Those of `ip netns` and those of running processes.

@@ -32,7 +32,7 @@ right only if, since the boot, nobody changed it by hand and back, nobody ran
 TERM,TERM selects flows that match all terms. Terms, with = or !=: src dst sport
 dport reply-src reply-dst reply-sport reply-dport proto state family mark zone
 orig-zone reply-zone status icmp-type icmp-id gre-key helper label left bytes.
-Numbers take ranges, < and >: left>1h, dport=5000-6000.
+Numbers take ranges, < <= > >=: left>1h, dport=5000-6000.
 Flows of helpers and your own SSH session are kept.
 What was done to a flow cannot be undone.
 
@@ -46,9 +46,6 @@ pub(crate) struct Expire {
     /// Only flows like these; repeat it for others
     #[arg(long = "match", value_name = "TERM,TERM")]
     pub(crate) matching: Vec<String>,
-    /// Never flows like these, even if --match selects them
-    #[arg(long, value_name = "TERM,TERM")]
-    pub(crate) keep: Vec<String>,
     /// Let the flows end over TIME, not all at once
     #[arg(long, value_name = "TIME")]
     pub(crate) spread: Option<String>,
@@ -74,6 +71,16 @@ pub(crate) struct Expire {
     /// ago) or 5d@2026-11-23T12:00:00Z. Without it the journal says so.
     #[arg(long, value_name = "TIME[@SINCE]", hide_short_help = true)]
     pub(crate) was: Option<String>,
+    #[command(flatten)]
+    pub(crate) changing: Changing,
+}
+
+/// What every command takes that changes flows.
+#[derive(Debug, Args)]
+pub(crate) struct Changing {
+    /// Never flows like these, even if --match selects them
+    #[arg(long, value_name = "TERM,TERM")]
+    pub(crate) keep: Vec<String>,
     /// Refuse to change more than N flows
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_flows: Option<u32>,
@@ -83,7 +90,7 @@ pub(crate) struct Expire {
     /// conntrack events.
     #[arg(long, value_name = "N/s")]
     pub(crate) rate: Option<String>,
-    /// Count, say why flows are kept, and stop
+    /// Count, show which flows are meant, and stop
     #[arg(long, conflicts_with = "yes")]
     pub(crate) dry_run: bool,
     /// Do not ask
@@ -117,7 +124,7 @@ Their connections break, or start again as new flows:
 TERM,TERM selects flows that match all terms. Terms, with = or !=: src dst sport
 dport reply-src reply-dst reply-sport reply-dport proto state family mark zone
 orig-zone reply-zone status icmp-type icmp-id gre-key helper label idle left
-bytes. Numbers take ranges, < and >: left>1h, dport=5000-6000.
+bytes. Numbers take ranges, < <= > >=: left>1h, dport=5000-6000.
 The SSH session that runs cttune is kept. Ended flows cannot be brought back,
 except from --save with `conntrack -R FILE`.
 
@@ -127,33 +134,14 @@ pub(crate) struct Kill {
     /// Flows like these; repeat it for others
     #[arg(long = "match", value_name = "TERM,TERM", required = true)]
     pub(crate) matching: Vec<String>,
-    /// Never flows like these, even if --match selects them
-    #[arg(long, value_name = "TERM,TERM")]
-    pub(crate) keep: Vec<String>,
     /// Allow terms that match every flow
     #[arg(long)]
     pub(crate) all_flows: bool,
-    /// Refuse to end more than N flows
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_flows: Option<u32>,
-    /// End at most N flows a second
-    ///
-    /// Without it there is no limit, or 20000/s if a program listens to
-    /// conntrack events.
-    #[arg(long, value_name = "N/s")]
-    pub(crate) rate: Option<String>,
     /// Write the flows to FILE first, for conntrack -R
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
-    /// Show what would be ended, and stop
-    #[arg(long, conflicts_with = "yes")]
-    pub(crate) dry_run: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    pub(crate) yes: bool,
-    /// Wait up to TIME for another cttune to finish
-    #[arg(long, value_name = "TIME")]
-    pub(crate) wait: Option<String>,
+    #[command(flatten)]
+    pub(crate) changing: Changing,
 }
 
 #[derive(Debug, Args)]
@@ -162,12 +150,13 @@ Reads the table once: all flows if there are fewer than 200,000, else a random
 sample of 50,000. Every share of a sample is shown with its margin of error.
 
   cttune top                               the groups that explain most
-  cttune top --by src --prefix 64,24       by subscriber
+  cttune top --by src --prefix 56,32       by subscriber
   cttune top --by dst,dport --match proto=udp --keep dport=53 -n 5
   cttune top --remedy | nft -c -f -        rules for that group, tried
 
 Fields: family proto state src sport dst dport reply-src reply-dst zone mark
 status helper label. Packets and bytes are shown where accounting is on.
+A source of IPv6 is counted by its /64; --prefix 128,32 tells addresses apart.
 
 --remedy tries its rules in a private namespace on a copy of the flows. It
 prints them only if they help; else it says what would.")]

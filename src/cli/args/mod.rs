@@ -22,7 +22,7 @@ pub(crate) use self::change::{
     Apply, Confirm, History, Only, Plan, Planning, Rollback, WatchPending,
 };
 pub(crate) use self::check::{Check, FailOn};
-pub(crate) use self::flows::{Expire, Flows, Kill, Metrics, Mode, Request, Top};
+pub(crate) use self::flows::{Changing, Expire, Flows, Kill, Metrics, Mode, Request, Top};
 pub(crate) use self::forecast::Forecast;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::profile::{DesiredOptions, Named, Profile, ProfileCommand};

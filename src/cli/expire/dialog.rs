@@ -1,13 +1,11 @@
 //! What `expire` asks and shows, and its exit code where no flow was changed.
 
-use super::steps::say_pace;
 use crate::change::Signals;
 use crate::change::expire::Expiry;
 use crate::cli::args::Expire;
-use crate::cli::change;
-use crate::cli::failure::{FAILED, Failure, declined};
+use crate::cli::failure::{FAILED, Failure};
+use crate::cli::flows::{self, answered, say_pace};
 use crate::cli::out::Out;
-use crate::cli::prompt::{self, Answer};
 use crate::flow::expire::{KeptWhy, Tally};
 use crate::kernel::sysctl;
 use crate::profile::ExpireMode;
@@ -15,13 +13,11 @@ use crate::render::{self, expire::Parts};
 
 /// The exit code where no flow was changed.
 pub(super) fn nothing_done(args: &Expire, tally: &Tally, is_proven: bool) -> anyhow::Result<u8> {
-    if args.dry_run {
+    if args.changing.dry_run {
         return Ok(0);
     }
     if !args.matching.is_empty() && tally.examined() == 0 {
-        return Err(Failure::new(FAILED, "no flow matches --match")
-            .unchanged()
-            .into());
+        return Err(flows::no_match().into());
     }
     // Watching could prove nothing of the other flows.
     if !is_proven && tally.kept.contains_key(&KeptWhy::NotProven) {
@@ -52,15 +48,6 @@ pub(super) fn ask(
         ExpireMode::Delete => "Delete them? [y/N]",
     };
     answered(question, signals)
-}
-
-/// Goes on after a yes.
-pub(in crate::cli) fn answered(question: &str, signals: &Signals) -> anyhow::Result<()> {
-    match prompt::ask_plainly(question, signals)? {
-        Answer::Yes => Ok(()),
-        Answer::No | Answer::Steps(_) => Err(declined().into()),
-        Answer::Stopped(signal) => Err(change::stopped(signal).into()),
-    }
 }
 
 pub(super) fn show(mode: ExpireMode, tally: &Tally, dry_run: bool, out: Out) {

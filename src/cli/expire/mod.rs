@@ -4,61 +4,45 @@ mod dialog;
 mod parse;
 mod steps;
 
-pub(super) use dialog::answered;
-pub(super) use parse::{rate, was};
-pub(super) use steps::{
-    FlowProgress, end, past, past_of, refuse_blind, refuse_more_than, say_pace, step, tell_pace,
-    told, untouched, watching, with_progress,
-};
+pub(super) use parse::was;
+pub(super) use steps::{FlowProgress, past_of, step, tell_pace, told};
 
 use super::args::{Expire, Global};
-use super::failure::Failure;
+use super::flows::{self, end, refuse_more_than, say_pace, untouched, with_progress};
 use super::out::Out;
-use super::{change, place};
 use crate::change::expire::{Expiry, Past};
-use crate::change::{Signal, Signals};
 use crate::guard;
 use crate::profile::ExpireMode;
-use crate::render;
 
 use self::dialog::{ask, nothing_done, show};
 
 pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8> {
     let parameters = parse::parameters(args)?;
     let was = args.was.as_deref().map(parse::was).transpose()?;
-    refuse_blind("expire", global, !args.yes && !args.dry_run)?;
-    let root = place::root(global)?;
-    let signals = Signals::catch()?;
-    let stop = || signals.caught();
-    let _lock = if args.dry_run {
-        None
-    } else {
-        Some(change::lock(
-            &change::here(global)?,
-            args.wait.as_deref(),
-            &stop,
-        )?)
-    };
-    let past = Past { was, ..past(&root) };
+    let options = &args.changing;
+    let held = flows::hold("expire", options, global)?;
+    let stop = || held.signals.caught();
+    let past = Past { was, ..held.past };
     let mut expiry = Expiry::prepare(&parameters, &past).map_err(untouched)?;
     let mode = parameters.mode;
     let is_proven = mode == ExpireMode::Clamp || expiry.needs_sample();
-    if expiry.needs_sample() {
-        watch(&mut expiry, &stop, out)?;
+    if expiry.needs_sample() && !is_lent(&mut expiry, out) {
+        let time = expiry.time_to_watch();
+        flows::watch(&mut expiry, time, &stop, out, Expiry::look, Expiry::watch)?;
     }
-    if args.dry_run || !args.yes || parameters.max_flows.is_some() || !is_proven {
+    if options.dry_run || !options.yes || parameters.max_flows.is_some() || !is_proven {
         let tally = with_progress("counting", &stop, out, |context| expiry.count(context))
             .map_err(untouched)?;
-        if args.dry_run || tally.selected() == 0 {
-            show(mode, &tally, args.dry_run, out);
+        if options.dry_run || tally.selected() == 0 {
+            show(mode, &tally, options.dry_run, out);
             return nothing_done(args, &tally, is_proven);
         }
         refuse_more_than(parameters.max_flows, &tally)?;
-        if !args.yes {
-            ask(&expiry, mode, &tally, &signals, out)?;
+        if !options.yes {
+            ask(&expiry, mode, &tally, &held.signals, out)?;
         }
     }
-    if args.yes {
+    if options.yes {
         say_pace(expiry.pace(), None, out);
     }
     let expired = with_progress(mode.name(), &stop, out, |context| expiry.run(context));
@@ -70,16 +54,11 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
     }
 }
 
-/// Takes the first look and waits until a second one proves something.
-fn watch(expiry: &mut Expiry, stop: &dyn Fn() -> Option<Signal>, out: Out) -> Result<(), Failure> {
-    let time = expiry.time_to_watch();
-    if let Some(lent) = guard::borrow()
-        && expiry.borrow(lent)
-    {
+/// Whether the guard has watched the flows for long enough, and lends what it saw.
+fn is_lent(expiry: &mut Expiry, out: Out) -> bool {
+    let is_lent = guard::borrow().is_some_and(|lent| expiry.borrow(lent));
+    if is_lent {
         out.note("the guard has watched the flows for long enough");
-        return Ok(());
     }
-    out.note(&render::expire::watching(time));
-    with_progress("first look", stop, out, |context| expiry.look(context)).map_err(untouched)?;
-    watching(time, out, |passed| expiry.watch(stop, passed)).map_err(untouched)
+    is_lent
 }

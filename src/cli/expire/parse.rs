@@ -2,7 +2,7 @@
 
 use crate::cli::args::{Expire, Mode};
 use crate::cli::failure::Failure;
-use crate::cli::{change, select};
+use crate::cli::{change, flows, select};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings, parse_timeout};
 
 /// The command line's parameters. The error lists every wrong selection.
@@ -26,14 +26,14 @@ pub(super) fn parameters(args: &Expire) -> anyhow::Result<ExpireParameters> {
     Ok(ExpireSettings {
         mode: Some(mode(args.mode)),
         matching: Some(select::terms("--match", &args.matching)?),
-        keep: Some(select::terms("--keep", &args.keep)?),
+        keep: Some(select::terms("--keep", &args.changing.keep)?),
         grace: time("--grace", &args.grace)?,
         spread: time("--spread", &args.spread)?,
         observe: time("--observe", &args.observe)?,
         trust_history: Some(args.trust_history),
         settle: time("--settle", &args.settle)?,
-        max_flows: args.max_flows.map(i64::from),
-        rate: args.rate.as_deref().map(rate).transpose()?,
+        max_flows: args.changing.max_flows.map(i64::from),
+        rate: flows::rate(&args.changing)?.map(i64::from),
     }
     .into())
 }
@@ -44,18 +44,6 @@ pub(in crate::cli) fn mode(mode: Mode) -> ExpireMode {
         Mode::Clamp => ExpireMode::Clamp,
         Mode::ReAge => ExpireMode::ReAge,
         Mode::Delete => ExpireMode::Delete,
-    }
-}
-
-/// `5000` or `5000/s`.
-pub(in crate::cli) fn rate(text: &str) -> Result<i64, Failure> {
-    let number = text.strip_suffix("/s").unwrap_or(text).parse::<u32>();
-    match number {
-        Ok(number) if number > 0 => Ok(number.into()),
-        _ => Err(
-            Failure::usage(format!("--rate {text}: not a number of flows a second"))
-                .hint("write 5000/s"),
-        ),
     }
 }
 
@@ -88,19 +76,6 @@ pub(in crate::cli) fn was(text: &str) -> Result<(i64, Option<i64>), Failure> {
 mod tests {
     use super::*;
     use crate::cli::failure::USAGE;
-
-    #[test]
-    fn a_rate_is_a_number_a_second() {
-        for (text, number) in [
-            ("5000", Some(5000)),
-            ("5000/s", Some(5000)),
-            ("0", None),
-            ("5000/m", None),
-            ("-1", None),
-        ] {
-            assert_eq!(rate(text).ok(), number, "{text}");
-        }
-    }
 
     #[test]
     fn what_it_was_may_say_until_when() {

@@ -1,18 +1,15 @@
-//! What `expire`, `kill` and a plan's step about flows share: the past, progress, limits, the end.
+//! The step of a plan that shortens flows.
 
 use std::cell::RefCell;
-use std::time::Duration;
 
 use super::parse::mode;
-use crate::change::expire::{ExpireError, Expiry, FlowContext, Log, Pace, Past};
-use crate::change::{Here, Signal};
-use crate::cli::args::{Global, Mode};
+use crate::change::expire::{Expiry, FlowContext, Past};
+use crate::cli::args::Mode;
 use crate::cli::current::Current;
-use crate::cli::failure::{FAILED, Failure, LEFT};
-use crate::cli::out::{self, Out};
+use crate::cli::failure::Failure;
+use crate::cli::flows::{past, progress, refuse_more_than, say_pace, untouched};
+use crate::cli::out::Out;
 use crate::cli::progress::Progress;
-use crate::cli::{change, session};
-use crate::diagnostic::Advise;
 use crate::files::Root;
 use crate::flow::expire::{Change, Tally};
 use crate::kernel::sysctl;
@@ -20,42 +17,6 @@ use crate::plan::{Plan, Report, Scope, Step};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings};
 use crate::render::{self, expire::Parts};
 use crate::tunable::Key;
-
-/// Refuses what cannot be done: flows of an image, and a question that nobody answers.
-pub(in crate::cli) fn refuse_blind(
-    command: &str,
-    global: &Global,
-    asks: bool,
-) -> Result<(), Failure> {
-    if global.root.is_some() {
-        return Err(Failure::usage(format!("--root cannot go with {command}"))
-            .hint("an image has no flows"));
-    }
-    if asks && !out::is_interactive() {
-        return Err(Failure::new(FAILED, "there is no terminal to ask on")
-            .unchanged()
-            .hint("--yes goes on without asking; --dry-run counts"));
-    }
-    Ok(())
-}
-
-pub(in crate::cli) fn refuse_more_than(
-    max_flows: Option<i64>,
-    tally: &Tally,
-) -> Result<(), Failure> {
-    let Some(most) = max_flows.and_then(|most| u64::try_from(most).ok()) else {
-        return Ok(());
-    };
-    if tally.selected() <= most {
-        return Ok(());
-    }
-    let selected = render::expire::flows(tally.selected());
-    let most = render::expire::flows(most);
-    let message = format!("{selected} would be changed, and --max-flows allows {most}");
-    Err(Failure::new(FAILED, message)
-        .unchanged()
-        .hint("--match narrows the selection; --dry-run shows what it holds"))
-}
 
 /// The step of a plan that shortens flows to the timeouts it sets; none where no flow would change.
 pub(in crate::cli) fn step(
@@ -147,46 +108,6 @@ pub(in crate::cli) fn past_of(plan: &Plan, root: &Root) -> Past {
     past
 }
 
-/// What is known of the past: the journal's, if it can be read, and the session.
-pub(in crate::cli) fn past(root: &Root) -> Past {
-    // Without a journal the history of the timeout is not known.
-    let here = Here::read(root.clone(), None);
-    let log = Log::of(root);
-    let now = jiff::Timestamp::now().as_second();
-    Past {
-        sessions: session::own(),
-        changes: here.changes_of(Key::TcpTimeoutEstablished),
-        was: None,
-        updates: log.updates(now).unwrap_or_default(),
-        log: Some(log),
-    }
-}
-
-/// Does work on the table with a line of progress.
-pub(in crate::cli) fn with_progress<T>(
-    what: &'static str,
-    stop: &dyn Fn() -> Option<Signal>,
-    out: Out,
-    work: impl FnOnce(&mut FlowContext<'_>) -> T,
-) -> T {
-    let progress = progress(what, out);
-    work(&mut FlowContext {
-        stop,
-        progress: &mut |looked_at| progress.at(looked_at),
-        threads: out.threads,
-    })
-}
-
-/// Watches flows for a time, with a bar of how long it has been.
-pub(in crate::cli) fn watching<T>(
-    time: Duration,
-    out: Out,
-    watch: impl FnOnce(&mut dyn FnMut(Duration)) -> T,
-) -> T {
-    let bar = Progress::new(out, "watching flows", time.as_secs());
-    watch(&mut |passed| bar.at(passed.as_secs()))
-}
-
 /// How far a plan's step about flows is, between the lines of the other steps.
 pub(in crate::cli) struct FlowProgress {
     out: Out,
@@ -214,11 +135,6 @@ impl FlowProgress {
     }
 }
 
-fn progress(what: &'static str, out: Out) -> Progress {
-    let count = sysctl::read_count().ok().flatten().unwrap_or(0);
-    Progress::new(out, what, u64::try_from(count).unwrap_or(0))
-}
-
 /// Says how fast a plan's flows will be changed, where a program listens.
 pub(in crate::cli) fn tell_pace(plan: &Plan, out: Out) {
     let about_flows = |step: &Step| match step {
@@ -231,48 +147,5 @@ pub(in crate::cli) fn tell_pace(plan: &Plan, out: Out) {
         && let Ok(expiry) = Expiry::prepare(&parameters, &Past::default())
     {
         say_pace(expiry.pace(), flows, out);
-    }
-}
-
-/// Says that flows are changed slower where a program listens. `flows` is none where they were not
-/// counted.
-pub(in crate::cli) fn say_pace(pace: Pace, flows: Option<u64>, out: Out) {
-    if let Some(rate) = pace.for_listener() {
-        out.note(&render::expire::listened_to(rate, flows));
-    }
-}
-
-/// The exit code of what was done; what went wrong is said on the way.
-pub(in crate::cli) fn end(tally: &Tally, broken_off: Option<&ExpireError>) -> anyhow::Result<u8> {
-    let done = tally.selected();
-    let stands = format!("{} stay changed", render::expire::flows(done));
-    match broken_off {
-        None if tally.failed == 0 => Ok(0),
-        None => {
-            let refused = render::expire::flows(tally.failed);
-            let message = format!("the kernel refused to change {refused}");
-            Err(Failure::new(LEFT, message)
-                .hint("it does so for a flow whose timeout is fixed")
-                .into())
-        }
-        Some(ExpireError::Stopped(signal)) => {
-            let message = format!(
-                "stopped by {}; {stands}, the others are as before",
-                signal.name()
-            );
-            Err(Failure::new(signal.exit_code(), message).into())
-        }
-        Some(error) if done == 0 => Err(Failure::of(FAILED, error).unchanged().into()),
-        Some(error) => Err(Failure::new(LEFT, format!("{error}; {stands}"))
-            .maybe_hint(error.hint())
-            .into()),
-    }
-}
-
-/// A failure, or a signal, before anything was changed.
-pub(in crate::cli) fn untouched(error: ExpireError) -> Failure {
-    match error {
-        ExpireError::Stopped(signal) => change::stopped(signal),
-        error => Failure::of(FAILED, &error).unchanged(),
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::args::Global;
 use crate::cli::out::Out;
 use crate::cli::progress::Progress;
 use crate::cli::walk::Table;
-use crate::cli::{expire, place};
+use crate::cli::{flows, place};
 use crate::flow::expire::{History, OwnUpdate, Proof, Protected, Rules, Timeouts};
 use crate::flow::forecast::{Forecast, Forecaster, Known, Question, Watch};
 use crate::flow::{Extent, Filter, Selection};
@@ -38,7 +38,7 @@ pub(in crate::cli) fn forecast(
     out: Out,
 ) -> anyhow::Result<Forecast> {
     let question = &asked.question;
-    let past = expire::past(&place::root(global)?);
+    let past = flows::past(&place::root(global)?);
     let known = known(asked, live, &past, global)?;
     let table = Table::find(out)?;
     let watch = match observe {

@@ -1,8 +1,8 @@
 //! The parameters of the guard: the command line over the profile over the defaults.
 
 use crate::cli::args::{DesiredOptions, Guard as Args};
-use crate::cli::expire::rate;
 use crate::cli::failure::Failure;
+use crate::cli::flows::parse_rate;
 use crate::cli::{load, select};
 use crate::files::Root;
 use crate::flow::guard::{GuardParameters, Mark};
@@ -31,7 +31,12 @@ pub(super) fn parameters(args: &Args, root: &Root) -> anyhow::Result<GuardParame
             .as_ref()
             .map(|text| mark("--low", text))
             .transpose()?,
-        rate: args.rate.as_deref().map(rate).transpose()?,
+        rate: args
+            .rate
+            .as_deref()
+            .map(parse_rate)
+            .transpose()?
+            .map(i64::from),
         trust_history: args.trust_history.then_some(true),
         ..GuardSettings::default()
     };

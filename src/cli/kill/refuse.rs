@@ -5,8 +5,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::cli::args::Kill as Args;
-use crate::cli::expire::refuse_more_than;
 use crate::cli::failure::{FAILED, Failure};
+use crate::cli::flows::{no_match, refuse_more_than};
 use crate::cli::out::Out;
 use crate::diagnostic::said;
 use crate::flow::expire::Preview;
@@ -17,10 +17,16 @@ use crate::render::kill::{self as render, Parts};
 const FEW: u64 = 100;
 
 /// The exit code where nothing is to be ended, or only counted; an error where it is refused.
-pub(super) fn settled(args: &Args, preview: &Preview, out: Out) -> anyhow::Result<Option<u8>> {
+/// `is_wide` where the terms name no flows, so that even of a few flows not all are ended.
+pub(super) fn settled(
+    args: &Args,
+    is_wide: bool,
+    preview: &Preview,
+    out: Out,
+) -> anyhow::Result<Option<u8>> {
     let tally = &preview.tally;
     let count = sysctl::read_count().ok().flatten();
-    if args.dry_run || tally.selected() == 0 {
+    if args.changing.dry_run || tally.selected() == 0 {
         let parts = Parts {
             tally,
             recreated: 0,
@@ -31,25 +37,33 @@ pub(super) fn settled(args: &Args, preview: &Preview, out: Out) -> anyhow::Resul
         };
         out.result(|| render::text(parts), || render::json(parts));
     }
-    if args.dry_run {
+    if args.changing.dry_run {
         return Ok(Some(0));
     }
     if tally.examined() == 0 {
-        return Err(Failure::new(FAILED, "no flow matches --match")
-            .unchanged()
-            .into());
+        return Err(no_match().into());
     }
     if tally.selected() == 0 {
         return Ok(Some(0));
     }
-    let entries = count
-        .and_then(|count| u64::try_from(count).ok())
-        .unwrap_or(0);
-    if !args.all_flows && tally.examined() >= FEW && tally.examined() >= entries {
+    // Flows come and go while they are counted.
+    let is_every = tally.examined() * 100 >= number(count) * 99;
+    if !args.all_flows && is_every && (is_wide || tally.examined() >= FEW) {
         return Err(every_flow("every flow of the table matches").into());
     }
-    refuse_more_than(args.max_flows.map(i64::from), tally)?;
+    refuse_more_than(args.changing.max_flows.map(i64::from), tally)?;
     Ok(None)
+}
+
+/// Whether the terms may match every flow of the table by accident.
+pub(super) fn may_be_every(is_wide: bool) -> bool {
+    is_wide || number(sysctl::read_count().ok().flatten()) >= FEW
+}
+
+fn number(count: Option<i64>) -> u64 {
+    count
+        .and_then(|count| u64::try_from(count).ok())
+        .unwrap_or(0)
 }
 
 pub(super) fn every_flow(message: &str) -> Failure {

@@ -8,7 +8,7 @@ use super::args::Global;
 use super::change;
 use super::failure::{FAILED, Failure};
 use super::out::Out;
-use super::profile_edit;
+use super::{place, profile_edit};
 use crate::profile::suggest::suggest;
 
 /// Runs it.
@@ -32,7 +32,7 @@ pub(super) fn run(
     if let Some(file) = file {
         profile_edit::rehearse(file)?;
     }
-    let seen = watch::watch(time, headroom, out)?;
+    let seen = watch::watch(time, headroom, &place::root(global)?, out)?;
     let text = suggest(&seen);
     match file {
         None => profile_edit::print(&text, out),

@@ -3,16 +3,21 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use crate::change::Here;
+use crate::change::expire::Log;
 use crate::cli::out::Out;
 use crate::cli::profile_edit;
 use crate::cli::progress::Progress;
 use crate::cli::walk::Table;
-use crate::flow::expire::Timeouts;
-use crate::flow::{Extent, Filter, FirstLook, Returned, Returns, SecondLook};
+use crate::files::Root;
+use crate::flow::expire::{History, Timeouts};
+use crate::flow::{
+    Extent, Filter, FirstLook, Observed, PastTimeouts, Returned, Returns, SecondLook,
+};
 use crate::kernel::ctnetlink::{DumpError, each_flow, undisturbed};
 use crate::kernel::{counters, host, sysctl};
 use crate::profile::suggest::{ESTABLISHED, Observation, STREAM};
-use crate::tunable::Counter;
+use crate::tunable::{Counter, Key, Snapshot};
 
 /// How often the entries are counted.
 const TICK: Duration = Duration::from_millis(250);
@@ -22,11 +27,18 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PART: u32 = 20;
 
 /// Reads the table, counts its entries for a time, and reads it again.
-pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<Observation> {
+pub(super) fn watch(
+    time: Duration,
+    headroom: f64,
+    root: &Root,
+    out: Out,
+) -> anyhow::Result<Observation> {
     let live = profile_edit::loaded("watch")?;
+    let before = Timeouts::of(&live);
+    let past = past_timeouts(&live, root);
     let table = Table::new(out, live.count.unwrap_or(0));
     let first = table.gather(&Filter::default(), Extent::Exact, || {
-        FirstLook::new(Timeouts::of(&live), table.entries)
+        FirstLook::new(before.clone(), past.clone(), table.entries)
     });
     let first = match first {
         Ok((first, _)) => Some(first.seal()),
@@ -47,7 +59,7 @@ pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<O
         returns,
     };
     watched.watch(table.clock, time, out)?;
-    let flows = match &first {
+    let mut flows = match &first {
         Some(first) => {
             let start = || SecondLook::new(first, &ESTABLISHED, &STREAM);
             let (second, _) = table.gather(&Filter::default(), Extent::Exact, start)?;
@@ -56,6 +68,15 @@ pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<O
         None => None,
     };
     let live = profile_edit::loaded("watch")?;
+    let peak = watched.peak.max(live.count.unwrap_or(0));
+    let mut returned = watched.returned();
+    if Timeouts::of(&live) != before {
+        out.note(
+            "note: timeouts were changed while it watched: idle times are not known; run it again",
+        );
+        returned.clear();
+        flows.iter_mut().for_each(Observed::forget_idle_times);
+    }
     let counters = counters::read_counters().ok().flatten();
     let refused = counters.map(|counters| {
         let counted = [Counter::Drop, Counter::EarlyDrop];
@@ -67,8 +88,8 @@ pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<O
     Ok(Observation {
         name: host::read_name(),
         host: host::read_host()?,
-        peak: watched.peak.max(live.count.unwrap_or(0)),
-        returned: watched.returned(),
+        peak,
+        returned,
         live,
         seconds: time.as_secs(),
         refused,
@@ -76,6 +97,26 @@ pub(super) fn watch(time: Duration, headroom: f64, out: Out) -> anyhow::Result<O
         flows,
         headroom,
     })
+}
+
+/// What the timeouts were since the boot, as the journal tells it.
+fn past_timeouts(live: &Snapshot, root: &Root) -> PastTimeouts {
+    let here = Here::read(root.clone(), None);
+    let now = jiff::Timestamp::now().as_second();
+    let updates = Log::of(root).updates(now);
+    let history = |key| {
+        let present = live.value(key).unwrap_or(0);
+        let history = match here.changes_of(key).as_slice() {
+            [] => History::unchanged(present, now),
+            changes => History::of(changes, present, now),
+        };
+        history.with_updates(&updates)
+    };
+    PastTimeouts {
+        established: history(Key::TcpTimeoutEstablished),
+        stream: history(Key::UdpTimeoutStream),
+        now,
+    }
 }
 
 /// What is gathered between the two readings.

@@ -75,6 +75,13 @@ impl History {
         history
     }
 
+    /// What is known where a timeout was never changed.
+    pub(crate) fn unchanged(present: i64, now: i64) -> History {
+        let mut history = History::default();
+        history.add(&[present], i64::MIN, now.saturating_add(SLACK));
+        history
+    }
+
     /// The same with what cttune itself set.
     #[must_use]
     pub(crate) fn with_updates(mut self, updates: &[OwnUpdate]) -> History {
@@ -128,6 +135,14 @@ impl History {
             let since = now.saturating_sub(update.until).max(0);
             (i64::from(remaining) + since <= update.highest + 1).then(|| (since - 1).max(0))
         })
+    }
+
+    /// [`History::idle`] where one value alone explains it: the timeout was not raised, and cttune
+    /// did not set the time.
+    pub(crate) fn known_idle(&self, remaining: u32, now: i64) -> Option<u32> {
+        let is_set = self.since_updates(remaining, now).next().is_some();
+        let is_unclear = is_set || self.is_ambiguous(remaining);
+        self.idle(remaining, now).filter(|_| !is_unclear)
     }
 
     /// Whether the timeout was raised from a value that explains these seconds too: a flow that

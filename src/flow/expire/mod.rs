@@ -10,6 +10,7 @@
 
 mod history;
 mod kept;
+mod proof;
 mod protected;
 mod rules;
 mod session;
@@ -18,8 +19,9 @@ mod timeouts;
 
 pub(crate) use history::{Change, History, OwnUpdate};
 pub(crate) use kept::KeptWhy;
+pub(crate) use proof::Proof;
 pub(crate) use protected::Protected;
-pub(crate) use rules::{Moment, Proof, Rules, Shortening, Verdict};
+pub(crate) use rules::{Moment, Rules, Shortening, Verdict};
 pub(crate) use session::Session;
 pub(crate) use tally::{Preview, Share, Tally};
 pub(crate) use timeouts::Timeouts;

@@ -9,7 +9,9 @@ mod members;
 
 pub(crate) use members::{Member, Members};
 
-use super::{Family, Field, Ports, Protocol, Selection, TcpState, Term, Terms, Test, Top, Value};
+use super::{
+    Family, Field, Numbers, Protocol, Quantity, Selection, TcpState, Term, Terms, Test, Top, Value,
+};
 use crate::diagnostic::Hint;
 use crate::tunable::{Key, Snapshot, format_seconds};
 
@@ -270,20 +272,13 @@ fn term(field: Field, value: Value) -> Option<Term> {
     let test = match (field, value) {
         (Field::Src, _) => Test::Src(net?),
         (Field::Dst, _) => Test::Dst(net?),
-        (Field::Sport, Value::Port(port)) => Test::SourcePort(Ports {
-            first: port,
-            last: port,
-        }),
-        (Field::Dport, Value::Port(port)) => Test::DestinationPort(Ports {
-            first: port,
-            last: port,
-        }),
+        (Field::Sport, Value::Port(port)) => Test::Number(Quantity::SourcePort, Numbers::one(port)),
+        (Field::Dport, Value::Port(port)) => {
+            Test::Number(Quantity::DestinationPort, Numbers::one(port))
+        }
         (Field::Proto, Value::Protocol(protocol)) => Test::Proto(protocol),
         (Field::Family, Value::Family(family)) => Test::Family(family),
-        (Field::Zone, Value::Zone(zone)) => Test::Zone(Ports {
-            first: zone,
-            last: zone,
-        }),
+        (Field::Zone, Value::Zone(zone)) => Test::Number(Quantity::Zone, Numbers::one(zone)),
         _ => return None,
     };
     Some(asked(test))
@@ -295,11 +290,12 @@ fn can_ask(test: &Test) -> bool {
         test,
         Test::Src(_)
             | Test::Dst(_)
-            | Test::SourcePort(_)
-            | Test::DestinationPort(_)
             | Test::Proto(_)
             | Test::Family(_)
-            | Test::Zone(_)
+            | Test::Number(
+                Quantity::SourcePort | Quantity::DestinationPort | Quantity::Zone,
+                _
+            )
     )
 }
 

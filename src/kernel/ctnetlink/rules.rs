@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::conntrack::{Attribute, Attributes, Family, Malformed, Protocol};
-use crate::flow::{Ports, Selection, Term, Terms, Test};
+use crate::flow::{Numbers, Quantity, Selection, Term, Terms, Test};
 
 use super::listing::{ListError, list};
 use super::policies::CT_TIMEOUT;
@@ -101,8 +101,8 @@ struct Match {
     protocol: Option<Protocol>,
     source: Option<(IpNet, bool)>,
     destination: Option<(IpNet, bool)>,
-    source_port: Option<(Ports, bool)>,
-    destination_port: Option<(Ports, bool)>,
+    source_port: Option<(Numbers, bool)>,
+    destination_port: Option<(Numbers, bool)>,
 }
 
 /// A rule while its expressions are read.
@@ -258,26 +258,22 @@ impl Match {
             Part::DestinationPort(sure) => (&mut self.destination_port, sure),
             _ => return,
         };
-        let Some(Ports { first: limit, .. }) = ports(value, value) else {
+        let Some(Numbers { first: limit, .. }) = ports(value, value) else {
             return;
         };
-        let all = Ports {
-            first: 0,
-            last: u16::MAX,
-        };
-        let held = place.map_or(all, |(ports, _)| ports);
-        let bounded = if is_upper {
-            Ports {
-                last: limit,
-                ..held
-            }
+        let mut held = place.map_or(
+            Numbers {
+                first: 0,
+                last: 65535,
+            },
+            |(ports, _)| ports,
+        );
+        *(if is_upper {
+            &mut held.last
         } else {
-            Ports {
-                first: limit,
-                ..held
-            }
-        };
-        *place = Some((bounded, sure));
+            &mut held.first
+        }) = limit;
+        *place = Some((held, sure));
     }
 
     /// The terms that together cover every flow whose first packet may match, translated or not.
@@ -287,16 +283,19 @@ impl Match {
             let mut tests = Vec::new();
             tests.extend(self.protocol.map(Test::Proto));
             tests.extend(either(self.source, source, Test::Src, Test::ReplyDst));
-            let ports = (Test::SourcePort, Test::ReplyDestinationPort);
-            tests.extend(either(self.source_port, source, ports.0, ports.1));
+            let port = |quantity| move |ports| Test::Number(quantity, ports);
+            let here = port(Quantity::SourcePort);
+            let back = port(Quantity::ReplyDestinationPort);
+            tests.extend(either(self.source_port, source, here, back));
             tests.extend(either(
                 self.destination,
                 destination,
                 Test::Dst,
                 Test::ReplySrc,
             ));
-            let ports = (Test::DestinationPort, Test::ReplySourcePort);
-            tests.extend(either(self.destination_port, destination, ports.0, ports.1));
+            let here = port(Quantity::DestinationPort);
+            let back = port(Quantity::ReplySourcePort);
+            tests.extend(either(self.destination_port, destination, here, back));
             let terms = tests.into_iter().map(|test| Term {
                 test,
                 negated: false,
@@ -347,11 +346,11 @@ fn net(part: (usize, Family), mask: Option<&[u8]>, from: &[u8], to: &[u8]) -> Op
     Some(net.trunc())
 }
 
-fn ports(from: &[u8], to: &[u8]) -> Option<Ports> {
+fn ports(from: &[u8], to: &[u8]) -> Option<Numbers> {
     let port = |bytes: &[u8]| bytes.first_chunk().copied().map(u16::from_be_bytes);
-    Some(Ports {
-        first: port(from)?,
-        last: port(to)?,
+    Some(Numbers {
+        first: port(from)?.into(),
+        last: port(to)?.into(),
     })
 }
 
