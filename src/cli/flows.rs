@@ -40,6 +40,10 @@ pub(super) fn hold(command: &str, options: &Changing, global: &Global) -> anyhow
     })
 }
 
+/// Watches flows until a signal comes, and tells how long it has been.
+type Watch<T> =
+    fn(&mut T, &dyn Fn() -> Option<Signal>, &dyn Fn(Duration)) -> Result<(), ExpireError>;
+
 /// Takes a first look at flows, and watches them for a time.
 pub(super) fn watch<T>(
     what: &mut T,
@@ -47,7 +51,7 @@ pub(super) fn watch<T>(
     stop: &dyn Fn() -> Option<Signal>,
     out: Out,
     look: fn(&mut T, &mut FlowContext<'_>) -> Result<(), ExpireError>,
-    watch: fn(&mut T, &dyn Fn() -> Option<Signal>, &dyn Fn(Duration)) -> Result<(), ExpireError>,
+    watch: Watch<T>,
 ) -> Result<(), Failure> {
     out.note(&render::expire::watching(time));
     with_progress("first look", stop, out, |context| look(what, context)).map_err(untouched)?;

@@ -8,7 +8,7 @@ use crate::change::expire::{Act, Log};
 use crate::change::{Entry, Kind, Status, list};
 use crate::render::{
     self,
-    history::{Change, Flows},
+    history::{Change, FlowAct},
 };
 
 pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -30,7 +30,7 @@ pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u
         }),
         Some(_) => Vec::new(),
     };
-    let flows: Vec<Flows<'_>> = acts.iter().map(about_flows).collect();
+    let flows: Vec<FlowAct<'_>> = acts.iter().map(about_flows).collect();
     out.result(
         || match (args.id, changes.first()) {
             (Some(_), Some(change)) => render::history::one(change),
@@ -41,8 +41,8 @@ pub(super) fn run(args: &History, global: &Global, out: Out) -> anyhow::Result<u
     Ok(0)
 }
 
-fn about_flows(act: &Act) -> Flows<'_> {
-    Flows {
+fn about_flows(act: &Act) -> FlowAct<'_> {
+    FlowAct {
         mode: &act.mode,
         time: &act.time,
         matching: &act.matching,

@@ -42,7 +42,7 @@ pub(crate) struct Change<'a> {
 }
 
 /// What a kill or an expire did to flows.
-pub(crate) struct Flows<'a> {
+pub(crate) struct FlowAct<'a> {
     pub(crate) mode: &'a str,
     /// When it began, RFC 3339.
     pub(crate) time: &'a str,
@@ -54,13 +54,13 @@ pub(crate) struct Flows<'a> {
 }
 
 /// As machines read it.
-pub(crate) fn json(changes: &[Change<'_>], flows: &[Flows<'_>]) -> Value {
+pub(crate) fn json(changes: &[Change<'_>], flows: &[FlowAct<'_>]) -> Value {
     let changes: Vec<Value> = changes.iter().map(change_json).collect();
     let flows: Vec<Value> = flows.iter().map(flows_json).collect();
     json!({ "schema": super::SCHEMA, "changes": changes, "flows": flows })
 }
 
-fn flows_json(act: &Flows<'_>) -> Value {
+fn flows_json(act: &FlowAct<'_>) -> Value {
     json!({
         "mode": act.mode,
         "time": act.time,
@@ -95,7 +95,7 @@ fn change_json(change: &Change<'_>) -> Value {
 }
 
 /// As people read it, a row a change, and below what was done to flows.
-pub(crate) fn table(changes: &[Change<'_>], flows: &[Flows<'_>]) -> String {
+pub(crate) fn table(changes: &[Change<'_>], flows: &[FlowAct<'_>]) -> String {
     let mut text = match changes {
         [] => "no changes yet\n".to_owned(),
         changes => changes_table(changes),
@@ -113,7 +113,7 @@ fn header(names: &[&str]) -> String {
     names.collect::<Vec<_>>().join(&CELL.to_string()) + "\n"
 }
 
-fn flows_row(act: &Flows<'_>) -> String {
+fn flows_row(act: &FlowAct<'_>) -> String {
     let which = match act.matching {
         [] => "all".to_owned(),
         matching => matching.join(" or "),

@@ -128,7 +128,7 @@ const COOKIE_ACK: u8 = 11;
 const OPEN: [(End, u8); 3] = [(C, SYN), (S, SYN_ACK), (C, ACK)];
 const ASSOCIATED: [(End, u8); 4] = [(C, INIT), (S, INIT_ACK), (C, COOKIE_ECHO), (S, COOKIE_ACK)];
 
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 21] = [
     // A SYN that is sent again does not refresh the flow.
     (TCP, "tcp_timeout_syn_sent", &[(C, SYN)], None),
     (
@@ -177,11 +177,13 @@ const ROWS: [Row; 20] = [
         &[OPEN[0], OPEN[1], OPEN[2], (C, RST)],
         None,
     ),
+    // An INIT alone leaves an association closed.
+    (SCTP, "sctp_timeout_closed", &[(C, INIT)], None),
     (
         SCTP,
         "sctp_timeout_cookie_wait",
-        &[ASSOCIATED[0]],
-        Some((C, INIT)),
+        &[ASSOCIATED[0], ASSOCIATED[1]],
+        Some((S, INIT_ACK)),
     ),
     (
         SCTP,

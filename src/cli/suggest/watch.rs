@@ -77,14 +77,6 @@ pub(super) fn watch(
         returned.clear();
         flows.iter_mut().for_each(Observed::forget_idle_times);
     }
-    let counters = counters::read_counters().ok().flatten();
-    let refused = counters.map(|counters| {
-        let counted = [Counter::Drop, Counter::EarlyDrop];
-        let totals = counted
-            .into_iter()
-            .filter_map(|counter| counters.total(counter));
-        totals.sum()
-    });
     Ok(Observation {
         name: host::read_name(),
         host: host::read_host()?,
@@ -92,10 +84,22 @@ pub(super) fn watch(
         returned,
         live,
         seconds: time.as_secs(),
-        refused,
+        refused: refused(),
         forwards: host::forwards(),
         flows,
         headroom,
+    })
+}
+
+/// Packets dropped and flows evicted since the boot.
+fn refused() -> Option<u64> {
+    let counters = counters::read_counters().ok().flatten();
+    counters.map(|counters| {
+        let counted = [Counter::Drop, Counter::EarlyDrop];
+        let totals = counted
+            .into_iter()
+            .filter_map(|counter| counters.total(counter));
+        totals.sum()
     })
 }
 
