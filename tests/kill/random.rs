@@ -89,6 +89,9 @@ fn flow(random: &mut Random, number: u64) -> String {
     line
 }
 
+/// Adds a term, as cttune and as conntrack write it.
+type Ask<'a> = dyn FnMut(String, String) + 'a;
+
 /// A selection, as cttune and as conntrack write it. conntrack asks one family at a time.
 fn selection(random: &mut Random) -> (String, String) {
     let v6 = random.is(40);
@@ -99,35 +102,44 @@ fn selection(random: &mut Random) -> (String, String) {
         write!(options, " {option}").unwrap();
     };
     if random.is(50) {
-        let protocol = random.one(&["tcp", "udp", "TCP", "17"]);
-        let (is_tcp, name) = match protocol {
-            "tcp" | "TCP" => (true, "tcp"),
-            _ => (false, "udp"),
-        };
-        ask(format!("proto={protocol}"), format!("-p {name}"));
-        if random.is(40) {
-            let port = random.one(&PORTS);
-            ask(format!("dport={port}"), format!("--dport {port}"));
-        }
-        if random.is(20) {
-            let port = 1024 + random.below(6);
-            ask(format!("sport={port}"), format!("--sport {port}"));
-        }
-        if random.is(20) {
-            let port = random.one(&PORTS);
-            ask(
-                format!("reply-sport={port}"),
-                format!("--reply-port-src {port}"),
-            );
-        }
-        if is_tcp && random.is(40) {
-            let state = random.one(&STATES);
-            ask(
-                format!("state={}", state.to_lowercase()),
-                format!("--state {state}"),
-            );
-        }
+        protocol(random, &mut ask);
     }
+    others(random, v6, &mut ask);
+    (terms, options)
+}
+
+fn protocol(random: &mut Random, ask: &mut Ask<'_>) {
+    let protocol = random.one(&["tcp", "udp", "TCP", "17"]);
+    let (is_tcp, name) = match protocol {
+        "tcp" | "TCP" => (true, "tcp"),
+        _ => (false, "udp"),
+    };
+    ask(format!("proto={protocol}"), format!("-p {name}"));
+    if random.is(40) {
+        let port = random.one(&PORTS);
+        ask(format!("dport={port}"), format!("--dport {port}"));
+    }
+    if random.is(20) {
+        let port = 1024 + random.below(6);
+        ask(format!("sport={port}"), format!("--sport {port}"));
+    }
+    if random.is(20) {
+        let port = random.one(&PORTS);
+        ask(
+            format!("reply-sport={port}"),
+            format!("--reply-port-src {port}"),
+        );
+    }
+    if is_tcp && random.is(40) {
+        let state = random.one(&STATES);
+        ask(
+            format!("state={}", state.to_lowercase()),
+            format!("--state {state}"),
+        );
+    }
+}
+
+fn others(random: &mut Random, v6: bool, ask: &mut Ask<'_>) {
     if random.is(30) {
         let src = host(random, v6, 1);
         ask(format!("src={src}"), format!("-s {src}"));
@@ -145,10 +157,10 @@ fn selection(random: &mut Random) -> (String, String) {
         ask(format!("reply-dst={dst}"), format!("-q {dst}"));
     }
     if random.is(30) {
-        let (mark, mask) = random.one(&[(0, 1), (1, 1), (3, 3), (1, 0xff), (0xc9, 0xffff)]);
+        let (mark, bits) = random.one(&[(0, 1), (1, 1), (3, 3), (1, 0xff), (0xc9, 0xffff)]);
         ask(
-            format!("mark={mark:#x}/{mask:#x}"),
-            format!("-m {mark}/{mask}"),
+            format!("mark={mark:#x}/{bits:#x}"),
+            format!("-m {mark}/{bits}"),
         );
     }
     if random.is(20) {
@@ -161,7 +173,6 @@ fn selection(random: &mut Random) -> (String, String) {
         let (bit, name) = random.one(&[("assured", "ASSURED"), ("seen-reply", "SEEN_REPLY")]);
         ask(format!("status={bit}"), format!("-u {name}"));
     }
-    (terms, options)
 }
 
 /// `CTTUNE_TEST_TABLES` says how many; the numbers are told with `--nocapture`.
@@ -175,7 +186,7 @@ fn random_selections_end_what_conntrack_ends_flow_by_flow() {
         let mut random = Random(seed + 1);
         let number = 20 + random.below(150);
         let table: String = (0..number).map(|n| flow(&mut random, n) + "\n").collect();
-        let selections: Vec<(String, String)> = (0..1 + random.below(3))
+        let selections: Vec<(String, String)> = (0..=random.below(3))
             .map(|_| selection(&mut random))
             .collect();
         let load = format!(
