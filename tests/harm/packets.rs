@@ -99,27 +99,26 @@ impl Packets {
         };
         let to = SockaddrStorage::from(SocketAddr::new(to, 0));
         let socket = sockets[usize::from(v6)].as_raw_fd();
-        let parts = [IoSlice::new(&packet)];
-        sendmsg(socket, &parts, &[], MsgFlags::empty(), Some(&to)).unwrap();
+        let whole = [IoSlice::new(&packet)];
+        sendmsg(socket, &whole, &[], MsgFlags::empty(), Some(&to)).unwrap();
     }
+}
 
-    /// The seconds that the firewall's flow of a protocol has left, if there is one.
-    pub(crate) fn left(&self, net: &Net, protocol: u8) -> Option<u32> {
-        let listed = net.sh("conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null");
-        let is_of = |line: &&str| line.split_whitespace().nth(1) == Some(&protocol.to_string());
-        let line = listed.lines().find(is_of)?;
-        line.split_whitespace().nth(2)?.parse().ok()
-    }
+/// The seconds that the firewall's flow of a protocol has left, if there is one.
+pub(crate) fn left(net: &Net, protocol: u8) -> Option<u32> {
+    let listed = net.sh("conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null");
+    let is_of = |line: &&str| line.split_whitespace().nth(1) == Some(&protocol.to_string());
+    let line = listed.lines().find(is_of)?;
+    line.split_whitespace().nth(2)?.parse().ok()
+}
 
-    /// Waits until it has about so many.
-    #[track_caller]
-    pub(crate) fn wait_for(&self, net: &Net, protocol: u8, seconds: u32, what: &str) {
-        let about = seconds.saturating_sub(20)..=seconds;
-        until(&format!("{what}: {seconds} s left"), || {
-            self.left(net, protocol)
-                .is_some_and(|left| about.contains(&left))
-        });
-    }
+/// Waits until it has about so many.
+#[track_caller]
+pub(crate) fn wait_for(net: &Net, protocol: u8, seconds: u32, what: &str) {
+    let about = seconds.saturating_sub(20)..=seconds;
+    until(&format!("{what}: {seconds} s left"), || {
+        left(net, protocol).is_some_and(|left| about.contains(&left))
+    });
 }
 
 /// A header with one chunk. Each end asks for the other's tag to be 7.

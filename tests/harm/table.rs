@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::inside::goes_inside;
 use crate::net::{End, Net, SERVERS, until};
-use crate::packets::{Packets, SCTP, TCP};
+use crate::packets::{Packets, SCTP, TCP, left, wait_for};
 
 /// A UDP flow of the client, and the server's end.
 struct Talk {
@@ -279,15 +279,15 @@ fn what_clamp_gives_each_row_is_what_packets_give() {
         net.set(name, 2 * OLD);
     }
     for (protocol, name, there, stays) in ROWS {
-        let has = |seconds| packets.wait_for(&net, protocol, seconds, name);
+        let has = |seconds| wait_for(&net, protocol, seconds, name);
         let clamp = || {
             let told = net.expire(&[]);
             assert_eq!(told["clamped"], 1, "{name}: {told}");
         };
         net.set(name, OLD);
-        there
-            .iter()
-            .for_each(|packet| packets.send(protocol, *packet));
+        for packet in there {
+            packets.send(protocol, *packet);
+        }
         has(OLD);
         net.set(name, NEW);
         clamp();
@@ -304,9 +304,9 @@ fn what_clamp_gives_each_row_is_what_packets_give() {
         net.sh("conntrack -F 2>/dev/null; conntrack -F -f ipv6 2>/dev/null");
         let (last, before) = there.split_last().unwrap();
         net.set(name, OLD);
-        before
-            .iter()
-            .for_each(|packet| packets.send(protocol, *packet));
+        for packet in before {
+            packets.send(protocol, *packet);
+        }
         net.set(name, NEW);
         packets.send(protocol, *last);
         has(NEW);
@@ -326,7 +326,7 @@ fn the_next_packet_of_gre_gives_what_it_was_created_with() {
     let packets = Packets::new(&net);
     net.set("gre_timeout", OLD);
     packets.send(47, (C, 0));
-    packets.wait_for(&net, 47, OLD, "gre_timeout");
+    wait_for(&net, 47, OLD, "gre_timeout");
     net.set("gre_timeout", NEW);
     let told = net.expire(&[]);
     assert_eq!(
@@ -334,9 +334,9 @@ fn the_next_packet_of_gre_gives_what_it_was_created_with() {
         (&0.into(), &1.into()),
         "{told}"
     );
-    until("time passes", || packets.left(&net, 47) < Some(OLD - 3));
+    until("time passes", || left(&net, 47) < Some(OLD - 3));
     packets.send(47, (C, 0));
     until("a packet gives the old time", || {
-        packets.left(&net, 47) > Some(OLD - 3)
+        left(&net, 47) > Some(OLD - 3)
     });
 }

@@ -238,7 +238,7 @@ mod tests {
             std::fs::write(&file, damage).unwrap();
             assert!(log.read().unwrap_err().to_string().contains("damaged"));
             let is_unknown = || match log.updates(1000).as_slice() {
-                [one] => (990..=1000).contains(&one.until) && one.highest == u32::MAX.into(),
+                [one] => (990..=1000).contains(&one.until) && one.highest == i64::from(u32::MAX),
                 _ => false,
             };
             assert!(is_unknown(), "{damage}");
