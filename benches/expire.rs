@@ -40,6 +40,8 @@ const REMAINING: u32 = 400_000;
 /// Every flow of the table.
 const DELETE_ALL: &[&str] = &["-D", "-f", "ipv6", "-p", "tcp", "--state", "ESTABLISHED"];
 
+const KILL_ALL: &[&str] = &["kill", "--match", "proto=tcp", "--all-flows", "--yes"];
+
 /// Five days until now, and two samples as close as they can be.
 const STALE: [&str; 6] = ["--trust-history", "--was", "5d", "--settle", "1s", "--yes"];
 const SETTLE: Duration = Duration::from_secs(1);
@@ -97,33 +99,10 @@ fn change(flows: u32) {
         Bare::open().update(&reset);
         run(CTTUNE, &["expire", "--yes"])
     };
-    let mut by_conntrack = || {
-        Bare::open().update(&reset);
-        let time = run("conntrack", DELETE_ALL);
-        refill(flows);
-        time
-    };
-    let mut killed = || {
-        Bare::open().update(&reset);
-        let time = run(
-            CTTUNE,
-            &["kill", "--match", "proto=tcp", "--all-flows", "--yes"],
-        );
-        refill(flows);
-        time
-    };
-    let mut deleted = || {
-        Bare::open().update(&reset);
-        let time = delete(flows);
-        refill(flows);
-        time
-    };
-    let mut deleted_whole = || {
-        Bare::open().update(&reset);
-        let time = expire("delete");
-        refill(flows);
-        time
-    };
+    let mut by_conntrack = || emptied(&reset, flows, || run("conntrack", DELETE_ALL));
+    let mut killed = || emptied(&reset, flows, || run(CTTUNE, KILL_ALL));
+    let mut deleted = || emptied(&reset, flows, || delete(flows));
+    let mut deleted_whole = || emptied(&reset, flows, || expire("delete"));
     let mut re_aged = || {
         Bare::open().update(&reset);
         expire("re-age")
@@ -144,6 +123,14 @@ fn change(flows: u32) {
     Bare::open().update(&reset);
     let re_age = [&["expire", "--mode", "re-age"], &STALE[..]].concat();
     tell(PEAK, peak(CTTUNE, &re_age));
+}
+
+/// How long work takes that empties the table, which is filled again.
+fn emptied(reset: &[Vec<u8>], flows: u32, work: impl FnOnce() -> Duration) -> Duration {
+    Bare::open().update(reset);
+    let time = work();
+    refill(flows);
+    time
 }
 
 fn fill(flows: u32) {
