@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -103,4 +104,84 @@ fn what_any_user_may_run_an_ordinary_user_runs() {
             assert!([0, 2].contains(&told.code), "{command}: {told}");
         }
     }
+}
+
+/// The commands of the second table, and how each is run here.
+const GIVING_UP: [(&str, &str); 13] = [
+    ("history", "history"),
+    ("metrics", "metrics"),
+    ("completions", "completions bash"),
+    ("check", "check --format nagios"),
+    ("plan", "plan --profile campus-fw"),
+    ("top", "top"),
+    ("profile", "profile list"),
+    ("expire", "expire --dry-run"),
+    ("kill", "kill --dry-run --match dport=5228"),
+    ("metrics --textfile", "metrics --textfile /run/x.prom"),
+    ("apply", "apply --profile campus-fw --adopt --yes"),
+    ("confirm", "confirm"),
+    ("rollback", "rollback --yes"),
+];
+
+#[test]
+fn every_command_gives_up_what_it_does_not_need_before_it_reads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md");
+    let text = fs::read_to_string(path).unwrap();
+    let (_, table) = text.split_once("## What each command gives up").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let world = World::with_flows(100);
+    let (mut kept, mut seen) = (BTreeSet::new(), 0);
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        // Each row keeps what the one before it does, and more.
+        let words = cells[2].split(|c: char| !c.is_ascii_uppercase() && c != '_');
+        kept.extend(words.filter(|word| word.starts_with("CAP_")));
+        for name in cells[1].split('`').skip(1).step_by(2) {
+            let Some((_, command)) = GIVING_UP.iter().find(|(one, _)| *one == name) else {
+                assert_eq!(name, "sandbox");
+                continue;
+            };
+            let args: Vec<&str> = command.split_whitespace().collect();
+            let trace = "trace=capset,prctl,openat,openat2,socket,execve";
+            let (told, trace) = world.strace(&["-e", trace], &args);
+            assert_ne!(told.code, 64, "{told}");
+            let (before, after) = trace
+                .split_once("capset(")
+                .unwrap_or_else(|| panic!("{trace}"));
+            let sets = after.lines().next().unwrap();
+            let effective = sets
+                .split("effective=")
+                .nth(1)
+                .unwrap()
+                .split(',')
+                .next()
+                .unwrap();
+            let effective: BTreeSet<&str> = effective
+                .split('|')
+                .map(|one| one.trim_start_matches("1<<"))
+                .collect();
+            assert_eq!(effective, kept, "{command}");
+            assert!(sets.contains("inheritable=0"), "{sets}");
+            for place in [
+                "\"/etc/sysctl",
+                "\"/etc/cttune",
+                "conntrack",
+                "AF_NETLINK",
+                "\"/var/",
+            ] {
+                assert!(
+                    !before.contains(place),
+                    "{command} reads {place} before: {before}"
+                );
+            }
+            let is_monitor = command.starts_with("metrics") || command.contains("nagios");
+            assert_eq!(
+                trace.contains("PR_SET_NO_NEW_PRIVS, 1"),
+                is_monitor,
+                "{command}"
+            );
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, GIVING_UP.len());
 }

@@ -342,6 +342,30 @@ fn what_the_operator_knew_to_be_overridden_is_confirmed() {
 }
 
 #[test]
+fn the_journal_alone_is_enough_to_confirm() {
+    for then in ["rm", "echo '[sysctl' >", "sed -i s/45/46/"] {
+        let world = World::new();
+        let text = "[sysctl]\nudp_timeout = 45\nmax = { at-least = 90000 }\n";
+        let profile = world.place.write("own.toml", text);
+        let apply = ["apply", "--profile", &profile, "--adopt", "--yes"];
+        cttune(&world, &[&apply[..], &["--confirm-within", "10m"]].concat()).exits(0);
+        world.sh(&format!("{then} {profile}"));
+        // What overrides it since is still named.
+        let later = "/etc/sysctl.d/99-later.conf";
+        world.sh(&format!(
+            "echo net.netfilter.nf_conntrack_udp_timeout=9 >{later}"
+        ));
+        cttune(&world, &["confirm"]).exits(1).says(&[later]);
+        world.sh(&format!("rm {later}"));
+        let told = cttune(&world, &["confirm"]).exits(0);
+        assert!(told.stdout.contains("confirmed"), "{then}: {told}");
+        assert_eq!(status(&world), "applied", "{then}");
+        let drop_in = world.read("/etc/sysctl.d/90-cttune.conf");
+        assert!(drop_in.contains("udp_timeout = 45\n"), "{drop_in}");
+    }
+}
+
+#[test]
 fn the_watcher_leaves_what_somebody_else_changed_and_writes_that() {
     let world = World::new();
     cttune(&world, &at_once("10m")).exits(0);

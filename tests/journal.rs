@@ -316,6 +316,39 @@ fn changes_are_undone_one_by_one_together_and_again() {
 }
 
 #[test]
+fn a_fault_in_a_rollback_of_several_is_told_as_it_is() {
+    let mut left = 0;
+    for nth in 1..60 {
+        let world = World::new();
+        let mut states = vec![world.state()];
+        for value in ["61", "62", "63"] {
+            let set = format!("udp_timeout={value}");
+            let told = world.cttune(&[&APPLY[..], &["--set", &set]].concat());
+            told.exits(0);
+            states.push(world.state());
+        }
+        let inject = format!("inject=renameat:error=EIO:when={nth}");
+        let options = ["-e", "trace=renameat", "-e", &inject];
+        let (told, trace) = world.strace(&options, &["rollback", "--to", "1"]);
+        if !trace.contains("(INJECTED)") {
+            assert!(left > 0, "no fault came between two of them");
+            return;
+        }
+        let state = world.state();
+        match told.code {
+            0 => assert_same(&states[1], &state, "all are undone"),
+            1 if told.stderr.contains("nothing was changed") => {
+                assert_same(&states[3], &state, "nothing was changed");
+            }
+            3 => left += 1,
+            _ => panic!("{nth}: {told}"),
+        }
+        world.cttune(&["rollback", "--to", "1"]);
+        assert_same(&states[1], &world.state(), &format!("{nth}: {told}"));
+    }
+}
+
+#[test]
 fn rollback_needs_no_profile() {
     let world = World::new();
     let state = world.state();

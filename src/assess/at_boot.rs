@@ -10,6 +10,7 @@ use super::{Evidence, Finding, Id, Severity};
 use crate::boot::modules::Loading;
 use crate::boot::{DeadLine, NextBoot, Reader, Tree};
 use crate::diagnostic::Hint;
+use crate::diagnostic::plain::Shown;
 use crate::plan::{Blocked, Compared, DROP_IN};
 use crate::tunable::{Key, Reading, Snapshot, format_count};
 
@@ -111,7 +112,7 @@ fn hash_size(next_boot: &NextBoot) -> Option<Finding> {
             format!(
                 "{loads}: {} is {product}, until {}:{} sets {}",
                 Key::Max,
-                winner.file.display(),
+                winner.file.shown(),
                 winner.line,
                 winner.value
             ),
@@ -173,7 +174,7 @@ fn missing_keys(next_boot: &NextBoot, live: &Snapshot) -> Vec<Finding> {
             Severity::Info,
             format!(
                 "{}:{} does nothing on this kernel, which does not have {key}",
-                winner.file.display(),
+                winner.file.shown(),
                 winner.line
             ),
             "remove it, unless another kernel is started too",
@@ -243,7 +244,7 @@ fn overridden(blocked: &Blocked, evidence: &Evidence<'_>) -> Option<Finding> {
         format!(
             "{}:{line} overrides {DROP_IN} when {}: after the next boot {key} is {}, not \
              {desired}",
-            file.display(),
+            file.shown(),
             read_by(readers),
             value.map_or_else(
                 || "the kernel's default, which refuses that line's value".to_owned(),

@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use super::command_line::CommandLine;
-use super::effective::targets_of;
+use super::effective::Targets;
 use super::meant::{meant_key, meant_value};
 use super::modules::{self, ConfFile};
+use super::pattern::SysctlFile;
 use super::statement::{self, Statement};
 use super::tree::{Content, Tree};
 use super::{Reader, SourceLine};
@@ -51,6 +52,9 @@ pub(crate) struct DeadLine {
     pub(crate) instead: Option<String>,
 }
 
+/// So many dead lines of one file are named, each with what to write instead.
+const MOST_OF_A_FILE: usize = 20;
+
 /// Those of sysctl.d, as the readers of this machine understand it.
 pub(super) fn in_sysctl_d(tree: &Tree, readers: &[Reader]) -> Vec<DeadLine> {
     let mut found = Vec::new();
@@ -88,8 +92,9 @@ pub(super) fn in_strays(strays: &[ConfFile]) -> Vec<DeadLine> {
             (place.line, text)
         } else {
             let mut statements = statement::parse(Reader::Procps, bytes).into_iter();
+            let mut targets = Targets::new(Reader::Procps);
             let is_set = |one: &Statement| {
-                let targets = targets_of(Reader::Procps, &one.path).unwrap_or_default();
+                let targets = targets.of(&one.path).unwrap_or_default();
                 one.value.is_some() && !targets.is_empty()
             };
             let statement = statements.find(is_set)?;
@@ -243,8 +248,9 @@ fn line_of(bytes: &[u8], line: usize) -> String {
 fn in_text(path: &Path, bytes: &[u8], readers: &[Reader]) -> Vec<DeadLine> {
     let mut alive = std::collections::BTreeSet::new();
     for reader in readers {
+        let mut targets = Targets::new(*reader);
         for statement in statement::parse(*reader, bytes) {
-            if does_something(*reader, &statement) {
+            if does_something(targets.of(&statement.path), &statement) {
                 alive.insert(statement.line);
             }
         }
@@ -263,7 +269,12 @@ fn in_text(path: &Path, bytes: &[u8], readers: &[Reader]) -> Vec<DeadLine> {
         if !is_about(name) {
             continue;
         }
-        let (why, instead) = reason(name, value);
+        let is_last = found.len() == MOST_OF_A_FILE;
+        let (why, instead) = if is_last {
+            ("the lines behind it were not looked at".to_owned(), None)
+        } else {
+            reason(name, value)
+        };
         found.push(DeadLine {
             place: SourceLine {
                 file: path.to_owned(),
@@ -273,12 +284,15 @@ fn in_text(path: &Path, bytes: &[u8], readers: &[Reader]) -> Vec<DeadLine> {
             why,
             instead,
         });
+        if is_last {
+            break;
+        }
     }
     found
 }
 
-fn does_something(reader: Reader, statement: &Statement) -> bool {
-    let Some(targets) = targets_of(reader, &statement.path) else {
+fn does_something(targets: Option<&[SysctlFile]>, statement: &Statement) -> bool {
+    let Some(targets) = targets else {
         return true;
     };
     let Some(value) = &statement.value else {

@@ -81,16 +81,14 @@ pub(super) fn of_file(text: &[u8]) -> Vec<(Key, Winner)> {
     winners.map(|(key, winner)| (key, winner.clone())).collect()
 }
 
-/// The lines that set `key` for `reader` after the last one with a value that `allows` takes, or
+/// The lines that set `key` for a reader after the last one with a value that `allows` takes, or
 /// that is in the file `own`: those that `--adopt` has to comment out, the first of them first.
 pub(crate) fn overriding_lines(
-    tree: &Tree,
-    reader: Reader,
+    run: &Run<'_>,
     key: Key,
     own: &Path,
     allows: impl Fn(i64) -> bool,
 ) -> Vec<(PathBuf, usize)> {
-    let run = Run::of(tree, reader, &[]);
     let mut found = Vec::new();
     for index in (0..run.statements.len()).rev() {
         let (file, statement) = run.at(index);
@@ -130,7 +128,7 @@ pub(super) struct Write {
 }
 
 #[derive(Debug)]
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     reader: Reader,
     files: Vec<ReadFile<'a>>,
     /// Every statement in reading order, with the file it is in.
@@ -138,21 +136,20 @@ pub(super) struct Run<'a> {
     /// The last statement that names a path; for OpenRC, in each file by itself.
     last_named: Vec<HashMap<String, usize>>,
     pub(super) writes: Vec<Write>,
-    /// What each path is about; none for a glob that is too large to work out.
-    targets: HashMap<String, Option<Vec<SysctlFile>>>,
+    targets: Targets,
     /// Files with a glob that is too large to work out.
     too_large: Vec<PathBuf>,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn of(tree: &'a Tree, reader: Reader, prefixes: &[String]) -> Self {
+    pub(crate) fn of(tree: &'a Tree, reader: Reader, prefixes: &[String]) -> Self {
         let mut run = Run {
             reader,
             files: Vec::new(),
             statements: Vec::new(),
             last_named: Vec::new(),
             writes: Vec::new(),
-            targets: HashMap::new(),
+            targets: Targets::new(reader),
             too_large: Vec::new(),
         };
         run.read(tree);
@@ -227,7 +224,7 @@ impl<'a> Run<'a> {
 
     /// What a statement is about; none for a glob that is too large to work out.
     pub(super) fn targets(&self, index: usize) -> Option<&[SysctlFile]> {
-        self.targets.get(&self.statements[index].1.path)?.as_deref()
+        self.targets.get(&self.statements[index].1.path)
     }
 
     pub(super) fn at(&self, index: usize) -> (&ReadFile<'a>, &Statement) {
@@ -297,8 +294,7 @@ impl<'a> Run<'a> {
                     *last = index;
                 } else {
                     named.insert(statement.path.clone(), index);
-                    let targets = self.targets.entry(statement.path.clone());
-                    targets.or_insert_with_key(|path| targets_of(self.reader, path));
+                    self.targets.work_out(&statement.path);
                 }
                 self.statements.push((file, statement));
             }
@@ -331,7 +327,10 @@ impl<'a> Run<'a> {
                 continue;
             };
             let Some(targets) = self.targets(*index) else {
-                too_large.push(self.files[*file].path.clone());
+                let path = &self.files[*file].path;
+                if too_large.last() != Some(path) {
+                    too_large.push(path.clone());
+                }
                 continue;
             };
             let is_glob = pattern::is_glob(&statement.path);
@@ -367,17 +366,50 @@ fn is_below(path: &str, prefixes: &[String]) -> bool {
     prefixes.any(|prefix| path.starts_with(&parts(prefix)))
 }
 
-/// What a path is about; `None` for a glob that is too large to work out.
-pub(super) fn targets_of(reader: Reader, path: &str) -> Option<Vec<SysctlFile>> {
-    if pattern::is_glob(path) {
-        return pattern::expand(reader, path);
+/// What the paths of a reader's lines are about. Each is worked out once, and of globs no more than
+/// a file that somebody needs could have: the rest is too large to work out.
+#[derive(Debug)]
+pub(super) struct Targets {
+    reader: Reader,
+    known: HashMap<String, Option<Vec<SysctlFile>>>,
+    patterns_left: usize,
+}
+
+impl Targets {
+    pub(super) fn new(reader: Reader) -> Self {
+        Targets {
+            reader,
+            known: HashMap::new(),
+            patterns_left: pattern::MOST_IN_ALL,
+        }
     }
-    let key = pattern::resolve(reader, path);
-    let target = |key| SysctlFile {
-        path: path.to_owned(),
-        key,
-    };
-    Some(key.map(target).into_iter().collect())
+
+    /// What a path is about; none for a glob that is too large to work out.
+    pub(super) fn of(&mut self, path: &str) -> Option<&[SysctlFile]> {
+        self.work_out(path);
+        self.get(path)
+    }
+
+    fn get(&self, path: &str) -> Option<&[SysctlFile]> {
+        self.known.get(path)?.as_deref()
+    }
+
+    fn work_out(&mut self, path: &str) {
+        if self.known.contains_key(path) {
+            return;
+        }
+        let targets = if pattern::is_glob(path) {
+            pattern::expand(self.reader, path, &mut self.patterns_left)
+        } else {
+            let target = |key| SysctlFile {
+                path: path.to_owned(),
+                key,
+            };
+            let key = pattern::resolve(self.reader, path);
+            Some(key.map(target).into_iter().collect())
+        };
+        self.known.insert(path.to_owned(), targets);
+    }
 }
 
 /// As much of the kernel as judges a write.

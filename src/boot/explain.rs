@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use super::effective::{Run, Write, targets_of};
+use super::effective::{Run, Targets, Write};
 use super::pattern::SysctlFile;
 use super::statement::{self, Statement};
 use super::tree::{Content, Source, Tree};
 use super::{Reader, Winner};
+use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,10 +71,10 @@ pub(crate) enum Why {
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = |file: &Path, line: &usize| format!("{}:{line}", file.display());
+        let at = |file: &Path, line: &usize| format!("{}:{line}", file.shown());
         match self {
-            Why::Masked(by) => write!(f, "masked by {}", by.display()),
-            Why::Shadowed(by) => write!(f, "shadowed by {}", by.display()),
+            Why::Masked(by) => write!(f, "masked by {}", by.shown()),
+            Why::Shadowed(by) => write!(f, "shadowed by {}", by.shown()),
             Why::NeverRead => write!(f, "never read"),
             Why::NotUnderstood => write!(f, "not taken for a line about this key"),
             Why::Overridden(file, line) => write!(f, "overridden by {}", at(file, line)),
@@ -156,7 +157,7 @@ struct Place {
 /// skipped.
 fn lines_about(tree: &Tree, reader: Reader, key: Key) -> Vec<(Place, Statement, String)> {
     let mut found = Vec::new();
-    let mut known: HashMap<String, bool> = HashMap::new();
+    let mut targets = Targets::new(reader);
     // procps meets every file that systemd meets.
     for (rank, source) in tree.sources(Reader::Procps).into_iter().enumerate() {
         let Content::File { bytes, .. } = source.content else {
@@ -167,13 +168,7 @@ fn lines_about(tree: &Tree, reader: Reader, key: Key) -> Vec<(Place, Statement, 
         }
         let texts: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         for statement in statement::parse(reader, bytes) {
-            let is_about = known.get(&statement.path).copied().unwrap_or_else(|| {
-                let targets = targets_of(reader, &statement.path);
-                let is_about = may_be_about(targets.as_deref(), key);
-                known.insert(statement.path.clone(), is_about);
-                is_about
-            });
-            if is_about {
+            if may_be_about(targets.of(&statement.path), key) {
                 let place = Place {
                     rank,
                     line: statement.line,

@@ -25,11 +25,12 @@ mod tree;
 mod udev;
 pub(crate) mod writers;
 
+use crate::diagnostic::plain::Shown;
 use std::fmt;
 use std::path::PathBuf;
 
 pub(crate) use dead_lines::DeadLine;
-pub(crate) use effective::{Effective, Winner, effective, overriding_lines};
+pub(crate) use effective::{Effective, Run, Winner, effective, overriding_lines};
 pub(crate) use explain::{ExplainedLine, Explanation, explain};
 pub(crate) use next_boot::{Answer, BootFiles, NextBoot, Sure};
 pub(crate) use tree::{Content, Directory, Entry, Tree, has_conf_name};
@@ -73,6 +74,6 @@ pub(crate) struct SourceLine {
 
 impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        write!(f, "{}:{}", self.file.shown(), self.line)
     }
 }

@@ -16,6 +16,7 @@ use super::modules::{ConfFile, HashSize, Loading, ModuleFiles, hash_size_of};
 use super::storage::{self, StorageFacts, Volatile};
 use super::writers::{Applier, Certainty, LaterWrite, Writers};
 use super::{Effective, Reader, SourceLine, Tree, Winner, drop_in};
+use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
 
 /// Everything that decides what the next boot brings, as it was read.
@@ -310,7 +311,7 @@ impl NextBoot {
             answer.depends(format!(
                 "{reader} sets {} by {}:{}",
                 winner.value,
-                winner.file.display(),
+                winner.file.shown(),
                 winner.line
             ));
         }
@@ -368,7 +369,7 @@ impl NextBoot {
                     "{line} runs a program in place of loading nf_conntrack"
                 ));
             }
-            Loading::Unknown(path) => answer.unknown(format!("{} cannot be read", path.display())),
+            Loading::Unknown(path) => answer.unknown(format!("{} cannot be read", path.shown())),
         }
     }
 
@@ -457,7 +458,7 @@ impl NextBoot {
             ));
         }
         if let Some(path) = self.unread().first() {
-            answer.unknown(format!("{} cannot be read", path.display()));
+            answer.unknown(format!("{} cannot be read", path.shown()));
         }
         if let Some(volatile) = &self.volatile {
             answer.depends(volatile.why.clone());

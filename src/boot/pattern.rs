@@ -9,6 +9,8 @@ use crate::tunable::Key;
 
 /// A glob that stands for more patterns than this is not worked out.
 const MOST_PATTERNS: usize = 256;
+/// Of all the globs of a machine no more patterns than this are worked out.
+pub(super) const MOST_IN_ALL: usize = 20_000;
 
 /// A sysctl file that a path leads to, with the path that a reader would write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,17 +50,18 @@ pub(super) fn resolve(reader: Reader, path: &str) -> Option<Key> {
 }
 
 /// The files that a glob matches, in the order in which the readers write them; `None` where its
-/// braces stand for too many patterns.
+/// braces stand for too many patterns, or for more than are `left`.
 ///
 /// systemd also expands braces. A name that this kernel lacks is among the files: a write to it
 /// fails and changes nothing.
-pub(super) fn expand(reader: Reader, pattern: &str) -> Option<Vec<SysctlFile>> {
+pub(super) fn expand(reader: Reader, pattern: &str, left: &mut usize) -> Option<Vec<SysctlFile>> {
     let patterns = match reader {
         Reader::Procps | Reader::OpenRc => vec![pattern.to_owned()],
         // tuned takes the pattern for a name.
         Reader::Tuned => Vec::new(),
         Reader::Systemd => expand_braces(pattern)?,
     };
+    *left = left.checked_sub(patterns.len())?;
     Some(patterns.iter().flat_map(|one| expand_one(one)).collect())
 }
 
@@ -243,6 +246,11 @@ fn first_brace(pattern: &str) -> Option<(&str, Vec<&str>, &str)> {
 mod tests {
     use super::*;
 
+    fn expand(reader: Reader, pattern: &str) -> Option<Vec<SysctlFile>> {
+        let mut left = MOST_IN_ALL;
+        super::expand(reader, pattern, &mut left)
+    }
+
     #[test]
     fn a_path_leads_to_its_key_however_it_is_spelled() {
         let both = [
@@ -320,6 +328,21 @@ mod tests {
             expand(Reader::Systemd, &format!("{}*", "{".repeat(100_000))),
             Some(Vec::new())
         );
+    }
+
+    #[test]
+    fn no_more_patterns_are_worked_out_than_are_left() {
+        let mut left = 5;
+        for (pattern, files) in [
+            ("net/nf_conntrack_ma?", Some(1)),
+            ("net/nf_conntrack_{a,b,max}*", Some(1)),
+            ("net/nf_conntrack_{a,max}*", None),
+            ("net/nf_conntrack_ma[x]", Some(1)),
+            ("net/nf_conntrack_ma[y]", None),
+        ] {
+            let found = super::expand(Reader::Systemd, pattern, &mut left);
+            assert_eq!(found.map(|found| found.len()), files, "{pattern}");
+        }
     }
 
     #[test]

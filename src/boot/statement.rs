@@ -19,32 +19,27 @@ pub(super) struct Statement {
 
 /// The statements of a file, in order.
 pub(super) fn parse(reader: Reader, bytes: &[u8]) -> Vec<Statement> {
-    let lines = bytes.split(|byte| *byte == b'\n');
-    lines
-        .zip(1..)
-        .flat_map(|(text, line)| parse_line(reader, text, line))
-        .collect()
-}
-
-fn parse_line(reader: Reader, text: &[u8], line: usize) -> Vec<Statement> {
-    let statement = |(key, value): (String, Option<String>)| Statement {
-        line,
-        path: path_of(reader, &key),
-        value,
-    };
-    match reader {
-        // A C string: a NUL ends the line for procps.
-        Reader::Procps | Reader::OpenRc | Reader::Tuned => {
-            let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-            procps_parts(text).map(statement).into_iter().collect()
+    let mut found = Vec::new();
+    for (text, line) in bytes.split(|byte| *byte == b'\n').zip(1..) {
+        let statement = |(key, value): (String, Option<String>)| Statement {
+            line,
+            path: path_of(reader, &key),
+            value,
+        };
+        match reader {
+            // A C string: a NUL ends the line for procps.
+            Reader::Procps | Reader::OpenRc | Reader::Tuned => {
+                let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+                found.extend(procps_parts(text).map(statement));
+            }
+            // A carriage return or a NUL ends a line for systemd as well.
+            Reader::Systemd => {
+                let parts = text.split(|byte| matches!(byte, b'\r' | 0));
+                found.extend(parts.filter_map(systemd_parts).map(statement));
+            }
         }
-        // A carriage return or a NUL ends a line for systemd as well.
-        Reader::Systemd => text
-            .split(|byte| matches!(byte, b'\r' | 0))
-            .filter_map(systemd_parts)
-            .map(statement)
-            .collect(),
     }
+    found
 }
 
 /// Key and value as procps divides them. A blank behind the dash stays part of the key, and one
@@ -89,8 +84,17 @@ fn is_c_space(c: char) -> bool {
 
 /// The path that a key means: if its first separator is a dot, dots and slashes change places.
 pub(super) fn path_of(reader: Reader, key: &str) -> String {
-    let path: String = match key.find(['.', '/']) {
-        Some(first) if key[first..].starts_with('.') => key.chars().map(swap).collect(),
+    let path = match key.find(['.', '/']) {
+        Some(first) if key[first..].starts_with('.') => {
+            let parts = key.split_inclusive(['.', '/']);
+            let swapped = parts.map(|part| match part.strip_suffix('.') {
+                Some(before) => [before, "/"],
+                None => part
+                    .strip_suffix('/')
+                    .map_or([part, ""], |before| [before, "."]),
+            });
+            swapped.flatten().collect()
+        }
         _ => key.to_owned(),
     };
     match reader {
@@ -99,16 +103,11 @@ pub(super) fn path_of(reader: Reader, key: &str) -> String {
     }
 }
 
-fn swap(separator: char) -> char {
-    match separator {
-        '.' => '/',
-        '/' => '.',
-        other => other,
-    }
-}
-
 /// systemd's spelling of a path, by which it tells whether two lines mean the same key.
 fn simplify(path: &str) -> String {
+    if !path.split('/').any(|part| matches!(part, "" | ".")) {
+        return path.to_owned();
+    }
     let parts: Vec<&str> = path
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))

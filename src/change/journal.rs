@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Entry, Record, SCHEMA};
 use super::state::{FirstState, State};
+use crate::diagnostic::plain::{Shown, one_line};
 use crate::diagnostic::{Advise, Hint};
 use crate::files::state::{self, StateError};
 use crate::files::{FileError, ReadError, Root};
@@ -23,7 +24,7 @@ const LARGEST: usize = 16 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
-    #[error("cannot {doing} the journal {}: {source}", path.display())]
+    #[error("cannot {doing} the journal {}: {source}", path.shown())]
     File {
         doing: &'static str,
         path: PathBuf,
@@ -31,11 +32,11 @@ pub(crate) enum JournalError {
     },
     #[error("the journal has no change {0}")]
     Missing(u64),
-    #[error("the journal {} is damaged: {why}", path.display())]
+    #[error("the journal {} is damaged: {why}", path.shown())]
     Damaged { path: PathBuf, why: String },
     #[error("the record of this change has {} MiB, and the journal takes {} MiB", bytes >> 20, LARGEST >> 20)]
     TooLarge { bytes: usize },
-    #[error("the journal {} has a record with the last number there is", .0.display())]
+    #[error("the journal {} has a record with the last number there is", .0.shown())]
     NoNumber(PathBuf),
 }
 
@@ -227,9 +228,17 @@ impl Journal {
             }
             return Err(JournalError::Missing(id));
         };
-        let record: Record =
+        let mut record: Record =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         self.judge(id, &record).map_err(damaged)?;
+        // Whoever made an image chose them.
+        for shown in [
+            &mut record.profile,
+            &mut record.origin.host,
+            &mut record.origin.time,
+        ] {
+            *shown = one_line(shown);
+        }
         let steps = record.steps.len();
         let state = match self.state(id, steps)? {
             Some(state) => state,

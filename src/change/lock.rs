@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::diagnostic::plain::{Shown, one_line};
 use crate::diagnostic::{Advise, Hint};
 use crate::files::Root;
 use crate::files::state::{self, StateError};
@@ -29,7 +30,7 @@ pub(crate) enum LockError {
         /// Its pid and command, as it wrote them.
         holder: String,
     },
-    #[error("cannot lock {}: {source}", path.display())]
+    #[error("cannot lock {}: {source}", path.shown())]
     File { path: PathBuf, source: StateError },
 }
 
@@ -104,7 +105,7 @@ impl Lock {
 fn read_holder(file: &mut File) -> String {
     let mut holder = String::new();
     match file.take(4096).read_to_string(&mut holder) {
-        Ok(_) if !holder.trim().is_empty() => holder.trim().to_owned(),
+        Ok(_) if !holder.trim().is_empty() => one_line(holder.trim()),
         _ => "it has not said which".to_owned(),
     }
 }

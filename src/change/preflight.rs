@@ -1,6 +1,7 @@
 //! Checks everything that can be checked before the first write.
 
 use super::system::{System, SystemError};
+use crate::diagnostic::plain::Shown;
 use crate::diagnostic::{Advise, Hint};
 use crate::plan::{Plan, Step};
 
@@ -58,6 +59,6 @@ fn check_file(step: &Step, system: &mut dyn System) -> Result<(), PreflightError
     if system.read_file(change.path)?.as_deref() == change.from {
         return Ok(());
     }
-    let moved = format!("{} changed", change.path.display());
+    let moved = format!("{} changed", change.path.shown());
     Err(PreflightError::Moved(moved))
 }

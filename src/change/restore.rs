@@ -6,6 +6,7 @@ use super::present;
 use super::record::{Entry, Record};
 use super::revert::{Conflict, Foreign, keeps_max, revert};
 use super::system::{System, SystemError};
+use crate::diagnostic::plain::Shown;
 use crate::files::NEW_FILE;
 use crate::plan::Step;
 use crate::tunable::Key;
@@ -64,7 +65,7 @@ pub(super) fn undo_steps(
 pub(super) fn restore(step: &Step, system: &mut dyn System) -> Result<(), String> {
     if let Some(change) = step.file() {
         return restore_file(change.path, change.to, system)
-            .map_err(|error| format!("{} was not restored: {error}", change.path.display()));
+            .map_err(|error| format!("{} was not restored: {error}", change.path.shown()));
     }
     match step {
         Step::UnloadModule { .. } => system

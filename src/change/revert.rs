@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::record::Entry;
+use crate::diagnostic::plain::Shown;
 use crate::plan::{ENTRIES_PER_BUCKET, Plan, Step, StepResult, lowest_safe_max};
 use crate::tunable::{Key, as_held};
 
@@ -88,7 +89,7 @@ impl fmt::Display for Conflict {
                  else changed it since"
             ),
             Conflict::File(path) => {
-                write!(f, "{} was changed by somebody else since", path.display())
+                write!(f, "{} was changed by somebody else since", path.shown())
             }
         }
     }
@@ -279,7 +280,7 @@ impl Computing<'_> {
         let now = match self.present.file(path) {
             Ok(now) => now,
             Err(why) => {
-                let kept = format!("{} was not restored: {why}", path.display());
+                let kept = format!("{} was not restored: {why}", path.shown());
                 self.revert.kept.push(kept);
                 return;
             }

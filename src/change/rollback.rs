@@ -13,7 +13,7 @@ use super::session::{Done, Session};
 use super::status::Status;
 use super::system::Running;
 use super::watcher::disarm_watcher;
-use crate::diagnostic::Hint;
+use crate::diagnostic::{Hint, told};
 use crate::plan::Plan;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,15 @@ impl Session<'_> {
             flows: None,
         };
         for (entry, _) in reverts {
-            self.undo(entry, &mut all)?;
+            let id = entry.record.id;
+            if let Err(error) = self.undo(entry, &mut all) {
+                if all.outcome.reports.is_empty() {
+                    return Err(error);
+                }
+                let message = format!("{}; change {id} is still applied", told(&error));
+                all.outcome.ending = Ending::Failed(ChangeError::new(message), Vec::new());
+                all.again = id;
+            }
             if all.outcome.ending != Ending::Complete {
                 break;
             }

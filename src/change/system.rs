@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::expire::{ExpireError, Expired, Expiry, FlowContext, Past};
+use crate::diagnostic::plain::Shown;
 use crate::diagnostic::{Advise, Hint};
 use crate::files::{FileError, ReadError, Root, is_full};
 use crate::flow::expire::Tally;
@@ -24,7 +25,7 @@ pub(crate) enum SystemError {
     #[error(transparent)]
     Module(#[from] ModuleError),
     /// A file that was written, or removed, is not as it should be.
-    #[error("{} was written, but {what} when it was read back", path.display())]
+    #[error("{} was written, but {what} when it was read back", path.shown())]
     ReadBack { path: PathBuf, what: &'static str },
     /// A step for a running kernel, and the files are those of an image.
     #[error("an image has no running kernel")]

@@ -75,12 +75,16 @@ pub(super) fn long_duration(option: &str, text: &str) -> Result<Duration, Failur
     Ok(time)
 }
 
-/// The error of a session with its exit code; any other error as it is.
+/// The error of a session with its exit code. Any other error came before the first change.
 pub(super) fn told(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<ChangeError>() {
-        Ok(error) => failure(error).into(),
-        Err(error) => error,
-    }
+    let failure = match error.downcast::<ChangeError>() {
+        Ok(error) => failure(error),
+        Err(error) => match Failure::from_error(FAILED, error) {
+            failure if failure.code == FAILED => failure.unchanged(),
+            failure => failure,
+        },
+    };
+    failure.into()
 }
 
 pub(super) fn failure(error: ChangeError) -> Failure {

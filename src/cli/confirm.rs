@@ -1,14 +1,20 @@
 //! `cttune confirm`, and the watcher of a change that is not confirmed.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use super::args::{Confirm, Global, WatchPending};
 use super::change;
 use super::failure::LEFT;
 use super::out::{self, Out};
 use super::terminal::Terminal;
 use super::{place, plan as plan_command};
+use crate::boot;
 use crate::change::{Done, READY, Record, close_stdout, leave_session, watch as wait_for_deadline};
 use crate::diagnostic::Place;
-use crate::plan::Plan;
+use crate::files::Root;
+use crate::plan::{DROP_IN, Plan, Step};
+use crate::profile::Desired;
 use crate::render;
 
 pub(super) fn run(args: &Confirm, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -19,11 +25,36 @@ pub(super) fn run(args: &Confirm, global: &Global, out: Out) -> anyhow::Result<u
     tell(&done.map_err(change::told)?, &place::of(global), out)
 }
 
-/// The plan of a pending change, from what is current now.
+/// The plan of a pending change, from what is current now. Its values are those of the journal: the
+/// profile may have been removed since, or ask for others.
 pub(super) fn replan(record: &Record, global: &Global) -> anyhow::Result<Plan> {
+    let root = place::root(global)?;
     let planning = change::planning_of(record);
-    let (plan, _) = plan_command::make(&planning, global, &place::root(global)?)?;
+    let desired = desired(record, &root)?;
+    let (plan, _) = plan_command::make_for(&desired, &planning, global, &root)?;
     Ok(plan)
+}
+
+/// What a change makes the machine have: the values that it set, and those of the drop-in once the
+/// change is confirmed.
+fn desired(record: &Record, root: &Root) -> anyhow::Result<Desired> {
+    let mut values = BTreeMap::new();
+    let mut drop_in = root.read(Path::new(DROP_IN))?;
+    for step in &record.steps {
+        if let Step::WriteLive { key, to, .. } = step {
+            values.insert(*key, *to);
+        }
+        if let Some(change) = step.file().filter(|file| file.path == Path::new(DROP_IN)) {
+            drop_in = change.to.map(<[u8]>::to_vec);
+        }
+    }
+    if let Some(Ok(persisted)) = drop_in.map(|bytes| boot::drop_in::parse(&bytes)) {
+        values.extend(persisted.values);
+    }
+    Ok(Desired {
+        name: record.profile.clone(),
+        ..Desired::default().with_overrides(&values)
+    })
 }
 
 /// Tells how a confirmation ended. Gives the exit code.

@@ -53,9 +53,10 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use self::args::{Cli, Command, Global};
+use self::args::{Cli, Command, Format, Global};
 use self::failure::{FAILED, Failure, SANDBOX};
 use self::out::Out;
+use crate::kernel::rights::{self, Needs};
 use crate::kernel::{netns, processes};
 
 /// Runs the command line and gives the exit code.
@@ -72,6 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         _ => FAILED,
     };
     let ran = refusals::format(&cli)
+        .and_then(|()| refusals::little_memory())
         .map_err(anyhow::Error::from)
         .and_then(|()| in_namespace(&cli, out));
     match ran {
@@ -103,8 +105,31 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
     ran.map_err(|error| Failure::of(FAILED, &error))?
 }
 
+/// Before anything is read that others wrote. It is done in the namespace of `--netns`: to enter it
+/// takes more than most commands need there.
+fn give_up_rights(cli: &Cli) {
+    let needs = match &cli.command {
+        // It makes namespaces of all kinds, and runs a program of the operator.
+        Command::Sandbox(_) | Command::SandboxInside(_) => return,
+        Command::Metrics(args) if args.textfile.is_none() => Needs::READ,
+        Command::History(_) | Command::Completions(_) => Needs::READ,
+        Command::Check(_) | Command::Plan(_) | Command::Top(_) => Needs::NAMESPACES,
+        Command::Apply(_)
+        | Command::Confirm(_)
+        | Command::Rollback(_)
+        | Command::WatchPending(_) => Needs::CHANGE,
+        _ => Needs::FILES,
+    };
+    let is_monitor = !matches!(cli.global.format, Format::Text | Format::Json);
+    if is_monitor || matches!(cli.command, Command::Metrics(_)) {
+        rights::keep_from_programs();
+    }
+    rights::keep(needs);
+}
+
 fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
     let global: &Global = &cli.global;
+    give_up_rights(cli);
     interrupted::tell(cli, out);
     match &cli.command {
         Command::Check(check) => check::run(check, global, out),

@@ -5,8 +5,10 @@ use super::current::{self, Current};
 use super::failure::{DIFFERS, Failure};
 use super::out::Out;
 use super::{expire, load, mistaken, place};
+use crate::diagnostic::plain::Shown;
 use crate::files::Root;
 use crate::plan::{self, Comparison};
+use crate::profile::Desired;
 use crate::render;
 
 pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -36,7 +38,7 @@ pub(super) fn note_open_files(plan: &plan::Plan, root: &Root, out: Out) {
     for change in files {
         if let Some(who) = root.writers(change.path) {
             let path = root.outside(change.path);
-            out.note(&format!("note: {}: {who}", path.display()));
+            out.note(&format!("note: {}: {who}", path.shown()));
         }
     }
 }
@@ -61,7 +63,8 @@ pub(super) fn make(
     global: &Global,
     root: &Root,
 ) -> anyhow::Result<(plan::Plan, Current)> {
-    let scope = place::scope(global, planning.only, planning.adopt)?;
+    // Before the profile is looked for.
+    place::scope(global, planning.only, planning.adopt)?;
     let Some(desired) = load::desired(&planning.desired, root)? else {
         let message = if planning.desired.no_profile {
             "--no-profile leaves nothing to plan without --set"
@@ -72,13 +75,24 @@ pub(super) fn make(
             .hint(mistaken::name_a_profile())
             .into());
     };
+    make_for(&desired, planning, global, root)
+}
+
+/// The plan for what is desired, whichever profile the planning names.
+pub(super) fn make_for(
+    desired: &Desired,
+    planning: &Planning,
+    global: &Global,
+    root: &Root,
+) -> anyhow::Result<(plan::Plan, Current)> {
+    let scope = place::scope(global, planning.only, planning.adopt)?;
     let current = Current::read(global, root)?;
     let machine = current.machine();
-    let comparison = Comparison::new(&desired, &machine).map_err(mistaken::underivable)?;
+    let comparison = Comparison::new(desired, &machine).map_err(mistaken::underivable)?;
     current::demand_readings(&comparison)?;
-    let mut plan = plan::plan(&desired, &comparison, &machine, scope);
+    let mut plan = plan::plan(desired, &comparison, &machine, scope);
     if let Some(mode) = planning.expire {
-        let step = expire::step(mode, desired.expire, scope, &current, &plan, root)?;
+        let step = expire::step(mode, desired.expire.clone(), scope, &current, &plan, root)?;
         plan.steps.extend(step);
     }
     Ok((plan, current))

@@ -8,6 +8,7 @@ use super::out::Out;
 use super::{change, deep, rates};
 use crate::assess::{Deep, Namespace, Rates, Unread};
 use crate::change::{Here, Status};
+use crate::diagnostic::plain::Shown;
 use crate::files::Root;
 use crate::flow::Prefixes;
 use crate::kernel::log::Journal;
@@ -44,7 +45,7 @@ impl Readings {
         let mut unread: Vec<Unread> = current
             .unread()
             .into_iter()
-            .map(|path| Unread::new(path.display().to_string(), "cannot be read"))
+            .map(|path| Unread::new(path.shown(), "cannot be read"))
             .collect();
         let mut rates = (current.live.as_ref()).map(|_| rates::read(earlier, journal, &mut unread));
         if let (Some(rates), None) = (&mut rates, &global.netns) {

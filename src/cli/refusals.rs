@@ -1,8 +1,9 @@
 //! Options that cannot go together, refused before anything is read.
 
 use super::args::{Check, Cli, Command, Format, Global};
-use super::failure::Failure;
+use super::failure::{FAILED, Failure};
 use super::out::Out;
+use crate::diagnostic::Hint;
 
 /// Refuses a format that another command has.
 pub(super) fn format(cli: &Cli) -> Result<(), Failure> {
@@ -15,6 +16,20 @@ pub(super) fn format(cli: &Cli) -> Result<(), Failure> {
     };
     Err(Failure::usage("this command does not have that format")
         .hint(format!("it belongs to `cttune {owner}`")))
+}
+
+/// Refuses to begin with so little memory that a command may be ended in the middle of its work.
+pub(super) fn little_memory() -> Result<(), Failure> {
+    const NEEDED: usize = 8 << 20;
+    let mut memory = Vec::<u8>::new();
+    match std::hint::black_box(&mut memory).try_reserve_exact(NEEDED) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(
+            Failure::new(FAILED, "less than 8 MiB of memory are left for cttune")
+                .hint(Hint::say("raise the limit: ulimit -v unlimited"))
+                .unchanged(),
+        ),
+    }
 }
 
 /// Refuses a namespace for what has none.

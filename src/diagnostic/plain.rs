@@ -5,6 +5,24 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::path::Path;
+
+/// The name of a file as it is shown: whoever made the file chose it, line ends included.
+pub(crate) trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl Shown for Path {
+    fn shown(&self) -> String {
+        one_line(&self.display().to_string())
+    }
+}
+
+/// Foreign text that is shown within a line: its line ends are escaped too.
+pub(crate) fn one_line(text: &str) -> String {
+    let text = text.replace('\n', "\\u{a}").replace('\t', "\\u{9}");
+    for_monitor(&text).into_owned()
+}
 
 /// For a terminal: control characters and marks of text direction are written as `\u{1b}`. Line
 /// ends, tabs and our own colours stay.
@@ -35,7 +53,8 @@ fn escape(
     keep: impl Fn(&str) -> usize,
     escaped: impl Fn(&mut String, char) -> std::fmt::Result,
 ) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    let is_plain = |byte: u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+    if text.bytes().all(is_plain) || !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
@@ -55,19 +74,25 @@ fn escape(
 }
 
 /// Control characters but line end and tab; marks that change the direction of text; line and
-/// paragraph separators.
+/// paragraph separators; characters that nobody sees.
 fn is_unsafe(c: char) -> bool {
     match c {
         '\n' | '\t' => false,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            true
-        }
+        '\u{61c}'
+        | '\u{200b}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' => true,
         c => c.is_control(),
     }
 }
 
-/// The bytes of a colour at the beginning of the text: only foreground colours, of the palette too,
-/// bold, dimmed, italic, underline and the end of them. Nothing here hides text or moves the cursor.
+/// The bytes of a colour at the beginning of the text: those that cttune itself prints, none of
+/// which hides text (black, white) or moves the cursor.
 fn color_length(text: &str) -> usize {
     let Some(parameters) = text.strip_prefix("\x1b[") else {
         return 0;
@@ -75,16 +100,12 @@ fn color_length(text: &str) -> usize {
     let Some((parameters, _)) = parameters.split_once('m') else {
         return 0;
     };
-    let is_harmless = |parameter: &str| {
-        matches!(
-            parameter.parse::<u8>(),
-            Ok(0..=4 | 22..=24 | 30..=37 | 39 | 90..=97)
-        )
-    };
+    let is_harmless =
+        |parameter: &str| matches!(parameter.parse::<u8>(), Ok(0..=2 | 4 | 31..=36 | 91..=96));
     let of_palette = parameters.strip_prefix("38;5;");
     let is_color = of_palette.map_or_else(
         || parameters.split(';').all(is_harmless),
-        |number| number.parse::<u8>().is_ok(),
+        |number| matches!(number.parse::<u8>(), Ok(17..=230)),
     );
     if is_color {
         "\x1b[m".len() + parameters.len()
@@ -109,6 +130,8 @@ mod tests {
             ("\x1b[38;5;160mred\x1b[0m", "\x1b[38;5;160mred\x1b[0m"),
             ("\x1b[38;5;256m", "\\u{1b}[38;5;256m"),
             ("\x1b[38;5;1;8m", "\\u{1b}[38;5;1;8m"),
+            ("\x1b[30mhidden", "\\u{1b}[30mhidden"),
+            ("no\u{200b}thing\u{e0041}", "no\\u{200b}thing\\u{e0041}"),
             ("a\rb\x08\x7f\u{9b}2J", "a\\u{d}b\\u{8}\\u{7f}\\u{9b}2J"),
             (
                 "fdp\u{202e}exe.\u{2066}x\u{2069}",
@@ -117,6 +140,15 @@ mod tests {
         ] {
             assert_eq!(for_terminal(text), shown);
         }
+    }
+
+    #[test]
+    fn the_name_of_a_file_stays_on_its_line() {
+        let name = Path::new("/etc/sysctl.d/a\ncritical:\tb\x1b[31m.conf");
+        assert_eq!(
+            name.shown(),
+            "/etc/sysctl.d/a\\u{a}critical:\\u{9}b\\u{1b}[31m.conf"
+        );
     }
 
     #[test]

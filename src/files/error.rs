@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::sys::stat::{FileStat, SFlag, makedev};
 
+use crate::diagnostic::plain::Shown;
 use crate::diagnostic::{Advise, Hint, said};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +55,15 @@ impl fmt::Display for Kind {
 /// Why a file or a directory that is there was not read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
-    #[error("{} is {kind}, not a file", path.display())]
+    #[error("{} is {kind}, not a file", path.shown())]
     NotAFile { path: PathBuf, kind: Kind },
-    #[error("{} is {kind}, not a directory", path.display())]
+    #[error("{} is {kind}, not a directory", path.shown())]
     NotADirectory { path: PathBuf, kind: Kind },
-    #[error("cannot read {}: it is larger than {limit} MiB", path.display(), limit = limit >> 20)]
+    #[error("cannot read {}: it is larger than {limit} MiB", path.shown(), limit = limit >> 20)]
     TooLarge { path: PathBuf, limit: u64 },
-    #[error("cannot read {}: permission denied", path.display())]
+    #[error("cannot read {}: permission denied", path.shown())]
     Denied { path: PathBuf },
-    #[error("cannot read {}: {}", path.display(), said(source))]
+    #[error("cannot read {}: {}", path.shown(), said(source))]
     Io { path: PathBuf, source: io::Error },
 }
 
@@ -96,13 +97,13 @@ const AS_ROOT: &str =
 pub(crate) enum FileError {
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("refusing to write {}: {} is a symbolic link", path.display(), link.display())]
+    #[error("refusing to write {}: {} is a symbolic link", path.shown(), link.shown())]
     Symlink {
         path: PathBuf,
         /// The part of the path that is a link.
         link: PathBuf,
     },
-    #[error("cannot {doing} {}: {}", path.display(), said(source))]
+    #[error("cannot {doing} {}: {}", path.shown(), said(source))]
     Io {
         /// `write`, `create`, `enter`, …
         doing: &'static str,

@@ -8,6 +8,7 @@ use nix::sys::stat::{FileStat, Mode, stat};
 use nix::unistd::{Uid, geteuid, getuid};
 
 use super::root::Root;
+use crate::diagnostic::plain::Shown;
 
 /// Who beside root and the caller may write the file or folder.
 pub(super) fn stranger(stat: &FileStat) -> Option<String> {
@@ -30,7 +31,7 @@ pub(super) fn stranger_on_the_way(path: &Path) -> Option<String> {
         let is_sticky = stat.st_mode & Mode::S_ISVTX.bits() != 0;
         let writers = writers(&stat).filter(|_| !is_sticky);
         let why = writers.or_else(|| foreign_owner(&stat))?;
-        Some(format!("its folder {}: {why}", folder.display()))
+        Some(format!("its folder {}: {why}", folder.shown()))
     })
 }
 

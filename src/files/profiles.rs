@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ReadError, Root, owner};
+use crate::diagnostic::plain::Shown;
 use crate::profile::{Source, builtin};
 
 /// Where named profiles are looked for, the first that has one wins; those built into the binary
@@ -57,9 +58,9 @@ pub(crate) enum ProfileError {
     },
     #[error(transparent)]
     File(#[from] ReadError),
-    #[error("refusing the profile {}: {why}", path.display())]
+    #[error("refusing the profile {}: {why}", path.shown())]
     Unsafe { path: PathBuf, why: String },
-    #[error("the profile {} is not UTF-8 text: line {line} has a byte that no text has", path.display())]
+    #[error("the profile {} is not UTF-8 text: line {line} has a byte that no text has", path.shown())]
     NotText { path: PathBuf, line: usize },
 }
 
@@ -99,7 +100,7 @@ fn find_named(asked: &str) -> Result<Option<Found>, ProfileError> {
                 name: asked.to_owned(),
                 folder: Some(shelf.into()),
                 image: None,
-                source: Source::new(path.display().to_string(), text),
+                source: Source::new(path.shown(), text),
             }));
         }
     }
@@ -156,10 +157,10 @@ fn read_at(path: &Path, asked: &str) -> Result<Found, ProfileError> {
     let machine = Root::machine();
     let text = read_checked(&machine, &absolute)?.ok_or_else(|| not_found(asked))?;
     Ok(Found {
-        name: absolute.display().to_string(),
+        name: absolute.shown(),
         folder: absolute.parent().map(Path::to_owned),
         image: None,
-        source: Source::new(path.display().to_string(), text),
+        source: Source::new(path.shown(), text),
     })
 }
 
@@ -169,7 +170,7 @@ pub(crate) fn read_below(root: &Root, inside: &Path) -> Result<Option<Found>, Pr
     let Some(text) = read_checked(root, inside)? else {
         return Ok(None);
     };
-    let name = root.outside(inside).display().to_string();
+    let name = root.outside(inside).shown();
     Ok(Some(Found {
         folder: inside.parent().map(Path::to_owned),
         image: (!root.is_machine()).then(|| root.clone()),

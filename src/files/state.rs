@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat};
 
 use super::error::is_full;
@@ -48,6 +49,9 @@ impl StateError {
                 "remount it writable, or name another folder in CTTUNE_STATE_DIR"
             }
             io::ErrorKind::FileTooLarge => "raise the limit: ulimit -f unlimited",
+            _ if error.raw_os_error() == Some(Errno::EMFILE as i32) => {
+                "raise the limit: ulimit -n 1024"
+            }
             _ => "run it as root, or name another folder in CTTUNE_STATE_DIR",
         })
     }

@@ -10,6 +10,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use nix::unistd::{SysconfVar, gethostname, sysconf};
 
+use crate::diagnostic::plain::one_line;
 use crate::tunable::{Conntrack, Host};
 
 /// Reads the facts that sizing and persistence need.
@@ -58,7 +59,7 @@ pub(crate) fn read_name() -> String {
         .ok()
         .and_then(|name| name.into_string().ok())
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "localhost".to_owned())
+        .map_or_else(|| "localhost".to_owned(), |name| one_line(&name))
 }
 
 /// The kernel's release, such as `6.18.44`; empty where it cannot be read.

@@ -17,5 +17,6 @@ pub(crate) mod mounts;
 pub(crate) mod namespaces;
 pub(crate) mod netns;
 pub(crate) mod processes;
+pub(crate) mod rights;
 pub(crate) mod rules;
 pub(crate) mod sysctl;

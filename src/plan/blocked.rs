@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::boot::Reader;
 use crate::boot::writers::LaterWrite;
+use crate::diagnostic::plain::Shown;
 use crate::tunable::{Key, format_count, plural};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl fmt::Display for Blocked {
                 write!(
                     f,
                     "{}:{line} {sets} and overrides our drop-in ({})",
-                    file.display(),
+                    file.shown(),
                     readers.join(", ")
                 )
             }
@@ -113,7 +114,7 @@ impl fmt::Display for Blocked {
                 write!(
                     f,
                     "{}:{line} was not written by cttune: `{text}`",
-                    file.display()
+                    file.shown()
                 )
             }
             Blocked::MaxBelowCount { max, count } => write!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Blocked, Compared, Comparison, Lowered, Plan, State, Step, order};
 use crate::boot::writers::Certainty;
-use crate::boot::{self, Effective, NextBoot, Reader, Tree, adopt, at_boot, drop_in, managed};
+use crate::boot::{self, Effective, NextBoot, Reader, Run, Tree, adopt, at_boot, drop_in, managed};
 use crate::profile::{Desired, Target, active};
 use crate::tunable::Key;
 
@@ -310,12 +310,15 @@ fn overriding(
     tree: &Tree,
 ) -> BTreeMap<PathBuf, BTreeSet<usize>> {
     let mut found: BTreeMap<PathBuf, BTreeSet<usize>> = BTreeMap::new();
+    let mut runs: BTreeMap<Reader, Run<'_>> = BTreeMap::new();
     for one in overrides(comparison, &effective_of(readers, tree)) {
         found.entry(one.file).or_default().insert(one.line);
         let own = Path::new(DROP_IN);
         let allows = |value| one.target.allows(value);
         let key = one.target.key;
-        for (file, line) in boot::overriding_lines(tree, one.reader, key, own, allows) {
+        let run = runs.entry(one.reader);
+        let run = run.or_insert_with(|| Run::of(tree, one.reader, &[]));
+        for (file, line) in boot::overriding_lines(run, key, own, allows) {
             found.entry(file).or_default().insert(line);
         }
     }

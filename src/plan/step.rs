@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::plain::Shown;
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::{Key, format_count};
 
@@ -125,12 +126,12 @@ impl Step {
             Step::WriteLive { key, from, to, .. } => format!("{key}: {} → {to}", was(from)),
             Step::WriteFile {
                 path, from: None, ..
-            } => format!("create {}", path.display()),
-            Step::WriteFile { path, to: None, .. } => format!("remove {}", path.display()),
-            Step::WriteFile { path, .. } => format!("rewrite {}", path.display()),
+            } => format!("create {}", path.shown()),
+            Step::WriteFile { path, to: None, .. } => format!("remove {}", path.shown()),
+            Step::WriteFile { path, .. } => format!("rewrite {}", path.shown()),
             Step::EditLine { path, lines, .. } => {
                 let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-                format!("comment out {}:{}", path.display(), lines.join(","))
+                format!("comment out {}:{}", path.shown(), lines.join(","))
             }
             Step::Expire {
                 parameters, flows, ..

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
+use crate::diagnostic::plain::one_line;
+
 /// The text of a profile and the name that people know it by: a path, or `built-in:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
@@ -101,7 +103,7 @@ impl Mistake {
         Mistake {
             source: Arc::clone(source),
             span: source.clip(span),
-            title: wrong.title,
+            title: one_line(&wrong.title),
             label: wrong.label,
             help: wrong.help,
             also: None,

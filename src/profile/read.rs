@@ -181,7 +181,7 @@ impl Reader {
         for (id, value) in in_order(table) {
             if let Some(reason) = self.text("a reason", value) {
                 let origin = self.origin();
-                accepted.insert(id.get_ref().to_string(), Accepted { reason, origin });
+                accepted.insert(on_one_line(id.get_ref()), Accepted { reason, origin });
             }
         }
         accepted
@@ -191,10 +191,10 @@ impl Reader {
         self.source.name.clone()
     }
 
-    /// A text that is not empty.
+    /// A text that is not empty, on one line: it is shown among lines that are not the profile's.
     pub(super) fn text(&mut self, what: &str, value: &Value<'_>) -> Option<String> {
         let wrong = match value.get_ref().as_str() {
-            Some(text) if !text.trim().is_empty() => return Some(text.to_owned()),
+            Some(text) if !text.trim().is_empty() => return Some(on_one_line(text)),
             Some(_) => Wrong::new(format!("{what} is empty"), "nothing here"),
             None => {
                 let title = format!("{what} must be text in quotes");
@@ -339,6 +339,11 @@ fn written<'v>(value: &'v Value<'_>) -> Written<'v> {
         DeValue::Boolean(truth) => Written::Truth(*truth),
         other => Written::Other(other.type_str()),
     }
+}
+
+fn on_one_line(text: &str) -> String {
+    let lines = text.split(char::is_control).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::layout::CELL;
 use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::boot::writers::LaterWrite;
 use crate::boot::{Answer, ExplainedLine, Explanation, NextBoot, Reader, Sure, Winner};
+use crate::diagnostic::plain::Shown;
 
 /// As machines read it.
 pub(crate) fn json(explanation: &Explanation, next_boot: &NextBoot) -> Value {
@@ -97,14 +98,14 @@ fn winner(reader: Reader, winner: Option<&Winner>) -> String {
         Some(Winner {
             value, file, line, ..
         }) => {
-            format!("  {reader}{CELL}{value}  from {}:{line}\n", file.display())
+            format!("  {reader}{CELL}{value}  from {}:{line}\n", file.shown())
         }
         None => format!("  {reader}{CELL}leaves the kernel's default\n"),
     }
 }
 
 fn line(line: &ExplainedLine) -> String {
-    let place = format!("{}:{}", line.file.display(), line.line);
+    let place = format!("{}:{}", line.file.shown(), line.line);
     let note = match line.note() {
         None => format!("{GOOD}wins{GOOD:#}"),
         Some(note) if line.wins_for.is_empty() => format!("{FAINT}{note}{FAINT:#}"),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::advice::marked;
 use super::layout::HANG;
 use super::style::{BAD, HINT};
+use crate::diagnostic::plain::one_line;
 use crate::diagnostic::{Hint, Place};
 use crate::profile::Mistake;
 
@@ -34,6 +35,7 @@ pub(crate) fn text(parts: &Parts<'_>) -> String {
         text.push_str("\n\n");
     }
     for message in &parts.messages {
+        let message = one_line(message);
         text.push_str(&format!("{BAD}error{BAD:#}: {HANG}{message}\n"));
     }
     if let Some((hint, place)) = parts.advice {

@@ -8,6 +8,7 @@ use similar::TextDiff;
 
 use super::layout::{BELOW, CELL, HANG, RIGHT};
 use super::style::{BAD, FAINT, GONE, GOOD, HEAD, HINT, WARN};
+use crate::diagnostic::plain::Shown;
 use crate::plan::{Blocked, FileChange, Lowered, Plan, Skip, Step};
 use crate::tunable::{Key, plural};
 
@@ -179,7 +180,7 @@ pub(crate) fn summary(plan: &Plan) -> String {
         match step {
             Step::EditLine { path, lines, .. } => {
                 let lines = plural(lines.len(), "line");
-                part(1, format!("{lines} of {} commented out", path.display()));
+                part(1, format!("{lines} of {} commented out", path.shown()));
             }
             Step::Expire { .. } => part(1, step.summary()),
             _ => {}
@@ -270,7 +271,7 @@ pub(crate) fn diff(path: &Path, from: Option<&[u8]>, to: Option<&[u8]>) -> Strin
     let shown =
         |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
     let name = |bytes: Option<&[u8]>| match bytes {
-        Some(_) => path.display().to_string(),
+        Some(_) => path.shown(),
         None => "/dev/null".to_owned(),
     };
     let (old, new) = (shown(from), shown(to));

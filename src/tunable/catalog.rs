@@ -272,13 +272,19 @@ impl UnknownKey {
     }
 }
 
+/// Keys, profiles and terms are shorter.
+const LONGEST_NAME: usize = 200;
+
 /// The candidate most like `name`, if one is at least `floor` alike (0 to 1).
 pub(crate) fn nearest_name(
     name: &str,
     candidates: impl Iterator<Item = String>,
     floor: f64,
 ) -> Option<String> {
+    // To compare takes the product of both lengths, and nobody meant a name by a longer text.
+    let is_name = name.len() <= LONGEST_NAME;
     candidates
+        .filter(|_| is_name)
         .map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate))
         .filter(|(likeness, _)| *likeness >= floor)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))

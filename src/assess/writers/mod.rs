@@ -13,6 +13,7 @@ use super::{Evidence, Finding, Id, Severity};
 use crate::boot::managed::manager;
 use crate::boot::writers::{Certainty, KubeProxy, LaterWrite, Tuned};
 use crate::boot::{NextBoot, Reader};
+use crate::diagnostic::plain::Shown;
 use crate::plan::Blocked;
 use crate::tunable::Key;
 
@@ -64,7 +65,7 @@ fn managed_files(evidence: &Evidence<'_>) -> Vec<Finding> {
         let tool = manager(file, evidence.machine.files?.next_boot().tree().file(file)?)?;
         Some(Finding::new(Id::ManagedFile, Severity::Warning, format!(
                 "{} is managed by {tool}: its next run may bring back what --adopt comments out there",
-                file.display()
+                file.shown()
             ), format!("change the value, or remove the line, in {tool}")))
     });
     managed.collect()

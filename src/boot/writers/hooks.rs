@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::facts::Facts;
 use super::scripts::{Runner, Scripts};
+use crate::diagnostic::plain::Shown;
 
 /// Scripts with names of their own.
 const RC_LOCAL: [&str; 5] = [
@@ -129,7 +130,7 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
 fn run(facts: &Facts<'_>, path: &Path, when: &str, scripts: &mut Scripts<'_>) {
     if facts.file(path).is_some_and(|file| file.is_executable) {
         let runner = Runner {
-            who: path.display().to_string(),
+            who: path.shown(),
             when: when.to_owned(),
             is_conditional: false,
         };

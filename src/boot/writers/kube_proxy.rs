@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use super::facts::{Facts, Process};
 use super::{Certainty, LaterWrite};
+use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
 
 /// The most entries that the size by CPUs gives, from 1.36 on.
@@ -348,7 +349,7 @@ impl Settings {
         }
         KubeProxy {
             program: self.program,
-            told_by: self.file.display().to_string(),
+            told_by: self.file.shown(),
             writes,
             is_scaled_past_the_cap: scaled > MOST_SCALED,
             is_unread: self.is_unread,

@@ -8,6 +8,7 @@ use super::{Applier, LaterWrite};
 use crate::boot::modules::{ConfFile, UDEV_FOLDERS};
 use crate::boot::shell;
 use crate::boot::udev::{self, Match};
+use crate::diagnostic::plain::Shown;
 
 /// Rules with one of these words in them may write a sysctl.
 const WORDS: [&str; 3] = ["sysctl", "conntrack", "proc/sys"];
@@ -27,7 +28,7 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> OnLoa
         let words = shell::words(&run.command, &std::collections::BTreeMap::new());
         let is_own = run.matches != Match::No;
         let runner = Runner {
-            who: format!("the rule in {}", run.place.file.display()),
+            who: format!("the rule in {}", run.place.file.shown()),
             when: if is_own {
                 "when the module is loaded"
             } else {

@@ -5,6 +5,7 @@ use crate::cli::change;
 use crate::cli::current::Current;
 use crate::cli::out::Out;
 use crate::cli::walk::Table;
+use crate::diagnostic::plain::Shown;
 use crate::diagnostic::told;
 use crate::flow::{Census, Extent, Field, Filter, Kinds};
 use crate::kernel::ctnetlink::DumpError;
@@ -43,7 +44,7 @@ impl Sources {
         }
         let unread = current.unread();
         let read = match unread.first() {
-            Some(path) => Err(format!("{} cannot be read", path.display())),
+            Some(path) => Err(format!("{} cannot be read", path.shown())),
             None => Ok(()),
         };
         self.take("files", read.map_err(anyhow::Error::msg));

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cli::failure::{FAILED, Failure};
+use crate::diagnostic::plain;
 use crate::files::Root;
 
 /// Replaces the file in one step. The folder belongs to the collector and is not created.
@@ -19,6 +20,6 @@ pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
             .hint("name the folder that node_exporter's --collector.textfile.directory names")
             .into());
     }
-    root.replace(&path, text.as_bytes())
+    root.replace(&path, plain::for_monitor(text).as_bytes())
         .map_err(|error| Failure::of(FAILED, &error).into())
 }

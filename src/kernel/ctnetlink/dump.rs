@@ -35,10 +35,10 @@ pub(crate) enum DumpError {
     #[error("reading the conntrack table: the kernel had no room for its answer")]
     Overrun,
     /// Bytes that are not a conntrack message.
-    #[error("reading the conntrack table")]
+    #[error("reading the conntrack table: {0}")]
     Malformed(#[from] Malformed),
     /// The number of buckets cannot be read.
-    #[error("reading the conntrack table")]
+    #[error("reading the conntrack table: {0}")]
     Buckets(#[from] sysctl::ReadError),
     /// Anything else.
     #[error("reading the conntrack table: {}", .0.desc())]

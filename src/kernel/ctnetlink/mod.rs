@@ -28,6 +28,8 @@ pub(crate) use gather::{Reading, gather};
 pub(crate) use listeners::read_listeners;
 pub(crate) use listing::ListError;
 pub(super) use listing::list_route;
+#[cfg(feature = "internals")]
+pub(crate) use policies::policies_in;
 pub(crate) use policies::{PolicyError, read_policies};
 pub(crate) use socket::Socket;
 pub(crate) use statistics::read_statistics;

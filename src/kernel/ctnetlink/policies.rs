@@ -62,6 +62,23 @@ pub(crate) fn read_policies() -> Result<Policies, PolicyError> {
     Ok(Policies(policies))
 }
 
+/// How many policies and attached selections the bodies of such messages tell of.
+#[cfg(feature = "internals")]
+pub(crate) fn policies_in(body: &[u8]) -> usize {
+    let Some((&[family, ..], attributes)) = body.split_first_chunk::<4>() else {
+        return 0;
+    };
+    let attributes = Attributes::new(attributes);
+    let numbers = [TIMEOUT_L3, TIMEOUT_L4, TIMEOUT_DATA];
+    let read = Read::of(attributes.clone(), numbers).ok();
+    let policy = read.and_then(|read| read.policy(read.family, Selection::default()));
+    let object = Object::of(family, attributes.clone()).ok().flatten();
+    let mut attached = Attachments::default();
+    let _ = attached.take(family, attributes);
+    let selection = object.map(|object| attached.of(family, &object.table, &object.name));
+    usize::from(policy.is_some()) + selection.map_or(0, |selection| selection.matching.len())
+}
+
 /// What messages of either kind say of a policy.
 #[derive(Default)]
 struct Read {

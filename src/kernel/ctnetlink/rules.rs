@@ -44,7 +44,7 @@ impl Attachments {
         Ok(attachments)
     }
 
-    fn take(&mut self, family: u8, attributes: Attributes<'_>) -> Result<(), Malformed> {
+    pub(super) fn take(&mut self, family: u8, attributes: Attributes<'_>) -> Result<(), Malformed> {
         let (mut table, mut rule) = (String::new(), Rule::default());
         for attribute in attributes {
             let attribute = attribute?;
