@@ -26,7 +26,7 @@ fn seconds(world: &World, args: &str) -> f64 {
         .rsplit_once("took ")
         .unwrap_or_else(|| panic!("{told}"));
     assert!(!said.contains("panicked"), "{args}: {told}");
-    let mut numbers = took.split_whitespace().map(|number| number.parse::<f64>());
+    let mut numbers = took.split_whitespace().map(str::parse::<f64>);
     let mut next = || numbers.next().unwrap().unwrap();
     next() + next()
 }
@@ -56,24 +56,25 @@ fn lines(world: &World, inside: &str, size: usize, line: impl Fn(usize) -> Strin
     fs::write(world.path(inside), text).unwrap();
 }
 
+const FILE: &str = "/etc/sysctl.d/50-many.conf";
+const CHECK: [&str; 4] = [
+    "check --profile campus-fw",
+    "check --explain udp_timeout --format json",
+    "check --explain udp_timeout",
+    "plan --adopt --profile campus-fw",
+];
+
 #[test]
 fn the_cost_of_input_is_in_proportion_to_it() {
-    let file = "/etc/sysctl.d/50-many.conf";
-    let check = [
-        "check --profile campus-fw",
-        "check --explain udp_timeout --format json",
-        "check --explain udp_timeout",
-        "plan --adopt --profile campus-fw",
-    ];
     linear(
         "lines of one key",
         100_000,
         |world, size| {
             let line = |n| format!("net.netfilter.nf_conntrack_udp_timeout = {}\n", n % 50 + 30);
-            lines(world, file, size, line);
+            lines(world, FILE, size, line);
         },
         &[
-            &check[..],
+            &CHECK[..],
             &["apply --adopt --yes --profile campus-fw", "rollback --yes"],
         ]
         .concat(),
@@ -83,38 +84,42 @@ fn the_cost_of_input_is_in_proportion_to_it() {
         100_000,
         |world, size| {
             let line = |n| format!("net.netfilter.nf_conntrack_*p_timeout{n} = 30\n");
-            lines(world, file, size, line);
+            lines(world, FILE, size, line);
         },
-        &check,
+        &CHECK,
     );
     linear(
         "braces",
         20_000,
         |world, size| {
             let line = |n| format!("net.netfilter.nf_*{n}{} = 30\n", "{a,b}".repeat(8));
-            lines(world, file, size, line);
+            lines(world, FILE, size, line);
         },
-        &check,
+        &CHECK,
     );
+}
+
+#[test]
+fn lines_that_are_in_vain_cost_little() {
     linear(
         "lines that do nothing",
         100_000,
         |world, size| {
-            lines(world, file, size, |n| {
+            lines(world, FILE, size, |n| {
                 format!("net.nf_conntrack_maxx{n} = 5\n")
-            })
+            });
         },
-        &check,
+        &CHECK,
     );
     linear(
         "one long name",
         4_000_000,
         |world, size| {
-            lines(world, file, 1, |_| {
+            lines(world, FILE, 1, |_| {
                 format!("nf_conntrack_{} = 5\n", "x".repeat(size))
-            })
+            });
         },
-        &check,
+        &CHECK,
     );
     linear(
         "commands of a script",
@@ -124,7 +129,7 @@ fn the_cost_of_input_is_in_proportion_to_it() {
             lines(world, "/etc/rc.local", size, line);
             world.sh("chmod 755 /etc/rc.local");
         },
-        &check[..1],
+        &CHECK[..1],
     );
 }
 
