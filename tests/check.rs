@@ -878,3 +878,37 @@ fn nothing_that_is_printed_controls_a_terminal() {
         "the text is there, escaped"
     );
 }
+
+#[test]
+fn a_bundle_has_everything_but_addresses() {
+    let world = World::story();
+    world.sh("echo '# 203.0.113.9' >>/etc/sysctl.conf");
+    let file = world.place.path().join("bundle.txt");
+    let file = file.to_str().unwrap();
+    let told = world
+        .cttune(&["check", "campus-fw", "--deep", "--bundle", file])
+        .exits(0);
+    assert!(told.stdout.contains("look at it"), "{told}");
+    let text = std::fs::read_to_string(file).unwrap();
+    for part in [
+        "cttune ",
+        "Linux ",
+        "push-ports",
+        "\"findings\"",
+        "/etc/sysctl.conf",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Whatever is an address has an alias.
+    let parts = text.split(|c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':'));
+    let addresses = parts.filter_map(|part| part.parse::<std::net::IpAddr>().ok());
+    let told: Vec<_> = addresses
+        .filter(|one| !one.is_loopback() && !one.is_unspecified())
+        .collect();
+    assert!(told.is_empty(), "{told:?}");
+    assert!(!text.contains('\u{1b}'));
+    world
+        .cttune(&["check", "--bundle", "/nowhere/x"])
+        .exits(1)
+        .briefly();
+}

@@ -479,3 +479,103 @@ fn thousands_of_accepted_findings_that_do_not_exist_are_noted_briefly() {
         assert!(told.stderr.contains("more"), "{}", told.stderr);
     }
 }
+
+/// Likely mistakes, as they are typed: `$D` is a folder with the profiles that they need.
+const THIRTY: &[&str] = &[
+    // Names.
+    "cttune chek",
+    "cttune flush",
+    "cttune list",
+    "cttune campus-fw",
+    "cttune profile delete x",
+    "cttune check campus-fv",
+    "cttune check $D",
+    "cttune check $D/nothing.toml",
+    "cttune check $D/binary.toml",
+    "cttune check --profil campus-fw",
+    "cttune apply campus-fw --force",
+    "cttune plan campus-fw --set tcp_timeout_establishd=600",
+    "cttune plan --set net.core.somaxconn=4096",
+    "cttune plan --set nf_conntrack_count=5",
+    "cttune check --explain tcp_timeout",
+    "cttune top --by source",
+    "cttune top --match dport=htps",
+    "cttune top --match proto=tpc",
+    "cttune expire --match dst=10.1.2.3/16",
+    "cttune completions csh",
+    // Units.
+    "cttune plan --set max=2M",
+    "cttune plan --set max=1,000,000",
+    "cttune plan --set udp_timeout=5min",
+    "cttune plan --set udp_timeout=0",
+    "cttune plan --set acct=maybe",
+    "cttune apply campus-fw --confirm-within 2",
+    "cttune check --warn 80 --crit 70",
+    "cttune check --interval 10x",
+    "cttune expire --rate fast",
+    // Order.
+    "cttune --profile campus-fw check",
+    "cttune --yes apply campus-fw",
+    "cttune sandbox bash",
+    "cttune apply udp_timeout=60",
+    "cttune plan campus-fw udp_timeout=60",
+    "cttune rollback last",
+    // What is missing.
+    "cttune plan",
+    "cttune kill",
+    "cttune expire </dev/null",
+    "cttune apply campus-fw --adopt </dev/null",
+    "cttune profile edit $D/good.toml </dev/null",
+    "cttune rollback --yes",
+    "cttune history 99",
+    "cttune confirm",
+    // The wrong place, or no right to.
+    "cttune check --netns blue",
+    "cttune check --netns pid:999999999",
+    "cttune check --netns /etc/passwd",
+    "cttune check --root /nowhere",
+    "cttune check --root / --netns blue",
+    "cttune plan campus-fw --netns pid:1 --only persist",
+    "setpriv --bounding-set=-net_admin --inh-caps=-net_admin cttune top",
+    "mount -t tmpfs none /proc/sys/net/netfilter && cttune profile capture",
+];
+
+/// Each answer is what tests/fixtures/mistakes.txt has, but for the layout, and says what to do.
+///
+/// `CTTUNE_BLESS=1 cargo test --test mistakes thirty` writes the file anew: read it.
+#[test]
+fn thirty_mistakes_have_an_answer() {
+    let world = World::new();
+    world
+        .place
+        .write("good.toml", "[sysctl]\nudp_timeout = 60\n");
+    std::fs::write(world.place.path().join("binary.toml"), b"\xff\xfe\n").unwrap();
+    let folder = world.place.path().to_str().unwrap().to_owned();
+    let state = world.state();
+    let mut answers = String::new();
+    for line in THIRTY {
+        let mut command = world.command("unshare");
+        command.args(["-m", "sh", "-c", line]).env("D", &folder);
+        let told = Told::by(command.env_remove("EDITOR").env_remove("VISUAL"));
+        assert_ne!(told.code, 0, "{line}: {told}");
+        assert!(told.stderr.starts_with("error: "), "{line}: {told}");
+        assert!(!told.stderr.contains("panicked"), "{line}: {told}");
+        let advises = ["hint: ", "did you mean", "write ", "allowed: "];
+        let advises = advises.iter().any(|sign| told.stderr.contains(sign));
+        assert!(advises, "{line}: nothing to do about it: {told}");
+        let said = told.stderr.replace(&folder, "$D");
+        answers.push_str(&format!("$ {line}\n{}: {said}\n", told.code));
+    }
+    assert_same(&state, &world.state(), "mistaken");
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/mistakes.txt");
+    if std::env::var_os("CTTUNE_BLESS").is_some() {
+        std::fs::write(&file, &answers).unwrap();
+    }
+    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let known = std::fs::read_to_string(&file).unwrap();
+    let both = answers.split("\n\n").zip(known.split("\n\n"));
+    for (answer, known) in both {
+        assert_eq!(plain(answer), plain(known));
+    }
+    assert_eq!(plain(&answers), plain(&known));
+}

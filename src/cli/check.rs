@@ -6,7 +6,7 @@ use super::failure::{DIFFERS, Failure, USAGE};
 use super::monitor::{floor, watched};
 use super::out::Out;
 use super::readings::Readings;
-use super::{explain, load, mistaken, place, refusals};
+use super::{bundle, explain, load, mistaken, place, refusals};
 use crate::assess::{Evidence, Levels, Severity, assess, worst};
 use crate::render;
 use crate::render::check::Checked;
@@ -38,6 +38,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         unread: &readings.unread,
         ..Evidence::of(machine, &comparison)
     };
+    let verbose = out.verbose || check.bundle.is_some();
     let checked = Checked {
         host: &readings.current.name,
         evidence,
@@ -45,9 +46,12 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         pending: readings.pending.as_ref(),
         plan: &load::plan_hint(&check.desired),
         place: &place::of(global),
-        keys: check.keys || out.verbose,
-        verbose: out.verbose,
+        keys: check.keys || verbose,
+        verbose,
     };
+    if let Some(file) = &check.bundle {
+        return bundle::write(file, &checked, out);
+    }
     match global.format {
         Format::Nagios | Format::Npd => watched(&checked, check.fail_on, out),
         _ => {

@@ -1,18 +1,14 @@
 //! `cttune completions`: a script for a shell.
 
-use clap::CommandFactory;
-
-use super::args::{Cli, Completions};
+use super::args::{Completions, Shell};
+use super::failure::DONE;
 use super::out;
 
 pub(super) fn run(completions: &Completions) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(
-        completions.shell,
-        &mut Cli::command(),
-        "cttune",
-        &mut script,
-    );
-    out::raw(&String::from_utf8_lossy(&script));
-    0
+    out::raw(match completions.shell {
+        Shell::Bash => include_str!("../../contrib/completions/cttune.bash"),
+        Shell::Zsh => include_str!("../../contrib/completions/cttune.zsh"),
+        Shell::Fish => include_str!("../../contrib/completions/cttune.fish"),
+    });
+    DONE
 }

@@ -15,6 +15,7 @@ pub(super) fn tell(cli: &Cli, out: Out) {
             | Command::SandboxInside(_)
             | Command::WatchPending(_)
             | Command::Completions(_)
+            | Command::Complete(_)
             | Command::Rollback(_)
     ) {
         return;

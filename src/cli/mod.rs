@@ -5,8 +5,10 @@
 
 mod apply;
 mod args;
+mod bundle;
 mod change;
 mod check;
+mod complete;
 mod completions;
 mod confirm;
 mod current;
@@ -149,5 +151,6 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Sandbox(sandbox) => sandbox::run(sandbox, global),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),
         Command::Completions(completions) => Ok(completions::run(completions)),
+        Command::Complete(words) => Ok(complete::run(words)),
     }
 }

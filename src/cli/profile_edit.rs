@@ -114,10 +114,7 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Source> {
 pub(super) fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> anyhow::Result<()> {
     let changed = before != Some(text);
     if changed {
-        let path = target(file)?;
-        Root::machine()
-            .replace(&path, text.as_bytes())
-            .map_err(not_written)?;
+        replace(file, text)?;
     }
     out.result(
         || match (changed, before) {
@@ -128,6 +125,14 @@ pub(super) fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> 
         || json!({ "schema": render::SCHEMA, "path": file.display().to_string(), "changed": changed }),
     );
     Ok(())
+}
+
+/// Replaces a file whole.
+pub(super) fn replace(file: &Path, text: &str) -> Result<(), Failure> {
+    let path = target(file)?;
+    Root::machine()
+        .replace(&path, text.as_bytes())
+        .map_err(not_written)
 }
 
 /// Finds out whether a profile can be written, before it takes minutes to make one.

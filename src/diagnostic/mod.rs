@@ -6,10 +6,12 @@
 //! only way to turn advice into words.
 
 mod hint;
+mod mask;
 mod place;
 pub(crate) mod plain;
 
 pub(crate) use hint::{Advise, Hint};
+pub(crate) use mask::Mask;
 pub(crate) use place::{Place, quoted};
 
 use std::io;

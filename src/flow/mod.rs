@@ -56,7 +56,7 @@ pub(crate) use sample::{Extent, Sample};
 pub(crate) use save::{save_line, summary_line};
 pub(crate) use sightings::{Compared, Sightings};
 pub(crate) use split::Split;
-pub(crate) use terms::{Selection, Term, Terms, Test};
+pub(crate) use terms::{Selection, Term, Terms, Test, term_names};
 
 #[cfg(test)]
 pub(crate) use crate::conntrack::{Counters, captured};

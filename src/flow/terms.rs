@@ -23,6 +23,11 @@ const NAMES: [&str; 10] = [
     "helper",
 ];
 
+/// What a term can begin with.
+pub(crate) fn term_names() -> impl Iterator<Item = &'static str> + Clone {
+    NAMES.into_iter().chain(Quantity::names())
+}
+
 /// Which flows to act on: those of any `matching`, none of any `keep`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Selection {
@@ -212,7 +217,7 @@ impl Test {
             return Ok(Test::Number(quantity, numbers));
         }
         if !NAMES.contains(&name.as_str()) {
-            let names = NAMES.into_iter().chain(Quantity::names());
+            let names = term_names();
             return Err(Trouble::Name(offer(&name, names)));
         }
         if sign != Sign::Equal {

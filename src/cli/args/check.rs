@@ -1,5 +1,7 @@
 //! `cttune check`.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 
 use super::{DesiredOptions, MORE, Named};
@@ -58,6 +60,17 @@ pub(crate) struct Check {
     /// Exit 2 from this severity on: warning, critical
     #[arg(long, value_enum, hide_possible_values = true, value_name = "SEVERITY")]
     pub(crate) fail_on: Option<FailOn>,
+    /// Write a report for a bug, without addresses
+    ///
+    /// Versions, settings and findings, as text and as JSON. Look at it before
+    /// you send it.
+    #[arg(
+        long,
+        value_name = "FILE",
+        hide_short_help = true,
+        conflicts_with = "explain"
+    )]
+    pub(crate) bundle: Option<PathBuf>,
     /// A fill that is a warning [default: 80%]
     #[arg(long, value_name = "PERCENT", conflicts_with = "explain")]
     pub(crate) warn: Option<String>,

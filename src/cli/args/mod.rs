@@ -26,7 +26,7 @@ pub(crate) use self::flows::{Changing, Expire, Flows, Kill, Metrics, Mode, Reque
 pub(crate) use self::forecast::Forecast;
 pub(crate) use self::guard::Guard;
 pub(crate) use self::profile::{DesiredOptions, Named, Profile, ProfileCommand};
-pub(crate) use self::sandbox::{Completions, Sandbox, SandboxInside};
+pub(crate) use self::sandbox::{Complete, Completions, Sandbox, SandboxInside, Shell};
 
 /// What the short help of every command ends with.
 const MORE: &str = "\
@@ -207,6 +207,9 @@ pub(crate) enum Command {
     Sandbox(Sandbox),
     /// Print the completion script for a shell
     Completions(Completions),
+    /// Says what can come next on a command line.
+    #[command(hide = true)]
+    Complete(Complete),
     /// Undoes a pending change that nobody confirms.
     #[command(hide = true)]
     WatchPending(WatchPending),

@@ -2,6 +2,9 @@
 //!
 //! `CTTUNE_BLESS=1 cargo test --lib pages` writes man/ anew.
 
+mod keys;
+mod page;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,31 +21,54 @@ fn folder() -> PathBuf {
 
 /// Every page: its file name and its text.
 fn pages() -> Vec<(String, String)> {
-    let mut pages = Vec::new();
     let mut command = Cli::command();
     command.build();
-    render("cttune", &command, &mut pages);
+    let mut names = Vec::new();
+    visit(&command, &mut |command| names.push(page::name(command)));
+    let mut pages = vec![("cttune-profile.5".to_owned(), keys::page())];
+    visit(&command, &mut |command| {
+        let file = format!("{}.8", page::name(command));
+        pages.push((file, page::of(command, &names)));
+    });
     pages
 }
 
-fn render(name: &str, command: &clap::Command, pages: &mut Vec<(String, String)>) {
-    let mut text = Vec::new();
-    let version = env!("CARGO_PKG_VERSION");
-    let own = command
-        .clone()
-        .name(name.to_owned())
-        .bin_name(name.replace('-', " "));
-    clap_mangen::Man::new(own)
-        .title(name.to_uppercase())
-        .section("8")
-        .manual("cttune")
-        .source(format!("cttune {version}"))
-        .date("2026-11-25")
-        .render(&mut text)
-        .unwrap();
-    pages.push((format!("{name}.8"), String::from_utf8(text).unwrap()));
-    for sub in shown(command) {
-        render(&format!("{name}-{}", sub.get_name()), sub, pages);
+/// The pages of the book that are made from the code.
+fn reference() -> Vec<(&'static str, String)> {
+    let mut command = Cli::command();
+    command.build();
+    let mut text = "# Exit codes\n\nA closed stdout never stops an apply. Where a command is not listed: 0 done, \
+        1 failed or\nrefused and nothing was changed, 64 wrong command line.\n"
+        .to_owned();
+    visit(&command, &mut |command| {
+        let Some(codes) = page::ExitCodes::of(command) else {
+            return;
+        };
+        let name = command.get_bin_name().unwrap_or("cttune");
+        let row = |(code, about): &(String, String)| format!("| {code} | {about} |\n");
+        let rows: String = codes.entries.iter().map(row).collect();
+        text.push_str(&format!(
+            "\n## {name}\n\n| code | meaning |\n|---|---|\n{rows}"
+        ));
+        if !codes.rest.is_empty() {
+            text.push_str(&format!("\n{}\n", codes.rest));
+        }
+    });
+    vec![("exit-codes.md", text), ("keys.md", keys::table())]
+}
+
+#[test]
+fn the_pages_of_the_book_are_those_of_this_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference");
+    for (name, text) in reference() {
+        if std::env::var_os("CTTUNE_BLESS").is_some() {
+            fs::write(folder.join(name), &text).unwrap();
+        }
+        let committed = fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert!(
+            committed == text,
+            "docs/reference/{name} is not up to date: CTTUNE_BLESS=1 cargo test --lib pages"
+        );
     }
 }
 
@@ -50,7 +76,9 @@ fn render(name: &str, command: &clap::Command, pages: &mut Vec<(String, String)>
 fn the_pages_are_those_of_this_program() {
     let pages = pages();
     if std::env::var_os("CTTUNE_BLESS").is_some() {
-        fs::create_dir_all(folder()).unwrap();
+        for old in fs::read_dir(folder()).unwrap() {
+            fs::remove_file(old.unwrap().path()).unwrap();
+        }
         for (name, text) in &pages {
             fs::write(folder().join(name), text).unwrap();
         }
@@ -77,7 +105,7 @@ fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
 }
 
 /// Calls `look` with each command that is shown.
-fn visit(command: &clap::Command, look: &impl Fn(&clap::Command)) {
+fn visit(command: &clap::Command, look: &mut impl FnMut(&clap::Command)) {
     look(command);
     for sub in shown(command) {
         visit(sub, look);
@@ -88,7 +116,7 @@ fn visit(command: &clap::Command, look: &impl Fn(&clap::Command)) {
 fn help_fits_the_screen_and_every_command_explains_itself() {
     let mut command = Cli::command();
     command.build();
-    visit(&command, &|command| {
+    visit(&command, &mut |command| {
         let name = command.get_bin_name().unwrap_or("cttune");
         let long = command.clone().render_long_help().to_string();
         let short = command.clone().render_help().to_string();

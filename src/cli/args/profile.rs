@@ -56,7 +56,7 @@ pub(crate) enum ProfileCommand {
   cttune profile check ./mine.toml /etc/cttune/profiles/*.toml")]
     Check {
         /// Files, or names
-        #[arg(required = true, value_name = "FILE")]
+        #[arg(required = true, value_name = "PROFILE")]
         files: Vec<String>,
     },
     /// Show where two profiles differ

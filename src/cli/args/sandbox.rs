@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::MORE;
 
@@ -42,9 +42,28 @@ pub(crate) struct SandboxInside {
 
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = "\
-  cttune completions bash > /etc/bash_completion.d/cttune")]
+The packages install these scripts already. They ask cttune, so that the names
+of profiles, keys, namespaces and changes are completed too.
+
+  cttune completions bash > ~/.local/share/bash-completion/completions/cttune
+  cttune completions zsh > ~/.zfunc/_cttune
+  cttune completions fish > ~/.config/fish/completions/cttune.fish")]
 pub(crate) struct Completions {
-    /// The shell
-    #[arg(value_enum)]
-    pub(crate) shell: clap_complete::Shell,
+    /// The shell: bash, zsh, fish
+    #[arg(value_enum, hide_possible_values = true, value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Complete {
+    /// The words behind `cttune`, the last one unfinished.
+    #[arg(last = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<OsString>,
 }

@@ -1,0 +1,30 @@
+//! `cttune check --bundle FILE`: what a maintainer needs to see, without addresses.
+
+use std::path::Path;
+
+use super::failure::DONE;
+use super::out::Out;
+use super::profile_edit;
+use crate::diagnostic::Mask;
+use crate::kernel::host;
+use crate::render;
+use crate::render::check::Checked;
+
+/// Writes it.
+pub(super) fn write(file: &Path, checked: &Checked<'_>, out: Out) -> anyhow::Result<u8> {
+    let text = render::check::text(checked);
+    let text = anstream::adapter::strip_str(&text).to_string();
+    let bundle = format!(
+        "cttune {} on Linux {}\n\n{text}\n{:#}\n",
+        env!("CARGO_PKG_VERSION"),
+        host::read_release(),
+        render::check::json(checked)
+    );
+    let mut mask = Mask::new(&host::read_name());
+    profile_edit::replace(file, &mask.text(&bundle))?;
+    out.result(
+        || format!("wrote {}: look at it, then send it\n", file.display()),
+        || serde_json::json!({ "schema": render::SCHEMA, "path": file.display().to_string() }),
+    );
+    Ok(DONE)
+}
