@@ -893,7 +893,7 @@ fn a_bundle_has_everything_but_addresses() {
     for part in [
         "cttune ",
         "Linux ",
-        "push-ports",
+        "table-fill",
         "\"findings\"",
         "/etc/sysctl.conf",
     ] {

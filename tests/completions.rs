@@ -28,10 +28,11 @@ fn shell(world: &World, name: &str) -> Terminal {
             format!("autoload -Uz compinit; compinit -u -D; source {script}"),
         ),
     };
-    let mut command = world.command(program);
+    let mut command = world.command_among_processes(program);
     let mut terminal = Terminal::start(command.args(arguments).env("TERM", "dumb"));
     terminal.send(&format!("PS1='> '; {load}; echo rea''dy\r"));
     terminal.wait_for("ready");
+    terminal.wait_for("> ");
     terminal
 }
 
@@ -87,7 +88,7 @@ fn fish_completes_what_there_is() {
     fs::write(&script, told.stdout).unwrap();
     for (line, whole) in LINES {
         let ask = format!("source {}; complete -C '{line}'", script.display());
-        let mut fish = world.command("fish");
+        let mut fish = world.command_among_processes("fish");
         let output = fish.args(["--no-config", "-c", &ask]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         let offers = |one: &str| one.split('\t').next() == Some(whole);

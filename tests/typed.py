@@ -33,11 +33,12 @@ BEFORE = {
     "cttune-confirm": "cttune apply campus-fw --adopt --yes --confirm-within 5m",
     "cttune-rollback": "for n in 1 2 3 4 5 6 7 8; do cttune apply -q --yes --set udp_timeout=6$n; done",
     "cttune-history": "for n in 1 2 3 4 5 6 7 8; do cttune apply -q --yes --set udp_timeout=6$n; done",
+    "cttune-completions": "mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions",
     "cttune-metrics": "mkdir -p /run/textfile",
 }
 MAKES = {"cttune-profile-copy", "cttune-profile-suggest"}
 # Not inside a sandbox, or a program that is not everywhere.
-LEFT_OUT = re.compile(r"^cttune sandbox|\| nft|/var/lib/prometheus|/etc/bash_completion.d|profile edit")
+LEFT_OUT = re.compile(r"^cttune sandbox|\| nft|/var/lib/prometheus|profile edit")
 
 
 class Shell:
@@ -134,6 +135,8 @@ def main():
         shell = Shell(command)
         if page.stem not in MAKES:
             shell.run("cttune profile copy campus-fw ./mine.toml")
+        # The line of the story's admin, which overrides profiles.
+        shell.run("sed -i /nf_conntrack_max/d /etc/sysctl.conf")
         shell.run(BEFORE.get(page.stem, "true"))
         for line in lines:
             check(shell, line)

@@ -91,6 +91,8 @@ const READ: &[(&str, &str)] = &[
     ("src", ".rs"),
     ("profiles", ".toml"),
     ("man", ".8"),
+    ("man", ".5"),
+    ("docs", ".md"),
     ("contrib", ""),
     ("README.md", ""),
     ("CHANGELOG.md", ""),

@@ -200,7 +200,7 @@ impl Session<'_> {
             .iter()
             .rfind(|entry| entry.state.deadline.is_some() && self.here.is_of(&entry.record));
         let Some(entry) = newest else {
-            return Ok(ChangeError::new("no change is pending"));
+            return Ok(nothing());
         };
         let id = entry.record.id;
         Ok(match entry.state.status() {
@@ -213,7 +213,7 @@ impl Session<'_> {
                 ChangeError::new(message).hint("apply it again")
             }
             Status::Failed => remaining(entry),
-            _ => ChangeError::new("no change is pending"),
+            _ => nothing(),
         })
     }
 
@@ -289,4 +289,8 @@ pub(super) fn undo(here: &Here, id: u64, to: Status) -> Result<Entry, ChangeErro
         ChangeError::new(message).effect(Effect::Remaining)
     })?;
     Ok(entry)
+}
+fn nothing() -> ChangeError {
+    let hint = Hint::cttune("history").to("see all changes");
+    ChangeError::new("no change is pending").hint(hint)
 }

@@ -86,8 +86,11 @@ fn candidates(cli: &Command, words: &[String]) -> Vec<Candidate> {
             )
             .collect(),
     };
-    let fits = |(word, _): &Candidate| word == FILES || word.starts_with(current);
-    found.into_iter().filter(fits).collect()
+    let (files, mut named): (Vec<Candidate>, Vec<Candidate>) =
+        found.into_iter().partition(|(word, _)| word == FILES);
+    named.retain(|(word, _)| word.starts_with(current));
+    // Where names fit, the files of this folder are in nobody's mind.
+    if named.is_empty() { files } else { named }
 }
 
 fn bare(word: impl Into<String>) -> Candidate {

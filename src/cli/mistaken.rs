@@ -67,13 +67,17 @@ pub(super) fn not_found(error: ProfileError) -> anyhow::Error {
                 )),
             })
         }
-        ProfileError::File(error) => error.hint(),
+        ProfileError::File(error) => error
+            .hint()
+            .or_else(|| Some(Hint::cttune("profile list").to("see the profiles that have a name"))),
         ProfileError::Unsafe { path, .. } => {
             let path = quoted(&path.display().to_string());
             let command = format!("chown root {path} && chmod go-w {path}");
             Some(Hint::on_host(command).to("if it is yours"))
         }
-        ProfileError::NotText { .. } => None,
+        ProfileError::NotText { .. } => {
+            Some(Hint::cttune("profile show campus-fw").to("see how a profile is written"))
+        }
     };
     Failure::new(FAILED, message).maybe_hint(hint).into()
 }
@@ -113,9 +117,7 @@ pub(super) fn underivable(error: DeriveError) -> anyhow::Error {
 
 /// A `--set` key that the catalog does not have.
 pub(super) fn unknown_key(error: UnknownKey) -> anyhow::Error {
-    let nearest = error.nearest();
-    let hint = nearest.map(|nearest| Hint::say(format!("did you mean `{nearest}`?")));
-    Failure::usage(error.to_string()).maybe_hint(hint).into()
+    Failure::usage(error.to_string()).hint(error.help()).into()
 }
 
 /// An edit of a profile that cannot be made.

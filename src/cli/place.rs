@@ -2,7 +2,7 @@
 
 use super::args::{Global, Only};
 use super::failure::{FAILED, Failure};
-use crate::diagnostic::Place;
+use crate::diagnostic::{Advise, Hint, Place};
 use crate::files::Root;
 use crate::kernel::host;
 use crate::plan::Scope;
@@ -10,7 +10,11 @@ use crate::plan::Scope;
 pub(super) fn root(global: &Global) -> anyhow::Result<Root> {
     match &global.root {
         None => Ok(Root::machine()),
-        Some(directory) => Root::at(directory).map_err(|error| Failure::of(FAILED, &error).into()),
+        Some(directory) => Root::at(directory).map_err(|error| {
+            let hint = error.hint();
+            let hint = hint.unwrap_or_else(|| Hint::say("name the folder of an image"));
+            Failure::of(FAILED, &error).hint(hint).into()
+        }),
     }
 }
 

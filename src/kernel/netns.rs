@@ -113,6 +113,9 @@ impl Advise for NetnsError {
             NetnsError::NotANetns(_) => Some(Hint::say(
                 "name a file that `ip netns add` made, or /proc/PID/ns/net",
             )),
+            NetnsError::NoSuchProcess(_) => {
+                Some(Hint::cttune("check --all-netns").to("see all namespaces"))
+            }
             _ => None,
         }
     }

@@ -86,13 +86,8 @@ pub(crate) fn parse_override(text: &str) -> Result<(Key, i64), Wrong> {
         let help = "write KEY=VALUE, such as tcp_timeout_established=2h4m";
         return Err(Wrong::new("`=` is missing", "").help(help));
     };
-    let key = Key::find(name.trim()).map_err(|unknown| {
-        let wrong = Wrong::new(unknown.to_string(), "");
-        match unknown.nearest() {
-            Some(near) => wrong.help(format!("did you mean `{near}`?")),
-            None => wrong,
-        }
-    })?;
+    let key = Key::find(name.trim())
+        .map_err(|unknown| Wrong::new(unknown.to_string(), "").help(unknown.help()))?;
     Ok((key, value::for_key(key, value::unquoted(value.trim()))?))
 }
 

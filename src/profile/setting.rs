@@ -95,22 +95,16 @@ impl Reader {
             return None;
         }
         let unknown = Key::find(name).err()?;
-        let wrong = Wrong::new(unknown.to_string(), "unknown key");
-        let wrong = match unknown {
-            UnknownKey::NoSuchKey {
-                nearest: Some(near),
-                ..
-            } => wrong.help(format!("did you mean `{near}`?")),
-            UnknownKey::NoSuchKey { .. } if nearest(name, &FIELDS).is_some() => {
-                wrong.help("a field belongs in the table of its key: [sysctl.nf_conntrack_max]")
+        let help = match &unknown {
+            UnknownKey::NoSuchKey { nearest: None, .. } if nearest(name, &FIELDS).is_some() => {
+                "a field belongs in the table of its key: [sysctl.nf_conntrack_max]".to_owned()
             }
-            UnknownKey::NoSuchKey { .. } => wrong,
-            UnknownKey::OtherSubtree(_) => wrong.help("keep it in a file of your own in sysctl.d"),
-            UnknownKey::ReadingOnly(_) => {
-                wrong.help("nf_conntrack_max is the most that there may be")
-            }
+            unknown => unknown.help(),
         };
-        self.fault(span, wrong);
+        self.fault(
+            span,
+            Wrong::new(unknown.to_string(), "unknown key").help(help),
+        );
         None
     }
 

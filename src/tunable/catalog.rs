@@ -264,10 +264,17 @@ impl Key {
 }
 
 impl UnknownKey {
-    pub(crate) fn nearest(&self) -> Option<&str> {
+    /// What to do about it.
+    pub(crate) fn help(&self) -> String {
         match self {
-            UnknownKey::NoSuchKey { nearest, .. } => nearest.as_deref(),
-            _ => None,
+            UnknownKey::OtherSubtree(_) => "keep it in a file of your own in sysctl.d".to_owned(),
+            UnknownKey::ReadingOnly(_) => {
+                "nf_conntrack_max is the most that there may be".to_owned()
+            }
+            UnknownKey::NoSuchKey { nearest, .. } => match nearest {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "man 5 cttune-profile lists all keys".to_owned(),
+            },
         }
     }
 }
@@ -333,20 +340,20 @@ mod tests {
 
     #[test]
     fn a_wrong_name_offers_the_nearest_and_another_subtree_is_named() {
-        let near = |name| Key::find(name).unwrap_err().nearest().map(str::to_owned);
+        let help = |name| Key::find(name).unwrap_err().help();
         assert_eq!(
-            near("tcp_timeout_establishd").as_deref(),
-            Some("tcp_timeout_established")
+            help("tcp_timeout_establishd"),
+            "did you mean `tcp_timeout_established`?"
         );
         assert_eq!(
-            near("nf_conntrack_bucket").as_deref(),
-            Some("nf_conntrack_buckets")
+            help("nf_conntrack_bucket"),
+            "did you mean `nf_conntrack_buckets`?"
         );
         assert_eq!(
-            near("net.netfilter.nf_conntrack_udp_timeout_streem").as_deref(),
-            Some("nf_conntrack_udp_timeout_stream")
+            help("net.netfilter.nf_conntrack_udp_timeout_streem"),
+            "did you mean `nf_conntrack_udp_timeout_stream`?"
         );
-        assert_eq!(near("zzz"), None);
+        assert!(help("zzz").contains("lists all keys"));
         assert!(matches!(
             Key::find("net.core.somaxconn"),
             Err(UnknownKey::OtherSubtree(_))

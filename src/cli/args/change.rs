@@ -123,10 +123,10 @@ Exit codes: 0 done, nothing to do, or you answered no; 1 refused, nothing was
 changed; 3 something could not be restored: the message says what.")]
 pub(crate) struct Rollback {
     /// The change to undo; without it, the last one
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = change)]
     pub(crate) id: Option<u64>,
     /// Undo every change after this one
-    #[arg(long, value_name = "ID", conflicts_with = "id")]
+    #[arg(long, value_name = "ID", conflicts_with = "id", value_parser = change)]
     pub(crate) to: Option<u64>,
     /// Show how it would be undone, and stop
     #[arg(long, conflicts_with = "yes")]
@@ -148,8 +148,13 @@ pub(crate) struct Rollback {
   cttune history 7")]
 pub(crate) struct History {
     /// Show this change with all its steps
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = change)]
     pub(crate) id: Option<u64>,
+}
+
+fn change(text: &str) -> Result<u64, &'static str> {
+    let number = text.parse();
+    number.map_err(|_| "a change is a number; cttune history lists them")
 }
 
 #[derive(Debug, Args)]

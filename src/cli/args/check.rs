@@ -19,8 +19,8 @@ Takes milliseconds and needs no root. Only --deep reads the flows.
   cttune check --all-netns          the fill of every network namespace
   cttune check --format nagios --warn 80% --crit 90%
 
-Exit codes: 2 if a value differs from the profile, live or persisted, or if
-there is a critical finding that is not accepted.
+Exit codes: 0 nothing to do; 2 a value differs from the profile, live or
+persisted, or a critical finding is not accepted.
 With --format nagios: 0 ok, 1 a warning or drift, 2 critical, 3 unknown or any
 error. Accepted findings do not count; with --fail-on critical, neither do
 warnings.")]

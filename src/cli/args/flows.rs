@@ -32,7 +32,7 @@ right only if, since the boot, nobody changed it by hand and back, nobody ran
 TERM,TERM selects flows that match all terms. Terms, with = or !=: src dst sport
 dport reply-src reply-dst reply-sport reply-dport proto state family mark zone
 orig-zone reply-zone status icmp-type icmp-id gre-key helper label left bytes.
-Numbers take ranges, < <= > >=: left>1h, dport=5000-6000.
+Numbers take ranges, < <= > >= (quoted): 'left>1h', dport=5000-6000.
 Flows of helpers and your own SSH session are kept.
 What was done to a flow cannot be undone.
 
@@ -119,12 +119,12 @@ Their connections break, or start again as new flows:
   cttune kill --match mark=0xc9                       a VPN that is gone
   cttune kill --match reply-dst=198.51.100.7          an old WAN address
   cttune kill --match src=10.0.0.5,proto=udp,dport=5060 --save /root/flows
-  cttune kill --match dst=192.0.2.0/24,idle>1h        watches for an hour first
+  cttune kill --match 'dst=192.0.2.0/24,idle>1h'      watches for an hour first
 
 TERM,TERM selects flows that match all terms. Terms, with = or !=: src dst sport
 dport reply-src reply-dst reply-sport reply-dport proto state family mark zone
 orig-zone reply-zone status icmp-type icmp-id gre-key helper label idle left
-bytes. Numbers take ranges, < <= > >=: left>1h, dport=5000-6000.
+bytes. Numbers take ranges, < <= > >= (quoted): 'left>1h', dport=5000-6000.
 The SSH session that runs cttune is kept. Ended flows cannot be brought back,
 except from --save with `conntrack -R FILE`.
 

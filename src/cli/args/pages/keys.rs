@@ -1,6 +1,6 @@
 //! cttune-profile(5): the format of a profile, and every key of the catalog.
 
-use super::page::{entry, head, text, verbatim};
+use super::page::{entry, filled, head, text, verbatim};
 use crate::profile::{Source, parse};
 use crate::tunable::{Key, Unit, format_bytes, format_seconds, largest};
 
@@ -312,7 +312,7 @@ pub(super) fn page() -> String {
     let about = "A profile is a TOML file: values that the connection-tracking table should have, and why. A \
         name is looked for in these folders, the first that has it wins, then among the profiles that \
         are built in. `cttune profile list` shows all, `cttune profile check` every mistake in a file.";
-    section("DESCRIPTION", &format!("{}\n", text(about)));
+    section("DESCRIPTION", &format!("{}\n", filled(about)));
     section("FIELDS", &named(FIELDS));
     section("SETTINGS", &named(SETTING));
     let units = "Times are written `\"2h4m\"` or as whole seconds, bytes `\"4MiB\"` or as whole bytes, counts \
@@ -320,7 +320,7 @@ pub(super) fn page() -> String {
         says something else; one that this kernel lacks is skipped. Defaults are those of Linux 6.18; \
         they differ between releases.";
     let keys: String = Key::ALL.iter().map(|key| of_key(*key)).collect();
-    section("KEYS", &format!("{}\n{keys}", text(units)));
+    section("KEYS", &format!("{}\n{keys}", filled(units)));
     section("EXAMPLES", &verbatim(EXAMPLE));
     section(
         "SEE ALSO",

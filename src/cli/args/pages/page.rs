@@ -73,11 +73,28 @@ pub(super) fn text(plain: &str) -> String {
             _ => text.push_str(&part),
         }
     }
-    let lines = text.lines().map(|line| match line.chars().next() {
+    let guarded = |line: &str| match line.chars().next() {
         Some('.' | '\'') => format!("\\&{line}"),
         _ => line.to_owned(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    };
+    text.lines().map(guarded).collect::<Vec<_>>().join("\n")
+}
+
+/// Running text in lines of at most 78 bytes, which mandoc(1) asks for.
+pub(super) fn filled(plain: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text(&plain.replace('\n', " ")).split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + word.len() < 78 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ if word.starts_with(['.', '\'']) => lines.push(format!("\\&{word}")),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 /// Text as it stands, in its lines.
@@ -91,7 +108,7 @@ pub(super) fn verbatim(lines: &str) -> String {
 
 /// An entry of a list.
 pub(super) fn entry(term: &str, about: &str) -> String {
-    format!(".TP\n{term}\n{}\n", text(about))
+    format!(".TP\n{term}\n{}\n", filled(about))
 }
 
 fn list(entries: &[(&str, &str)]) -> String {
@@ -139,7 +156,7 @@ pub(super) fn of(command: &Command, pages: &[String]) -> String {
     } else {
         let names = global.iter().filter_map(|arg| arg.get_long());
         let names: Vec<String> = names.map(|name| format!("`--{name}`")).collect();
-        format!("{}: see \\fBcttune\\fR(8).\n", text(&names.join(", ")))
+        format!("{}: see\n.BR cttune (8).\n", filled(&names.join(", ")))
     };
     section(&mut page, "GLOBAL OPTIONS", global);
     section(&mut page, "EXAMPLES", parts.examples);
@@ -277,7 +294,7 @@ impl Parts {
             let (indented, plain): (Vec<&str>, Vec<&str>) =
                 block.lines().partition(|line| line.starts_with("  "));
             if !plain.is_empty() {
-                described.push(format!("{}\n", text(&plain.join("\n"))));
+                described.push(format!("{}\n", filled(&plain.join(" "))));
             }
             if indented
                 .first()
@@ -285,7 +302,7 @@ impl Parts {
             {
                 examples.extend(indented.iter().map(|line| example(line.trim())));
             } else if !indented.is_empty() {
-                described.push(verbatim(&indented.join("\n")));
+                described.push(terms(&indented));
             }
         }
         Parts {
@@ -294,6 +311,22 @@ impl Parts {
             exit,
         }
     }
+}
+
+/// Lines of a word, a gap, and what it is; what goes on is indented further.
+fn terms(lines: &[&str]) -> String {
+    let mut entries: Vec<(String, String)> = Vec::new();
+    for line in lines {
+        match (line.trim().split_once("  "), entries.last_mut()) {
+            (Some((term, about)), _) => entries.push((term.to_owned(), about.trim().to_owned())),
+            (None, Some((_, about))) => about.push_str(&format!(" {}", line.trim())),
+            (None, None) => {}
+        }
+    }
+    let one = |(term, about): &(String, String)| {
+        entry(&format!("\\fB{}\\fR", text(term)), &format!("{about}."))
+    };
+    entries.iter().map(one).collect()
 }
 
 /// A command as it is typed, below what it is for.
@@ -360,9 +393,9 @@ impl ExitCodes {
                 format!("{text}.\n")
             }
         };
-        let before = sentence(text(&self.before));
+        let before = sentence(filled(&self.before));
         let entries: String = self.entries.iter().map(one).collect();
-        let rest = sentence(text(self.rest.trim_end_matches('.')));
+        let rest = sentence(filled(self.rest.trim_end_matches('.')));
         let gap = if rest.is_empty() { "" } else { ".PP\n" };
         format!("{before}{entries}{gap}{rest}")
     }
