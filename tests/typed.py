@@ -37,8 +37,8 @@ BEFORE = {
     "cttune-metrics": "mkdir -p /run/textfile",
 }
 MAKES = {"cttune-profile-copy", "cttune-profile-suggest"}
-# Not inside a sandbox, or a program that is not everywhere.
-LEFT_OUT = re.compile(r"^cttune sandbox|\| nft|/var/lib/prometheus|profile edit")
+# Not inside a sandbox, a service that never ends, or a program that is not everywhere.
+LEFT_OUT = re.compile(r"^cttune sandbox|^cttune guard(?! --once)|\| nft|/var/lib/prometheus|profile edit")
 
 
 class Shell:

@@ -302,7 +302,18 @@ impl Parts {
             {
                 examples.extend(indented.iter().map(|line| example(line.trim())));
             } else if !indented.is_empty() {
-                described.push(terms(&indented));
+                let columns = |line: &&str| {
+                    line.trim()
+                        .split("  ")
+                        .filter(|part| !part.is_empty())
+                        .count()
+                };
+                let is_table = indented.iter().any(|line| columns(line) > 2);
+                described.push(if is_table {
+                    verbatim(&indented.join("\n"))
+                } else {
+                    terms(&indented)
+                });
             }
         }
         Parts {
