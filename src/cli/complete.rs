@@ -166,11 +166,9 @@ fn values(arg: &Arg, command: &Command, current: &str) -> Vec<Candidate> {
 }
 
 fn profile_names() -> impl Iterator<Item = Candidate> {
-    profiles::list().into_iter().map(|listed| {
-        let about = load::named(&listed.name)
-            .ok()
-            .and_then(|named| named.description);
-        (listed.name, about.unwrap_or_default())
+    profiles::list().into_iter().map(|(name, _)| {
+        let about = load::named(&name).ok().and_then(|named| named.description);
+        (name, about.unwrap_or_default())
     })
 }
 
