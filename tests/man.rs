@@ -44,7 +44,9 @@ fn every_page_that_is_named_exists() {
         let text = fs::read_to_string(&page).unwrap().replace("\\-", "-");
         for line in text.lines().filter(|line| line.starts_with(".BR cttune")) {
             let named = line.trim_start_matches(".BR ").replace(" (", ".");
-            let named = named.trim_end_matches([' ', ',', ')']).replace(')', "");
+            let named = named
+                .trim_end_matches([' ', ',', ')', '.'])
+                .replace(')', "");
             assert!(names.contains(&named), "{}: {line}", page.display());
         }
     }

@@ -55,11 +55,8 @@ pub(super) fn name(command: &Command) -> String {
 pub(super) fn head(name: &str, section: u8, about: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let title = name.to_uppercase();
-    format!(
-        ".TH {title} {section} {DATE} \"cttune {version}\" cttune\n.SH NAME\n{} \\- {}\n",
-        text(name),
-        text(about)
-    )
+    let line = filled(&format!("{name} - {about}"));
+    format!(".TH {title} {section} {DATE} \"cttune {version}\" cttune\n.SH NAME\n{line}\n")
 }
 
 /// Running text: signs that man(7) reads are written so that it prints them, and what is between
@@ -317,7 +314,8 @@ impl Parts {
             }
         }
         Parts {
-            description: described.join(".PP\n"),
+            // A list needs no paragraph before it.
+            description: described.join(".PP\n").replace(".PP\n.TP\n", ".TP\n"),
             examples: examples.join(".PP\n"),
             exit,
         }
