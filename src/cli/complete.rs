@@ -166,7 +166,7 @@ fn values(arg: &Arg, command: &Command, current: &str) -> Vec<Candidate> {
 }
 
 fn profile_names() -> impl Iterator<Item = Candidate> {
-    profiles::list().into_iter().map(|(name, _)| {
+    profiles::list().into_keys().map(|name| {
         let about = load::named(&name).ok().and_then(|named| named.description);
         (name, about.unwrap_or_default())
     })
