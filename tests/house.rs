@@ -68,6 +68,7 @@ const COMMANDS: &[&str] = &[
     "metrics",
     "plan",
     "profile",
+    "report",
     "rollback",
     "sandbox",
     "suggest",

@@ -18,6 +18,47 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
     if let Some(key) = &check.explain {
         return explain::run(key, global, &root, out);
     }
+    with_checked(check, global, out, |checked, readings| {
+        if let Some(file) = &check.bundle {
+            return bundle::write(file, checked, out);
+        }
+        if matches!(global.format, Format::Nagios | Format::Npd) {
+            return watched(checked, check.fail_on, out);
+        }
+        out.result(
+            || render::check::text(checked),
+            || render::check::json(checked),
+        );
+        readings.note_unread(out);
+        let fails = worst(checked.findings, floor(check.fail_on, Severity::Critical));
+        let drifts = !checked.evidence.comparison.in_line();
+        Ok(if drifts || fails.is_some() {
+            DIFFERS
+        } else {
+            0
+        })
+    })?
+}
+
+/// What machines read of a check.
+pub(super) fn object(
+    check: &Check,
+    global: &Global,
+    out: Out,
+) -> anyhow::Result<serde_json::Value> {
+    with_checked(check, global, out, |checked, _| {
+        render::check::json(checked)
+    })
+}
+
+/// Reads, assesses, and gives what was found to `show`.
+fn with_checked<T>(
+    check: &Check,
+    global: &Global,
+    out: Out,
+    show: impl FnOnce(&Checked<'_>, &Readings) -> T,
+) -> anyhow::Result<T> {
+    let root = place::root(global)?;
     let (warn, crit) = (check.warn.as_deref(), check.crit.as_deref());
     let levels = Levels::parse(warn, crit).map_err(|error| Failure::of(USAGE, &error))?;
     let desired = load::desired(&check.desired, &root)?;
@@ -49,24 +90,5 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         keys: check.keys || verbose,
         verbose,
     };
-    if let Some(file) = &check.bundle {
-        return bundle::write(file, &checked, out);
-    }
-    match global.format {
-        Format::Nagios | Format::Npd => watched(&checked, check.fail_on, out),
-        _ => {
-            out.result(
-                || render::check::text(&checked),
-                || render::check::json(&checked),
-            );
-            readings.note_unread(out);
-            let fails = worst(checked.findings, floor(check.fail_on, Severity::Critical));
-            let drifts = !checked.evidence.comparison.in_line();
-            Ok(if drifts || fails.is_some() {
-                DIFFERS
-            } else {
-                0
-            })
-        }
-    }
+    Ok(show(&checked, &readings))
 }

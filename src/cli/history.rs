@@ -51,6 +51,19 @@ fn about_flows(act: &Act) -> FlowAct<'_> {
     }
 }
 
+/// What machines read of every change.
+pub(super) fn object(global: &Global) -> anyhow::Result<serde_json::Value> {
+    let here = change::here(global)?;
+    let (listed, _) = list(&here, None).map_err(change::failure)?;
+    let acts = Log::of(here.root()).read()?;
+    let flows: Vec<FlowAct<'_>> = acts.iter().map(about_flows).collect();
+    let changes = listed.iter();
+    let changes: Vec<Change<'_>> = changes
+        .map(|(entry, effective)| view(entry, *effective))
+        .collect();
+    Ok(render::history::json(&changes, &flows))
+}
+
 fn view(entry: &Entry, effective: Option<bool>) -> Change<'_> {
     let (record, state) = (&entry.record, &entry.state);
     let status = state.status();

@@ -40,6 +40,7 @@ mod prompt;
 mod rates;
 mod readings;
 mod refusals;
+mod report;
 mod rollback;
 mod sandbox;
 mod select;
@@ -146,6 +147,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Guard(args) => guard::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
         Command::Forecast(forecast) => forecast::run(forecast, global, out),
+        Command::Report(report) => report::run(report, global, out),
         Command::Metrics(metrics) => metrics::run(metrics, global, out),
         Command::Profile(profile) => profile::run(&profile.command, global, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox, global),

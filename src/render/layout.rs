@@ -325,6 +325,10 @@ fn ascii(text: &str) -> String {
             '█' => out.push('#'),
             '–' | '▉'..='▏' => out.push('-'),
             '░' => out.push('.'),
+            '−' | '─' => out.push('-'),
+            '│' => out.push('|'),
+            '└' => out.push('+'),
+            '\u{2801}'..='\u{28ff}' => out.push('*'),
             c if c.is_ascii() || MARKS.contains(&c) => out.push(c),
             c => out.extend(c.escape_unicode()),
         }

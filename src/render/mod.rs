@@ -25,6 +25,7 @@ pub(crate) mod plan;
 pub(crate) mod profile;
 pub(crate) mod prometheus;
 pub(crate) mod remedy;
+pub(crate) mod report;
 mod style;
 pub(crate) mod top;
 

@@ -1,10 +1,10 @@
-//! The command that looks ahead.
+//! The commands that look ahead and collect: `forecast`, `report`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::MORE;
+use super::{DesiredOptions, MORE};
 
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = "\
@@ -67,4 +67,27 @@ pub(crate) struct Forecast {
     /// Write the numbers of the pictures to FILE
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = "\
+Collects what check, top, forecast, plan and history say. The HTML file needs
+no network and no other file.
+
+  cttune report                                  as text
+  cttune report --html report.html               for a ticket or a colleague
+  cttune report --html report.html --mask        without addresses and names
+
+--mask replaces every address and the name of the host. The same address gets
+the same replacement in the whole report. Flows are shown only with root
+(CAP_NET_ADMIN).")]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) desired: DesiredOptions,
+    /// Write one HTML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Replace addresses and the name of the host
+    #[arg(long)]
+    pub(crate) mask: bool,
 }

@@ -3,6 +3,8 @@
 mod parse;
 pub(in crate::cli) mod read;
 
+pub(in crate::cli) use parse::usual;
+
 use std::path::Path;
 
 use super::args::{Forecast, Global};

@@ -2,18 +2,18 @@
 
 mod remedy;
 
-use super::args::{Global, Top};
+use super::args::{self, Global};
 use super::failure::{Failure, USAGE};
 use super::out::Out;
 use super::walk::Table;
 use super::{place, select};
 use crate::flow::{
-    By, Census, Extent, Field, FieldError, Query, Selected, Selection, parse_budget,
+    By, Census, Extent, Field, FieldError, Query, Selected, Selection, Top, parse_budget,
 };
 use crate::render;
 
 /// Runs it.
-pub(super) fn run(args: &Top, global: &Global, out: Out) -> anyhow::Result<u8> {
+pub(super) fn run(args: &args::Top, global: &Global, out: Out) -> anyhow::Result<u8> {
     if global.root.is_some() {
         return Err(Failure::usage("--root cannot go with top")
             .hint("an image has no running kernel, and so no table")
@@ -21,12 +21,7 @@ pub(super) fn run(args: &Top, global: &Global, out: Out) -> anyhow::Result<u8> {
     }
     let query = query(args)?;
     let table = Table::find(out)?;
-    let extent = query.extent(table.entries);
-    let (selected, sample) = table.gather(&query.filter(extent), extent, || Selected {
-        selection: &query.selection,
-        gather: Census::new(&query),
-    })?;
-    let top = selected.gather.finish(sample);
+    let top = read(&query, &table)?;
 
     let sentence = render::top::sentence(&top, query.is_selection());
     let place = place::of(global);
@@ -46,8 +41,34 @@ pub(super) fn run(args: &Top, global: &Global, out: Out) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// The groups of a table.
+fn read(query: &Query, table: &Table) -> anyhow::Result<Top> {
+    let extent = query.extent(table.entries);
+    let (selected, sample) = table.gather(&query.filter(extent), extent, || Selected {
+        selection: &query.selection,
+        gather: Census::new(query),
+    })?;
+    Ok(selected.gather.finish(sample))
+}
+
+/// What machines read of the groups that explain most.
+pub(super) fn object(out: Out) -> anyhow::Result<serde_json::Value> {
+    let query = Query {
+        by: By::Auto,
+        prefixes: None,
+        selection: Selection::default(),
+        extent: None,
+    };
+    Ok(render::top::json(&render::top::Shown {
+        top: &read(&query, &Table::find(out)?)?,
+        rows: 20,
+        is_selection: false,
+        remedy: None,
+    }))
+}
+
 /// What the options ask.
-fn query(args: &Top) -> anyhow::Result<Query> {
+fn query(args: &args::Top) -> anyhow::Result<Query> {
     let wrong = |error: FieldError| Failure::of(USAGE, &error);
     let by = match args.by.as_str() {
         "auto" => By::Auto,

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use self::pictures::pictures;
+pub(super) use self::pictures::pictures;
 pub(crate) use self::text::text;
 
 use super::picture;

@@ -4,6 +4,7 @@ use super::pictures::pictures;
 use super::{Shown, share};
 use crate::flow::forecast::{COLUMNS, Candidate, Forecast, Loss, Split};
 use crate::flow::{Field, Value};
+use crate::render::layout::{CELL, RIGHT, bar, command};
 use crate::render::picture;
 use crate::render::style::{FAINT, HEAD, HINT, WARN};
 use crate::tunable::{format_count, format_seconds, format_share, plural};
@@ -80,21 +81,21 @@ fn line(timeout: u32, flows: Split) -> String {
 
 fn timeouts(shown: &Shown<'_>) -> String {
     let forecast = shown.forecast;
-    let head = ["timeout", "would end", "", "", "stay", "unknown", ""];
-    let mut rows = vec![head.map(str::to_owned)];
+    let mut rows = Vec::new();
     for (place, one) in forecast.candidates.iter().enumerate() {
         let part = share(one.flows.dropped, one.flows.all());
         rows.push([
             format_seconds(one.timeout.into()),
             format_count(one.flows.dropped),
             format_share(part),
-            bar(part),
+            bar(part, BAR),
             format_count(one.flows.kept),
             format_count(one.flows.unknown),
             remarks(shown, one, forecast.knee == Some(place)),
         ]);
     }
-    let rows = columns(&rows, &[true, true, true, false, true, true, false]);
+    let head = [">timeout", ">would end", ">", "", ">stay", ">unknown", ""];
+    let rows = columns(head, &rows);
     let (key, now) = (forecast.key.short_name(), forecast.timeout);
     let now = format_seconds(now.into());
     format!("{FAINT}{key} is {now} now{FAINT:#}\n{rows}")
@@ -155,18 +156,14 @@ fn group(loss: &Loss) -> String {
 
 fn ageing(forecast: &Forecast) -> String {
     let to = format_seconds(forecast.to.into());
-    let mut rows = vec![[
-        "flows left after".to_owned(),
-        "untouched".to_owned(),
-        String::new(),
-        format!("clamp to {to}"),
-        format!("re-age to {to}"),
-    ]];
+    let (clamp, re_age) = (format!(">clamp to {to}"), format!(">re-age to {to}"));
+    let head = [">flows left after", ">untouched", "", &clamp, &re_age];
+    let mut rows = Vec::new();
     let row = |after: String, [untouched, clamp, re_age]: [u64; 3]| {
         [
             after,
             format_count(untouched),
-            bar(share(untouched, forecast.total)),
+            bar(share(untouched, forecast.total), BAR),
             format_count(clamp),
             format_count(re_age),
         ]
@@ -176,7 +173,7 @@ fn ageing(forecast: &Forecast) -> String {
         let numbers = [age.untouched, age.clamped, age.re_aged];
         rows.push(row(format_seconds(age.after.into()), numbers));
     }
-    columns(&rows, &[true, true, false, true, true])
+    columns(head, &rows)
 }
 
 /// What the numbers rest on, and what to do for better ones.
@@ -218,43 +215,33 @@ fn notes(shown: &Shown<'_>) -> String {
     }
     let notes = lines.iter().map(|line| format!("{FAINT}{line}{FAINT:#}\n"));
     let mut text: String = notes.collect();
-    let mut command = String::from("cttune expire --dry-run");
+    let mut next = String::from("cttune expire --dry-run");
     if forecast.to < forecast.timeout {
-        command = format!(
+        next = format!(
             "cttune apply --set {}={} --expire",
             forecast.key.short_name(),
             format_seconds(forecast.to.into())
         );
     }
-    text.push_str(&format!("{HINT}to do it: {command}{HINT:#}\n"));
+    text.push_str(&format!("{HINT}to do it: {}{HINT:#}\n", command(&next)));
     text
 }
 
-/// A share as a bar.
-fn bar(share: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most BAR
-    let filled = (share * f64::from(BAR)).round() as usize;
-    "█".repeat(filled.min(BAR.into()))
-}
-
-/// Rows with their columns aligned, those that are marked to the right.
-fn columns<const N: usize>(rows: &[[String; N]], right: &[bool; N]) -> String {
-    let width = |at: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(at));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (at, (cell, right)) in row.iter().zip(right).enumerate() {
-            let width = width(at);
-            line.push_str(&match right {
-                true => format!("{cell:>width$}  "),
-                false => format!("{cell:<width$}  "),
+/// Rows with their columns aligned: a `>` before the title of those of numbers.
+fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let is_right = head.map(|title| title.starts_with('>'));
+    let line = |row: &[String; N]| {
+        let cells = row
+            .iter()
+            .zip(is_right)
+            .map(|(cell, is_right)| match is_right {
+                true => format!("{RIGHT}{cell}"),
+                false => cell.clone(),
             });
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
+        let cells: Vec<String> = cells.collect();
+        format!("{}\n", cells.join(&CELL.to_string()))
+    };
+    let head = head.map(|title| format!("{FAINT}{}{FAINT:#}", title.trim_start_matches('>')));
+    let all = std::iter::once(&head).chain(rows);
+    all.map(line).collect()
 }

@@ -13,7 +13,8 @@ mod text;
 use axis::Scale;
 
 pub(super) use axis::Axis;
-pub(super) use svg::document;
+pub(super) use escape::escaped;
+pub(super) use svg::{STYLE, document, inline};
 pub(super) use text::text;
 
 /// One picture.

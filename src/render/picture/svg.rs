@@ -2,6 +2,7 @@
 
 use super::escape::escaped;
 use super::{Axis, Mark, Picture, Series};
+use crate::tunable::format_count;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 330.0;
@@ -14,14 +15,14 @@ const BOTTOM: f64 = HEIGHT - 62.0;
 const LETTER: f64 = 7.2;
 
 /// Colours that people with any colour vision can tell apart (Okabe and Ito), and dashes.
-const STYLE: &str = "\
+pub(in crate::render) const STYLE: &str = "\
 .ct{--ink:#1b1b1b;--soft:#5a5a5a;--line:#d9d9d9;--paper:#fff;--c0:#0072b2;--c1:#b34700;--c2:#007a59}\
 @media(prefers-color-scheme:dark){.ct{--ink:#f0f0f0;--soft:#b8b8b8;--line:#444;--paper:#1c1c1e;\
 --c0:#56b4e9;--c1:#ffa64d;--c2:#4fd6ae}}\
 @media print{.ct{--ink:#000;--soft:#333;--line:#ccc;--paper:#fff;--c0:#0072b2;--c1:#b34700;--c2:#007a59}}\
 .ct text{font:12px system-ui,sans-serif;fill:var(--ink)}.ct .h{font-size:16px;font-weight:600}\
 .ct .s{fill:var(--soft)}.ct .p{fill:var(--paper)}.ct .g{stroke:var(--line)}\
-.ct .m{stroke:var(--soft);stroke-dasharray:2 3}.ct .l{fill:none;stroke-width:2.5}\
+.ct .k{paint-order:stroke;stroke:var(--paper);stroke-width:4px}.ct .m{stroke:var(--soft);stroke-dasharray:2 3}.ct .l{fill:none;stroke-width:2.5}\
 .ct .l0{stroke:var(--c0)}.ct .l1{stroke:var(--c1);stroke-dasharray:8 4}\
 .ct .l2{stroke:var(--c2);stroke-dasharray:2 4}.ct .b{fill:var(--c0)}";
 
@@ -42,6 +43,15 @@ pub(in crate::render) fn document(title: &str, pictures: &[Picture]) -> String {
          width=\"{WIDTH}\" height=\"{height}\">\n<title>{}</title>\n<style>{STYLE}</style>\n\
          <rect class=\"p\" width=\"{WIDTH}\" height=\"{height}\"/>\n{body}</svg>\n",
         escaped(title)
+    )
+}
+
+/// A part of a page that has [`STYLE`].
+pub(in crate::render) fn inline(picture: &Picture) -> String {
+    format!(
+        "<svg class=\"ct\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" {}>{}</svg>\n",
+        labelled(picture),
+        drawn(picture)
     )
 }
 
@@ -156,6 +166,14 @@ fn bars(picture: &Picture) -> String {
              height=\"{height:.1}\"><title>{}: {up:.0}</title></rect>",
             escaped(label)
         ));
+        #[expect(clippy::cast_possible_truncation)] // a number of flows
+        let number = format_count(*up as i64);
+        if width(&number) < bar * 1.15 {
+            let (x, y) = (left + bar / 2.0, top - 5.0);
+            svg.push_str(&format!(
+                "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{number}</text>"
+            ));
+        }
     }
     svg
 }
@@ -172,7 +190,7 @@ fn marks(picture: &Picture) -> String {
             let y = y(&picture.up, mark.at);
             svg.push_str(&format!(
                 "<path class=\"m\" d=\"M{LEFT} {y:.1}H{RIGHT}\"/>\
-                 <text class=\"s\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
+                 <text class=\"s k\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
                 RIGHT - 4.0,
                 y - 5.0
             ));
@@ -189,7 +207,7 @@ fn marks(picture: &Picture) -> String {
         *free = start + width + LETTER;
         let y = if row == 0 { TOP - 4.0 } else { TOP + 12.0 };
         svg.push_str(&format!(
-            "<text class=\"s\" x=\"{start:.1}\" y=\"{y:.1}\">{name}</text>"
+            "<text class=\"s k\" x=\"{start:.1}\" y=\"{y:.1}\">{name}</text>"
         ));
     }
     svg

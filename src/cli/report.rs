@@ -1,0 +1,106 @@
+//! `cttune report`: everything that cttune can tell of a host, in one text or HTML file.
+
+use serde_json::{Value, json};
+
+use super::args::{Check, Global, Named, Planning, Report};
+use super::failure::Failure;
+use super::out::Out;
+use super::{check, forecast, history, place, plan, profile_edit, top};
+use crate::assess::demands;
+use crate::diagnostic::told;
+use crate::flow::forecast::Forecast;
+use crate::kernel::host;
+use crate::render::{self, forecast::Shown};
+use crate::tunable::Key;
+
+pub(super) fn run(args: &Report, global: &Global, out: Out) -> anyhow::Result<u8> {
+    if global.root.is_some() {
+        return Err(Failure::usage("--root cannot go with report")
+            .hint("an image has no running kernel, and so no table")
+            .into());
+    }
+    if let Some(file) = &args.html {
+        forecast::rehearse(file)?;
+    }
+    let read = read_forecast(global, out);
+    let demands = demands(Key::TcpTimeoutEstablished);
+    let shown = read.as_ref().ok().map(|forecast| Shown {
+        forecast,
+        demands: &demands,
+        is_selection: false,
+        draws: false,
+    });
+    let told_forecast = match (&read, &shown) {
+        (_, Some(shown)) => render::forecast::json(shown),
+        (Err(error), _) => unread(error),
+        (Ok(_), None) => Value::Null,
+    };
+    let mut report = json!({
+        "schema": render::SCHEMA,
+        "host": place::name(global),
+        "kernel": host::read_release(),
+        "time": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "masked": args.mask,
+        "check": check::object(&check_of(args), global, out)?,
+        "top": or_unread(top::object(out)),
+        "forecast": told_forecast,
+        "plan": or_unread(plan::object(&planning_of(args), global)),
+        "history": or_unread(history::object(global)),
+    });
+    if args.mask {
+        render::report::mask(&mut report, &host::read_name());
+    }
+    match &args.html {
+        Some(file) => {
+            forecast::write(file, &render::report::html(&report, shown.as_ref()))?;
+            let text = || format!("report written to {}\n", file.display());
+            out.result(text, || report.clone());
+        }
+        None => out.result(|| render::report::text(&report), || report.clone()),
+    }
+    Ok(0)
+}
+
+/// A part of the report, or why it is not there.
+fn or_unread(part: anyhow::Result<Value>) -> Value {
+    part.unwrap_or_else(|error| unread(&error))
+}
+
+fn unread(error: &anyhow::Error) -> Value {
+    json!({ "unread": told(error) })
+}
+
+fn read_forecast(global: &Global, out: Out) -> anyhow::Result<Forecast> {
+    let live = profile_edit::loaded("forecast")?;
+    let asked = forecast::usual(Key::TcpTimeoutEstablished, &live)?;
+    forecast::read::forecast(&asked, &live, None, global, out)
+}
+
+/// A check of everything that needs no second look.
+fn check_of(args: &Report) -> Check {
+    Check {
+        named: Named::default(),
+        desired: args.desired.clone(),
+        keys: false,
+        explain: None,
+        interval: None,
+        deep: false,
+        all_netns: false,
+        fail_on: None,
+        warn: None,
+        crit: None,
+    }
+}
+
+fn planning_of(args: &Report) -> Planning {
+    Planning {
+        named: Named::default(),
+        desired: args.desired.clone(),
+        only: None,
+        expire: None,
+        adopt: false,
+        allow_overridden: false,
+        allow_max_below_count: false,
+    }
+}

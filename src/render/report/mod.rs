@@ -1,0 +1,72 @@
+//! `cttune report`: what check, top, forecast, plan and history say, as text and as one HTML file.
+//!
+//! In: their JSON objects, and the pictures of the forecast. Out: the report, masked if it is asked.
+//! Rule: foreign text is masked first, and escaped where it becomes a part of the page.
+
+mod document;
+mod html;
+mod mask;
+
+use serde_json::Value;
+
+use self::document::{Block, Table, sections, verdict};
+use self::mask::Mask;
+use super::forecast::{Shown, pictures};
+use super::layout::{BELOW, CELL, RIGHT};
+use super::style::{FAINT, HEAD};
+
+/// Replaces addresses and the name of the host.
+pub(crate) fn mask(report: &mut Value, host: &str) {
+    Mask::new(host).value(report);
+}
+
+/// One file that needs no other.
+pub(crate) fn html(report: &Value, forecast: Option<&Shown<'_>>) -> String {
+    let pictures = forecast.map(pictures).unwrap_or_default();
+    let text = |name: &str| report[name].as_str().unwrap_or_default();
+    let (severity, verdict) = verdict(report);
+    let footer = format!("cttune {}, {}", text("version"), text("time"));
+    let sections = sections(report, &pictures);
+    html::page(text("host"), (severity, &verdict), &sections, &footer)
+}
+
+/// As people read it.
+pub(crate) fn text(report: &Value) -> String {
+    let host = report["host"].as_str().unwrap_or_default();
+    let mut text = format!("{HEAD}{host}{HEAD:#}: {}\n", verdict(report).1);
+    for section in sections(report, &[]) {
+        text.push_str(&format!("\n{HEAD}{}{HEAD:#}\n", section.title));
+        for block in &section.blocks {
+            text.push_str(&match block {
+                Block::Line(line) => format!("{line}\n"),
+                Block::List(items) => items.iter().map(|item| format!("- {item}\n")).collect(),
+                Block::Table(table) => rows(table),
+                Block::Picture(_) => String::new(),
+            });
+        }
+    }
+    text
+}
+
+/// Rows with their columns aligned.
+fn rows(table: &Table) -> String {
+    let line = |row: &[String]| {
+        let cells = row
+            .iter()
+            .zip(&table.head)
+            .filter(|(cell, _)| !cell.is_empty());
+        let cells = cells.map(|(cell, title)| match title.chars().next() {
+            Some('#') => format!("{RIGHT}{cell}"),
+            Some('^') => format!("{BELOW}{}: {cell}", title.trim_start_matches('^')),
+            _ => cell.clone(),
+        });
+        format!("{}\n", cells.collect::<Vec<_>>().join(&CELL.to_string()))
+    };
+    let title = |title: &&str| match title.starts_with('^') {
+        true => String::new(),
+        false => format!("{FAINT}{}{FAINT:#}", title.trim_start_matches('#')),
+    };
+    let head: Vec<String> = table.head.iter().map(title).collect();
+    let rows = table.rows.iter().map(|row| line(row));
+    std::iter::once(line(&head)).chain(rows).collect()
+}
