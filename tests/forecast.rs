@@ -311,14 +311,16 @@ impl Talk {
 /// each of five later times, as a share of all flows.
 fn fast_motion() -> Vec<f64> {
     let mut talk = Talk::start();
-    let begun = Instant::now();
-    let forecast = Command::new(env!("CARGO_BIN_EXE_cttune"))
+    let mut forecast = Command::new(env!("CARGO_BIN_EXE_cttune"))
         .args(["forecast", "--observe", "4s", "--format", "json"])
         .args(["--after", "3s,6s,10s,14s,22s"])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    talk.send_until(begun + Duration::from_secs(5));
+    while forecast.try_wait().unwrap().is_none() {
+        talk.send();
+        std::thread::sleep(Duration::from_millis(200));
+    }
     let output = forecast.wait_with_output().unwrap();
     let start = Instant::now();
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();

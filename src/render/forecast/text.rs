@@ -231,13 +231,13 @@ fn notes(shown: &Shown<'_>) -> String {
 fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
     let is_right = head.map(|title| title.starts_with('>'));
     let line = |row: &[String; N]| {
-        let cells = row
-            .iter()
-            .zip(is_right)
-            .map(|(cell, is_right)| match is_right {
-                true => format!("{RIGHT}{cell}"),
-                false => cell.clone(),
-            });
+        let cells = row.iter().zip(is_right).map(|(cell, is_right)| {
+            if is_right {
+                format!("{RIGHT}{cell}")
+            } else {
+                cell.clone()
+            }
+        });
         let cells: Vec<String> = cells.collect();
         format!("{}\n", cells.join(&CELL.to_string()))
     };

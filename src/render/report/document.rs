@@ -93,7 +93,7 @@ pub(super) fn sections<'a>(report: &Value, pictures: &'a [Picture]) -> Vec<Secti
 
 fn health(report: &Value) -> Vec<Block<'static>> {
     let table = &report["check"]["table"];
-    let count = |value: &Value| value.as_i64().map(|number| format_count(number));
+    let count = |value: &Value| value.as_i64().map(format_count);
     let size = |value: &Value| value.as_u64().map(format_size);
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let expectations = &report["check"]["expectations"];

@@ -63,15 +63,12 @@ impl Mask {
                 let address = run.get(start..end)?.parse::<IpAddr>().ok()?;
                 Some((end, address))
             });
-            match found {
-                Some((end, address)) => {
-                    masked.push_str(&self.word(address));
-                    start = end;
-                }
-                None => {
-                    masked.push_str(run.get(start..=start).unwrap_or_default());
-                    start += 1;
-                }
+            if let Some((end, address)) = found {
+                masked.push_str(&self.word(address));
+                start = end;
+            } else {
+                masked.push_str(run.get(start..=start).unwrap_or_default());
+                start += 1;
             }
         }
     }
@@ -98,15 +95,12 @@ impl Mask {
                     && !after.is_some_and(is_word)
                     && !before.is_some_and(is_word)
             });
-            let length = match name {
-                Some(name) => {
-                    masked.push_str("host");
-                    name.len()
-                }
-                None => {
-                    masked.push(one);
-                    one.len_utf8()
-                }
+            let length = if let Some(name) = name {
+                masked.push_str("host");
+                name.len()
+            } else {
+                masked.push(one);
+                one.len_utf8()
             };
             before = rest.get(..length).and_then(|part| part.chars().next_back());
             rest = rest.get(length..).unwrap_or_default();

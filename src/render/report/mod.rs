@@ -62,9 +62,12 @@ fn rows(table: &Table) -> String {
         });
         format!("{}\n", cells.collect::<Vec<_>>().join(&CELL.to_string()))
     };
-    let title = |title: &&str| match title.starts_with('^') {
-        true => String::new(),
-        false => format!("{FAINT}{}{FAINT:#}", title.trim_start_matches('#')),
+    let title = |title: &&str| {
+        if title.starts_with('^') {
+            String::new()
+        } else {
+            format!("{FAINT}{}{FAINT:#}", title.trim_start_matches('#'))
+        }
     };
     let head: Vec<String> = table.head.iter().map(title).collect();
     let rows = table.rows.iter().map(|row| line(row));
