@@ -83,6 +83,7 @@ fn check_of(args: &Report) -> Check {
         named: Named::default(),
         desired: args.desired.clone(),
         keys: false,
+        bundle: None,
         prefix: None,
         explain: None,
         interval: None,
