@@ -493,6 +493,7 @@ fn an_ordinary_user_reads_what_can_be_read_of_the_host() {
             command
                 .arg(place.program())
                 .args(args)
+                .env("COLUMNS", support::WIDE)
                 .current_dir(place.path()),
         )
     };

@@ -6,7 +6,7 @@ use super::layout::{CELL, HANG, RIGHT};
 use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
 use crate::flow::expire::{Share, Tally};
 use crate::profile::ExpireMode;
-use crate::tunable::{format_count, format_seconds};
+use crate::tunable::{format_count, format_seconds, plural};
 
 /// What there is to tell.
 #[derive(Debug, Clone, Copy)]
@@ -238,7 +238,7 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
         ));
     }
     if let Some(count) = parts.count {
-        text.push_str(&format!("the table holds {} flows\n", format_count(count)));
+        text.push_str(&format!("the table holds {}\n", plural(count, "flow")));
     }
     text
 }

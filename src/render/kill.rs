@@ -10,7 +10,7 @@ use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
 use crate::diagnostic::quoted;
 use crate::flow::expire::{Preview, Tally};
 use crate::flow::{Group, Top};
-use crate::tunable::{format_count, format_share};
+use crate::tunable::{format_count, format_share, plural};
 
 /// Groups that are shown.
 const GROUPS: usize = 5;
@@ -92,7 +92,7 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
         ));
     }
     if let Some(count) = parts.count {
-        text.push_str(&format!("the table holds {} flows\n", format_count(count)));
+        text.push_str(&format!("the table holds {}\n", plural(count, "flow")));
     }
     text
 }

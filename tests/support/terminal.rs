@@ -15,7 +15,7 @@ use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::Pid;
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What hides the cursor, and what shows it again (DECTCEM).
 pub const HIDE_CURSOR: &str = "\u{1b}[?25l";
