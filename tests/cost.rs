@@ -40,6 +40,12 @@ fn linear(what: &str, large: usize, make: impl Fn(&World, usize), args: &[&str])
         make(&world, size);
         args.iter().map(|args| seconds(&world, args)).collect()
     };
+    // A debug build takes ten times as long.
+    let large = if cfg!(debug_assertions) {
+        large / 5
+    } else {
+        large
+    };
     let (small, large) = (times(large / 4), times(large));
     for ((args, small), large) in args.iter().zip(small).zip(large) {
         assert!(large < MOST, "{what}: {args} took {large} s");
