@@ -19,12 +19,6 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
     Ok(code)
 }
 
-/// What machines read of a plan.
-pub(super) fn object(planning: &Planning, global: &Global) -> anyhow::Result<serde_json::Value> {
-    let (plan, _) = make(planning, global, &place::root(global)?)?;
-    Ok(render::plan::json(&plan))
-}
-
 /// Prints a plan. Gives the exit code: whether something is to be done, or blocked.
 pub(super) fn show(plan: &plan::Plan, current: &Current, out: Out) -> u8 {
     out.result(

@@ -1,11 +1,13 @@
 //! `cttune report`: everything that cttune can tell of a host, in one text or HTML file.
 
+mod asked;
+
 use serde_json::{Value, json};
 
-use super::args::{Check, Global, Named, Planning, Report};
+use super::args::{Global, Report};
 use super::failure::Failure;
 use super::out::Out;
-use super::{check, forecast, history, place, plan, profile_edit, top};
+use super::{check, forecast, history, place, profile_edit, top};
 use crate::assess::demands;
 use crate::diagnostic::told;
 use crate::flow::forecast::Forecast;
@@ -42,10 +44,10 @@ pub(super) fn run(args: &Report, global: &Global, out: Out) -> anyhow::Result<u8
         "time": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
         "version": env!("CARGO_PKG_VERSION"),
         "masked": args.mask,
-        "check": check::object(&check_of(args), global, out)?,
+        "check": check::object(&asked::check_of(args), global, out)?,
         "top": or_unread(top::object(out)),
         "forecast": told_forecast,
-        "plan": or_unread(plan::object(&planning_of(args), global)),
+        "plan": or_unread(asked::plan(args, global)),
         "history": or_unread(history::object(global)),
     });
     if args.mask {
@@ -75,34 +77,4 @@ fn read_forecast(global: &Global, out: Out) -> anyhow::Result<Forecast> {
     let live = profile_edit::loaded("forecast")?;
     let asked = forecast::usual(Key::TcpTimeoutEstablished, &live)?;
     forecast::read::forecast(&asked, &live, None, global, out)
-}
-
-/// A check of everything that needs no second look.
-fn check_of(args: &Report) -> Check {
-    Check {
-        named: Named::default(),
-        desired: args.desired.clone(),
-        keys: false,
-        bundle: None,
-        prefix: None,
-        explain: None,
-        interval: None,
-        deep: false,
-        all_netns: false,
-        fail_on: None,
-        warn: None,
-        crit: None,
-    }
-}
-
-fn planning_of(args: &Report) -> Planning {
-    Planning {
-        named: Named::default(),
-        desired: args.desired.clone(),
-        only: None,
-        expire: None,
-        adopt: false,
-        allow_overridden: false,
-        allow_max_below_count: false,
-    }
 }
