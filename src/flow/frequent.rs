@@ -135,7 +135,7 @@ impl<K, S: Summed> Frequent<K, S> {
     }
 
     /// Counts the key with this hash once, and what else is added up for it. The key is made where
-    /// it is not counted already: keys are told apart by their seeded hash alone.
+    /// it is not counted already: only their seeded hash tells keys apart.
     #[inline]
     pub(super) fn add_hashed(&mut self, hash: u64, key: impl FnOnce() -> K, sums: S) {
         if let Some(count) = self.find(hash) {

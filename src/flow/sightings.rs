@@ -463,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_begins_after_the_last_packet_that_no_look_could_see() {
+    fn idle_time_begins_after_the_last_packet_that_no_look_could_see() {
         let sightings = rounds(&[(50_000, 900)]);
         let flow = sightings.iter().next().unwrap();
         for (at, timeouts, silent) in [

@@ -23,7 +23,7 @@ impl<'a> Advice<'a> {
         }
     }
 
-    /// Leaves a command out from here on: it is told elsewhere.
+    /// Leaves a command out from here on: another place says it.
     pub(super) fn leave_out(&mut self, hint: &Hint) {
         self.told.extend(hint.command_line(self.place));
     }

@@ -35,7 +35,7 @@ after it has watched them for their minimum, or with --trust-history at once.
 Exit codes: 0 ended by --once or a signal; 2 with --once: the table is still
 above the high mark; 1 failed; 3 another guard is at work here.")]
 pub(crate) struct Guard {
-    /// The profile whose [guard] holds [default: the active one]
+    /// The profile whose `[guard]` holds [default: the active one]
     #[arg(value_name = "PROFILE")]
     pub(crate) name: Option<String>,
     /// The same as PROFILE

@@ -12,8 +12,8 @@ use crate::flow::guard::{Class, Event, GuardParameters, GuardStatus, What};
 use crate::guard::{Guard, Lender, remove_status, write_status};
 use crate::render::guard as render;
 
-/// systemd is told, and the file is written, so often at least.
-const BEAT: Duration = Duration::from_secs(5);
+/// systemd hears, and the file is written, so often at least.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a wait goes on without asking for signals.
 const NAP: Duration = Duration::from_millis(50);
@@ -24,7 +24,7 @@ pub(super) struct Service {
     /// A dry run writes no file.
     is_real: bool,
     once: bool,
-    beat: Option<Instant>,
+    reported: Option<Instant>,
     lender: Option<Lender>,
 }
 
@@ -41,7 +41,7 @@ impl Service {
             status: GuardStatus::new(std::process::id(), time_in(0), watches_until(parameters)),
             is_real,
             once: args.once,
-            beat: None,
+            reported: None,
             lender: lender.and_then(Result::ok),
         }
     }
@@ -54,14 +54,16 @@ impl Service {
             self.out
                 .event(|| render::line(event), || render::json(event));
         }
-        let is_due = self.beat.is_none_or(|beat| beat.elapsed() >= BEAT);
+        let is_due = self
+            .reported
+            .is_none_or(|last| last.elapsed() >= REPORT_EVERY);
         if !is_due && !is_news {
             return;
         }
-        if self.beat.is_none() {
+        if self.reported.is_none() {
             notify(&[NotifyState::Ready]);
         }
-        self.beat = Some(Instant::now());
+        self.reported = Some(Instant::now());
         notify(&[
             NotifyState::Watchdog,
             NotifyState::Status(&render::status(event)),
@@ -77,7 +79,7 @@ impl Service {
     pub(super) fn reloads(&mut self, parameters: &GuardParameters) {
         self.out.note(&render::begins(parameters, !self.is_real));
         self.status.watches_until = watches_until(parameters);
-        self.beat = None;
+        self.reported = None;
     }
 
     /// Waits, or until SIGHUP, and lends what was watched; whether the guard goes on.

@@ -9,7 +9,7 @@ use crate::flow::{Column, Field, Flow, Value};
 /// Timeouts that are compared at most.
 pub(crate) const MOST: usize = 16;
 
-/// Groups that are told of.
+/// Groups that are shown.
 const SHOWN: usize = 3;
 
 /// What tells groups apart.

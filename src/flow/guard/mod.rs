@@ -1,6 +1,6 @@
 //! What `guard` decides: which flows may end, how many, in which order, and when to look again.
 //!
-//! In: flows, [`Sightings`] of them, the table's fill, and [`GuardParameters`]. Out: a [`Class`] for
+//! In: flows, [`Sightings`](super::Sightings) of them, the table's fill, and [`GuardParameters`]. Out: a [`Class`] for
 //! each flow that may ever be ended, a [`Choice`] of the flows to end now, the time until the next
 //! poll. Rule: a flow is ended only if it was silent for the minimum of its class, the most harmless
 //! class first (Linux 6.18: which entries a firewall can lose without breaking a connection was

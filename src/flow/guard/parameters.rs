@@ -79,7 +79,7 @@ impl MinIdle {
     }
 }
 
-/// Everything that the guard is told, defaults filled in.
+/// Every parameter of the guard, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GuardParameters {
     /// From here on flows end.
