@@ -137,7 +137,7 @@ fn what_gets_smaller_is_in_the_first_lines() {
     assert_eq!(
         lines,
         [
-            "lowers udp_timeout 45 → 30 live",
+            "lowers udp_timeout 45s → 30s live",
             "lowers max 76,800 → 76,000 live",
             "lowers max 524,288 → 76,000 at the next boot",
         ],

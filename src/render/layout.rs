@@ -27,7 +27,10 @@ const GLUE: char = '\u{f8f5}';
 /// A space inside of quotes, where no line may end.
 const SOLID: char = '\u{f8f6}';
 
-const MARKS: Range<char> = CELL..'\u{f8f7}';
+/// Before the last words of a line that stand at the right end of its first part, if it is too long.
+pub(crate) const TAIL: char = '\u{f8f7}';
+
+const MARKS: Range<char> = CELL..'\u{f8f8}';
 /// Between two columns.
 const GAP: usize = 2;
 /// How much further a continued line begins, where nothing else is said.
@@ -109,6 +112,8 @@ pub(crate) fn lay_out(text: &str, screen: Screen) -> String {
     } else {
         ascii(text)
     };
+    // A share stays in one piece.
+    let text = text.replace(" %", &format!("{SOLID}%"));
     let lines: Vec<&str> = text.split('\n').collect();
     let mut laid = Vec::new();
     for block in lines.chunk_by(|one, next| one.contains(CELL) && next.contains(CELL)) {
@@ -131,9 +136,12 @@ pub(crate) fn lay_out(text: &str, screen: Screen) -> String {
 /// A line that is not a row.
 fn paragraph(line: &str, width: usize) -> String {
     if display_width(line) <= width {
-        return line.replace(HANG, "");
+        return line.replace(HANG, "").replace(TAIL, "");
     }
     if let Some((before, rest)) = line.split_once(HANG) {
+        if let Some((rest, tail)) = rest.split_once(TAIL) {
+            return before.to_owned() + &tailed(rest, tail, display_width(before), width);
+        }
         return format!("{before}{}", wrap(rest, display_width(before), 0, width));
     }
     let rest = line.trim_start_matches(' ');
@@ -143,6 +151,21 @@ fn paragraph(line: &str, width: usize) -> String {
         " ".repeat(indent),
         wrap(rest, indent, DEEPER, width)
     )
+}
+
+/// Text that begins at a column, with `tail` at the right end of its first line.
+fn tailed(text: &str, tail: &str, column: usize, width: usize) -> String {
+    let taken = display_width(tail) + GAP;
+    if column + taken + NARROWEST > width {
+        return wrap(&format!("{text}{tail}"), column, 0, width);
+    }
+    let blank = SOLID.to_string().repeat(taken);
+    let wrapped = wrap(&format!("{blank}{text}"), column, 0, width);
+    let wrapped = wrapped.strip_prefix(&blank).unwrap_or(&wrapped);
+    let (first, rest) = wrapped.split_once('\n').unwrap_or((wrapped, ""));
+    let room = width.saturating_sub(column + display_width(tail));
+    let pad = " ".repeat(room.saturating_sub(display_width(first)));
+    format!("{first}{pad}{tail}\n{rest}").trim_end().to_owned()
 }
 
 /// Text that begins at a column, and goes on at it or `deeper`.
@@ -384,6 +407,10 @@ mod tests {
                 "see /a/path/that/is/too/long/to/fit now",
                 "see\n  /a/path/that/is/too/long/to/fit\n  now",
             ),
+            (
+                "warning: \u{f8f4}one two\u{f8f7}[id]",
+                "warning: one two[id]",
+            ),
             // Colours take no column, wide characters two.
             (
                 "\u{1b}[1mone two three four\u{1b}[0m",
@@ -393,6 +420,23 @@ mod tests {
         ] {
             assert_eq!(at(20, text), laid);
         }
+    }
+
+    #[test]
+    fn last_words_stand_at_the_right_end_of_the_first_line_or_behind_the_text() {
+        let line = format!("warning: {HANG}a b c d e f g h i j k l m n o p{TAIL} [id]");
+        assert_eq!(
+            at(60, &line),
+            "warning: a b c d e f g h i j k l m n o p [id]"
+        );
+        assert_eq!(
+            at(44, &line),
+            "warning: a b c d e f g h i j k l m n    [id]\n         o p"
+        );
+        assert_eq!(
+            at(30, &line),
+            "warning: a b c d e f g h i j k\n         l m n o p [id]"
+        );
     }
 
     #[test]

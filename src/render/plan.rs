@@ -245,7 +245,7 @@ fn step_text(number: usize, step: &Step) -> String {
         "" => String::new(),
         why => format!("{CELL}{BELOW}{FAINT}{why}{FAINT:#}"),
     };
-    format!("{number:>3}. {}{why}\n", step_cells(step))
+    format!("{number:>2}. {}{why}\n", step_cells(step))
 }
 
 /// A live write as cells: the key, then both numbers; any other step as it names itself.
@@ -403,7 +403,7 @@ mod tests {
                 "  lowers buckets 9,000 → 512 at the next boot",
                 "  lowers acct 1 → 0 live",
                 "  drops what an earlier apply set beside the profile: events",
-                "  1. max  5,000  → 3,000",
+                " 1. max  5,000  → 3,000",
                 "",
                 "1 live value; lowers max 5,000 → 3,000 live and at the next boot, udp_timeout 3m",
                 "  → 1m live, buckets 9,000 → 512 at the next boot and 1 other",

@@ -127,9 +127,13 @@ pub(crate) fn format_rounded_seconds(seconds: u32) -> String {
 }
 
 impl Key {
-    /// A value of this key for people: `2h4m`, `4MiB`, `76,800`.
+    /// A value of this key for people: `30s`, `2h4m`, `4MiB`, `76,800`.
     pub(crate) fn said(self, value: i64) -> String {
-        self.spoken(value).unwrap_or_else(|| format_count(value))
+        match self.tunable().unit {
+            Unit::Seconds => format_seconds(value),
+            Unit::Bytes => format_bytes(value),
+            Unit::Count | Unit::Switch => format_count(value),
+        }
     }
 
     /// A value of this key as people say it, where that differs from the bare number.

@@ -9,7 +9,7 @@ use crate::diagnostic::Hint;
 use crate::plan::{Compared, State};
 use crate::profile::Desired;
 use crate::render::advice::Advice;
-use crate::render::layout::{BELOW, CELL, HANG, RIGHT, SPARE, gauge};
+use crate::render::layout::{BELOW, CELL, HANG, RIGHT, SPARE, TAIL, gauge};
 use crate::render::plan::set_text;
 use crate::render::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size};
@@ -219,7 +219,7 @@ fn finding_text(finding: &Finding, checked: &Checked<'_>, advice: &mut Advice<'_
             "{FAINT}accepted{FAINT:#}: {HANG}{message} {id}\n  accepted because {HANG}{why}\n"
         );
     }
-    let mut text = format!("{style}{severity}{style:#}: {HANG}{message} {id}\n");
+    let mut text = format!("{style}{severity}{style:#}: {HANG}{message}{TAIL} {id}\n");
     text.push_str(&advice.lines("  hint", &finding.hint));
     if checked.verbose {
         let source = finding.id.source();
