@@ -164,7 +164,10 @@ fn tailed(text: &str, tail: &str, column: usize, width: usize) -> String {
     let wrapped = wrapped.strip_prefix(&blank).unwrap_or(&wrapped);
     let (first, rest) = wrapped.split_once('\n').unwrap_or((wrapped, ""));
     let room = width.saturating_sub(column + display_width(tail));
-    let pad = " ".repeat(room.saturating_sub(display_width(first)));
+    let Some(pad) = room.checked_sub(display_width(first)) else {
+        return wrap(&format!("{text}{tail}"), column, 0, width);
+    };
+    let pad = " ".repeat(pad);
     format!("{first}{pad}{tail}\n{rest}").trim_end().to_owned()
 }
 
@@ -520,7 +523,7 @@ acct       1
         let words =
             "a critical finding with many words: 日本語 and the 76,768 flows of it; ".repeat(9);
         let text = format!(
-            "{words}\n    hint: {HANG}{words}\n{words}{CELL}{RIGHT}7{CELL}{words}\n1{CELL}2{CELL}3\n"
+            "{words}\n    hint: {HANG}{words}\n{words}{CELL}{RIGHT}7{CELL}{words}\n1{CELL}2{CELL}3\nwarning: {HANG}{words}{TAIL} [an-id]\n"
         );
         for width in 20..200 {
             for line in at(width, &text).lines() {
