@@ -25,6 +25,7 @@ RIGHT = [
     (r"--format nagios", 1, ""),
     (r"rollback", 3, "nf_conntrack_max stays"),
     (r"kill|expire", 1, "no flow matches"),
+    (r"guard --once", 2, ""),
 ]
 # Watches for hours: it is stopped once it says so.
 WATCHES = re.compile(r"2h11m|idle>1h|--observe 10m")
