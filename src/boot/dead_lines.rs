@@ -14,6 +14,7 @@ use super::pattern::SysctlFile;
 use super::statement::{self, Statement};
 use super::tree::{Content, Tree};
 use super::{Reader, SourceLine};
+use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key, nearest_name};
 
 /// The parameters of the module, in 5.10 to 6.18.
@@ -109,7 +110,7 @@ pub(super) fn in_strays(strays: &[ConfFile]) -> Vec<DeadLine> {
             },
             text,
             why: "nothing reads this file, because its name does not end in .conf".to_owned(),
-            instead: Some(format!("rename it to {}", PathBuf::from(renamed).display())),
+            instead: Some(format!("rename it to {}", PathBuf::from(renamed).shown())),
         })
     };
     strays.iter().filter_map(dead).collect()
