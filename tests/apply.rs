@@ -308,7 +308,10 @@ fn what_is_remembered_never_extends_itself() {
     ] {
         fs::write(world.path(ACTIVE), damaged).unwrap();
         for command in [&["check"][..], &["plan"], &["apply", "--yes"]] {
-            world.cttune(command).exits(1).says(&[ACTIVE, "--profile"]);
+            world
+                .cttune(command)
+                .exits(1)
+                .says(&[ACTIVE, "--no-profile"]);
         }
         assert_eq!(world.read(ACTIVE), damaged);
     }

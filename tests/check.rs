@@ -729,6 +729,99 @@ fn every_source_that_cannot_be_read_is_told() {
     );
 }
 
+/// Files that decide about the next boot.
+const DECIDING: [&str; 14] = [
+    "/etc/NetworkManager/dispatcher.d/own",
+    "/etc/cron.d/own",
+    "/etc/default/ufw",
+    "/etc/network/interfaces",
+    "/etc/os-release",
+    "/etc/rc.local",
+    "/etc/sysctl.d/77-own.conf",
+    "/etc/systemd/system/own.service",
+    "/etc/tuned/active_profile",
+    "/etc/udev/rules.d/own.rules",
+    "/etc/ufw/ufw.conf",
+    "/proc/1/comm",
+    "/proc/cmdline",
+    "/proc/self/mountinfo",
+];
+
+#[test]
+fn each_file_that_cannot_be_read_is_told_everywhere_and_nothing_is_called_persisted() {
+    let world = World::new();
+    let lay = DECIDING.iter().filter(|file| file.starts_with("/etc/"));
+    for file in lay {
+        let text = match *file {
+            "/etc/ufw/ufw.conf" => "ENABLED=yes",
+            "/etc/default/ufw" => "IPT_SYSCTL=/etc/ufw/sysctl.conf",
+            "/etc/systemd/system/own.service" => "[Service]\nExecStart=/bin/true",
+            "/etc/os-release" => "ID=debian",
+            _ => "# nothing",
+        };
+        world.sh(&format!(
+            "mkdir -p $(dirname {file}); rm -f {file}; printf '{text}\\n' >{file}; chmod 755 {file}"
+        ));
+    }
+    world.sh("mkdir -p /etc/systemd/system/multi-user.target.wants
+        ln -s ../own.service /etc/systemd/system/multi-user.target.wants/");
+    let apply = ["apply", "--profile", "rfc-nat", "--yes", "--adopt"];
+    world.cttune(&apply).exits(0);
+    let hidden = |file: &str, args: &[&str]| {
+        let calls = "open,openat,openat2";
+        let (trace, inject) = (
+            format!("trace={calls}"),
+            format!("inject={calls}:error=EACCES"),
+        );
+        let mut command = world.command_among_processes("strace");
+        command.args([
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            &trace,
+            "-e",
+            &inject,
+            "-P",
+            file,
+        ]);
+        Told::by(command.arg("cttune").args(args))
+    };
+    for file in DECIDING {
+        let told = hidden(file, &["check", "--format", "json"]);
+        let notes = told
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("note: "));
+        let notes = notes.filter(|line| line.contains(file));
+        assert_eq!(notes.count(), 1, "{file}: {told}");
+        let checked = told.json();
+        let unread = checked["unread"].as_array().unwrap();
+        assert!(
+            unread.iter().any(|one| one["source"] == file),
+            "{file}: {checked:#}"
+        );
+        let nagios = hidden(file, &["check", "--format", "nagios"]).stdout;
+        let (short, _) = nagios.split_once(" | ").unwrap();
+        assert!(
+            short.contains("not read: ") && nagios.contains(file),
+            "{nagios}"
+        );
+        let text = hidden(file, &["check"]).stdout;
+        assert!(
+            text.contains(", but the next boot may change "),
+            "{file}: {text}"
+        );
+        let metrics = hidden(file, &["metrics", "--flows", "none"]);
+        assert!(
+            metrics.stdout.contains("source_up{source=\"files\"} 0\n"),
+            "{metrics}"
+        );
+    }
+    let text = world.cttune(&["check"]).stdout;
+    assert!(text.contains("match, live and persisted\n"), "{text}");
+}
+
 #[test]
 fn counters_come_over_netlink_where_procfs_has_none() {
     let world = World::new();
@@ -776,10 +869,18 @@ fn a_full_table_of_another_namespace_is_told_by_its_name() {
         let top = format!("cttune top --netns {name}");
         assert!(found["hint"].as_str().unwrap().contains(&top), "{found}");
     }
-    // One that is gone is nobody's table.
+    let gone = inode("blue");
     inside("sh", &["-ec", "ip netns del blue"]);
     let checked = check();
-    assert!(!checked["findings"].to_string().contains("table-full-log"));
+    let findings = checked["findings"].as_array().unwrap();
+    let found = findings.iter().find(|one| one["id"] == "table-full-log");
+    let found = found.unwrap_or_else(|| panic!("{checked:#}"));
+    let message = found["message"].as_str().unwrap();
+    assert!(
+        message.contains(&format!("does not find now: inode {gone} 2 times")),
+        "{message}"
+    );
+    assert_eq!(found["severity"], "info");
 }
 
 // ---- foreign text ---------------------------------------------------------------------------------

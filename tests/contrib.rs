@@ -242,3 +242,43 @@ fn the_shell_takes_the_munin_plugin_and_nagios_is_told_a_command_that_there_is()
     let told = world.try_sh(&line).exits(1);
     assert!(told.stdout.starts_with("CTTUNE WARNING - "), "{told}");
 }
+
+/// The share of max from which an alert, or a field of munin's, counts.
+fn level(text: &str, before: &str, start: &str) -> f64 {
+    let (_, text) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no {before} in {text}"));
+    let (_, text) = text.split_once(start).unwrap();
+    let number = text.split([' ', ';', '\n']).next().unwrap();
+    number.parse().unwrap()
+}
+
+#[test]
+fn alerts_plugins_and_check_have_the_same_levels() {
+    let world = World::with_flows(10);
+    let alerts = read("prometheus/cttune.rules.yml");
+    let nagios = world.cttune(&["check", "--format", "nagios"]).stdout;
+    let munin = world
+        .cttune(&["metrics", "--format", "munin", "config"])
+        .exits(0)
+        .stdout;
+    #[allow(clippy::cast_precision_loss)] // small
+    let max = world.sysctl("max") as f64;
+    for (alert, place, field) in [
+        ("ConntrackTableFilling", 1, "total.warning"),
+        ("ConntrackTableFull\n", 2, "total.critical"),
+    ] {
+        let by_alert = level(&alerts, alert, ">= ");
+        let perfdata = nagios.split("'fill'=").nth(1).unwrap();
+        let by_check: f64 = perfdata.split(';').nth(place).unwrap().parse().unwrap();
+        let by_munin = level(&munin, field, " ") / max;
+        for other in [by_check / 100.0, by_munin] {
+            assert!(
+                (by_alert - other).abs() < 1e-4,
+                "{alert}: {by_alert}, {other}"
+            );
+        }
+    }
+    let service = read("nagios/cttune.cfg");
+    assert!(service.contains("check_conntrack!80%!90%"), "{service}");
+}

@@ -349,3 +349,47 @@ fn node_exporter_serves_the_textfile() {
         assert!(same, "{line} is not served: {served}");
     }
 }
+
+#[test]
+fn numbers_of_namespaces_have_a_label_and_do_not_collide() {
+    let world = World::with_flows(10);
+    let inside = |script: &str| {
+        let mut command = world.command_among_processes("sh");
+        Told::by(command.args(["-ec", script])).exits(0).stdout
+    };
+    inside("ip netns add blue; ip netns add red");
+    let blue = metrics(&world, &["--netns", "blue"]).exits(0).stdout;
+    let numbers = blue.lines().filter(|line| !line.starts_with('#'));
+    for line in numbers {
+        assert!(line.contains("netns=\"blue\""), "{line}");
+    }
+    assert_eq!(promtool(&blue), "");
+    let own = metrics(&world, &[]).exits(0).stdout;
+    assert!(!own.contains("netns="), "{own}");
+
+    let all = metrics(&world, &["--all-netns"]).exits(0).stdout;
+    assert_eq!(promtool(&all), "");
+    assert!(is(&all, "table_entries", 10.0), "{all}");
+    for name in ["blue", "red"] {
+        assert!(
+            is(&all, &format!("table_entries{{netns=\"{name}\"}}"), 0.0),
+            "{all}"
+        );
+        assert!(value(&all, &format!("table_max_entries{{netns=\"{name}\"}}")) > 0.0);
+        assert!(is(&all, &format!("drop_total{{netns=\"{name}\"}}"), 0.0));
+    }
+    assert!(is(&all, "source_up{source=\"namespaces\"}", 1.0));
+    let json = metrics(&world, &["--all-netns", "--format", "json"]).json();
+    let names: Vec<&str> = json["namespaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|one| one["name"].as_str())
+        .collect();
+    assert!(names.contains(&"blue") && names.contains(&"red"), "{json}");
+    let json = metrics(&world, &["--netns", "blue", "--format", "json"]).json();
+    assert_eq!(json["netns"], "blue");
+    for args in [&["--netns", "blue"][..], &["--format", "munin"]] {
+        metrics(&world, &[&["--all-netns"], args].concat()).exits(64);
+    }
+}

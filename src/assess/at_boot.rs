@@ -212,10 +212,7 @@ fn volatile(next_boot: &NextBoot) -> Option<Finding> {
     Some(Finding::new(
         Id::EtcVolatile,
         Severity::Warning,
-        format!(
-            "what cttune writes to /etc is lost at the next boot: {}",
-            volatile.why
-        ),
+        format!("what cttune writes to /etc {}", volatile.told()),
         volatile.instead,
     ))
 }

@@ -5,10 +5,9 @@ use super::{Evidence, Finding, Id, Levels, Severity};
 use crate::diagnostic::Hint;
 use crate::tunable::{Key, Snapshot, format_count, format_share};
 
-/// Their number takes a request to netlink, and is read with `--deep` alone; the log tells of a full
-/// table without it.
+/// Their number takes a request to netlink, which needs root; the log tells of a full table without it.
 pub(super) fn finding(evidence: &Evidence<'_>) -> Option<Finding> {
-    let number = evidence.deep.and_then(|deep| deep.expectations);
+    let number = evidence.rates.and_then(|rates| rates.expectations);
     let log = evidence.rates.and_then(|rates| rates.log.as_ref());
     let lines = log.and_then(KernelLog::expectations);
     judge(number, lines, evidence.machine.live?, evidence.levels)

@@ -65,7 +65,7 @@ ids! {
     SearchRestarts "search-restarts", "info",
         "with `--interval`: more than one repeated lookup a second", STAT;
     ExpectationsFull "expectations-full", "warning 80 %, critical 90 %",
-        "with `--deep`: the table of expectations is nearly full; a full one drops SIP, FTP and others",
+        "the table of expectations is nearly full; a full one drops SIP, FTP and others",
         "kernel: __nf_ct_expect_check in net/netfilter/nf_conntrack_expect.c";
     BridgeNf "bridge-nf", "info, warning 80 % full",
         "with `--deep`: bridged traffic is tracked because of bridge-nf-call-iptables",

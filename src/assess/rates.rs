@@ -26,14 +26,17 @@ pub(crate) struct Rates {
     pub(crate) counters: Option<Counters>,
     /// An earlier look, where there was one.
     pub(crate) trend: Option<Trend>,
+    /// Connections that helpers have announced; `None` where they could not be read.
+    pub(crate) expectations: Option<u64>,
     /// The kernel log.
     pub(crate) log: Option<KernelLog>,
     /// By which the kernel log names the namespace.
     pub(crate) netns_inode: Option<u64>,
     /// Bytes that the kernel allocates for one flow.
     pub(crate) flow_size: Option<u64>,
-    /// What to call the other namespaces that the log names: by their inodes.
-    pub(crate) names: BTreeMap<u64, String>,
+    /// What to call the other namespaces that the log names: by their inodes. None for one that
+    /// nothing leads to.
+    pub(crate) names: BTreeMap<u64, Option<String>>,
 }
 
 /// An earlier look at a table.
@@ -186,27 +189,44 @@ fn watch(rates: &Rates) -> Hint {
 }
 
 /// The same for other namespaces, which have tables of their own.
-fn logged_elsewhere(rates: &Rates) -> Option<Finding> {
-    let log = rates.log.as_ref()?;
-    let named = rates.names.iter();
-    let named = named.filter(|(inode, _)| rates.netns_inode != Some(**inode));
-    let told: Vec<(&str, Lines)> = named
-        .filter_map(|(inode, name)| Some((name.as_str(), log.about(*inode)?)))
-        .collect();
-    let (first, _) = told.first()?;
-    let said = told
+fn logged_elsewhere(rates: &Rates) -> Vec<Finding> {
+    let Some(log) = &rates.log else {
+        return Vec::new();
+    };
+    let others = rates
+        .names
         .iter()
-        .map(|(name, lines)| format!("{name} {}", times(*lines, log.is_cut)));
-    Some(Finding::new(
+        .filter(|(inode, _)| rates.netns_inode != Some(**inode));
+    let (named, gone): (Vec<_>, Vec<_>) = others.partition(|(_, name)| name.is_some());
+    let said = |of: &[(&u64, &Option<String>)]| {
+        let one = |(inode, name): &(&u64, &Option<String>)| {
+            let name = Option::clone(name).unwrap_or_else(|| format!("inode {inode}"));
+            Some(format!("{name} {}", times(log.about(**inode)?, log.is_cut)))
+        };
+        of.iter().filter_map(one).collect::<Vec<_>>().join("; ")
+    };
+    let first = named.first().and_then(|(_, name)| name.as_deref());
+    let there = first.map(|first| Finding::new(
         Id::TableFullLog,
         Severity::Warning,
         format!(
             "the kernel logged that the tables of other network namespaces were full and packets \
              were dropped: {}",
-            said.collect::<Vec<_>>().join("; ")
+            said(&named)
         ),
         Hint::cttune(format!("top --netns {}", quoted(first))).to("see who fills it"),
-    ))
+    ));
+    let gone = (!gone.is_empty()).then(|| Finding::new(
+        Id::TableFullLog,
+        Severity::Info,
+        format!(
+            "the kernel logged that tables of network namespaces were full which cttune does not \
+             find now: {}",
+            said(&gone)
+        ),
+        Hint::cttune("check --all-netns").to("see the tables that there are, as root"),
+    ));
+    there.into_iter().chain(gone).collect()
 }
 
 fn times(lines: Lines, is_cut: bool) -> String {
@@ -412,7 +432,8 @@ mod tests {
             log.add(&line(inode), jiff::Timestamp::UNIX_EPOCH);
         }
         let names = [(7, "own"), (8, "router"), (9, "pid:42")];
-        let names = names.map(|(inode, name)| (inode, name.to_owned()));
+        let names = names.map(|(inode, name)| (inode, Some(name.to_owned())));
+        let gone = [(8, None)];
         for (own, names, messages) in [
             (7, &[][..], ["of this namespace was full"].as_slice()),
             (7, &names, &["of this namespace was full", "router 2 times"]),
@@ -422,6 +443,11 @@ mod tests {
                 &["full and packets were dropped: pid:42 once, at"],
             ),
             (5, &[], &[]),
+            (
+                5,
+                &gone,
+                &["which cttune does not find now: inode 8 2 times, first"],
+            ),
         ] {
             let rates = Rates {
                 log: Some(log.clone()),

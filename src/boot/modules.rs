@@ -188,8 +188,15 @@ impl ModuleFiles {
         let is_same =
             |name: &str| plain(name) == module || (is_conntrack(name) && is_conntrack(&module));
         let found = self.modprobe_lines().into_iter().find(|(_, text)| {
-            let mut words = text.split_ascii_whitespace();
-            words.next() == Some("blacklist") && words.next().is_some_and(is_same)
+            let words: Vec<&str> = text.split_ascii_whitespace().collect();
+            match words[..] {
+                ["blacklist", name, ..] => is_same(name),
+                // An alias of the module's own name leads elsewhere: `alias nf_conntrack off`.
+                ["alias", pattern, to, ..] => {
+                    matches_text(&plain(pattern), &module) && !is_same(to)
+                }
+                _ => false,
+            }
         });
         let on_command_line = || {
             let from = self.command_line.from()?;

@@ -36,6 +36,8 @@ pub(crate) struct BootFiles {
     pub(crate) storage: StorageFacts,
     /// Files beside those of sysctl.d and modprobe.d that no reader reads for their names.
     pub(crate) strays: Vec<ConfFile>,
+    /// Others that were to be read and could not be.
+    pub(crate) unread: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
@@ -70,6 +72,8 @@ pub(crate) struct NextBoot {
     by_tuned: Option<Effective>,
     /// What each program that udev runs when the module is loaded makes of sysctl.d.
     on_load: Vec<(Applier, Effective)>,
+    /// The same of each program that applies sysctl.d later in a boot.
+    again: Vec<(Applier, Effective)>,
     loading: Option<Loading>,
     volatile: Option<Volatile>,
     answers: BTreeMap<Key, Answer>,
@@ -96,15 +100,19 @@ impl NextBoot {
             .as_ref()
             .is_some_and(|tuned| tuned.reapplies);
         let by_tuned = reapplies.then(|| super::effective(tree, Reader::Tuned));
-        let appliers = files.writers.on_load.appliers.iter();
-        let on_load = appliers.map(|applier| {
-            let effective = effective_below(tree, applier.reader, &applier.prefixes);
-            (applier.clone(), effective)
-        });
+        let each = |appliers: &[Applier]| {
+            let of = |applier: &Applier| {
+                let effective = effective_below(tree, applier.reader, &applier.prefixes);
+                (applier.clone(), effective)
+            };
+            let late = appliers.iter().filter(|applier| !applier.is_early());
+            late.map(of).collect::<Vec<_>>()
+        };
         let mut next_boot = NextBoot {
             effective,
             by_tuned,
-            on_load: on_load.collect(),
+            on_load: each(&files.writers.on_load.appliers),
+            again: each(&files.writers.appliers),
             loading: files.module.as_ref().map(ModuleFiles::loading),
             volatile: storage::volatile(&files.storage),
             files,
@@ -171,6 +179,11 @@ impl NextBoot {
         self.volatile.as_ref()
     }
 
+    /// Whether tuned applies sysctl.d again, in its own order.
+    pub(crate) fn applies_by_tuned(&self) -> bool {
+        self.by_tuned.is_some()
+    }
+
     /// Whether systemd-sysctl was found on the machine.
     pub(crate) fn has_systemd(&self) -> bool {
         self.files.readers.contains(&Reader::Systemd)
@@ -210,8 +223,14 @@ impl NextBoot {
             .iter()
             .filter_map(|reader| self.effective.get(reader));
         let of_tree = readers.flat_map(Effective::unread);
+        let module = self.module().into_iter();
+        let of_module =
+            module.flat_map(|module| module.modules_load.iter().chain(&module.modprobe));
+        let of_module = of_module.filter(|file| file.bytes.is_none());
         of_tree
             .chain(&self.files.writers.unread)
+            .chain(&self.files.unread)
+            .chain(of_module.map(|file| &file.path))
             .map(PathBuf::as_path)
             .collect()
     }
@@ -319,14 +338,14 @@ impl NextBoot {
 
     /// Whether what sysctl.d sets is set while the key exists.
     fn module_timing(&self, key: Key, answer: &mut Answer) {
+        let brought_back = self.brought_back(key);
         let Some(loading) = &self.loading else {
-            return;
+            return answer.may_be_set(brought_back);
         };
         let is_set_by_sysctl_d = self
             .readers()
             .iter()
             .any(|reader| self.winner(*reader, key).is_some());
-        let brought_back = self.brought_back(key);
         if let Some((write, is_sure)) = &brought_back
             && !matches!(loading, Loading::Early(_) | Loading::Never(_))
             && *is_sure
@@ -334,12 +353,8 @@ impl NextBoot {
             answer.set(write.0, write.1.clone());
             return;
         }
-        if let Some(((value, from), is_sure)) = brought_back
-            && Some(value) != answer.value
-            && matches!(loading, Loading::Early(_))
-        {
-            let sets = if is_sure { "sets" } else { "may set" };
-            answer.depends(format!("{from} {sets} {value} when the module is loaded"));
+        if matches!(loading, Loading::Early(_)) {
+            answer.may_be_set(brought_back);
         }
         if !is_set_by_sysctl_d {
             if let Loading::Never(line) = loading {
@@ -395,8 +410,10 @@ impl NextBoot {
             Some(((winner.value, from), applier.is_sure))
         });
         let all: Vec<_> = by_reader.chain(by_write).collect();
-        let sure = all.iter().rfind(|(_, is_sure)| *is_sure).cloned();
-        sure.or_else(|| all.last().cloned())
+        let sure = all.iter().rfind(|(_, is_sure)| *is_sure);
+        let (write, is_sure) = sure.or(all.last())?.clone();
+        let is_alone = all.iter().all(|((value, _), _)| *value == write.0);
+        Some((write, is_sure && is_alone))
     }
 
     fn later_writes(&self, key: Key, answer: &mut Answer) {
@@ -409,6 +426,7 @@ impl NextBoot {
             .partition(|write| write.certainty == Certainty::Sure && write.value.is_some());
         if let Some(last) = sure.last() {
             let values: BTreeSet<i64> = sure.iter().filter_map(|write| write.value).collect();
+            let before = answer.value;
             answer.value = last.value;
             answer.from = Some(last.place());
             answer.is_lost = false;
@@ -420,6 +438,19 @@ impl NextBoot {
                     "{}, if nf_conntrack is loaded by then",
                     last.told()
                 ));
+            }
+            let is_unordered = matches!(last.who.as_str(), "ufw" | "systemd-tmpfiles");
+            if is_unordered && before.is_some_and(|before| last.value != Some(before)) {
+                let who = &last.who;
+                answer.depends(format!(
+                    "nothing orders {who} against what applies sysctl.d"
+                ));
+            }
+            // Nothing orders udev against them.
+            if let Some(((value, from), _)) = self.brought_back(key)
+                && Some(value) != answer.value
+            {
+                answer.depends(format!("{from} sets {value}, perhaps after that"));
             }
             if values.len() > 1 {
                 let others: Vec<String> = sure.iter().map(LaterWrite::told).collect();
@@ -435,18 +466,14 @@ impl NextBoot {
                 None => answer.unknown(write.told()),
             }
         }
-        let late = self
-            .files
-            .writers
-            .appliers
-            .iter()
-            .find(|applier| {
-                let is_early = applier.place.file.starts_with("/etc/rcS.d");
-                applier.prefixes.is_empty() && !is_early
-            })
-            .filter(|_| answer.is_lost);
-        if let Some(applier) = late {
-            answer.depends(format!("{} applies sysctl.d again", applier.place));
+        for (applier, effective) in &self.again {
+            let value = effective.winner(key).map(|winner| winner.value);
+            if answer.is_lost && value.is_some() {
+                answer.depends(format!("{} applies sysctl.d again", applier.place));
+            } else if value.is_some() && value != answer.value {
+                let sets = value.map_or_else(String::new, |value| format!(" and may set {value}"));
+                answer.depends(format!("{} applies sysctl.d again{sets}", applier.place));
+            }
         }
     }
 
@@ -475,6 +502,16 @@ impl Answer {
     fn depends(&mut self, reason: String) {
         self.sure = self.sure.max(Sure::Depends);
         self.reasons.push(reason);
+    }
+
+    /// What udev sets when it sees the module, which it does of a built-in one too.
+    fn may_be_set(&mut self, brought_back: Option<((i64, SourceLine), bool)>) {
+        if let Some(((value, from), is_sure)) = brought_back
+            && Some(value) != self.value
+        {
+            let sets = if is_sure { "sets" } else { "may set" };
+            self.depends(format!("{from} {sets} {value} when udev sees the module"));
+        }
     }
 
     fn unknown(&mut self, reason: String) {

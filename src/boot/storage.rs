@@ -24,10 +24,25 @@ pub(crate) struct Volatile {
     pub(crate) why: String,
     /// What lasts instead.
     pub(crate) instead: &'static str,
+    /// Whether it is lost in any case.
+    pub(crate) is_sure: bool,
+}
+
+impl Volatile {
+    /// `lost at the next boot: REASON`.
+    pub(crate) fn told(&self) -> String {
+        let is = if self.is_sure { "is" } else { "may be" };
+        format!("{is} lost at the next boot: {}", self.why)
+    }
 }
 
 /// Image systems that build /etc anew, by `ID` of os-release, and where they are configured.
-const IMAGES: [(&str, &str); 6] = [
+const IMAGES: [(&str, &str); 8] = [
+    (
+        "cos",
+        "set the sysctls in the cloud-config of the instance's user-data",
+    ),
+    ("rancheros", "set rancher.sysctl in the cloud-config"),
     (
         "bottlerocket",
         "set settings.kernel.sysctl in the machine's user-data",
@@ -58,17 +73,20 @@ const SANDBOX: &str = "/run/cttune-sandbox";
 
 /// Why /etc loses what is written to it; none where it lasts.
 pub(crate) fn volatile(facts: &StorageFacts) -> Option<Volatile> {
+    let sure = |why: String, instead| {
+        Some(Volatile {
+            is_sure: true,
+            why,
+            instead,
+        })
+    };
     let id = os_id(&facts.os_release);
     if let Some((name, instead)) = IMAGES.iter().find(|(name, _)| *name == id) {
-        return Some(Volatile {
-            why: format!("{name} makes /etc anew from its configuration"),
+        return sure(
+            format!("{name} makes /etc anew from its configuration"),
             instead,
-        });
+        );
     }
-    let is_transient = facts
-        .prepare_root
-        .lines()
-        .any(|line| line.replace(' ', "") == "transient=true");
     let mounts = parse(facts.mounts.as_deref().unwrap_or_default());
     let etc = covering(&mounts, "/etc/sysctl.d");
     if etc.is_some_and(|mount| {
@@ -76,45 +94,58 @@ pub(crate) fn volatile(facts: &StorageFacts) -> Option<Volatile> {
     }) {
         return None;
     }
-    if is_transient {
-        return Some(Volatile {
-            why: "ostree's prepare-root.conf makes /etc transient".to_owned(),
-            instead: "build the files into the image",
-        });
+    let is_transient = |line: &str| {
+        let line = line.replace(' ', "");
+        line == "transient=true" || line == "transient=1"
+    };
+    if facts.prepare_root.lines().any(is_transient) {
+        let why = "ostree's prepare-root.conf makes /etc transient".to_owned();
+        return sure(why, "build the files into the image");
     }
     let etc = etc?;
     let container = facts.container.as_deref();
     if etc.kind == "overlay" && container.is_some_and(|kind| THROWN_AWAY.contains(&kind)) {
-        return Some(Volatile {
-            why: "this is a container, whose files go when it is made anew".to_owned(),
-            instead: "set the sysctls where the container is described (--sysctl), and the limits on its host",
-        });
+        return sure(
+            "this is a container, whose files go when it is made anew".to_owned(),
+            "set the sysctls where the container is described (--sysctl), and the limits on its host",
+        );
     }
     match etc.kind.as_str() {
-        "tmpfs" | "ramfs" | "rootfs" => Some(Volatile {
-            why: format!("/etc is on a {} ({})", etc.kind, etc.point),
-            instead: "write the files where /etc is made from: the image, the user-data, lbu commit",
-        }),
-        "overlay" => {
-            let upper = etc
-                .options
-                .split(',')
-                .find_map(|option| option.strip_prefix("upperdir="))?;
-            let below = covering(&mounts, upper)?;
-            matches!(below.kind.as_str(), "tmpfs" | "ramfs").then(|| Volatile {
-                why: format!(
-                    "/etc is an overlay that keeps its changes in a {} ({upper})",
-                    below.kind
-                ),
-                instead: "write the files to the file system below the overlay, or into the image",
-            })
-        }
-        "squashfs" | "erofs" | "iso9660" | "cramfs" => Some(Volatile {
-            why: format!("/etc is on a read-only {}", etc.kind),
-            instead: "build the files into the image",
-        }),
+        "tmpfs" | "ramfs" | "rootfs" => sure(
+            format!("/etc is on a {} ({})", etc.kind, etc.point),
+            "write the files where /etc is made from: the image, the user-data, lbu commit",
+        ),
+        "overlay" if upper(etc).is_some() => on_overlay(etc, &mounts),
+        kind @ ("overlay" | "squashfs" | "erofs" | "iso9660" | "cramfs") => sure(
+            format!("/etc is on a read-only {kind}"),
+            "build the files into the image",
+        ),
         _ => None,
     }
+}
+
+/// Where an overlay keeps its changes; none where it is read-only.
+fn upper(etc: &Mount) -> Option<&str> {
+    let mut options = etc.options.split(',');
+    options.find_map(|option| option.strip_prefix("upperdir="))
+}
+
+fn on_overlay(etc: &Mount, mounts: &[Mount]) -> Option<Volatile> {
+    let upper = upper(etc)?;
+    let below = covering(mounts, upper)?;
+    let is_memory = matches!(below.kind.as_str(), "tmpfs" | "ramfs");
+    // Mounted before the root was changed, it is somewhere that has no path now.
+    let is_hidden = below.kind == "overlay" && below.point == etc.point;
+    let place = if is_memory {
+        format!("in a {} ({upper})", below.kind)
+    } else {
+        format!("where cttune cannot see ({upper})")
+    };
+    (is_memory || is_hidden).then_some(Volatile {
+        is_sure: is_memory,
+        why: format!("/etc is an overlay that keeps its changes {place}"),
+        instead: "write the files to the file system below the overlay, or into the image",
+    })
 }
 
 fn os_id(os_release: &str) -> String {
@@ -198,6 +229,14 @@ mod tests {
                 Some("/etc is an overlay that keeps its changes in a tmpfs (/media/rw/up)"),
             ),
             (&on_disk, None),
+            (
+                "1 1 0:7 / / ro - overlay o ro,lowerdir=/a:/b\n",
+                Some("/etc is on a read-only overlay"),
+            ),
+            (
+                "1 1 0:7 / / rw - overlay o rw,lowerdir=/a,upperdir=/up,workdir=/w\n",
+                Some("/etc is an overlay that keeps its changes where cttune cannot see (/up)"),
+            ),
             ("", None),
         ] {
             assert_eq!(

@@ -213,7 +213,7 @@ impl Tree {
     }
 
     /// Where a write to `path` ends: behind the links of its directory and its own.
-    fn real_path(&self, path: &Path) -> PathBuf {
+    pub(crate) fn real_path(&self, path: &Path) -> PathBuf {
         if path == Path::new(Tree::SYSCTL_CONF) {
             return behind(self.sysctl_conf.as_ref())
                 .map_or_else(|| path.to_path_buf(), Path::to_path_buf);

@@ -5,7 +5,7 @@ use super::rates::or_unread;
 use super::walk::Table;
 use crate::assess::{Deep, Network, Unread};
 use crate::flow::{Extent, Filter, NatCount, Prefixes, PressureCount};
-use crate::kernel::ctnetlink::{count_expectations, read_flowtables, read_policies};
+use crate::kernel::ctnetlink::{read_flowtables, read_policies};
 use crate::kernel::{addresses, links, rules};
 
 /// Reads it; all of the table, or of a large one a sample. `host` is how much of an address is one
@@ -21,7 +21,6 @@ pub(super) fn read(out: Out, host: Prefixes, unread: &mut Vec<Unread>) -> anyhow
     let (addresses, routes) = (addresses::read_addresses(), addresses::read_routes());
     let bridge = or_unread("bridges", links::read_bridge(), unread);
     Ok(Deep {
-        expectations: or_unread("expectations", count_expectations(), unread),
         bridge: bridge.flatten(),
         pressure: pressure.finish(sample),
         nat: nat.finish(sample),

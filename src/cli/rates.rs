@@ -1,6 +1,7 @@
 //! Reads counters and the kernel log, once or twice with a pause between.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::out::Out;
@@ -8,9 +9,13 @@ use super::progress::Progress;
 use crate::assess::kernel_log::KernelLog;
 use crate::assess::{Rates, Trend, Unread};
 use crate::diagnostic::said;
+use crate::kernel::ctnetlink::count_expectations;
 use crate::kernel::log::{self, Journal};
 use crate::kernel::{counters, host, namespaces, sysctl};
+use crate::tunable::{Conntrack, Host};
 
+/// There while the module that tells of expectations is loaded.
+const NETLINK: &str = "/sys/module/nf_conntrack_netlink";
 /// How often a bar moves during the pause.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -35,8 +40,13 @@ pub(super) fn look_ahead(interval: Duration, out: Out) -> anyhow::Result<(Instan
 pub(super) fn read(
     earlier: Option<(Instant, Trend)>,
     journal: Journal,
+    host: &Host,
     unread: &mut Vec<Unread>,
 ) -> Rates {
+    // Asking loads the module that answers: a check changes nothing.
+    let answers = host.conntrack == Conntrack::BuiltIn || Path::new(NETLINK).exists();
+    let expectations = (answers && host.conntrack != Conntrack::NotLoaded)
+        .then(|| or_unread("expectations", count_expectations(), unread));
     let counters = or_unread("counters", counters::read_counters(), unread);
     // The pause may have been longer than it was meant to be.
     let trend = earlier.map(|(start, trend)| Trend {
@@ -47,6 +57,7 @@ pub(super) fn read(
     let log = or_unread("kernel log", log, unread);
     Rates {
         counters: counters.flatten(),
+        expectations: expectations.flatten(),
         trend,
         log,
         netns_inode: host::read_netns_inode(),
@@ -66,7 +77,9 @@ pub(super) fn name_namespaces(rates: &mut Rates) {
         inodes.remove(&own);
     }
     if !inodes.is_empty() {
-        rates.names = namespaces::names(&inodes);
+        let mut known = namespaces::names(&inodes);
+        let named = |inode: u64| (inode, known.remove(&inode));
+        rates.names = inodes.into_iter().map(named).collect();
     }
 }
 

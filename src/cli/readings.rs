@@ -47,7 +47,8 @@ impl Readings {
             .into_iter()
             .map(|path| Unread::new(path.shown(), "cannot be read"))
             .collect();
-        let mut rates = (current.live.as_ref()).map(|_| rates::read(earlier, journal, &mut unread));
+        let mut rates = (current.live.as_ref())
+            .map(|_| rates::read(earlier, journal, &current.host, &mut unread));
         if let (Some(rates), None) = (&mut rates, &global.netns) {
             rates::name_namespaces(rates);
         }

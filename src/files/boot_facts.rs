@@ -2,6 +2,7 @@
 //! kernel command line, whether /etc lasts, files that no reader reads.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{Kind, Root};
@@ -18,9 +19,12 @@ const SYSTEMD_SYSCTL: [&str; 2] = [
 const SYSCTL: [&str; 3] = ["/usr/sbin/sysctl", "/sbin/sysctl", "/usr/bin/sysctl"];
 const OPENRC: [&str; 2] = ["/sbin/openrc", "/usr/sbin/openrc"];
 /// Other programs that run at boot and apply sysctl.d in ways of their own.
-const OTHERS: [(&str, &str); 4] = [
+const OTHERS: [(&str, &str); 7] = [
     ("/etc/runit/1", "runit"),
     ("/etc/s6", "s6"),
+    ("/etc/s6-linux-init", "s6"),
+    ("/etc/s6-rc", "s6"),
+    ("/etc/finit.conf", "finit"),
     ("/etc/dinit.d", "dinit"),
     ("/etc/inittab", "init"),
 ];
@@ -65,15 +69,17 @@ pub(super) fn readers(root: &Root) -> (Vec<Reader>, Option<&'static str>) {
     }
 }
 
+/// Files that are there and cannot be read.
+pub(super) type UnreadFiles = Vec<PathBuf>;
+
 /// The running kernel's command line, or of an image the one that its boot loader has.
-pub(super) fn command_line(root: &Root) -> CommandLine {
+pub(super) fn command_line(root: &Root, unread: &mut UnreadFiles) -> CommandLine {
     if root.is_machine() {
         let from = SourceLine {
             file: "/proc/cmdline".into(),
             line: 1,
         };
-        let text = fs::read_to_string(&from.file).unwrap_or_default();
-        return CommandLine::new(&text, from);
+        return CommandLine::new(&of_proc("/proc/cmdline", unread).unwrap_or_default(), from);
     }
     let in_folder = |folder: &&str| {
         let folder = Path::new(folder);
@@ -86,21 +92,37 @@ pub(super) fn command_line(root: &Root) -> CommandLine {
     let paths = entries.chain(LOADER_FILES.iter().map(PathBuf::from));
     let files: Vec<LoaderFile> = paths
         .filter_map(|path| {
-            let text = text(root, &path)?;
+            let text = text(root, &path, unread)?;
             Some(LoaderFile { path, text })
         })
         .collect();
     CommandLine::of_loader(&files)
 }
 
-fn text(root: &Root, path: &Path) -> Option<String> {
-    let bytes = root.read(path).ok().flatten()?;
+fn text(root: &Root, path: &Path, unread: &mut UnreadFiles) -> Option<String> {
+    let read = root.read(path);
+    let bytes = read
+        .map_err(|_| unread.push(path.to_owned()))
+        .ok()
+        .flatten()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+fn of_proc(path: &str, unread: &mut UnreadFiles) -> Option<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => return Some(text),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(_) => unread.push(PathBuf::from(path)),
+    }
+    None
+}
+
 /// What tells whether /etc lasts. Of an image no mounts are known.
-pub(super) fn storage(root: &Root) -> StorageFacts {
-    let any = |paths: &[&str]| paths.iter().find_map(|path| text(root, Path::new(path)));
+pub(super) fn storage(root: &Root, unread: &mut UnreadFiles) -> StorageFacts {
+    let mut any = |paths: &[&str]| {
+        let mut paths = paths.iter().map(Path::new);
+        paths.find_map(|path| text(root, path, unread))
+    };
     let mut facts = StorageFacts {
         os_release: any(&["/etc/os-release", "/usr/lib/os-release"]).unwrap_or_default(),
         prepare_root: any(&[
@@ -111,8 +133,10 @@ pub(super) fn storage(root: &Root) -> StorageFacts {
         ..StorageFacts::default()
     };
     if root.is_machine() {
-        facts.mounts = fs::read_to_string("/proc/self/mountinfo").ok();
-        let named = text(root, Path::new("/run/systemd/container"));
+        facts.mounts = of_proc("/proc/self/mountinfo", unread);
+        // Mounted with hidepid, /proc tells nothing about the programs of others.
+        of_proc("/proc/1/comm", unread);
+        let named = text(root, Path::new("/run/systemd/container"), unread);
         facts.container = named.map(|name| name.trim().to_owned());
         for (mark, name) in [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")] {
             if facts.container.is_none() && is_there(root, mark) {

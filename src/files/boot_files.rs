@@ -29,7 +29,8 @@ pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<
     } else {
         !every_kernel_has_it_built_in(root)
     };
-    let command_line = boot_facts::command_line(root);
+    let mut unread = Vec::new();
+    let command_line = boot_facts::command_line(root, &mut unread);
     let (readers, other_reader) = boot_facts::readers(root);
     let next_boot = NextBoot::new(BootFiles {
         tree,
@@ -37,7 +38,7 @@ pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<
         other_reader,
         module: is_module.then(|| ModuleFiles {
             command_line: command_line.clone(),
-            ..conf_folders::read_module_files(root)
+            ..conf_folders::read_module_files(root, &mut unread)
         }),
         modprobe: if is_module {
             Vec::new()
@@ -46,8 +47,9 @@ pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<
         },
         command_line,
         writers: writers::read(root, processes, host.cpus),
-        storage: boot_facts::storage(root),
+        storage: boot_facts::storage(root, &mut unread),
         strays: boot_facts::strays(root),
+        unread,
     });
     Ok(Files::new(
         next_boot,

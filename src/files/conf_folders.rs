@@ -13,11 +13,11 @@ use super::{Kind, ReadError, Root};
 use crate::boot::modules::{self, ConfFile, ModuleFiles};
 
 /// Reads them below `root`. A missing folder is empty.
-pub(super) fn read_module_files(root: &Root) -> ModuleFiles {
+pub(super) fn read_module_files(root: &Root, unread: &mut Vec<PathBuf>) -> ModuleFiles {
     ModuleFiles {
         modules_load: conf_files(root, &modules::MODULES_LOAD_FOLDERS, "conf"),
         modprobe: read_modprobe(root),
-        dependents: dependents(root),
+        dependents: dependents(root, unread),
         ..ModuleFiles::default()
     }
 }
@@ -55,24 +55,31 @@ fn conf_files(root: &Root, folders: &[&str], ending: &str) -> Vec<ConfFile> {
 }
 
 fn conf_file(root: &Root, path: PathBuf) -> ConfFile {
-    let real = root.resolve(&path);
-    let is_masked = real.is_ok_and(|real| real == Path::new("/dev/null"))
-        || matches!(root.kind(&path), Ok(Some(Kind::Null)));
+    let leads_to_null = || {
+        let real = root.resolve(&path);
+        real.is_ok_and(|real| real == Path::new("/dev/null"))
+            || matches!(root.kind(&path), Ok(Some(Kind::Null)))
+    };
+    let is_masked = !root.is_no_link(&path) && leads_to_null();
     let bytes = if is_masked {
         Some(Vec::new())
     } else {
-        root.read(&path).ok().flatten()
+        // A link that leads nowhere is as good as empty.
+        root.read(&path).ok().map(Option::unwrap_or_default)
     };
     ConfFile { path, bytes }
 }
 
 /// For each kernel that is installed, the modules that need conntrack.
-fn dependents(root: &Root) -> Vec<BTreeSet<String>> {
+fn dependents(root: &Root, unread: &mut Vec<PathBuf>) -> Vec<BTreeSet<String>> {
     let kernels = Path::new("/lib/modules");
     let names = root.list(kernels).ok().flatten().unwrap_or_default();
     let lists = names.iter().filter_map(|kernel| {
-        let list = root.read(&kernels.join(kernel).join("modules.dep"));
-        list.ok().flatten()
+        let path = kernels.join(kernel).join("modules.dep");
+        root.read(&path)
+            .map_err(|_| unread.push(path))
+            .ok()
+            .flatten()
     });
     lists
         .map(|list| modules::dependents(&String::from_utf8_lossy(&list)))
@@ -108,12 +115,15 @@ mod tests {
         fs::write(vendor, "nf_nat\n").unwrap();
         let list = image.path().join("usr/lib/modules/6.1/modules.dep");
         fs::write(list, "kernel/nf_nat.ko: kernel/nf_conntrack.ko\n").unwrap();
-        let loading = read_module_files(&root).loading();
+        let loading = read_module_files(&root, &mut Vec::new()).loading();
         assert!(matches!(loading, Loading::Early(_)), "{loading:?}");
 
         let mask = image.path().join("etc/modules-load.d/firewall.conf");
         symlink("/dev/null", mask).unwrap();
-        assert_eq!(read_module_files(&root).loading(), Loading::Nothing);
+        assert_eq!(
+            read_module_files(&root, &mut Vec::new()).loading(),
+            Loading::Nothing
+        );
     }
 
     #[test]
@@ -122,7 +132,7 @@ mod tests {
         fs::create_dir_all(image.path().join("usr/lib/modprobe.d")).unwrap();
         fs::write(image.path().join("usr/lib/modprobe.d/a.conf"), "").unwrap();
         fs::write(image.path().join("usr/lib/modprobe.d/README"), "").unwrap();
-        assert_eq!(read_module_files(&root).modprobe.len(), 1);
+        assert_eq!(read_module_files(&root, &mut Vec::new()).modprobe.len(), 1);
     }
 
     #[test]
@@ -130,7 +140,7 @@ mod tests {
         let (image, root) = image();
         let folder = image.path().join("etc/modules-load.d/x.conf");
         fs::create_dir(folder).unwrap();
-        let loading = read_module_files(&root).loading();
+        let loading = read_module_files(&root, &mut Vec::new()).loading();
         assert_eq!(
             loading,
             Loading::Unknown("/etc/modules-load.d/x.conf".into())

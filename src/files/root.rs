@@ -124,6 +124,13 @@ impl Root {
         }
     }
 
+    /// Whether a name is a regular file itself, and no link to one.
+    pub(super) fn is_no_link(&self, inside: &Path) -> bool {
+        let looked = self.open_with(inside, OFlag::O_PATH | OFlag::O_NOFOLLOW);
+        let stat = looked.and_then(|opened| fstat(&opened));
+        stat.is_ok_and(|stat| Kind::of(&stat) == Kind::File)
+    }
+
     /// The bytes of a regular file, links followed; nothing where it does not exist.
     pub(crate) fn read(&self, inside: &Path) -> Result<Option<Vec<u8>>, ReadError> {
         let Some(file) = self.open(inside)? else {

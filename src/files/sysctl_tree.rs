@@ -3,7 +3,7 @@
 //! In: a root. Out: what each name leads to, and the bytes behind it.
 //! Rule: a file that is there and cannot be read is [`Content::Unreadable`], never absent.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{Kind, ReadError};
 use super::root::Root;
@@ -38,7 +38,7 @@ fn read_directory(root: &Root, path: &Path) -> Result<Directory, ReadError> {
     };
     let entries = names.into_iter().filter(|name| has_conf_name(name));
     let entries = entries.map(|name| Entry {
-        content: look_at(root, &real.join(&name)),
+        content: in_folder(root, real.join(&name)),
         name,
     });
     Ok(Directory {
@@ -46,6 +46,15 @@ fn read_directory(root: &Root, path: &Path) -> Result<Directory, ReadError> {
         entries: entries.collect(),
         real,
     })
+}
+
+/// What a name leads to, in a folder whose path has no links.
+fn in_folder(root: &Root, real: PathBuf) -> Content {
+    if root.is_no_link(&real) {
+        file(root, real)
+    } else {
+        look_at(root, &real)
+    }
 }
 
 /// What a path leads to.
@@ -61,11 +70,15 @@ fn look_at(root: &Root, path: &Path) -> Content {
         Ok(None) => Content::Dangling { target: real },
         Ok(Some(Kind::Null)) => Content::Masked,
         Ok(Some(Kind::Directory)) => Content::Directory,
-        _ => match root.read(&real) {
-            Ok(Some(bytes)) => Content::File { bytes, real },
-            Ok(None) => Content::Dangling { target: real },
-            Err(_) => Content::Unreadable,
-        },
+        _ => file(root, real),
+    }
+}
+
+fn file(root: &Root, real: PathBuf) -> Content {
+    match root.read(&real) {
+        Ok(Some(bytes)) => Content::File { bytes, real },
+        Ok(None) => Content::Dangling { target: real },
+        Err(_) => Content::Unreadable,
     }
 }
 

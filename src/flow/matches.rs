@@ -127,7 +127,7 @@ impl Term {
         holds && !self.negated
     }
 
-    /// Whether it says what flows are not, or holds for whatever has an address, a port, a time: of
+    /// Whether it says what flows are not, or fits whatever has an address, a port, a time: of
     /// a table it may match every flow.
     fn is_wide(&self) -> bool {
         self.negated

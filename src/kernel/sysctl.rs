@@ -142,7 +142,7 @@ pub(crate) fn read(key: Key) -> Result<Reading, ReadError> {
 pub(crate) fn read_count() -> Result<Option<i64>, ReadError> {
     const COUNT: &str = "net.netfilter.nf_conntrack_count";
     match read_number(COUNT) {
-        Ok(count) => Ok(Some(count)),
+        Ok((count, _)) => Ok(Some(count)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReadError {
             name: COUNT.to_owned(),
@@ -197,14 +197,9 @@ fn mount_access() -> Access {
 }
 
 fn read_on(key: Key, mount: Access) -> Result<Reading, ReadError> {
-    let metadata = match std::fs::metadata(path(key)) {
-        Ok(metadata) => metadata,
-        Err(error) => return unread(key, error),
-    };
     match read_number(&key.name()) {
-        Ok(value) => {
-            let writable = mount == Access::Writable && metadata.permissions().mode() & 0o222 != 0;
-            let access = if writable {
+        Ok((value, mode)) => {
+            let access = if mount == Access::Writable && mode & 0o222 != 0 {
                 Access::Writable
             } else {
                 Access::ReadOnly
@@ -226,27 +221,20 @@ fn unread(key: Key, error: io::Error) -> Result<Reading, ReadError> {
     }
 }
 
-/// Reads one number, with the errno of the open kept.
-fn read_number(name: &str) -> io::Result<i64> {
-    let path = format!("/proc/sys/{}", name.replace('.', "/"));
-    let mut file = File::open(path)?;
-    let text = if is_procfs(&file) {
-        drop(file);
-        Ctl::new(name)
-            .and_then(|ctl| ctl.value_string())
-            .map_err(into_io)?
-    } else {
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        text
-    };
+/// Reads one number and the mode of its file, which is opened once: a check reads every key.
+fn read_number(name: &str) -> io::Result<(i64, u32)> {
+    let mut file = File::open(format!("/proc/sys/{}", name.replace('.', "/")))?;
+    let mode = file.metadata()?.permissions().mode();
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
     let text = text.trim();
-    text.parse().map_err(|_| {
+    let number = text.parse().map_err(|_| {
         io::Error::new(
             io::ErrorKind::InvalidData,
             format!("`{text}` is not a number"),
         )
-    })
+    });
+    Ok((number?, mode))
 }
 
 fn write_sysctl(name: &str, value: i64) -> io::Result<()> {

@@ -21,7 +21,12 @@ pub(crate) enum Blocked {
         readers: Vec<Reader>,
     },
     /// Another program sets another value after sysctl.d is applied.
-    WrittenLater { key: Key, write: LaterWrite },
+    WrittenLater {
+        key: Key,
+        write: LaterWrite,
+        /// Whether it is a line like sysctl.d's, in a file that the program applies.
+        is_plain: bool,
+    },
     /// The file in the place of our drop-in is somebody else's, or somebody added this line to it.
     ForeignDropIn {
         file: PathBuf,
@@ -57,7 +62,7 @@ impl Blocked {
 
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Blocked::Overridden { .. } => {
+            Blocked::Overridden { .. } | Blocked::WrittenLater { is_plain: true, .. } => {
                 "--adopt comments that line out, which rollback reverts; --allow-overridden \
                  leaves it"
             }
@@ -106,7 +111,7 @@ impl fmt::Display for Blocked {
                     readers.join(", ")
                 )
             }
-            Blocked::WrittenLater { key, write } => {
+            Blocked::WrittenLater { key, write, .. } => {
                 write!(f, "{} and overrides our drop-in: {key}", write.told())
             }
             Blocked::ForeignDropIn { file, line, text } => {

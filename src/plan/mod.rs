@@ -22,6 +22,7 @@ pub(crate) use step::{FileChange, Step, lowest_safe_max};
 
 use std::collections::BTreeMap;
 
+use crate::boot::storage::Volatile;
 use crate::profile::Desired;
 use crate::tunable::{Host, Key, Snapshot};
 
@@ -75,6 +76,8 @@ pub(crate) struct Plan {
     pub(crate) skipped: Vec<(Key, Skip)>,
     pub(crate) blocked: Vec<Blocked>,
     pub(crate) lowered: Vec<Lowered>,
+    /// Why what it writes to /etc does not last, if so.
+    pub(crate) volatile: Option<Volatile>,
 }
 
 impl Plan {

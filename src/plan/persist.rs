@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Blocked, Compared, Comparison, Lowered, Plan, State, Step, order};
-use crate::boot::writers::Certainty;
+use crate::boot::writers::{Certainty, LaterWrite};
 use crate::boot::{self, Effective, NextBoot, Reader, Run, Tree, adopt, at_boot, drop_in, managed};
 use crate::profile::{Desired, Target, active};
 use crate::tunable::Key;
@@ -85,15 +85,16 @@ pub(super) fn add_steps(
         plan.steps.extend(write_step(files, DROP_IN, text, why));
     }
     if adopt {
-        let readers = files.next_boot.readers();
-        plan.steps
-            .extend(adopt_steps(comparison, readers, &mut future));
+        let steps = adopt_steps(comparison, &files.next_boot, &mut future);
+        plan.steps.extend(steps);
     }
     let readers = effective_of(files.next_boot.readers(), &future);
     plan.blocked.extend(overridden(comparison, &readers));
     plan.lowered.extend(lowered(comparison, &readers));
     let next_boot = files.next_boot.with(future, true);
-    plan.blocked.extend(written_later(comparison, &next_boot));
+    let later = written_later(comparison, &next_boot, &plan.steps);
+    plan.blocked.extend(later);
+    plan.volatile = next_boot.volatile().cloned();
     plan.steps.extend(at_boot_steps(comparison, files));
     let before = files.text(ACTIVE);
     if !desired.is_active {
@@ -235,15 +236,25 @@ fn overridden(comparison: &Comparison, readers: &[(Reader, Effective)]) -> Vec<B
 }
 
 /// What other programs set after sysctl.d, where it is not what is desired. What only some versions
-/// of a program set is left to the findings.
-fn written_later(comparison: &Comparison, next_boot: &NextBoot) -> Vec<Blocked> {
+/// of a program set is left to the findings, and a line that a step comments out is none.
+fn written_later(comparison: &Comparison, next_boot: &NextBoot, steps: &[Step]) -> Vec<Blocked> {
+    let is_adopted = |write: &LaterWrite| {
+        let real = next_boot.tree().real_path(&write.file);
+        let is_out = |step: &Step| matches!(step, Step::EditLine { path, lines, .. } if *path == real && lines.contains(&write.line));
+        steps.iter().any(is_out)
+    };
     let mut found = Vec::new();
     for target in desired_at_boot(comparison) {
         let key = target.key;
         for write in next_boot.later(key) {
             let differs = write.value.is_some_and(|value| !target.allows(value));
-            if differs && write.certainty != Certainty::DependsOnVersion {
-                found.push(Blocked::WrittenLater { key, write });
+            if differs && write.certainty != Certainty::DependsOnVersion && !is_adopted(&write) {
+                let is_plain = next_boot.writers().plain.contains_key(&write.file);
+                found.push(Blocked::WrittenLater {
+                    key,
+                    write,
+                    is_plain,
+                });
             }
         }
     }
@@ -275,13 +286,18 @@ fn lowered(comparison: &Comparison, readers: &[(Reader, Effective)]) -> BTreeSet
     lowered
 }
 
+/// The lines to comment out in each file, and its bytes before.
+type Edits = BTreeMap<PathBuf, (Vec<u8>, Vec<usize>)>;
+
 /// Comments out, in `tree`, every line that overrides our drop-in, and then those that win in its
 /// place, until the drop-in wins. Gives a step for each file.
-fn adopt_steps(comparison: &Comparison, readers: &[Reader], tree: &mut Tree) -> Vec<Step> {
-    let mut edits: BTreeMap<PathBuf, (Vec<u8>, Vec<usize>)> = BTreeMap::new();
+fn adopt_steps(comparison: &Comparison, next_boot: &NextBoot, tree: &mut Tree) -> Vec<Step> {
+    let mut edits = adopt_later(comparison, next_boot, tree);
+    let tuned = next_boot.applies_by_tuned().then_some(Reader::Tuned);
+    let readers: Vec<Reader> = next_boot.readers().iter().copied().chain(tuned).collect();
     loop {
         let mut is_done = true;
-        for (file, lines) in overriding(comparison, readers, tree) {
+        for (file, lines) in overriding(comparison, &readers, tree) {
             let Some(now) = tree.file(&file).map(<[u8]>::to_vec) else {
                 continue;
             };
@@ -300,6 +316,27 @@ fn adopt_steps(comparison: &Comparison, readers: &[Reader], tree: &mut Tree) -> 
             return edits.into_iter().map(adopt_step).collect();
         }
     }
+}
+
+/// The same for the files with lines like sysctl.d's that other programs apply later.
+fn adopt_later(comparison: &Comparison, next_boot: &NextBoot, tree: &mut Tree) -> Edits {
+    let mut edits = Edits::new();
+    for (path, bytes) in &next_boot.writers().plain {
+        let alone = Tree::default().with_file(Path::new(Tree::SYSCTL_CONF), Some(bytes.clone()));
+        let run = Run::of(&alone, Reader::Procps, &[]);
+        let lines = desired_at_boot(comparison).flat_map(|target| {
+            let allows = |value| target.allows(value);
+            boot::overriding_lines(&run, target.key, Path::new(""), allows)
+        });
+        let lines: BTreeSet<usize> = lines.map(|(_, line)| line).collect();
+        if !lines.is_empty() {
+            let lines: Vec<usize> = lines.into_iter().collect();
+            let real = tree.real_path(path);
+            *tree = tree.with_file(&real, Some(adopt::comment_out(bytes, &lines)));
+            edits.insert(real, (bytes.clone(), lines));
+        }
+    }
+    edits
 }
 
 /// The lines that override our drop-in, and those that would win in their place, by file: all at

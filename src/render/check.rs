@@ -80,7 +80,7 @@ pub(crate) fn json(checked: &Checked<'_>) -> Value {
         })),
         "in_line": checked.in_line(),
         "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.rates)),
-        "expectations": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| expectations_json(live, checked.evidence.deep)),
+        "expectations": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| expectations_json(live, checked.evidence.rates)),
         "counters": checked.evidence.rates.map(counters_json),
         "deep": checked.evidence.deep.map(deep_json),
         "namespaces": checked.evidence.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
@@ -135,7 +135,7 @@ fn deep_json(deep: &Deep) -> Value {
     })
 }
 
-fn namespace_json(namespace: &Namespace) -> Value {
+pub(super) fn namespace_json(namespace: &Namespace) -> Value {
     json!({
         "name": namespace.name,
         "pids": namespace.pids,
@@ -154,10 +154,9 @@ fn unread_json(unread: &[Unread]) -> Vec<Value> {
     unread.iter().map(of).collect()
 }
 
-/// Their number is read with `--deep` alone.
-fn expectations_json(live: &Snapshot, deep: Option<&Deep>) -> Value {
+fn expectations_json(live: &Snapshot, rates: Option<&Rates>) -> Value {
     json!({
-        "count": deep.and_then(|deep| deep.expectations),
+        "count": rates.and_then(|rates| rates.expectations),
         "max": live.value(Key::ExpectMax),
     })
 }

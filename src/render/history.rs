@@ -9,7 +9,7 @@ use super::outcome::step_line;
 use super::plan::{step_json, step_words};
 use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::plan::{Report, Step, StepResult};
-use crate::tunable::{format_count, plural};
+use crate::tunable::{Key, format_count, plural};
 
 /// Characters of a time up to its minutes.
 const MINUTES: usize = "2026-11-26T14:07".len();
@@ -148,6 +148,13 @@ fn line(change: &Change<'_>) -> String {
         None => format!("{} {}", change.kind, change.profile),
     };
     let netns = change.netns.map(|netns| format!(" in {netns}"));
+    let set = |(key, value): (&String, &i64)| {
+        let key = Key::find(key).map_or_else(|_| key.clone(), |key| key.short_name().to_owned());
+        format!(" --set {key}={value}")
+    };
+    let set: String = change.overrides.iter().map(set).collect();
+    let set = Some(set).filter(|set| !set.is_empty());
+    let set = set.map(|set| format!("      with{set}\n"));
     let files = change.steps.iter().filter_map(Step::file).count();
     let live = change.steps.len() - files;
     let files = plural(files, "file");
@@ -160,7 +167,8 @@ fn line(change: &Change<'_>) -> String {
         .replace('T', " ");
     let netns = netns.unwrap_or_default();
     format!(
-        "{RIGHT}{id}{CELL}{time}Z{CELL}{status}{CELL}{style}{now}{style:#}{CELL}{what}{netns}: {live} live, {files}\n"
+        "{RIGHT}{id}{CELL}{time}Z{CELL}{status}{CELL}{style}{now}{style:#}{CELL}{what}{netns}: {live} live, {files}\n{}",
+        set.unwrap_or_default()
     )
 }
 

@@ -136,7 +136,7 @@ pub(crate) fn lay_out(text: &str, screen: Screen) -> String {
 /// A line that is not a row.
 fn paragraph(line: &str, width: usize) -> String {
     if display_width(line) <= width {
-        return line.replace(HANG, "").replace(TAIL, "");
+        return line.replace([HANG, TAIL], "");
     }
     if let Some((before, rest)) = line.split_once(HANG) {
         if let Some((rest, tail)) = rest.split_once(TAIL) {

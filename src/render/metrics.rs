@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use crate::assess::Rates;
+use crate::assess::{Namespace, Rates};
 use crate::flow::{Kind, Population, TcpState, Top};
 use crate::plan::{Compared, Comparison};
 use crate::tunable::{Key, Snapshot};
@@ -31,6 +31,8 @@ pub(crate) struct Metrics<'a> {
     pub(crate) sources: &'a [Source],
     /// The namespace that `--netns` named.
     pub(crate) netns: Option<&'a str>,
+    /// Every namespace, our own too, where `--all-netns` asks for them.
+    pub(crate) namespaces: Option<&'a [Namespace]>,
 }
 
 /// The flows of the table, counted in one pass.
@@ -94,6 +96,8 @@ pub(crate) fn json(metrics: &Metrics<'_>) -> Value {
     });
     json!({
         "schema": super::SCHEMA,
+        "netns": metrics.netns,
+        "namespaces": metrics.namespaces.map(|all| all.iter().map(super::check::namespace_json).collect::<Vec<_>>()),
         "table": live.is_loaded().then(|| super::check::table_json(live, Some(metrics.rates))),
         "expectations": {
             "count": metrics.expectations,
@@ -185,6 +189,7 @@ pub(super) mod example {
             expectations: None,
             sources,
             netns: None,
+            namespaces: None,
         }
     }
 }

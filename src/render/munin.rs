@@ -36,7 +36,10 @@ pub(crate) fn text(metrics: &Metrics<'_>, answer: Answer) -> String {
             text.push_str(&format!("multigraph cttune_{}{name}\n", place(metrics)));
         }
         if answer.config {
-            text.push_str(&graph.config);
+            let title = metrics
+                .netns
+                .map_or("\n".to_owned(), |netns| format!(" ({netns})\n"));
+            text.push_str(&graph.config.replacen('\n', &title, 1));
         }
         if answer.values {
             text.push_str(&graph.values);

@@ -30,8 +30,15 @@ pub(crate) fn text(checked: &Checked<'_>, state: Option<Severity>) -> String {
 
 /// The line for trouble of any kind.
 pub(crate) fn unknown(parts: &Parts<'_>) -> String {
-    let text = format!("CTTUNE UNKNOWN - {}", trouble(parts).join("; "));
-    one_line(&text) + "\n"
+    let text = one_line(&format!("CTTUNE UNKNOWN - {}", trouble(parts).join("; ")));
+    let first = cut(&text, SHORT);
+    // The whole follows where the first line leaves something out.
+    let whole = if first == text {
+        String::new()
+    } else {
+        text + "\n"
+    };
+    format!("{first}\n{whole}")
 }
 
 /// What went wrong, in short parts.
@@ -58,11 +65,14 @@ pub(super) fn short(checked: &Checked<'_>) -> Vec<String> {
     if let Some(pending) = checked.pending {
         told.push(format!("change {} is pending", pending.id));
     }
-    told.extend(match (drift(checked), checked.evidence.desired) {
+    let desired = checked.evidence.desired;
+    let set = desired.map(|desired| super::plan::set_text(&desired.overrides));
+    let profile = match (drift(checked), desired) {
         (Some((off, of, name)), _) => Some(format!("{off} of {of} settings of {name} differ")),
         (None, Some(desired)) => Some(format!("{} holds", desired.name)),
         (None, None) => None,
-    });
+    };
+    told.extend(profile.map(|profile| profile + &set.unwrap_or_default()));
     let unread = checked.evidence.unread.iter();
     let unread: Vec<&str> = unread.map(|one| one.source.as_str()).collect();
     if !unread.is_empty() {

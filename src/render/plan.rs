@@ -49,6 +49,7 @@ pub(crate) fn json(plan: &Plan) -> Value {
         "dropped_overrides": plan.dropped,
         "changes": plan.steps.len(),
         "lowers": lowers,
+        "files_lost": plan.volatile.as_ref().map(|volatile| &volatile.why),
         "steps": steps,
         "skipped": skipped,
         "blocked": blocked,
@@ -221,7 +222,10 @@ fn lowered_lines(lowered: &[Lowered]) -> Vec<String> {
 fn warnings(plan: &Plan) -> Vec<String> {
     let lowered = lowered_lines(&plan.lowered).into_iter();
     let lines = lowered.map(|line| format!("lowers {line}"));
-    lines.chain(dropped_line(plan)).collect()
+    lines
+        .chain(dropped_line(plan))
+        .chain(volatile_line(plan))
+        .collect()
 }
 
 /// Those of them that no step tells.
@@ -229,7 +233,22 @@ pub(crate) fn warnings_beside_steps(plan: &Plan) -> Vec<String> {
     let at_boot = plan.lowered.iter().filter(|one| one.at_boot).copied();
     let lowered = lowered_lines(&at_boot.collect::<Vec<_>>()).into_iter();
     let lines = lowered.map(|line| format!("lowers {line}"));
-    lines.chain(dropped_line(plan)).collect()
+    lines
+        .chain(dropped_line(plan))
+        .chain(volatile_line(plan))
+        .collect()
+}
+
+/// What is written to an /etc that does not last.
+fn volatile_line(plan: &Plan) -> Option<String> {
+    let volatile = plan.volatile.as_ref()?;
+    let writes = plan.steps.iter().any(|step| step.file().is_some());
+    let text = format!(
+        "what is written to /etc {}; {}",
+        volatile.told(),
+        volatile.instead
+    );
+    writes.then_some(text)
 }
 
 fn dropped_line(plan: &Plan) -> Option<String> {

@@ -6,18 +6,22 @@
 use std::fmt::Display;
 
 use super::metrics::Metrics;
-use crate::assess::Memory;
+use crate::assess::{Memory, Namespace};
 use crate::tunable::{Counter, Key};
 
 /// As Prometheus reads it.
 pub(crate) fn text(metrics: &Metrics<'_>) -> String {
-    let mut text = Text::default();
+    let mut text = Text {
+        netns: metrics.netns.unwrap_or_default().to_owned(),
+        ..Text::default()
+    };
     let version = [("version", env!("CARGO_PKG_VERSION").to_owned())];
     text.gauge("build_info", "The version of cttune.", [(&version, 1)]);
     table(metrics, &mut text);
     counters(metrics, &mut text);
     flows(metrics, &mut text);
     settings(metrics, &mut text);
+    namespaces(metrics.namespaces.unwrap_or_default(), &mut text);
     let up = metrics.sources.iter();
     text.gauge(
         "source_up",
@@ -27,7 +31,7 @@ pub(crate) fn text(metrics: &Metrics<'_>) -> String {
             (label, u8::from(source.trouble.is_none()))
         }),
     );
-    text.0
+    text.finish()
 }
 
 fn table(metrics: &Metrics<'_>, text: &mut Text) {
@@ -165,10 +169,32 @@ fn settings(metrics: &Metrics<'_>, text: &mut Text) {
     );
 }
 
+/// The tables of the other namespaces, under the names that our own has.
+fn namespaces(all: &[Namespace], text: &mut Text) {
+    for one in all.iter().filter(|one| !one.is_own) {
+        text.netns = one.spoken();
+        text.number("table_entries", "", Some(one.count));
+        text.number("table_max_entries", "", Some(one.max));
+        let none: [Label; 0] = [];
+        text.family(
+            "counter",
+            "drop_total",
+            "",
+            one.drop.map(|drop| (none, drop)),
+        );
+    }
+    text.netns.clear();
+}
+
 type Label = (&'static str, String);
 
+/// What is written, by name in the order of the first number of each.
 #[derive(Default)]
-struct Text(String);
+struct Text {
+    families: Vec<(String, String)>,
+    /// The namespace that the numbers are about: a label of each of them, but for our own.
+    netns: String,
+}
 
 impl Text {
     /// A number without labels.
@@ -194,13 +220,29 @@ impl Text {
         help: &str,
         samples: impl IntoIterator<Item = (L, impl Display)>,
     ) {
-        let mut samples = samples.into_iter().peekable();
-        if samples.peek().is_some() {
-            self.0 += &format!("# HELP cttune_{name} {help}\n# TYPE cttune_{name} {kind}\n");
+        let netns = (!self.netns.is_empty()).then(|| ("netns", self.netns.clone()));
+        let sample = |(labels, value): (L, _)| {
+            let labels: Vec<Label> = labels
+                .as_ref()
+                .iter()
+                .cloned()
+                .chain(netns.clone())
+                .collect();
+            format!("cttune_{name}{} {value}\n", labels_text(&labels))
+        };
+        let samples: String = samples.into_iter().map(sample).collect();
+        match self.families.iter_mut().find(|(known, _)| known == name) {
+            Some((_, text)) => text.push_str(&samples),
+            None if samples.is_empty() => {}
+            None => self.families.push((
+                name.to_owned(),
+                format!("# HELP cttune_{name} {help}\n# TYPE cttune_{name} {kind}\n{samples}"),
+            )),
         }
-        for (labels, value) in samples {
-            self.0 += &format!("cttune_{name}{} {value}\n", labels_text(labels.as_ref()));
-        }
+    }
+
+    fn finish(self) -> String {
+        self.families.into_iter().map(|(_, text)| text).collect()
     }
 }
 

@@ -33,8 +33,6 @@ pub(crate) struct Deep {
     pub(crate) rules: Option<NatRules>,
     /// The addresses and routes of the namespace.
     pub(crate) network: Network,
-    /// Connections that helpers have announced; `None` where they could not be read.
-    pub(crate) expectations: Option<u64>,
     /// Bridges whose packets are tracked, if there are any.
     pub(crate) bridge: Option<Bridge>,
     /// The timeout policies; `None` where they could not be read.

@@ -40,7 +40,8 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
             .is_some_and(|found| found.writes.contains(write));
         write.who != "ufw" && write.who != "tuned" && !is_kube_proxy
     };
-    let others = writers.writes.iter().filter(is_other);
+    let all = writers.writes.iter().chain(&writers.on_load.writes);
+    let others = all.filter(is_other);
     findings.extend(others.map(|write| later_writer(write, evidence)));
     if writers.runs("firewalld") {
         findings.extend(firewalld(next_boot));

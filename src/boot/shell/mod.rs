@@ -36,6 +36,8 @@ pub(super) struct Command {
     pub(super) is_piped: bool,
     /// Whether something decides that it runs at all: `if`, `&&`, a loop, a function.
     pub(super) is_conditional: bool,
+    /// Whether the script may end with it where it fails: after `set -e`.
+    pub(super) ends_on_failure: bool,
 }
 
 impl Command {
@@ -55,6 +57,19 @@ impl Command {
             let raw = &word.raw;
             word.value.is_none() && (raw.contains("$((") || raw.contains("${") && raw.contains('?'))
         })
+    }
+
+    /// `set -e`, `set +eu`, `set -o errexit`: whether it is on then.
+    fn sets_errexit(&self) -> Option<bool> {
+        let mut words = self.words.iter().map(|word| word.raw.as_str());
+        let options: Vec<&str> = (words.next() == Some("set")).then(|| words.collect())?;
+        let one = |at: usize| {
+            let word: &str = options[at];
+            let is_named = word.ends_with('o') && options.get(at + 1) == Some(&"errexit");
+            let is_it = is_named || word.starts_with(['-', '+']) && word.contains('e');
+            is_it.then(|| word.starts_with('-'))
+        };
+        (0..options.len()).rev().find_map(one)
     }
 
     /// The command as it is written.
@@ -80,7 +95,16 @@ pub(super) fn commands(text: &str, variables: &BTreeMap<String, String>) -> Vec<
     };
     parser.run();
     let mut may_have_ended = false;
+    let first = text.lines().next().and_then(|line| line.strip_prefix("#!"));
+    let mut ends_on_failure = first.is_some_and(|line| {
+        let mut options = line.split_ascii_whitespace().skip(1);
+        options.any(|one| one.starts_with('-') && one.contains('e'))
+    });
     for command in &mut parser.done {
+        if let Some(is_on) = command.sets_errexit() {
+            ends_on_failure = is_on || ends_on_failure && command.is_conditional;
+        }
+        command.ends_on_failure = ends_on_failure;
         command.is_conditional |= may_have_ended;
         may_have_ended |= command.may_end_the_shell();
     }

@@ -72,7 +72,7 @@ fn table(
             } else {
                 format!("at {when}")
             },
-            is_conditional,
+            is_conditional: is_conditional || when != "@reboot",
         };
         let place = SourceLine {
             file: path.to_owned(),

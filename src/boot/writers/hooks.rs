@@ -34,94 +34,43 @@ const AT_BOOT: &str = "at boot";
 const INTERFACE_UP: &str = "when an interface comes up";
 
 /// Folders of scripts, and when a program runs what is in them.
-const FOLDERS: [(&str, Names, &str); 25] = [
+const FOLDERS: [(&str, Names, &str); 13] = [
     ("/etc/rcS.d", Names::Started, AT_BOOT),
     ("/etc/rc2.d", Names::Started, AT_BOOT),
     ("/etc/rc3.d", Names::Started, AT_BOOT),
     ("/etc/rc5.d", Names::Started, AT_BOOT),
     ("/etc/rc.d/rc3.d", Names::Started, AT_BOOT),
     ("/etc/local.d", Names::Ending(".start"), AT_BOOT),
+    ("/etc/runlevels/boot", Names::Any, AT_BOOT),
+    ("/etc/runlevels/default", Names::Any, AT_BOOT),
     ("/var/lib/cloud/scripts/per-boot", Names::Any, AT_BOOT),
     ("/etc/runit/core-services", Names::Ending(".sh"), AT_BOOT),
     ("/etc/network/if-pre-up.d", Names::RunParts, INTERFACE_UP),
     ("/etc/network/if-up.d", Names::RunParts, INTERFACE_UP),
-    ("/etc/NetworkManager/dispatcher.d", Names::Any, INTERFACE_UP),
-    (
-        "/etc/NetworkManager/dispatcher.d/pre-up.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/etc/NetworkManager/dispatcher.d/no-wait.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/usr/lib/NetworkManager/dispatcher.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/usr/lib/NetworkManager/dispatcher.d/pre-up.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/usr/lib/NetworkManager/dispatcher.d/no-wait.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/etc/networkd-dispatcher/carrier.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/etc/networkd-dispatcher/configured.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/etc/networkd-dispatcher/degraded.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/etc/networkd-dispatcher/routable.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/usr/lib/networkd-dispatcher/carrier.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/usr/lib/networkd-dispatcher/configured.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/usr/lib/networkd-dispatcher/degraded.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
-    (
-        "/usr/lib/networkd-dispatcher/routable.d",
-        Names::Any,
-        INTERFACE_UP,
-    ),
     ("/etc/ppp/ip-up.d", Names::RunParts, INTERFACE_UP),
+];
+/// Those of programs that look below /etc and below /usr/lib.
+const DISPATCHERS: [&str; 7] = [
+    "NetworkManager/dispatcher.d",
+    "NetworkManager/dispatcher.d/pre-up.d",
+    "NetworkManager/dispatcher.d/no-wait.d",
+    "networkd-dispatcher/carrier.d",
+    "networkd-dispatcher/configured.d",
+    "networkd-dispatcher/degraded.d",
+    "networkd-dispatcher/routable.d",
 ];
 
 pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     for path in RC_LOCAL {
         run(facts, Path::new(path), AT_BOOT, scripts);
     }
-    for (folder, names, when) in FOLDERS {
-        let run_names = facts.names(folder).iter().filter(|name| names.has(name));
-        for name in run_names {
-            run(facts, &Path::new(folder).join(name), when, scripts);
+    let at = |base: &'static str| DISPATCHERS.map(|folder| format!("{base}/{folder}"));
+    let dispatchers = ["/etc", "/usr/lib"].into_iter().flat_map(at);
+    let dispatchers = dispatchers.map(|folder| (folder, Names::Any, INTERFACE_UP));
+    let folders = FOLDERS.map(|(folder, names, when)| (folder.to_owned(), names, when));
+    for (folder, names, when) in folders.into_iter().chain(dispatchers) {
+        for name in facts.names(&folder).iter().filter(|name| names.has(name)) {
+            run(facts, &Path::new(&folder).join(name), when, scripts);
         }
     }
 }

@@ -164,9 +164,17 @@ fn of_flags_file(facts: &Facts<'_>, process: &Process, file: String) -> Settings
 
 /// `--kube-proxy-arg=NAME=VALUE`, on its command line and in its configuration file.
 fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Settings> {
-    let files = K3S_FILES
+    let more = |path: &&str| {
+        let folder = format!("{path}.d");
+        let names = facts.names(&folder).iter();
+        names
+            .map(|name| format!("{folder}/{name}"))
+            .collect::<Vec<_>>()
+    };
+    let paths = K3S_FILES
         .iter()
-        .filter_map(|path| facts.text(path).map(|text| (*path, text)));
+        .flat_map(|path| [vec![(*path).to_owned()], more(path)].concat());
+    let files = paths.filter_map(|path| Some((path.clone(), facts.text(&path)?)));
     let mut values = Vec::new();
     let mut file = PathBuf::from(format!("/proc/{}/cmdline", process.pid));
     for (path, text) in files {
@@ -181,11 +189,14 @@ fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Set
             if !line.starts_with([' ', '-', '\t']) {
                 is_inside = line.starts_with("kube-proxy-arg");
             }
-            let start = line.find("conntrack-").filter(|_| is_inside);
-            if let Some(start) = start {
-                let argument = line[start..].trim_end_matches(['"', '\'', ' ', ',', ']']);
-                values.extend(flags(&[format!("--{argument}")], number));
-                file = PathBuf::from(path);
+            let words = line
+                .split(['"', '\'', ' ', ',', '[', ']'])
+                .filter(|_| is_inside);
+            for argument in words.map(|word| word.trim_start_matches('-')) {
+                if argument.starts_with("conntrack-") {
+                    values.extend(flags(&[format!("--{argument}")], number));
+                    file = PathBuf::from(&path);
+                }
             }
         }
     }
@@ -219,16 +230,14 @@ fn flag(arguments: &[String], name: &str) -> Option<String> {
     let mut found = None;
     let mut rest = arguments.iter().peekable();
     while let Some(argument) = rest.next() {
-        let option = argument.trim_start_matches('-');
-        if !argument.starts_with('-') {
+        // `--conntrack_min` is the same flag.
+        let (option, value) = argument.split_once('=').unwrap_or((argument, ""));
+        if !option.starts_with('-') || option.trim_start_matches('-').replace('_', "-") != name {
             continue;
         }
-        if option == name {
+        if option == argument {
             found = rest.peek().map(|value| (*value).clone());
-        } else if let Some(value) = option
-            .strip_prefix(name)
-            .and_then(|rest| rest.strip_prefix('='))
-        {
+        } else {
             found = Some(value.to_owned());
         }
     }
@@ -251,12 +260,24 @@ fn flags(arguments: &[String], line: usize) -> Vec<(&'static str, i64, usize)> {
     OPTIONS.iter().filter_map(value).collect()
 }
 
-/// The fields below `conntrack:` of a configuration file.
+/// The fields below `conntrack:` of a configuration file, which is YAML or JSON.
 fn fields(text: &str) -> Vec<(&'static str, i64, usize)> {
     let mut values = Vec::new();
+    if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
+        let pairs = json
+            .get("conntrack")
+            .and_then(|conntrack| conntrack.as_object());
+        let pairs = pairs.into_iter().flatten();
+        return pairs
+            .filter_map(|(name, value)| field(&format!("{name}: {value}"), 1))
+            .collect();
+    }
     let mut is_inside = false;
     for (line, number_of_line) in text.lines().zip(1..) {
         let line = line.split(" #").next().unwrap_or(line);
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
         if !line.starts_with([' ', '\t']) {
             is_inside = line.starts_with("conntrack:");
             // `conntrack: {maxPerCore: 0}` in one line.

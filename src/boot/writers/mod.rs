@@ -12,11 +12,13 @@ mod hooks;
 mod interfaces;
 mod kube_proxy;
 mod scripts;
+mod settings;
 mod tuned;
 mod udev;
 mod ufw;
 mod units;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Reader, SourceLine};
@@ -63,6 +65,13 @@ pub(crate) struct Applier {
     pub(crate) is_sure: bool,
 }
 
+impl Applier {
+    /// Whether it runs where systemd-sysctl does.
+    pub(crate) fn is_early(&self) -> bool {
+        self.place.file.starts_with("/etc/rcS.d")
+    }
+}
+
 impl LaterWrite {
     pub(crate) fn place(&self) -> SourceLine {
         SourceLine {
@@ -76,6 +85,8 @@ impl LaterWrite {
 pub(crate) struct Writers {
     /// What they write, in the order in which they were found.
     pub(crate) writes: Vec<LaterWrite>,
+    /// The files with lines like sysctl.d's that one of them applies: ufw's, those of `sysctl -p`.
+    pub(crate) plain: BTreeMap<PathBuf, Vec<u8>>,
     /// The programs of [`Facts::PROGRAMS`] that run.
     pub(crate) running: Vec<&'static str>,
     /// A kube-proxy, alone or in another program.
@@ -99,10 +110,12 @@ impl Writers {
         units::read(facts, &mut script);
         cron::read(facts, &mut script);
         interfaces::read(facts, &mut script);
+        settings::read(facts, &mut script);
         let on_load = udev::read(facts, &mut script);
         let scripts::Scripts {
             mut writes,
             appliers,
+            loaded,
             ..
         } = script;
         let tuned = tuned::read(facts);
@@ -111,8 +124,19 @@ impl Writers {
         writes.extend(tuned.iter().flat_map(|tuned| tuned.writes.clone()));
         writes.extend(kube_proxy.iter().flat_map(|found| found.writes.clone()));
         dedup(&mut writes);
+        let plain = loaded
+            .into_iter()
+            .chain(ufw::file(facts).map(PathBuf::from));
+        // A file that is no UTF-8 was not read byte by byte.
+        let text = |path: PathBuf| {
+            let text = facts
+                .text(&path)
+                .filter(|text| !text.contains('\u{fffd}'))?;
+            Some((path, text.as_bytes().to_vec()))
+        };
         Writers {
             writes,
+            plain: plain.filter_map(text).collect(),
             running: facts.running(),
             kube_proxy,
             tuned,

@@ -57,6 +57,8 @@ pub(super) struct Scripts<'a> {
     pub(super) writes: Vec<LaterWrite>,
     /// Commands that apply sysctl.d again.
     pub(super) appliers: Vec<Applier>,
+    /// The files that `sysctl -p` reads.
+    pub(super) loaded: BTreeSet<PathBuf>,
     /// The scripts that led to the one that is read.
     above: Vec<PathBuf>,
     /// Scripts that were read, and whether something decides that they run.
@@ -75,6 +77,7 @@ impl<'a> Scripts<'a> {
             facts,
             writes: Vec::new(),
             appliers: Vec::new(),
+            loaded: BTreeSet::new(),
             above: Vec::new(),
             seen: BTreeSet::new(),
         }
@@ -115,8 +118,15 @@ impl<'a> Scripts<'a> {
         self.text(text, &source, runner, &BTreeMap::new());
     }
 
-    /// Reads one command that no shell reads: its words, and nowhere that its output goes.
-    pub(super) fn command(&mut self, words: Vec<Word>, place: &SourceLine, runner: &Runner) {
+    /// Reads one command that no shell reads: its words, and nowhere that its output goes. Tells
+    /// whether it surely succeeds.
+    pub(super) fn command(
+        &mut self,
+        words: Vec<Word>,
+        place: &SourceLine,
+        runner: &Runner,
+    ) -> bool {
+        let known = self.writes.len();
         let command = Command {
             line: 1,
             words,
@@ -127,6 +137,7 @@ impl<'a> Scripts<'a> {
             line: place.line,
         };
         self.run(&command, None, &source, runner);
+        self.succeeds(&command, known)
     }
 
     fn text(
@@ -137,10 +148,44 @@ impl<'a> Scripts<'a> {
         variables: &BTreeMap<String, String>,
     ) {
         let commands = shell::commands(text, variables);
+        let mut runner = runner.clone();
         for (at, command) in commands.iter().enumerate() {
             let before = at.checked_sub(1).and_then(|at| commands.get(at));
             let before = before.filter(|_| command.is_piped);
-            self.run(command, before, source, runner);
+            let known = self.writes.len();
+            self.run(command, before, source, &runner);
+            runner.is_conditional |= command.ends_on_failure && !self.succeeds(command, known);
+        }
+    }
+
+    /// Whether a command that was read surely succeeds: it only prints, or what it wrote, behind the
+    /// `known` writes, is one value that the kernel takes.
+    fn succeeds(&self, command: &Command, known: usize) -> bool {
+        let raw = |word: &Word| word.raw.rsplit('/').next().map(str::to_owned);
+        let name = command.words.first().and_then(raw).unwrap_or_default();
+        let is_print = matches!(
+            name.as_str(),
+            "echo" | "printf" | ":" | "true" | "set" | "export" | "umask"
+        );
+        let targets = command
+            .into
+            .iter()
+            .filter(|file| file.raw != "/dev/null")
+            .count();
+        let is_taken = |new: &[LaterWrite]| new.len() == 1 && new[0].value.is_some();
+        let has_one_pair = || {
+            command
+                .words
+                .iter()
+                .filter(|word| word.raw.contains('='))
+                .count()
+                == 1
+        };
+        match name.as_str() {
+            _ if is_print && targets == 0 => true,
+            "sysctl" if has_one_pair() => is_taken(&self.writes[known..]),
+            "echo" | "printf" if targets == 1 => is_taken(&self.writes[known..]),
+            _ => false,
         }
     }
 
@@ -230,7 +275,17 @@ impl<'a> Scripts<'a> {
                 file: &place.file,
                 line: place.line,
             };
-            self.text(first, &source, runner, &BTreeMap::new());
+            let is_strict = arguments[..options]
+                .iter()
+                .flatten()
+                .any(|one| !one.starts_with("--") && one.contains('e'));
+            let strict = if is_strict { "set -e;" } else { "" };
+            self.text(
+                &format!("{strict}{first}"),
+                &source,
+                runner,
+                &BTreeMap::new(),
+            );
         } else {
             self.script(Path::new(first), runner);
         }
@@ -326,6 +381,7 @@ impl<'a> Scripts<'a> {
         let Some(text) = self.facts.text(path) else {
             return;
         };
+        self.loaded.insert(path.to_owned());
         for (key, winner) in crate::boot::effective::of_file(text.as_bytes()) {
             self.writes.push(LaterWrite {
                 who: runner.who.clone(),
@@ -367,7 +423,13 @@ impl<'a> Scripts<'a> {
     }
 
     /// A file that a command's output goes to.
-    fn written(&mut self, file: &Word, text: Option<String>, place: &SourceLine, runner: &Runner) {
+    pub(super) fn written(
+        &mut self,
+        file: &Word,
+        text: Option<String>,
+        place: &SourceLine,
+        runner: &Runner,
+    ) {
         let Some(path) = &file.value else {
             return self.unknown(&file.raw, place, runner);
         };

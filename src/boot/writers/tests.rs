@@ -360,7 +360,7 @@ fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
         (
             "/etc/cron.d/tune!",
             "*/5 * * * * root echo 5 > /proc/sys/net/netfilter/nf_conntrack_max\n",
-            "1 max 5",
+            "if 1 max 5",
         ),
         (
             "/etc/cron.d/tune!",

@@ -84,20 +84,31 @@ fn profile<'a>(facts: &'a Facts<'a>, name: &str) -> Option<(PathBuf, &'a str)> {
 /// What the profiles set, each key by the line that wins.
 fn writes(facts: &Facts<'_>, active: &str) -> Vec<LaterWrite> {
     let mut writes: Vec<LaterWrite> = Vec::new();
+    let mut variables = Vec::new();
     for name in profiles(facts, active) {
         let Some((path, text)) = profile(facts, &name) else {
             continue;
         };
         for line in lines(text) {
+            if line.section == "variables" {
+                variables.push((format!("${{{}}}", line.name), line.value));
+            }
             let Some((key, value)) = set_by(&line) else {
                 continue;
             };
+            let with = variables.iter().rev();
+            let value = with.fold(value.to_owned(), |text, (name, value)| {
+                text.replace(name, value)
+            });
             // A value may begin with `>` or `<`: at least, at most this.
             let number = value.trim_start_matches(['>', '<']);
             let is_bound = number != value;
-            let Some(number) = kernel_number(key, number) else {
+            // What only a running tuned can put in: `${f:calc:…}`.
+            let is_open = number.contains("${");
+            let number = kernel_number(key, number);
+            if number.is_none() && !is_open {
                 continue;
-            };
+            }
             writes.retain(|write| write.key != Some(key));
             writes.push(LaterWrite {
                 who: "tuned".to_owned(),
@@ -105,7 +116,7 @@ fn writes(facts: &Facts<'_>, active: &str) -> Vec<LaterWrite> {
                 file: path.clone(),
                 line: line.number,
                 key: Some(key),
-                value: Some(tunable::as_held(key, number)),
+                value: number.map(|number| tunable::as_held(key, number)),
                 certainty: if is_bound {
                     Certainty::MayRun
                 } else {

@@ -14,17 +14,11 @@ const FIREWALLD_CONF: &str = "/etc/firewalld/firewalld.conf";
 /// The lines of ufw's sysctl file, which it gives to `sysctl -p`; nothing orders that against
 /// systemd-sysctl, and it comes after.
 pub(super) fn writes(facts: &Facts<'_>) -> Vec<LaterWrite> {
-    let is_on = facts
-        .text(UFW_CONF)
-        .and_then(|text| assigned(text, "ENABLED"))
-        .is_some_and(|value| value.eq_ignore_ascii_case("yes"));
-    let path = facts
-        .text(UFW_DEFAULT)
-        .and_then(|text| assigned(text, "IPT_SYSCTL"));
-    let Some(path) = path.filter(|path| is_on && path.starts_with('/')) else {
-        return Vec::new();
-    };
-    let Some(text) = facts.text(&path) else {
+    let file = file(facts);
+    let text = file
+        .as_ref()
+        .and_then(|path| Some((path, facts.text(path)?)));
+    let Some((path, text)) = text else {
         return Vec::new();
     };
     let write = |(key, winner): (_, crate::boot::Winner)| LaterWrite {
@@ -37,6 +31,14 @@ pub(super) fn writes(facts: &Facts<'_>) -> Vec<LaterWrite> {
         certainty: Certainty::Sure,
     };
     of_file(text.as_bytes()).into_iter().map(write).collect()
+}
+
+/// The sysctl file that ufw applies; none where it does not start.
+pub(super) fn file(facts: &Facts<'_>) -> Option<String> {
+    let assigned = |file, name| assigned(facts.text(file)?, name);
+    let is_on = assigned(UFW_CONF, "ENABLED")?.eq_ignore_ascii_case("yes");
+    let path = assigned(UFW_DEFAULT, "IPT_SYSCTL")?;
+    (is_on && path.starts_with('/')).then_some(path)
 }
 
 pub(super) fn firewalld_unloads(facts: &Facts<'_>) -> bool {

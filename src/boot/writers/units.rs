@@ -19,14 +19,39 @@ const FOLDERS: [&str; 4] = [
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
 ];
+/// What may be in front of a command.
+const SIGNS: [char; 6] = ['-', '@', ':', '+', '!', '|'];
+/// In the order in which they run.
 const STARTS: [&str; 4] = [
-    "ExecStart",
-    "ExecStartPre",
-    "ExecStartPost",
     "ExecCondition",
+    "ExecStartPre",
+    "ExecStart",
+    "ExecStartPost",
+];
+/// What comes after systemd-sysctl.
+const AFTER_SYSCTL: [&str; 5] = [
+    "basic.target",
+    "multi-user.target",
+    "network-online.target",
+    "sysinit.target",
+    "systemd-sysctl.service",
 ];
 const ASKS_FOR: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
 
+/// Targets that every boot reaches; others only if a unit asks for them.
+const REACHED: [&str; 11] = [
+    "basic",
+    "default",
+    "getty",
+    "local-fs",
+    "multi-user",
+    "paths",
+    "remote-fs",
+    "sockets",
+    "swap",
+    "sysinit",
+    "timers",
+];
 /// Targets that a usual boot does not reach.
 const NOT_AT_BOOT: [&str; 15] = [
     "emergency",
@@ -54,60 +79,80 @@ struct Entry {
     place: SourceLine,
 }
 
+/// A unit that starts: its name, when, and whether it surely does.
+struct Started {
+    name: String,
+    why: String,
+    is_sure: bool,
+}
+
 pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     let mut known = BTreeSet::new();
-    let mut open: Vec<(String, String)> = started(facts)
-        .into_iter()
-        .map(|name| (name, String::new()))
-        .collect();
-    while let Some((name, why)) = open.pop() {
-        if name == "systemd-sysctl.service" || !known.insert(name.clone()) {
+    let first = |(name, is_sure)| Started {
+        name,
+        why: String::new(),
+        is_sure,
+    };
+    let mut open: Vec<Started> = started(facts).into_iter().map(first).collect();
+    // Those that surely start come first: a unit is read once.
+    open.sort_by_key(|one| one.is_sure);
+    while let Some(unit) = open.pop() {
+        let name = unit.name.as_str();
+        if name == "systemd-sysctl.service" || !known.insert(name.to_owned()) {
             continue;
         }
-        let Some(entries) = load(facts, &name) else {
+        let Some(entries) = load(facts, name) else {
             continue;
         };
-        let is_admins = is_of_admin(facts, &name);
         if let Some(service) = name.strip_suffix(".timer") {
-            let unit =
+            let started =
                 value(&entries, "Timer", "Unit").unwrap_or_else(|| format!("{service}.service"));
-            open.push((unit, format!("when {name} fires")));
+            let mut at_boot = ["OnBootSec", "OnStartupSec", "OnActiveSec"].into_iter();
+            let fires = at_boot.any(|name| value(&entries, "Timer", name).is_some());
+            open.push(Started {
+                name: started,
+                why: format!("when {name} fires"),
+                is_sure: unit.is_sure && fires,
+            });
         }
-        if is_admins {
-            open.extend(
-                asked_for(&entries)
-                    .into_iter()
-                    .map(|unit| (unit, why.clone())),
-            );
+        if is_of_admin(facts, name) {
+            open.extend(asked_for(&entries).into_iter().map(|name| Started {
+                name,
+                why: unit.why.clone(),
+                is_sure: unit.is_sure,
+            }));
         }
         if name.ends_with(".service") {
-            run(&name, &why, &entries, scripts);
+            run(&unit, &entries, scripts);
         }
     }
 }
 
-/// The units that some `.wants` or `.requires` folder names.
-fn started(facts: &Facts<'_>) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// The units that some `.wants` or `.requires` folder names, and whether its target is surely
+/// reached.
+fn started(facts: &Facts<'_>) -> BTreeMap<String, bool> {
+    let mut found = BTreeMap::new();
     for folder in FOLDERS {
         let wants = facts.names_ending(folder, "wants");
-        let links = wants.chain(facts.names_ending(folder, "requires"));
-        let starts = |link: &&String| {
-            let target = link.split('.').next().unwrap_or_default();
-            !NOT_AT_BOOT.contains(&target)
-        };
-        for link in links.filter(starts) {
-            names.extend(facts.names(Path::new(folder).join(link)).iter().cloned());
+        for link in wants.chain(facts.names_ending(folder, "requires")) {
+            let (target, kind) = link.split_once('.').unwrap_or_default();
+            if NOT_AT_BOOT.contains(&target) {
+                continue;
+            }
+            let is_sure = kind.starts_with("target") && REACHED.contains(&target);
+            for name in facts.names(Path::new(folder).join(link)) {
+                *found.entry(name.clone()).or_default() |= is_sure;
+            }
         }
     }
     // Only these run commands. systemd's own set no conntrack sysctl, but for systemd-sysctl, which
     // the model has by itself.
-    names.retain(|name| {
+    found.retain(|name, _| {
         let kind = name.rsplit_once('.').map(|(_, kind)| kind);
         let is_systemds = name.starts_with("systemd-") && !is_of_admin(facts, name);
         matches!(kind, Some("service" | "timer")) && !is_systemds
     });
-    names
+    found
 }
 
 /// Whether the unit is the admin's, or was changed by one.
@@ -220,7 +265,7 @@ fn value(entries: &[Entry], section: &str, name: &str) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
-fn run(name: &str, why: &str, entries: &[Entry], scripts: &mut Scripts<'_>) {
+fn run(unit: &Started, entries: &[Entry], scripts: &mut Scripts<'_>) {
     let is_set = |key| {
         value(entries, "Service", key)
             .is_some_and(|value| !matches!(value.as_str(), "no" | "false" | "off" | "0"))
@@ -234,14 +279,14 @@ fn run(name: &str, why: &str, entries: &[Entry], scripts: &mut Scripts<'_>) {
             && (entry.name.starts_with("Condition") || entry.name.starts_with("Assert"))
             && !entry.value.is_empty()
     };
-    let runner = Runner {
-        who: name.to_owned(),
-        when: if why.is_empty() {
-            "at boot".to_owned()
-        } else {
-            why.to_owned()
-        },
-        is_conditional: entries.iter().any(decides),
+    let mut runner = Runner {
+        who: unit.name.clone(),
+        when: Some(unit.why.clone())
+            .filter(|why| !why.is_empty())
+            .unwrap_or_else(|| "at boot".to_owned()),
+        is_conditional: !unit.is_sure
+            || entries.iter().any(decides)
+            || !comes_after_sysctl(entries),
     };
     let variables = environment(entries);
     for key in STARTS {
@@ -255,11 +300,26 @@ fn run(name: &str, why: &str, entries: &[Entry], scripts: &mut Scripts<'_>) {
             .rposition(|entry| entry.value.is_empty())
             .map_or(0, |at| at + 1);
         for entry in &all[from..] {
+            let mut signs = entry.value.chars().take_while(|sign| SIGNS.contains(sign));
+            let may_fail = signs.any(|sign| sign == '-');
             for words in command_lines(&entry.value, &variables) {
-                scripts.command(words, &entry.place, &runner);
+                let succeeds = scripts.command(words, &entry.place, &runner);
+                // What comes after one that failed does not run.
+                runner.is_conditional |= !succeeds && !may_fail;
             }
         }
     }
+}
+
+/// Whether something orders the unit behind systemd-sysctl, which may override it otherwise.
+fn comes_after_sysctl(entries: &[Entry]) -> bool {
+    let has_defaults = value(entries, "Unit", "DefaultDependencies")
+        .is_none_or(|value| !matches!(value.as_str(), "no" | "false" | "off" | "0"));
+    let after = entries
+        .iter()
+        .filter(|entry| entry.section == "Unit" && entry.name == "After");
+    let mut names = after.flat_map(|entry| entry.value.split_ascii_whitespace());
+    has_defaults || names.any(|name| AFTER_SYSCTL.contains(&name))
 }
 
 fn environment(entries: &[Entry]) -> BTreeMap<String, String> {
@@ -275,7 +335,7 @@ fn environment(entries: &[Entry]) -> BTreeMap<String, String> {
 
 /// The commands of an `ExecStart=`: several are divided by a lone `;`.
 fn command_lines(value: &str, variables: &BTreeMap<String, String>) -> Vec<Vec<Word>> {
-    let value = value.trim_start_matches(['-', '@', ':', '+', '!', '|']);
+    let value = value.trim_start_matches(SIGNS);
     let mut words = shell::words(value, variables);
     for word in words.iter_mut().filter(|word| word.raw.contains('%')) {
         // `%i` and its like are known to systemd alone; `%%` is a percent sign.

@@ -214,6 +214,11 @@ pub(crate) struct Metrics {
     /// auto counts all flows below 200,000, else a random sample of 50,000.
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = Flows::Auto, value_name = "WHICH")]
     pub(crate) flows: Flows,
+    /// The table of every other network namespace too
+    ///
+    /// Entries, max and drops, with the label `netns`.
+    #[arg(long)]
+    pub(crate) all_netns: bool,
     /// Write to this file and print nothing
     ///
     /// For the textfile collector of node_exporter. The file is replaced in one

@@ -59,6 +59,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         let compared = Comparison::new(desired, &current.machine());
         sources.take("profile", compared.map_err(mistaken::underivable))
     });
+    let namespaces = args.all_netns.then(|| sources.namespaces());
     let last_apply = sources.take("journal", last_apply(global)).flatten();
     let name = desired.as_ref().map_or("", |desired| &desired.name);
     let metrics = Metrics {
@@ -70,6 +71,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         last_apply: last_apply.as_ref(),
         sources: sources.all(),
         netns: global.netns.as_deref(),
+        namespaces: namespaces.as_deref(),
     };
     sources.note(out);
     let text = || match global.format {

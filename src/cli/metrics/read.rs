@@ -1,5 +1,6 @@
 //! Reads the numbers, each source on its own: one that fails costs only its own numbers.
 
+use crate::assess::Namespace;
 use crate::cli::args::{self, Global};
 use crate::cli::change;
 use crate::cli::current::Current;
@@ -9,6 +10,7 @@ use crate::diagnostic::plain::Shown;
 use crate::diagnostic::told;
 use crate::flow::{Census, Extent, Field, Filter, Kinds};
 use crate::kernel::ctnetlink::DumpError;
+use crate::kernel::namespaces;
 use crate::render::metrics::{Flows, LastApply, Source};
 use crate::tunable::Snapshot;
 
@@ -48,6 +50,22 @@ impl Sources {
             None => Ok(()),
         };
         self.take("files", read.map_err(anyhow::Error::msg));
+    }
+
+    /// Reads the table of every network namespace.
+    pub(super) fn namespaces(&mut self) -> Vec<Namespace> {
+        let (namespaces, unread) = namespaces::read_namespaces();
+        let told = unread
+            .iter()
+            .map(|one| format!("{}: {}", one.source, one.why));
+        let told: Vec<String> = told.collect();
+        let read = if told.is_empty() {
+            Ok(())
+        } else {
+            Err(anyhow::anyhow!(told.join("; ")))
+        };
+        self.take("namespaces", read);
+        namespaces
     }
 
     /// Says what could not be read.

@@ -13,6 +13,14 @@ pub(super) fn impossible(args: &args::Metrics, global: &Global) -> Result<(), Fa
             Failure::usage("config and autoconf are requests of munin").hint("add --format munin")
         );
     }
+    if args.all_netns && global.netns.is_some() {
+        return Err(Failure::usage("--all-netns cannot go with --netns")
+            .hint("--netns is about one namespace"));
+    }
+    if args.all_netns && global.format == Format::Munin {
+        return Err(Failure::usage("munin has a plugin for each namespace")
+            .hint("link contrib/munin/cttune as cttune_NAME"));
+    }
     let Some(path) = &args.textfile else {
         return Ok(());
     };

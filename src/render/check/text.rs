@@ -129,7 +129,19 @@ fn matching(checked: &Checked<'_>, name: &str) -> String {
         (false, true) => "persisted",
         _ => "live and persisted",
     };
+    let open = settings.iter().filter(|setting| is_open(setting)).count();
+    let how = match open {
+        0 => how.to_owned(),
+        open if live => format!("live, but the next boot may change {open} of them"),
+        open => format!("but the next boot may change {open} of them"),
+    };
     format!("{ok} of {of} settings of {name} match, {how}")
+}
+
+/// Whether something may change the value at the next boot.
+fn is_open(setting: &Compared) -> bool {
+    let persisted = setting.persisted.as_ref();
+    persisted.is_some_and(|persisted| persisted.answer.sure != Sure::Known)
 }
 
 fn table_text(live: &Snapshot, rates: Option<&Rates>) -> String {
@@ -305,9 +317,10 @@ fn ending(checked: &Checked<'_>) -> String {
 
 /// What may change settings at the next boot, if anything may.
 fn doubt(settings: &[Compared]) -> Option<String> {
-    let open = settings.iter().filter_map(|setting| {
+    let open = settings.iter().filter(|setting| is_open(setting));
+    let open = open.filter_map(|setting| {
         let answer = &setting.persisted.as_ref()?.answer;
-        (answer.sure != Sure::Known).then(|| (setting.key, answer.reasons.first()))
+        Some((setting.key, answer.reasons.first()))
     });
     let open: Vec<_> = open.collect();
     let (key, reason) = open.first()?;
