@@ -43,11 +43,11 @@ fn every_page_that_is_named_exists() {
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap().replace("\\-", "-");
         for line in text.lines().filter(|line| line.starts_with(".BR cttune")) {
-            let named = line.trim_start_matches(".BR ").replace(" (", ".");
-            let named = named
+            let page_name = line.trim_start_matches(".BR ").replace(" (", ".");
+            let page_name = page_name
                 .trim_end_matches([' ', ',', ')', '.'])
                 .replace(')', "");
-            assert!(names.contains(&named), "{}: {line}", page.display());
+            assert!(names.contains(&page_name), "{}: {line}", page.display());
         }
     }
 }

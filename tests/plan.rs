@@ -193,7 +193,7 @@ fn a_blocked_plan_exits_with_2_and_says_so_first() {
         let first = told.stdout.lines().nth(1).unwrap();
         assert!(first.starts_with("blocked: net.netfilter."), "{told}");
         assert!(
-            told.stdout.lines().next().unwrap().ends_with(": 0 steps"),
+            told.stdout.lines().next().unwrap().ends_with(" 0 steps"),
             "{told}"
         );
     }

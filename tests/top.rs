@@ -137,7 +137,14 @@ fn top_agrees_to_the_flow_with_what_conntrack_lists() {
     sh(FLOWS);
     sh(EVERY_KIND);
     talk();
-    let top = json(&["--by", &FIELDS.join(","), "-n", "1000"]);
+    let top = json(&[
+        "--by",
+        &FIELDS.join(","),
+        "-n",
+        "1000",
+        "--prefix",
+        "128,32",
+    ]);
     let listed = independent_count(&sh("conntrack -L -o extended"));
     assert_eq!(counted_by_top(&top), listed);
     assert_eq!(top["total"].as_u64().unwrap(), listed.values().sum::<u64>());
@@ -502,7 +509,7 @@ fn hostile_tables_do_not_make_it_grow() {
     let text = in_sandbox(
         "200000",
         "cat > /run/peak <<'END'
-cttune top --exact --by $1 --format json -n 5 >/run/out &
+cttune top --exact --by $1 --prefix 128,32 --format json -n 5 >/run/out &
 pid=$!
 while [ -e /proc/$pid/status ]; do grep -s VmHWM /proc/$pid/status || true; done | sort -u | tail -1
 grep uncounted /run/out

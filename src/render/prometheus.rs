@@ -171,6 +171,7 @@ fn settings(metrics: &Metrics<'_>, text: &mut Text) {
 
 /// The tables of the other namespaces, under the names that our own has.
 fn namespaces(all: &[Namespace], text: &mut Text) {
+    let own = std::mem::take(&mut text.netns);
     for one in all.iter().filter(|one| !one.is_own) {
         text.netns = one.spoken();
         text.number("table_entries", "", Some(one.count));
@@ -183,7 +184,7 @@ fn namespaces(all: &[Namespace], text: &mut Text) {
             one.drop.map(|drop| (none, drop)),
         );
     }
-    text.netns.clear();
+    text.netns = own;
 }
 
 type Label = (&'static str, String);

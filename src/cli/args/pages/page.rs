@@ -189,7 +189,7 @@ fn arguments(command: &Command) -> impl Iterator<Item = &Arg> {
 /// How an argument is typed, with its value.
 fn typed(arg: &Arg) -> String {
     let value = arg.get_value_names().and_then(|names| names.first());
-    let value = value.map(|name| name.to_string()).unwrap_or_default();
+    let value = value.map(ToString::to_string).unwrap_or_default();
     let value = format!("\\fI{}\\fR", text(&value));
     let Some(long) = arg.get_long() else {
         return value;
