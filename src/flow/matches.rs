@@ -44,7 +44,7 @@ impl Selection {
             || single.iter().any(complement)
     }
 
-    /// Whether some alternative names no flows: it says only what they are not, or holds for
+    /// Whether some alternative names no flows: it says only what they are not, or fits
     /// whatever has an address, a port, a time.
     pub(crate) fn is_wide(&self) -> bool {
         let wide = |terms: &Terms| terms.0.iter().all(Term::is_wide);
