@@ -114,7 +114,8 @@ fn give_up_rights(cli: &Cli) {
     let needs = match &cli.command {
         // It makes namespaces of all kinds, and runs a program of the operator.
         Command::Sandbox(_) | Command::SandboxInside(_) => return,
-        Command::Metrics(args) if args.textfile.is_none() => Needs::READ,
+        Command::Metrics(args) if args.textfile.is_none() && !args.all_netns => Needs::READ,
+        Command::Metrics(args) if args.textfile.is_none() => Needs::NAMESPACES,
         Command::History(_) | Command::Completions(_) => Needs::READ,
         Command::Check(_) | Command::Plan(_) | Command::Top(_) => Needs::NAMESPACES,
         Command::Apply(_)
