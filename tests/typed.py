@@ -35,6 +35,7 @@ BEFORE = {
     "cttune-rollback": "for n in 1 2 3 4 5 6 7 8; do cttune apply -q --yes --set udp_timeout=6$n; done",
     "cttune-history": "for n in 1 2 3 4 5 6 7 8; do cttune apply -q --yes --set udp_timeout=6$n; done",
     "cttune-completions": "mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions",
+    "cttune-profile-diff": "cttune apply -q campus-fw --adopt --yes",
     "cttune-metrics": "mkdir -p /run/textfile",
 }
 MAKES = {"cttune-profile-copy", "cttune-profile-suggest"}
