@@ -44,22 +44,24 @@ impl Actor<'_> {
             lost: 0,
             ended: Ok(()),
         };
-        pass.ended = std::thread::scope(|scope| {
-            let changes = context.changes(scope)?;
-            let mut actor = Actor {
-                expiry,
-                is_later,
-                changes,
-                pass: &mut pass,
-                run: expiry.pace.start(),
-            };
-            let ended = look(expiry.selection(), expiry.clock, &mut actor, context);
-            let Actor {
-                mut changes, pass, ..
-            } = actor;
-            let answered = changes.finish(|(), answer| pass.answered(expiry, answer));
-            ended.and(answered.map_err(Into::into))
-        });
+        // Here and not beside: a flow may speak between its dump and what is done to it, so each
+        // chunk is acted upon before the next one is received.
+        let changes = match Changes::open() {
+            Ok(changes) => changes,
+            Err(error) => {
+                pass.ended = Err(error.into());
+                return pass;
+            }
+        };
+        let mut actor = Actor {
+            expiry,
+            is_later,
+            changes,
+            pass: &mut pass,
+            run: expiry.pace.start(),
+        };
+        let ended = look(expiry.selection(), expiry.clock, &mut actor, context);
+        pass.ended = ended;
         pass
     }
 
