@@ -527,6 +527,11 @@ const THIRTY: &[&str] = &[
     "cttune confirm",
     // The wrong place, or no right to.
     "cttune check --netns blue",
+    "cttune plan tonight.json",
+    "cttune apply $D/nothing.json --yes",
+    "cttune apply $D/good.json --yes",
+    "cttune apply $D/good.json --adopt",
+    "cttune plan campus-fw --out tonight",
     "cttune check --netns pid:999999999",
     "cttune check --netns /etc/passwd",
     "cttune check --root /nowhere",
@@ -545,6 +550,7 @@ fn thirty_mistakes_have_an_answer() {
     world
         .place
         .write("good.toml", "[sysctl]\nudp_timeout = 60\n");
+    world.place.write("good.json", "{}\n");
     std::fs::write(world.place.path().join("binary.toml"), b"\xff\xfe\n").unwrap();
     let folder = world.place.path().to_str().unwrap().to_owned();
     let state = world.state();

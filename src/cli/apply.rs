@@ -3,9 +3,9 @@
 use super::args::{Apply, Global};
 use super::change;
 use super::failure::{Failure, declined};
-use super::interrupted::planning;
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
+use super::saved::Order;
 use super::terminal::Terminal;
 use super::{deadline, pending, place, plan as plan_command};
 use crate::change::{Applied, ChangeError, Consent, Request, Session};
@@ -14,9 +14,9 @@ use crate::render::{self, outcome::Told};
 
 pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8> {
     let here = change::here(global)?;
-    let planning = planning(&args.planning, &here);
+    let order = Order::of(&args.planning, global, &here)?;
     if args.dry_run {
-        let (plan, current) = plan_command::make(&planning, global, here.root())?;
+        let (plan, current) = order.make(global, here.root())?;
         let code = plan_command::show(&plan, &current, out);
         plan_command::note_open_files(&plan, here.root(), out);
         return Ok(code);
@@ -32,13 +32,13 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let session = terminal.session(args.wait.as_deref())?;
     let name = place::name(global);
     let mut once = Some(out);
-    let mut plan = || plan_command::make_noted(&planning, global, here.root(), &mut once);
+    let mut plan = || order.noted(global, here.root(), &mut once);
     let mut choose = |plan| choose(plan, &name, &session, out);
     let applied = session.apply(Request {
         plan: &mut plan,
         permission: Permission {
-            overridden: planning.allow_overridden,
-            max_below_count: planning.allow_max_below_count,
+            overridden: order.planning.allow_overridden,
+            max_below_count: order.planning.allow_max_below_count,
         },
         within,
         consent: match (args.yes, out::is_interactive()) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::DesiredOptions;
 use super::failure::{FAILED, Failure};
-use super::mistaken;
+use super::{mistaken, saved};
 use crate::diagnostic::{Hint, quoted};
 use crate::files::Root;
 use crate::files::profiles::{self, Found, ProfileError};
@@ -79,6 +79,7 @@ pub(super) fn named(name: &str) -> anyhow::Result<Desired> {
 
 /// A profile's own text, by name or path from the current folder.
 pub(super) fn find(name: &str) -> anyhow::Result<Found> {
+    saved::refuse(name)?;
     let here = match std::env::current_dir() {
         Ok(here) => here,
         Err(_) if profiles::is_path(name) && !Path::new(name).is_absolute() => {

@@ -75,6 +75,7 @@ pub(super) fn not_found(error: ProfileError) -> anyhow::Error {
             let command = format!("chown root {path} && chmod go-w {path}");
             Some(Hint::on_host(command).to("if it is yours"))
         }
+        ProfileError::NotText { what, .. } if what != "profile" => None,
         ProfileError::NotText { .. } => {
             Some(Hint::cttune("profile show campus-fw").to("see how a profile is written"))
         }

@@ -43,6 +43,7 @@ mod refusals;
 mod report;
 mod rollback;
 mod sandbox;
+mod saved;
 mod select;
 mod session;
 mod suggest;
@@ -117,6 +118,7 @@ fn give_up_rights(cli: &Cli) {
         Command::Metrics(args) if args.textfile.is_none() && !args.all_netns => Needs::READ,
         Command::Metrics(args) if args.textfile.is_none() => Needs::NAMESPACES,
         Command::History(_) | Command::Completions(_) => Needs::READ,
+        Command::Plan(args) if args.out.is_some() => Needs::FILES,
         Command::Check(_) | Command::Plan(_) | Command::Top(_) => Needs::NAMESPACES,
         Command::Apply(_)
         | Command::Confirm(_)

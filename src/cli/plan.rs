@@ -4,8 +4,9 @@ use super::args::{Global, Plan, Planning};
 use super::current::{self, Current};
 use super::failure::{DIFFERS, Failure};
 use super::out::Out;
-use super::{expire, load, mistaken, place};
+use super::{expire, load, mistaken, place, saved};
 use crate::diagnostic::plain::Shown;
+use crate::diagnostic::quoted;
 use crate::files::Root;
 use crate::plan::{self, Comparison};
 use crate::profile::Desired;
@@ -13,9 +14,21 @@ use crate::render;
 
 pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = place::root(global)?;
-    let (plan, current) = make(&args.planning, global, &root)?;
+    let planning = &args.planning;
+    if let Some(file) = &args.out {
+        saved::demand_ending(file)?;
+    }
+    let (plan, current) = make(planning, global, &root)?;
+    if let Some(file) = &args.out {
+        saved::write(file, planning, &plan, global)?;
+    }
     let code = show(&plan, &current, out);
     note_open_files(&plan, &root, out);
+    if let Some(file) = &args.out {
+        let line = format!("apply {}", quoted(&file.display().to_string()));
+        let apply = place::of(global).cttune(&line);
+        out.note(&format!("note: saved; to apply this plan: {apply}"));
+    }
     Ok(code)
 }
 
@@ -41,20 +54,6 @@ pub(super) fn note_open_files(plan: &plan::Plan, root: &Root, out: Out) {
             out.note(&format!("note: {}: {who}", path.shown()));
         }
     }
-}
-
-/// [`make`], and the notes about files where they were not printed yet.
-pub(super) fn make_noted(
-    planning: &Planning,
-    global: &Global,
-    root: &Root,
-    out: &mut Option<Out>,
-) -> anyhow::Result<plan::Plan> {
-    let (plan, _) = make(planning, global, root)?;
-    if let Some(out) = out.take() {
-        note_open_files(&plan, root, out);
-    }
-    Ok(plan)
 }
 
 /// Reads the machine and works the plan out.

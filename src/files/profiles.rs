@@ -20,6 +20,20 @@ pub(crate) const SHELVES: [&str; 3] = [
 const ENDING: &str = "toml";
 /// A profile is a page; a larger file is something else.
 const MAX_BYTES: u64 = 1 << 20;
+/// A saved plan has the files that it edits, before and after.
+const MAX_PLAN_BYTES: u64 = 64 << 20;
+
+/// What is read, and how much of it.
+#[derive(Clone, Copy)]
+struct What {
+    name: &'static str,
+    most: u64,
+}
+
+const PROFILE: What = What {
+    name: "profile",
+    most: MAX_BYTES,
+};
 
 /// A profile that was found and read.
 #[derive(Debug, Clone)]
@@ -58,10 +72,18 @@ pub(crate) enum ProfileError {
     },
     #[error(transparent)]
     File(#[from] ReadError),
-    #[error("refusing the profile {}: {why}", path.shown())]
-    Unsafe { path: PathBuf, why: String },
-    #[error("the profile {} is not UTF-8 text: line {line} has a byte that no text has", path.shown())]
-    NotText { path: PathBuf, line: usize },
+    #[error("refusing the {what} {}: {why}", path.shown())]
+    Unsafe {
+        what: &'static str,
+        path: PathBuf,
+        why: String,
+    },
+    #[error("the {what} {} is not UTF-8 text: line {line} has a byte that no text has", path.shown())]
+    NotText {
+        what: &'static str,
+        path: PathBuf,
+        line: usize,
+    },
 }
 
 /// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; a name is looked for on
@@ -95,7 +117,7 @@ pub(crate) fn find_parent(asked: &str, child: &Found) -> Result<Found, ProfileEr
 fn find_named(asked: &str) -> Result<Option<Found>, ProfileError> {
     for shelf in SHELVES {
         let path = Path::new(shelf).join(format!("{asked}.{ENDING}"));
-        if let Some(text) = read_checked(&Root::machine(), &path)? {
+        if let Some(text) = read_checked(&Root::machine(), &path, PROFILE)? {
             return Ok(Some(Found {
                 name: asked.to_owned(),
                 folder: Some(shelf.into()),
@@ -155,7 +177,7 @@ fn read_at(path: &Path, asked: &str) -> Result<Found, ProfileError> {
         Err(error) => return Err(ReadError::new(path.to_owned(), error).into()),
     };
     let machine = Root::machine();
-    let text = read_checked(&machine, &absolute)?.ok_or_else(|| not_found(asked))?;
+    let text = read_checked(&machine, &absolute, PROFILE)?.ok_or_else(|| not_found(asked))?;
     Ok(Found {
         name: absolute.shown(),
         folder: absolute.parent().map(Path::to_owned),
@@ -167,7 +189,7 @@ fn read_at(path: &Path, asked: &str) -> Result<Found, ProfileError> {
 /// The profile at a path below a root; nothing where it does not exist. Its name is the path on the
 /// running machine.
 pub(crate) fn read_below(root: &Root, inside: &Path) -> Result<Option<Found>, ProfileError> {
-    let Some(text) = read_checked(root, inside)? else {
+    let Some(text) = read_checked(root, inside, PROFILE)? else {
         return Ok(None);
     };
     let name = root.outside(inside).shown();
@@ -179,8 +201,21 @@ pub(crate) fn read_below(root: &Root, inside: &Path) -> Result<Option<Found>, Pr
     }))
 }
 
-/// Reads a profile through one open file, so that what is checked is what is read.
-fn read_checked(root: &Root, inside: &Path) -> Result<Option<String>, ProfileError> {
+/// The text of a saved plan, which is trusted as a profile is.
+pub(crate) fn read_saved_plan(path: &Path) -> Result<String, ProfileError> {
+    let what = What {
+        name: "saved plan",
+        most: MAX_PLAN_BYTES,
+    };
+    let absolute =
+        fs::canonicalize(path).map_err(|error| ReadError::new(path.to_owned(), error))?;
+    let text = read_checked(&Root::machine(), &absolute, what)?;
+    let gone = || ReadError::new(path.to_owned(), io::ErrorKind::NotFound.into());
+    Ok(text.ok_or_else(gone)?)
+}
+
+/// Reads a text through one open file, so that what is checked is what is read.
+fn read_checked(root: &Root, inside: &Path, what: What) -> Result<Option<String>, ProfileError> {
     let Some(file) = root.open(inside)? else {
         return Ok(None);
     };
@@ -195,13 +230,15 @@ fn read_checked(root: &Root, inside: &Path) -> Result<Option<String>, ProfileErr
         strangers.next().filter(|_| root.is_machine())
     };
     if let Some(why) = owner::stranger(&stat).or_else(on_the_way) {
-        return Err(ProfileError::Unsafe { path, why });
+        let what = what.name;
+        return Err(ProfileError::Unsafe { what, path, why });
     }
-    let bytes = root.read_whole(file, inside, MAX_BYTES)?;
+    let bytes = root.read_whole(file, inside, what.most)?;
     String::from_utf8(bytes).map(Some).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().iter().take(valid);
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        ProfileError::NotText { path, line }
+        let what = what.name;
+        ProfileError::NotText { what, path, line }
     })
 }

@@ -7,6 +7,7 @@
 //! it from being applied is part of it, as [`Blocked`]; nothing here decides to ignore that.
 
 mod blocked;
+mod changed;
 mod compare;
 mod order;
 mod persist;
@@ -14,6 +15,7 @@ mod report;
 mod step;
 
 pub(crate) use blocked::{Blocked, Permission};
+pub(crate) use changed::differences;
 pub(crate) use compare::{Compared, Comparison, State};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};

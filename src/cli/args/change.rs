@@ -1,11 +1,15 @@
 //! The commands that plan, make, keep, undo and list changes.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use super::flows::Mode;
 use super::{DesiredOptions, MORE, Named};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Only {
     /// The running kernel
     Live,
@@ -51,11 +55,18 @@ pub(crate) struct Planning {
   cttune plan campus-fw
   cttune plan campus-fw --set udp_timeout=60 --only live
   cttune plan --no-profile --set tcp_timeout_established=2h4m
+  cttune plan campus-fw --out tonight.json     then: cttune apply tonight.json
 
 Exit codes: 0 nothing to do; 2 there are changes, or apply would be blocked.")]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) planning: Planning,
+    /// Save it for `cttune apply FILE`
+    ///
+    /// The name ends in .json. apply refuses the file if the machine changed
+    /// since, and names what changed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -64,10 +75,14 @@ Shows the plan and asks. Everything is tested before the first write, and every
 value is read back. If a step fails or you press Ctrl-C, what was done so far is
 undone. `cttune rollback` undoes it later.
 
+A name that ends in .json is a plan that `cttune plan --out` saved. It is
+refused if the machine changed since.
+
   cttune apply campus-fw
   cttune apply campus-fw --adopt --yes         from a script
   cttune apply ./mine.toml --only live         until the next boot
   cttune apply campus-fw --confirm-within 2m   over SSH
+  cttune apply tonight.json                    what `plan --out` saved
 
 Exit codes: 0 done, nothing to do, or you answered no; 1 refused or failed,
 nothing was changed or all of it was undone; 2 with --detailed-exitcode:

@@ -86,7 +86,7 @@ impl Cli {
         }
         let (named, desired) = match &mut self.command {
             Command::Check(check) => (&mut check.named, &mut check.desired),
-            Command::Plan(Plan { planning }) | Command::Apply(Apply { planning, .. }) => {
+            Command::Plan(Plan { planning, .. }) | Command::Apply(Apply { planning, .. }) => {
                 (&mut planning.named, &mut planning.desired)
             }
             _ => return self,

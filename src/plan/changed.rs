@@ -1,0 +1,182 @@
+//! How a plan differs from one that was made earlier: what changed on the machine meanwhile.
+//!
+//! In: the steps then and now, and what the kernel has now. Out: a sentence for each difference.
+//! Rule: every difference counts but the number of flows, which changes all the time.
+
+use std::collections::BTreeSet;
+
+use crate::diagnostic::plain::Shown;
+use crate::tunable::Key;
+
+use super::Step;
+
+/// What differs, the running kernel first; nothing where both are the same plan.
+pub(crate) fn differences(
+    then: &[Step],
+    now: &[Step],
+    live: impl Fn(Key) -> Option<i64>,
+) -> Vec<String> {
+    if then.len() == now.len() && then.iter().zip(now).all(|(then, now)| is_same(then, now)) {
+        return Vec::new();
+    }
+    let lost = then.iter().filter(|step| !has(now, step));
+    let mut told: Vec<String> = lost.map(|step| lost_step(step, now, &live)).collect();
+    let added = now.iter().filter(|step| !has(then, step));
+    told.extend(added.map(|step| added_step(step, then)));
+    let mut seen = BTreeSet::new();
+    told.retain(|one| seen.insert(one.clone()));
+    if told.is_empty() {
+        told.push("the steps have another order now".to_owned());
+    }
+    told
+}
+
+fn has(steps: &[Step], wanted: &Step) -> bool {
+    steps.iter().any(|step| is_same(step, wanted))
+}
+
+fn is_same(one: &Step, other: &Step) -> bool {
+    match (one, other) {
+        (Step::Expire { parameters: a, .. }, Step::Expire { parameters: b, .. }) => a == b,
+        _ => one == other,
+    }
+}
+
+/// The first step about the same key or file.
+fn twin<'a>(step: &Step, steps: &'a [Step]) -> Option<&'a Step> {
+    steps.iter().find(|other| match (step, *other) {
+        (Step::WriteLive { key, .. }, Step::WriteLive { key: other, .. }) => key == other,
+        _ => match (step.file(), other.file()) {
+            (Some(one), Some(other)) => one.path == other.path,
+            _ => step.kind() == other.kind(),
+        },
+    })
+}
+
+fn number(value: Option<i64>) -> String {
+    value.map_or_else(|| "not loaded".to_owned(), |value| value.to_string())
+}
+
+/// A step of the earlier plan that the plan of now lacks.
+fn lost_step(step: &Step, now: &[Step], live: &impl Fn(Key) -> Option<i64>) -> String {
+    let twin = twin(step, now);
+    match (step, twin) {
+        (
+            Step::WriteLive { key, from, to, .. },
+            Some(Step::WriteLive {
+                from: is,
+                to: becomes,
+                ..
+            }),
+        ) => {
+            if from == is {
+                format!("{key} was to become {to}, and is to become {becomes} now")
+            } else {
+                format!("{key} was {}, and is {} now", number(*from), number(*is))
+            }
+        }
+        (Step::WriteLive { key, from, .. }, _) => {
+            format!(
+                "{key} was {}, and is {} now",
+                number(*from),
+                number(live(*key))
+            )
+        }
+        (Step::LoadModule { .. }, _) => "the module nf_conntrack is loaded by now".to_owned(),
+        (step, twin) => match (step.file(), twin.and_then(Step::file)) {
+            (Some(then), Some(now)) if then.from == now.from => {
+                format!("{} is to get another text now", then.path.shown())
+            }
+            (Some(then), _) => format!("{} changed", then.path.shown()),
+            (None, _) => format!("it is no longer to {}", step.summary()),
+        },
+    }
+}
+
+/// A step of now that the earlier plan lacks; the same sentence as for the step that it replaces.
+fn added_step(step: &Step, then: &[Step]) -> String {
+    if let Some(twin) = twin(step, then) {
+        return lost_step(twin, std::slice::from_ref(step), &|_| None);
+    }
+    match step {
+        Step::WriteLive { key, from, to, .. } => {
+            format!(
+                "{key} is {} now, and would have to become {to}",
+                number(*from)
+            )
+        }
+        step => match step.file() {
+            Some(change) => format!("{} changed", change.path.shown()),
+            None => format!("it is also to {} now", step.summary()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(key: Key, from: i64, to: i64) -> Step {
+        Step::WriteLive {
+            key,
+            from: Some(from),
+            to,
+            why: String::new(),
+        }
+    }
+
+    fn file(path: &str, from: &str, to: &str) -> Step {
+        Step::WriteFile {
+            path: path.into(),
+            from: Some(from.into()),
+            to: Some(to.into()),
+            why: String::new(),
+        }
+    }
+
+    #[test]
+    fn each_difference_is_named_once() {
+        let max = "net.netfilter.nf_conntrack_max";
+        let (one, two) = (live(Key::Max, 1, 9), live(Key::Acct, 0, 1));
+        for (then, now, expected) in [
+            (vec![one.clone()], vec![one.clone()], vec![]),
+            (
+                vec![one.clone()],
+                vec![live(Key::Max, 2, 9)],
+                vec![format!("{max} was 1, and is 2 now")],
+            ),
+            (
+                vec![one.clone()],
+                vec![live(Key::Max, 1, 8)],
+                vec![format!("{max} was to become 9, and is to become 8 now")],
+            ),
+            (
+                vec![one.clone()],
+                vec![],
+                vec![format!("{max} was 1, and is 7 now")],
+            ),
+            (
+                vec![],
+                vec![one.clone()],
+                vec![format!("{max} is 1 now, and would have to become 9")],
+            ),
+            (
+                vec![file("/a", "x", "z")],
+                vec![file("/a", "y", "z")],
+                vec!["/a changed".to_owned()],
+            ),
+            (
+                vec![file("/a", "x", "y")],
+                vec![file("/a", "x", "z")],
+                vec!["/a is to get another text now".to_owned()],
+            ),
+            (
+                vec![one.clone(), two.clone()],
+                vec![two, one],
+                vec!["the steps have another order now".to_owned()],
+            ),
+        ] {
+            assert_eq!(differences(&then, &now, |_| Some(7)), expected);
+        }
+    }
+}
