@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::tunable::format_seconds;
+
 use super::out::Out;
 
 /// What is done sooner needs no bar.
@@ -31,6 +33,20 @@ impl Progress {
         }
     }
 
+    /// Progress of watching for `time`. Where no bar can be shown, a line says how long it takes.
+    pub(super) fn watching(out: Out, what: &'static str, time: Duration) -> Self {
+        if !out.shows_progress() && time > PATIENCE {
+            let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+            out.note(&format!("{what} for {}", format_seconds(seconds)));
+        }
+        Self::new(out, what, millis(time))
+    }
+
+    /// Shows how much of the time has passed.
+    pub(super) fn watched(&self, time: Duration) {
+        self.at(millis(time));
+    }
+
     /// Shows how far it is, once it takes long.
     pub(super) fn at(&self, done: u64) {
         if self.wanted && self.start.elapsed() > PATIENCE {
@@ -55,4 +71,8 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

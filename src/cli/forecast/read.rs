@@ -84,10 +84,10 @@ fn watch<'a>(
         Watch::new(table.entries, seconds, known.timeouts.clone(), selection)
     })?;
     let begun = Instant::now();
-    let bar = Progress::new(out, "watching flows", time.as_secs());
+    let bar = Progress::watching(out, "watching flows", time);
     while let Some(left) = time.checked_sub(begun.elapsed()) {
         std::thread::sleep(left.min(TICK));
-        bar.at(begun.elapsed().as_secs());
+        bar.watched(begun.elapsed());
     }
     Ok(watch.seal())
 }

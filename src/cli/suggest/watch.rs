@@ -135,7 +135,7 @@ impl Watched {
     /// Counts the entries all the time, and reads the table every few seconds.
     fn watch(&mut self, start: Instant, time: Duration, out: Out) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let progress = Progress::new(out, "watching", time.as_secs());
+        let progress = Progress::watching(out, "watching", time);
         let mut next = Duration::ZERO;
         while let Some(left) = time.checked_sub(begun.elapsed()) {
             if begun.elapsed() >= next {
@@ -145,7 +145,7 @@ impl Watched {
             }
             std::thread::sleep(left.min(TICK));
             self.peak = self.peak.max(sysctl::read_count()?.unwrap_or(0));
-            progress.at(begun.elapsed().as_secs());
+            progress.watched(begun.elapsed());
         }
         self.read(start)
     }
