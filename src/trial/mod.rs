@@ -91,6 +91,8 @@ fn run(
         let (tell_id, id) = mpsc::channel();
         let (tell_ready, ready) = mpsc::channel::<()>();
         let (tell_up, up) = mpsc::channel::<()>();
+        let (tell_sent, sent) = mpsc::channel::<()>();
+        let (tell_done, done) = mpsc::channel::<()>();
         let sender = thread("trial-sender").spawn_scoped(scope, move || {
             leave_network()?;
             let _ = tell_id.send(nix::unistd::gettid());
@@ -99,7 +101,11 @@ fn run(
             }
             let sender = Sender::start()?;
             let _ = tell_up.send(());
-            sender.send(traffic, false)
+            sender.send(traffic, false)?;
+            let _ = tell_sent.send(());
+            // Its end of the link, and with it the router's, goes with this thread.
+            let _ = done.recv();
+            Ok(())
         });
         let sender = sender.map_err(cannot_start)?;
         let router = thread("trial-router").spawn_scoped(scope, move || {
@@ -113,12 +119,16 @@ fn run(
             if up.recv().is_ok() {
                 Sender::here()?.send(traffic, true)?;
             }
+            // If it did not send, joining says why.
+            let counted = sent
+                .recv()
+                .map(|()| settle(&router).and_then(|()| count(&router)));
+            drop(tell_done);
             match sender.join() {
-                Ok(sent) => sent?,
+                Ok(joined) => joined?,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
-            settle(&router)?;
-            count(&router)
+            counted.unwrap_or(Ok(0))
         });
         match router.map_err(cannot_start)?.join() {
             Ok(counted) => counted,
