@@ -19,11 +19,12 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use cttune::internals::{Expire, FlowData, NewFlow, create, dump_chunks};
-use inside::{Bare, CTTUNE, contest, in_sandbox, peak, run, tell, timed};
+use inside::{Bare, CTTUNE, contest, in_sandbox, is_wanted, peak, run, tell, timed};
 
 const ROUNDS: usize = 5;
 
 const BARE: &str = "bare dump + bare batched updates";
+const BARE_DELETES: &str = "bare dump + bare batched deletes";
 const CLAMP: &str = "clamp, first pass";
 const WHOLE: &str = "cttune expire --yes";
 const CONNTRACK: &str = "conntrack -D -p tcp --state ESTABLISHED";
@@ -32,6 +33,10 @@ const DELETE: &str = "delete, after its first sample";
 const WHOLE_DELETE: &str = "cttune expire --mode delete --trust-history, less the settle";
 const RE_AGE: &str = "cttune expire --mode re-age --trust-history, less the settle";
 const PEAK: &str = "peak";
+
+/// The kinds of the requests.
+const NEW: u8 = 0;
+const DELETED: u8 = 2;
 
 /// The current timeout, and what every flow has left.
 const TIMEOUT: u32 = 600;
@@ -60,15 +65,19 @@ fn main() {
         println!();
         table.ratio(CLAMP, BARE, "at most 1.10");
         table.ratio(WHOLE, BARE, "");
+        table.ratio(KILL, BARE_DELETES, "");
+        table.ratio(DELETE, BARE_DELETES, "at most 1.10");
         table.ratio(CONNTRACK, DELETE, "at least 2");
         table.ratio(CONNTRACK, KILL, "at least 2");
         table.ratio(CONNTRACK, WHOLE_DELETE, "");
-        let peak = table.median(PEAK);
-        println!(
-            "peak memory of expire --mode re-age: {:.1} MiB, {:.0} bytes a flow, at most 64 MiB at 1 M",
-            peak / 1024.0,
-            peak * 1024.0 / f64::from(flows)
-        );
+        if is_wanted(PEAK) {
+            let peak = table.median(PEAK);
+            println!(
+                "peak memory of expire --mode re-age: {:.1} MiB, {:.0} bytes a flow, at most 64 MiB at 1 M",
+                peak / 1024.0,
+                peak * 1024.0 / f64::from(flows)
+            );
+        }
     }
 }
 
@@ -82,13 +91,22 @@ fn change(flows: u32) {
     let timeout = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
     fs::write(timeout, TIMEOUT.to_string()).unwrap();
     fill(flows);
-    let (shorten, reset) = batches();
+    let [shorten, reset, delete_all] = batches();
     let mut bare = Bare::open();
     let mut bare_changes = || {
         bare.update(&reset);
         timed(|| {
             bare.dump();
             bare.update(&shorten);
+        })
+    };
+    let mut bare_deletes = || {
+        let mut bare = Bare::open();
+        emptied(&reset, flows, || {
+            timed(|| {
+                bare.dump();
+                bare.update(&delete_all);
+            })
         })
     };
     let mut first_pass = || {
@@ -111,6 +129,7 @@ fn change(flows: u32) {
         ROUNDS,
         &mut [
             (BARE, &mut bare_changes),
+            (BARE_DELETES, &mut bare_deletes),
             (CLAMP, &mut first_pass),
             (WHOLE, &mut whole),
             (CONNTRACK, &mut by_conntrack),
@@ -120,9 +139,11 @@ fn change(flows: u32) {
             (RE_AGE, &mut re_aged),
         ],
     );
-    Bare::open().update(&reset);
-    let re_age = [&["expire", "--mode", "re-age"], &STALE[..]].concat();
-    tell(PEAK, peak(CTTUNE, &re_age));
+    if is_wanted(PEAK) {
+        Bare::open().update(&reset);
+        let re_age = [&["expire", "--mode", "re-age"], &STALE[..]].concat();
+        tell(PEAK, peak(CTTUNE, &re_age));
+    }
 }
 
 /// How long work takes that empties the table, which is filled again.
@@ -157,35 +178,41 @@ fn refill(flows: u32) {
     fill(flows);
 }
 
-/// Updates of every flow, 128 in a batch: to the timeout, and back to what was left.
-fn batches() -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-    let mut messages = (Vec::new(), Vec::new());
+/// Changes of every flow, 128 in a batch: to the timeout, back to what was left, and its end.
+fn batches() -> [Vec<Vec<u8>>; 3] {
+    let mut messages: [Vec<Vec<u8>>; 3] = Default::default();
     dump_chunks(|chunk| {
         for flow in &chunk {
-            messages.0.push(update(flow, TIMEOUT));
-            messages.1.push(update(flow, REMAINING));
+            let [shorten, reset, delete] = &mut messages;
+            shorten.push(request(flow, NEW, &timeout(TIMEOUT)));
+            reset.push(request(flow, NEW, &timeout(REMAINING)));
+            delete.push(request(flow, DELETED, &[]));
         }
     })
     .unwrap();
-    let batched = |messages: &[Vec<u8>]| messages.chunks(128).map(<[_]>::concat).collect();
-    (batched(&messages.0), batched(&messages.1))
+    messages.map(|messages| messages.chunks(128).map(<[_]>::concat).collect())
 }
 
-/// `IPCTNL_MSG_CT_NEW` without `NLM_F_CREATE`: the tuple as it was dumped, and `CTA_TIMEOUT`.
-fn update(flow: &FlowData, seconds: u32) -> Vec<u8> {
+/// `CTA_TIMEOUT`.
+fn timeout(seconds: u32) -> Vec<u8> {
+    let head = [8_u16.to_ne_bytes(), 7_u16.to_ne_bytes()].concat();
+    [&head[..], &seconds.to_be_bytes()].concat()
+}
+
+/// `IPCTNL_MSG_CT_NEW` without `NLM_F_CREATE`, or `IPCTNL_MSG_CT_DELETE`: the tuple as it was
+/// dumped, and another attribute.
+fn request(flow: &FlowData, kind: u8, more: &[u8]) -> Vec<u8> {
     let tuple = &flow.raw_original[..];
     let size = |length: usize| u16::try_from(length).unwrap();
-    let length = 16 + 4 + 4 + tuple.len() + 8;
+    let length = 16 + 4 + 4 + tuple.len() + more.len();
     [
         &u32::from(size(length)).to_ne_bytes()[..],
-        &[0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[kind, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         &[flow.family, 0, 0, 0],
         &size(4 + tuple.len()).to_ne_bytes(),
         &(0x8000_u16 | 1).to_ne_bytes(),
         tuple,
-        &8_u16.to_ne_bytes(),
-        &7_u16.to_ne_bytes(),
-        &seconds.to_be_bytes(),
+        more,
     ]
     .concat()
 }

@@ -93,10 +93,17 @@ pub fn in_sandbox(part: &str, story: u32, flows: u32) -> Measured {
 /// Lets the contestants work in turn, and tells the process outside.
 pub fn contest(rounds: usize, works: &mut [Work<'_>]) {
     for _ in 0..rounds {
-        for (name, work) in works.iter_mut() {
+        for (name, work) in works.iter_mut().filter(|(name, _)| is_wanted(name)) {
             tell(name, work().as_secs_f64() * 1e3);
         }
     }
+}
+
+/// `CTTUNE_BENCH=kill,conntrack` lets those alone work whose names have one of these words.
+pub fn is_wanted(name: &str) -> bool {
+    env::var("CTTUNE_BENCH").map_or(true, |words| {
+        words.split(',').any(|word| name.contains(word))
+    })
 }
 
 /// Tells the process outside a number.
@@ -146,7 +153,10 @@ impl Measured {
     /// the spread of the rounds, and the least of one by the least of the other, which what else
     /// runs on the machine disturbs least.
     pub fn ratio(&self, one: &str, other: &str, wanted: &str) {
-        let (one_rounds, other_rounds) = (&self.rounds[one], &self.rounds[other]);
+        let (Some(one_rounds), Some(other_rounds)) = (self.rounds.get(one), self.rounds.get(other))
+        else {
+            return;
+        };
         let pairs = one_rounds.iter().zip(other_rounds);
         let ratios: Vec<f64> = pairs.map(|(one, other)| one / other).collect();
         println!(

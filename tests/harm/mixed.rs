@@ -4,6 +4,7 @@
 //! No test may set the clock of the machine: a stepped clock is libfaketime's, for cttune alone.
 //! Needs the package faketime.
 
+use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +31,9 @@ fn is_silent(number: usize) -> bool {
 /// Timeouts that are set by hand, all longer than a connection is ever silent unless it may end.
 const TIMEOUTS: [u32; 5] = [90, 300, 600, 7440, 432_000];
 
+/// Rounds of one firewall; more are spread over firewalls that run beside each other.
+const ROUNDS: u64 = 13;
+
 /// Numbers that look random, the same for the same seed.
 struct Random(u64);
 
@@ -47,23 +51,36 @@ impl Random {
     }
 }
 
-/// A connection, and when it last spoke.
+/// A connection, when it last spoke, and how long it had been silent when a word no longer arrived.
 struct Live {
     connection: Connection,
     spoke: Instant,
+    silent: Option<Duration>,
 }
 
 impl Live {
     fn new(net: &Net, number: usize) -> Self {
         let connection = net.connect(SERVERS[number % 2]);
-        let spoke = Instant::now();
-        Live { connection, spoke }
+        Live {
+            connection,
+            spoke: Instant::now(),
+            silent: None,
+        }
     }
 
     fn speak(&mut self, first: End) -> Outcome {
+        let before = self.spoke.elapsed();
         let outcome = self.connection.speak(first);
-        self.spoke = Instant::now();
+        match outcome {
+            Outcome::Answered => self.spoke = Instant::now(),
+            Outcome::Lost | Outcome::Reset => self.silent = Some(before),
+        }
         outcome
+    }
+
+    /// For how long it was silent before it was ended, at most.
+    fn silence(&self) -> Duration {
+        self.silent.unwrap_or_else(|| self.spoke.elapsed())
     }
 }
 
@@ -77,6 +94,20 @@ struct Sum {
     updates: u64,
     steps: u64,
     spoke: u64,
+    came: u64,
+}
+
+impl AddAssign for Sum {
+    fn add_assign(&mut self, other: Sum) {
+        self.deleted += other.deleted;
+        self.clamped += other.clamped;
+        self.re_aged += other.re_aged;
+        self.by_hand += other.by_hand;
+        self.updates += other.updates;
+        self.steps += other.steps;
+        self.spoke += other.spoke;
+        self.came += other.came;
+    }
 }
 
 fn faketime() -> PathBuf {
@@ -153,8 +184,25 @@ fn meddle(net: &Net, random: &mut Random, live: &[Live], sum: &mut Sum) {
     }
 }
 
-fn rounds(chains: &str, seed: u64) -> (u64, Sum) {
-    let rounds = std::env::var("CTTUNE_TEST_ROUNDS").map_or(4, |rounds| rounds.parse().unwrap());
+/// All rounds, on as many firewalls as they need.
+fn all_rounds(chains: &str, seed: u64) -> (u64, Sum) {
+    let total: u64 =
+        std::env::var("CTTUNE_TEST_ROUNDS").map_or(4, |rounds| rounds.parse().unwrap());
+    let mut sum = Sum::default();
+    std::thread::scope(|scope| {
+        let firewall = |number: u64| {
+            let some = ROUNDS.min(total - number * ROUNDS);
+            scope.spawn(move || rounds(chains, seed + 2 * number, some))
+        };
+        let firewalls: Vec<_> = (0..total.div_ceil(ROUNDS)).map(firewall).collect();
+        for firewall in firewalls {
+            sum += firewall.join().unwrap();
+        }
+    });
+    (total, sum)
+}
+
+fn rounds(chains: &str, seed: u64, rounds: u64) -> Sum {
     let net = Net::new(chains);
     let mut random = Random(seed);
     let mut sum = Sum::default();
@@ -174,7 +222,13 @@ fn rounds(chains: &str, seed: u64) -> (u64, Sum) {
         sum.clamped += told["clamped"].as_u64().unwrap();
         sum.re_aged += told["re_aged"].as_u64().unwrap();
         // Nobody may have been ended by that, however long it was silent.
+        let after = net.flows();
         for (number, one) in live.lock().unwrap().iter_mut().enumerate() {
+            let tuple = &one.connection.tuple;
+            assert!(
+                after.contains_key(tuple),
+                "round {round}: {before:?}: {tuple:?}: {told}"
+            );
             let first = random.one(&[End::Client, End::Server]);
             if !is_silent(number) && random.below(3) == 0 {
                 sum.spoke += 1;
@@ -190,13 +244,15 @@ fn rounds(chains: &str, seed: u64) -> (u64, Sum) {
         until("no flow has its timeout left", || begun.elapsed() > SETTLED);
         delete(&net, round, &mut random, &live, &mut sum);
         // Who was ended is replaced, and the others are alive.
+        let left = net.flows();
         for (number, one) in live.lock().unwrap().iter_mut().enumerate() {
-            if one.speak(End::Server) != Outcome::Answered {
+            if !left.contains_key(&one.connection.tuple) {
                 *one = Live::new(&net, number);
             }
+            assert_eq!(one.speak(End::Server), Outcome::Answered, "round {round}");
         }
     }
-    (rounds, sum)
+    sum
 }
 
 /// Ends what was watched and silent, while some speak: none of those may be ended.
@@ -209,14 +265,22 @@ fn delete(net: &Net, round: u64, random: &mut Random, live: &Mutex<Vec<Live>>, s
         scope.spawn(|| {
             // Two thirds speak now and then; the others are silent.
             let mut random = Random(seed);
-            while !done.load(Ordering::Relaxed) {
+            for number in (0..LIVE).cycle() {
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
                 let mut live = live.lock().unwrap();
-                let number = random.below(LIVE);
-                if !is_silent(number) {
-                    live[number].speak(random.one(&[End::Client, End::Server]));
+                let one = &mut live[number];
+                if is_silent(number) {
+                    if random.below(100) == 0 {
+                        meddle(net, &mut random, &live, &mut meddled);
+                    }
+                } else if random.below(200) == 0 {
+                    *one = Live::new(net, number);
+                    meddled.came += 1;
+                } else if one.silent.is_none() {
+                    one.speak(random.one(&[End::Client, End::Server]));
                     meddled.spoke += 1;
-                } else if random.below(100) == 0 {
-                    meddle(net, &mut random, &live, &mut meddled);
                 }
                 drop(live);
                 std::thread::sleep(Duration::from_millis(5));
@@ -227,26 +291,16 @@ fn delete(net: &Net, round: u64, random: &mut Random, live: &Mutex<Vec<Live>>, s
         done.store(true, Ordering::Relaxed);
         told
     });
-    let ended = Instant::now();
-    sum.deleted += told["deleted"].as_u64().unwrap();
-    for (total, more) in [
-        (&mut sum.by_hand, meddled.by_hand),
-        (&mut sum.updates, meddled.updates),
-        (&mut sum.spoke, meddled.spoke),
-    ] {
-        *total += more;
-    }
     let after = net.flows();
+    sum.deleted += told["deleted"].as_u64().unwrap();
+    *sum += meddled;
     for one in live.lock().unwrap().iter() {
-        let silence = ended.saturating_duration_since(one.spoke);
-        if silence < OBSERVE {
-            let tuple = &one.connection.tuple;
-            assert!(
-                after.contains_key(tuple),
-                "round {round}: ended after {silence:?} of silence: {tuple:?}, before {:?}: {told}",
-                before.get(tuple)
-            );
-        }
+        let (silence, tuple) = (one.silence(), &one.connection.tuple);
+        assert!(
+            silence >= OBSERVE || after.contains_key(tuple),
+            "round {round}: ended after {silence:?} of silence: {tuple:?}, before {:?}: {told}",
+            before.get(tuple)
+        );
     }
 }
 
@@ -262,7 +316,7 @@ fn whatever_else_sets_its_time_no_live_flow_is_ended() {
     if goes_inside("mixed::whatever_else_sets_its_time_no_live_flow_is_ended") {
         return;
     }
-    shows("syn only", rounds(SYN_ONLY, 1));
+    shows("syn only", all_rounds(SYN_ONLY, 1));
 }
 
 #[test]
@@ -273,5 +327,5 @@ fn whatever_else_sets_its_time_no_translated_flow_is_ended() {
     let chains = format!(
         "{SYN_ONLY}\n chain nat {{ type nat hook postrouting priority srcnat; oifname s masquerade; }}"
     );
-    shows("masquerade", rounds(&chains, 2));
+    shows("masquerade", all_rounds(&chains, 2));
 }

@@ -45,6 +45,8 @@ fn flow(random: &mut Random, number: u64) -> String {
     let v6 = random.is(40);
     let (src, dst) = (host(random, v6, 1), host(random, v6, 2));
     let mut line = format!("-A -t {} -s {src} -d {dst}", 1000 + random.below(9000));
+    // conntrack 1.4.7 writes what -u says over the mark that stands before it.
+    line.push_str(random.one(&[" -u UNSET", " -u SEEN_REPLY", " -u SEEN_REPLY,ASSURED"]));
     if random.is(40) {
         write!(line, " -m {}", random.one(&MARKS)).unwrap();
     }
@@ -53,7 +55,6 @@ fn flow(random: &mut Random, number: u64) -> String {
         2 => write!(line, " --orig-zone {}", 1 + random.below(3)).unwrap(),
         _ => {}
     }
-    line.push_str(random.one(&[" -u UNSET", " -u SEEN_REPLY", " -u SEEN_REPLY,ASSURED"]));
     let mut ports = format!("--dport {}", random.one(&PORTS));
     if random.is(30) {
         // With a port of its own, or the kernel chooses another at random.
@@ -156,6 +157,11 @@ fn others(random: &mut Random, v6: bool, ask: &mut Ask<'_>) {
         let dst = host(random, v6, 3);
         ask(format!("reply-dst={dst}"), format!("-q {dst}"));
     }
+    // conntrack 1.4.7 deletes nothing where -m stands before -u.
+    if random.is(30) {
+        let (bit, name) = random.one(&[("assured", "ASSURED"), ("seen-reply", "SEEN_REPLY")]);
+        ask(format!("status={bit}"), format!("-u {name}"));
+    }
     if random.is(30) {
         let (mark, bits) = random.one(&[(0, 1), (1, 1), (3, 3), (1, 0xff), (0xc9, 0xffff)]);
         ask(
@@ -168,10 +174,6 @@ fn others(random: &mut Random, v6: bool, ask: &mut Ask<'_>) {
         // What conntrack calls the zone is that of both directions.
         let both = format!("orig-zone={zone},reply-zone={zone}");
         ask(both, format!("-w {zone}"));
-    }
-    if random.is(30) {
-        let (bit, name) = random.one(&[("assured", "ASSURED"), ("seen-reply", "SEEN_REPLY")]);
-        ask(format!("status={bit}"), format!("-u {name}"));
     }
 }
 
@@ -210,7 +212,8 @@ fn random_selections_end_what_conntrack_ends_flow_by_flow() {
             world.sh(&format!("conntrack {options} >/dev/null 2>&1 || :"));
         }
         let by_conntrack = listed(&world);
-        assert_eq!(left, by_conntrack, "table {seed}: {selections:?}: {told}");
+        let other: Vec<_> = left.symmetric_difference(&by_conntrack).collect();
+        assert!(other.is_empty(), "table {seed}: {selections:?}: {other:?}");
         let gone = all.len() - left.len();
         if gone == 0 {
             told.exits(1).says(&["no flow matches --match"]);
