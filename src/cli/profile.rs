@@ -26,6 +26,9 @@ pub(super) fn run(command: &ProfileCommand, global: &Global, out: Out) -> anyhow
             observe,
             file,
         } => suggest::run(*headroom, observe, file.as_deref(), global, out),
+        ProfileCommand::Export { name, to } => {
+            profile_own::export(name.as_deref(), *to, global, out)
+        }
         ProfileCommand::Set { file, settings } => profile_edit::set(file, settings, out),
     }
 }

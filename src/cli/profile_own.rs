@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::args::Global;
+use super::args::{ExportTo, Global};
 use super::failure::{DIFFERS, DONE, FAILED, Failure};
 use super::mistaken;
 use super::out::{self, Out};
@@ -12,8 +12,9 @@ use super::profile_edit::{read, write};
 use super::{load, place};
 use crate::diagnostic::{Hint, quoted, said};
 use crate::files::{editor, profiles};
-use crate::profile::{self, Source, edit as text_edit};
-use crate::render;
+use crate::kernel::host;
+use crate::profile::{self, Source, Values, derive, edit as text_edit};
+use crate::render::{self, export::Target};
 
 /// `profile diff`.
 pub(super) fn diff(
@@ -40,6 +41,46 @@ pub(super) fn diff(
     } else {
         DIFFERS
     })
+}
+
+/// `profile export`.
+pub(super) fn export(
+    name: Option<&str>,
+    to: ExportTo,
+    global: &Global,
+    out: Out,
+) -> anyhow::Result<u8> {
+    let desired = match name {
+        Some(name) => load::named(name)?,
+        None => load::active(&place::root(global)?)?.ok_or_else(|| {
+            Failure::usage("no profile is named, and none is active")
+                .hint(mistaken::name_a_profile())
+        })?,
+    };
+    let host = host::read_host()?;
+    let numbers = derive(&desired, &host, &|_| Values::default());
+    let to = match to {
+        ExportTo::SysctlD => Target::SysctlD,
+        ExportTo::KubeProxy => Target::KubeProxy,
+        ExportTo::OpenshiftTuned => Target::OpenshiftTuned,
+        ExportTo::Talos => Target::Talos,
+        ExportTo::AnsibleVars => Target::AnsibleVars,
+    };
+    let exported = render::export::export(
+        &desired,
+        &numbers.map_err(mistaken::underivable)?,
+        &host,
+        to,
+    );
+    if out.is_json() {
+        out.result(String::new, || serde_json::json!(exported));
+        return Ok(DONE);
+    }
+    for unsaid in &exported.cannot_say {
+        out.note(&format!("note: not said there: {unsaid}"));
+    }
+    out::raw(&exported.text);
+    Ok(DONE)
 }
 
 /// `profile copy`.

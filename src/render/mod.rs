@@ -8,6 +8,7 @@ mod advice;
 pub(crate) mod check;
 pub(crate) mod expire;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod failure;
 pub(crate) mod forecast;
 pub(crate) mod guard;

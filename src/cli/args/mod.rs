@@ -25,7 +25,7 @@ pub(crate) use self::check::{Check, FailOn};
 pub(crate) use self::flows::{Changing, Expire, Flows, Kill, Metrics, Mode, Request, Top};
 pub(crate) use self::forecast::{Forecast, Report};
 pub(crate) use self::guard::Guard;
-pub(crate) use self::profile::{DesiredOptions, Named, Profile, ProfileCommand};
+pub(crate) use self::profile::{DesiredOptions, ExportTo, Named, Profile, ProfileCommand};
 pub(crate) use self::sandbox::{Complete, Completions, Sandbox, SandboxInside, Shell};
 
 /// What the short help of every command ends with.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::MORE;
 
@@ -132,6 +132,21 @@ of each setting says how. Watch a busy hour: a minute misses what is rare.
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Write a profile in the form that another program reads
+    #[command(after_help = MORE, after_long_help = "\
+Names on stderr, and in a comment, what the target cannot say: bounds for one.
+Numbers that depend on memory or CPUs are those of this host.
+
+  cttune profile export campus-fw --to sysctl.d > 90-conntrack.conf
+  cttune profile export k8s-node --to kube-proxy")]
+    Export {
+        /// A name or a path; without it, the active profile
+        #[arg(value_name = "PROFILE")]
+        name: Option<String>,
+        /// Who reads it
+        #[arg(long, value_enum, value_name = "TARGET")]
+        to: ExportTo,
+    },
     /// Set keys in a profile; comments and order stay
     #[command(after_help = MORE, after_long_help = "\
   cttune profile set ./mine.toml tcp_timeout_established=2h4m udp_timeout=60")]
@@ -143,6 +158,21 @@ of each setting says how. Watch a busy hour: a minute misses what is rare.
         #[arg(required = true, value_name = "KEY=VALUE")]
         settings: Vec<String>,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportTo {
+    /// A file of /etc/sysctl.d
+    #[value(name = "sysctl.d")]
+    SysctlD,
+    /// The configuration of kube-proxy
+    KubeProxy,
+    /// A Tuned resource of OpenShift
+    OpenshiftTuned,
+    /// A patch for the machine configuration of Talos
+    Talos,
+    /// Variables for ansible.posix.sysctl
+    AnsibleVars,
 }
 
 fn headroom(text: &str) -> Result<f64, String> {
