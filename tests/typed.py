@@ -29,7 +29,7 @@ RIGHT = [
 ]
 # Watches for hours: it is stopped once it says so.
 WATCHES = re.compile(r"2h11m|idle>1h|--observe 10m")
-# Where an example needs something that is there before.
+# Where a page, or one of its examples, needs something that is there before.
 BEFORE = {
     "cttune-confirm": "cttune apply campus-fw --adopt --yes --confirm-within 5m",
     "cttune-rollback": "for n in 1 2 3 4 5 6 7 8; do cttune apply -q --yes --set udp_timeout=6$n; done",
@@ -37,6 +37,7 @@ BEFORE = {
     "cttune-completions": "mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions",
     "cttune-profile-diff": "cttune apply -q campus-fw --adopt --yes",
     "cttune-metrics": "mkdir -p /run/textfile",
+    "cttune apply tonight.json": "cttune confirm; cttune plan --set udp_timeout=77 --out tonight.json",
 }
 MAKES = {"cttune-profile-copy", "cttune-profile-suggest"}
 # Not inside a sandbox, a service that never ends, or a program that is not everywhere.
@@ -141,6 +142,7 @@ def main():
         shell.run("sed -i /nf_conntrack_max/d /etc/sysctl.conf")
         shell.run(BEFORE.get(page.stem, "true"))
         for line in lines:
+            shell.run(BEFORE.get(line, "true"))
             check(shell, line)
             number += 1
         shell.end()

@@ -57,9 +57,9 @@ impl Out {
         self.format == Format::Json
     }
 
-    /// Whether somebody watches stderr.
+    /// Whether somebody watches stderr, on a terminal that can draw over a line.
     pub(super) fn shows_progress(self) -> bool {
-        !self.quiet && io::stderr().is_terminal()
+        !self.quiet && io::stderr().is_terminal() && !writer::is_dumb()
     }
 
     /// Whether a person reads the result now.

@@ -101,8 +101,12 @@ fn choice(color: ColorChoice, stream: &impl IsTerminal) -> ColorChoice {
 
 /// <https://no-color.org>: any value but the empty one; a dumb terminal shows none either.
 fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb()
+}
+
+/// A terminal that can only be written on, line by line.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// Writes as far as somebody reads: EPIPE, EIO of a terminal that hung up, and a full disk behind
