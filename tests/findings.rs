@@ -65,6 +65,14 @@ const FINDINGS: &[(&str, &str)] = &[
         "expiry_that_deletes_is_a_warning_behind_nat",
     ),
     ("flowtables", "guest full"),
+    (
+        "guard-gone",
+        "check_and_metrics_see_a_guard_and_what_it_did",
+    ),
+    (
+        "guard-helpless",
+        "check_and_metrics_see_a_guard_and_what_it_did",
+    ),
     ("hash-load", "a_value_provokes_its_finding"),
     ("hashsize-option", "a_hash_size_names_the_max_that_it_makes"),
     (

@@ -227,6 +227,248 @@ fn what_it_watched_is_lent_to_expire() {
     assert_eq!(told.stdout[end..].trim(), "", "files are left: {told}");
 }
 
+/// A guard in the background of a script, and a way to wait until its status says something.
+const BACKGROUND: &str = "
+    status() { cat /run/cttune/guard-*.json 2>/dev/null; }
+    until_status() {
+        for i in $(seq 300); do
+            ! status | tr -d ' ' | grep -q \"$1\" || return 0
+            sleep 0.1
+        done
+        status >&2; return 1
+    }
+";
+
+/// What `check` and `metrics` say, by the names that the scripts below give them.
+fn said(told: &str, name: &str) -> Value {
+    let start = told.find(&format!("== {name}\n")).unwrap() + name.len() + 4;
+    let end = told[start..]
+        .find("\n== ")
+        .map_or(told.len(), |end| start + end);
+    serde_json::from_str(&told[start..end]).unwrap_or_else(|error| panic!("{error}: {told}"))
+}
+
+fn finding<'a>(checked: &'a Value, id: &str) -> Option<&'a Value> {
+    let mut findings = checked["findings"].as_array().unwrap().iter();
+    findings.find(|finding| finding["id"] == id)
+}
+
+#[test]
+fn check_and_metrics_see_a_guard_and_what_it_did() {
+    let world = World::new();
+    world.sh(FLOWS);
+    let told = world.sh(&format!(
+        "{BACKGROUND}
+         say() {{ echo \"== $1\"; shift; \"$@\" || :; }}
+         say none cttune check --json
+         cttune guard --high 600 --low 500 --min-idle last-ack=1h --min-idle answered=1h \\
+            --min-idle unanswered=1h >/run/out 2>&1 & guard=$!
+         until_status '\"helpless\":true'
+         say helpless cttune check --json
+         say numbers cttune metrics --json
+         say nagios true; cttune check --format nagios >/run/nagios || :
+         cttune metrics >/run/prometheus; cttune check >/run/text || :
+         kill -KILL $guard; wait $guard || :
+         say gone cttune check --json
+         cttune guard >/run/out 2>&1 & guard=$!
+         until_status \"\\\"pid\\\":$guard,\"
+         say again cttune check --json
+         kill -TERM $guard; wait $guard
+         say over cttune check --json
+         echo '== end'"
+    ));
+    let (none, over) = (said(&told, "none"), said(&told, "over"));
+    for quiet in [&none, &over] {
+        assert!(quiet["guard"].is_null(), "{quiet}");
+        assert!(finding(quiet, "guard-gone").is_none(), "{quiet}");
+    }
+    let helpless = said(&told, "helpless");
+    let guard = &helpless["guard"];
+    assert_eq!(guard["running"], true, "{guard}");
+    assert_eq!(guard["ended"]["close"], 100, "{guard}");
+    assert!(guard["passes"].as_u64().unwrap() > 0, "{guard}");
+    let found = finding(&helpless, "guard-helpless").unwrap();
+    assert_eq!(found["severity"], "warning");
+    let hint = found["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("cttune top") && hint.contains("min-idle"),
+        "{hint}"
+    );
+    assert_eq!(said(&told, "numbers")["guard"]["helpless"], true);
+    let gone = said(&told, "gone");
+    assert_eq!(gone["guard"]["running"], false);
+    assert!(finding(&gone, "guard-gone").is_some(), "{gone}");
+    assert!(finding(&gone, "guard-helpless").is_none(), "{gone}");
+    assert_eq!(said(&told, "again")["guard"]["running"], true);
+    let numbers = world.read("/run/prometheus");
+    for line in [
+        "cttune_guard_running 1",
+        "cttune_guard_helpless 1",
+        "cttune_guard_ended_total{class=\"close\"} 100",
+    ] {
+        assert!(numbers.lines().any(|one| one == line), "{numbers}");
+    }
+    let nagios = world.read("/run/nagios");
+    assert!(nagios.contains("[guard-helpless]"), "{nagios}");
+    assert!(nagios.contains("'guard_ended'="), "{nagios}");
+    let text = world.read("/run/text");
+    assert!(text.contains("guard: runs since 20"), "{text}");
+}
+
+#[test]
+fn a_status_that_another_user_could_have_written_is_not_believed() {
+    let world = World::new();
+    world.sh("mkdir -p /run/cttune");
+    for (make, why) in [
+        ("echo '{}' >$file", "not what a guard writes"),
+        ("head -c 200000 /dev/zero >$file", "not what a guard writes"),
+        ("echo '{}' >$file; chmod 666 $file", "others may write it"),
+        ("mkfifo $file", "is a FIFO"),
+        ("ln -s /dev/zero $file", "is a"),
+    ] {
+        world.sh(&format!(
+            "file=/run/cttune/guard-0.json; rm -f $file; umask 022; {make}"
+        ));
+        let told = world.cttune(&["check", "--json"]);
+        let checked = told.json();
+        assert!(checked["guard"].is_null(), "{make}: {told}");
+        let unread = checked["unread"].to_string();
+        assert!(unread.contains(why), "{make}: {told}");
+        let told = world.cttune(&["metrics"]).exits(0);
+        assert!(
+            told.stdout.contains("cttune_source_up{source=\"guard\"} 0"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn flows_that_memory_has_no_room_for_are_not_watched_and_it_is_said() {
+    let world = World::with_flows(5000);
+    let told = world.cttune(&[
+        "guard", "--once", "--json", "--memory", "64KiB", "--high", "10", "--low", "5",
+    ]);
+    let event = events(&told).pop().unwrap();
+    let (observed, unwatched) = (&event["observed"], &event["unwatched"]);
+    assert!(observed.as_u64().unwrap() <= 65_536 / 24, "{event}");
+    assert!(unwatched.as_u64().unwrap() > 1000, "{event}");
+}
+
+#[test]
+fn a_rate_is_kept_pass_after_pass_down_to_the_low_mark() {
+    let world = World::new();
+    world.sh(FLOWS);
+    let told = world.try_sh(&format!(
+        "cttune guard --json --rate 50/s --high 900 --low 600 {SHORT} & guard=$!
+         for i in $(seq 600); do [ $(conntrack -C) -gt 600 ] || break; sleep 0.1; done
+         kill -TERM $guard; wait $guard"
+    ));
+    let told = told.exits(0);
+    let passes: Vec<u64> = events(&told)
+        .iter()
+        .map(|event| event["ended"].as_array().unwrap())
+        .map(|ended| ended.iter().map(|one| one["flows"].as_u64().unwrap()).sum())
+        .filter(|flows| *flows > 0)
+        .collect();
+    assert_eq!(passes.iter().sum::<u64>(), 400, "{told}");
+    assert!(passes.iter().all(|flows| *flows <= 100), "{told}");
+}
+
+#[test]
+fn it_ends_with_its_namespace() {
+    let world = World::new();
+    let mut shell = world.command_among_processes("sh");
+    let told = Told::by(shell.args([
+        "-ec",
+        "
+         ip netns add blue
+         cttune --netns blue guard >/run/out 2>&1 & guard=$!
+         until grep -q From /run/out; do sleep 0.1; kill -0 $guard || exit 9; done
+         ip netns delete blue
+         wait $guard; echo ended $?; cat /run/out; ls /run/cttune",
+    ]));
+    let told = told.exits(0);
+    assert!(told.stdout.contains("ended 0"), "{told}");
+    assert!(told.stdout.contains("namespace is gone"), "{told}");
+    assert!(!told.stdout.contains("guard-"), "{told}");
+}
+
+#[test]
+fn a_mistake_in_the_profile_leaves_the_guard_as_it_was() {
+    let world = World::new();
+    let told = world.try_sh(
+        "printf '[guard]\nhigh = \"90%%\"\n' >/run/p.toml
+         cttune guard --profile /run/p.toml >/run/out 2>&1 & guard=$!
+         until grep -q 90% /run/out; do sleep 0.1; kill -0 $guard || exit 9; done
+         echo 'high = \"many\"' >/run/p.toml; kill -HUP $guard
+         until grep -q 'not reloaded' /run/out; do sleep 0.1; kill -0 $guard || exit 9; done
+         printf '[guard]\nhigh = \"95%%\"\n' >/run/p.toml; kill -HUP $guard
+         until grep -q 95% /run/out; do sleep 0.1; kill -0 $guard || exit 9; done
+         kill -TERM $guard; wait $guard",
+    );
+    told.exits(0);
+}
+
+#[test]
+fn the_journal_of_systemd_gets_fields() {
+    let world = World::new();
+    world.sh(FLOWS);
+    let told = world.sh(&format!(
+        "mkdir -p /run/systemd/journal
+         python3 -c \"
+import socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.settimeout(60)
+s.bind('/run/systemd/journal/socket')
+print('bound', flush=True)
+print(s.recv(65536).decode())\" >/run/journal & listener=$!
+         until grep -q bound /run/journal; do sleep 0.1; done
+         : >/run/stdout; exec 3>>/run/stdout
+         export JOURNAL_STREAM=$(stat -Lc %d:%i /run/stdout)
+         cttune guard --high 900 --low 850 {SHORT} >&3 2>/run/err & guard=$!
+         wait $listener; kill -TERM $guard; wait $guard
+         cat /run/journal; echo == ; cat /run/stdout"
+    ));
+    for field in [
+        "CTTUNE_GUARD=ended",
+        "CTTUNE_ENDED=",
+        "CTTUNE_ENDED_CLOSE=100",
+        "PRIORITY=6",
+        "MESSAGE=ended",
+        "SYSLOG_IDENTIFIER=cttune",
+    ] {
+        assert!(told.contains(field), "{field}: {told}");
+    }
+    assert!(
+        !told.split("==").nth(1).unwrap().contains("ended"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_dry_run_names_the_flows_that_a_real_one_ends() {
+    let world = World::new();
+    world.sh(FLOWS);
+    let named = |args: &[&str]| {
+        let args = [&["guard", "--once", "--high", "900", "--low", "700"], args].concat();
+        let told = world.cttune(&args).exits(0);
+        let lines = told.stdout.lines().filter_map(|line| {
+            let named = line
+                .strip_prefix("would end ")
+                .or(line.strip_prefix("ends "))?;
+            // Without the time left.
+            Some(named.rsplit_once(", ")?.0.to_owned())
+        });
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        lines
+    };
+    let (dry, real) = (named(&["--dry-run"]), named(&["-v"]));
+    assert_eq!(dry.len(), 300);
+    assert_eq!(dry, real);
+    assert_eq!(world.sh("conntrack -C").trim(), "700");
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     let world = World::new();
@@ -239,6 +481,7 @@ fn what_cannot_be_is_refused() {
         ),
         (&["--min-idle", "closed=1h"], "no class of flows"),
         (&["--keep", "dst=nowhere"], "--keep"),
+        (&["--memory", "1KiB"], "--memory"),
         (&["--root", "/"], "--root"),
     ] {
         let args = [&["guard", "--once"], args].concat();

@@ -7,6 +7,7 @@ use crate::tunable::nearest_name;
 const BOOT: &str = "modules-load.d(5), sysctl.d(5); seen in guests with 5.10, 6.1 and 6.12";
 const CORE: &str = "kernel: net/netfilter/nf_conntrack_core.c";
 const FULL: &str = "kernel: __nf_conntrack_alloc in net/netfilter/nf_conntrack_core.c";
+const GUARD: &str = "cttune-guard(8)";
 const NAT: &str = "kernel: nf_nat_l4proto_unique_tuple in net/netfilter/nf_nat_core.c";
 const READERS: &str = "sysctl.d(5); procps reads /etc/sysctl.conf last, systemd-sysctl does not";
 const RFC5382: &str = "RFC 5382 REQ-5; the same for NAT64 in RFC 6146";
@@ -54,6 +55,10 @@ ids! {
         "the kernel logged that a table was full, also of another namespace", FULL;
     PacketsDropped "packets-dropped", "warning, critical while it grows",
         "packets that connection tracking dropped since boot", STAT;
+    GuardHelpless "guard-helpless", "warning",
+        "the guard may end no flow, and the table is above its high mark", GUARD;
+    GuardGone "guard-gone", "warning",
+        "the guard was killed, or hangs: its status file is old", GUARD;
     EarlyDrops "early-drops", "warning, critical while it grows",
         "flows that were evicted since boot because the table was full", STAT;
     ChainTooLong "chain-too-long", "warning, critical while it grows",

@@ -11,6 +11,7 @@ mod bridge;
 mod command;
 mod deep;
 mod expectations;
+mod guard;
 mod ids;
 pub(crate) mod kernel_log;
 mod memory;
@@ -35,6 +36,7 @@ pub(crate) use table::Levels;
 pub(crate) use unread::Unread;
 
 use crate::diagnostic::Hint;
+use crate::flow::guard::GuardSeen;
 use crate::plan::{Blocked, Comparison, Machine};
 use crate::profile::{Desired, Role};
 use crate::tunable::{Key, Snapshot};
@@ -95,6 +97,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) rates: Option<&'a Rates>,
     /// What a walk through the table showed; `None` where none was asked for.
     pub(crate) deep: Option<&'a Deep>,
+    /// The guard of this network namespace; none where none runs or ran.
+    pub(crate) guard: Option<&'a GuardSeen>,
     /// Every network namespace that was looked into; `None` where that was not asked for.
     pub(crate) namespaces: Option<&'a [Namespace]>,
     /// How everything stands to the profile.
@@ -115,6 +119,7 @@ impl<'a> Evidence<'a> {
             levels: Levels::default(),
             rates: None,
             deep: None,
+            guard: None,
             namespaces: None,
             comparison,
             blocked: &[],
@@ -167,6 +172,7 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     let fill = live.and_then(Snapshot::fill);
     let is_high = fill.is_some_and(|fill| evidence.levels.severity(fill).is_some());
     findings.extend(expectations::finding(&evidence));
+    findings.extend(guard::finding(&evidence));
     let bridge = evidence.deep.and_then(|deep| deep.bridge);
     findings.extend(bridge.and_then(|bridge| bridge::finding(bridge, is_high)));
     let namespaces = evidence.namespaces.unwrap_or_default();

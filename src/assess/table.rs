@@ -176,7 +176,7 @@ fn effect(is_full: bool, rates: Option<&Rates>) -> &'static str {
 }
 
 /// A plan for a table twice as large, where max can be set here and memory allows it.
-fn larger(live: &Snapshot, evidence: &Evidence<'_>) -> Option<Hint> {
+pub(super) fn larger(live: &Snapshot, evidence: &Evidence<'_>) -> Option<Hint> {
     let max = live.value(Key::Max)?.checked_mul(2)?;
     let flow_size = evidence.rates.and_then(|rates| rates.flow_size);
     let fits = memory::fits(max, evidence.machine.host, flow_size);

@@ -64,14 +64,23 @@ impl Lock {
 
     /// Whether somebody holds it. It is opened for reading only; if that fails, nobody does.
     pub(crate) fn is_held(root: &Root) -> bool {
-        Lock::is_held_named(root, NAME)
+        Lock::look(root, NAME) == Some(false)
     }
 
-    /// The same for another lock of the state directory.
-    pub(crate) fn is_held_named(root: &Root, name: &str) -> bool {
+    /// Whether it exists, may be opened, and nobody holds it.
+    pub(crate) fn is_free_named(root: &Root, name: &str) -> bool {
+        Lock::look(root, name) == Some(true)
+    }
+
+    /// Whether it is free; none where it cannot be opened.
+    fn look(root: &Root, name: &str) -> Option<bool> {
         let state = state::open(root, &state::inside(root)).ok().flatten();
-        let file = state.and_then(|state| state.open(Path::new(name)).ok()?);
-        file.is_some_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+        let file = state?.open(Path::new(name)).ok()??;
+        match file.try_lock_shared() {
+            Ok(()) => Some(true),
+            Err(TryLockError::WouldBlock) => Some(false),
+            Err(TryLockError::Error(_)) => None,
+        }
     }
 
     /// Takes the lock in the state directory of a root, which is created if need be. Nothing waits.

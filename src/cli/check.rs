@@ -73,6 +73,7 @@ fn with_checked<T>(
         levels,
         rates: readings.rates.as_ref(),
         deep: readings.deep.as_ref(),
+        guard: readings.guard.as_ref(),
         namespaces: readings.namespaces.as_deref(),
         blocked: &blocked,
         desired: desired.as_ref(),

@@ -11,6 +11,8 @@ use crate::change::{Here, Status};
 use crate::diagnostic::plain::Shown;
 use crate::files::Root;
 use crate::flow::Prefixes;
+use crate::flow::guard::GuardSeen;
+use crate::guard;
 use crate::kernel::log::Journal;
 use crate::kernel::{host, namespaces};
 use crate::render::check::Pending;
@@ -20,6 +22,7 @@ pub(super) struct Readings {
     pub(super) rates: Option<Rates>,
     pub(super) deep: Option<Deep>,
     pub(super) namespaces: Option<Vec<Namespace>>,
+    pub(super) guard: Option<GuardSeen>,
     pub(super) pending: Option<Pending>,
     pub(super) unread: Vec<Unread>,
 }
@@ -60,7 +63,13 @@ impl Readings {
             unread.extend(not_entered);
             namespaces
         });
+        let guard = current.live.as_ref().map(|_| guard::read_status());
+        let guard = guard.and_then(|read| {
+            let note = |why| unread.push(Unread::new("guard", why));
+            read.map_err(note).ok().flatten()
+        });
         Ok(Readings {
+            guard,
             pending: pending(&change::here(global)?, &mut unread),
             current,
             rates,

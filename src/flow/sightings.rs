@@ -34,6 +34,10 @@ pub(crate) struct Sightings {
     parts: Vec<usize>,
     /// Flows that a later round saw for the first time.
     fresh: Vec<Sighting>,
+    /// Flows that are noted at most, where that is limited.
+    most: Option<usize>,
+    /// Flows that the last round, or the one that goes on, could not note.
+    missed: u64,
     hasher: Hasher,
 }
 
@@ -92,6 +96,25 @@ pub(crate) enum Compared<'a> {
 }
 
 impl Sightings {
+    /// An empty one that notes so many flows at most.
+    pub(crate) fn limited(most: usize) -> Self {
+        Sightings {
+            most: Some(most),
+            ..Sightings::default()
+        }
+        .seal()
+    }
+
+    /// Notes so many flows at most from now on; those that are noted stay.
+    pub(crate) fn limit(&mut self, most: usize) {
+        self.most = Some(most);
+    }
+
+    /// Flows that the last round could not note.
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed
+    }
+
     /// Adds a flow. One without a time (offloaded) is passed over.
     pub(crate) fn add(&mut self, flow: &Flow<'_>, at: u32, tag: u8) {
         let sighting = self.sighting(flow, at, tag);
@@ -162,12 +185,15 @@ impl Sightings {
             .part(now.part())
             .partition_point(|then| then.name < now.name);
         let start = part.start + before_it;
+        let noted = self.flows.len() + self.fresh.len();
+        let is_full = self.most.is_some_and(|most| noted >= most);
         let known = self.flows.get_mut(start..part.end).unwrap_or_default();
         let same = known
             .iter()
             .take_while(|then| then.name == now.name)
             .count();
         match known.get_mut(..same).unwrap_or_default() {
+            [] if is_full => self.missed += 1,
             [] => self.fresh.push(now.earlier(before)),
             [then] if then.is_same(&now) => {
                 then.is_seen = true;
@@ -176,6 +202,11 @@ impl Sightings {
             moved => moved.fill(now),
         }
         None
+    }
+
+    /// Begins a round.
+    pub(crate) fn begin_round(&mut self) {
+        self.missed = 0;
     }
 
     /// Gives up a round: nothing is forgotten, and nothing is new.
@@ -193,26 +224,35 @@ impl Sightings {
         if self.flows.capacity() > 2 * (self.flows.len() + self.fresh.len()) {
             self.flows.shrink_to_fit();
         }
-        self.flows.reserve_exact(self.fresh.len());
-        self.flows.append(&mut self.fresh);
-        self.fresh = Vec::new();
+        // What is empty is not copied into: both would take memory at once.
+        if self.flows.is_empty() {
+            self.flows = std::mem::take(&mut self.fresh);
+            self.flows.shrink_to_fit();
+        } else {
+            self.flows.reserve_exact(self.fresh.len());
+            self.flows.append(&mut self.fresh);
+            self.fresh = Vec::new();
+        }
         for flow in &mut self.flows {
             flow.is_seen = false;
         }
         self.seal()
     }
 
-    /// The seed of the names, then each flow: [`Sightings::from_bytes`] reads it in another process.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.hasher.seed.to_le_bytes().to_vec();
-        bytes.reserve_exact(self.flows.len() * ROW);
-        for flow in &self.flows {
-            bytes.extend(flow.name.to_le_bytes());
-            for number in [flow.state, flow.left, flow.at, flow.tag.into()] {
-                bytes.extend(number.to_le_bytes());
+    /// The seed of the names, then the flows, a thousand or so at a time: [`Sightings::from_bytes`]
+    /// reads all of it in another process.
+    pub(crate) fn to_bytes(&self) -> impl Iterator<Item = Vec<u8>> {
+        let rows = self.flows.chunks(1024).map(|flows| {
+            let mut bytes = Vec::with_capacity(flows.len() * ROW);
+            for flow in flows {
+                bytes.extend(flow.name.to_le_bytes());
+                for number in [flow.state, flow.left, flow.at, flow.tag.into()] {
+                    bytes.extend(number.to_le_bytes());
+                }
             }
-        }
-        bytes
+            bytes
+        });
+        std::iter::once(self.hasher.seed.to_le_bytes().to_vec()).chain(rows)
     }
 
     /// Reads what [`Sightings::to_bytes`] wrote.
@@ -334,7 +374,7 @@ impl Sighting {
     }
 
     /// Milliseconds of the clock.
-    fn expected_end(&self) -> i64 {
+    pub(crate) fn expected_end(&self) -> i64 {
         i64::from(self.at) + 1000 * i64::from(self.left)
     }
 }
@@ -498,9 +538,28 @@ mod tests {
     }
 
     #[test]
+    fn no_more_flows_are_noted_than_memory_allows_and_the_others_are_counted() {
+        let mut flow = Flow::parse(TCP).unwrap();
+        let mut sightings = Sightings::limited(2);
+        for (ids, missed) in [(0..5, 3), (1..5, 3), (9..10, 0)] {
+            sightings.begin_round();
+            for id in ids {
+                flow.id = id;
+                sightings.see(&flow, 0, 7, 0);
+            }
+            sightings = sightings.end_round();
+            assert_eq!(sightings.missed(), missed);
+            assert!(sightings.flows.len() <= 2);
+        }
+        sightings.begin_round();
+        sightings.see(&flow, 0, 7, 0);
+        assert_eq!(sightings.end_round().flows.len(), 1);
+    }
+
+    #[test]
     fn another_process_finds_the_same_flows() {
         let sightings = rounds(&[(50_000, 900), (60_000, 890)]);
-        let bytes = sightings.to_bytes();
+        let bytes = sightings.to_bytes().collect::<Vec<_>>().concat();
         let read = Sightings::from_bytes(&bytes).unwrap();
         let mut flow = Flow::parse(TCP).unwrap();
         flow.timeout = Some(880);

@@ -14,6 +14,13 @@ pub(crate) enum GuardError {
     NoTable,
 }
 
+impl GuardError {
+    /// Whether another try may succeed.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, GuardError::Flows(ExpireError::Dump(error)) if error.is_passing())
+    }
+}
+
 impl Advise for GuardError {
     fn hint(&self) -> Option<Hint> {
         match self {

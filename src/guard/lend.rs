@@ -18,8 +18,8 @@ use crate::flow::guard::Lent;
 /// How long the other side may take for a part.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// 16 million flows of 24 bytes.
-const LARGEST: u64 = 16 * 1024 * 1024 * 24;
+/// The most memory that flows may take, and what comes before them.
+const LARGEST: u64 = (1 << 30) + (1 << 20);
 
 /// Where others ask for the observations.
 #[derive(Debug)]
@@ -42,21 +42,21 @@ impl Lender {
     }
 
     /// Answers everybody who has asked.
-    pub(crate) fn serve(&self, lent: impl Fn() -> Lent) {
+    pub(crate) fn serve(&self, lent: &Lent<'_>) {
         while let Ok((mut stream, _)) = self.0.accept() {
             let given = stream
                 .set_nonblocking(false)
                 .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
             if given.is_ok() && is_trusted(&stream) {
-                // Whoever goes away gets nothing.
-                let _ = stream.write_all(&lent().to_bytes());
+                // Whoever goes away, or does not read, gets no more.
+                let _ = lent.to_bytes().try_for_each(|part| stream.write_all(&part));
             }
         }
     }
 }
 
 /// The observations of the guard of this network namespace; none where none runs.
-pub(crate) fn borrow() -> Option<Lent> {
+pub(crate) fn borrow() -> Option<Lent<'static>> {
     let stream = UnixStream::connect(path("sock")).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     if !is_trusted(&stream) {

@@ -12,11 +12,12 @@ mod pace;
 mod status;
 mod walk;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 pub(crate) use error::GuardError;
 pub(crate) use lend::{Lender, borrow};
-pub(crate) use status::{lock_name, remove_status, write_status};
+pub(crate) use status::{lock_name, read_status, remove_status, write_status};
 
 use pace::WalkPace;
 use walk::Walk;
@@ -27,7 +28,7 @@ use crate::flow::Selection;
 use crate::flow::Sightings;
 use crate::flow::expire::{Proof, Protected, Rules, Session, Timeouts};
 use crate::flow::guard::{
-    Choice, Class, Event, Fill, Growth, GuardParameters, Judge, Lent, What, choose,
+    Choice, Class, Event, Fill, Growth, GuardParameters, Judge, Lent, What, choose, spared,
 };
 use crate::kernel::ctnetlink::{read_listeners, read_policies};
 use crate::kernel::{host, sysctl};
@@ -42,6 +43,21 @@ const LATE: u32 = 3 << 30;
 
 /// Timeouts that are remembered; with more of them everything is observed anew.
 const MOST_TIMEOUTS: usize = 256;
+
+/// Seconds that a pass takes at most, where a rate is set.
+const LONGEST_PASS: u32 = 2;
+
+/// How often as long as a pass the rest after it is, if it was not enough.
+const REST: u32 = 20;
+
+/// How long no flow may end until that is said: those that end soonest have to be watched first.
+const HELPLESS_AFTER: Duration = Duration::from_secs(4);
+
+/// The rest at least, where no flow may end.
+const SHORTEST_REST: Duration = Duration::from_millis(250);
+
+/// The rest where no watched flow will be ripe.
+const RARELY: Duration = Duration::from_secs(10);
 
 /// What sshd puts into the environment of a session.
 const SESSION: &str = "SSH_CONNECTION";
@@ -65,9 +81,17 @@ pub(crate) struct Guard {
     pace: WalkPace,
     /// Only counts what would end.
     dry_run: bool,
-    /// Flows that would have ended, and are still there.
-    spared: u64,
+    /// For how long the first pass waits until as many flows as have to end may end.
+    patience: Duration,
+    /// Since when flows have to end and none may, by the time since the guard began.
+    powerless: Option<Duration>,
     is_helpless: bool,
+    /// Why no flow ends, as it was said last.
+    said: Option<What>,
+    /// A pass was cut short by the rate: the next one goes on, down to the low mark.
+    goes_on: bool,
+    /// When the next pass may begin, by the time since the guard began.
+    next_pass: Duration,
 }
 
 impl Guard {
@@ -76,6 +100,7 @@ impl Guard {
         parameters: GuardParameters,
         past: Past,
         dry_run: bool,
+        patience: Duration,
     ) -> Result<Self, GuardError> {
         let sessions = read_sessions();
         let rules = rules(&parameters, &past, &sessions)?;
@@ -83,14 +108,18 @@ impl Guard {
         let beginning = Duration::from_millis(BEGINNING.into());
         Ok(Guard {
             judge: Judge::new(rules, parameters.trust_history),
-            sightings: Sightings::default().seal(),
+            sightings: Sightings::limited(parameters.most()),
             clock: begun.checked_sub(beginning).unwrap_or(begun),
             begun,
             growth: Growth::default(),
             pace: WalkPace::default(),
             dry_run,
-            spared: 0,
+            patience,
+            powerless: None,
             is_helpless: false,
+            said: None,
+            goes_on: false,
+            next_pass: Duration::ZERO,
             parameters,
             past,
             sessions: (sessions, begun),
@@ -102,6 +131,8 @@ impl Guard {
         let rules = rules(&parameters, &self.past, &self.sessions.0)?;
         self.judge.renew(rules);
         self.judge.trusts_history = parameters.trust_history;
+        self.sightings.limit(parameters.most());
+        self.next_pass = Duration::ZERO;
         self.parameters = parameters;
         self.pace = WalkPace::default();
         Ok(())
@@ -117,18 +148,9 @@ impl Guard {
         let fill = read_fill()?;
         let now = self.begun.elapsed();
         self.growth.note(now, fill.count);
-        let excess = self.excess(fill);
-        let what = if self.pace.is_due(now) {
-            self.observe(fill, excess, stop)?
-        } else {
-            What::Rested
-        };
-        let what = match excess {
-            0 => {
-                self.is_helpless = false;
-                what
-            }
-            excess => self.relieve(excess, here, stop, report)?.unwrap_or(what),
+        let what = match self.work(fill, here, stop, report) {
+            Err(error) if error.is_passing() => What::Disturbed,
+            worked => worked?,
         };
         Ok(Event {
             fill: if what == What::Rested {
@@ -139,6 +161,7 @@ impl Guard {
             high: self.parameters.high.of(fill.max),
             low: self.parameters.low.of(fill.max),
             observed: self.sightings.iter().count(),
+            unwatched: self.sightings.missed(),
             min_idle: self.parameters.min_idle.clone(),
             what,
             is_helpless: self.is_helpless,
@@ -146,21 +169,66 @@ impl Guard {
         })
     }
 
+    fn work(
+        &mut self,
+        fill: Fill,
+        here: &Here,
+        stop: &dyn Fn() -> Option<Signal>,
+        report: &mut dyn FnMut(&str),
+    ) -> Result<What, GuardError> {
+        let excess = self.excess(fill);
+        let what = if self.pace.is_due(self.begun.elapsed()) {
+            self.observe(fill, excess, stop)?
+        } else {
+            What::Rested
+        };
+        if excess == 0 {
+            (self.is_helpless, self.goes_on) = (false, false);
+            (self.said, self.powerless) = (None, None);
+            return Ok(what);
+        }
+        let now = self.begun.elapsed();
+        // After a look more is known.
+        if (now >= self.next_pass || what != What::Rested)
+            && let Some(done) = self.relieve(excess, here, stop, report)?
+        {
+            return Ok(done);
+        }
+        let since = self.powerless;
+        self.is_helpless |= since.is_some_and(|since| now.saturating_sub(since) >= HELPLESS_AFTER);
+        let is_news = self.is_helpless && self.is_news(What::Helpless);
+        Ok(if is_news { What::Helpless } else { what })
+    }
+
+    /// Notes that this is said; whether it was not before.
+    fn is_news(&mut self, what: What) -> bool {
+        let before = self.said.replace(what);
+        before != self.said
+    }
+
     /// What was observed, for another process.
-    pub(crate) fn lend(&self) -> Lent {
+    pub(crate) fn lend(&self) -> Lent<'_> {
         let now = i64::try_from(host::read_monotonic().as_millis()).unwrap_or(i64::MAX);
         let begun = self.begun.saturating_duration_since(self.clock).as_millis();
         Lent {
             zero: now - i64::from(self.at()),
             since: u32::try_from(begun).unwrap_or(u32::MAX),
-            timeouts: self.judge.timeouts(Class::Established).to_vec(),
-            sightings: self.sightings.clone(),
+            timeouts: Cow::Borrowed(self.judge.timeouts(Class::Established)),
+            sightings: Cow::Borrowed(&self.sightings),
         }
     }
 
     /// How many flows are to end.
     fn excess(&self, fill: Fill) -> u64 {
-        let count = fill.count.saturating_sub(self.spared);
+        let spared = if self.dry_run {
+            spared(&self.sightings, self.at())
+        } else {
+            0
+        };
+        let count = fill.count.saturating_sub(spared);
+        if self.goes_on {
+            return count.saturating_sub(self.parameters.low.of(fill.max));
+        }
         Fill { count, ..fill }.excess(&self.parameters)
     }
 
@@ -174,7 +242,7 @@ impl Guard {
         self.renew_rules()?;
         let begun = Instant::now();
         let nothing = Choice::default();
-        Walk::over(self, &nothing, None, stop, &mut |_| ())?;
+        let walked = Walk::over(self, &nothing, None, stop, &mut |_| ());
         let is_near = fill.count >= self.parameters.low.of(fill.max)
             || self
                 .growth
@@ -189,7 +257,7 @@ impl Guard {
         let smallest = self.parameters.min_idle.smallest();
         self.pace
             .walked(begun.elapsed(), self.begun.elapsed(), urgency, smallest);
-        Ok(What::Observed)
+        walked.map(|_| What::Observed)
     }
 
     /// Ends as many flows, or all that may end; nothing where nothing was tried.
@@ -200,36 +268,58 @@ impl Guard {
         stop: &dyn Fn() -> Option<Signal>,
         report: &mut dyn FnMut(&str),
     ) -> Result<Option<What>, GuardError> {
-        let parameters = &self.parameters;
-        let choice = choose(
+        let begun = Instant::now();
+        let is_listened_to = read_listeners().is_ok_and(|who| who.destroy);
+        let pace = Pace::new(self.parameters.rate, is_listened_to);
+        // So that no operator waits long for the lock.
+        let most = pace.most_in(LONGEST_PASS).unwrap_or(u64::MAX).max(1);
+        let (choice, ripe) = choose(
             &self.sightings,
             &self.judge,
-            &parameters.min_idle,
-            &parameters.order,
+            &self.parameters,
             self.at(),
-            excess,
+            excess.min(most),
         );
-        if choice.flows() == 0 {
-            let is_new = !std::mem::replace(&mut self.is_helpless, true);
-            return Ok(is_new.then_some(What::Helpless));
+        let is_enough = choice.flows() as u64 >= excess.min(most);
+        if choice.flows() == 0 || !is_enough && self.begun.elapsed() < self.patience {
+            self.goes_on = false;
+            self.powerless.get_or_insert(self.begun.elapsed());
+            let ripe = ripe.map_or(RARELY, |millis| Duration::from_millis(millis.into()));
+            let rest = ripe.max(begun.elapsed() * REST).max(SHORTEST_REST);
+            self.next_pass = self.begun.elapsed() + rest;
+            return Ok(None);
         }
         let _lock = match self.dry_run.then_some(()) {
             Some(()) => None,
             None => match Lock::take(here.root()) {
                 Ok(lock) => Some(lock),
-                Err(LockError::Held { .. }) => return Ok(Some(What::StoodAside)),
+                Err(LockError::Held { .. }) => {
+                    let is_news = self.is_news(What::StoodAside);
+                    return Ok(is_news.then_some(What::StoodAside));
+                }
                 Err(error) => return Err(error.into()),
             },
         };
-        let is_listened_to = read_listeners().is_ok_and(|who| who.destroy);
-        let pace = Pace::new(self.parameters.rate, is_listened_to);
-        let begun = Instant::now();
-        let ended = Walk::over(self, &choice, Some(pace), stop, report)?;
-        self.is_helpless = ended.total() == 0;
+        self.said = None;
+        let ended = Walk::over(self, &choice, Some(pace), stop, report);
+        self.passed(begun.elapsed(), excess, most)?;
         Ok(Some(What::Ended {
-            ended,
+            ended: ended?,
             took: begun.elapsed(),
         }))
+    }
+
+    /// A pass took so long: when the next one may begin. One that did not bring enough is not
+    /// repeated at once: it would take a processor, and bring less.
+    fn passed(&mut self, took: Duration, excess: u64, most: u64) -> Result<(), GuardError> {
+        let fill = read_fill()?;
+        self.goes_on = excess > most;
+        let is_relieved = self.goes_on || self.excess(fill) == 0;
+        self.is_helpless = !is_relieved;
+        self.powerless = None;
+        let rest = if is_relieved { 0 } else { REST };
+        self.next_pass = self.begun.elapsed() + took * rest;
+        Ok(())
     }
 
     /// Reads the sysctls and policies of now.
@@ -241,7 +331,7 @@ impl Guard {
         self.judge.renew(rules.clone());
         if self.judge.remembered() > MOST_TIMEOUTS {
             self.judge = Judge::new(rules, self.parameters.trust_history);
-            self.sightings = Sightings::default().seal();
+            self.sightings = Sightings::limited(self.parameters.most());
         }
         if self.at() > LATE {
             self.sightings.turn_back(BEGINNING);

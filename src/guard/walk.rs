@@ -4,12 +4,9 @@ use super::{Guard, GuardError};
 use crate::change::Signal;
 use crate::change::expire::{ExpireError, FlowContext, Pace, Run, Worker, look};
 use crate::flow::expire::Moment;
-use crate::flow::guard::{Choice, Class, Ended, Judge};
-use crate::flow::{Flow, Selection, Sightings, StatusBit, summary_line};
+use crate::flow::guard::{Choice, Class, Ended, Judge, decide};
+use crate::flow::{Flow, Selection, Sightings, summary_line};
 use crate::kernel::ctnetlink::{Answer, Changes};
-
-/// The tag of a flow that a dry run would have ended.
-const SPARED: u8 = u8::MAX;
 
 /// Walks are tried again so often if the kernel rebuilds the table meanwhile.
 const TRIES: usize = 3;
@@ -22,7 +19,6 @@ pub(super) struct Walk<'a> {
     changes: Option<(Changes<Class>, Run)>,
     dry_run: bool,
     ended: Ended,
-    spared: u64,
     report: &'a mut dyn FnMut(&str),
 }
 
@@ -44,6 +40,7 @@ impl Walk<'_> {
                 Some(pace) => Some((Changes::open().map_err(ExpireError::from)?, pace.start())),
                 None => None,
             };
+            guard.sightings.begin_round();
             let mut walk = Walk {
                 judge: &guard.judge,
                 sightings: &mut guard.sightings,
@@ -51,7 +48,6 @@ impl Walk<'_> {
                 changes,
                 dry_run: guard.dry_run,
                 ended: Ended::default(),
-                spared: 0,
                 report: &mut *report,
             };
             let mut context = FlowContext {
@@ -62,10 +58,8 @@ impl Walk<'_> {
             let walked = look(&Selection::default(), guard.clock, &mut walk, &mut context);
             ended.add_all(&walk.ended);
             left = walk.choice;
-            let spared = walk.spared;
             match walked {
                 Ok(()) => {
-                    guard.spared = spared;
                     let sightings = std::mem::take(&mut guard.sightings);
                     guard.sightings = sightings.end_round();
                     return Ok(ended);
@@ -74,6 +68,8 @@ impl Walk<'_> {
                     guard.sightings.give_up_round();
                     match error {
                         ExpireError::Dump(error) if error.is_passing() && tries < TRIES => {}
+                        // The operator hears of what ended, whatever came in between.
+                        _ if ended.total() > 0 => return Ok(ended),
                         error => return Err(error.into()),
                     }
                 }
@@ -92,31 +88,11 @@ impl Walk<'_> {
 
 impl Worker for Walk<'_> {
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
-        if flow.status.has(StatusBit::Dying) {
-            return;
+        let (judge, sightings) = (self.judge, &mut *self.sightings);
+        let choice = &mut self.choice;
+        if let Some(class) = decide(flow, moment, judge, sightings, choice, self.dry_run) {
+            self.end(flow, class);
         }
-        let Some(class) = self.judge.class(flow) else {
-            return;
-        };
-        let before = self.judge.idle_before(flow, class, moment.now);
-        let Some(known) = self.sightings.see(flow, moment.at, class.tag(), before) else {
-            return;
-        };
-        if known.tag == SPARED {
-            self.spared += 1;
-            return;
-        }
-        let silent = known.silent(moment.at, self.judge.timeouts(class));
-        if !self.choice.take(class, silent) {
-            return;
-        }
-        if self.dry_run {
-            known.tag = SPARED;
-            self.spared += 1;
-        } else {
-            known.forget();
-        }
-        self.end(flow, class);
     }
 
     fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -18,6 +18,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::ctnetlink::Socket;
+use super::host::read_netns_inode;
 use crate::conntrack::{Buffer, Head};
 use crate::diagnostic::{Advise, Hint, said};
 use crate::files::{ReadError, Root};
@@ -150,6 +151,13 @@ pub(crate) fn run_in<T: Send>(
         }
     });
     entered.map_err(|error| classify(path, error))
+}
+
+/// Whether what is named is the namespace of the calling thread, as far as /proc tells.
+pub(crate) fn leads_here(spec: &Spec) -> bool {
+    let there = open(spec).ok().and_then(|(_, file)| file.metadata().ok());
+    let there = there.map(|file| file.ino());
+    read_netns_inode().is_none_or(|own| there == Some(own))
 }
 
 /// Opens the file of the namespace.

@@ -1,6 +1,7 @@
 //! Reads `[guard]`: the marks of the guard, and which flows it may end.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -23,13 +24,15 @@ pub(crate) struct GuardSettings {
     /// Seconds.
     pub(crate) poll: Option<i64>,
     pub(crate) order: Option<Vec<Class>>,
+    /// Bytes.
+    pub(crate) memory: Option<i64>,
     pub(crate) trust_history: Option<bool>,
 }
 
 /// `established` below the floor needs this name.
 const ACCEPTING: &str = "established-i-accept-broken-connections";
 
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 9] = [
     "high",
     "low",
     "min-idle",
@@ -37,11 +40,15 @@ const FIELDS: [&str; 8] = [
     "rate",
     "poll",
     "order",
+    "memory",
     "trust-history",
 ];
 
 /// A day.
 const LONGEST_POLL: i64 = 86_400;
+/// 2,730 flows, and 44 million.
+const MEMORY: RangeInclusive<i64> = 1 << 16..=1 << 30;
+
 /// A time left is signed where it is compared.
 const LONGEST_IDLE: i64 = 24 * 86_400;
 
@@ -58,6 +65,7 @@ impl GuardSettings {
             rate: self.rate.or(parent.rate),
             poll: self.poll.or(parent.poll),
             order: self.order.or(parent.order),
+            memory: self.memory.or(parent.memory),
             trust_history: self.trust_history.or(parent.trust_history),
         }
     }
@@ -93,8 +101,19 @@ impl GuardSettings {
                 Duration::from_secs(u64::try_from(seconds).unwrap_or(1))
             }),
             order: self.order.unwrap_or(usual.order),
+            memory: self
+                .memory
+                .and_then(|bytes| u64::try_from(bytes).ok())
+                .unwrap_or(usual.memory),
             trust_history: self.trust_history.unwrap_or(false),
         })
+    }
+
+    /// Takes `--memory`.
+    pub(crate) fn set_memory(&mut self, text: &str) -> Result<(), String> {
+        let read = value::within(Unit::Bytes, value::unquoted(text), MEMORY);
+        self.memory = Some(read.map_err(|wrong| wrong.title)?);
+        Ok(())
     }
 
     /// Takes `CLASS=TIME` of the command line.
@@ -139,6 +158,7 @@ impl Reader {
             match name.get_ref().as_ref() {
                 "rate" => guard.rate = number(Unit::Count, 1..=i64::from(i32::MAX)),
                 "poll" => guard.poll = number(Unit::Seconds, 1..=LONGEST_POLL),
+                "memory" => guard.memory = number(Unit::Bytes, MEMORY),
                 "trust-history" => {
                     guard.trust_history = number(Unit::Switch, 0..=1).map(|switch| switch == 1);
                 }
@@ -230,7 +250,7 @@ mod tests {
     #[test]
     fn everything_is_read_and_a_child_goes_over_its_parent() {
         let all = read(
-            "high = \"90%\"\nlow = \"62.5%\"\nrate = 5\npoll = \"1m\"\ntrust-history = true\n\
+            "high = \"90%\"\nlow = \"62.5%\"\nrate = 5\npoll = \"1m\"\nmemory = \"1MiB\"\ntrust-history = true\n\
              order = [\"time-wait\", \"close\"]\nkeep = [\"dport=5432\"]\n\
              [guard.min-idle]\nestablished = \"3h\"\nunanswered = 30\n",
         );
@@ -238,6 +258,7 @@ mod tests {
         let merged = child.over(all).parameters().unwrap();
         assert_eq!((merged.high.of(1000), merged.low.of(1000)), (950, 625));
         assert_eq!((merged.rate, merged.poll.as_secs()), (Some(5), 60));
+        assert_eq!(merged.most(), (1 << 20) / 24);
         assert!(merged.trust_history && merged.keep.len() == 1);
         assert_eq!(merged.order, [Class::TimeWait, Class::Close]);
         let idle = |class| merged.min_idle.of(class);
@@ -251,6 +272,7 @@ mod tests {
         for (text, told) in [
             ("hihg = 1", "[guard] has no `hihg`"),
             ("high = \"many\"", "neither a percentage"),
+            ("memory = \"1KiB\"", "out of range"),
             ("high = \"120%\"", "neither a percentage"),
             ("min-idle = { established = \"1h\" }", ACCEPTING),
             ("min-idle = { estabished = \"3h\" }", "no class of flows"),

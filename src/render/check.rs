@@ -82,6 +82,7 @@ pub(crate) fn json(checked: &Checked<'_>) -> Value {
         "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.rates)),
         "expectations": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| expectations_json(live, checked.evidence.rates)),
         "counters": checked.evidence.rates.map(counters_json),
+        "guard": checked.evidence.guard.map(super::guard::seen_json),
         "deep": checked.evidence.deep.map(deep_json),
         "namespaces": checked.evidence.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
         "settings": settings,

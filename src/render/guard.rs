@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::layout::HANG;
 use super::style::{BAD, FAINT, GOOD, WARN};
-use crate::flow::guard::{Class, Event, GuardParameters, What};
-use crate::tunable::{format_count, format_rounded_seconds, format_share};
+use crate::flow::guard::{Class, Event, GuardParameters, GuardSeen, What};
+use crate::tunable::{format_count, format_rounded_seconds, format_share, plural};
 
 /// Said at the beginning.
 pub(crate) fn begins(parameters: &GuardParameters, dry_run: bool) -> String {
@@ -57,20 +58,46 @@ pub(crate) fn line(event: &Event) -> String {
             let classes: Vec<String> = classes
                 .map(|(class, flows)| format!("{} {}", format_count(flows), class.name()))
                 .collect();
-            let total = format_count(ended.total());
+            let total = plural(ended.total(), "flow");
             let classes = classes.join(", ");
             let took = took.as_secs_f64();
-            format!("{GOOD}ended {total} flows{GOOD:#} in {took:.1} s ({classes}); fill {fill}")
+            format!("{GOOD}ended {total}{GOOD:#} in {took:.1} s ({classes}); fill {fill}")
         }
         What::Helpless => format!(
             "{BAD}fill {fill}, and no flow may end{BAD:#}: none was watched and silent for its \
              minimum\n  A larger table helps, or a shorter --min-idle; `cttune top` shows who \
              fills it."
         ),
+        What::Disturbed => format!(
+            "{WARN}fill {fill}{WARN:#}: the kernel resized its hash table while it was read; the \
+             guard reads it again"
+        ),
         What::StoodAside => {
             format!("{WARN}fill {fill}{WARN:#}: another cttune is at work; the guard waits for it")
         }
     }
+}
+
+/// A step, as fields of a log.
+pub(crate) fn fields(event: &Event) -> Vec<(String, String)> {
+    let mut fields = vec![("CTTUNE_GUARD".to_owned(), event.what.name().to_owned())];
+    let mut number = |name: &str, value: u64| {
+        let name = name.replace('-', "_").to_uppercase();
+        fields.push((format!("CTTUNE_{name}"), value.to_string()));
+    };
+    number("count", event.fill.count);
+    number("max", event.fill.max);
+    number("high", event.high);
+    number("low", event.low);
+    number("observed", event.observed as u64);
+    number("unwatched", event.unwatched);
+    if let What::Ended { ended, .. } = &event.what {
+        number("ended", ended.total());
+        for (class, flows) in ended.iter().filter(|(_, flows)| *flows > 0) {
+            number(&format!("ended-{}", class.name()), flows);
+        }
+    }
+    fields
 }
 
 /// A step, for machines.
@@ -85,6 +112,7 @@ pub(crate) fn json(event: &Event) -> Value {
     put("high", json!(event.fill.share_of(event.high)));
     put("low", json!(event.fill.share_of(event.low)));
     put("observed", json!(event.observed));
+    put("unwatched", json!(event.unwatched));
     put("helpless", json!(event.is_helpless));
     let ended = match &event.what {
         What::Ended { ended, .. } => ended.iter().filter(|(_, flows)| *flows > 0).collect(),
@@ -97,4 +125,60 @@ pub(crate) fn json(event: &Event) -> Value {
     put("ended", ended.into_iter().map(of_class).collect());
     put("next", json!(event.next.as_secs_f64()));
     Value::Object(object)
+}
+
+/// What another command sees of it, in one line.
+pub(super) fn seen(guard: &GuardSeen) -> String {
+    let status = &guard.status;
+    let (pid, since) = (status.pid, &status.since);
+    if !guard.runs() {
+        return format!("guard: {HANG}does not run any more (pid {pid}, since {since})\n");
+    }
+    let observed = format_count(status.observed);
+    let (high, low) = (format_count(status.high), format_count(status.low));
+    let did = match &status.last {
+        None => "no flow had to end yet".to_owned(),
+        Some(last) => format!(
+            "{} ended in {}, last {} at {}",
+            plural(guard.ended_flows(), "flow"),
+            passes(status.passes),
+            format_count(last.flows),
+            last.time
+        ),
+    };
+    format!(
+        "guard: {HANG}runs since {since} (pid {pid}), {observed} flows watched; ends flows from \
+         {high} entries down to {low}: {did}\n"
+    )
+}
+
+fn passes(number: u64) -> String {
+    match number {
+        1 => "1 pass".to_owned(),
+        number => format!("{} passes", format_count(number)),
+    }
+}
+
+/// The same, for machines.
+pub(super) fn seen_json(guard: &GuardSeen) -> Value {
+    let status = &guard.status;
+    let ended = guard.ended();
+    let ended: Map<String, Value> = ended
+        .map(|(class, flows)| (class.name().to_owned(), json!(flows)))
+        .collect();
+    json!({
+        "running": guard.runs(),
+        "pid": status.pid,
+        "since": status.since,
+        "age": guard.age,
+        "watches_until": status.watches_until,
+        "high": status.high,
+        "low": status.low,
+        "observed": status.observed,
+        "unwatched": status.unwatched,
+        "helpless": guard.is_helpless(),
+        "ended": ended,
+        "passes": status.passes,
+        "last": status.last,
+    })
 }

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use crate::assess::{Namespace, Rates};
+use crate::flow::guard::GuardSeen;
 use crate::flow::{Kind, Population, TcpState, Top};
 use crate::plan::{Compared, Comparison};
 use crate::tunable::{Key, Snapshot};
@@ -23,6 +24,8 @@ pub(crate) struct Metrics<'a> {
     pub(crate) flows: Option<&'a Flows>,
     /// The profile's name, and the comparison with it.
     pub(crate) profile: Option<(&'a str, &'a Comparison)>,
+    /// The guard of this namespace; none where none runs or ran.
+    pub(crate) guard: Option<&'a GuardSeen>,
     /// When apply last changed something here.
     pub(crate) last_apply: Option<&'a LastApply>,
     /// Connections that helpers have announced.
@@ -56,7 +59,7 @@ pub(crate) struct LastApply {
 /// Something that was to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// `counters`, `flows`, `files`, `profile` or `journal`.
+    /// `counters`, `flows`, `files`, `profile`, `guard` or `journal`.
     pub(crate) name: &'static str,
     /// Why it could not be read.
     pub(crate) trouble: Option<String>,
@@ -105,6 +108,7 @@ pub(crate) fn json(metrics: &Metrics<'_>) -> Value {
         },
         "counters": super::check::counters_json(metrics.rates),
         "flows": metrics.flows.map(flows_json),
+        "guard": metrics.guard.map(super::guard::seen_json),
         "profile": metrics.profile.map(|(name, _)| name),
         "settings": settings.collect::<Vec<_>>(),
         "last_apply": metrics.last_apply.map(|last| json!({ "id": last.id, "time": last.time })),
@@ -146,6 +150,7 @@ fn flows_json(flows: &Flows) -> Value {
 #[cfg(test)]
 pub(super) mod example {
     use super::*;
+    use crate::flow::guard::{GuardStatus, LastPass};
     use crate::flow::{Census, Field, Kinds};
     use crate::tunable::{Access, Counters, Reading};
 
@@ -174,6 +179,25 @@ pub(super) mod example {
         (Snapshot::new(readings, Some(count)), rates, flows)
     }
 
+    /// A guard that can end no more.
+    pub(in crate::render) fn guard() -> GuardSeen {
+        GuardSeen {
+            status: GuardStatus {
+                helpless: true,
+                observed: 5,
+                ended: [("time-wait".to_owned(), 7)].into(),
+                passes: 2,
+                last: Some(LastPass {
+                    time: "2026-01-01T00:00:00Z".to_owned(),
+                    flows: 3,
+                }),
+                ..GuardStatus::default()
+            },
+            age: 1,
+            has_ended: false,
+        }
+    }
+
     pub(in crate::render) fn metrics<'a>(
         live: &'a Snapshot,
         rates: &'a Rates,
@@ -186,6 +210,7 @@ pub(super) mod example {
             flows,
             profile: None,
             last_apply: None,
+            guard: None,
             expectations: None,
             sources,
             netns: None,

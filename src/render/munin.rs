@@ -7,6 +7,7 @@
 use std::fmt::Display;
 
 use super::metrics::{DESTINATIONS, Flows, Metrics};
+use crate::flow::guard::GuardSeen;
 use crate::flow::{Protocol, TcpState};
 use crate::tunable::{Counter, Key, format_count, format_share};
 
@@ -29,6 +30,10 @@ pub(crate) fn text(metrics: &Metrics<'_>, answer: Answer) -> String {
         drift(metrics),
         destinations(metrics),
     ];
+    let graphs: Vec<Graph> = graphs
+        .into_iter()
+        .chain(metrics.guard.map(guarded))
+        .collect();
     let shown = if answer.multigraph { graphs.len() } else { 1 };
     let mut text = String::new();
     for graph in graphs.iter().take(shown) {
@@ -222,6 +227,29 @@ fn destinations(metrics: &Metrics<'_>) -> Graph {
     graph
 }
 
+/// Where a guard runs or ran: the flows that it ended, by class.
+fn guarded(guard: &GuardSeen) -> Graph {
+    let mut graph = Graph::new(
+        Some("guard"),
+        "Flows ended by the cttune guard",
+        "Flows per ${graph_period}",
+    );
+    for (class, flows) in guard.ended() {
+        let name = class.name();
+        let lines = ["type DERIVE", "min 0", "draw AREASTACK"];
+        graph.field(&name.replace('-', "_"), name, &lines, Some(flows));
+    }
+    let state = ["type GAUGE", "draw LINE1", "warning :0"];
+    let is_in_trouble = u8::from(guard.is_helpless() || !guard.runs());
+    graph.field(
+        "trouble",
+        "No flow may end, or it does not run",
+        &state,
+        Some(is_in_trouble),
+    );
+    graph
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::metrics::example;
@@ -290,6 +318,25 @@ mod tests {
         // No destination has a flow: each place is there, and empty.
         assert!(text.contains("place5.label 5\n") && text.contains("place5.value 0\n"));
         assert!(text.contains("early_drop.value 3\n") && text.contains("chain_toolong.value U\n"));
+    }
+
+    #[test]
+    fn where_a_guard_runs_there_is_a_graph_of_what_it_ended() {
+        let (live, rates, flows) = example::table(2, 100);
+        let guard = example::guard();
+        let metrics = Metrics {
+            guard: Some(&guard),
+            ..example::metrics(&live, &rates, Some(&flows), &[])
+        };
+        let text = text(&metrics, ALL);
+        for part in [
+            "multigraph cttune_guard\n",
+            "time_wait.type DERIVE\n",
+            "time_wait.value 7\n",
+            "trouble.value 1\n",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::check::{Checked, drift, pending_line};
 use super::failure::Parts;
 use crate::assess::{Evidence, Finding, Id, Levels, Severity};
-use crate::tunable::{Counter, Key, Snapshot, format_count, format_share};
+use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, plural};
 
 /// Bytes of the first line before its numbers.
 const SHORT: usize = 200;
@@ -64,6 +64,12 @@ pub(super) fn short(checked: &Checked<'_>) -> Vec<String> {
     }
     if let Some(pending) = checked.pending {
         told.push(format!("change {} is pending", pending.id));
+    }
+    if let Some(guard) = checked.evidence.guard.filter(|guard| guard.runs()) {
+        told.push(format!(
+            "guard ended {}",
+            plural(guard.ended_flows(), "flow")
+        ));
     }
     let desired = checked.evidence.desired;
     let set = desired.map(|desired| super::plan::set_text(&desired.overrides));
@@ -163,6 +169,9 @@ fn numbers(evidence: &Evidence<'_>) -> String {
         let total = evidence.rates?.total(counter)?;
         Some(format!("'{}'={total}c", counter.name()))
     }));
+    if let Some(guard) = evidence.guard {
+        numbers.push(format!("'guard_ended'={}c", guard.ended_flows()));
+    }
     if evidence.desired.is_some() {
         numbers.push(format!("'drift'={};;;0", drifted(evidence).len()));
     }

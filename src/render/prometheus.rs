@@ -7,6 +7,7 @@ use std::fmt::Display;
 
 use super::metrics::Metrics;
 use crate::assess::{Memory, Namespace};
+use crate::flow::guard::{GuardSeen, LastPass};
 use crate::tunable::{Counter, Key};
 
 /// As Prometheus reads it.
@@ -21,6 +22,9 @@ pub(crate) fn text(metrics: &Metrics<'_>) -> String {
     counters(metrics, &mut text);
     flows(metrics, &mut text);
     settings(metrics, &mut text);
+    if let Some(guard) = metrics.guard {
+        guarded(guard, &mut text);
+    }
     namespaces(metrics.namespaces.unwrap_or_default(), &mut text);
     let up = metrics.sources.iter();
     text.gauge(
@@ -169,6 +173,77 @@ fn settings(metrics: &Metrics<'_>, text: &mut Text) {
     );
 }
 
+/// What the guard does.
+fn guarded(guard: &GuardSeen, text: &mut Text) {
+    let status = &guard.status;
+    let runs = Some(u8::from(guard.runs()));
+    text.number(
+        "guard_running",
+        "Whether the guard works; 0 if it was killed or hangs.",
+        runs,
+    );
+    let helpless = Some(u8::from(guard.is_helpless()));
+    text.number(
+        "guard_helpless",
+        "Whether the table is above the high mark and no flow may end.",
+        helpless,
+    );
+    let ended = guard.ended();
+    let ended = ended.map(|(class, flows)| ([("class", class.name().to_owned())], flows));
+    text.family(
+        "counter",
+        "guard_ended_total",
+        "Flows that the guard ended, by class.",
+        ended,
+    );
+    let passes = [([] as [Label; 0], status.passes)];
+    text.family(
+        "counter",
+        "guard_passes_total",
+        "Passes in which the guard ended flows.",
+        passes,
+    );
+    for (name, help, value) in [
+        (
+            "guard_watched_flows",
+            "Flows whose idle time the guard watches.",
+            status.observed,
+        ),
+        (
+            "guard_unwatched_flows",
+            "Flows that could end and are not watched, for want of memory.",
+            status.unwatched,
+        ),
+        (
+            "guard_high_entries",
+            "Entries from which on the guard ends flows.",
+            status.high,
+        ),
+        (
+            "guard_low_entries",
+            "Entries down to which the guard ends flows.",
+            status.low,
+        ),
+    ] {
+        text.number(name, help, Some(value));
+    }
+    last_pass(status.last.as_ref(), text);
+}
+
+fn last_pass(last: Option<&LastPass>, text: &mut Text) {
+    text.number(
+        "guard_last_pass_flows",
+        "Flows that the last pass ended.",
+        last.map(|last| last.flows),
+    );
+    let time = last.and_then(|last| last.time.parse::<jiff::Timestamp>().ok());
+    text.number(
+        "guard_last_pass_timestamp_seconds",
+        "When the guard last ended flows.",
+        time.map(jiff::Timestamp::as_second),
+    );
+}
+
 /// The tables of the other namespaces, under the names that our own has.
 fn namespaces(all: &[Namespace], text: &mut Text) {
     let own = std::mem::take(&mut text.netns);
@@ -298,6 +373,29 @@ mod tests {
             };
             assert!(text.contains(&format!("# HELP {name} ")), "{name}");
             assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_guard_tells_what_it_ended_by_class() {
+        let (live, rates, _) = example::table(2, 100);
+        let guard = example::guard();
+        let metrics = Metrics {
+            guard: Some(&guard),
+            ..example::metrics(&live, &rates, None, &[])
+        };
+        let text = text(&metrics);
+        for line in [
+            "# TYPE cttune_guard_ended_total counter",
+            "cttune_guard_running 1",
+            "cttune_guard_helpless 1",
+            "cttune_guard_ended_total{class=\"time-wait\"} 7",
+            "cttune_guard_ended_total{class=\"established\"} 0",
+            "cttune_guard_passes_total 2",
+            "cttune_guard_watched_flows 5",
+            "cttune_guard_last_pass_timestamp_seconds 1767225600",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}: {text}");
         }
     }
 

@@ -183,7 +183,7 @@ impl Expiry {
     }
 
     /// Takes what a guard has watched as the first look, if that was for long enough.
-    pub(crate) fn borrow(&mut self, lent: Lent) -> bool {
+    pub(crate) fn borrow(&mut self, lent: Lent<'_>) -> bool {
         let now = i64::try_from(read_monotonic().as_millis()).unwrap_or(i64::MAX);
         let at = Duration::from_millis(u64::try_from(now - lent.zero).unwrap_or(0));
         let watched = at.saturating_sub(Duration::from_millis(lent.since.into()));
@@ -194,8 +194,9 @@ impl Expiry {
         if watched < self.watch {
             return false;
         }
-        timeouts.extend(lent.timeouts);
-        self.first = Some(lent.sightings.of_tag(Class::Established.tag()));
+        timeouts.extend(lent.timeouts.iter());
+        let sightings = lent.sightings.into_owned();
+        self.first = Some(sightings.of_tag(Class::Established.tag()));
         self.clock = clock;
         true
     }

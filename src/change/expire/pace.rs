@@ -40,6 +40,11 @@ impl Pace {
         self.rate.filter(|_| self.is_listened_to)
     }
 
+    /// How many changes that allows in so many seconds; none where it sets no limit.
+    pub(crate) fn most_in(self, seconds: u32) -> Option<u64> {
+        Some(u64::from(self.rate?) * u64::from(seconds))
+    }
+
     pub(crate) fn start(self) -> Run {
         Run {
             rate: self.rate,

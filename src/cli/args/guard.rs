@@ -62,6 +62,11 @@ pub(crate) struct Guard {
     /// Read the count every TIME at least [default: 5s]
     #[arg(long, value_name = "TIME", hide_short_help = true)]
     pub(crate) poll: Option<String>,
+    /// The watched flows take at most SIZE, 24 bytes each [default: 128MiB]
+    ///
+    /// Flows that do not fit are not watched and do not end; the guard says how many.
+    #[arg(long, value_name = "SIZE", hide_short_help = true)]
+    pub(crate) memory: Option<String>,
     /// Count flows as idle that the timeout's history tells to be
     ///
     /// Assumes that since the boot nobody changed tcp_timeout_established by

@@ -44,6 +44,10 @@ pub(super) fn parameters(args: &Args, root: &Root) -> anyhow::Result<GuardParame
         let seconds = parse_duration(text).map_err(|why| wrong("--poll", why))?;
         typed.poll = Some(seconds);
     }
+    if let Some(text) = &args.memory {
+        let set = typed.set_memory(text);
+        set.map_err(|why| wrong("--memory", why))?;
+    }
     for text in &args.min_idle {
         let set = typed.set_min_idle(text);
         set.map_err(|why| wrong("--min-idle", why))?;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use super::journal;
 use crate::change::{Signal, Signals};
 use crate::cli::args::Guard as Args;
 use crate::cli::out::Out;
@@ -24,6 +25,9 @@ pub(super) struct Service {
     /// A dry run writes no file.
     is_real: bool,
     once: bool,
+    begun: Instant,
+    /// For how long established flows have to be watched from then on, if they have to be.
+    to_watch: Option<Duration>,
     reported: Option<Instant>,
     lender: Option<Lender>,
 }
@@ -38,9 +42,11 @@ impl Service {
         }
         Service {
             out,
-            status: GuardStatus::new(std::process::id(), time_in(0), watches_until(parameters)),
+            status: GuardStatus::new(std::process::id(), time_in(Duration::ZERO)),
             is_real,
             once: args.once,
+            begun: Instant::now(),
+            to_watch: to_watch(parameters),
             reported: None,
             lender: lender.and_then(Result::ok),
         }
@@ -49,28 +55,46 @@ impl Service {
     /// Tells what a step did.
     pub(super) fn tell(&mut self, event: &Event) {
         let is_news = !matches!(event.what, What::Rested | What::Observed);
-        self.status.note(event, time_in(0));
-        if is_news || self.once && event.what == What::Rested {
-            self.out
-                .event(|| render::line(event), || render::json(event));
-        }
-        let is_due = self
-            .reported
-            .is_none_or(|last| last.elapsed() >= REPORT_EVERY);
-        if !is_due && !is_news {
-            return;
+        self.status.note(event, time_in(Duration::ZERO));
+        let line = || render::line(event);
+        if (is_news || self.once && event.what == What::Rested)
+            && !(self.is_real && journal::write(event))
+        {
+            self.out.event(line, || render::json(event));
         }
         if self.reported.is_none() {
             notify(&[NotifyState::Ready]);
         }
+        if is_news || self.is_due() {
+            notify(&[NotifyState::Status(&render::status(event))]);
+            self.report();
+        }
+    }
+
+    /// Shows that the guard is alive, however long a step or a wait takes.
+    pub(super) fn show_life(&mut self) {
+        if self.reported.is_some() && self.is_due() {
+            self.report();
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let last = self.reported;
+        last.is_none_or(|last| last.elapsed() >= REPORT_EVERY)
+    }
+
+    fn report(&mut self) {
         self.reported = Some(Instant::now());
-        notify(&[
-            NotifyState::Watchdog,
-            NotifyState::Status(&render::status(event)),
-        ]);
-        if self.is_real
-            && let Err(error) = write_status(&self.status)
-        {
+        notify(&[NotifyState::Watchdog]);
+        if !self.is_real {
+            return;
+        }
+        // By the clock of now, which may have been set, or have run on while the machine slept.
+        let left = self
+            .to_watch
+            .map(|time| time.saturating_sub(self.begun.elapsed()));
+        self.status.watches_until = left.filter(|left| !left.is_zero()).map(time_in);
+        if let Err(error) = write_status(&self.status) {
             self.out.note(&format!("note: {error}"));
         }
     }
@@ -78,19 +102,20 @@ impl Service {
     /// Other parameters hold.
     pub(super) fn reloads(&mut self, parameters: &GuardParameters) {
         self.out.note(&render::begins(parameters, !self.is_real));
-        self.status.watches_until = watches_until(parameters);
+        self.to_watch = to_watch(parameters);
         self.reported = None;
     }
 
     /// Waits, or until SIGHUP, and lends what was watched; whether the guard goes on.
-    pub(super) fn wait(&self, time: Duration, signals: &Signals, guard: &Guard) -> bool {
+    pub(super) fn wait(&mut self, time: Duration, signals: &Signals, guard: &Guard) -> bool {
         let begun = Instant::now();
         loop {
             if ended_by(signals).is_some() {
                 return false;
             }
+            self.show_life();
             if let Some(lender) = &self.lender {
-                lender.serve(|| guard.lend());
+                lender.serve(&guard.lend());
             }
             let left = time.saturating_sub(begun.elapsed());
             if left.is_zero() || signals.has(Signal::HangUp) {
@@ -110,15 +135,18 @@ impl Service {
 }
 
 /// RFC 3339, in UTC.
-fn time_in(seconds: u32) -> String {
-    let time = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds.into());
-    time.strftime("%FT%TZ").to_string()
+fn time_in(time: Duration) -> String {
+    let time = jiff::SignedDuration::try_from(time).unwrap_or_default();
+    let time = jiff::Timestamp::now().saturating_add(time);
+    time.map_or_else(
+        |_| String::new(),
+        |time| time.strftime("%FT%TZ").to_string(),
+    )
 }
 
-/// When established flows were watched for long enough, if they have to be.
-fn watches_until(parameters: &GuardParameters) -> Option<String> {
-    let seconds = parameters.min_idle.of(Class::Established) / 1000;
-    (!parameters.trust_history).then(|| time_in(seconds))
+fn to_watch(parameters: &GuardParameters) -> Option<Duration> {
+    let millis = parameters.min_idle.of(Class::Established);
+    (!parameters.trust_history).then(|| Duration::from_millis(millis.into()))
 }
 
 /// Nobody has to listen.

@@ -1,7 +1,6 @@
 //! `cttune metrics`: the numbers of one moment, for a monitor.
 //!
-//! What cannot be read is said, and all other numbers are printed: a monitor that runs as nobody
-//! still sees how full the table is.
+//! What cannot be read is said; all other numbers are printed, for nobody too.
 
 mod read;
 mod refuse;
@@ -24,13 +23,12 @@ use crate::tunable::Snapshot;
 /// Runs it.
 pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Result<u8> {
     refuse::impossible(args, global)?;
-    let root = Root::machine();
     if args.request == Some(Request::Autoconf) {
         out::raw(&render::munin::autoconf(trouble(out).as_deref()));
         return Ok(0);
     }
     let mut sources = Sources::default();
-    let current = Current::read(global, &root)?;
+    let current = Current::read(global, &Root::machine())?;
     let live = current.live.clone().unwrap_or_else(Snapshot::not_loaded);
     let rates = Rates {
         counters: sources
@@ -48,7 +46,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         .is_some()
         .then(|| sources.take("expectations", count_expectations()));
     sources.files(&current);
-    let desired = match load::desired(&args.desired, &root) {
+    let desired = match load::desired(&args.desired, &Root::machine()) {
         // An unreadable profile fails only where the operator named it.
         Err(error) if args.desired.profile.is_some() || !args.desired.set.is_empty() => {
             return Err(error);
@@ -61,6 +59,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
     });
     let namespaces = args.all_netns.then(|| sources.namespaces());
     let last_apply = sources.take("journal", last_apply(global)).flatten();
+    let guard = sources.guard();
     let name = desired.as_ref().map_or("", |desired| &desired.name);
     let metrics = Metrics {
         expectations: expectations.flatten(),
@@ -69,6 +68,7 @@ pub(super) fn run(args: &args::Metrics, global: &Global, out: Out) -> anyhow::Re
         flows: flows.as_ref(),
         profile: comparison.as_ref().map(|comparison| (name, comparison)),
         last_apply: last_apply.as_ref(),
+        guard: guard.as_ref(),
         sources: sources.all(),
         netns: global.netns.as_deref(),
         namespaces: namespaces.as_deref(),

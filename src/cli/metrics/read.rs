@@ -8,7 +8,9 @@ use crate::cli::out::Out;
 use crate::cli::walk::Table;
 use crate::diagnostic::plain::Shown;
 use crate::diagnostic::told;
+use crate::flow::guard::GuardSeen;
 use crate::flow::{Census, Extent, Field, Filter, Kinds};
+use crate::guard;
 use crate::kernel::ctnetlink::DumpError;
 use crate::kernel::namespaces;
 use crate::render::metrics::{Flows, LastApply, Source};
@@ -66,6 +68,14 @@ impl Sources {
         };
         self.take("namespaces", read);
         namespaces
+    }
+
+    /// Reads what a guard says of itself; where none runs, that is no source.
+    pub(super) fn guard(&mut self) -> Option<GuardSeen> {
+        match guard::read_status().map_err(anyhow::Error::msg) {
+            Ok(None) => None,
+            read => self.take("guard", read).flatten(),
+        }
     }
 
     /// Says what could not be read.

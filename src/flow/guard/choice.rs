@@ -1,6 +1,6 @@
 //! Which flows end: whole classes, and of the last class the longest idle.
 
-use super::{Class, Judge, MinIdle};
+use super::{Class, GuardParameters, Judge};
 use crate::flow::Sightings;
 
 /// The flows to end.
@@ -33,28 +33,39 @@ impl Choice {
     }
 }
 
-/// Chooses `wanted` flows, or all that may end if there are fewer.
+/// Chooses `wanted` flows, or all that may end if there are fewer. Also gives the milliseconds after
+/// which the next flow may end, if it stays silent.
 pub(crate) fn choose(
     sightings: &Sightings,
     judge: &Judge,
-    minimum: &MinIdle,
-    order: &[Class],
+    parameters: &GuardParameters,
     at: u32,
     wanted: u64,
-) -> Choice {
+) -> (Choice, Option<u32>) {
+    let mut choice = Choice::default();
+    if wanted == 0 {
+        return (choice, None);
+    }
+    let (minimum, order) = (&parameters.min_idle, &parameters.order);
+    let mut next = None;
     let mut silent: [Vec<u32>; Class::ALL.len()] = Default::default();
     for sighting in sightings.iter() {
         let Some(class) = Class::of_tag(sighting.tag) else {
             continue;
         };
+        if !order.contains(&class) {
+            continue;
+        }
         let idle = sighting.silent(at, judge.timeouts(class));
-        if idle >= minimum.of(class)
-            && let Some(of_class) = silent.get_mut(class as usize)
-        {
-            of_class.push(idle);
+        match minimum.of(class).checked_sub(idle).filter(|left| *left > 0) {
+            Some(left) => next = Some(next.unwrap_or(left).min(left)),
+            None => {
+                if let Some(of_class) = silent.get_mut(class as usize) {
+                    of_class.push(idle);
+                }
+            }
         }
     }
-    let mut choice = Choice::default();
     let mut missing = usize::try_from(wanted).unwrap_or(usize::MAX);
     for class in order {
         let places = silent.get_mut(*class as usize);
@@ -69,7 +80,7 @@ pub(crate) fn choose(
         }
         missing -= part.flows;
     }
-    choice
+    (choice, next)
 }
 
 #[cfg(test)]
@@ -100,8 +111,11 @@ mod tests {
 
     #[test]
     fn whole_classes_end_in_order_and_the_longest_idle_of_the_last() {
-        let mut minimum = MinIdle::default();
-        minimum.set(Class::Established, 25);
+        let mut parameters = GuardParameters {
+            order: vec![Class::TimeWait, Class::Unanswered, Class::Established],
+            ..GuardParameters::default()
+        };
+        parameters.min_idle.set(Class::Established, 25);
         let at = 40_000;
         for (wanted, expected) in [
             (10, [(30_000, 10), (0, 0), (0, 0)]),
@@ -111,9 +125,11 @@ mod tests {
             (75, [(1000, 30), (10_000, 30), (26_000, 15)]),
             (90, [(1000, 30), (10_000, 30), (25_000, 16)]),
         ] {
-            let order = [Class::TimeWait, Class::Unanswered, Class::Established];
-            let choice = choose(&seen(), &judge(), &minimum, &order, at, wanted);
-            for (class, (from, flows)) in order.into_iter().zip(expected) {
+            let (choice, next) = choose(&seen(), &judge(), &parameters, at, wanted);
+            // An established flow that was silent for 24 s.
+            assert!(next.is_some_and(|next| next <= 2000), "{next:?}");
+            for (class, (from, flows)) in parameters.order.iter().zip(expected) {
+                let class = *class;
                 let part = choice.0[class as usize];
                 assert_eq!(part.flows, flows, "{wanted} {class:?}");
                 assert!(
@@ -126,8 +142,11 @@ mod tests {
 
     #[test]
     fn no_more_are_taken_than_were_chosen() {
-        let order = [Class::TimeWait];
-        let mut choice = choose(&seen(), &judge(), &MinIdle::default(), &order, 40_000, 5);
+        let parameters = GuardParameters {
+            order: vec![Class::TimeWait],
+            ..GuardParameters::default()
+        };
+        let (mut choice, _) = choose(&seen(), &judge(), &parameters, 40_000, 5);
         assert!(!choice.take(Class::TimeWait, 5000));
         assert!(!choice.take(Class::Established, 900_000));
         let taken = (0..9)

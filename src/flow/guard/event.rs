@@ -14,6 +14,8 @@ pub(crate) struct Event {
     pub(crate) low: u64,
     /// Flows that are watched.
     pub(crate) observed: usize,
+    /// Flows that could end and are not watched: memory allows no more.
+    pub(crate) unwatched: u64,
     pub(crate) min_idle: MinIdle,
     pub(crate) what: What,
     /// The mark is reached, and no flow may end.
@@ -34,6 +36,9 @@ pub(crate) enum What {
     Helpless,
     /// Another command of cttune holds the lock.
     StoodAside,
+    /// The kernel resized the hash table, or lost answers, during each try; the next step tries
+    /// again.
+    Disturbed,
 }
 
 impl What {
@@ -45,6 +50,7 @@ impl What {
             What::Ended { .. } => "ended",
             What::Helpless => "helpless",
             What::StoodAside => "stood-aside",
+            What::Disturbed => "disturbed",
         }
     }
 }

@@ -1,23 +1,26 @@
 //! What a guard has observed, for another process of this machine.
 
+use std::borrow::Cow;
+
 use crate::flow::Sightings;
 
 const MAGIC: &[u8; 8] = b"cttune01";
 
 /// Sightings, and what is needed to compare with them.
 #[derive(Debug, Clone)]
-pub(crate) struct Lent {
+pub(crate) struct Lent<'a> {
     /// Zero of the clock of the sightings, in milliseconds of `CLOCK_MONOTONIC`.
     pub(crate) zero: i64,
     /// Since when flows are watched, by the clock of the sightings.
     pub(crate) since: u32,
     /// Every timeout that held meanwhile, in seconds.
-    pub(crate) timeouts: Vec<u32>,
-    pub(crate) sightings: Sightings,
+    pub(crate) timeouts: Cow<'a, [u32]>,
+    pub(crate) sightings: Cow<'a, Sightings>,
 }
 
-impl Lent {
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+impl Lent<'_> {
+    /// Part by part: all at once would take as much memory again.
+    pub(crate) fn to_bytes(&self) -> impl Iterator<Item = Vec<u8>> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(self.zero.to_le_bytes());
         bytes.extend(self.since.to_le_bytes());
@@ -25,8 +28,7 @@ impl Lent {
         bytes.extend(number.to_le_bytes());
         let timeouts = self.timeouts.iter().take(number as usize);
         timeouts.for_each(|timeout| bytes.extend(timeout.to_le_bytes()));
-        bytes.extend(self.sightings.to_bytes());
-        bytes
+        std::iter::once(bytes).chain(self.sightings.to_bytes())
     }
 
     /// Reads what [`Lent::to_bytes`] wrote.
@@ -45,7 +47,7 @@ impl Lent {
                 .iter()
                 .map(|one| u32::from_le_bytes(*one))
                 .collect(),
-            sightings: Sightings::from_bytes(sightings)?,
+            sightings: Cow::Owned(Sightings::from_bytes(sightings)?),
         })
     }
 }
@@ -63,13 +65,13 @@ mod tests {
         let lent = Lent {
             zero: -7,
             since: 8,
-            timeouts: vec![9, 10],
-            sightings: sightings.seal(),
+            timeouts: Cow::Owned(vec![9, 10]),
+            sightings: Cow::Owned(sightings.seal()),
         };
-        let bytes = lent.to_bytes();
+        let bytes = lent.to_bytes().collect::<Vec<_>>().concat();
         let read = Lent::from_bytes(&bytes).unwrap();
         assert_eq!((read.zero, read.since), (-7, 8));
-        assert_eq!(read.timeouts, [9, 10]);
+        assert_eq!(*read.timeouts, [9, 10]);
         assert_eq!(read.sightings.iter().count(), 1);
         for length in 0..bytes.len() {
             let cut = Lent::from_bytes(&bytes[..length]);

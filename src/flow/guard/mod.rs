@@ -8,6 +8,7 @@
 
 mod choice;
 mod class;
+mod decide;
 mod event;
 mod fill;
 mod lent;
@@ -18,8 +19,9 @@ mod testing;
 
 pub(crate) use choice::{Choice, choose};
 pub(crate) use class::{Class, Judge};
+pub(crate) use decide::{decide, spared};
 pub(crate) use event::{Ended, Event, What};
 pub(crate) use fill::{Fill, Growth};
 pub(crate) use lent::Lent;
 pub(crate) use parameters::{ESTABLISHED_FLOOR, GuardParameters, Mark, MinIdle};
-pub(crate) use status::GuardStatus;
+pub(crate) use status::{GuardSeen, GuardStatus, LastPass};

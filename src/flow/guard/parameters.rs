@@ -95,8 +95,20 @@ pub(crate) struct GuardParameters {
     pub(crate) poll: Duration,
     /// The classes that may end, the first one first.
     pub(crate) order: Vec<Class>,
+    /// Bytes that the watched flows take at most.
+    pub(crate) memory: u64,
     /// Whether flows count as idle that the history of the timeout tells to be.
     pub(crate) trust_history: bool,
+}
+
+/// What a watched flow takes.
+const FLOW_BYTES: u64 = 24;
+
+impl GuardParameters {
+    /// Flows that are watched at most.
+    pub(crate) fn most(&self) -> usize {
+        usize::try_from(self.memory / FLOW_BYTES).unwrap_or(usize::MAX)
+    }
 }
 
 impl Default for GuardParameters {
@@ -109,6 +121,7 @@ impl Default for GuardParameters {
             rate: None,
             poll: Duration::from_secs(5),
             order: Class::ALL.to_vec(),
+            memory: 128 << 20,
             trust_history: false,
         }
     }

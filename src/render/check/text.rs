@@ -72,6 +72,7 @@ fn state(checked: &Checked<'_>) -> String {
             text.push_str(&rates_text(rates, live, checked.verbose));
         }
     }
+    text.extend(checked.evidence.guard.map(crate::render::guard::seen));
     if let Some(namespaces) = checked.evidence.namespaces {
         text.push_str(&namespaces_text(namespaces, checked.verbose));
     }

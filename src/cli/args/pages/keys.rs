@@ -264,6 +264,10 @@ const FIELDS: &[(&str, &str)] = &[
         "How `apply --expire` treats flows: `mode`, `match`, `keep`, `grace`, `spread`, `observe`, `trust-history`, `settle`, `max-flows`, `rate`, as the options of cttune-expire(8).",
     ),
     (
+        "[guard]",
+        "How `cttune guard` keeps the table from filling up: `high`, `low`, `min-idle`, `keep`, `rate`, `poll`, `memory`, `trust-history`, as the options of cttune-guard(8); `order`, the classes that may end, the first one first.",
+    ),
+    (
         "[accept]",
         "Findings that are accepted, each with the reason. `cttune check` shows them with it, and they do not count.",
     ),
