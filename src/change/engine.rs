@@ -4,7 +4,7 @@
 //! the state is written after every step, and the undo is computed from the steps that were done.
 
 use super::error::ChangeError;
-use super::expire::{ExpireError, FlowContext};
+use super::flows::{FlowContext, FlowError};
 use super::journal::JournalError;
 use super::outcome::{Ending, Outcome};
 use super::record::Entry;
@@ -156,7 +156,7 @@ impl<'a, 'b> Engine<'a, 'b> {
                      packet"
                 ));
             }
-            if let ExpireError::Stopped(signal) = source {
+            if let FlowError::Stopped(signal) = source {
                 return ChangeError::stopped(*signal);
             }
         }

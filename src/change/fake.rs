@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::signal::Signal;
 use super::system::{System, SystemError};
-use crate::change::expire::{ExpireError, FlowContext};
+use crate::change::flows::{FlowContext, FlowError};
 use crate::files::FileError;
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl::WriteError;
@@ -172,7 +172,7 @@ impl System for Fake {
         _: &mut FlowContext<'_>,
     ) -> Result<Tally, SystemError> {
         if self.fails() {
-            let source = ExpireError::Stopped(Signal::Interrupt);
+            let source = FlowError::Stopped(Signal::Interrupt);
             return Err(SystemError::Expire { source, changed: 7 });
         }
         Ok(Tally {

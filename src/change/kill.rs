@@ -7,7 +7,8 @@
 //! before: what traffic creates again is counted and left.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -15,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use foldhash::quality::RandomState;
 
-use super::expire::{
-    Act, ExpireError, FlowContext, Log, Pace, Run, Since, Worker, again, look, read, wait,
+use super::flows::{
+    Act, FlowContext, FlowError, Log, Pace, Pass, Run, Since, Worker, again, logged, look, passes,
+    read, wait,
 };
 use crate::change::signal::Signal;
 use crate::flow::expire::{KeptWhy, Moment, Preview, Session, Tally};
@@ -24,7 +26,8 @@ use crate::flow::{
     By, Census, Compared, Filter, Flow, Gather, Query, Selection, Sightings, StatusBit, save_line,
     summary_line,
 };
-use crate::kernel::ctnetlink::{Answer, Changes, each_flow, read_listeners, undisturbed};
+use crate::kernel::ctnetlink::{Changes, each_flow, read_listeners, undisturbed};
+use crate::kernel::host::read_idle_cores;
 
 /// Passes at most, should new flows match all the time.
 const PASSES: usize = 8;
@@ -49,7 +52,7 @@ pub(crate) struct Killed {
     pub(crate) ended: Preview,
     /// Flows that traffic created again at once.
     pub(crate) recreated: u64,
-    pub(crate) broken_off: Option<ExpireError>,
+    pub(crate) broken_off: Option<FlowError>,
 }
 
 impl Kill {
@@ -84,7 +87,7 @@ impl Kill {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub(crate) fn look(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
+    pub(crate) fn look(&mut self, context: &mut FlowContext<'_>) -> Result<(), FlowError> {
         let selection = self.selection.without_idle();
         let first = again(|| {
             let noter = Noter(Sightings::default());
@@ -102,7 +105,7 @@ impl Kill {
         &mut self,
         stop: &dyn Fn() -> Option<Signal>,
         progress: &dyn Fn(Duration),
-    ) -> Result<(), ExpireError> {
+    ) -> Result<(), FlowError> {
         let time = self.time_to_watch().unwrap_or_default();
         wait(time, stop, |passed| {
             progress(passed);
@@ -114,12 +117,12 @@ impl Kill {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub(crate) fn preview(&self, context: &mut FlowContext<'_>) -> Result<Preview, ExpireError> {
+    pub(crate) fn preview(&self, context: &mut FlowContext<'_>) -> Result<Preview, FlowError> {
         again(|| {
             let counter = Counter {
                 kill: self,
                 since: Since::start(self.clock),
-                sum: self.sum(),
+                sum: self.sum(Detail::Groups),
             };
             let counter = read(&self.walked(), self.clock, counter, context)?;
             Ok(counter.sum.finish())
@@ -131,7 +134,7 @@ impl Kill {
     ///
     /// # Errors
     /// If the table cannot be read.
-    pub(crate) fn covers_all(&self) -> Result<bool, ExpireError> {
+    pub(crate) fn covers_all(&self) -> Result<bool, FlowError> {
         let mut covered = None;
         let walked = undisturbed(|| {
             each_flow(&Filter::default(), |flow| {
@@ -146,7 +149,7 @@ impl Kill {
         Ok(covered == Some(true))
     }
 
-    fn sum(&self) -> Sum {
+    fn sum(&self, detail: Detail) -> Sum {
         let query = Query {
             by: By::Auto,
             prefixes: None,
@@ -156,91 +159,80 @@ impl Kill {
         Sum {
             tally: Tally::default(),
             census: Census::new(&query),
+            detail,
             examples: Vec::new(),
         }
     }
 
-    /// Ends the flows; `save` gets a line for each before.
+    /// Ends the flows; `save` gets a line for each before. `detail` is what it gathers of them.
     pub(crate) fn run(
         &self,
-        save: Option<&mut dyn Write>,
+        mut save: Option<&mut dyn Write>,
+        detail: Detail,
         context: &mut FlowContext<'_>,
     ) -> Killed {
         let matching = self.selection.matching.iter();
         let act = Act::new("kill", matching.map(ToString::to_string).collect(), None);
-        let (mut sum, mut recreated) = (self.sum(), 0);
-        let done = || {
-            let log = self.log.as_ref();
-            log.map_or(Ok(()), |log| log.begin(&act))?;
-            let ended = self.passes(&mut sum, &mut recreated, save, context);
-            let noted = log.map_or(Ok(()), |log| log.end(&act, sum.tally.deleted));
-            ended.and(noted.map_err(ExpireError::from))
-        };
-        let broken_off = done().err();
+        let (mut sum, mut tally) = (self.sum(detail), Tally::default());
+        let mut known = Known::default();
+        let ended = logged(self.log.as_ref(), &act, |changed| {
+            let ended = passes(PASSES, &mut tally, |number| {
+                let save: Option<&mut dyn Write> = match &mut save {
+                    Some(save) => Some(&mut **save),
+                    None => None,
+                };
+                known.begin(number);
+                let mut pass = Pass::default();
+                let ended = self.pass(&mut sum, &mut pass, &mut known, save, context);
+                if pass.lost > 0 {
+                    // Some may still be there, and are ended then.
+                    known.ended.clear();
+                }
+                (pass, ended)
+            });
+            *changed = tally.deleted;
+            ended.map(drop)
+        });
+        sum.tally = tally;
         Killed {
             ended: sum.finish(),
-            recreated,
-            broken_off,
+            recreated: known.recreated,
+            broken_off: ended.err(),
         }
-    }
-
-    fn passes(
-        &self,
-        sum: &mut Sum,
-        recreated: &mut u64,
-        mut save: Option<&mut dyn Write>,
-        context: &mut FlowContext<'_>,
-    ) -> Result<(), ExpireError> {
-        let mut known = Known::default();
-        for pass in 1..=PASSES {
-            let mut found = Found::default();
-            let save: Option<&mut dyn Write> = match &mut save {
-                Some(save) => Some(&mut **save),
-                None => None,
-            };
-            let outcome = self.pass(sum, &mut found, &mut known, save, context);
-            let changed = found.tally.selected() + found.lost;
-            if pass == 1 {
-                sum.tally = found.tally;
-            } else {
-                sum.tally.add_changes(&found.tally);
-            }
-            *recreated = found.recreated;
-            match outcome {
-                Err(ExpireError::Dump(error)) if error.is_passing() && pass < PASSES => {}
-                Err(error) => return Err(error),
-                Ok(()) if changed == 0 => return Ok(()),
-                Ok(()) => {}
-            }
-        }
-        Ok(())
     }
 
     fn pass<'a>(
         &'a self,
         sum: &'a mut Sum,
-        found: &'a mut Found,
+        pass: &'a mut Pass,
         known: &'a mut Known,
         save: Option<&'a mut dyn Write>,
         context: &mut FlowContext<'_>,
-    ) -> Result<(), ExpireError> {
+    ) -> Result<(), FlowError> {
         std::thread::scope(|scope| {
+            // Beside the dump, where a core is idle; a flow that was watched may speak meanwhile.
+            let is_beside =
+                self.first.is_none() && context.threads.unwrap_or_else(read_idle_cores) > 1;
+            let changes = if is_beside {
+                Changes::beside(scope)
+            } else {
+                Changes::open()
+            };
             let mut ender = Ender {
                 kill: self,
-                changes: context.changes(scope)?,
+                changes: changes?,
                 run: self.pace.start(),
                 save,
                 lines: String::new(),
                 known,
-                seen: HashSet::default(),
                 sum,
-                found,
+                pass,
             };
             let outcome = look(&self.walked(), self.clock, &mut ender, context);
             let Ender {
-                mut changes, found, ..
+                mut changes, pass, ..
             } = ender;
-            let answered = changes.finish(|(), answer| found.answered(answer));
+            let answered = changes.finish(|(), answer| pass.answered(answer, deleted));
             outcome.and(answered.map_err(Into::into))
         })
     }
@@ -298,15 +290,31 @@ impl Gather for Noter {
     }
 }
 
+/// What is gathered of the flows that were ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    Count,
+    /// The largest groups, and examples.
+    Groups,
+}
+
+fn deleted(tally: &mut Tally) -> &mut u64 {
+    &mut tally.deleted
+}
+
 /// Flows that are, or would be, ended.
 struct Sum {
     tally: Tally,
     census: Census,
+    detail: Detail,
     examples: Vec<String>,
 }
 
 impl Sum {
     fn add(&mut self, flow: &Flow<'_>) {
+        if self.detail == Detail::Count {
+            return;
+        }
         self.census.add(flow);
         if self.examples.len() < EXAMPLES {
             self.examples.push(summary_line(flow));
@@ -344,6 +352,7 @@ impl Gather for Counter<'_> {
         let sum = Sum {
             tally: Tally::default(),
             census: self.sum.census.part(),
+            detail: self.sum.detail,
             examples: Vec::new(),
         };
         Counter { sum, ..*self }
@@ -364,8 +373,33 @@ impl Gather for Counter<'_> {
 /// The flows that were ended, by their tuple and zone.
 #[derive(Debug, Default)]
 struct Known {
-    names: HashSet<u64, RandomState>,
+    /// The pass that met a flow last: a dump may tell of one twice.
+    ended: HashMap<u64, usize, RandomState>,
     hasher: RandomState,
+    pass: usize,
+    /// Flows of this pass that an earlier one had ended.
+    recreated: u64,
+}
+
+impl Known {
+    fn begin(&mut self, pass: usize) {
+        (self.pass, self.recreated) = (pass, 0);
+    }
+
+    /// Whether a flow is met for the first time.
+    fn is_new(&mut self, flow: &Flow<'_>) -> bool {
+        let (tuple, zone, _) = flow.identity();
+        match self.ended.entry(self.hasher.hash_one((tuple, zone))) {
+            Entry::Vacant(entry) => {
+                entry.insert(self.pass);
+                true
+            }
+            Entry::Occupied(mut entry) => {
+                self.recreated += u64::from(entry.insert(self.pass) != self.pass);
+                false
+            }
+        }
+    }
 }
 
 struct Ender<'a> {
@@ -376,42 +410,13 @@ struct Ender<'a> {
     /// Lines for the save file.
     lines: String,
     known: &'a mut Known,
-    /// The flows of this pass: a dump may tell of one twice.
-    seen: HashSet<u64, RandomState>,
     sum: &'a mut Sum,
-    found: &'a mut Found,
-}
-
-/// What a pass found.
-#[derive(Default)]
-struct Found {
-    tally: Tally,
-    /// Flows that were ended before.
-    recreated: u64,
-    /// Requests whose answers were lost.
-    lost: u64,
-}
-
-impl Found {
-    fn answered(&mut self, answer: Answer) {
-        match answer {
-            Answer::Done => self.tally.deleted += 1,
-            Answer::Gone => self.tally.gone += 1,
-            Answer::Refused(_) => self.tally.failed += 1,
-            Answer::Unknown => self.lost += 1,
-        }
-    }
+    pass: &'a mut Pass,
 }
 
 impl Ender<'_> {
     fn end(&mut self, flow: &Flow<'_>) {
-        let (tuple, zone, _) = flow.identity();
-        let name = self.known.hasher.hash_one((tuple, zone));
-        if !self.seen.insert(name) {
-            return;
-        }
-        if !self.known.names.insert(name) {
-            self.found.recreated += 1;
+        if !self.known.is_new(flow) {
             return;
         }
         if self.save.is_some() {
@@ -427,23 +432,24 @@ impl Worker for Ender<'_> {
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
         match self.kill.why_kept(flow, moment) {
             None => {}
-            Some(Err(why)) => self.found.tally.keep(why),
+            Some(Err(why)) => self.pass.tally.keep(why),
             Some(Ok(())) => self.end(flow),
         }
     }
 
-    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), FlowError> {
         if let Some(save) = &mut self.save {
             // What was not saved is not ended.
             let written = save.write_all(self.lines.as_bytes());
             written
                 .and_then(|()| save.flush())
-                .map_err(ExpireError::Save)?;
+                .map_err(FlowError::Save)?;
             self.lines.clear();
         }
         let waiting = u32::try_from(self.changes.waiting()).unwrap_or(u32::MAX);
-        let found = &mut *self.found;
-        self.changes.send(|(), answer| found.answered(answer))?;
+        let pass = &mut *self.pass;
+        self.changes
+            .send(|(), answer| pass.answered(answer, deleted))?;
         self.run.sent(waiting, stop)
     }
 }

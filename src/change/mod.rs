@@ -12,6 +12,7 @@ mod error;
 pub(crate) mod expire;
 #[cfg(test)]
 mod fake;
+pub(crate) mod flows;
 mod here;
 mod history;
 mod journal;
@@ -34,7 +35,7 @@ mod system;
 mod watcher;
 
 pub(crate) use error::{ChangeError, Effect};
-pub(crate) use expire::ExpireError;
+pub(crate) use flows::FlowError;
 pub(crate) use here::Here;
 pub(crate) use history::{list, unfinished};
 pub(crate) use lock::{Lock, LockError};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::engine::{Context, Until, apply};
 use super::error::{ChangeError, Effect};
-use super::expire::Past;
+use super::flows::Past;
 use super::here::Here;
 use super::journal::Journal;
 use super::lock::Lock;

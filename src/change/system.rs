@@ -4,7 +4,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::expire::{ExpireError, Expired, Expiry, FlowContext, Past};
+use super::expire::{Expired, Expiry};
+use super::flows::{FlowContext, FlowError, Past};
 use crate::diagnostic::plain::Shown;
 use crate::diagnostic::{Advise, Hint};
 use crate::files::{FileError, ReadError, Root, is_full};
@@ -33,7 +34,7 @@ pub(crate) enum SystemError {
     /// Flows could not be shortened, or not all of them.
     #[error("{source}")]
     Expire {
-        source: ExpireError,
+        source: FlowError,
         /// Flows that were changed before.
         changed: u64,
     },
@@ -255,6 +256,6 @@ impl System for Running {
     }
 }
 
-fn unchanged(source: ExpireError) -> SystemError {
+fn unchanged(source: FlowError) -> SystemError {
     SystemError::Expire { source, changed: 0 }
 }

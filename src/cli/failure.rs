@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::change::{Effect, ExpireError};
+use crate::change::{Effect, FlowError};
 use crate::diagnostic::{Advise, Diagnostic, Hint, Place, told};
 use crate::files::FileError;
 use crate::kernel::ctnetlink::DumpError;
@@ -131,7 +131,7 @@ fn advice(error: &anyhow::Error) -> Option<Hint> {
     let known = [
         of::<Diagnostic>,
         of::<DumpError>,
-        of::<ExpireError>,
+        of::<FlowError>,
         of::<FileError>,
         of::<NetnsError>,
     ];

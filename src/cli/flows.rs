@@ -9,7 +9,7 @@ use super::out::{self, Out};
 use super::progress::Progress;
 use super::prompt::{self, Answer};
 use super::{change, place, session};
-use crate::change::expire::{ExpireError, FlowContext, Log, Pace, Past};
+use crate::change::flows::{FlowContext, FlowError, Log, Pace, Past};
 use crate::change::{Here, Lock, Signal, Signals};
 use crate::diagnostic::Advise;
 use crate::files::Root;
@@ -41,8 +41,7 @@ pub(super) fn hold(command: &str, options: &Changing, global: &Global) -> anyhow
 }
 
 /// Watches flows until a signal comes, and tells how long it has been.
-type Watch<T> =
-    fn(&mut T, &dyn Fn() -> Option<Signal>, &dyn Fn(Duration)) -> Result<(), ExpireError>;
+type Watch<T> = fn(&mut T, &dyn Fn() -> Option<Signal>, &dyn Fn(Duration)) -> Result<(), FlowError>;
 
 /// Takes a first look at flows, and watches them for a time.
 pub(super) fn watch<T>(
@@ -50,7 +49,7 @@ pub(super) fn watch<T>(
     time: Duration,
     stop: &dyn Fn() -> Option<Signal>,
     out: Out,
-    look: fn(&mut T, &mut FlowContext<'_>) -> Result<(), ExpireError>,
+    look: fn(&mut T, &mut FlowContext<'_>) -> Result<(), FlowError>,
     watch: Watch<T>,
 ) -> Result<(), Failure> {
     out.note(&render::expire::watching(time));
@@ -161,7 +160,7 @@ pub(super) fn say_pace(pace: Pace, flows: Option<u64>, out: Out) {
 }
 
 /// The exit code of what was done; what went wrong is said on the way.
-pub(super) fn end(tally: &Tally, broken_off: Option<&ExpireError>) -> anyhow::Result<u8> {
+pub(super) fn end(tally: &Tally, broken_off: Option<&FlowError>) -> anyhow::Result<u8> {
     let done = tally.selected();
     let stands = format!("{} stay changed", render::expire::flows(done));
     match broken_off {
@@ -173,7 +172,7 @@ pub(super) fn end(tally: &Tally, broken_off: Option<&ExpireError>) -> anyhow::Re
                 .hint("it does so for a flow whose timeout is fixed")
                 .into())
         }
-        Some(ExpireError::Stopped(signal)) => {
+        Some(FlowError::Stopped(signal)) => {
             let message = format!(
                 "stopped by {}; {stands}, the others are as before",
                 signal.name()
@@ -188,9 +187,9 @@ pub(super) fn end(tally: &Tally, broken_off: Option<&ExpireError>) -> anyhow::Re
 }
 
 /// A failure, or a signal, before anything was changed.
-pub(super) fn untouched(error: ExpireError) -> Failure {
+pub(super) fn untouched(error: FlowError) -> Failure {
     match error {
-        ExpireError::Stopped(signal) => change::stopped(signal),
+        FlowError::Stopped(signal) => change::stopped(signal),
         error => Failure::of(FAILED, &error).unchanged(),
     }
 }

@@ -4,7 +4,7 @@
 use super::args::{Global, History};
 use super::change;
 use super::out::Out;
-use crate::change::expire::{Act, Log};
+use crate::change::flows::{Act, Log};
 use crate::change::{Entry, Kind, Status, list};
 use crate::render::{
     self,

@@ -6,7 +6,7 @@ use super::change::duration;
 use super::expire::{FlowProgress, past_of, tell_pace};
 use super::failure::Failure;
 use super::out::Out;
-use crate::change::expire::Past;
+use crate::change::flows::Past;
 use crate::change::{Console, Here, Session};
 use crate::plan::{Plan, Report, Step};
 

@@ -1,12 +1,12 @@
 //! Why the guard cannot go on.
 
-use crate::change::{ExpireError, LockError};
+use crate::change::{FlowError, LockError};
 use crate::diagnostic::{Advise, Hint};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GuardError {
     #[error(transparent)]
-    Flows(#[from] ExpireError),
+    Flows(#[from] FlowError),
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The kernel has no table here.
@@ -17,7 +17,7 @@ pub(crate) enum GuardError {
 impl GuardError {
     /// Whether another try may succeed.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, GuardError::Flows(ExpireError::Dump(error)) if error.is_passing())
+        matches!(self, GuardError::Flows(FlowError::Dump(error)) if error.is_passing())
     }
 }
 

@@ -22,7 +22,8 @@ pub(crate) use status::{lock_name, read_status, remove_status, write_status};
 use pace::WalkPace;
 use walk::Walk;
 
-use crate::change::expire::{ExpireError, Pace, Past, history};
+use crate::change::expire::history;
+use crate::change::flows::{FlowError, Pace, Past};
 use crate::change::{Here, Lock, LockError, Signal};
 use crate::flow::Selection;
 use crate::flow::Sightings;
@@ -352,7 +353,7 @@ fn rules(
     past: &Past,
     sessions: &[Session],
 ) -> Result<Rules, GuardError> {
-    let snapshot = sysctl::read_snapshot().map_err(ExpireError::from)?;
+    let snapshot = sysctl::read_snapshot().map_err(FlowError::from)?;
     Ok(Rules {
         protected: Protected {
             selection: Selection {
@@ -361,7 +362,7 @@ fn rules(
             },
             sessions: [&past.sessions, sessions].concat(),
         },
-        policies: read_policies().map_err(ExpireError::from)?,
+        policies: read_policies().map_err(FlowError::from)?,
         timeouts: Timeouts::of(&snapshot),
         history: history(past, &snapshot),
         proof: Proof::Nothing,
@@ -377,8 +378,8 @@ fn read_sessions() -> Vec<Session> {
 }
 
 fn read_fill() -> Result<Fill, GuardError> {
-    let count = sysctl::read_count().map_err(ExpireError::from)?;
-    let max = sysctl::read(Key::Max).map_err(ExpireError::from)?.value();
+    let count = sysctl::read_count().map_err(FlowError::from)?;
+    let max = sysctl::read(Key::Max).map_err(FlowError::from)?.value();
     count
         .zip(max)
         .and_then(|(count, max)| Fill::new(count, max))

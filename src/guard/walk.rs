@@ -2,7 +2,7 @@
 
 use super::{Guard, GuardError};
 use crate::change::Signal;
-use crate::change::expire::{ExpireError, FlowContext, Pace, Run, Worker, look};
+use crate::change::flows::{FlowContext, FlowError, Pace, Run, Worker, look};
 use crate::flow::expire::Moment;
 use crate::flow::guard::{Choice, Class, Ended, Judge, decide};
 use crate::flow::{Flow, Selection, Sightings, summary_line};
@@ -37,7 +37,7 @@ impl Walk<'_> {
         loop {
             tries += 1;
             let changes = match pace.filter(|_| !guard.dry_run) {
-                Some(pace) => Some((Changes::open().map_err(ExpireError::from)?, pace.start())),
+                Some(pace) => Some((Changes::open().map_err(FlowError::from)?, pace.start())),
                 None => None,
             };
             guard.sightings.begin_round();
@@ -67,7 +67,7 @@ impl Walk<'_> {
                 Err(error) => {
                     guard.sightings.give_up_round();
                     match error {
-                        ExpireError::Dump(error) if error.is_passing() && tries < TRIES => {}
+                        FlowError::Dump(error) if error.is_passing() && tries < TRIES => {}
                         // The operator hears of what ended, whatever came in between.
                         _ if ended.total() > 0 => return Ok(ended),
                         error => return Err(error.into()),
@@ -95,7 +95,7 @@ impl Worker for Walk<'_> {
         }
     }
 
-    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), FlowError> {
         let Some((changes, run)) = &mut self.changes else {
             return Ok(());
         };

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::change::expire::{Expiry, FlowContext, Past};
+use crate::change::expire::Expiry;
+use crate::change::flows::{FlowContext, Past};
 use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings};
 
 #[derive(Debug)]

@@ -1,34 +1,14 @@
 //! One pass that shortens or ends flows.
 
-use super::look::{Worker, look};
-use super::pace::Run;
-use super::{ExpireError, Expiry, FlowContext};
+use super::Expiry;
+use crate::change::flows::{FlowContext, FlowError, Pass, Run, Worker, look};
 use crate::change::signal::Signal;
 use crate::conntrack::Shorter;
-use crate::flow::expire::{KeptWhy, Moment, Shortening, Tally, Verdict};
+use crate::flow::expire::{KeptWhy, Moment, Shortening, Verdict};
 use crate::flow::{Compared, Flow, TcpState};
-use crate::kernel::ctnetlink::{Answer, Changes};
+use crate::kernel::ctnetlink::Changes;
 
-/// What one pass did.
-pub(super) struct Pass {
-    pub(super) tally: Tally,
-    /// Changes whose answers were lost.
-    pub(super) lost: u64,
-    pub(super) ended: Result<(), ExpireError>,
-}
-
-impl Pass {
-    fn answered(&mut self, expiry: &Expiry, answer: Answer) {
-        match answer {
-            Answer::Done => *expiry.done(&mut self.tally) += 1,
-            Answer::Gone => self.tally.gone += 1,
-            Answer::Refused(_) => self.tally.failed += 1,
-            Answer::Unknown => self.lost += 1,
-        }
-    }
-}
-
-pub(super) struct Actor<'a> {
+struct Actor<'a> {
     expiry: &'a Expiry,
     is_later: bool,
     changes: Changes<()>,
@@ -36,35 +16,33 @@ pub(super) struct Actor<'a> {
     run: Run,
 }
 
-impl Actor<'_> {
-    /// Acts on every flow once. `is_later` for all but the first pass.
-    pub(super) fn pass(expiry: &Expiry, is_later: bool, context: &mut FlowContext<'_>) -> Pass {
-        let mut pass = Pass {
-            tally: Tally::default(),
-            lost: 0,
-            ended: Ok(()),
-        };
+impl Expiry {
+    /// Acts on every flow once.
+    pub(super) fn pass(
+        &self,
+        number: usize,
+        context: &mut FlowContext<'_>,
+    ) -> (Pass, Result<(), FlowError>) {
+        let mut pass = Pass::default();
         // Here and not beside: a flow may speak between its dump and what is done to it, so each
         // chunk is acted upon before the next one is received.
         let changes = match Changes::open() {
             Ok(changes) => changes,
-            Err(error) => {
-                pass.ended = Err(error.into());
-                return pass;
-            }
+            Err(error) => return (pass, Err(error.into())),
         };
         let mut actor = Actor {
-            expiry,
-            is_later,
+            expiry: self,
+            is_later: number > 1,
             changes,
             pass: &mut pass,
-            run: expiry.pace.start(),
+            run: self.pace.start(),
         };
-        let ended = look(expiry.selection(), expiry.clock, &mut actor, context);
-        pass.ended = ended;
-        pass
+        let ended = look(self.selection(), self.clock, &mut actor, context);
+        (pass, ended)
     }
+}
 
+impl Actor<'_> {
     /// What a later pass does to a flow that the first look saw and that changed its state just
     /// when its time was set: the kernel took that time for one of the new state.
     fn mend(&self, flow: &Flow<'_>, moment: Moment) -> Option<Verdict> {
@@ -104,11 +82,11 @@ impl Worker for Actor<'_> {
         }
     }
 
-    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+    fn end_of_chunk(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), FlowError> {
         let waiting = u32::try_from(self.changes.waiting()).unwrap_or(u32::MAX);
-        let (expiry, pass) = (self.expiry, &mut *self.pass);
+        let (done, pass) = (self.expiry.done(), &mut *self.pass);
         self.changes
-            .send(|(), answer| pass.answered(expiry, answer))?;
+            .send(|(), answer| pass.answered(answer, done))?;
         self.run.sent(waiting, stop)
     }
 }

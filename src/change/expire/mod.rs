@@ -8,32 +8,22 @@
 //! for an error that came after its first change.
 
 mod act;
-mod error;
-mod log;
-mod look;
-mod pace;
+mod count;
 
-use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-pub(crate) use error::ExpireError;
-pub(crate) use log::{Act, Log};
-pub(super) use look::{Since, read};
-pub(crate) use look::{Worker, look};
-pub(super) use pace::wait;
-pub(crate) use pace::{Pace, Run};
+use count::{Counter, Looker};
 
-use act::Actor;
-use look::{Counter, Looker, unix_seconds};
-
-use crate::change::signal::Signal;
-use crate::flow::expire::{
-    Change, History, Moment, OwnUpdate, Proof, Protected, Rules, Session, Tally, Timeouts, Verdict,
+use super::flows::{
+    Act, FlowContext, FlowError, Log, Pace, Past, Since, again, logged, passes, read, unix_seconds,
+    wait,
 };
+use crate::change::signal::Signal;
+use crate::flow::expire::{History, Moment, Proof, Protected, Rules, Tally, Timeouts, Verdict};
 use crate::flow::guard::{Class, Lent};
 use crate::flow::{Flow, Selection, Sightings};
-use crate::kernel::ctnetlink::{ChangeError, Changes, read_listeners, read_policies, undisturbed};
-use crate::kernel::host::{read_idle_cores, read_monotonic};
+use crate::kernel::ctnetlink::{read_listeners, read_policies};
+use crate::kernel::host::read_monotonic;
 use crate::kernel::sysctl;
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::tunable::{Key, Snapshot};
@@ -49,50 +39,11 @@ const BOUNDS: [Key; 3] = [
     Key::TcpTimeoutMaxRetrans,
 ];
 
-/// What is known beside the machine.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Past {
-    /// The operator's own connections.
-    pub(crate) sessions: Vec<Session>,
-    /// How the timeout of established TCP changed, oldest first.
-    pub(crate) changes: Vec<Change>,
-    /// What it was, and until when, as the operator tells it; used before the changes.
-    pub(crate) was: Option<(i64, Option<i64>)>,
-    /// What cttune itself set.
-    pub(crate) updates: Vec<OwnUpdate>,
-    /// Where it is written down what is done; none in tests.
-    pub(crate) log: Option<Log>,
-}
-
-/// What a pass over the flows asks and reports between two chunks.
-pub(crate) struct FlowContext<'a> {
-    /// Asked between two chunks: did a signal come?
-    pub(crate) stop: &'a dyn Fn() -> Option<Signal>,
-    /// Told after each chunk how many flows were looked at in this pass.
-    pub(crate) progress: &'a mut dyn FnMut(u64),
-    /// Threads that may work; none for as many as cores are idle.
-    pub(crate) threads: Option<usize>,
-}
-
-impl FlowContext<'_> {
-    /// What sends changes: a thread of its own where a core is idle.
-    pub(in crate::change) fn changes<'scope>(
-        &self,
-        scope: &'scope Scope<'scope, '_>,
-    ) -> Result<Changes<()>, ChangeError> {
-        if self.threads.unwrap_or_else(read_idle_cores) > 1 {
-            Changes::beside(scope)
-        } else {
-            Changes::open()
-        }
-    }
-}
-
 /// What became of the flows, and why it ended early, if it did.
 #[derive(Debug)]
 pub(crate) struct Expired {
     pub(crate) tally: Tally,
-    pub(crate) broken_off: Option<ExpireError>,
+    pub(crate) broken_off: Option<FlowError>,
 }
 
 /// Flows that are to be shortened, with all that decides about them.
@@ -114,10 +65,7 @@ impl Expiry {
     ///
     /// # Errors
     /// Where one of them cannot be read: then nothing may be changed.
-    pub(crate) fn prepare(
-        parameters: &ExpireParameters,
-        past: &Past,
-    ) -> Result<Expiry, ExpireError> {
+    pub(crate) fn prepare(parameters: &ExpireParameters, past: &Past) -> Result<Expiry, FlowError> {
         Expiry::under(parameters, past, &sysctl::read_snapshot()?)
     }
 
@@ -129,7 +77,7 @@ impl Expiry {
         parameters: &ExpireParameters,
         past: &Past,
         snapshot: &Snapshot,
-    ) -> Result<Expiry, ExpireError> {
+    ) -> Result<Expiry, FlowError> {
         let is_listened_to = match parameters.mode {
             ExpireMode::Delete => read_listeners().is_ok_and(|who| who.destroy),
             ExpireMode::Clamp | ExpireMode::ReAge => read_listeners().is_ok_and(|who| who.update),
@@ -215,7 +163,7 @@ impl Expiry {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub(crate) fn sample(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
+    pub(crate) fn sample(&mut self, context: &mut FlowContext<'_>) -> Result<(), FlowError> {
         self.look(context)?;
         self.watch(context.stop, &|_| ())
     }
@@ -224,7 +172,7 @@ impl Expiry {
     ///
     /// # Errors
     /// As [`Expiry::sample`].
-    pub(crate) fn look(&mut self, context: &mut FlowContext<'_>) -> Result<(), ExpireError> {
+    pub(crate) fn look(&mut self, context: &mut FlowContext<'_>) -> Result<(), FlowError> {
         let first = again(|| {
             let looker = Looker {
                 rules: &self.rules,
@@ -245,7 +193,7 @@ impl Expiry {
         &mut self,
         stop: &dyn Fn() -> Option<Signal>,
         progress: &dyn Fn(Duration),
-    ) -> Result<(), ExpireError> {
+    ) -> Result<(), FlowError> {
         let proof = &mut self.rules.proof;
         wait(self.watch, stop, |passed| {
             if let Proof::Watched { timeouts, .. } = proof {
@@ -270,7 +218,7 @@ impl Expiry {
     ///
     /// # Errors
     /// If the table cannot be read, or a signal comes.
-    pub(crate) fn count(&self, context: &mut FlowContext<'_>) -> Result<Tally, ExpireError> {
+    pub(crate) fn count(&self, context: &mut FlowContext<'_>) -> Result<Tally, FlowError> {
         again(|| {
             let counter = Counter {
                 expiry: self,
@@ -279,7 +227,7 @@ impl Expiry {
                 selected: 0,
             };
             let mut counter = read(self.selection(), self.clock, counter, context)?;
-            *self.done(&mut counter.tally) += counter.selected;
+            *self.done()(&mut counter.tally) += counter.selected;
             Ok(counter.tally)
         })
     }
@@ -287,47 +235,17 @@ impl Expiry {
     /// Does it.
     pub(crate) fn run(&self, context: &mut FlowContext<'_>) -> Expired {
         let act = Act::new(self.mode.name(), self.matching(), self.highest());
-        if let Some(log) = &self.log
-            && let Err(error) = log.begin(&act)
-        {
-            return Expired {
-                tally: Tally::default(),
-                broken_off: Some(error.into()),
-            };
-        }
-        let mut expired = self.passes(context);
-        if let Some(log) = &self.log
-            && let Err(error) = log.end(&act, expired.tally.selected())
-        {
-            expired.broken_off.get_or_insert(error.into());
-        }
-        expired
-    }
-
-    fn passes(&self, context: &mut FlowContext<'_>) -> Expired {
         let mut tally = Tally::default();
-        for pass in 1..=PASSES {
-            let done = Actor::pass(self, pass > 1, context);
-            let changed = done.tally.selected() + done.lost;
-            if pass == 1 {
-                tally = done.tally;
-                tally.unknown += done.lost;
-            } else {
-                tally.add_changes(&done.tally);
-            }
-            let broken_off = match done.ended {
-                Ok(()) if changed > 0 && pass < PASSES => continue,
-                Ok(()) => {
-                    tally.late = changed;
-                    None
-                }
-                Err(ExpireError::Dump(error)) if error.is_passing() && pass < PASSES => continue,
-                Err(error) => Some(error),
-            };
-            return Expired { tally, broken_off };
+        let ended = logged(self.log.as_ref(), &act, |changed| {
+            let ended = passes(PASSES, &mut tally, |number| self.pass(number, context));
+            *changed = tally.selected();
+            tally.late = ended?;
+            Ok(())
+        });
+        Expired {
+            tally,
+            broken_off: ended.err(),
         }
-        let broken_off = None;
-        Expired { tally, broken_off }
     }
 
     fn selection(&self) -> &Selection {
@@ -364,11 +282,12 @@ impl Expiry {
         }
     }
 
-    fn done<'a>(&self, tally: &'a mut Tally) -> &'a mut u64 {
+    /// Where a flow counts that was changed.
+    fn done(&self) -> fn(&mut Tally) -> &mut u64 {
         match self.mode {
-            ExpireMode::Clamp => &mut tally.clamped,
-            ExpireMode::ReAge => &mut tally.re_aged,
-            ExpireMode::Delete => &mut tally.deleted,
+            ExpireMode::Clamp => |tally| &mut tally.clamped,
+            ExpireMode::ReAge => |tally| &mut tally.re_aged,
+            ExpireMode::Delete => |tally| &mut tally.deleted,
         }
     }
 }
@@ -400,12 +319,4 @@ pub(crate) fn history(past: &Past, timeouts: &Snapshot) -> History {
         None => History::of(&past.changes, present, unix_seconds()),
     };
     history.with_updates(&past.updates)
-}
-
-/// Does work that changes nothing again, if its dump was disturbed.
-pub(super) fn again<T>(mut work: impl FnMut() -> Result<T, ExpireError>) -> Result<T, ExpireError> {
-    undisturbed(|| match work() {
-        Err(ExpireError::Dump(error)) => Err(error),
-        ended => Ok(ended),
-    })?
 }

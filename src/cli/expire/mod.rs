@@ -10,7 +10,8 @@ pub(super) use steps::{FlowProgress, past_of, step, tell_pace, told};
 use super::args::{Expire, Global};
 use super::flows::{self, end, refuse_more_than, say_pace, untouched, with_progress};
 use super::out::Out;
-use crate::change::expire::{Expiry, Past};
+use crate::change::expire::Expiry;
+use crate::change::flows::Past;
 use crate::guard;
 use crate::profile::ExpireMode;
 

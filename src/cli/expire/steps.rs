@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 
 use super::parse::mode;
-use crate::change::expire::{Expiry, FlowContext, Past};
+use crate::change::expire::Expiry;
+use crate::change::flows::{FlowContext, Past};
 use crate::cli::args::Mode;
 use crate::cli::current::Current;
 use crate::cli::failure::Failure;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::change::Here;
-use crate::change::expire::Past;
+use crate::change::flows::Past;
 use crate::cli::args::Global;
 use crate::cli::out::Out;
 use crate::cli::progress::Progress;

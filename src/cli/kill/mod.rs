@@ -9,7 +9,7 @@ use super::args::{Global, Kill as Args};
 use super::flows::{self, answered, end, no_match, rate, say_pace, untouched, with_progress};
 use super::out::Out;
 use super::select;
-use crate::change::kill::Kill;
+use crate::change::kill::{Detail, Kill};
 use crate::flow::Selection;
 use crate::kernel::sysctl;
 use crate::render::kill::{self as render, Parts};
@@ -46,15 +46,19 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
             say_pace(kill.pace(), Some(preview.tally.selected()), out);
             answered("End them? [y/N]", &held.signals)?;
         }
-    } else if !args.all_flows
-        && refuse::may_be_every(is_wide)
-        && kill.covers_all().map_err(untouched)?
-    {
-        return Err(every_flow("every flow of the table matches").into());
+    } else {
+        refuse::every_by_accident(args, is_wide, &kill)?;
     }
     let mut file = args.save.as_deref().map(create).transpose()?;
     let save = file.as_mut().map(|file| file as &mut dyn Write);
-    let killed = with_progress("kill", &stop, out, |context| kill.run(save, context));
+    let detail = if out.is_json() {
+        Detail::Groups
+    } else {
+        Detail::Count
+    };
+    let killed = with_progress("kill", &stop, out, |context| {
+        kill.run(save, detail, context)
+    });
     if let Some(file) = &file {
         file.sync_all()?;
     }

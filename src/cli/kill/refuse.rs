@@ -4,9 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::change::kill::Kill;
 use crate::cli::args::Kill as Args;
 use crate::cli::failure::{FAILED, Failure};
-use crate::cli::flows::{no_match, refuse_more_than};
+use crate::cli::flows::{no_match, refuse_more_than, untouched};
 use crate::cli::out::Out;
 use crate::diagnostic::said;
 use crate::flow::expire::Preview;
@@ -55,9 +56,13 @@ pub(super) fn settled(
     Ok(None)
 }
 
-/// Whether the terms may match every flow of the table by accident.
-pub(super) fn may_be_every(is_wide: bool) -> bool {
-    is_wide || number(sysctl::read_count().ok().flatten()) >= FEW
+/// Refuses to end a whole table that nobody asked for.
+pub(super) fn every_by_accident(args: &Args, is_wide: bool, kill: &Kill) -> Result<(), Failure> {
+    let may_be_every = || is_wide || number(sysctl::read_count().ok().flatten()) >= FEW;
+    if !args.all_flows && may_be_every() && kill.covers_all().map_err(untouched)? {
+        return Err(every_flow("every flow of the table matches"));
+    }
+    Ok(())
 }
 
 fn number(count: Option<i64>) -> u64 {

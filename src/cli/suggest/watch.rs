@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::change::Here;
-use crate::change::expire::Log;
+use crate::change::flows::Log;
 use crate::cli::out::Out;
 use crate::cli::profile_edit;
 use crate::cli::progress::Progress;

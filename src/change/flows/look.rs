@@ -3,10 +3,10 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{ExpireError, Expiry, FlowContext};
+use super::{FlowContext, FlowError};
 use crate::change::signal::Signal;
-use crate::flow::expire::{KeptWhy, Moment, Rules, Tally, Verdict};
-use crate::flow::{Filter, Flow, Gather, Selected, Selection, Sightings};
+use crate::flow::expire::Moment;
+use crate::flow::{Filter, Flow, Gather, Selected, Selection};
 use crate::kernel::ctnetlink::{Reading, Visitor, gather, walk};
 
 /// What changes flows.
@@ -15,7 +15,7 @@ pub(crate) trait Worker {
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32);
 
     /// What was gathered of a chunk is done before the next is received.
-    fn end_of_chunk(&mut self, _: &dyn Fn() -> Option<Signal>) -> Result<(), ExpireError> {
+    fn end_of_chunk(&mut self, _: &dyn Fn() -> Option<Signal>) -> Result<(), FlowError> {
         Ok(())
     }
 }
@@ -26,7 +26,7 @@ pub(crate) fn look<W: Worker>(
     clock: Instant,
     worker: &mut W,
     context: &mut FlowContext<'_>,
-) -> Result<(), ExpireError> {
+) -> Result<(), FlowError> {
     let mut look = Look {
         worker,
         selection,
@@ -50,7 +50,7 @@ struct Look<'a, 'b, W> {
 }
 
 impl<W: Worker> Visitor for Look<'_, '_, W> {
-    type Error = ExpireError;
+    type Error = FlowError;
 
     fn start_of_chunk(&mut self, filled: Instant) {
         let at = filled.saturating_duration_since(self.clock).as_millis();
@@ -69,11 +69,11 @@ impl<W: Worker> Visitor for Look<'_, '_, W> {
         ControlFlow::Continue(())
     }
 
-    fn end_of_chunk(&mut self) -> Result<ControlFlow<()>, ExpireError> {
+    fn end_of_chunk(&mut self) -> Result<ControlFlow<()>, FlowError> {
         self.worker.end_of_chunk(self.context.stop)?;
         (self.context.progress)(self.looked_at);
         match (self.context.stop)() {
-            Some(signal) => Err(ExpireError::Stopped(signal)),
+            Some(signal) => Err(FlowError::Stopped(signal)),
             None => Ok(ControlFlow::Continue(())),
         }
     }
@@ -86,7 +86,7 @@ pub(in crate::change) fn read<G: Gather>(
     clock: Instant,
     gatherer: G,
     context: &mut FlowContext<'_>,
-) -> Result<G, ExpireError> {
+) -> Result<G, FlowError> {
     let covered = Selection {
         matching: selection.matching.clone(),
         keep: Vec::new(),
@@ -111,7 +111,7 @@ pub(in crate::change) fn read<G: Gather>(
         }
     })?;
     match stopped {
-        Some(signal) => Err(ExpireError::Stopped(signal)),
+        Some(signal) => Err(FlowError::Stopped(signal)),
         None => Ok(read.gather.gather),
     }
 }
@@ -134,75 +134,7 @@ impl Since {
     }
 }
 
-/// Notes the flows that may turn out to be idle.
-pub(super) struct Looker<'a> {
-    pub(super) rules: &'a Rules,
-    pub(super) since: Since,
-    pub(super) sightings: Sightings,
-}
-
-impl Gather for Looker<'_> {
-    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
-        let moment = self.since.moment(at);
-        if self.rules.is_candidate(flow, moment.now) {
-            self.sightings.add(flow, moment.at, 0);
-        }
-    }
-
-    fn part(&self) -> Self {
-        Looker {
-            sightings: self.sightings.alike(),
-            ..*self
-        }
-    }
-
-    fn merge(&mut self, part: Self) {
-        self.sightings.merge(part.sightings);
-    }
-}
-
-/// Counts what would be done.
-pub(super) struct Counter<'a> {
-    pub(super) expiry: &'a Expiry,
-    pub(super) since: Since,
-    pub(super) tally: Tally,
-    /// Flows that would be changed.
-    pub(super) selected: u64,
-}
-
-impl Gather for Counter<'_> {
-    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
-        let moment = self.since.moment(at);
-        match self.expiry.verdict(flow, moment) {
-            Verdict::Keep(why) => {
-                let is_likely =
-                    why == KeptWhy::NotProven && self.expiry.rules.is_likely_idle(flow, moment.now);
-                self.tally.likely_idle += u64::from(is_likely);
-                self.tally.keep(why);
-            }
-            Verdict::Unknown => self.tally.unknown += 1,
-            Verdict::Shorten(one) | Verdict::Delete(one) => {
-                self.tally.select(one.key, one.timeout, one.is_silent);
-                self.selected += 1;
-            }
-        }
-    }
-
-    fn part(&self) -> Self {
-        Counter {
-            tally: Tally::default(),
-            selected: 0,
-            ..*self
-        }
-    }
-
-    fn merge(&mut self, part: Self) {
-        self.tally.merge(&part.tally);
-        self.selected += part.selected;
-    }
-}
-
-pub(super) fn unix_seconds() -> i64 {
+pub(in crate::change) fn unix_seconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

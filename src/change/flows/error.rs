@@ -9,7 +9,7 @@ use crate::kernel::ctnetlink::{ChangeError, DumpError, ListError, PolicyError};
 use crate::kernel::sysctl::ReadError;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ExpireError {
+pub(crate) enum FlowError {
     /// A timeout could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -33,21 +33,21 @@ pub(crate) enum ExpireError {
     Stopped(Signal),
 }
 
-impl ExpireError {
+impl FlowError {
     /// Whether permission is denied.
     pub(crate) fn is_denied(&self) -> bool {
         matches!(
             self,
-            ExpireError::Dump(DumpError::NoRight)
-                | ExpireError::Policies(PolicyError(ListError::Refused(Errno::EPERM)))
+            FlowError::Dump(DumpError::NoRight)
+                | FlowError::Policies(PolicyError(ListError::Refused(Errno::EPERM)))
         )
     }
 }
 
-impl Advise for ExpireError {
+impl Advise for FlowError {
     fn hint(&self) -> Option<Hint> {
         match self {
-            ExpireError::Dump(error) => error.hint(),
+            FlowError::Dump(error) => error.hint(),
             _ => None,
         }
     }

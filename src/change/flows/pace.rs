@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::ExpireError;
+use super::FlowError;
 use crate::change::signal::Signal;
 
 /// Flows in a second, where a program listens to the events of the changes.
@@ -60,7 +60,7 @@ impl Run {
         &mut self,
         changes: u32,
         stop: &dyn Fn() -> Option<Signal>,
-    ) -> Result<(), ExpireError> {
+    ) -> Result<(), FlowError> {
         self.sent = self.sent.saturating_add(changes);
         let Some(rate) = self.rate.filter(|_| changes > 0) else {
             return Ok(());
@@ -74,12 +74,12 @@ impl Run {
 pub(crate) fn wait(
     time: Duration,
     stop: &dyn Fn() -> Option<Signal>,
-    mut meanwhile: impl FnMut(Duration) -> Result<(), ExpireError>,
-) -> Result<(), ExpireError> {
+    mut meanwhile: impl FnMut(Duration) -> Result<(), FlowError>,
+) -> Result<(), FlowError> {
     let begun = Instant::now();
     loop {
         if let Some(signal) = stop() {
-            return Err(ExpireError::Stopped(signal));
+            return Err(FlowError::Stopped(signal));
         }
         meanwhile(begun.elapsed())?;
         let left = time.saturating_sub(begun.elapsed());
