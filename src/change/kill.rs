@@ -44,6 +44,7 @@ pub(crate) struct Kill {
     first: Option<Sightings>,
     clock: Instant,
     log: Option<Log>,
+    detail: Detail,
 }
 
 /// What was ended.
@@ -71,7 +72,13 @@ impl Kill {
             first: None,
             clock: Instant::now(),
             log,
+            detail: Detail::Count,
         }
+    }
+
+    /// Gathers the largest groups and examples of what is ended.
+    pub(crate) fn gather_groups(&mut self) {
+        self.detail = Detail::Groups;
     }
 
     pub(crate) fn pace(&self) -> Pace {
@@ -164,16 +171,15 @@ impl Kill {
         }
     }
 
-    /// Ends the flows; `save` gets a line for each before. `detail` is what it gathers of them.
+    /// Ends the flows; `save` gets a line for each before.
     pub(crate) fn run(
         &self,
         mut save: Option<&mut dyn Write>,
-        detail: Detail,
         context: &mut FlowContext<'_>,
     ) -> Killed {
         let matching = self.selection.matching.iter();
         let act = Act::new("kill", matching.map(ToString::to_string).collect(), None);
-        let (mut sum, mut tally) = (self.sum(detail), Tally::default());
+        let (mut sum, mut tally) = (self.sum(self.detail), Tally::default());
         let mut known = Known::default();
         let ended = logged(self.log.as_ref(), &act, |changed| {
             let ended = passes(PASSES, &mut tally, |number| {
@@ -292,7 +298,7 @@ impl Gather for Noter {
 
 /// What is gathered of the flows that were ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Detail {
+enum Detail {
     Count,
     /// The largest groups, and examples.
     Groups,

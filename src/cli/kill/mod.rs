@@ -9,7 +9,7 @@ use super::args::{Global, Kill as Args};
 use super::flows::{self, answered, end, no_match, rate, say_pace, untouched, with_progress};
 use super::out::Out;
 use super::select;
-use crate::change::kill::{Detail, Kill};
+use crate::change::kill::Kill;
 use crate::flow::Selection;
 use crate::kernel::sysctl;
 use crate::render::kill::{self as render, Parts};
@@ -51,14 +51,10 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     }
     let mut file = args.save.as_deref().map(create).transpose()?;
     let save = file.as_mut().map(|file| file as &mut dyn Write);
-    let detail = if out.is_json() {
-        Detail::Groups
-    } else {
-        Detail::Count
-    };
-    let killed = with_progress("kill", &stop, out, |context| {
-        kill.run(save, detail, context)
-    });
+    if out.is_json() {
+        kill.gather_groups();
+    }
+    let killed = with_progress("kill", &stop, out, |context| kill.run(save, context));
     if let Some(file) = &file {
         file.sync_all()?;
     }
