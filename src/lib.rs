@@ -20,6 +20,7 @@
 //! | `plan` | pure | the difference, the ordered steps, and their reverse |
 //! | `boot` | pure | what the next boot sets, for each reader of sysctl.d |
 //! | `profile` | pure | what is desired: format, mistakes, inheritance, derived values |
+//! | `service` | pure | timeouts for one service, and the lifeline: nft's table `inet cttune` |
 //! | `flow` | pure | conntrack entries: selecting, grouping, sampling, expiring them |
 //! | `conntrack` | pure | the ctnetlink format: flows, tuples and requests, read and written |
 //! | `tunable` | pure | what the kernel offers: keys, units, ranges, readings, host facts |
@@ -55,6 +56,7 @@ mod plan;
 mod profile;
 mod render;
 mod sandbox;
+mod service;
 mod trial;
 mod tunable;
 

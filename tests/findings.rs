@@ -145,6 +145,8 @@ const FINDINGS: &[(&str, &str)] = &[
         "search-restarts",
         "lookups_that_come_out_in_another_chain_are_begun_again",
     ),
+    ("service-drift", "services_that_are_gone_or_can_go_are_told"),
+    ("service-flush", "services_that_are_gone_or_can_go_are_told"),
     (
         "sysctl-conf-unread",
         "files_that_the_next_boot_reads_otherwise",
@@ -590,6 +592,22 @@ fn timeout_policies_are_counted() {
     assert!(world.sh(nft).contains("established : 100"), "{nft}");
     // The sandbox's own check asks no netlink.
     assert_eq!(find(&check(&world, &[]), "timeout-policies"), None);
+}
+
+#[test]
+fn services_that_are_gone_or_can_go_are_told() {
+    let world = World::new();
+    world.sh("mkdir -p /etc/cttune/profiles");
+    let text = "[service.dns]\nmatch = [\"proto=udp,dport=53\"]\nreplied = 9\n";
+    fs::write(world.path("/etc/cttune/profiles/own.toml"), text).unwrap();
+    world.cttune(&["apply", "own", "--yes"]).exits(0);
+    let checked = check(&world, &["own"]);
+    assert_eq!(severity(&checked, "service-flush"), "info");
+    assert_eq!(find(&checked, "service-drift"), None);
+    world.sh("nft flush ruleset");
+    let checked = check(&world, &["own"]);
+    assert_eq!(severity(&checked, "service-drift"), "warning");
+    assert_eq!(find(&checked, "service-flush"), None);
 }
 
 #[test]

@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "tunable",
     "conntrack",
     "flow",
+    "service",
     "profile",
     "boot",
     "plan",

@@ -151,6 +151,11 @@ ids! {
     TimeoutPolicies "timeout-policies", "info",
         "with `--deep`: timeout policies override the sysctls",
         "kernel: nf_ct_timeout_lookup in include/net/netfilter/nf_conntrack_timeout.h";
+    ServiceDrift "service-drift", "warning",
+        "the timeouts of services are not in nft, or are others",
+        "kernel: net/netfilter/nft_ct.c, which copies the values when the object is made";
+    ServiceFlush "service-flush", "info, with `-v`",
+        "what takes the timeouts of services away", "nft(8): FLUSH RULESET";
     Flowtables "flowtables", "info",
         "with `--deep`: offloaded flows have timeouts of their own",
         "kernel: Documentation/networking/nf_flowtable.rst";
@@ -210,7 +215,12 @@ impl Id {
     pub(crate) fn is_choice(self) -> bool {
         matches!(
             self,
-            Id::AcctOff | Id::Rfc7857Opening | Id::TcpLoose | Id::TimestampOff | Id::TrackedBy
+            Id::AcctOff
+                | Id::Rfc7857Opening
+                | Id::ServiceFlush
+                | Id::TcpLoose
+                | Id::TimestampOff
+                | Id::TrackedBy
         )
     }
 }

@@ -18,6 +18,7 @@ mod memory;
 mod namespaces;
 mod rates;
 mod rfc;
+mod services;
 #[cfg(test)]
 mod shipped;
 mod table;
@@ -180,6 +181,7 @@ pub(crate) fn assess(evidence: Evidence<'_>) -> Vec<Finding> {
     if let (Some(deep), Some(live)) = (evidence.deep, evidence.machine.live) {
         findings.extend(deep::findings(deep, live, &evidence));
     }
+    findings.extend(services::findings(&evidence));
     findings.extend(at_boot::findings(&evidence));
     findings.extend(writers::findings(&evidence));
     for finding in &mut findings {

@@ -43,6 +43,7 @@ fn findings(name: &str, cpus: u32, memory: u64) -> Vec<Finding> {
         host: &host,
         live: Some(&live),
         files: None,
+        table: None,
     };
     let comparison = Comparison::new(&desired, &machine).unwrap();
     assess(Evidence {

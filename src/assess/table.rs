@@ -292,6 +292,7 @@ mod tests {
             host: &HOST,
             live: Some(snapshot),
             files: None,
+            table: None,
         };
         let comparison = Comparison::without_profile(&machine);
         let evidence = Evidence {

@@ -8,7 +8,7 @@ use super::flows::{FlowContext, FlowError};
 use super::journal::JournalError;
 use super::outcome::{Ending, Outcome};
 use super::record::Entry;
-use super::restore::{restore, undo_steps, write_file};
+use super::restore::{load_table, restore, undo_steps, write_file};
 use super::revert::Foreign;
 use super::signal::Signal;
 use super::status::Status;
@@ -183,6 +183,8 @@ impl<'a, 'b> Engine<'a, 'b> {
             Step::LoadModule { .. } => system.load_module()?,
             Step::UnloadModule { .. } => system.unload_module()?,
             Step::WriteLive { key, to, .. } => return self.write(*key, *to),
+            Step::Service { to, replace, .. } => load_table(to.as_ref(), *replace, system)?,
+            Step::ReloadUnits { .. } => system.reload_units()?,
             Step::Expire { parameters, .. } => return self.expire(parameters),
             Step::WriteFile { .. } | Step::EditLine { .. } => {
                 if let Some(change) = step.file() {

@@ -9,8 +9,10 @@ use super::system::{System, SystemError};
 use crate::change::flows::{FlowContext, FlowError};
 use crate::files::FileError;
 use crate::flow::expire::Tally;
+use crate::kernel::nft::NftError;
 use crate::kernel::sysctl::WriteError;
 use crate::profile::ExpireParameters;
+use crate::service::{Found, Table};
 use crate::tunable::{Key, as_held};
 
 /// The state of a machine, and how it fails.
@@ -37,6 +39,11 @@ pub(super) struct Fake {
     pub(super) chmods: Option<PathBuf>,
     /// Modes of files that were written.
     pub(super) modes: BTreeMap<PathBuf, u32>,
+    pub(super) table: Table,
+    /// Whether somebody flushes the ruleset as soon as a table is loaded.
+    pub(super) flushes: bool,
+    /// What is loaded next; a simulated machine reads no nft.
+    pub(super) next_table: Table,
     /// Whether no memory is found for a larger hash table.
     pub(super) no_memory: bool,
 }
@@ -157,6 +164,29 @@ impl System for Fake {
     }
 
     fn clear_up(&mut self, _: &[&Path], _: &[PathBuf]) {}
+
+    fn read_table(&mut self) -> Result<Found, SystemError> {
+        Ok(Found::Ours(self.table.clone()))
+    }
+
+    fn rehearse_table(&mut self, _: &str) -> Result<(), SystemError> {
+        Ok(())
+    }
+
+    fn load_table(&mut self, text: &str) -> Result<(), SystemError> {
+        if self.fails() {
+            return Err(NftError::NotInstalled.into());
+        }
+        self.table = Table::default();
+        if text.contains("ct timeout") && !self.flushes {
+            self.table = self.next_table.clone();
+        }
+        Ok(())
+    }
+
+    fn reload_units(&mut self) -> Result<(), SystemError> {
+        Ok(())
+    }
 
     fn look_at_flows(
         &mut self,

@@ -4,6 +4,7 @@ use super::system::{System, SystemError};
 use crate::diagnostic::plain::Shown;
 use crate::diagnostic::{Advise, Hint};
 use crate::plan::{Plan, Step};
+use crate::service::{Found, Table};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PreflightError {
@@ -44,11 +45,28 @@ pub(crate) fn preflight(plan: &Plan, system: &mut dyn System) -> Result<(), Pref
                 }
                 system.rehearse_write(*key)?;
             }
+            Step::Service {
+                from, to, replace, ..
+            } => check_table(from.as_ref(), to.as_ref(), *replace, system)?,
             // Flows are read when their step is applied: the plan counted them already.
             _ => check_file(step, system)?,
         }
     }
     Ok(())
+}
+
+fn check_table(
+    from: Option<&Table>,
+    to: Option<&Table>,
+    replace: bool,
+    system: &mut dyn System,
+) -> Result<(), PreflightError> {
+    let planned = from.cloned().unwrap_or_default();
+    if system.read_table()? != Found::Ours(planned) {
+        let moved = "nft table inet cttune changed".to_owned();
+        return Err(PreflightError::Moved(moved));
+    }
+    Ok(system.rehearse_table(&Table::transaction(from, to, replace))?)
 }
 
 fn check_file(step: &Step, system: &mut dyn System) -> Result<(), PreflightError> {

@@ -7,6 +7,7 @@ use super::record::Entry;
 use super::revert::{Count, Present};
 use super::system::System;
 use crate::plan::{Plan, Step};
+use crate::service::Found;
 use crate::tunable::Key;
 
 /// Reads every value and file of these entries once.
@@ -18,12 +19,18 @@ pub(super) fn read<'a>(
         count: count(system),
         ..Present::default()
     };
+    let mut has_table = false;
     let (mut keys, mut paths) = (Vec::<Key>::new(), BTreeSet::new());
     for step in entries.into_iter().flat_map(|entry| &entry.record.steps) {
         match step {
             Step::WriteLive { key, .. } if !keys.contains(key) => keys.push(*key),
+            Step::Service { .. } => has_table = true,
             step => paths.extend(step.file().map(|change| change.path)),
         }
+    }
+    if has_table {
+        let read = system.read_table();
+        present.table = Some(read.unwrap_or_else(|error| Found::Unread(error.to_string())));
     }
     for key in keys {
         match system.read(key) {

@@ -10,6 +10,7 @@ use super::revert::Present;
 use super::state::State;
 use super::status::Status;
 use crate::plan::{Plan, Step, StepResult};
+use crate::service::Found;
 use crate::tunable::{Key, Snapshot};
 
 /// The version of the format: 1 kept the state in the record.
@@ -136,9 +137,15 @@ impl Entry {
                 files.insert(change.path, change.to);
             }
         }
+        let table = self.perhaps_applied().filter_map(|step| match step {
+            Step::Service { to, .. } => Some(Found::Ours(to.clone().unwrap_or_default())),
+            _ => None,
+        });
+        let table = table.last();
         let mut values = last.iter();
         self.state.status().can_be_rolled_back()
             && values.all(|(key, to)| present.values.get(key) == Some(to))
+            && (table.is_none() || table == present.table)
             && files.iter().all(|(path, to)| present.file(path) == Ok(*to))
     }
 }

@@ -9,6 +9,7 @@ use super::system::{System, SystemError};
 use crate::diagnostic::plain::Shown;
 use crate::files::NEW_FILE;
 use crate::plan::Step;
+use crate::service::{Found, Table};
 use crate::tunable::Key;
 
 /// Replaces a file, or removes it, and reads it back: its bytes and its mode.
@@ -24,6 +25,33 @@ pub(super) fn write_file(
     let mode = system.file_mode(path)?.unwrap_or(NEW_FILE);
     system.replace_file(path, bytes)?;
     check(path, Some(bytes), mode, system)
+}
+
+/// Makes nft's table what is wanted and reads it back.
+pub(super) fn load_table(
+    to: Option<&Table>,
+    replace: bool,
+    system: &mut dyn System,
+) -> Result<(), SystemError> {
+    let from = match system.read_table()? {
+        Found::Ours(from) => from,
+        // What is written replaces the rules of the table alone: it must be ours.
+        Found::Foreign(part) => {
+            return Err(SystemError::TableReadBack(format!("it has {part}")));
+        }
+        Found::Unread(why) => return Err(SystemError::TableReadBack(why)),
+    };
+    system.load_table(&Table::transaction(Some(&from), to, replace))?;
+    let wanted = to.cloned().unwrap_or_default();
+    match system.read_table()? {
+        Found::Ours(now) if now == wanted => Ok(()),
+        Found::Ours(now) if now.is_empty() => {
+            Err(SystemError::TableReadBack("it was gone".to_owned()))
+        }
+        Found::Ours(now) => Err(SystemError::TableReadBack(now.difference(&wanted))),
+        Found::Foreign(part) => Err(SystemError::TableReadBack(format!("it had {part}"))),
+        Found::Unread(why) => Err(SystemError::TableReadBack(why)),
+    }
 }
 
 fn check(
@@ -75,6 +103,11 @@ pub(super) fn restore(step: &Step, system: &mut dyn System) -> Result<(), String
             .load_module()
             .map_err(|error| format!("the module nf_conntrack is not loaded: {error}")),
         Step::WriteLive { key, to, .. } => restore_value(*key, *to, system),
+        Step::Service { to, replace, .. } => load_table(to.as_ref(), *replace, system)
+            .map_err(|error| format!("nft table inet cttune was not restored: {error}")),
+        Step::ReloadUnits { .. } => system
+            .reload_units()
+            .map_err(|error| format!("systemd's units were not read again: {error}")),
         _ => Ok(()),
     }
 }

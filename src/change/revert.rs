@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::record::Entry;
 use crate::diagnostic::plain::Shown;
 use crate::plan::{ENTRIES_PER_BUCKET, Plan, Step, StepResult, lowest_safe_max};
+use crate::service::{Found, Table};
 use crate::tunable::{Key, as_held};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,6 +34,8 @@ pub(crate) struct Present {
     /// Files that could not be read, and why.
     pub(crate) unread_files: BTreeMap<PathBuf, String>,
     pub(crate) count: Count,
+    /// nft's table, if a change was about it.
+    pub(crate) table: Option<Found>,
 }
 
 impl Present {
@@ -50,6 +53,9 @@ impl Present {
         for step in &plan.steps {
             if let Step::WriteLive { key, to, .. } = step {
                 self.values.insert(*key, *to);
+            }
+            if let Step::Service { to, .. } = step {
+                self.table = Some(Found::Ours(to.clone().unwrap_or_default()));
             }
             match step.file().map(|change| (change.path, change.to)) {
                 Some((path, Some(bytes))) => {
@@ -73,6 +79,7 @@ pub(crate) enum Conflict {
         now: i64,
     },
     File(PathBuf),
+    Table,
 }
 
 impl fmt::Display for Conflict {
@@ -88,6 +95,9 @@ impl fmt::Display for Conflict {
                 "{key} was {before}, the change set it to {after}, and now it is {now}: somebody \
                  else changed it since"
             ),
+            Conflict::Table => {
+                f.write_str("nft table inet cttune was changed by somebody else since")
+            }
             Conflict::File(path) => {
                 write!(f, "{} was changed by somebody else since", path.shown())
             }
@@ -143,6 +153,7 @@ pub(crate) fn revert(entry: &Entry, present: &Present, foreign: Foreign) -> Reve
             kept: Vec::new(),
         },
     };
+    let tables = net_tables(entry);
     let (mut seen_keys, mut seen_files) = (BTreeSet::new(), BTreeSet::new());
     for step in entry.perhaps_applied().rev() {
         match step {
@@ -161,10 +172,17 @@ pub(crate) fn revert(entry: &Entry, present: &Present, foreign: Foreign) -> Reve
                     computing.file(path, net);
                 }
             }
+            Step::Service { .. } => computing.table(tables.as_ref()),
             // A rollback that is itself undone leaves the module unloaded: nothing needs it.
             // Flows have what their next packet would have given them anyway.
             Step::WriteLive { .. } | Step::UnloadModule { .. } | Step::Expire { .. } => {}
+            Step::ReloadUnits { .. } => {}
         }
+    }
+    // Once their files are as they were.
+    let mut steps = entry.perhaps_applied();
+    if let Some(step) = steps.find(|step| matches!(step, Step::ReloadUnits { .. })) {
+        computing.revert.plan.steps.push(step.clone());
     }
     computing.revert
 }
@@ -198,6 +216,18 @@ fn net_values(entry: &Entry) -> BTreeMap<Key, Net<Option<i64>>> {
         }
     }
     values
+}
+
+/// What a change did to nft's table, if anything.
+fn net_tables(entry: &Entry) -> Option<Net<Table>> {
+    let mut net: Option<Net<Table>> = None;
+    for step in entry.perhaps_applied() {
+        if let Step::Service { from, to, .. } = step {
+            let net = net.get_or_insert_with(|| Net::new(from.clone().unwrap_or_default()));
+            net.after.push(to.clone().unwrap_or_default());
+        }
+    }
+    net
 }
 
 fn net_files(entry: &Entry) -> BTreeMap<&Path, Net<Option<&[u8]>>> {
@@ -274,6 +304,34 @@ impl Computing<'_> {
                 why,
             }),
         }
+    }
+
+    fn table(&mut self, net: Option<&Net<Table>>) {
+        let Some(net) = net else { return };
+        let now = match &self.present.table {
+            Some(Found::Ours(now)) => now,
+            Some(Found::Foreign(part)) => {
+                let kept = format!("nft table inet cttune was not restored: it has {part} now");
+                self.revert.kept.push(kept);
+                return;
+            }
+            Some(Found::Unread(why)) => {
+                let kept = format!("nft table inet cttune was not restored: {why}");
+                self.revert.kept.push(kept);
+                return;
+            }
+            None => return,
+        };
+        if *now == net.before || (!net.after.contains(now) && !self.goes_on(Conflict::Table)) {
+            return;
+        }
+        let some = |table: &Table| Some(table.clone()).filter(|table| !table.is_empty());
+        self.revert.plan.steps.push(Step::Service {
+            from: some(now),
+            to: some(&net.before),
+            replace: false,
+            why: "as before the change".to_owned(),
+        });
     }
 
     fn file(&mut self, path: &Path, net: &Net<Option<&[u8]>>) {

@@ -26,6 +26,7 @@ use crate::flow::expire::Tally;
 use crate::kernel::sysctl;
 use crate::plan::{Blocked, Permission, Plan, Report, Step};
 use crate::profile::ExpireMode;
+use crate::service::Table;
 
 /// What a session tells the command that opened it, and asks of it.
 pub(crate) trait Console {
@@ -34,6 +35,8 @@ pub(crate) trait Console {
     fn step(&self, step: &Step, report: &Report);
     fn flows(&self, read: u64);
     fn note(&self, text: &str);
+    /// Proves in private that a table does what it says; the error says what it did instead.
+    fn prove(&self, table: &Table) -> Result<(), String>;
     /// What is known about the past of flows, if this plan is applied now.
     fn past(&self, plan: &Plan) -> Past;
 }
@@ -137,6 +140,7 @@ impl<'a> Session<'a> {
             return Ok(Applied::Nothing(plan));
         }
         let (plan, is_whole) = self.agreed(plan, &mut request, &mut system)?;
+        self.prove(&plan)?;
         let mut entry = self.entry(&plan, &mut system);
         entry.record.allow_overridden = request.permission.overridden || !is_whole;
         let system = system.with_past(self.console.past(&plan));
@@ -163,6 +167,19 @@ impl<'a> Session<'a> {
         refuse_other(&plan, &again)?;
         let is_whole = chosen.steps == plan.steps;
         Ok((chosen, is_whole))
+    }
+
+    fn prove(&self, plan: &Plan) -> Result<(), ChangeError> {
+        let mut steps = plan.steps.iter();
+        let table = steps.find_map(|step| match step {
+            Step::Service { to, .. } => to.as_ref(),
+            _ => None,
+        });
+        let proved = table.map_or(Ok(()), |table| self.console.prove(table));
+        proved.map_err(|why| {
+            ChangeError::new(format!("in a trial the services did not work: {why}"))
+                .hint("`match = []` in a profile takes a service away; apply needs ip and nft")
+        })
     }
 
     fn apply_agreed(

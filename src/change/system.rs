@@ -10,9 +10,13 @@ use crate::diagnostic::plain::Shown;
 use crate::diagnostic::{Advise, Hint};
 use crate::files::{FileError, ReadError, Root, is_full};
 use crate::flow::expire::Tally;
+use crate::kernel::ctnetlink::{ListError, read_table};
 use crate::kernel::module::{self, ModuleError};
+use crate::kernel::nft::{self, NftError};
 use crate::kernel::sysctl::{self, WriteError};
+use crate::kernel::units;
 use crate::profile::{ExpireMode, ExpireParameters};
+use crate::service::Found;
 use crate::tunable::Key;
 
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,15 @@ pub(crate) enum SystemError {
     /// A file that was written, or removed, is not as it should be.
     #[error("{} was written, but {what} when it was read back", path.shown())]
     ReadBack { path: PathBuf, what: &'static str },
+    #[error(transparent)]
+    Nft(#[from] NftError),
+    #[error("reading nft's table inet cttune: {0}")]
+    Table(#[from] ListError),
+    /// nft took the table, and it is another one.
+    #[error("nft took the table inet cttune, but {0} when it was read back")]
+    TableReadBack(String),
+    #[error("systemd did not start cttune-services.service: {0}")]
+    Units(String),
     /// A step for a running kernel, and the files are those of an image.
     #[error("an image has no running kernel")]
     Image,
@@ -70,6 +83,14 @@ impl Advise for SystemError {
                 Hint::say("another program writes this file too: find it, then try again")
             }
             SystemError::Expire { source, .. } => return source.hint(),
+            SystemError::Nft(NftError::NotInstalled) => Hint::say("install nftables"),
+            SystemError::Nft(_) | SystemError::Table(_) => return None,
+            SystemError::TableReadBack(_) => {
+                Hint::on_host("nft monitor").to("see which program changes the ruleset")
+            }
+            SystemError::Units(_) => {
+                Hint::on_host("systemctl status cttune-services").to("see why")
+            }
             SystemError::Image => Hint::say("the record is not one that cttune wrote"),
             SystemError::Read(_) => return None,
             SystemError::Write(error) => return error.hint(),
@@ -99,6 +120,13 @@ pub(crate) trait System {
     fn remove_file(&mut self, path: &Path) -> Result<(), SystemError>;
     /// Removes what a killed run left beside these files, and those of the folders that are empty.
     fn clear_up(&mut self, files: &[&Path], folders: &[PathBuf]);
+    /// Reads nft's table.
+    fn read_table(&mut self) -> Result<Found, SystemError>;
+    /// Has a text for nft judged.
+    fn rehearse_table(&mut self, text: &str) -> Result<(), SystemError>;
+    fn load_table(&mut self, text: &str) -> Result<(), SystemError>;
+    /// Has systemd read its units again, and run the one of services if there is one.
+    fn reload_units(&mut self) -> Result<(), SystemError>;
     /// Takes the first of two samples of the flows that will be changed, where that takes two.
     fn look_at_flows(
         &mut self,
@@ -222,6 +250,26 @@ impl System for Running {
             self.root.sweep(file);
         }
         self.root.remove_empty(folders);
+    }
+
+    fn read_table(&mut self) -> Result<Found, SystemError> {
+        self.demand_kernel()?;
+        Ok(read_table()?)
+    }
+
+    fn rehearse_table(&mut self, text: &str) -> Result<(), SystemError> {
+        self.demand_kernel()?;
+        Ok(nft::check(text)?)
+    }
+
+    fn load_table(&mut self, text: &str) -> Result<(), SystemError> {
+        self.demand_kernel()?;
+        Ok(nft::load(text)?)
+    }
+
+    fn reload_units(&mut self) -> Result<(), SystemError> {
+        self.demand_kernel()?;
+        units::reload().map_err(SystemError::Units)
     }
 
     fn look_at_flows(

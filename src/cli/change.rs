@@ -37,6 +37,7 @@ pub(super) fn planning_of(record: &Record) -> Planning {
         adopt: record.steps.iter().any(adopts),
         allow_overridden: record.allow_overridden,
         allow_max_below_count: false,
+        replace: false,
     }
 }
 

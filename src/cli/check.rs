@@ -8,6 +8,7 @@ use super::out::Out;
 use super::readings::Readings;
 use super::{bundle, explain, load, mistaken, place, refusals};
 use crate::assess::{Evidence, Levels, Severity, assess, worst};
+use crate::profile::Desired;
 use crate::render;
 use crate::render::check::Checked;
 
@@ -65,7 +66,8 @@ fn with_checked<T>(
     if let Some(desired) = &desired {
         mistaken::note_unknown_ids(desired, out);
     }
-    let readings = Readings::take(check, global, &root, out)?;
+    let has_services = desired.as_ref().is_some_and(Desired::has_services);
+    let readings = Readings::take(check, global, &root, has_services, out)?;
     let machine = readings.current.machine();
     let (comparison, blocked) = load::compare(desired.as_ref(), &machine)?;
     current::demand_readings(&comparison)?;

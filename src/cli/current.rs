@@ -8,8 +8,9 @@ use super::failure::{FAILED, Failure};
 use super::place;
 use crate::boot::writers::Facts;
 use crate::files::{Root, boot_files};
-use crate::kernel::{host, processes, sysctl};
+use crate::kernel::{ctnetlink, host, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine};
+use crate::service::Found;
 use crate::tunable::{Host, Reading, Snapshot};
 
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Current {
     pub(super) host: Host,
     pub(super) live: Option<Snapshot>,
     pub(super) files: Option<Files>,
+    /// nft's table of cttune, once it was asked for.
+    table: Option<Found>,
     /// What to call the machine: its name, or the root.
     pub(super) name: String,
 }
@@ -36,12 +39,29 @@ impl Current {
         let read_files = || boot_files::read(root, &host, processes);
         let files = global.netns.is_none().then(read_files).transpose();
         let files = files.map_err(|error| Failure::of(FAILED, &error))?;
+        let is_systemds = root.is_machine() && host::is_systemds();
         Ok(Current {
             host,
             live,
-            files,
+            files: files.map(|files| files.run_by_systemd(is_systemds)),
+            table: None,
             name: place::name(global),
         })
+    }
+
+    /// The same with nft's table.
+    pub(super) fn with_table(global: &Global, root: &Root) -> anyhow::Result<Self> {
+        let mut current = Current::read(global, root)?;
+        current.read_table();
+        Ok(current)
+    }
+
+    /// Asks for nft's table of cttune; an image has none.
+    pub(super) fn read_table(&mut self) {
+        if self.live.is_some() {
+            let read = ctnetlink::read_table();
+            self.table = Some(read.unwrap_or_else(|error| Found::Unread(error.to_string())));
+        }
     }
 
     pub(super) fn machine(&self) -> Machine<'_> {
@@ -49,6 +69,7 @@ impl Current {
             host: &self.host,
             live: self.live.as_ref(),
             files: self.files.as_ref(),
+            table: self.table.as_ref(),
         }
     }
 

@@ -62,6 +62,7 @@ pub(super) fn compare(
         live: false,
         persist: true,
         adopt: false,
+        replace: false,
     };
     let comparison = Comparison::new(desired, machine).map_err(mistaken::underivable)?;
     let plan = plan(desired, &comparison, machine, scope);
@@ -178,6 +179,9 @@ fn chain(mut found: Found) -> anyhow::Result<Vec<Profile>> {
             break;
         }
         found = parent;
+    }
+    if mistakes.is_empty() {
+        mistakes = profile::service_mistakes(&chain);
     }
     if mistakes.is_empty() {
         Ok(chain)

@@ -45,6 +45,7 @@ mod rollback;
 mod sandbox;
 mod saved;
 mod select;
+mod services;
 mod session;
 mod suggest;
 mod terminal;
@@ -96,12 +97,13 @@ fn in_namespace(cli: &Cli, out: Out) -> anyhow::Result<u8> {
     };
     refusals::netns(cli)?;
     // Before the namespace is looked for.
-    let only = match &cli.command {
-        Command::Plan(plan) => plan.planning.only,
-        Command::Apply(apply) => apply.planning.only,
+    let planning = match &cli.command {
+        Command::Plan(plan) => Some(&plan.planning),
+        Command::Apply(apply) => Some(&apply.planning),
         _ => None,
     };
-    place::scope(&cli.global, only, false)?;
+    let scope = |planning| place::scope(&cli.global, planning);
+    planning.map(scope).transpose()?;
     let spec: netns::Spec = name
         .parse()
         .map_err(|error: netns::SpecError| Failure::usage(error.to_string()))?;

@@ -1,6 +1,6 @@
 //! The place that the global options name: the machine, an image, another network namespace.
 
-use super::args::{Global, Only};
+use super::args::{Global, Only, Planning};
 use super::failure::{FAILED, Failure};
 use crate::diagnostic::{Advise, Hint, Place};
 use crate::files::Root;
@@ -33,7 +33,8 @@ pub(super) fn of(global: &Global) -> Place {
 }
 
 /// How much of a plan the options ask for. `--netns` has no files and `--root` no kernel.
-pub(super) fn scope(global: &Global, only: Option<Only>, adopt: bool) -> anyhow::Result<Scope> {
+pub(super) fn scope(global: &Global, planning: &Planning) -> anyhow::Result<Scope> {
+    let only = planning.only;
     let (live, persist) = match (&global.netns, &global.root, only) {
         (Some(_), _, Some(Only::Persist)) => {
             return Err(Failure::usage("--only persist cannot go with --netns")
@@ -52,6 +53,7 @@ pub(super) fn scope(global: &Global, only: Option<Only>, adopt: bool) -> anyhow:
     Ok(Scope {
         live,
         persist,
-        adopt,
+        adopt: planning.adopt,
+        replace: planning.replace,
     })
 }

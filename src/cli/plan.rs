@@ -4,7 +4,7 @@ use super::args::{Global, Plan, Planning};
 use super::current::{self, Current};
 use super::failure::{DIFFERS, Failure};
 use super::out::Out;
-use super::{expire, load, mistaken, place, saved};
+use super::{expire, load, mistaken, place, saved, services};
 use crate::diagnostic::plain::Shown;
 use crate::diagnostic::quoted;
 use crate::files::Root;
@@ -63,7 +63,7 @@ pub(super) fn make(
     root: &Root,
 ) -> anyhow::Result<(plan::Plan, Current)> {
     // Before the profile is looked for.
-    place::scope(global, planning.only, planning.adopt)?;
+    place::scope(global, planning)?;
     let Some(desired) = load::desired(&planning.desired, root)? else {
         let message = if planning.desired.no_profile {
             "--no-profile leaves nothing to plan without --set"
@@ -84,12 +84,13 @@ pub(super) fn make_for(
     global: &Global,
     root: &Root,
 ) -> anyhow::Result<(plan::Plan, Current)> {
-    let scope = place::scope(global, planning.only, planning.adopt)?;
-    let current = Current::read(global, root)?;
+    let scope = place::scope(global, planning)?;
+    let current = Current::with_table(global, root)?;
     let machine = current.machine();
     let comparison = Comparison::new(desired, &machine).map_err(mistaken::underivable)?;
     current::demand_readings(&comparison)?;
     let mut plan = plan::plan(desired, &comparison, &machine, scope);
+    services::demand_nft(&mut plan);
     if let Some(mode) = planning.expire {
         let step = expire::step(mode, desired.expire.clone(), scope, &current, &plan, root)?;
         plan.steps.extend(step);

@@ -16,6 +16,7 @@ use crate::guard;
 use crate::kernel::log::Journal;
 use crate::kernel::{host, namespaces};
 use crate::render::check::Pending;
+use crate::service::Found;
 
 pub(super) struct Readings {
     pub(super) current: Current,
@@ -32,6 +33,7 @@ impl Readings {
         check: &Check,
         global: &Global,
         root: &Root,
+        has_services: bool,
         out: Out,
     ) -> anyhow::Result<Self> {
         let interval = check.interval.as_deref();
@@ -44,12 +46,18 @@ impl Readings {
         } else {
             Journal::Skipped
         };
-        let current = Current::read(global, root)?;
+        let mut current = Current::read(global, root)?;
+        if has_services {
+            current.read_table();
+        }
         let mut unread: Vec<Unread> = current
             .unread()
             .into_iter()
             .map(|path| Unread::new(path.shown(), "cannot be read"))
             .collect();
+        if let Some(Found::Unread(why)) = current.machine().table {
+            unread.push(Unread::new("timeouts of services", why));
+        }
         let mut rates = (current.live.as_ref())
             .map(|_| rates::read(earlier, journal, &current.host, &mut unread));
         if let (Some(rates), None) = (&mut rates, &global.netns) {

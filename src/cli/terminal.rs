@@ -9,6 +9,8 @@ use super::out::Out;
 use crate::change::flows::Past;
 use crate::change::{Console, Here, Session};
 use crate::plan::{Plan, Report, Step};
+use crate::service::Table;
+use crate::trial::prove;
 
 /// Tells what a session does.
 pub(super) struct Terminal {
@@ -53,6 +55,10 @@ impl Console for Terminal {
 
     fn note(&self, text: &str) {
         self.out.note(text);
+    }
+
+    fn prove(&self, table: &Table) -> Result<(), String> {
+        prove(table).map_err(|error| error.to_string())
     }
 
     fn past(&self, plan: &Plan) -> Past {

@@ -66,7 +66,7 @@ impl Buffer {
     }
 
     /// Appends an attribute with a plain value.
-    pub(super) fn attribute(&mut self, kind: u16, value: &[u8]) {
+    pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
         self.sized(kind, |buffer| buffer.raw(value));
     }
 

@@ -42,6 +42,14 @@ pub(super) fn systemd_sysctl(root: &Root) -> Option<PathBuf> {
         .next()
 }
 
+/// nft, where the system has it.
+pub(super) fn nft(root: &Root) -> Option<PathBuf> {
+    let mut programs = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"].into_iter();
+    programs
+        .find(|path| is_there(root, path))
+        .map(PathBuf::from)
+}
+
 /// The programs that apply sysctl.d at boot, and one that cttune does not know. Both are empty
 /// where nothing is found: an image that is only a few files.
 pub(super) fn readers(root: &Root) -> (Vec<Reader>, Option<&'static str>) {

@@ -8,7 +8,7 @@ use super::{ReadError, Root, boot_facts, conf_folders, sysctl_tree, writers};
 use crate::boot::modules::ModuleFiles;
 use crate::boot::writers::Process;
 use crate::boot::{BootFiles, NextBoot};
-use crate::plan::{ACTIVE, Files, MODULES_LOAD, UDEV_RULE};
+use crate::plan::{ACTIVE, Files, MODULES_LOAD, SERVICE_FILES, UDEV_RULE};
 use crate::tunable::{Conntrack, Host};
 
 /// Reads them below `root`, beside the programs that run. How the kernel has conntrack is the
@@ -19,7 +19,10 @@ use crate::tunable::{Conntrack, Host};
 pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<Files, ReadError> {
     let tree = sysctl_tree::read(root)?;
     let mut others = BTreeMap::new();
-    for path in [MODULES_LOAD, UDEV_RULE, ACTIVE] {
+    for path in [MODULES_LOAD, UDEV_RULE, ACTIVE]
+        .iter()
+        .chain(&SERVICE_FILES)
+    {
         if let Some(bytes) = root.read(Path::new(path))? {
             others.insert(PathBuf::from(path), bytes);
         }
@@ -51,11 +54,8 @@ pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<
         strays: boot_facts::strays(root),
         unread,
     });
-    Ok(Files::new(
-        next_boot,
-        others,
-        boot_facts::systemd_sysctl(root),
-    ))
+    let files = Files::new(next_boot, others, boot_facts::systemd_sysctl(root));
+    Ok(files.with_nft(boot_facts::nft(root)))
 }
 
 /// Whether conntrack is built into every kernel that is installed below the root. Where none is

@@ -38,6 +38,7 @@ pub fn netlink(bytes: &[u8]) {
 pub fn rules(bytes: &[u8]) {
     for message in Messages(bytes).flatten() {
         black_box(ctnetlink::policies_in(message.body));
+        black_box(ctnetlink::table_parts_in(message.body));
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Blocked {
     /// This key and some others are off, and nobody can write them here, though no namespace was
     /// named.
     ReadOnly { key: Key, others: usize },
+    /// nft's table of our name is somebody else's, known by this part of it.
+    ForeignTable { part: String },
     /// The two fragment thresholds, in bytes, would cross after the plan.
     ThresholdsCross { high: i64, low: i64 },
 }
@@ -81,6 +83,9 @@ impl Blocked {
             Blocked::ReadOnly { .. } => {
                 "run it on the host or with a writable /proc/sys; --only persist writes the files \
                  alone"
+            }
+            Blocked::ForeignTable { .. } => {
+                "see it with `nft list table inet cttune`, and give that table another name"
             }
             Blocked::ThresholdsCross { .. } => {
                 "set both thresholds, the high one above the low one"
@@ -137,6 +142,10 @@ impl fmt::Display for Blocked {
                 let others = plural(*others, "more key");
                 write!(f, "{key} and {others} are read-only here")
             }
+            Blocked::ForeignTable { part } => write!(
+                f,
+                "nft table inet cttune was not written by cttune: it has {part}"
+            ),
             Blocked::ThresholdsCross { high, low } => write!(
                 f,
                 "{} = {high} would be below {} = {low}, which the kernel refuses",

@@ -1,7 +1,7 @@
 //! Every key that a profile speaks of: what it is now, what it will be after a boot, what it
 //! should be.
 
-use super::{Blocked, Machine, Skip};
+use super::{Blocked, Machine, Services, Skip};
 use crate::boot::{Answer, Reader, Winner};
 use crate::profile::{DeriveError, Desired, Targets, Values, derive};
 use crate::tunable::{Key, Reading};
@@ -45,6 +45,7 @@ pub(crate) struct Compared {
 pub(crate) struct Comparison {
     /// One for each key of the profile, or for every key if there is none.
     pub(crate) settings: Vec<Compared>,
+    pub(crate) services: Services,
     /// Whether read-only keys that are off count as drift: in the initial namespace they do.
     read_only_counts: bool,
 }
@@ -63,7 +64,9 @@ impl Comparison {
         let targets = targets
             .into_iter()
             .map(|(key, targets)| (key, Some(targets)));
-        Ok(Comparison::of(targets, machine))
+        let mut comparison = Comparison::of(targets, machine);
+        comparison.services = Services::new(desired, &comparison.settings, machine);
+        Ok(comparison)
     }
 
     /// Every key of the catalog, compared with nothing.
@@ -75,12 +78,14 @@ impl Comparison {
         let settings = keys.map(|(key, targets)| Compared::new(key, targets, machine));
         Comparison {
             settings: settings.collect(),
+            services: Services::default(),
             read_only_counts: machine.files.is_some(),
         }
     }
 
     pub(crate) fn in_line(&self) -> bool {
-        !self.settings.iter().any(|setting| self.is_drift(setting))
+        let mut settings = self.settings.iter();
+        !settings.any(|setting| self.is_drift(setting)) && self.services.in_line()
     }
 
     /// Whether a setting of this comparison is not as the profile asks.

@@ -75,6 +75,7 @@ impl World {
             live: true,
             persist: true,
             adopt,
+            replace: false,
         };
         let comparison = self.comparison();
         self.on_machine(|machine| plan(&self.desired, &comparison, machine, scope))
@@ -95,6 +96,7 @@ impl World {
             host: &host,
             live: self.live.as_ref(),
             files: Some(&files),
+            table: None,
         })
     }
 }

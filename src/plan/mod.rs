@@ -12,6 +12,7 @@ mod compare;
 mod order;
 mod persist;
 mod report;
+mod services;
 mod step;
 
 pub(crate) use blocked::{Blocked, Permission};
@@ -20,12 +21,14 @@ pub(crate) use compare::{Compared, Comparison, State};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
 pub(crate) use report::{Report, StepResult};
+pub(crate) use services::{SERVICE_FILES, Services};
 pub(crate) use step::{FileChange, Step, lowest_safe_max};
 
 use std::collections::BTreeMap;
 
 use crate::boot::storage::Volatile;
 use crate::profile::Desired;
+use crate::service::Found;
 use crate::tunable::{Host, Key, Snapshot};
 
 /// What was read of the machine, all of it before anything is decided.
@@ -36,6 +39,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) live: Option<&'a Snapshot>,
     /// What the next boot will read; `None` for another network namespace, which has no files.
     pub(crate) files: Option<&'a Files>,
+    /// nft's table of cttune; `None` where it was not asked for, or may not be read.
+    pub(crate) table: Option<&'a Found>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub(crate) struct Scope {
     pub(crate) persist: bool,
     /// Comment out the lines of others that would override our drop-in.
     pub(crate) adopt: bool,
+    /// Let no flow keep timeouts that its service does not have any more.
+    pub(crate) replace: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -78,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) skipped: Vec<(Key, Skip)>,
     pub(crate) blocked: Vec<Blocked>,
     pub(crate) lowered: Vec<Lowered>,
+    /// Why the services and the lifeline are not part of it, if so.
+    pub(crate) left_out: Option<String>,
     /// Why what it writes to /etc does not last, if so.
     pub(crate) volatile: Option<Volatile>,
 }
@@ -127,6 +136,7 @@ pub(crate) fn plan(
         overrides: desired.overrides.clone(),
         skipped: comparison.skipped(),
         blocked: comparison.required_missing(),
+        left_out: comparison.services.left_out.clone(),
         ..Plan::default()
     };
     if let (true, Some(live)) = (scope.live, machine.live) {
@@ -135,6 +145,8 @@ pub(crate) fn plan(
         plan.steps.extend(steps);
         plan.blocked.extend(comparison.read_only());
         plan.blocked.extend(blocked);
+        plan.steps.extend(comparison.services.step(scope.replace));
+        plan.blocked.extend(comparison.services.blocked());
     }
     if let (true, Some(files)) = (scope.persist, machine.files) {
         persist::add_steps(&mut plan, desired, comparison, files, scope.adopt);

@@ -26,6 +26,8 @@ pub(crate) struct Files {
     others: BTreeMap<PathBuf, Vec<u8>>,
     /// systemd-sysctl, where the system has it.
     systemd_sysctl: Option<PathBuf>,
+    nft: Option<PathBuf>,
+    systemd_runs: bool,
 }
 
 impl Files {
@@ -40,7 +42,36 @@ impl Files {
             next_boot,
             others,
             systemd_sysctl,
+            nft: None,
+            systemd_runs: false,
         }
+    }
+
+    /// The same with the place of nft.
+    #[must_use]
+    pub(crate) fn with_nft(self, nft: Option<PathBuf>) -> Self {
+        Files { nft, ..self }
+    }
+
+    /// The same of a machine that systemd runs, or does not.
+    #[must_use]
+    pub(crate) fn run_by_systemd(self, systemd_runs: bool) -> Self {
+        Files {
+            systemd_runs,
+            ..self
+        }
+    }
+
+    pub(super) fn nft(&self) -> Option<&Path> {
+        self.nft.as_deref()
+    }
+
+    pub(super) fn has_systemd(&self) -> bool {
+        self.systemd_sysctl.is_some()
+    }
+
+    pub(super) fn systemd_runs(&self) -> bool {
+        self.systemd_runs
     }
 
     pub(crate) fn next_boot(&self) -> &NextBoot {
@@ -48,7 +79,7 @@ impl Files {
     }
 
     /// The bytes of a file that cttune writes whole.
-    fn bytes(&self, path: &str) -> Option<&[u8]> {
+    pub(super) fn bytes(&self, path: &str) -> Option<&[u8]> {
         if path == DROP_IN {
             self.next_boot.tree().file(Path::new(path))
         } else {
@@ -96,6 +127,7 @@ pub(super) fn add_steps(
     plan.blocked.extend(later);
     plan.volatile = next_boot.volatile().cloned();
     plan.steps.extend(at_boot_steps(comparison, files));
+    plan.steps.extend(comparison.services.files.iter().cloned());
     let before = files.text(ACTIVE);
     if !desired.is_active {
         let (values, bounds) = before.map(active::set_beside).unwrap_or_default();
@@ -141,7 +173,7 @@ fn drop_in_text(
 }
 
 /// A step that writes `text`, unless that very text is there.
-fn write_step(files: &Files, path: &str, text: String, why: String) -> Option<Step> {
+pub(super) fn write_step(files: &Files, path: &str, text: String, why: String) -> Option<Step> {
     let from = files.bytes(path);
     if from == Some(text.as_bytes()) {
         return None;

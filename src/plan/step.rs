@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::plain::Shown;
 use crate::profile::{ExpireMode, ExpireParameters};
+use crate::service::Table;
 use crate::tunable::{Key, format_count};
 
 /// One thing to do, and enough to undo it.
@@ -49,6 +50,21 @@ pub(crate) enum Step {
         to: Vec<u8>,
         why: String,
     },
+    /// Make nft's table `inet cttune` what services and the lifeline need, all or nothing.
+    Service {
+        /// The table now; `None` if there is none.
+        from: Option<Table>,
+        /// The table then; `None` removes it.
+        to: Option<Table>,
+        /// Whether flows lose what they have.
+        #[serde(default)]
+        replace: bool,
+        why: String,
+    },
+    /// Have systemd read its units again, and run the one of services.
+    ReloadUnits {
+        why: String,
+    },
     /// Bring existing flows under the timeouts that hold then. Nothing undoes it.
     Expire {
         parameters: ExpireParameters,
@@ -76,6 +92,8 @@ impl Step {
             Step::WriteLive { .. } => "write-live",
             Step::WriteFile { .. } => "write-file",
             Step::EditLine { .. } => "edit-line",
+            Step::Service { .. } => "service",
+            Step::ReloadUnits { .. } => "reload-units",
             Step::Expire { .. } => "expire",
         }
     }
@@ -87,6 +105,8 @@ impl Step {
             | Step::WriteLive { why, .. }
             | Step::WriteFile { why, .. }
             | Step::EditLine { why, .. }
+            | Step::Service { why, .. }
+            | Step::ReloadUnits { why }
             | Step::Expire { why, .. } => why,
         }
     }
@@ -95,7 +115,10 @@ impl Step {
     pub(crate) fn is_live(&self) -> bool {
         matches!(
             self,
-            Step::LoadModule { .. } | Step::UnloadModule { .. } | Step::WriteLive { .. }
+            Step::LoadModule { .. }
+                | Step::UnloadModule { .. }
+                | Step::WriteLive { .. }
+                | Step::Service { .. }
         )
     }
 
@@ -133,6 +156,8 @@ impl Step {
                 let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
                 format!("comment out {}:{}", path.shown(), lines.join(","))
             }
+            Step::Service { from, to, .. } => table_summary(from.as_ref(), to.as_ref()),
+            Step::ReloadUnits { .. } => "reload systemd's units".to_owned(),
             Step::Expire {
                 parameters, flows, ..
             } => {
@@ -150,6 +175,22 @@ impl Step {
             }
         }
     }
+}
+
+fn table_summary(from: Option<&Table>, to: Option<&Table>) -> String {
+    let Some(table) = to else {
+        return "remove nft table inet cttune".to_owned();
+    };
+    let verb = if from.is_some() { "change" } else { "create" };
+    let names: Vec<&str> = table.services().into_iter().collect();
+    let services = match names.as_slice() {
+        [] => None,
+        [name] => Some(format!("service {name}")),
+        names => Some(format!("services {}", names.join(", "))),
+    };
+    let lifeline = table.lifeline.as_ref().map(|_| "lifeline".to_owned());
+    let parts: Vec<String> = services.into_iter().chain(lifeline).collect();
+    format!("{verb} nft table inet cttune: {}", parts.join(", "))
 }
 
 /// Bytes of a file in the journal: text where they are text, else numbers.

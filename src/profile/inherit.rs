@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ExpireSettings, Goal, GuardSettings, Profile, Role, Setting, Wrong, value};
+use crate::service::{Lifeline, Service};
 use crate::tunable::Key;
 
 /// What the operator asks for, parents and overrides merged in.
@@ -20,6 +21,9 @@ pub(crate) struct Desired {
     pub(crate) settings: BTreeMap<Key, Setting>,
     pub(crate) expire: ExpireSettings,
     pub(crate) guard: GuardSettings,
+    /// By name.
+    pub(crate) services: BTreeMap<String, Service>,
+    pub(crate) lifeline: Option<Lifeline>,
     /// By id of the finding.
     pub(crate) accept: BTreeMap<String, Accepted>,
 }
@@ -46,14 +50,22 @@ impl Desired {
     fn over(self, mut parent: Desired) -> Desired {
         parent.settings.extend(self.settings);
         parent.accept.extend(self.accept);
+        parent.services.extend(self.services);
         Desired {
             role: self.role.or(parent.role),
             settings: parent.settings,
             expire: self.expire.over(parent.expire),
             guard: self.guard.over(parent.guard),
+            services: parent.services,
+            lifeline: self.lifeline.or(parent.lifeline),
             accept: parent.accept,
             ..self
         }
+    }
+
+    /// Whether it needs nft.
+    pub(crate) fn has_services(&self) -> bool {
+        !self.services.is_empty() || self.lifeline.is_some()
     }
 
     pub(crate) fn why(&self, key: Key) -> Option<&str> {

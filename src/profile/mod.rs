@@ -16,6 +16,7 @@ mod guard;
 mod inherit;
 mod mistake;
 mod read;
+mod service;
 mod setting;
 pub(crate) mod suggest;
 mod value;
@@ -31,6 +32,7 @@ pub(crate) use guard::GuardSettings;
 pub(crate) use inherit::{Accepted, Desired, inherit, parse_override};
 pub(crate) use mistake::{Mistake, Position, Source, Wrong};
 pub(crate) use read::{parse, read};
+pub(crate) use service::service_mistakes;
 pub(crate) use value::{parse_duration, parse_timeout, render_value};
 
 use crate::tunable::Key;
@@ -41,6 +43,8 @@ pub(crate) struct Profile {
     pub(crate) source: Arc<Source>,
     pub(crate) extends: Option<Extends>,
     pub(crate) desired: Desired,
+    /// Where each of its services is written.
+    places: service::Places,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::service::Places;
 use super::value::Written;
 use super::{Accepted, Desired, Extends, Mistake, Profile, Role, Source, Wrong};
 use crate::tunable::{Key, nearest_name};
@@ -16,13 +17,15 @@ use crate::tunable::{Key, nearest_name};
 /// Mistakes that are shown with help; nobody reads more of them.
 pub(crate) const TOLD_WITH_HELP: usize = 200;
 
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 9] = [
     "description",
     "role",
     "extends",
     "sysctl",
+    "service",
     "expire",
     "guard",
+    "lifeline",
     "accept",
 ];
 
@@ -96,6 +99,11 @@ impl Reader {
         self.mistakes.push(mistake.also(other.clone(), there));
     }
 
+    /// How many mistakes there are so far.
+    pub(super) fn found(&self) -> usize {
+        self.mistakes.len()
+    }
+
     /// Whether a further mistake is shown without help.
     pub(super) fn is_full(&self) -> bool {
         self.mistakes.len() >= TOLD_WITH_HELP
@@ -136,6 +144,7 @@ impl Reader {
     fn profile(&mut self, tree: &DeTable<'_>) -> Profile {
         let mut desired = Desired::default();
         let mut extends = None;
+        let mut places = Places::new();
         for (name, value) in in_order(tree) {
             match name.get_ref().as_ref() {
                 "description" => desired.description = self.text("description", value),
@@ -149,12 +158,14 @@ impl Reader {
                         span: value.span(),
                     });
                 }
-                part @ ("sysctl" | "expire" | "guard" | "accept") => {
+                part @ ("sysctl" | "service" | "expire" | "guard" | "lifeline" | "accept") => {
                     if let Some(table) = self.table(part, value) {
                         match part {
                             "sysctl" => desired.settings = self.settings(table),
                             "expire" => desired.expire = self.expire(table),
                             "guard" => desired.guard = self.guard(table),
+                            "service" => (desired.services, places) = self.services(table),
+                            "lifeline" => desired.lifeline = self.lifeline(&name.span(), table),
                             _ => desired.accept = self.accept(table),
                         }
                     }
@@ -173,6 +184,7 @@ impl Reader {
             source: Arc::clone(&self.source),
             extends,
             desired,
+            places,
         }
     }
 

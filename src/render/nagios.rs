@@ -219,6 +219,7 @@ mod tests {
             host: &host,
             live: Some(&live),
             files: None,
+            table: None,
         };
         let comparison = Comparison::without_profile(&machine);
         let evidence = Evidence {

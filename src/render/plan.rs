@@ -10,6 +10,7 @@ use super::layout::{BELOW, CELL, HANG, RIGHT};
 use super::style::{BAD, FAINT, GONE, GOOD, HEAD, HINT, WARN};
 use crate::diagnostic::plain::Shown;
 use crate::plan::{Blocked, FileChange, Lowered, Plan, Skip, Step};
+use crate::service::Table;
 use crate::tunable::{Key, plural};
 
 /// Lines of context around a change.
@@ -49,6 +50,7 @@ pub(crate) fn json(plan: &Plan) -> Value {
         "dropped_overrides": plan.dropped,
         "changes": plan.steps.len(),
         "lowers": lowers,
+        "services_left_out": plan.left_out,
         "files_lost": plan.volatile.as_ref().map(|volatile| &volatile.why),
         "steps": steps,
         "skipped": skipped,
@@ -66,6 +68,15 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
             json!({ "from": null, "to": "nf_conntrack" })
         }
         Step::WriteLive { key, from, to, .. } => json!({ "key": key, "from": from, "to": to }),
+        Step::ReloadUnits { .. } => json!({ "from": null, "to": null }),
+        Step::Service {
+            from, to, replace, ..
+        } => json!({
+            "table": "inet cttune",
+            "from": from.as_ref().map(Table::text),
+            "to": to.as_ref().map(Table::text),
+            "replace": replace,
+        }),
         Step::Expire {
             parameters, flows, ..
         } => json!({ "from": null, "to": null, "mode": parameters.mode, "flows": flows }),
@@ -125,6 +136,7 @@ pub(crate) fn steps(plan: &Plan, host: &str) -> String {
     for (index, step) in plan.steps.iter().enumerate() {
         text.push_str(&step_text(index + 1, step));
     }
+    text.extend(plan.steps.iter().filter_map(table_diff));
     for FileChange { path, from, to } in plan.steps.iter().filter_map(Step::file) {
         text.push_str(&format!("\n{}", diff(path, from, to)));
     }
@@ -133,6 +145,17 @@ pub(crate) fn steps(plan: &Plan, host: &str) -> String {
         text.push('\n');
     }
     text
+}
+
+/// nft's table before and after.
+fn table_diff(step: &Step) -> Option<String> {
+    let Step::Service { from, to, .. } = step else {
+        return None;
+    };
+    let bytes = |table: &Option<Table>| table.as_ref().map(|table| table.text().into_bytes());
+    let (from, to) = (bytes(from), bytes(to));
+    let name = Path::new("nft table inet cttune");
+    Some(format!("\n{}", diff(name, from.as_deref(), to.as_deref())))
 }
 
 /// What was set beside the profile, as it would be typed.
@@ -183,6 +206,7 @@ pub(crate) fn summary(plan: &Plan) -> String {
                 let lines = plural(lines.len(), "line");
                 part(1, format!("{lines} of {} commented out", path.shown()));
             }
+            Step::Service { .. } => part(1, step.summary()),
             Step::Expire { .. } => part(1, step.summary()),
             _ => {}
         }
@@ -225,6 +249,7 @@ fn warnings(plan: &Plan) -> Vec<String> {
     lines
         .chain(dropped_line(plan))
         .chain(volatile_line(plan))
+        .chain(left_out_line(plan))
         .collect()
 }
 
@@ -236,7 +261,13 @@ pub(crate) fn warnings_beside_steps(plan: &Plan) -> Vec<String> {
     lines
         .chain(dropped_line(plan))
         .chain(volatile_line(plan))
+        .chain(left_out_line(plan))
         .collect()
+}
+
+fn left_out_line(plan: &Plan) -> Option<String> {
+    let why = plan.left_out.as_ref()?;
+    Some(format!("leaves out the timeouts of services: {why}"))
 }
 
 /// What is written to an /etc that does not last.

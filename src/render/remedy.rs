@@ -4,9 +4,8 @@
 //! flow, so that they mean the same before and behind NAT, for packets that arrive and for the
 //! machine's own.
 
-use ipnet::IpNet;
-
-use crate::flow::{Family, Means, Protocol, Quantity, Rules, Term, Terms, Test, families};
+use crate::flow::{Family, Means, Rules, families};
+use crate::service::asks;
 use crate::tunable::{format_count, format_seconds};
 
 /// The fragment. `sentence` says what it is for, `tried` what it did when it was tried.
@@ -59,13 +58,13 @@ pub(crate) fn fragment(rules: &Rules) -> String {
         for family in families(terms) {
             lines.push_str(&format!(
                 "        {} accept\n",
-                ask(terms, family).join(" ")
+                asks(terms, Some(family)).join(" ")
             ));
         }
     }
     for terms in &rules.about {
         for family in families(terms) {
-            let mut rule = ask(terms, family);
+            let mut rule = asks(terms, Some(family));
             rule.push("ct state new".to_owned());
             rule.push(action(family, &rules.means));
             lines.push_str(&format!("        {}\n", rule.join(" ")));
@@ -117,75 +116,10 @@ fn action(family: Family, means: &Means) -> String {
     format!("add @{name} {{ {host} ct count over {flows} }} drop")
 }
 
-/// What a rule asks of a flow of this family.
-fn ask(terms: &Terms, family: Family) -> Vec<String> {
-    let mut asks = vec![format!("meta nfproto {family}")];
-    let mut terms: Vec<&Term> = terms.0.iter().collect();
-    // The protocol first: a port is nothing without it.
-    terms.sort_by_key(|term| !matches!(term.test, Test::Proto(_)));
-    let has_protocol = terms
-        .iter()
-        .any(|term| !term.negated && matches!(term.test, Test::Proto(_)));
-    let asks_port = |test: &Test| {
-        use Quantity::{DestinationPort, SourcePort};
-        matches!(test, Test::Number(SourcePort | DestinationPort, _))
-    };
-    if !has_protocol && terms.iter().any(|term| asks_port(&term.test)) {
-        asks.push("meta l4proto { tcp, udp, udplite, sctp, dccp }".to_owned());
-    }
-    asks.extend(terms.into_iter().filter_map(ask_term));
-    asks
-}
-
-fn ask_term(term: &Term) -> Option<String> {
-    let not = if term.negated { "!= " } else { "" };
-    Some(match &term.test {
-        Test::Src(net) => format!("ct original {} saddr {not}{}", header(net), short(net)),
-        Test::Dst(net) => format!("ct original {} daddr {not}{}", header(net), short(net)),
-        Test::Proto(protocol) => format!("meta l4proto {not}{}", protocol_name(*protocol)),
-        Test::Number(quantity, numbers) => {
-            let what = match quantity {
-                Quantity::SourcePort => "original proto-src",
-                Quantity::DestinationPort => "original proto-dst",
-                Quantity::Zone => "zone",
-                _ => return None,
-            };
-            format!("ct {what} {not}{numbers}")
-        }
-        // Every rule names its family.
-        _ => return None,
-    })
-}
-
-fn header(net: &IpNet) -> &'static str {
-    match net {
-        IpNet::V4(_) => "ip",
-        IpNet::V6(_) => "ip6",
-    }
-}
-
-/// A network, or the address of a host.
-fn short(net: &IpNet) -> String {
-    if net.prefix_len() == net.max_prefix_len() {
-        net.addr().to_string()
-    } else {
-        net.trunc().to_string()
-    }
-}
-
-/// A name that nft knows without /etc/protocols, or the number.
-fn protocol_name(protocol: Protocol) -> String {
-    match protocol {
-        Protocol::TCP | Protocol::UDP | Protocol::UDPLITE | Protocol::SCTP | Protocol::DCCP => {
-            protocol.to_string()
-        }
-        Protocol(number) => number.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::Terms;
 
     fn rules(about: &[&str], spared: &[&str], means: Means) -> String {
         let parse = |texts: &[&str]| {

@@ -7,6 +7,9 @@
 
 mod network;
 mod packet;
+mod service;
+
+pub(crate) use service::prove;
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -36,6 +39,9 @@ pub(crate) enum TrialError {
     LinkDown,
     #[error("the packets did not make flows without the rules either")]
     NoFlows,
+    /// What a service gave a flow, and what it should have.
+    #[error("{0}")]
+    NotTheService(String),
 }
 
 /// How packets of a group come to the machine.
@@ -77,11 +83,11 @@ fn share(part: u64, whole: u64) -> Result<f64, TrialError> {
 }
 
 /// Sends the packets through a private router and counts its flows.
-fn run(
+fn run<T: Default + Send>(
     rules: Option<&str>,
     traffic: Traffic<'_>,
-    count: impl Fn(&Router) -> Result<u64, TrialError> + Send,
-) -> Result<u64, TrialError> {
+    count: impl Fn(&Router) -> Result<T, TrialError> + Send,
+) -> Result<T, TrialError> {
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let cannot_start = |source| TrialError::Io {
         doing: "starting a thread",
@@ -111,7 +117,7 @@ fn run(
         let router = thread("trial-router").spawn_scoped(scope, move || {
             leave_network()?;
             let Ok(other) = id.recv() else {
-                return Ok(0);
+                return Ok(T::default());
             };
             let router = Router::start(other, rules, traffic.members)?;
             let _ = tell_ready.send(());

@@ -187,6 +187,7 @@ mod tests {
             host: &host,
             live: Some(&live),
             files: Some(&files),
+            table: None,
         };
         let comparison = Comparison::without_profile(&machine);
         let evidence = Evidence::of(machine, &comparison);

@@ -79,6 +79,7 @@ impl World<'_> {
             host: &host,
             live: None,
             files: Some(&files),
+            table: None,
         };
         let desired = self.profile.map(|text| {
             let profile = profile::parse(&Source::new("test", text)).unwrap();
@@ -88,6 +89,7 @@ impl World<'_> {
             live: false,
             persist: true,
             adopt: false,
+            replace: false,
         };
         let (comparison, blocked) = match &desired {
             None => (Comparison::without_profile(&machine), Vec::new()),

@@ -48,6 +48,12 @@ pub(crate) struct Planning {
     /// Every new flow is then dropped until enough flows have ended.
     #[arg(long)]
     pub(crate) allow_max_below_count: bool,
+    /// Take old timeouts of services from flows
+    ///
+    /// Without it a flow keeps the timeouts that its service had when the
+    /// flow began. With it such flows return to the sysctls.
+    #[arg(long)]
+    pub(crate) replace: bool,
 }
 
 #[derive(Debug, Args)]

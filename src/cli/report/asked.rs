@@ -36,6 +36,7 @@ fn planning_of(args: &Report) -> Planning {
         desired: args.desired.clone(),
         only: None,
         expire: None,
+        replace: false,
         adopt: false,
         allow_overridden: false,
         allow_max_below_count: false,

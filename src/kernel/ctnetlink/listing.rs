@@ -36,7 +36,25 @@ pub(super) fn list(
 ) -> Result<(), ListError> {
     let socket = Socket::netfilter().map_err(ListError::Refused)?;
     // struct nfgenmsg: any family, version 0.
-    dump(socket, kind, 4, |fixed, attributes| {
+    dump(socket, kind, 4, any(4), |fixed, attributes| {
+        each(fixed.first().copied().unwrap_or(0), attributes)
+    })
+}
+
+/// The same of one table of nft: the kernel leaves the others out.
+pub(super) fn list_of(
+    kind: u16,
+    family: u8,
+    table: &str,
+    mut each: impl FnMut(u8, Attributes<'_>) -> Result<(), Malformed>,
+) -> Result<(), ListError> {
+    let socket = Socket::netfilter().map_err(ListError::Refused)?;
+    let ask = |message: &mut Buffer| {
+        message.raw(&[family, 0, 0, 0]);
+        // Of a rule and of an object, the first attribute is the name of the table.
+        message.attribute(1, &[table.as_bytes(), &[0]].concat());
+    };
+    dump(socket, kind, 4, ask, |fixed, attributes| {
         each(fixed.first().copied().unwrap_or(0), attributes)
     })
 }
@@ -49,20 +67,24 @@ pub(in crate::kernel) fn list_route(
     each: impl FnMut(&[u8], Attributes<'_>) -> Result<(), Malformed>,
 ) -> Result<(), ListError> {
     let socket = Socket::route().map_err(ListError::Refused)?;
-    dump(socket, kind, header, each)
+    dump(socket, kind, header, any(header), each)
+}
+
+/// Asks for everything: a fixed part of zeros.
+fn any(header: usize) -> impl FnOnce(&mut Buffer) {
+    move |message| message.raw(&vec![0; header])
 }
 
 fn dump(
     mut socket: Socket,
     kind: u16,
     header: usize,
+    ask: impl FnOnce(&mut Buffer),
     mut each: impl FnMut(&[u8], Attributes<'_>) -> Result<(), Malformed>,
 ) -> Result<(), ListError> {
     let flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut request = Buffer::default();
-    request.message(Head { kind, flags }, |message| {
-        message.raw(&vec![0; header]);
-    });
+    request.message(Head { kind, flags }, ask);
     socket.send(request.bytes()).map_err(ListError::Refused)?;
     loop {
         let part = match socket.receive() {

@@ -17,6 +17,7 @@ mod policies;
 mod rules;
 mod socket;
 mod statistics;
+mod table;
 mod walk;
 
 pub(crate) use change::{Answer, ChangeError, Changes};
@@ -33,4 +34,7 @@ pub(crate) use policies::policies_in;
 pub(crate) use policies::{PolicyError, read_policies};
 pub(crate) use socket::Socket;
 pub(crate) use statistics::read_statistics;
+pub(crate) use table::read_table;
+#[cfg(feature = "internals")]
+pub(crate) use table::table_parts_in;
 pub(crate) use walk::{Visitor, each_flow, undisturbed, walk};

@@ -1,0 +1,104 @@
+//! Runs nft: text in, all of it or none of it.
+//!
+//! Text and not JSON, of which nft before 1.0.9 drops the timeouts without a word.
+
+use std::io::{self, ErrorKind, Write};
+use std::process::{Command, Stdio};
+
+/// Why nft did not take a text.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NftError {
+    #[error("nft is not installed")]
+    NotInstalled,
+    #[error("running nft: {}", crate::diagnostic::said(.0))]
+    Io(io::Error),
+    /// What it said first.
+    #[error("{}", refused(.0))]
+    Refused(String),
+}
+
+/// The usual refusals by what they mean for timeouts.
+fn refused(said: &str) -> String {
+    let has = |part: &str| said.contains(part);
+    if has("Operation not permitted") {
+        "permission denied: needs root (CAP_NET_ADMIN)".to_owned()
+    } else if has("syntax error") {
+        format!("this nft does not know ct timeout, which 0.9.1 and newer do: {said}")
+    } else if has("No such file or directory") || has("not supported") {
+        format!(
+            "this kernel has no timeouts for nft rules (CONFIG_NF_CONNTRACK_TIMEOUT, \
+             CONFIG_NFT_CT): {said}"
+        )
+    } else {
+        format!("nft: {said}")
+    }
+}
+
+/// Has a text judged by nft and the kernel; nothing is changed.
+pub(crate) fn check(text: &str) -> Result<(), NftError> {
+    run(&["-c", "-f", "-"], text)
+}
+
+/// Loads a text in the calling thread's network namespace.
+pub(crate) fn load(text: &str) -> Result<(), NftError> {
+    run(&["-f", "-"], text)
+}
+
+fn run(arguments: &[&str], text: &str) -> Result<(), NftError> {
+    let mut child = Command::new("nft")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => NftError::NotInstalled,
+            _ => NftError::Io(error),
+        })?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // It may end before it has read all: what it says tells why.
+        let _ = stdin.write_all(text.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(NftError::Io)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let mut lines = said.lines();
+    let line = lines
+        .find(|line| line.contains("Error"))
+        .or(said.lines().next());
+    let line = line.unwrap_or("it failed and said nothing");
+    let line = line.split_once("Error: ").map_or(line, |(_, rest)| rest);
+    Err(NftError::Refused(line.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_is_missing() {
+        for (said, means) in [
+            (
+                "Could not process rule: No such file or directory",
+                "CONFIG_NF_CONNTRACK_TIMEOUT",
+            ),
+            (
+                "Could not process rule: Operation not supported",
+                "CONFIG_NF_CONNTRACK_TIMEOUT",
+            ),
+            ("syntax error, unexpected timeout", "0.9.1 and newer"),
+            (
+                "Operation not permitted (you must be root)",
+                "CAP_NET_ADMIN",
+            ),
+            (
+                "Could not process rule: Device or resource busy",
+                "nft: Could not",
+            ),
+        ] {
+            assert!(refused(said).contains(means), "{said}");
+        }
+    }
+}
