@@ -56,14 +56,16 @@ enum Switch {
     Adopt,
     AllowOverridden,
     AllowMaxBelowCount,
+    Replace,
 }
 
 impl Switch {
-    const ALL: [Switch; 4] = [
+    const ALL: [Switch; 5] = [
         Switch::NoProfile,
         Switch::Adopt,
         Switch::AllowOverridden,
         Switch::AllowMaxBelowCount,
+        Switch::Replace,
     ];
 
     fn name(self) -> &'static str {
@@ -72,6 +74,7 @@ impl Switch {
             Switch::Adopt => "--adopt",
             Switch::AllowOverridden => "--allow-overridden",
             Switch::AllowMaxBelowCount => "--allow-max-below-count",
+            Switch::Replace => "--replace",
         }
     }
 
@@ -81,6 +84,7 @@ impl Switch {
             Switch::Adopt => planning.adopt,
             Switch::AllowOverridden => planning.allow_overridden,
             Switch::AllowMaxBelowCount => planning.allow_max_below_count,
+            Switch::Replace => planning.replace,
         }
     }
 }
@@ -170,6 +174,7 @@ impl Saved {
             adopt: has(Switch::Adopt),
             allow_overridden: has(Switch::AllowOverridden),
             allow_max_below_count: has(Switch::AllowMaxBelowCount),
+            replace: has(Switch::Replace),
         }
     }
 

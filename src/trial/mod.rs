@@ -134,7 +134,7 @@ fn run<T: Default + Send>(
                 Ok(joined) => joined?,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
-            counted.unwrap_or(Ok(0))
+            counted.unwrap_or(Ok(T::default()))
         });
         match router.map_err(cannot_start)?.join() {
             Ok(counted) => counted,
