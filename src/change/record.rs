@@ -137,11 +137,11 @@ impl Entry {
                 files.insert(change.path, change.to);
             }
         }
-        let table = self.perhaps_applied().filter_map(|step| match step {
+        let mut tables = self.perhaps_applied().filter_map(|step| match step {
             Step::Service { to, .. } => Some(Found::Ours(to.clone().unwrap_or_default())),
             _ => None,
         });
-        let table = table.last();
+        let table = tables.next_back();
         let mut values = last.iter();
         self.state.status().can_be_rolled_back()
             && values.all(|(key, to)| present.values.get(key) == Some(to))

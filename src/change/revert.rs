@@ -175,8 +175,11 @@ pub(crate) fn revert(entry: &Entry, present: &Present, foreign: Foreign) -> Reve
             Step::Service { .. } => computing.table(tables.as_ref()),
             // A rollback that is itself undone leaves the module unloaded: nothing needs it.
             // Flows have what their next packet would have given them anyway.
-            Step::WriteLive { .. } | Step::UnloadModule { .. } | Step::Expire { .. } => {}
-            Step::ReloadUnits { .. } => {}
+            // Units are read again at the end.
+            Step::WriteLive { .. }
+            | Step::UnloadModule { .. }
+            | Step::Expire { .. }
+            | Step::ReloadUnits { .. } => {}
         }
     }
     // Once their files are as they were.

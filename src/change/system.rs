@@ -84,7 +84,6 @@ impl Advise for SystemError {
             }
             SystemError::Expire { source, .. } => return source.hint(),
             SystemError::Nft(NftError::NotInstalled) => Hint::say("install nftables"),
-            SystemError::Nft(_) | SystemError::Table(_) => return None,
             SystemError::TableReadBack(_) => {
                 Hint::on_host("nft monitor").to("see which program changes the ruleset")
             }
@@ -92,7 +91,7 @@ impl Advise for SystemError {
                 Hint::on_host("systemctl status cttune-services").to("see why")
             }
             SystemError::Image => Hint::say("the record is not one that cttune wrote"),
-            SystemError::Read(_) => return None,
+            SystemError::Nft(_) | SystemError::Table(_) | SystemError::Read(_) => return None,
             SystemError::Write(error) => return error.hint(),
         })
     }

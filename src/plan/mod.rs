@@ -44,6 +44,7 @@ pub(crate) struct Machine<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is an option
 pub(crate) struct Scope {
     /// Change the running kernel.
     pub(crate) live: bool,

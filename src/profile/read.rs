@@ -165,7 +165,9 @@ impl Reader {
                             "expire" => desired.expire = self.expire(table),
                             "guard" => desired.guard = self.guard(table),
                             "service" => (desired.services, places) = self.services(table),
-                            "lifeline" => desired.lifeline = self.lifeline(&name.span(), table),
+                            "lifeline" => {
+                                desired.lifeline = Some(self.lifeline(&name.span(), table));
+                            }
                             _ => desired.accept = self.accept(table),
                         }
                     }

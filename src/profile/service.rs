@@ -184,11 +184,7 @@ impl Reader {
     }
 
     /// Reads `[lifeline]`.
-    pub(super) fn lifeline(
-        &mut self,
-        place: &Range<usize>,
-        table: &DeTable<'_>,
-    ) -> Option<Lifeline> {
+    pub(super) fn lifeline(&mut self, place: &Range<usize>, table: &DeTable<'_>) -> Lifeline {
         let mut lifeline = Lifeline::default();
         let before = self.found();
         for (name, value) in in_order(table) {
@@ -230,7 +226,7 @@ impl Reader {
             );
             self.fault(place, Wrong::new(title, "too many").help(help));
         }
-        Some(lifeline)
+        lifeline
     }
 
     /// Reads each value of a list; a value that is none is a mistake.

@@ -206,8 +206,7 @@ pub(crate) fn summary(plan: &Plan) -> String {
                 let lines = plural(lines.len(), "line");
                 part(1, format!("{lines} of {} commented out", path.shown()));
             }
-            Step::Service { .. } => part(1, step.summary()),
-            Step::Expire { .. } => part(1, step.summary()),
+            Step::Service { .. } | Step::Expire { .. } => part(1, step.summary()),
             _ => {}
         }
     }

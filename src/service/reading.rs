@@ -79,9 +79,10 @@ impl Reading {
                     label,
                     terms: comment.to_owned(),
                 };
-                let rules = match chain == CHAINS[0].0 {
-                    true => &mut self.table.rules,
-                    false => &mut self.own,
+                let rules = if chain == CHAINS[0].0 {
+                    &mut self.table.rules
+                } else {
+                    &mut self.own
                 };
                 // The second family of one rule.
                 if rules.last() != Some(&rule) {

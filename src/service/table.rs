@@ -318,12 +318,14 @@ impl Table {
             text.push_str(&format!("delete {kind} inet {NAME} {name}\n"));
         };
         if !from.objects.is_empty() && to.objects.is_empty() {
-            CHAINS.iter().for_each(|(name, _)| gone("chain", name));
+            for (name, _) in CHAINS {
+                gone("chain", name);
+            }
         }
         if from.lifeline.is_some() && to.lifeline.is_none() {
-            LIFELINE_CHAINS
-                .iter()
-                .for_each(|(name, _)| gone("chain", name));
+            for (name, _) in LIFELINE_CHAINS {
+                gone("chain", name);
+            }
         }
         for object in &from.objects {
             if !to.objects.iter().any(|one| one.name == object.name) {
@@ -379,8 +381,11 @@ fn with_protocol(terms: &Terms, layer: Layer) -> Terms {
 mod tests {
     use super::*;
 
-    fn services(list: &[(&str, &[&str], &[(State, u32)])]) -> BTreeMap<String, Service> {
-        let one = |(name, matching, timeouts): &(&str, &[&str], &[(State, u32)])| {
+    /// Name, selections, timeouts.
+    type Row<'a> = (&'a str, &'a [&'a str], &'a [(State, u32)]);
+
+    fn services(list: &[Row<'_>]) -> BTreeMap<String, Service> {
+        let one = |(name, matching, timeouts): &Row<'_>| {
             let service = Service {
                 matching: matching
                     .iter()
@@ -395,7 +400,7 @@ mod tests {
         list.iter().map(one).collect()
     }
 
-    fn table(list: &[(&str, &[&str], &[(State, u32)])]) -> Table {
+    fn table(list: &[Row<'_>]) -> Table {
         Table::of(&services(list), None, &|key| {
             (key == Key::TcpTimeoutEstablished).then_some(7440)
         })

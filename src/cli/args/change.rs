@@ -19,6 +19,7 @@ pub(crate) enum Only {
 
 /// The options of both `plan` and `apply`.
 #[derive(Debug, Clone, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is an option
 pub(crate) struct Planning {
     #[command(flatten)]
     pub(crate) named: Named,
