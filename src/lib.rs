@@ -16,6 +16,7 @@
 //! | `kernel` | door | the sysctl tree, ctnetlink, the module, host facts, network namespaces |
 //! | `files` | door | reading and replacing files below a root, through no symbolic link |
 //! | `render` | pure | results as text, as JSON and for monitors: returns strings |
+//! | `fleet` | pure | what many hosts' checks come to: records read, counted, merged |
 //! | `assess` | pure | findings: what is wrong, how bad it is, what to do |
 //! | `plan` | pure | the difference, the ordered steps, and their reverse |
 //! | `boot` | pure | what the next boot sets, for each reader of sysctl.d |
@@ -47,6 +48,7 @@ mod cli;
 mod conntrack;
 mod diagnostic;
 mod files;
+mod fleet;
 mod flow;
 mod guard;
 #[cfg(feature = "internals")]

@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "boot",
     "plan",
     "assess",
+    "fleet",
     "render",
 ];
 /// The kernel's few files of a machine (names, logs) are read through the door to files.
@@ -62,6 +63,7 @@ const COMMANDS: &[&str] = &[
     "completions",
     "confirm",
     "expire",
+    "fleet",
     "forecast",
     "guard",
     "history",

@@ -528,6 +528,11 @@ const THIRTY: &[&str] = &[
     // The wrong place, or no right to.
     "cttune check --netns blue",
     "cttune plan tonight.json",
+    "cttune fleet",
+    "cttune fleet /nowhere",
+    "cttune fleet fw1.json fw2.json",
+    "cttune fleet - </dev/null",
+    "cttune profile export campus-fw",
     "cttune apply $D/nothing.json --yes",
     "cttune apply $D/good.json --yes",
     "cttune apply $D/good.json --adopt",

@@ -17,6 +17,7 @@ mod deep;
 mod expire;
 mod explain;
 mod failure;
+mod fleet;
 mod flows;
 mod forecast;
 mod guard;
@@ -153,6 +154,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Top(top) => top::run(top, global, out),
         Command::Forecast(forecast) => forecast::run(forecast, global, out),
         Command::Report(report) => report::run(report, global, out),
+        Command::Fleet(args) => fleet::run(args, global, out),
         Command::Metrics(metrics) => metrics::run(metrics, global, out),
         Command::Profile(profile) => profile::run(&profile.command, global, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox, global),

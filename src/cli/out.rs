@@ -82,6 +82,18 @@ impl Out {
         }
     }
 
+    /// Prints a result whose object is long: it is written as it is, without a tree of values.
+    pub(super) fn typed<T: serde::Serialize>(
+        self,
+        text: impl FnOnce() -> String,
+        json: impl FnOnce() -> T,
+    ) {
+        match self.format {
+            Format::Json => writer::json(&json()),
+            _ => self.result(text, || serde_json::Value::Null),
+        }
+    }
+
     /// Prints a note beside the result, for people.
     pub(super) fn note(self, text: &str) {
         if !self.quiet {

@@ -59,7 +59,7 @@ pub(super) fn monitor(text: &str) {
 }
 
 /// Prints JSON on stdout.
-pub(super) fn json(json: &serde_json::Value) {
+pub(super) fn json(json: &impl serde::Serialize) {
     // Much faster than its Display.
     let mut text = serde_json::to_string_pretty(json).unwrap_or_default();
     text.push('\n');

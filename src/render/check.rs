@@ -72,6 +72,7 @@ pub(crate) fn json(checked: &Checked<'_>) -> Value {
     json!({
         "schema": super::SCHEMA,
         "host": checked.host,
+        "version": env!("CARGO_PKG_VERSION"),
         "profile": checked.evidence.desired.map(|desired| &desired.name),
         "overrides": checked.evidence.desired.map(|desired| &desired.overrides),
         "pending": checked.pending.map(|pending| json!({

@@ -10,6 +10,7 @@ pub(crate) mod expire;
 pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod failure;
+pub(crate) mod fleet;
 pub(crate) mod forecast;
 pub(crate) mod guard;
 pub(crate) mod history;

@@ -1,4 +1,4 @@
-//! The commands that look ahead and collect: `forecast`, `report`.
+//! The commands that look ahead and collect: `forecast`, `report`, `fleet`.
 
 use std::path::PathBuf;
 
@@ -90,4 +90,34 @@ pub(crate) struct Report {
     /// Replace addresses and the name of the host
     #[arg(long)]
     pub(crate) mask: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MORE, after_long_help = "\
+Collect `cttune check --json` of each host with the tool that you have: a file
+for each host (HOST.json), the folders of Ansible's fetch, the files of
+`ansible --tree DIR`, or on standard input JSON lines, the output of `ansible`
+(with and without -o), or that of `salt --out json --static`.
+
+What is no check of a host is named, and the rest is shown. It changes nothing
+and needs no rights.
+
+  ansible all -b -m command -a 'cttune check --json' | cttune fleet -
+  salt '*' cmd.run 'cttune check --json' --out json --static | cttune fleet -
+  for h in fw1 fw2; do ssh $h cttune check --json > checks/$h.json; done
+  cttune fleet checks
+  cttune fleet checks --html fleet.html --csv fleet.csv
+
+Exit codes: 0 no host differs; 1 failed, or something was not read; 2 a host
+differs from its profile, or has a critical finding that it does not accept.")]
+pub(crate) struct Fleet {
+    /// A folder with the checks of many hosts, or - for standard input
+    #[arg(value_name = "DIR|-")]
+    pub(crate) from: PathBuf,
+    /// Write one HTML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write a line for each host, for a spreadsheet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
 }

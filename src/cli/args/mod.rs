@@ -23,7 +23,7 @@ pub(crate) use self::change::{
 };
 pub(crate) use self::check::{Check, FailOn};
 pub(crate) use self::flows::{Changing, Expire, Flows, Kill, Metrics, Mode, Request, Top};
-pub(crate) use self::forecast::{Forecast, Report};
+pub(crate) use self::forecast::{Fleet, Forecast, Report};
 pub(crate) use self::guard::Guard;
 pub(crate) use self::profile::{DesiredOptions, ExportTo, Named, Profile, ProfileCommand};
 pub(crate) use self::sandbox::{Complete, Completions, Sandbox, SandboxInside, Shell};
@@ -200,6 +200,8 @@ pub(crate) enum Command {
     Forecast(Forecast),
     /// Write one report: health, who fills the table, forecast, plan
     Report(Report),
+    /// Show many hosts' checks in one table
+    Fleet(Fleet),
     /// Print numbers for Prometheus or munin, or as JSON
     Metrics(Metrics),
     /// List, show, compare, edit, capture or suggest profiles

@@ -12,15 +12,15 @@ const CHANGES: usize = 20;
 
 /// A part of the report.
 #[derive(Debug)]
-pub(super) struct Section<'a> {
+pub(in crate::render) struct Section<'a> {
     /// Unique, of lower-case letters.
-    pub(super) name: &'static str,
-    pub(super) title: &'static str,
-    pub(super) blocks: Vec<Block<'a>>,
+    pub(in crate::render) name: &'static str,
+    pub(in crate::render) title: &'static str,
+    pub(in crate::render) blocks: Vec<Block<'a>>,
 }
 
 #[derive(Debug)]
-pub(super) enum Block<'a> {
+pub(in crate::render) enum Block<'a> {
     Line(String),
     List(Vec<String>),
     Table(Table),
@@ -30,10 +30,10 @@ pub(super) enum Block<'a> {
 /// Rows below a head. Before the title of a column of numbers is a `#`, of one that text shows on
 /// lines of its own a `^`.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) caption: &'static str,
-    pub(super) head: Vec<&'static str>,
-    pub(super) rows: Vec<Vec<String>>,
+pub(in crate::render) struct Table {
+    pub(in crate::render) caption: &'static str,
+    pub(in crate::render) head: Vec<&'static str>,
+    pub(in crate::render) rows: Vec<Vec<String>>,
 }
 
 /// The worst severity of what is not accepted, and the verdict.

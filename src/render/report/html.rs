@@ -21,20 +21,20 @@ vertical-align:top;overflow-wrap:break-word}th.n,td.n{text-align:right;white-spa
 svg.ct{display:block;max-width:100%;height:auto;margin:1rem 0}footer{color:var(--soft);margin-top:2rem}";
 
 /// The page. `severity` is the class of the verdict.
-pub(super) fn page(
-    host: &str,
+pub(in crate::render) fn page(
+    title: &str,
     (severity, verdict): (&str, &str),
     sections: &[Section<'_>],
     footer: &str,
 ) -> String {
-    let (host, verdict) = (escaped(host), escaped(verdict));
+    let (title, verdict) = (escaped(title), escaped(verdict));
     let body: String = sections.iter().map(section).collect();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
-         style-src 'unsafe-inline'\">\n<title>cttune report: {host}</title>\n\
-         <style>{PAGE}{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>cttune report: {host}</h1>\n\
+         style-src 'unsafe-inline'\">\n<title>{title}</title>\n\
+         <style>{PAGE}{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n\
          <p class=\"v {severity}\">{verdict}</p>\n</header>\n<main>\n{body}</main>\n\
          <footer><p>{}</p></footer>\n</body>\n</html>\n",
         escaped(footer)

@@ -3,13 +3,13 @@
 //! In: their JSON objects, and the pictures of the forecast. Out: the report, masked if it is asked.
 //! Rule: foreign text is masked first, and escaped where it becomes a part of the page.
 
-mod document;
-mod html;
+pub(super) mod document;
+pub(super) mod html;
 mod mask;
 
 use serde_json::Value;
 
-use self::document::{Block, Table, sections, verdict};
+use self::document::{Block, Section, Table, sections, verdict};
 use self::mask::Mask;
 use super::forecast::{Shown, pictures};
 use super::layout::{BELOW, CELL, RIGHT};
@@ -27,14 +27,22 @@ pub(crate) fn html(report: &Value, forecast: Option<&Shown<'_>>) -> String {
     let (severity, verdict) = verdict(report);
     let footer = format!("cttune {}, {}", text("version"), text("time"));
     let sections = sections(report, &pictures);
-    html::page(text("host"), (severity, &verdict), &sections, &footer)
+    let title = format!("cttune report: {}", text("host"));
+    html::page(&title, (severity, &verdict), &sections, &footer)
 }
 
 /// As people read it.
 pub(crate) fn text(report: &Value) -> String {
     let host = report["host"].as_str().unwrap_or_default();
-    let mut text = format!("{HEAD}{host}{HEAD:#}: {}\n", verdict(report).1);
-    for section in sections(report, &[]) {
+    let verdict = verdict(report).1;
+    let text = sections_text(&sections(report, &[]));
+    format!("{HEAD}{host}{HEAD:#}: {verdict}\n{text}")
+}
+
+/// Sections below each other.
+pub(super) fn sections_text(sections: &[Section<'_>]) -> String {
+    let mut text = String::new();
+    for section in sections {
         text.push_str(&format!("\n{HEAD}{}{HEAD:#}\n", section.title));
         for block in &section.blocks {
             text.push_str(&match block {

@@ -1,0 +1,123 @@
+//! Reads what a fleet tool collected: a folder, or a stream.
+
+use std::io::{BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use crate::cli::failure::{FAILED, Failure};
+use crate::diagnostic::plain::Shown;
+use crate::files::{Kind, Root};
+use crate::fleet::{Fleet, Frame, Frames, parse};
+
+/// Folders in folders that are looked into: Ansible's fetch keeps the path of each file.
+const DEEPEST: usize = 16;
+/// Folders that are looked into at most: a link may lead back.
+const MOST_FOLDERS: usize = 100_000;
+/// A line of standard input: no check of a host is as long.
+const LONGEST: u64 = 16 << 20;
+
+/// A host's files are in a folder with its name, or are called as it is.
+pub(super) fn read_folder(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()> {
+    let root = Root::at(folder).map_err(|error| {
+        let hint = "name a folder with a file for each host, or - for standard input";
+        Failure::of(FAILED, &error).hint(hint)
+    })?;
+    let mut open: Vec<(PathBuf, usize)> = vec![(PathBuf::from("/"), 0)];
+    let mut folders = 0;
+    while let Some((path, depth)) = open.pop() {
+        folders += 1;
+        if folders > MOST_FOLDERS {
+            let message = format!("{} has too many folders", folder.display());
+            return Err(Failure::new(FAILED, message)
+                .hint("does a link lead back?")
+                .into());
+        }
+        let names = match root.list(&path) {
+            Ok(names) => names.unwrap_or_default(),
+            Err(error) => {
+                fleet.skip(&root.outside(&path).shown(), error.to_string());
+                continue;
+            }
+        };
+        let mut below = Vec::new();
+        for name in names {
+            if name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            let inside = path.join(name);
+            let is_folder = matches!(root.kind(&inside), Ok(Some(Kind::Directory)));
+            match is_folder {
+                true if depth < DEEPEST => below.push((inside, depth + 1)),
+                true => fleet.skip(&root.outside(&inside).shown(), "it is too deep"),
+                false => read_file(&root, &inside, fleet),
+            }
+        }
+        open.extend(below.into_iter().rev());
+    }
+    Ok(())
+}
+
+fn read_file(root: &Root, inside: &Path, fleet: &mut Fleet) {
+    let source = root.outside(inside).shown();
+    let text = match root.read(inside) {
+        Ok(bytes) => String::from_utf8(bytes.unwrap_or_default()),
+        Err(error) => return fleet.skip(&source, error.to_string()),
+    };
+    let Ok(text) = text else {
+        return fleet.skip(&source, "it is not UTF-8 text");
+    };
+    let is_many = |line: &&str| line.starts_with('{');
+    if text.lines().filter(is_many).nth(1).is_some() {
+        let from = format!("{source}:");
+        let _ = read_stream(text.as_bytes(), &from, fleet);
+        return;
+    }
+    let below: Vec<_> = inside.iter().skip(1).collect();
+    let host = below
+        .first()
+        .map(|name| name.to_string_lossy().into_owned());
+    let host = host.unwrap_or_default();
+    let host = host.strip_suffix(".json").unwrap_or(&host);
+    add(fleet, &source, Some(host), &text);
+}
+
+/// Several records in one text, each named by the line that it begins in.
+pub(super) fn read_stream(
+    mut from: impl BufRead,
+    name: &str,
+    fleet: &mut Fleet,
+) -> anyhow::Result<()> {
+    let mut frames = Frames::default();
+    let take = |frame: Frame, fleet: &mut Fleet| {
+        let source = format!("{name} {}", frame.line);
+        add(fleet, &source, frame.host.as_deref(), &frame.text);
+    };
+    let mut bytes = Vec::new();
+    loop {
+        bytes.clear();
+        let read = from.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)?;
+        if read == 0 {
+            break;
+        }
+        let line = String::from_utf8_lossy(&bytes);
+        if let Some(frame) = frames.add(line.trim_end_matches('\n')) {
+            take(frame, fleet);
+        }
+    }
+    if let Some(frame) = frames.end() {
+        take(frame, fleet);
+    }
+    Ok(())
+}
+
+fn add(fleet: &mut Fleet, source: &str, host: Option<&str>, text: &str) {
+    for (minion, record) in parse(text) {
+        let named = minion.as_deref().or(host);
+        match (record, named) {
+            (Ok(record), _) => fleet.add(source, named, record),
+            (Err(why), Some(host)) if !source.contains(host) => {
+                fleet.skip(&format!("{source}, {host}"), why);
+            }
+            (Err(why), _) => fleet.skip(source, why),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `cttune fleet`: many hosts' checks in one table.
+
+mod collected;
+
+use std::io;
+use std::path::Path;
+
+use super::args::{Fleet as Args, Global};
+use super::failure::{DIFFERS, DONE, FAILED, Failure};
+use super::forecast::{rehearse, write};
+use super::out::Out;
+use crate::diagnostic::plain::Shown;
+use crate::fleet::{Fleet, Summary};
+use crate::render;
+
+/// Records that are named on stderr.
+const MOST_NAMED: usize = 10;
+
+pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> {
+    if global.root.is_some() || global.netns.is_some() {
+        let failure = Failure::usage("--root and --netns cannot go with fleet");
+        return Err(failure
+            .hint("it reads what other hosts said, and no host")
+            .into());
+    }
+    for file in [&args.html, &args.csv].into_iter().flatten() {
+        rehearse(file)?;
+    }
+    let mut fleet = Fleet::default();
+    let from = if args.from == Path::new("-") {
+        collected::read_stream(io::stdin().lock(), "line", &mut fleet)?;
+        "standard input".to_owned()
+    } else {
+        collected::read_folder(&args.from, &mut fleet)?;
+        args.from.shown()
+    };
+    if fleet.hosts.is_empty() && fleet.unread.is_empty() {
+        let message = format!("{from} has no check of any host");
+        let hint = "collect them: cttune check --json > DIR/HOST.json";
+        return Err(Failure::new(FAILED, message).hint(hint).into());
+    }
+    let summary = Summary::of(&fleet);
+    if let Some(file) = &args.html {
+        let time = jiff::Timestamp::now().strftime("%FT%TZ");
+        let footer = format!("cttune {}, {time}", env!("CARGO_PKG_VERSION"));
+        write(file, &render::fleet::html(&fleet, &summary, &footer))?;
+    }
+    if let Some(file) = &args.csv {
+        write(file, &render::fleet::csv(&fleet))?;
+    }
+    out.typed(
+        || render::fleet::text(&fleet, &summary, out.verbose),
+        || render::fleet::json(&fleet, &summary),
+    );
+    for one in fleet.unread.iter().take(MOST_NAMED) {
+        out.note(&format!("note: not read: {} ({})", one.source, one.why));
+    }
+    let more = fleet.unread.len().saturating_sub(MOST_NAMED);
+    if more > 0 {
+        out.note(&format!("note: and {more} more were not read"));
+    }
+    Ok(match (fleet.unread.is_empty(), summary.work.is_empty()) {
+        (false, _) => FAILED,
+        (true, false) => DIFFERS,
+        (true, true) => DONE,
+    })
+}

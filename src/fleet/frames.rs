@@ -1,0 +1,157 @@
+//! Cuts a stream into records: JSON lines, objects over several lines, and what `ansible` prints.
+//!
+//! Rule: a line is looked at once. An object over several lines ends with a line that begins with
+//! `}`, as every pretty printer ends it, so that a broken one costs no more than itself.
+
+use super::ansible::header;
+
+/// No check of a host is as long.
+const MOST: usize = 16 << 20;
+
+/// A record of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The line that it begins in.
+    pub(crate) line: usize,
+    /// The name that the fleet tool gives the host.
+    pub(crate) host: Option<String>,
+    /// JSON, or whatever stood in its place.
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    line: usize,
+    host: Option<String>,
+    open: Option<Frame>,
+    /// Whether an object of `ansible` ended: its own words may follow.
+    after: bool,
+}
+
+impl Frames {
+    /// The record that ends with this line.
+    pub(crate) fn add(&mut self, line: &str) -> Option<Frame> {
+        self.line += 1;
+        if let Some(frame) = &mut self.open {
+            let ends = line.starts_with('}') || frame.text.len() > MOST;
+            frame.text.push_str(if ends { "}" } else { line });
+            frame.text.push('\n');
+            self.after = ends && frame.host.is_some();
+            return if ends { self.open.take() } else { None };
+        }
+        let line = line.trim_end();
+        if let Some(header) = header(line) {
+            let host = Some(header.host.to_owned());
+            return match (header.goes_on, header.output) {
+                (true, "") => {
+                    self.host = host;
+                    None
+                }
+                (true, first) => {
+                    self.begin(host, first);
+                    None
+                }
+                (false, output) => {
+                    let frame = self.frame(host, &output.replace("\\n", "\n"));
+                    Some(Frame {
+                        text: json_alone(&frame.text).to_owned(),
+                        ..frame
+                    })
+                }
+            };
+        }
+        if line.starts_with('{') {
+            let host = self.host.take();
+            if line.len() > 1 && line.ends_with('}') {
+                return Some(self.frame(host, line));
+            }
+            self.begin(host, line);
+            return None;
+        }
+        if line.is_empty() || (self.after && self.host.is_none()) {
+            return None;
+        }
+        let host = self.host.take();
+        Some(self.frame(host, line))
+    }
+
+    /// What is left at the end of the stream.
+    pub(crate) fn end(self) -> Option<Frame> {
+        self.open
+    }
+
+    fn begin(&mut self, host: Option<String>, line: &str) {
+        self.after = false;
+        self.open = Some(self.frame(host, &format!("{line}\n")));
+    }
+
+    fn frame(&self, host: Option<String>, text: &str) -> Frame {
+        Frame {
+            line: self.line,
+            host,
+            text: text.to_owned(),
+        }
+    }
+}
+
+/// The object that a line begins with, without what `ansible` says of stderr behind it.
+fn json_alone(text: &str) -> &str {
+    let end = text.rfind('}').filter(|_| text.starts_with('{'));
+    end.and_then(|end| text.get(..=end)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str) -> Vec<(usize, Option<String>, String)> {
+        let mut frames = Frames::default();
+        let mut cut: Vec<Frame> = text.lines().filter_map(|line| frames.add(line)).collect();
+        cut.extend(frames.end());
+        let told = cut.into_iter();
+        told.map(|one| (one.line, one.host, one.text.trim().to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn each_record_of_a_stream_is_cut_out() {
+        let own = |line, text: &str| (line, None, text.to_owned());
+        let of = |line, host: &str, text: &str| (line, Some(host.to_owned()), text.to_owned());
+        for (text, expected) in [
+            (
+                "{\"a\":1}\n\n{\"b\":2}\n",
+                vec![own(1, "{\"a\":1}"), own(3, "{\"b\":2}")],
+            ),
+            (
+                "{\n  \"a\": {\n  }\n}\n{\n  \"b\": 2\n}\n",
+                vec![own(1, "{\n  \"a\": {\n  }\n}"), own(5, "{\n  \"b\": 2\n}")],
+            ),
+            // A broken one in the middle, and one at the end.
+            (
+                "{\"a\":1}\nhello\n{\"b\":2}\n{\n  \"c\"",
+                vec![
+                    own(1, "{\"a\":1}"),
+                    own(2, "hello"),
+                    own(3, "{\"b\":2}"),
+                    own(4, "{\n  \"c\""),
+                ],
+            ),
+            (
+                "fw1 | FAILED | rc=2 >>\n{\n  \"a\": 1\n}non-zero return code\n\
+                 fw2 | CHANGED | rc=0 >>\n{\n}\nfw3 | UNREACHABLE! => {\n  \"msg\": \"m\"\n}\n\
+                 fw4 | FAILED | rc=127 >>\nno such file\nfw5 | CHANGED | rc=0 | (stdout) {\\n}\n\
+                 fw6 | FAILED | rc=2 | (stdout) {\\n 1} (stderr) note: {x\n",
+                vec![
+                    of(2, "fw1", "{\n  \"a\": 1\n}"),
+                    of(6, "fw2", "{\n}"),
+                    of(8, "fw3", "{\n  \"msg\": \"m\"\n}"),
+                    of(12, "fw4", "no such file"),
+                    of(13, "fw5", "{\n}"),
+                    of(14, "fw6", "{\n 1}"),
+                ],
+            ),
+        ] {
+            assert_eq!(cut(text), expected, "{text}");
+        }
+    }
+}
