@@ -87,7 +87,7 @@ fn the_cost_of_input_is_in_proportion_to_it() {
     );
     linear(
         "globs",
-        20_000,
+        100_000,
         |world, size| {
             let line = |n| format!("net.netfilter.nf_conntrack_*p_timeout{n} = 30\n");
             lines(world, FILE, size, line);

@@ -88,7 +88,7 @@ impl CommandLine {
         self.words.iter().filter_map(|word| {
             let (name, value) = word.split_once('=').unwrap_or((word, ""));
             let (module, option) = name.split_once('.')?;
-            super::modules::is_conntrack(module).then_some((option, value))
+            (module.replace('-', "_") == super::modules::MODULE).then_some((option, value))
         })
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::command_line::CommandLine;
 use super::effective::Targets;
 use super::meant::{meant_key, meant_value};
-use super::modules::{self, ConfFile};
+use super::modules::{self, ConfFile, MODULE, ModuleFiles};
 use super::pattern::SysctlFile;
 use super::statement::{self, Statement};
 use super::tree::{Content, Tree};
@@ -117,9 +117,11 @@ pub(super) fn in_strays(strays: &[ConfFile]) -> Vec<DeadLine> {
 }
 
 /// `options` lines of modprobe.d with parameters that the module does not have.
-pub(super) fn in_modprobe_d(files: &[ConfFile]) -> Vec<DeadLine> {
+/// Those for an alias count where the module is loaded by that name.
+pub(super) fn in_modprobe_d(module_files: &ModuleFiles) -> Vec<DeadLine> {
     let mut found = Vec::new();
-    for file in modules::in_reading_order(files) {
+    let alias = module_files.alias();
+    for file in modules::in_reading_order(&module_files.modprobe) {
         for (place, text) in modules::lines(file) {
             let mut words = text.split_ascii_whitespace();
             if words.next() != Some("options") {
@@ -128,11 +130,16 @@ pub(super) fn in_modprobe_d(files: &[ConfFile]) -> Vec<DeadLine> {
             let Some(module) = words.next() else {
                 continue;
             };
-            let why = if modules::is_conntrack(module) {
+            let plain = module.replace('-', "_");
+            let why = if plain == MODULE || alias.as_ref() == Some(&plain) {
                 words.find_map(|word| {
                     let (name, value) = word.split_once('=').unwrap_or((word, ""));
                     parameter(name, value)
                 })
+            } else if modules::is_conntrack(module) {
+                let rest: Vec<&str> = words.collect();
+                let why = format!("nothing loads the module by the name {module}");
+                Some((why, Some(format!("options {MODULE} {}", rest.join(" ")))))
             } else {
                 misspelt_module(module).filter(|_| words.any(|word| word.starts_with("hashsize=")))
             };
@@ -247,27 +254,25 @@ fn line_of(bytes: &[u8], line: usize) -> String {
 }
 
 fn in_text(path: &Path, bytes: &[u8], readers: &[Reader]) -> Vec<DeadLine> {
-    let mut alive = std::collections::BTreeSet::new();
-    for reader in readers {
-        let mut targets = Targets::new(*reader);
-        for statement in statement::parse(*reader, bytes) {
-            if does_something(targets.of(&statement.path), &statement) {
-                alive.insert(statement.line);
-            }
-        }
-    }
+    let mut targets: Vec<Targets> = readers.iter().copied().map(Targets::new).collect();
+    let mut does_something = |line: &[u8]| {
+        targets.iter_mut().any(|targets| {
+            let mut statements = statement::parse(targets.reader(), line).into_iter();
+            statements.any(|one| does_something(targets.of(&one.path), &one))
+        })
+    };
     let mut found = Vec::new();
-    for (text, line) in bytes.split(|byte| *byte == b'\n').zip(1..) {
-        let text = String::from_utf8_lossy(text);
+    for (bytes, line) in bytes.split(|byte| *byte == b'\n').zip(1..) {
+        let text = String::from_utf8_lossy(bytes);
         let text = text.trim_matches([' ', '\t', '\r', '\u{feff}']);
-        if text.is_empty() || text.starts_with(['#', ';']) || alive.contains(&line) {
+        if text.is_empty() || text.starts_with(['#', ';']) {
             continue;
         }
         let (name, value) = text
             .split_once('=')
             .map_or((text, None), |(name, value)| (name, Some(value.trim())));
         let name = name.trim().trim_start_matches(['-', ' ']);
-        if !is_about(name) {
+        if !is_about(name) || does_something(bytes) {
             continue;
         }
         let is_last = found.len() == MOST_OF_A_FILE;
@@ -597,13 +602,20 @@ mod tests {
                 "nf_contrack hashsize=512",
                 Some("no module is called nf_contrack -> options nf_conntrack …"),
             ),
+            (
+                "ip_conntrack hashsize=512",
+                Some(
+                    "nothing loads the module by the name ip_conntrack -> options nf_conntrack hashsize=512",
+                ),
+            ),
             ("nf_conntrack_ftp ports=21", None),
             ("loop max_loop=1", None),
         ] {
-            let dead = in_modprobe_d(&[file(
-                "/etc/modprobe.d/a.conf",
-                &format!("options {options}\n"),
-            )]);
+            let text = format!("options {options}\n");
+            let dead = in_modprobe_d(&ModuleFiles {
+                modprobe: vec![file("/etc/modprobe.d/a.conf", &text)],
+                ..ModuleFiles::default()
+            });
             let told = dead
                 .first()
                 .map(|one| format!("{} -> {}", one.why, one.instead.clone().unwrap_or_default()));

@@ -5,9 +5,11 @@
 //! default. OpenRC calls `sysctl -p` once for each file. A glob never touches a path that another
 //! line names, before or after it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::Reader;
 use super::pattern::{self, SysctlFile};
@@ -382,6 +384,10 @@ impl Targets {
             known: HashMap::new(),
             patterns_left: pattern::MOST_IN_ALL,
         }
+    }
+
+    pub(super) fn reader(&self) -> Reader {
+        self.reader
     }
 
     /// What a path is about; none for a glob that is too large to work out.

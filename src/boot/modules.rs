@@ -38,7 +38,7 @@ pub(crate) const UDEV_FOLDERS: [&str; 5] = [
     "/lib/udev/rules.d",
 ];
 
-const MODULE: &str = "nf_conntrack";
+pub(super) const MODULE: &str = "nf_conntrack";
 /// Other names under which modprobe finds it: `modinfo -F alias nf_conntrack`, 5.10 to 6.18.
 const ALIASES: [&str; 3] = ["ip_conntrack", "nf_conntrack_2", "nf_conntrack_10"];
 /// A hash size that was asked for makes max eight times as large: `max_factor` in
@@ -84,6 +84,15 @@ pub(crate) enum Loading {
     Unknown(PathBuf),
 }
 
+/// What loading a name comes to.
+enum Leads {
+    /// The module, or one that needs it, perhaps by an alias.
+    Module(Option<String>),
+    /// It would, but for this line.
+    Denied(SourceLine),
+    Elsewhere,
+}
+
 /// An `options nf_conntrack hashsize=`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HashSize {
@@ -114,7 +123,10 @@ impl ModuleFiles {
         if let Some((line, command)) = self.install_command() {
             return match install_loads(&command) {
                 Some(false) => Loading::Never(line),
-                Some(true) => self.loaded_early(),
+                Some(true) => match self.aliased(MODULE) {
+                    Some(Err(away)) => Loading::Never(away),
+                    _ => self.loaded_early(),
+                },
                 None => Loading::Installed(line),
             };
         }
@@ -122,6 +134,19 @@ impl ModuleFiles {
     }
 
     fn loaded_early(&self) -> Loading {
+        match self.first_named() {
+            Ok((line, _)) => Loading::Early(line),
+            Err(other) => other,
+        }
+    }
+
+    /// The alias by which modules-load.d loads the module, whose options count then too.
+    pub(super) fn alias(&self) -> Option<String> {
+        self.first_named().ok()?.1
+    }
+
+    /// The first line that loads the module, and the alias that it names; or why none does.
+    fn first_named(&self) -> Result<(SourceLine, Option<String>), Loading> {
         let files = in_reading_order(&self.modules_load);
         let mut named: Vec<(SourceLine, String)> = files.iter().copied().flat_map(lines).collect();
         named.retain(|(_, text)| !text.starts_with(['#', ';']));
@@ -131,27 +156,84 @@ impl ModuleFiles {
         }
         let mut denied = None;
         for (line, name) in named {
-            if !self.brings_conntrack(&name) {
-                continue;
-            }
-            match self.denied(&name) {
-                None => return Loading::Early(line),
-                Some(by) => denied = denied.or(Some(by)),
+            match self.leads(&plain(&name)) {
+                Leads::Module(alias) => return Ok((line, alias)),
+                Leads::Denied(by) => denied = denied.or(Some(by)),
+                Leads::Elsewhere => {}
             }
         }
-        match (denied, files.iter().find(|file| file.bytes.is_none())) {
-            (Some(by), _) => Loading::Denied(by),
-            (None, Some(file)) => Loading::Unknown(file.path.clone()),
-            (None, None) => Loading::Nothing,
+        Err(
+            match (denied, files.iter().find(|file| file.bytes.is_none())) {
+                (Some(by), _) => Loading::Denied(by),
+                (None, Some(file)) => Loading::Unknown(file.path.clone()),
+                (None, None) => Loading::Nothing,
+            },
+        )
+    }
+
+    /// What loading a name comes to. An alias of modprobe.d counts before the module's own name,
+    /// and an `install` line of the name before the aliases that the module brings itself. A deny
+    /// list has names of modules, and keeps none away that another needs.
+    fn leads(&self, name: &str) -> Leads {
+        let lines = self.modprobe_lines();
+        let (module, alias) = match self.aliased(name) {
+            Some(Ok(module)) => (module, Some(name.to_owned())),
+            Some(Err(line)) if self.brings_conntrack(name) => return Leads::Denied(line),
+            None if self.brings_conntrack(name) => (name.to_owned(), None),
+            None if ALIASES.contains(&name) => (MODULE.to_owned(), Some(name.to_owned())),
+            _ => return Leads::Elsewhere,
+        };
+        let denies = |text: &str| {
+            let mut words = text.split_ascii_whitespace();
+            match (words.next(), words.next()) {
+                (Some("blacklist"), Some(denied)) => plain(denied) == module,
+                (Some("install"), Some(own)) => module == MODULE && alias.as_deref() == Some(own),
+                _ => false,
+            }
+        };
+        let line = lines.iter().find(|(_, text)| denies(text));
+        let from = self.command_line.from();
+        let on_command_line =
+            from.filter(|_| self.command_line.lists("modprobe.blacklist", &module));
+        match line.map(|(line, _)| line).or(on_command_line) {
+            Some(line) => Leads::Denied(line.clone()),
+            None => Leads::Module(alias),
         }
+    }
+
+    /// The module that brings conntrack by an `alias` line for this name, or the line that leads
+    /// elsewhere.
+    fn aliased(&self, name: &str) -> Option<Result<String, SourceLine>> {
+        let lines = self.modprobe_lines();
+        let mut aliases = lines.into_iter().filter_map(|(line, text)| {
+            let mut words = text.split_ascii_whitespace();
+            let is_alias = words.next() == Some("alias");
+            let (pattern, module) = (words.next()?, words.next()?);
+            (is_alias && matches_text(&plain(pattern), name)).then(|| (line, plain(module)))
+        });
+        let first = aliases.next()?;
+        let away = first.0.clone();
+        let mut modules = std::iter::once(first)
+            .chain(aliases)
+            .map(|(_, module)| module);
+        Some(
+            modules
+                .find(|module| self.brings_conntrack(module))
+                .ok_or(away),
+        )
     }
 
     /// The hash size that the module is given, if one is.
     pub(crate) fn hash_size(&self) -> Option<HashSize> {
         let mut found = None;
+        let alias = self.alias();
+        let is_own = |name: &str| {
+            let name = plain(name);
+            name == MODULE || alias.as_ref() == Some(&name)
+        };
         for (line, text) in self.modprobe_lines() {
             let mut words = text.split_ascii_whitespace();
-            if words.next() != Some("options") || !words.next().is_some_and(is_conntrack) {
+            if words.next() != Some("options") || !words.next().is_some_and(is_own) {
                 continue;
             }
             let values = words.filter_map(|word| word.strip_prefix("hashsize="));
@@ -182,31 +264,6 @@ impl ModuleFiles {
             .then(|| from.clone())
     }
 
-    /// Modules named in modules-load.d are not loaded when they are on a deny list.
-    fn denied(&self, module: &str) -> Option<SourceLine> {
-        let module = plain(module);
-        let is_same =
-            |name: &str| plain(name) == module || (is_conntrack(name) && is_conntrack(&module));
-        let found = self.modprobe_lines().into_iter().find(|(_, text)| {
-            let words: Vec<&str> = text.split_ascii_whitespace().collect();
-            match words[..] {
-                ["blacklist", name, ..] => is_same(name),
-                // An alias of the module's own name leads elsewhere: `alias nf_conntrack off`.
-                ["alias", pattern, to, ..] => {
-                    matches_text(&plain(pattern), &module) && !is_same(to)
-                }
-                _ => false,
-            }
-        });
-        let on_command_line = || {
-            let from = self.command_line.from()?;
-            self.command_line
-                .lists("modprobe.blacklist", &module)
-                .then(|| from.clone())
-        };
-        found.map(|(line, _)| line).or_else(on_command_line)
-    }
-
     /// The command that runs instead of loading the module: the first that fits its name.
     pub(crate) fn install_command(&self) -> Option<(SourceLine, String)> {
         self.modprobe_lines().into_iter().find_map(|(line, text)| {
@@ -215,8 +272,7 @@ impl ModuleFiles {
                 .strip_prefix([' ', '\t'])?
                 .trim_start();
             let (module, command) = rest.split_once([' ', '\t'])?;
-            let fits = matches_text(&plain(module), MODULE) || is_conntrack(module);
-            fits.then(|| (line, command.trim().to_owned()))
+            matches_text(&plain(module), MODULE).then(|| (line, command.trim().to_owned()))
         })
     }
 
@@ -226,9 +282,8 @@ impl ModuleFiles {
     }
 
     fn brings_conntrack(&self, name: &str) -> bool {
-        let name = plain(name);
-        let needs_it = |kernel: &BTreeSet<String>| kernel.contains(&name);
-        is_conntrack(&name) || (!self.dependents.is_empty() && self.dependents.iter().all(needs_it))
+        let needs_it = |kernel: &BTreeSet<String>| kernel.contains(name);
+        name == MODULE || (!self.dependents.is_empty() && self.dependents.iter().all(needs_it))
     }
 }
 
@@ -291,6 +346,7 @@ fn plain(name: &str) -> String {
     name.replace('-', "_")
 }
 
+/// Whether a name is the module's or an alias of it.
 pub(super) fn is_conntrack(name: &str) -> bool {
     let name = plain(name);
     name == MODULE || ALIASES.contains(&name.as_str())
@@ -413,6 +469,38 @@ mod tests {
         unread.modules_load[0].bytes = None;
         let path = unread.modules_load[0].path.clone();
         assert_eq!(unread.loading(), Loading::Unknown(path));
+    }
+
+    #[test]
+    fn an_alias_has_options_of_its_own_and_leads_where_modprobe_d_says() {
+        let read = |load: &str, probe: &str| {
+            let mut files = modprobe(probe);
+            files.modules_load[0].bytes = Some(load.into());
+            let is_early = matches!(files.loading(), Loading::Early(_));
+            (is_early, files.hash_size().map(|size| size.asked))
+        };
+        let size = "options ip_conntrack hashsize=512\n";
+        assert_eq!(read("nf_conntrack", size), (true, None));
+        assert_eq!(read("ip_conntrack", size), (true, Some(512)));
+        assert_eq!(read("", size), (false, None));
+        for (load, probe, is_early) in [
+            ("nf_conntrack", "blacklist ip_conntrack", true),
+            ("ip_conntrack", "blacklist nf_conntrack", false),
+            ("nf_nat", "blacklist nf_conntrack", true),
+            ("nf_conntrack", "alias nf_conntrack off", false),
+            ("nf_nat", "alias nf_conntrack off", true),
+            ("firewall", "alias firewall nf-nat", true),
+            ("firewall", "alias firewall veth", false),
+            ("ip_conntrack", "install ip_conntrack /bin/true", false),
+            ("nf_conntrack", "install ip_conntrack /bin/true", true),
+            (
+                "nf_nat",
+                "alias nf_conntrack off\ninstall nf_conntrack modprobe -i nf_conntrack",
+                false,
+            ),
+        ] {
+            assert_eq!(read(load, probe).0, is_early, "{load}: {probe}");
+        }
     }
 
     #[test]

@@ -206,7 +206,7 @@ impl NextBoot {
         let mut found = dead_lines::in_sysctl_d(self.tree(), self.readers());
         found.extend(dead_lines::in_strays(&self.files.strays));
         if let Some(module) = self.module() {
-            found.extend(dead_lines::in_modprobe_d(&module.modprobe));
+            found.extend(dead_lines::in_modprobe_d(module));
         }
         found.extend(dead_lines::without_module(&self.files.modprobe));
         found.extend(dead_lines::in_command_line(

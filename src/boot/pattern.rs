@@ -9,8 +9,9 @@ use crate::tunable::Key;
 
 /// A glob that stands for more patterns than this is not worked out.
 const MOST_PATTERNS: usize = 256;
-/// Of all the globs of a machine no more patterns than this are worked out.
-pub(super) const MOST_IN_ALL: usize = 20_000;
+/// Of all the globs of a machine no more bytes than this are compared, names ruled out by how a
+/// glob begins and ends left aside.
+pub(super) const MOST_IN_ALL: usize = 20_000_000;
 
 /// A sysctl file that a path leads to, with the path that a reader would write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub(super) fn resolve(reader: Reader, path: &str) -> Option<Key> {
 }
 
 /// The files that a glob matches, in the order in which the readers write them; `None` where its
-/// braces stand for too many patterns, or for more than are `left`.
+/// braces stand for too many patterns, or where it takes more comparisons than are `left`.
 ///
 /// systemd also expands braces. A name that this kernel lacks is among the files: a write to it
 /// fails and changes nothing.
@@ -61,72 +62,107 @@ pub(super) fn expand(reader: Reader, pattern: &str, left: &mut usize) -> Option<
         Reader::Tuned => Vec::new(),
         Reader::Systemd => expand_braces(pattern)?,
     };
-    *left = left.checked_sub(patterns.len())?;
-    Some(patterns.iter().flat_map(|one| expand_one(one)).collect())
-}
-
-fn expand_one(pattern: &str) -> Vec<SysctlFile> {
-    let mut found: Vec<SysctlFile> = files()
-        .filter_map(|(file, key)| {
-            let path = match_path(pattern, &file)?;
-            Some(SysctlFile { path, key })
-        })
-        .collect();
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found
-}
-
-/// Every sysctl file that holds a catalogued key. `net/nf_conntrack_max` is a second name of the
-/// same number, in the initial network namespace alone.
-fn files() -> impl Iterator<Item = (Vec<&'static str>, Key)> {
-    let alias = (vec!["net", "nf_conntrack_max"], Key::Max);
-    Key::ALL
-        .iter()
-        .map(|key| (vec!["net", "netfilter", key.file_name()], *key))
-        .chain([alias])
-}
-
-/// What glob(3) returns for this file: the pattern with each matched part written out. Empty parts
-/// and `.` stay, so that the readers' comparison of strings sees them.
-fn match_path(pattern: &str, file: &[&str]) -> Option<String> {
-    let mut names = file.iter();
-    let mut path = Vec::new();
-    for part in pattern.split('/') {
-        if matches!(part, "" | ".") {
-            path.push(part);
-            continue;
-        }
-        let name = names.next()?;
-        if !matches_part(part.as_bytes(), name.as_bytes()) {
-            return None;
-        }
-        path.push(name);
+    let mut found = Vec::new();
+    for pattern in patterns {
+        *left = left.checked_sub(pattern.len())?;
+        found.extend(expand_one(&pattern, left)?);
     }
-    let ends_in_a_name = !matches!(path.last(), None | Some(&"" | &"."));
-    (names.next().is_none() && ends_in_a_name).then(|| path.join("/"))
+    Some(found)
+}
+
+/// The folders and the names of the files that hold a catalogued key. `net/nf_conntrack_max` is a
+/// second name of the same number, in the initial network namespace alone.
+fn expand_one(pattern: &str, left: &mut usize) -> Option<Vec<SysctlFile>> {
+    // Empty parts and `.` stay, so that the readers' comparison of strings sees them.
+    let mut parts: Vec<&str> = pattern.split('/').collect();
+    let is_name = |part: &&str| !matches!(*part, "" | ".");
+    let names: Vec<usize> = (0..parts.len()).filter(|at| is_name(&parts[*at])).collect();
+    let folders = match names.len() {
+        3 => ["net", "netfilter"].as_slice(),
+        2 => ["net"].as_slice(),
+        _ => return Some(Vec::new()),
+    };
+    let last = names[folders.len()];
+    let fits = |(at, name): (&usize, &&str)| matches_text(parts[*at], name);
+    if last + 1 != parts.len() || !names.iter().zip(folders).all(fits) {
+        return Some(Vec::new());
+    }
+    for (at, name) in names.iter().zip(folders) {
+        parts[*at] = name;
+    }
+    let glob = Glob::new(parts[last].as_bytes());
+    let mut found = Vec::new();
+    let keys = Key::ALL
+        .iter()
+        .filter(|key| folders.len() == 2 || **key == Key::Max);
+    for key in keys {
+        if glob.matches(key.file_name().as_bytes(), left)? {
+            parts[last] = key.file_name();
+            let path = parts.join("/");
+            found.push(SysctlFile { path, key: *key });
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Some(found)
+}
+
+/// A pattern for many names: most are ruled out by how it begins and ends.
+struct Glob<'a> {
+    pattern: &'a [u8],
+    begins: &'a [u8],
+    ends: &'a [u8],
+}
+
+impl<'a> Glob<'a> {
+    fn new(pattern: &'a [u8]) -> Self {
+        let is_special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b']' | b'\\');
+        let first = pattern.iter().position(is_special).unwrap_or(pattern.len());
+        let behind = pattern.iter().rposition(is_special).map_or(0, |at| at + 1);
+        Glob {
+            pattern,
+            begins: &pattern[..first],
+            ends: &pattern[behind..],
+        }
+    }
+
+    /// None where it takes more comparisons than are `left`.
+    fn matches(&self, name: &[u8], left: &mut usize) -> Option<bool> {
+        // The last byte alone rules most out.
+        let may_end = self
+            .ends
+            .last()
+            .is_none_or(|last| name.last() == Some(last));
+        if !may_end || !name.ends_with(self.ends) || !name.starts_with(self.begins) {
+            return Some(false);
+        }
+        matches_part(self.pattern, name, left)
+    }
 }
 
 /// fnmatch(3) on a whole text.
 pub(super) fn matches_text(pattern: &str, text: &str) -> bool {
-    matches_part(pattern.as_bytes(), text.as_bytes())
+    let mut left = usize::MAX;
+    matches_part(pattern.as_bytes(), text.as_bytes(), &mut left) == Some(true)
 }
 
 /// fnmatch(3) on one part of a path. A star that turns out to have taken too little takes one byte
-/// more; only the last star need be tried again, so the time is at most pattern × name.
-fn matches_part(pattern: &[u8], name: &[u8]) -> bool {
+/// more; only the last star need be tried again, so the time is at most pattern × name. None where
+/// it takes more than `steps`.
+fn matches_part(pattern: &[u8], name: &[u8], steps: &mut usize) -> Option<bool> {
     let (mut rest, mut left) = (pattern, name);
     let mut last_star: Option<(&[u8], &[u8])> = None;
     loop {
+        *steps = steps.checked_sub(1)?;
         if let [b'*', behind @ ..] = rest {
             last_star = Some((behind, left));
             rest = behind;
         } else if rest.is_empty() && left.is_empty() {
-            return true;
+            return Some(true);
         } else if let Some((next_rest, next_left)) = matches_one(rest, left) {
             (rest, left) = (next_rest, next_left);
         } else {
             let Some((behind, [_, fewer @ ..])) = last_star else {
-                return false;
+                return Some(false);
             };
             last_star = Some((behind, fewer));
             (rest, left) = (behind, fewer);
@@ -298,11 +334,7 @@ mod tests {
             ("\\", "\\", true),
             ("[abc", "abc", false),
         ] {
-            assert_eq!(
-                matches_part(pattern.as_bytes(), name.as_bytes()),
-                matches,
-                "{pattern} {name}"
-            );
+            assert_eq!(matches_text(pattern, name), matches, "{pattern} {name}");
         }
     }
 
@@ -310,10 +342,9 @@ mod tests {
     fn many_stars_take_no_longer_than_they_are_many() {
         let stars = "*?".repeat(2000) + "x";
         let name = "a".repeat(10_000);
-        assert!(!matches_part(stars.as_bytes(), name.as_bytes()));
-        assert!(matches_part(stars.as_bytes(), (name + "x").as_bytes()));
-        let pattern = "*a".repeat(2000) + "b";
-        assert!(!matches_part(pattern.as_bytes(), &[b'a'; 10_000]));
+        assert!(!matches_text(&stars, &name));
+        assert!(matches_text(&stars, &(name.clone() + "x")));
+        assert!(!matches_text(&("*a".repeat(2000) + "b"), &name));
     }
 
     #[test]
@@ -331,17 +362,22 @@ mod tests {
     }
 
     #[test]
-    fn no_more_patterns_are_worked_out_than_are_left() {
-        let mut left = 5;
-        for (pattern, files) in [
-            ("net/nf_conntrack_ma?", Some(1)),
-            ("net/nf_conntrack_{a,b,max}*", Some(1)),
-            ("net/nf_conntrack_{a,max}*", None),
-            ("net/nf_conntrack_ma[x]", Some(1)),
-            ("net/nf_conntrack_ma[y]", None),
-        ] {
+    fn no_more_is_compared_than_is_left() {
+        let mut left = 200;
+        let mut count = |pattern| {
             let found = super::expand(Reader::Systemd, pattern, &mut left);
-            assert_eq!(found.map(|found| found.len()), files, "{pattern}");
+            found.map(|found| found.len())
+        };
+        assert_eq!(count("net/nf_conntrack_{a,max}*"), Some(1));
+        assert_eq!(count("net/nf_conntrack_ma?"), Some(1));
+        assert_eq!(count("net/nf_conntrack_ma[x]"), Some(1));
+        assert_eq!(count("net/netfilter/*t*i*m*e*x*"), None);
+        // What begins or ends otherwise costs nothing.
+        let mut left = 60_000;
+        for number in 1..1000 {
+            let pattern = format!("net/netfilter/nf_conntrack_*{number}");
+            let found = super::expand(Reader::Procps, &pattern, &mut left);
+            assert_eq!(found, Some(Vec::new()), "{pattern}");
         }
     }
 

@@ -17,10 +17,27 @@ pub(super) struct Statement {
     pub(super) value: Option<String>,
 }
 
-/// The statements of a file, in order.
+/// The statements of a file that may be about conntrack, in order: of a line with a glob, or with
+/// one of the two words that are in every key. Most lines of a large file have neither.
 pub(super) fn parse(reader: Reader, bytes: &[u8]) -> Vec<Statement> {
+    parse_lines(reader, bytes, |line| {
+        (0..line.len()).any(|at| match line[at] {
+            b'*' | b'?' | b'[' => true,
+            b'k' => line[..at].ends_with(b"conntrac"),
+            b'w' => line[at..].starts_with(b"wtable_"),
+            _ => false,
+        })
+    })
+}
+
+pub(super) fn parse_lines(
+    reader: Reader,
+    bytes: &[u8],
+    may_matter: impl Fn(&[u8]) -> bool,
+) -> Vec<Statement> {
     let mut found = Vec::new();
-    for (text, line) in bytes.split(|byte| *byte == b'\n').zip(1..) {
+    let lines = bytes.split(|byte| *byte == b'\n').zip(1..);
+    for (text, line) in lines.filter(|(text, _)| may_matter(text)) {
         let statement = |(key, value): (String, Option<String>)| Statement {
             line,
             path: path_of(reader, &key),
@@ -122,7 +139,7 @@ mod tests {
     const MAX: &str = "net/netfilter/nf_conntrack_max";
 
     fn parts_of(reader: Reader, text: &str) -> Vec<(String, Option<String>)> {
-        let statements = parse(reader, text.as_bytes());
+        let statements = parse_lines(reader, text.as_bytes(), |_| true);
         let parts = |statement: Statement| (statement.path, statement.value);
         statements.into_iter().map(parts).collect()
     }
@@ -184,9 +201,21 @@ mod tests {
     }
 
     #[test]
+    fn every_key_and_every_glob_is_among_the_lines_that_matter() {
+        for key in crate::tunable::Key::ALL {
+            let text = format!("kernel.panic=5\nnet.netfilter.{} = 5\n", key.file_name());
+            let found = parse(Reader::Procps, text.as_bytes());
+            assert_eq!(found.len(), 1, "{text}");
+        }
+        let text = "a.*=1\nb?=1\nc[x]=1\nfs.file-max=1\nvm.overcommit=1\n#\n";
+        assert_eq!(parse(Reader::Systemd, text.as_bytes()).len(), 3);
+    }
+
+    #[test]
     fn lines_are_counted_by_line_feeds() {
         for reader in Reader::ALL {
-            let statements = parse(reader, b"# x\r\n\r\n\0\na=1\r\nb=2");
+            let text = b"# x\r\n\r\n\0\na=1\r\nb=2";
+            let statements = parse_lines(reader, text, |_| true);
             let lines: Vec<usize> = statements.iter().map(|one| one.line).collect();
             assert_eq!(lines, [4, 5]);
         }

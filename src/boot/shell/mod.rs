@@ -49,6 +49,16 @@ impl Command {
             .collect()
     }
 
+    /// Whether the shell ends with it: `exit`, `exec PROGRAM`.
+    fn leaves(&self) -> bool {
+        let mut words = self.words.iter().map(|word| word.raw.as_str());
+        match words.next() {
+            Some("exit") => true,
+            Some("exec") => words.next().is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether a word has an expansion that ends the shell where it fails: arithmetic that is wrong,
     /// or `${name?}` of a variable that is not set.
     fn may_end_the_shell(&self) -> bool {
@@ -106,14 +116,13 @@ pub(super) fn commands(text: &str, variables: &BTreeMap<String, String>) -> Vec<
         }
         command.ends_on_failure = ends_on_failure;
         command.is_conditional |= may_have_ended;
-        may_have_ended |= command.may_end_the_shell();
+        may_have_ended |= command.may_end_the_shell() || command.is_conditional && command.leaves();
     }
-    let leaves = |one: &Command| {
-        let program = one.words.first().map(|word| word.raw.as_str());
-        !one.is_conditional && program == Some("exit")
-    };
     // What follows an `exit` never runs: an rc.local often ends with one.
-    let end = parser.done.iter().position(leaves);
+    let mut commands = parser.done.iter();
+    let end = commands.position(|one| !one.is_conditional && one.leaves());
+    let is_program = |at: usize| parser.done[at].words[0].raw == "exec";
+    let end = end.map(|at| at + usize::from(is_program(at)));
     parser.done.truncate(end.unwrap_or(parser.done.len()));
     parser.done
 }
@@ -378,7 +387,9 @@ mod tests {
                 "a ${N?}\nexit 0\nb",
                 vec!["1: a_?", "if 2: exit_0", "if 3: b"],
             ),
-            ("a || exit 1\nb", vec!["1: a", "if 1: exit_1", "2: b"]),
+            ("a || exit 1\nb", vec!["1: a", "if 1: exit_1", "if 2: b"]),
+            ("exec a\nb", vec!["1: exec_a"]),
+            ("exec > /x\nb", vec!["1: exec > /x", "2: b"]),
             (
                 "a && b | c\nd",
                 vec!["1: a", "if 1: b", "if | 1: c", "2: d"],

@@ -281,11 +281,24 @@ fn a_unit_s_lines_are_read_as_systemd_reads_them() {
             "2 max 5",
         ),
         (
+            "[Service]\nType=oneshot\nExecStart=/bin/true ; /sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "3 max 5",
+        ),
+        // systemd refuses these.
+        (
             "[Service]\nExecStart=/bin/true ; /sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
-            "2 max 5",
+            "",
         ),
         (
-            "[Service]\n# x\nExecStartPost=/sbin/sysctl \\\n  -w net.netfilter.nf_conntrack_max=5\n",
+            "[Service]\nType=oneshot\nExecStartPre=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "",
+        ),
+        (
+            "[Service]\nUser=nobody\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "if 3 max 5",
+        ),
+        (
+            "[Service]\n# x\nExecStartPre=/sbin/sysctl \\\n  -w net.netfilter.nf_conntrack_max=5\nExecStart=/bin/x\n",
             "3 max 5",
         ),
         (

@@ -38,6 +38,17 @@ const AFTER_SYSCTL: [&str; 5] = [
 ];
 const ASKS_FOR: [&str; 5] = ["Wants", "Requires", "Requisite", "BindsTo", "Upholds"];
 
+/// What may keep the commands of a service from writing a sysctl.
+const CONFINES: [&str; 8] = [
+    "DynamicUser",
+    "InaccessiblePaths",
+    "PrivateUsers",
+    "ProcSubset",
+    "ProtectKernelTunables",
+    "ReadOnlyPaths",
+    "RootDirectory",
+    "RootImage",
+];
 /// Targets that every boot reaches; others only if a unit asks for them.
 const REACHED: [&str; 11] = [
     "basic",
@@ -266,12 +277,13 @@ fn value(entries: &[Entry], section: &str, name: &str) -> Option<String> {
 }
 
 fn run(unit: &Started, entries: &[Entry], scripts: &mut Scripts<'_>) {
-    let is_set = |key| {
-        value(entries, "Service", key)
-            .is_some_and(|value| !matches!(value.as_str(), "no" | "false" | "off" | "0"))
-    };
+    let is_set = |key: &str| value(entries, "Service", key).is_some_and(|value| !is_no(&value));
     // Another namespace has values of its own.
-    if is_set("PrivateNetwork") || is_set("NetworkNamespacePath") {
+    if ["PrivateNetwork", "NetworkNamespacePath"]
+        .into_iter()
+        .any(is_set)
+        || is_refused(entries)
+    {
         return;
     }
     let decides = |entry: &Entry| {
@@ -286,20 +298,13 @@ fn run(unit: &Started, entries: &[Entry], scripts: &mut Scripts<'_>) {
             .unwrap_or_else(|| "at boot".to_owned()),
         is_conditional: !unit.is_sure
             || entries.iter().any(decides)
+            || CONFINES.into_iter().any(is_set)
+            || value(entries, "Service", "User").is_some_and(|user| user != "root" && user != "0")
             || !comes_after_sysctl(entries),
     };
     let variables = environment(entries);
     for key in STARTS {
-        // An empty value drops those before it.
-        let all: Vec<&Entry> = entries
-            .iter()
-            .filter(|entry| entry.section == "Service" && entry.name == key)
-            .collect();
-        let from = all
-            .iter()
-            .rposition(|entry| entry.value.is_empty())
-            .map_or(0, |at| at + 1);
-        for entry in &all[from..] {
+        for entry in list(entries, key) {
             let mut signs = entry.value.chars().take_while(|sign| SIGNS.contains(sign));
             let may_fail = signs.any(|sign| sign == '-');
             for words in command_lines(&entry.value, &variables) {
@@ -311,10 +316,42 @@ fn run(unit: &Started, entries: &[Entry], scripts: &mut Scripts<'_>) {
     }
 }
 
+/// The commands of a key; an empty value drops those before it.
+fn list<'a>(entries: &'a [Entry], key: &str) -> Vec<&'a Entry> {
+    let mut all: Vec<&Entry> = entries
+        .iter()
+        .filter(|entry| entry.section == "Service" && entry.name == key)
+        .collect();
+    let last = all.iter().rposition(|entry| entry.value.is_empty());
+    all.split_off(last.map_or(0, |at| at + 1))
+}
+
+/// Whether systemd refuses to start the service: without a command to start, or with several where
+/// `Type=` is not oneshot.
+fn is_refused(entries: &[Entry]) -> bool {
+    let has = |key| value(entries, "Service", key);
+    let is_oneshot = has("Type").is_some_and(|kind| kind == "oneshot");
+    let starts = list(entries, "ExecStart").into_iter();
+    let commands = starts.map(|entry| command_lines(&entry.value, &BTreeMap::new()).len());
+    match commands.sum() {
+        0 => {
+            let is_own = |key| has(key).is_some_and(|value| value != "none");
+            let stays = has("RemainAfterExit").is_some_and(|value| !is_no(&value));
+            !is_own("SuccessAction") && (!stays || list(entries, "ExecStop").is_empty())
+        }
+        1 => false,
+        _ => !is_oneshot,
+    }
+}
+
+fn is_no(value: &str) -> bool {
+    matches!(value, "no" | "false" | "off" | "0" | "n" | "f")
+}
+
 /// Whether something orders the unit behind systemd-sysctl, which may override it otherwise.
 fn comes_after_sysctl(entries: &[Entry]) -> bool {
-    let has_defaults = value(entries, "Unit", "DefaultDependencies")
-        .is_none_or(|value| !matches!(value.as_str(), "no" | "false" | "off" | "0"));
+    let has_defaults =
+        value(entries, "Unit", "DefaultDependencies").is_none_or(|value| !is_no(&value));
     let after = entries
         .iter()
         .filter(|entry| entry.section == "Unit" && entry.name == "After");
