@@ -81,9 +81,60 @@ fn sysctl_d() -> impl Strategy<Value = Vec<(String, String)>> {
     prop::collection::vec(file.prop_map(placed), 0..4)
 }
 
-/// A unit with a name that the judge understands: `-i` ignores failures, `-c` has a condition.
-fn unit() -> impl Strategy<Value = Vec<(String, String)>> {
-    let commands = vec![
+/// What makes a unit and where it is.
+#[derive(Debug, Clone)]
+struct Unit {
+    /// `ExecStart` and its like, with a command.
+    starts: Vec<(&'static str, String)>,
+    /// Another command in a drop-in, and whether that drops those before it.
+    more: Option<(bool, String)>,
+    /// `Type=`, perhaps with more lines.
+    kind: &'static str,
+    ignores_failures: bool,
+    has_condition: bool,
+    is_masked: bool,
+    /// The folder with its link, and where the unit itself is.
+    wants: &'static str,
+    place: &'static str,
+}
+
+impl Unit {
+    /// Its name tells the judge what it needs: `-i` ignores failures, `-c` has a condition.
+    fn files(self) -> Vec<(String, String)> {
+        let (sign, mark) = if self.ignores_failures {
+            ("-", "-i")
+        } else {
+            ("", "")
+        };
+        let (condition, other_mark) = if self.has_condition {
+            ("ConditionPathExists=/nothing\n", "-c")
+        } else {
+            ("", "")
+        };
+        let name = format!("uCASE{mark}{other_mark}-x.service");
+        let path = format!("{}/systemd/system/{name}", self.place);
+        let mut text = format!("[Unit]\n{condition}[Service]\n{}", self.kind);
+        for (start, command) in self.starts {
+            text += &format!("{start}={sign}{command}\n");
+        }
+        let mut files = vec![(path.clone(), text)];
+        if let Some((resets, command)) = self.more {
+            let reset = if resets { "ExecStart=\n" } else { "" };
+            let text = format!("[Service]\n{reset}ExecStart={sign}{command}\n");
+            files.push((format!("etc/systemd/system/{name}.d/more.conf"), text));
+        }
+        if self.is_masked {
+            files.push((format!("etc/systemd/system/{name}"), "/dev/null".to_owned()));
+        }
+        if self.wants != "etc/systemd/system" {
+            files.push((format!("{}/{name}", self.wants), format!("/{path}")));
+        }
+        files
+    }
+}
+
+fn commands() -> Vec<&'static str> {
+    vec![
         "/sbin/sysctl -w net.netfilter.KEY=VALUE",
         "/usr/sbin/sysctl -q net/netfilter/KEY=VALUE",
         "/bin/sh -c 'echo VALUE > /proc/sys/net/netfilter/KEY'",
@@ -96,8 +147,11 @@ fn unit() -> impl Strategy<Value = Vec<(String, String)>> {
         "/bin/sh -c \"sysctl -w net.netfilter.KEY=VALUE; exit 0; sysctl -w net.netfilter.KEY=9\"",
         "/bin/true",
         "/bin/false",
-    ];
-    let starts = vec![
+    ]
+}
+
+fn unit() -> impl Strategy<Value = Vec<(String, String)>> {
+    let keys = vec![
         "ExecStart",
         "ExecStart",
         "ExecStart",
@@ -105,15 +159,18 @@ fn unit() -> impl Strategy<Value = Vec<(String, String)>> {
         "ExecStartPost",
         "ExecStop",
     ];
-    let start = (select(starts), filled(commands));
-    let starts = prop::collection::vec(start, 1..4);
-    let more = prop::option::weighted(
-        0.3,
-        (
-            any::<bool>(),
-            filled(vec!["/sbin/sysctl -w net.netfilter.KEY=VALUE"]),
-        ),
+    let start = (select(keys), filled(commands()));
+    let more = (
+        any::<bool>(),
+        filled(vec!["/sbin/sysctl -w net.netfilter.KEY=VALUE"]),
     );
+    let kinds = vec![
+        "Type=oneshot\n",
+        "Type=oneshot\n",
+        "Type=oneshot\nRemainAfterExit=yes\n",
+        "Type=forking\n",
+        "",
+    ];
     let folders = vec![
         "etc/systemd/system/multi-user.target.wants",
         "etc/systemd/system/sysinit.target.wants",
@@ -121,61 +178,29 @@ fn unit() -> impl Strategy<Value = Vec<(String, String)>> {
         "etc/systemd/system/shutdown.target.wants",
         "etc/systemd/system",
     ];
-    let place = (
-        select(vec!["etc", "run"]),
-        select(folders),
-        prop::bool::weighted(0.1),
+    let often = prop::bool::weighted;
+    let commands = (
+        prop::collection::vec(start, 1..4),
+        prop::option::weighted(0.3, more),
+        select(kinds),
     );
-    (
-        starts,
-        more,
-        place,
-        prop::bool::weighted(0.3),
-        prop::bool::weighted(0.15),
-        select(vec![
-            "Type=oneshot\n",
-            "Type=oneshot\nRemainAfterExit=yes\n",
-            "Type=oneshot\n",
-            "Type=forking\n",
-            "",
-        ]),
-    )
-        .prop_map(
-            |(starts, more, (place, wants, is_masked), ignores, has_condition, kind)| {
-                let sign = if ignores { "-" } else { "" };
-                let marks = format!(
-                    "{}{}",
-                    if ignores { "-i" } else { "" },
-                    if has_condition { "-c" } else { "" }
-                );
-                let name = format!("uCASE{marks}-x.service");
-                let condition = if has_condition {
-                    "ConditionPathExists=/nothing\n"
-                } else {
-                    ""
-                };
-                let mut text = format!("[Unit]\n{condition}[Service]\n{kind}");
-                for (start, command) in starts {
-                    text += &format!("{start}={sign}{command}\n");
-                }
-                let mut files = vec![(format!("{place}/systemd/system/{name}"), text)];
-                if let Some((resets, command)) = more {
-                    let reset = if resets { "ExecStart=\n" } else { "" };
-                    let text = format!("[Service]\n{reset}ExecStart={sign}{command}\n");
-                    files.push((format!("etc/systemd/system/{name}.d/more.conf"), text));
-                }
-                if is_masked {
-                    files.push((format!("etc/systemd/system/{name}"), "/dev/null".to_owned()));
-                }
-                if wants != "etc/systemd/system" {
-                    files.push((
-                        format!("{wants}/{name}"),
-                        format!("/{place}/systemd/system/{name}"),
-                    ));
-                }
-                files
-            },
-        )
+    let marks = (often(0.3), often(0.15), often(0.1));
+    let places = (select(folders), select(vec!["etc", "run"]));
+    (commands, marks, places).prop_map(|(commands, marks, (wants, place))| {
+        let (starts, more, kind) = commands;
+        let (ignores_failures, has_condition, is_masked) = marks;
+        Unit {
+            starts,
+            more,
+            kind,
+            ignores_failures,
+            has_condition,
+            is_masked,
+            wants,
+            place,
+        }
+        .files()
+    })
 }
 
 fn rules() -> impl Strategy<Value = String> {
@@ -510,7 +535,6 @@ fn no_value_is_called_known_that_a_real_boot_does_not_leave() {
             }
         }
     }
-    eprintln!("{trees} trees, {known} known values");
     assert!(
         known > trees / 6,
         "cttune knows next to nothing: {known} values"
