@@ -10,6 +10,7 @@
 //! |---|---|---|
 //! | `cli` | top | what the operator types: one short file for each command, the one writer, the prompts |
 //! | `change` | acting | the life of a change: lock, journal, engine, deadline, rollback |
+//! | `screen` | acting | the terminal, taken for a live screen and given back |
 //! | `guard` | acting | keeps the table below its marks by ending flows that were watched and silent |
 //! | `sandbox` | acting | private namespaces with a simulated table |
 //! | `trial` | acting | a remedy tried in private namespaces, before it is offered |
@@ -58,6 +59,7 @@ mod plan;
 mod profile;
 mod render;
 mod sandbox;
+mod screen;
 mod service;
 mod trial;
 mod tunable;

@@ -100,7 +100,7 @@ fn fish_completes_what_there_is() {
 fn what_nobody_types_is_not_offered() {
     let place = Place::new();
     for line in [
-        &["w"][..],
+        &["watch-"][..],
         &["complete"],
         &["sandbox-"],
         &["check", "--watch-p"],

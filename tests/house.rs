@@ -29,7 +29,7 @@ const PURE: &[&str] = &[
 ];
 /// The kernel's few files of a machine (names, logs) are read through the door to files.
 const DOORS: &[&str] = &["files", "kernel"];
-const ACTING: &[&str] = &["change", "sandbox", "trial"];
+const ACTING: &[&str] = &["change", "sandbox", "screen", "trial"];
 /// What acts for as long as it runs, through the walk and the locks of `change`.
 const SERVICES: &[&str] = &["guard"];
 const TOP: &[&str] = &["cli"];
@@ -76,6 +76,7 @@ const COMMANDS: &[&str] = &[
     "sandbox",
     "suggest",
     "top",
+    "watch",
 ];
 const COMMAND_LINES: usize = 100;
 

@@ -53,6 +53,7 @@ mod terminal;
 mod top;
 mod unparsed;
 mod walk;
+mod watch;
 mod writer;
 
 use std::ffi::OsString;
@@ -152,6 +153,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Kill(args) => kill::run(args, global, out),
         Command::Guard(args) => guard::run(args, global, out),
         Command::Top(top) => top::run(top, global, out),
+        Command::Watch(args) => watch::run(args, global, out),
         Command::Forecast(forecast) => forecast::run(forecast, global, out),
         Command::Report(report) => report::run(report, global, out),
         Command::Fleet(args) => fleet::run(args, global, out),

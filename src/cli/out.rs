@@ -52,6 +52,21 @@ impl Out {
         }
     }
 
+    /// The same without a word: a live screen is drawn on the terminal. One thread reads, so that
+    /// the flows of a sample come in the order of the table.
+    pub(super) fn silent(self) -> Self {
+        Out {
+            quiet: true,
+            threads: Some(1),
+            ..self
+        }
+    }
+
+    /// Whether stdout is to be coloured.
+    pub(super) fn has_color(self) -> bool {
+        writer::has_color(self.color)
+    }
+
     /// Whether results are JSON.
     pub(super) fn is_json(self) -> bool {
         self.format == Format::Json
@@ -64,7 +79,7 @@ impl Out {
 
     /// Whether a person reads the result now.
     pub(super) fn is_watched(self) -> bool {
-        self.format == Format::Text && io::stdout().is_terminal()
+        self.format == Format::Text && !self.quiet && io::stdout().is_terminal()
     }
 
     /// Prints a result: the text, or with `--format json` the object. A monitor gets its result

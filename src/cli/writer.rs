@@ -6,6 +6,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 use anstream::{AutoStream, ColorChoice};
 use rustix::termios::tcgetwinsize;
 
@@ -89,6 +91,23 @@ pub(super) fn raw(text: &str) {
 /// Whether somebody can answer a question: stdin and stderr are both a terminal.
 pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Whether somebody may still read stdout: a pipe that nobody reads has an error.
+pub(super) fn is_read() -> bool {
+    let stdout = io::stdout();
+    let mut ready = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    let is_closed = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+    let polled = poll(&mut ready, PollTimeout::ZERO);
+    polled.is_err()
+        || ready
+            .iter()
+            .all(|one| !one.revents().is_some_and(|one| one.intersects(is_closed)))
+}
+
+/// Whether stdout is to be coloured.
+pub(super) fn has_color(color: ColorChoice) -> bool {
+    choice(color, &io::stdout()) != ColorChoice::Never
 }
 
 fn choice(color: ColorChoice, stream: &impl IsTerminal) -> ColorChoice {

@@ -37,6 +37,8 @@ pub(crate) enum By {
     Auto,
     /// By these.
     Fields(Vec<Field>),
+    /// By those of an earlier census.
+    Columns(Vec<Column>),
 }
 
 /// Flows under count.
@@ -181,6 +183,10 @@ impl Census {
         let sample = std::mem::take(&mut self.held_back);
         let choice = match &self.by {
             By::Auto => auto::choose(&sample, self.prefixes, &self.given),
+            By::Columns(columns) => auto::Choice {
+                columns: columns.clone(),
+                cause: None,
+            },
             By::Fields(fields) => {
                 // A host of IPv6 has a /64; a server is known by its address.
                 let usual = |field| match field {

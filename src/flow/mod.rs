@@ -19,6 +19,7 @@ mod gather;
 pub(crate) mod guard;
 mod kinds;
 mod matches;
+mod named;
 mod nat;
 mod nat_rules;
 pub(crate) mod observe;
@@ -34,6 +35,7 @@ mod save;
 mod sightings;
 mod split;
 mod terms;
+pub(crate) mod turnover;
 mod written;
 
 pub(crate) use crate::conntrack::{
@@ -43,6 +45,7 @@ pub(crate) use census::{By, Census, Group, Lead, Others, Top};
 pub(crate) use field::{Column, Field, FieldError, Prefixes, Value};
 pub(crate) use gather::{Gather, Selected};
 pub(crate) use kinds::{Kind, Kinds, Population};
+pub(crate) use named::terms_of;
 pub(crate) use nat::{Nat, NatCount, NatPorts, private_block};
 pub(crate) use nat_rules::{NatRules, PortRange};
 pub(crate) use observe::{FirstLook, IdleTimes, Observed, PastTimeouts, SecondLook};

@@ -32,6 +32,14 @@ pub fn keys() -> Vec<&'static str> {
     Key::ALL.iter().map(|key| key.file_name()).collect()
 }
 
+/// Takes the terminal as `cttune watch` does, and panics.
+#[expect(clippy::panic)] // that is what it is for
+pub fn panic_on_a_live_screen() -> std::io::Result<()> {
+    let mut screen = crate::screen::Screen::open()?;
+    screen.draw(|_, _| vec!["drawn".into()])?;
+    panic!("a panic on a live screen")
+}
+
 /// Does `work` in a network namespace (a name, a path, `pid:PID`).
 pub fn in_netns<T: Send>(netns: &str, work: impl FnOnce() -> T + Send) -> Result<T, String> {
     let spec: Spec = netns

@@ -340,7 +340,7 @@ fn bare(cell: &str) -> &str {
 }
 
 /// What a terminal shows that knows no more than ASCII.
-fn ascii(text: &str) -> String {
+pub(super) fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

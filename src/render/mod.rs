@@ -30,6 +30,7 @@ pub(crate) mod remedy;
 pub(crate) mod report;
 mod style;
 pub(crate) mod top;
+pub(crate) mod watch;
 
 /// The version of every JSON object; it grows when a name changes its meaning.
 pub(crate) const SCHEMA: u32 = 1;

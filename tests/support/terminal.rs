@@ -139,6 +139,11 @@ impl Terminal {
         number > 0
     }
 
+    /// Reads what comes in a moment.
+    pub fn drain(&mut self) {
+        self.read_more(Duration::from_millis(50));
+    }
+
     /// What was shown after what was waited for last.
     pub fn rest(&self) -> &str {
         &self.screen[self.seen..]

@@ -155,6 +155,7 @@ sample of 50,000. Every share of a sample is shown with its margin of error.
   cttune top --by src --prefix 56,32       by subscriber
   cttune top --by dst,dport --match proto=udp --keep dport=53 -n 5
   cttune top --remedy | nft -c -f -        rules for that group, tried
+  cttune top --watch --interval 10s        again and again, until Ctrl-C
 
 Fields: family proto state src sport dst dport reply-src reply-dst zone mark
 status helper label. Packets and bytes are shown where accounting is on.
@@ -190,6 +191,12 @@ pub(crate) struct Top {
     /// Read flows for TIME: 200ms, 2s
     #[arg(long, value_name = "TIME")]
     pub(crate) budget: Option<String>,
+    /// Print it again and again, until Ctrl-C
+    #[arg(long, conflicts_with = "remedy")]
+    pub(crate) watch: bool,
+    /// --watch: every TIME
+    #[arg(long, value_name = "TIME", default_value = "2s", requires = "watch")]
+    pub(crate) interval: String,
     /// Print nftables rules against the largest group
     ///
     /// Nothing is loaded into the kernel: look at them, then give them to nft.

@@ -13,6 +13,7 @@ mod guard;
 mod pages;
 mod profile;
 mod sandbox;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ pub(crate) use self::forecast::{Fleet, Forecast, Report};
 pub(crate) use self::guard::Guard;
 pub(crate) use self::profile::{DesiredOptions, ExportTo, Named, Profile, ProfileCommand};
 pub(crate) use self::sandbox::{Complete, Completions, Sandbox, SandboxInside, Shell};
+pub(crate) use self::watch::Watch;
 
 /// What the short help of every command ends with.
 const MORE: &str = "\
@@ -196,6 +198,8 @@ pub(crate) enum Command {
     Guard(Guard),
     /// Show who fills the table: addresses, ports, protocols, states
     Top(Top),
+    /// Watch the table on a live screen
+    Watch(Watch),
     /// Show what other timeouts would do, and how the table ages
     Forecast(Forecast),
     /// Write one report: health, who fills the table, forecast, plan

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli::args::{Check, Global, Named, Planning, Report};
+use crate::cli::args::{Check, DesiredOptions, Global, Named, Planning, Report};
 use crate::cli::{place, plan};
 use crate::render;
 
@@ -13,10 +13,10 @@ pub(super) fn plan(args: &Report, global: &Global) -> anyhow::Result<Value> {
 }
 
 /// A check of everything that needs no second look.
-pub(super) fn check_of(args: &Report) -> Check {
+pub(in crate::cli) fn check_of(desired: &DesiredOptions) -> Check {
     Check {
         named: Named::default(),
-        desired: args.desired.clone(),
+        desired: desired.clone(),
         keys: false,
         bundle: None,
         prefix: None,

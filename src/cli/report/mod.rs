@@ -2,6 +2,8 @@
 
 mod asked;
 
+pub(super) use asked::check_of;
+
 use serde_json::{Value, json};
 
 use super::args::{Global, Report};
@@ -44,7 +46,7 @@ pub(super) fn run(args: &Report, global: &Global, out: Out) -> anyhow::Result<u8
         "time": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
         "version": env!("CARGO_PKG_VERSION"),
         "masked": args.mask,
-        "check": check::object(&asked::check_of(args), global, out)?,
+        "check": check::object(&check_of(&args.desired), global, out)?,
         "top": or_unread(top::object(out)),
         "forecast": told_forecast,
         "plan": or_unread(asked::plan(args, global)),

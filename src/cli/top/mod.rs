@@ -1,16 +1,17 @@
 //! `cttune top`: who fills the table.
 
+mod asked;
 mod remedy;
 
 use super::args::{self, Global};
-use super::failure::{Failure, USAGE};
+use super::failure::Failure;
 use super::out::Out;
 use super::walk::Table;
-use super::{place, select};
-use crate::flow::{
-    By, Census, Extent, Field, FieldError, Query, Selected, Selection, Top, parse_budget,
-};
+use super::{place, watch, writer};
+use crate::flow::{By, Census, Query, Selected, Selection, Top};
 use crate::render;
+
+use self::asked::query;
 
 /// Runs it.
 pub(super) fn run(args: &args::Top, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -20,12 +21,29 @@ pub(super) fn run(args: &args::Top, global: &Global, out: Out) -> anyhow::Result
             .into());
     }
     let query = query(args)?;
+    let interval = args.watch.then(|| watch::interval(&args.interval));
+    let interval = interval.transpose()?;
+    loop {
+        show(&query, args, global, out)?;
+        let Some(interval) = interval else {
+            return Ok(0);
+        };
+        std::thread::sleep(interval);
+        if !writer::is_read() {
+            return Ok(0);
+        }
+        out.progress(&watch::divider());
+    }
+}
+
+/// Reads and prints once.
+fn show(query: &Query, args: &args::Top, global: &Global, out: Out) -> anyhow::Result<()> {
     let table = Table::find(out)?;
-    let top = read(&query, &table)?;
+    let top = read(query, &table)?;
 
     let sentence = render::top::sentence(&top, query.is_selection());
     let place = place::of(global);
-    let fragment = || remedy::fragment(&top, &query, &table, &sentence, &place, out);
+    let fragment = || remedy::fragment(&top, query, &table, &sentence, &place, out);
     let remedy = args.remedy.then(fragment).transpose()?;
     let shown = render::top::Shown {
         top: &top,
@@ -37,8 +55,15 @@ pub(super) fn run(args: &args::Top, global: &Global, out: Out) -> anyhow::Result
         Some(fragment) => fragment.to_owned(),
         None => render::top::text(&shown),
     };
-    out.result(text, || render::top::json(&shown));
-    Ok(0)
+    if args.watch {
+        out.event(
+            || text().trim_end().to_owned(),
+            || render::top::json(&shown),
+        );
+    } else {
+        out.result(text, || render::top::json(&shown));
+    }
+    Ok(())
 }
 
 /// The groups of a table.
@@ -65,31 +90,4 @@ pub(super) fn object(out: Out) -> anyhow::Result<serde_json::Value> {
         is_selection: false,
         remedy: None,
     }))
-}
-
-/// What the options ask.
-fn query(args: &args::Top) -> anyhow::Result<Query> {
-    let wrong = |error: FieldError| Failure::of(USAGE, &error);
-    let by = match args.by.as_str() {
-        "auto" => By::Auto,
-        fields => By::Fields(Field::parse_list(fields).map_err(wrong)?),
-    };
-    let prefixes = args.prefix.as_deref().map(str::parse).transpose();
-    let extent = match (args.exact, args.sample, &args.budget) {
-        (true, _, _) => Some(Extent::Exact),
-        (_, Some(flows), _) => Some(Extent::Sample(flows)),
-        (_, _, Some(time)) => Some(parse_budget(time).ok_or_else(|| {
-            Failure::usage(format!("`{time}` is not a time to read for")).hint("write 200ms or 2s")
-        })?),
-        _ => None,
-    };
-    Ok(Query {
-        by,
-        prefixes: prefixes.map_err(wrong)?,
-        selection: Selection {
-            matching: select::terms("--match", &args.matching)?,
-            keep: select::terms("--keep", &args.keep)?,
-        },
-        extent,
-    })
 }
