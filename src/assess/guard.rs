@@ -87,6 +87,7 @@ mod tests {
             host: &host,
             live: None,
             files: None,
+            table: None,
         };
         let comparison = Comparison::without_profile(&machine);
         let evidence = Evidence {
