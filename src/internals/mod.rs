@@ -33,6 +33,9 @@ pub fn keys() -> Vec<&'static str> {
 }
 
 /// Takes the terminal as `cttune watch` does, and panics.
+///
+/// # Panics
+/// Always.
 #[expect(clippy::panic)] // that is what it is for
 pub fn panic_on_a_live_screen() -> std::io::Result<()> {
     let mut screen = crate::screen::Screen::open()?;

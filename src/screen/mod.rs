@@ -126,7 +126,9 @@ impl Screen {
     ///
     /// # Errors
     /// If the terminal is gone.
-    pub(crate) fn keys(&self, time: Duration) -> io::Result<Vec<Key>> {
+    pub(crate) fn keys(&mut self, time: Duration) -> io::Result<Vec<Key>> {
+        // What was drawn is there before anybody waits.
+        self.terminal.backend_mut().flush()?;
         let stdin = stdin();
         let mut ready = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);

@@ -173,9 +173,10 @@ fn head(watch: &Watch, look: Look) -> Vec<Line<'static>> {
         }
         _ => format!("{}, no max is known", plural(last.count, "flow")),
     };
-    let when = match watch.is_frozen {
-        true => format!("FROZEN {}", last.clock),
-        false => format!("{} every {}", last.clock, interval(watch.interval)),
+    let when = if watch.is_frozen {
+        format!("FROZEN {}", last.clock)
+    } else {
+        format!("{} every {}", last.clock, interval(watch.interval))
     };
     let cells = u8::try_from(look.width).unwrap_or(u8::MAX);
     let mut lines = vec![

@@ -134,9 +134,10 @@ impl Watch {
             Key::Escape => self.mode = Mode::Table,
             Key::Enter => {
                 let matching: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-                let ask = match is_filter {
-                    true => Ask::parse(&self.ask.grouping, &matching),
-                    false => Ask::parse(text, &self.ask.matching),
+                let ask = if *is_filter {
+                    Ask::parse(&self.ask.grouping, &matching)
+                } else {
+                    Ask::parse(text, &self.ask.matching)
                 };
                 match ask {
                     Ok(ask) => {

@@ -46,12 +46,11 @@ impl Rows {
                 margin: group.margin,
                 gone: None,
             };
-            match self.rows.iter_mut().find(|one| one.values == row.values) {
-                Some(known) => *known = row,
-                None => {
-                    let place = self.rows.iter().position(|one| one.flows < row.flows);
-                    self.rows.insert(place.unwrap_or(self.rows.len()), row);
-                }
+            if let Some(known) = self.rows.iter_mut().find(|one| one.values == row.values) {
+                *known = row;
+            } else {
+                let place = self.rows.iter().position(|one| one.flows < row.flows);
+                self.rows.insert(place.unwrap_or(self.rows.len()), row);
             }
         }
         for row in self.rows.iter_mut().filter(|row| row.flows == 0) {
