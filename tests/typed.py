@@ -38,6 +38,8 @@ BEFORE = {
     "cttune-profile-diff": "cttune apply -q campus-fw --adopt --yes",
     "cttune-metrics": "mkdir -p /run/textfile",
     "cttune apply tonight.json": "cttune confirm; cttune plan --set udp_timeout=77 --out tonight.json",
+    # It was stopped after a moment, and wrote nothing.
+    "cttune plan ./mine.toml": "[ -e mine.toml ] || cttune profile suggest --observe 2s ./mine.toml",
 }
 MAKES = {"cttune-profile-copy", "cttune-profile-suggest"}
 # Not inside a sandbox, a service that never ends, or a program that is not everywhere.
@@ -51,6 +53,7 @@ class Shell:
             os.environ.update(PS1="", TERM="dumb", PROMPT_COMMAND="")
             os.execvp(command[0], command)
         self.screen = ""
+        self.number = 0
         self.run("PS1=; stty cols 80 rows 24; cd $(mktemp -d)")
 
     def wait(self, *ends):
@@ -76,12 +79,16 @@ class Shell:
     def run(self, command):
         """Types a command, says yes to its question, and gives its exit code."""
         self.screen = ""
-        self.send(f"{command}; echo co''de=$?.\r")
-        ends = ["code=", "[y/N", "watching"] if WATCHES.search(command) else ["code=", "[y/N"]
-        while (end := self.wait(*ends)) != "code=":
+        self.number += 1
+        code = f"code{self.number}="
+        ask = f"echo co''de{self.number}=$?."
+        self.send(f"{command}; {ask}\r")
+        ends = [code, "[y/N", "watching"] if WATCHES.search(command) else [code, "[y/N"]
+        while (end := self.wait(*ends)) != code:
             ends.remove(end)
-            self.send("y\r" if end == "[y/N" else "\x03")
-        while not (found := re.search(r"code=(\d+)\.", self.screen)):
+            # A shell drops the rest of the line with a command that a signal ended.
+            self.send("y\r" if end == "[y/N" else f"\x03{ask}\r")
+        while not (found := re.search(rf"{code}(\d+)\.", self.screen)):
             self.read()
         return int(found[1])
 
