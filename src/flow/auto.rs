@@ -64,8 +64,14 @@ pub(super) struct Choice {
 /// Chooses the columns. `prefixes` are those that the operator wants, and then the only ones;
 /// `given` are fields that `--match` fixes, so that they tell nothing new.
 pub(super) fn choose(sample: &[Facts], prefixes: Option<Prefixes>, given: &[Field]) -> Choice {
-    let candidates = candidates(sample, prefixes, given);
-    let best = best(&candidates, sample.len());
+    let mut candidates = candidates(sample, prefixes, given);
+    let only = best(&candidates, sample.len());
+    candidates.iter_mut().for_each(Candidate::weigh_networks);
+    let mut best = best(&candidates, sample.len());
+    // Where nothing else stands out, the network that all flows share does.
+    if best.score < STANDS_OUT {
+        best = only;
+    }
     if best.score < STANDS_OUT {
         let prefixes = prefixes.unwrap_or(Prefixes::WHOLE);
         return Choice {
@@ -144,7 +150,7 @@ fn bits(value: Value, is_only_one: bool) -> f64 {
     match value {
         Value::Net(net) if net.prefix_len() == Prefixes::HOST.v6 => 10.0,
         Value::Address(_) => 10.0,
-        Value::Port(port) if BUSY_PORTS.contains(&port) => 3.0,
+        Value::Port(port) if BUSY_PORTS.contains(&port) => 2.0,
         Value::Net(_) | Value::Port(_) => 8.0,
         Value::Protocol(Protocol::TCP | Protocol::UDP) | Value::State(TcpState::Established) => {
             0.01
@@ -233,6 +239,15 @@ impl Candidate {
             if largest * MANY_HOSTS > flows {
                 *bits = 0.0;
             }
+        }
+    }
+
+    /// A network tells no more than which of those it is that flows are of: a machine with three
+    /// networks has a third of its flows from each.
+    fn weigh_networks(&mut self) {
+        let different = as_f64(self.values.len().saturating_sub(1).max(1));
+        for (_, bits) in self.values.iter_mut().filter(|_| self.is_network) {
+            *bits = bits.min(different.log2());
         }
     }
 
@@ -416,6 +431,29 @@ mod tests {
             "{chosen:?}"
         );
         assert!(!chosen.contains(&"sport"), "{chosen:?}");
+    }
+
+    #[test]
+    fn the_networks_that_a_machine_serves_are_not_the_cause() {
+        // Three networks of 200 clients each; every third flow of them is a SYN.
+        for networks in 1..=3 {
+            let mut numbers = Numbers(7);
+            let mut flow = |number: u16, planted| {
+                let mut flow = made(&mut numbers, false, planted);
+                let client = 0x0a01_0000 + u32::from(number % networks) * 256;
+                let host = u32::from(number / networks % 200);
+                flow.src = std::net::Ipv4Addr::from_bits(client + host).into();
+                flow
+            };
+            let sample: Vec<Facts> = (0..1200)
+                .map(|number| flow(number, (number % 7 < 2).then_some(Planted::State)))
+                .collect();
+            let choice = choose(&sample, None, &[]);
+            assert!(
+                names(&choice, Planted::State, false),
+                "{networks} {choice:?}"
+            );
+        }
     }
 
     #[test]

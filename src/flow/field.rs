@@ -222,7 +222,7 @@ impl Prefixes {
 /// What a listing wants to know of a flow, without the bytes that told of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
-    src: IpAddr,
+    pub(super) src: IpAddr,
     dst: IpAddr,
     reply_src: IpAddr,
     reply_dst: IpAddr,
