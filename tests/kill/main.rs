@@ -206,6 +206,14 @@ fn the_session_that_runs_it_is_kept() {
     world.sh(&format!(
         "{TCP} -t 9000 -s 10.0.0.1 --sport 1001 --dport 22; {TCP} -t 9000 -s 10.0.0.1 --sport 1002 --dport 22"
     ));
+    // With sshd in another namespace the server has another address there.
+    for server in ["192.0.2.1 22", "172.16.0.9 2222"] {
+        let mut command = world.command("cttune");
+        command.env("SSH_CONNECTION", format!("10.0.0.1 1002 {server}"));
+        command.args(["kill", "--match", "dport=22", "--all-flows", "--dry-run"]);
+        let told = Told::by(&mut command).exits(0);
+        assert!(told.stdout.contains("1 flow would be ended"), "{told}");
+    }
     let mut command = world.command("cttune");
     command.env("SSH_CONNECTION", "10.0.0.1 1002 192.0.2.1 22");
     command.args(["kill", "--match", "dport=22", "--yes"]);

@@ -5,11 +5,10 @@ use std::str::FromStr;
 
 use crate::flow::{Flow, Protocol, Tuple};
 
-/// The two ends of an SSH connection, as sshd sees them.
+/// An SSH connection, by the client's address and port as sshd sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Session {
     client: (IpAddr, u16),
-    server: (IpAddr, u16),
 }
 
 /// The text is not what sshd writes.
@@ -26,7 +25,7 @@ impl FromStr for Session {
         let parsed = match parts.as_slice() {
             [client, client_port, server, server_port] => end(client, client_port)
                 .zip(end(server, server_port))
-                .map(|(client, server)| Session { client, server }),
+                .map(|(client, _)| Session { client }),
             _ => None,
         };
         parsed.ok_or_else(|| SessionError(text.to_owned()))
@@ -41,19 +40,17 @@ fn end(address: &str, port: &str) -> Option<(IpAddr, u16)> {
 }
 
 impl Session {
-    /// Whether the flow carries it: in either direction, and where addresses are translated as
-    /// either side knows them.
+    /// Whether the flow may carry it: TCP from or to the client, as either side of the flow knows it.
+    /// Between the namespace of the flow and that of sshd the server may be translated again.
     pub(crate) fn is_carried_by(&self, flow: &Flow<'_>) -> bool {
         flow.original.protocol == Protocol::TCP
-            && (self.is_between(&flow.original) || self.is_between(&flow.reply))
+            && (self.has_end_in(&flow.original) || self.has_end_in(&flow.reply))
     }
 
-    fn is_between(&self, tuple: &Tuple) -> bool {
-        let Some((src, dst)) = tuple.ports() else {
-            return false;
-        };
-        let ends = ((tuple.src, src), (tuple.dst, dst));
-        ends == (self.client, self.server) || ends == (self.server, self.client)
+    fn has_end_in(&self, tuple: &Tuple) -> bool {
+        tuple.ports().is_some_and(|(src, dst)| {
+            (tuple.src, src) == self.client || (tuple.dst, dst) == self.client
+        })
     }
 }
 
@@ -101,6 +98,8 @@ mod tests {
             ("192.168.1.1 80 10.0.0.2 1000", &plain, false),
             ("192.168.1.1 1000 10.0.0.2 80", &translated, true),
             ("192.168.1.1 1000 203.0.113.9 2222", &translated, true),
+            // Translated again on the way from this table to sshd.
+            ("192.168.1.1 1000 172.16.0.9 22", &plain, true),
             ("192.168.1.1 1000 10.0.0.2 80", &udp, false),
         ] {
             let session: Session = text.parse().unwrap();
