@@ -325,3 +325,235 @@ fn another_namespace_gets_the_table_and_no_file() {
     let there = Told::by(command.args(["-t", number, "-n", "nft", "list", "ruleset"])).exits(0);
     assert!(there.stdout.contains("service_push_tcp"), "{there}");
 }
+
+/// A client, this world as the router, and a server, with IPv4 and IPv6; `$C` and `$S` run a command
+/// in the network of either, and `talk FAMILY PROTOCOL ADDRESS PORT` keeps a flow open.
+const NETWORK: &str = r#"
+cat > /run/talk.py <<'END'
+import socket, sys
+family = {'4': socket.AF_INET, '6': socket.AF_INET6}[sys.argv[2]]
+kind = {'tcp': socket.SOCK_STREAM, 'udp': socket.SOCK_DGRAM}[sys.argv[3]]
+one = socket.socket(family, kind)
+one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+if sys.argv[1] == 'listen':
+    if family == socket.AF_INET6:
+        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    one.bind(('', int(sys.argv[5])))
+    if sys.argv[3] == 'tcp':
+        one.listen(300)
+    print('up', flush=True)
+    kept = []
+    while True:
+        if sys.argv[3] == 'tcp':
+            kept.append(one.accept()[0])
+        else:
+            data, peer = one.recvfrom(99)
+            one.sendto(data, peer)
+else:
+    done = 0
+    for number in range(int(sys.argv[6])):
+        try:
+            one = socket.socket(family, kind)
+            one.settimeout(float(sys.argv[7]))
+            one.connect((sys.argv[4], int(sys.argv[5])))
+            if sys.argv[3] == 'udp':
+                one.send(b'x')
+                one.recv(9)
+            done += 1
+        except OSError:
+            pass
+    print(done)
+END
+C="nsenter -t $CLIENT -n"; S="nsenter -t $SERVER -n"
+ip link set lo up
+ip link add r1 type veth peer name c netns $CLIENT
+ip link add r2 type veth peer name s netns $SERVER
+ip addr add 10.1.0.1/24 dev r1; ip addr add 10.2.0.1/24 dev r2
+ip addr add 2001:db8:1::1/64 dev r1 nodad; ip addr add 2001:db8:2::1/64 dev r2 nodad
+ip link set r1 up; ip link set r2 up
+$C ip addr add 10.1.0.2/24 dev c; $S ip addr add 10.2.0.2/24 dev s
+$C ip addr add 2001:db8:1::2/64 dev c nodad; $S ip addr add 2001:db8:2::2/64 dev s nodad
+$C ip link set lo up; $C ip link set c up; $S ip link set lo up; $S ip link set s up
+$C ip route add default via 10.1.0.1; $S ip route add default via 10.2.0.1
+$C ip -6 route add default via 2001:db8:1::1; $S ip -6 route add default via 2001:db8:2::1
+echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+listen() {
+    where=$1; shift
+    $where python3 /run/talk.py listen "$@" > /run/up.$$ & PIDS="$PIDS $!"
+    until grep -q up /run/up.$$; do sleep 0.05; done; : > /run/up.$$
+}
+talk() { $C python3 /run/talk.py talk "$@" 1 5; }
+trap 'kill $PIDS' EXIT
+"#;
+
+/// Runs a script with the network around it.
+fn with_network(world: &World, script: &str) -> String {
+    let ((_client, client), (_server, server)) = (world.netns(), world.netns());
+    let number = |pid: &str| pid.trim_start_matches("pid:").to_owned();
+    let text = format!("{NETWORK}{script}");
+    let mut command = world.command_among_processes("sh");
+    command.args(["-ec", &text]);
+    command
+        .env("CLIENT", number(&client))
+        .env("SERVER", number(&server));
+    Told::by(&mut command).exits(0).stdout
+}
+
+#[test]
+fn real_flows_get_the_time_of_their_service_and_others_that_of_the_sysctl() {
+    let world = world(PROFILE);
+    apply(&world, &[]).exits(0);
+    let told = with_network(
+        &world,
+        r"
+nft 'table ip nat {
+    chain a { type nat hook prerouting priority dstnat; ip daddr 10.1.0.9 tcp dport 5229 dnat to 10.2.0.2:9999; }
+    chain p { type nat hook postrouting priority srcnat; oifname r2 masquerade; }
+}'
+ip addr add 10.1.0.9/32 dev r1
+for port in 5228 9999 80; do listen '$S' 4 tcp - $port; done
+listen '$S' 6 tcp - 5230; listen '$S' 4 udp - 53; listen '$S' 6 udp - 53; listen '$S' 4 udp - 54
+listen '' 4 tcp - 5228; listen '' 6 udp - 53
+talk 4 tcp 10.2.0.2 5228; talk 6 tcp 2001:db8:2::2 5230; talk 4 tcp 10.1.0.9 5229
+talk 4 tcp 10.2.0.2 80; talk 4 udp 10.2.0.2 53; talk 6 udp 2001:db8:2::2 53
+talk 4 udp 10.2.0.2 54; talk 4 tcp 10.1.0.1 5228; talk 6 udp 2001:db8:1::1 53
+python3 /run/talk.py talk 4 tcp 10.2.0.2 5228 1 5
+conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null
+",
+    );
+    let flows: Vec<&str> = told
+        .lines()
+        .filter(|line| line.contains("dport="))
+        .collect();
+    let mut seen = 0;
+    for (parts, seconds) in [
+        (&["src=10.1.0.2", "dst=10.2.0.2", "dport=5228"][..], 1800),
+        (&["src=2001:db8:1::2", "dport=5230"], 1800),
+        (&["dst=10.1.0.9", "dport=5229", "sport=9999"], 1800),
+        (&["src=10.1.0.2", "dst=10.1.0.1", "dport=5228"], 1800),
+        (&["src=10.2.0.1", "dst=10.2.0.2", "dport=5228"], 1800),
+        (&["dst=10.2.0.2", "dport=80"], 432_000),
+        (&["src=10.1.0.2", "dst=10.2.0.2", "dport=53"], 11),
+        (&["dst=2001:db8:2::2", "dport=53"], 11),
+        (&["dst=2001:db8:1::1", "dport=53"], 11),
+        (&["dst=10.2.0.2", "dport=54"], 30),
+    ] {
+        let has = |flow: &&&str| {
+            let words: Vec<&str> = flow.split_whitespace().collect();
+            let is_open = !flow.contains("CLOSE") && !flow.contains("_WAIT");
+            let is_tcp = words[0] == "tcp";
+            parts.iter().all(|part| words.contains(part)) && (is_open || is_tcp)
+        };
+        let flow = flows.iter().find(has);
+        let flow = flow.unwrap_or_else(|| panic!("{parts:?} in {told}"));
+        let words: Vec<&str> = flow.split_whitespace().collect();
+        let left: i64 = words[2].parse().unwrap();
+        // The client closed its connections: closing states are the sysctls'.
+        let state = words[3];
+        let wanted = match state {
+            "FIN_WAIT" | "TIME_WAIT" => 120,
+            "CLOSE_WAIT" => 60,
+            _ => seconds,
+        };
+        assert!((wanted - 8..=wanted).contains(&left), "{parts:?}: {flow}");
+        seen += 1;
+    }
+    assert_eq!(seen, 10);
+}
+
+const LIFELINE: &str = "[lifeline]
+from = [\"10.1.0.0/24\", \"2001:db8:1::/64\"]
+ports = [22]
+";
+
+#[test]
+fn a_full_table_does_not_lock_the_lifeline_out() {
+    let script = |apply: &str| {
+        format!(
+            r"
+nft 'table inet filter {{
+    chain i {{ type filter hook input priority 0; policy drop; ct state untracked accept;
+        icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept; iif lo accept;
+        ct state established accept; tcp dport 22 ct state new accept; }}
+    chain f {{ type filter hook forward priority 0; policy drop; ct state untracked accept;
+        ct state established accept; tcp dport 22 ct state new accept; }}
+}}'
+{apply}
+listen '$S' 4 tcp - 22; listen '$S' 6 tcp - 22; listen '' 4 tcp - 22; listen '' 6 tcp - 22
+for to in '4 tcp 10.2.0.2' '6 tcp 2001:db8:2::2' '4 tcp 10.1.0.1' '6 tcp 2001:db8:1::1'; do
+    $C python3 /run/talk.py talk $to 22 $TIMES $WAIT
+done"
+        )
+    };
+    // As many as the kernel lets a namespace have.
+    let max = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
+    let max: u32 = max.trim().parse().unwrap();
+    for (apply, times, wait, expected) in [
+        (
+            "", 5, "0.3", "0
+0
+0
+0
+",
+        ),
+        (
+            "cttune apply own --yes --only live >/dev/null",
+            25,
+            "5",
+            "25
+25
+25
+25
+",
+        ),
+    ] {
+        let world = World::with_flows(max);
+        world.sh("mkdir -p /etc/cttune/profiles");
+        write(&world, LIFELINE);
+        let text = script(apply)
+            .replace("$TIMES", &times.to_string())
+            .replace("$WAIT", wait);
+        let told = with_network(&world, &text);
+        assert_eq!(told, expected, "{apply}");
+    }
+}
+
+#[test]
+fn a_lifeline_that_the_rules_would_drop_is_refused_with_the_rules_to_add() {
+    let world = world(LIFELINE);
+    world.sh(
+        "nft 'table inet f { chain i { type filter hook input priority 0; policy drop;
+         tcp dport 22 ct state new accept; }; }'",
+    );
+    let before = (world.state(), listed(&world));
+    let told = apply(&world, &[]).exits(1).error();
+    let message = told["message"].as_str().unwrap();
+    let add: Vec<&str> = message
+        .lines()
+        .filter(|line| line.starts_with("nft insert"))
+        .collect();
+    assert_eq!(add[0], "nft insert rule inet f i ct state untracked accept");
+    assert_same(&before.0, &world.state(), "refused");
+    assert_eq!(listed(&world), before.1);
+    world.sh(&add.join("\n"));
+    // Sessions that are tracked by now are tracked no more.
+    let session = "-p tcp -s 10.1.0.7 -d 192.0.2.1 --sport 999 --dport 22";
+    world.sh(&format!(
+        "conntrack -I {session} --state ESTABLISHED -t 999 -u SEEN_REPLY,ASSURED"
+    ));
+    let other = session.replace("10.1.0.7", "10.7.0.7");
+    world.sh(&format!(
+        "conntrack -I {other} --state ESTABLISHED -t 999 -u SEEN_REPLY,ASSURED"
+    ));
+    apply(&world, &[]).exits(0);
+    let left = world.sh("conntrack -L 2>/dev/null");
+    assert!(
+        left.contains("10.7.0.7") && !left.contains("10.1.0.7"),
+        "{left}"
+    );
+    // Taking it away warns of the sessions that it had.
+    write(&world, "[lifeline]\n");
+    let planned = plan(&world, &[]);
+    let why = planned["steps"][0]["why"].as_str().unwrap();
+    assert!(why.contains("may hang"), "{why}");
+}

@@ -12,7 +12,7 @@ use crate::flow::expire::Tally;
 use crate::kernel::nft::NftError;
 use crate::kernel::sysctl::WriteError;
 use crate::profile::ExpireParameters;
-use crate::service::{Found, Table};
+use crate::service::{Found, Lifeline, Table};
 use crate::tunable::{Key, as_held};
 
 /// The state of a machine, and how it fails.
@@ -181,6 +181,10 @@ impl System for Fake {
         if text.contains("ct timeout") && !self.flushes {
             self.table = self.next_table.clone();
         }
+        Ok(())
+    }
+
+    fn end_tracked(&mut self, _: &Lifeline) -> Result<(), SystemError> {
         Ok(())
     }
 

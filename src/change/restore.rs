@@ -44,7 +44,10 @@ pub(super) fn load_table(
     system.load_table(&Table::transaction(Some(&from), to, replace))?;
     let wanted = to.cloned().unwrap_or_default();
     match system.read_table()? {
-        Found::Ours(now) if now == wanted => Ok(()),
+        Found::Ours(now) if now == wanted => match &wanted.lifeline {
+            Some(lifeline) if from.lifeline != wanted.lifeline => system.end_tracked(lifeline),
+            _ => Ok(()),
+        },
         Found::Ours(now) if now.is_empty() => {
             Err(SystemError::TableReadBack("it was gone".to_owned()))
         }

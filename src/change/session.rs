@@ -171,14 +171,12 @@ impl<'a> Session<'a> {
 
     fn prove(&self, plan: &Plan) -> Result<(), ChangeError> {
         let mut steps = plan.steps.iter();
-        let table = steps.find_map(|step| match step {
-            Step::Service { to, .. } => to.as_ref(),
-            _ => None,
-        });
+        let table = steps.find_map(Step::table);
         let proved = table.map_or(Ok(()), |table| self.console.prove(table));
         proved.map_err(|why| {
-            ChangeError::new(format!("in a trial the services did not work: {why}"))
-                .hint("`match = []` in a profile takes a service away; apply needs ip and nft")
+            let why = format!("tried in a private namespace: {why}");
+            ChangeError::of(why.lines().map(str::to_owned).collect())
+                .hint("the trial needs ip and nft; without [service] and [lifeline] there is none")
         })
     }
 

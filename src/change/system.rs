@@ -1,6 +1,7 @@
 //! What a plan is applied to: the running machine, or a simulated one in tests.
 
 use std::io::ErrorKind;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -10,13 +11,14 @@ use crate::diagnostic::plain::Shown;
 use crate::diagnostic::{Advise, Hint};
 use crate::files::{FileError, ReadError, Root, is_full};
 use crate::flow::expire::Tally;
-use crate::kernel::ctnetlink::{ListError, read_table};
+use crate::flow::{Filter, Selection};
+use crate::kernel::ctnetlink::{Changes, ListError, each_flow, read_table};
 use crate::kernel::module::{self, ModuleError};
 use crate::kernel::nft::{self, NftError};
 use crate::kernel::sysctl::{self, WriteError};
 use crate::kernel::units;
 use crate::profile::{ExpireMode, ExpireParameters};
-use crate::service::Found;
+use crate::service::{Found, Lifeline};
 use crate::tunable::Key;
 
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,8 @@ pub(crate) enum SystemError {
     /// nft took the table, and it is another one.
     #[error("nft took the table inet cttune, but {0} when it was read back")]
     TableReadBack(String),
+    #[error("ending the old entries of the lifeline: {0}")]
+    Tracked(String),
     #[error("systemd did not start cttune-services.service: {0}")]
     Units(String),
     /// A step for a running kernel, and the files are those of an image.
@@ -91,7 +95,10 @@ impl Advise for SystemError {
                 Hint::on_host("systemctl status cttune-services").to("see why")
             }
             SystemError::Image => Hint::say("the record is not one that cttune wrote"),
-            SystemError::Nft(_) | SystemError::Table(_) | SystemError::Read(_) => return None,
+            SystemError::Nft(_)
+            | SystemError::Table(_)
+            | SystemError::Tracked(_)
+            | SystemError::Read(_) => return None,
             SystemError::Write(error) => return error.hint(),
         })
     }
@@ -124,6 +131,8 @@ pub(crate) trait System {
     /// Has a text for nft judged.
     fn rehearse_table(&mut self, text: &str) -> Result<(), SystemError>;
     fn load_table(&mut self, text: &str) -> Result<(), SystemError>;
+    /// Ends the entries of sessions that a lifeline does not track any more.
+    fn end_tracked(&mut self, lifeline: &Lifeline) -> Result<(), SystemError>;
     /// Has systemd read its units again, and run the one of services if there is one.
     fn reload_units(&mut self) -> Result<(), SystemError>;
     /// Takes the first of two samples of the flows that will be changed, where that takes two.
@@ -266,6 +275,11 @@ impl System for Running {
         Ok(nft::load(text)?)
     }
 
+    fn end_tracked(&mut self, lifeline: &Lifeline) -> Result<(), SystemError> {
+        self.demand_kernel()?;
+        end_flows(&lifeline.tracked()).map_err(SystemError::Tracked)
+    }
+
     fn reload_units(&mut self) -> Result<(), SystemError> {
         self.demand_kernel()?;
         units::reload().map_err(SystemError::Units)
@@ -305,4 +319,23 @@ impl System for Running {
 
 fn unchanged(source: FlowError) -> SystemError {
     SystemError::Expire { source, changed: 0 }
+}
+
+/// Ends the flows of a selection, each by its tuple.
+fn end_flows(selection: &Selection) -> Result<(), String> {
+    // No terms at all would mean every flow.
+    if selection.matching.is_empty() {
+        return Ok(());
+    }
+    let mut changes = Changes::open().map_err(|error| error.to_string())?;
+    let read = each_flow(&Filter::default(), |flow| {
+        if selection.matches(flow) {
+            changes.delete(flow, ());
+        }
+        ControlFlow::Continue(())
+    });
+    read.map_err(|error| error.to_string())?;
+    let sent = changes.send(|(), _| ());
+    let sent = sent.and_then(|()| changes.finish(|(), _| ()));
+    sent.map_err(|error| error.to_string())
 }

@@ -10,7 +10,7 @@ use crate::change::flows::Past;
 use crate::change::{Console, Here, Session};
 use crate::plan::{Plan, Report, Step};
 use crate::service::Table;
-use crate::trial::prove;
+use crate::trial::{passes, prove};
 
 /// Tells what a session does.
 pub(super) struct Terminal {
@@ -58,7 +58,8 @@ impl Console for Terminal {
     }
 
     fn prove(&self, table: &Table) -> Result<(), String> {
-        prove(table).map_err(|error| error.to_string())
+        let proved = prove(table).and_then(|()| passes(table));
+        proved.map_err(|error| error.to_string())
     }
 
     fn past(&self, plan: &Plan) -> Past {

@@ -18,6 +18,9 @@ pub(crate) struct Policy {
     pub(crate) seconds: [Option<u32>; Policy::STATES],
     /// What a flow has to match for a rule to attach the policy; every flow where it is empty.
     pub(crate) selection: Selection,
+    /// Of a service of cttune, whose flows have this connection label: its terms are the whole of
+    /// what it is for. Without terms only flows with the label have it.
+    pub(crate) label: Option<u8>,
 }
 
 /// Every policy of a network namespace.
@@ -53,7 +56,11 @@ impl Policy {
         );
         (self.protocol == flow.original.protocol || self.protocol == GENERIC && !has_tracker)
             && self.family.is_none_or(|family| family == flow.family)
-            && self.selection.covers(flow)
+            && match self.label {
+                Some(label) if flow.has_label(label) => true,
+                Some(_) if self.selection.matching.is_empty() => false,
+                _ => self.selection.covers(flow),
+            }
     }
 
     fn seconds_of(&self, flow: &Flow<'_>) -> Option<u32> {
@@ -82,6 +89,25 @@ impl Policies {
         self.0.iter().any(|policy| policy.may_apply_to(flow))
     }
 
+    /// The time that the service of this flow asks for, where it has one and no other policy may
+    /// apply to it.
+    pub(crate) fn of_service(&self, flow: &Flow<'_>) -> Option<u32> {
+        let mut seconds = None;
+        for policy in self.0.iter().filter(|policy| policy.may_apply_to(flow)) {
+            policy.label?;
+            seconds = seconds.max(Some(policy.seconds_of(flow)?));
+        }
+        seconds
+    }
+
+    /// The same policies with those of services replaced.
+    #[must_use]
+    pub(crate) fn with_services(mut self, services: Vec<Policy>) -> Self {
+        self.0.retain(|policy| policy.label.is_none());
+        self.0.extend(services);
+        self
+    }
+
     /// The longest time that a policy may give this flow at its next packet.
     pub(crate) fn longest_for(&self, flow: &Flow<'_>) -> ByPolicy {
         let mut longest = ByPolicy::Nothing;
@@ -108,6 +134,7 @@ mod tests {
             protocol,
             seconds: [None; Policy::STATES],
             selection: Selection::default(),
+            label: None,
         };
         for (state, value) in seconds {
             policy.seconds[*state] = Some(*value);
@@ -135,6 +162,33 @@ mod tests {
             let policies = Policies(vec![udp.clone(), tcp.clone()]);
             assert_eq!(policies.longest_for(&flow), ByPolicy::Seconds(seconds));
         }
+    }
+
+    #[test]
+    fn a_service_is_known_by_its_label_or_its_terms() {
+        let mut policy = policy(Protocol::TCP, &[(1, 5), (3, 700)]);
+        policy.label = Some(65);
+        let mut labels = [0; 16];
+        labels[8] = 2;
+        let plain = Flow::parse(TCP).unwrap();
+        let labelled = Flow {
+            labels: Some(&labels),
+            ..plain
+        };
+        for (terms, of_plain, of_labelled) in [
+            (Some("dport=80"), Some(700), Some(700)),
+            (Some("dport=22"), None, Some(700)),
+            (None, None, Some(700)),
+        ] {
+            let terms = terms.map(|text| Terms::parse(text).unwrap());
+            policy.selection.matching = terms.into_iter().collect();
+            let policies = Policies(vec![policy.clone()]);
+            let found = [&plain, &labelled].map(|flow| policies.of_service(flow));
+            assert_eq!(found, [of_plain, of_labelled], "{policy:?}");
+        }
+        // Where another policy may apply as well, nobody knows which.
+        let other = self::policy(Protocol::TCP, &[(3, 9)]);
+        assert_eq!(Policies(vec![policy, other]).of_service(&labelled), None);
     }
 
     #[test]

@@ -36,19 +36,24 @@ fn refused(said: &str) -> String {
 
 /// Has a text judged by nft and the kernel; nothing is changed.
 pub(crate) fn check(text: &str) -> Result<(), NftError> {
-    run(&["-c", "-f", "-"], text)
+    run(&["-c", "-f", "-"], text).map(drop)
 }
 
 /// Loads a text in the calling thread's network namespace.
 pub(crate) fn load(text: &str) -> Result<(), NftError> {
-    run(&["-f", "-"], text)
+    run(&["-f", "-"], text).map(drop)
 }
 
-fn run(arguments: &[&str], text: &str) -> Result<(), NftError> {
+/// The ruleset of the calling thread's network namespace, as nft prints and reads it.
+pub(crate) fn list() -> Result<String, NftError> {
+    run(&["list", "ruleset"], "")
+}
+
+fn run(arguments: &[&str], text: &str) -> Result<String, NftError> {
     let mut child = Command::new("nft")
         .args(arguments)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| match error.kind() {
@@ -61,7 +66,7 @@ fn run(arguments: &[&str], text: &str) -> Result<(), NftError> {
     }
     let output = child.wait_with_output().map_err(NftError::Io)?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let mut lines = said.lines();

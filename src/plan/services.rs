@@ -152,6 +152,10 @@ fn why(now: &Table, to: &Table, replace: bool) -> String {
         .into_iter()
         .filter(|name| !to.services().contains(name))
         .collect();
+    if now.lifeline.is_some() && to.lifeline.is_none() {
+        return "sessions of the lifeline are tracked from now on and may hang: reconnect them"
+            .to_owned();
+    }
     if !gone.is_empty() {
         let names = gone.join(", ");
         format!("flows of {names} return to the sysctls at their next packet")
@@ -159,8 +163,8 @@ fn why(now: &Table, to: &Table, replace: bool) -> String {
         "flows with other timeouts return to the sysctls at their next packet".to_owned()
     } else if kept > 0 {
         "flows that have other timeouts of a service keep them; --replace ends that".to_owned()
-    } else if now.lifeline != to.lifeline && to.lifeline.is_none() {
-        "sessions of the lifeline are tracked from now on and may hang: reconnect them".to_owned()
+    } else if now.lifeline != to.lifeline && to.objects.is_empty() {
+        "management is not tracked: a full table does not lock it out".to_owned()
     } else {
         "new flows of a service have timeouts of their own".to_owned()
     }

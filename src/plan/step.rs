@@ -122,6 +122,14 @@ impl Step {
         )
     }
 
+    /// The table of nft that it makes.
+    pub(crate) fn table(&self) -> Option<&Table> {
+        match self {
+            Step::Service { to, .. } => to.as_ref(),
+            _ => None,
+        }
+    }
+
     /// What it does to a file, if it is about one.
     pub(crate) fn file(&self) -> Option<FileChange<'_>> {
         match self {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::flow::{Selection, Terms};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,25 @@ impl Lifeline {
         self.from.insert(net);
         self.ports.extend(ports);
         true
+    }
+
+    /// The flows that it does not track any more.
+    pub(crate) fn tracked(&self) -> Selection {
+        let terms = |net: &IpNet, end: &str, port: &str, number: &u16| {
+            Terms::parse(&format!("proto=tcp,{end}={net},{port}={number}")).ok()
+        };
+        let of = |net, number| {
+            [
+                terms(net, "src", "dport", number),
+                terms(net, "dst", "sport", number),
+            ]
+        };
+        let nets = self.from.iter();
+        let matching = nets.flat_map(|net| self.ports.iter().flat_map(move |port| of(net, port)));
+        Selection {
+            matching: matching.flatten().collect(),
+            keep: Vec::new(),
+        }
     }
 
     /// More ports than the comment of a rule names.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nft::rules;
 use super::{Layer, Lifeline, MOST, Service, State, layers};
-use crate::flow::{Protocol, Term, Terms, Test};
+use crate::flow::{Policy, Protocol, Selection, Term, Terms, Test};
 use crate::tunable::{Key, format_seconds};
 
 /// As nft names it.
@@ -264,6 +264,31 @@ impl Table {
             true if self.lifeline != wanted.lifeline => "its lifeline was another".to_owned(),
             true => "it had more objects".to_owned(),
         }
+    }
+
+    /// What it gives to flows, as expiry sees it.
+    pub(crate) fn policies(&self) -> Vec<Policy> {
+        let of = |object: &Object| {
+            let mut seconds = [None; Policy::STATES];
+            for (place, value) in seconds.iter_mut().skip(1).zip(&object.seconds) {
+                *place = Some(*value);
+            }
+            let service = |rule: &&Rule| service_of(&rule.object) == Some(object.service());
+            let label = self.rules.iter().find(service)?.label;
+            let own = self.rules.iter().filter(|rule| rule.object == object.name);
+            let terms = own.filter_map(|rule| Terms::parse(&rule.terms).ok());
+            Some(Policy {
+                family: None,
+                protocol: object.protocol.protocol(),
+                seconds,
+                selection: Selection {
+                    matching: terms.collect(),
+                    keep: Vec::new(),
+                },
+                label: Some(label),
+            })
+        };
+        self.objects.iter().filter_map(of).collect()
     }
 
     /// As nft reads and an operator knows it.

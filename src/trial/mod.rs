@@ -5,10 +5,12 @@
 //! stopped, or shortened. Rule: everything happens in namespaces that this room makes and that end
 //! with their threads; neither the table nor the rules of the machine are touched.
 
+mod lifeline;
 mod network;
 mod packet;
 mod service;
 
+pub(crate) use lifeline::passes;
 pub(crate) use service::prove;
 
 use std::sync::mpsc;
@@ -39,6 +41,11 @@ pub(crate) enum TrialError {
     LinkDown,
     #[error("the packets did not make flows without the rules either")]
     NoFlows,
+    /// The rules that the ruleset lacks.
+    #[error(
+        "the present rules drop untracked packets; to let the lifeline pass, run\n{0}\nand apply again"
+    )]
+    LifelineDropped(String),
     /// What a service gave a flow, and what it should have.
     #[error("{0}")]
     NotTheService(String),

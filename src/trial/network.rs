@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{Command, Stdio};
@@ -24,6 +24,11 @@ use crate::kernel::ctnetlink::each_flow;
 /// Both interfaces have the same hardware address, and neither asks for the other's: a packet to
 /// any address arrives.
 const HARDWARE: &str = "address 02:00:00:00:00:01 arp off up";
+/// The router's own addresses.
+pub(super) const OWN: (Ipv4Addr, Ipv6Addr) = (
+    Ipv4Addr::new(192, 0, 0, 1),
+    Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 1),
+);
 /// Destinations that are translated, at most.
 const TRANSLATED: usize = 64;
 
@@ -51,9 +56,10 @@ impl Router {
             &["-force", "-batch", "-"],
             &format!(
                 "link set lo up\nlink add t0 type veth peer name t1 netns {other}\n\
-                 link set t0 {HARDWARE}\naddr add 192.0.0.1/32 dev t0\n\
-                 addr add 64:ff9b:1::1/128 dev t0 nodad\n\
-                 route add default dev t0\nroute add ::/0 dev t0\n"
+                 link set t0 {HARDWARE}\naddr add {}/32 dev t0\n\
+                 addr add {}/128 dev t0 nodad\n\
+                 route add default dev t0\nroute add ::/0 dev t0\n",
+                OWN.0, OWN.1
             ),
         )?;
         // Loading the rules first brings the settings of conntrack.
@@ -207,8 +213,12 @@ impl Sender {
     }
 }
 
-/// Runs a program with this input.
-fn feed(program: &'static str, arguments: &[&str], input: &str) -> Result<(), TrialError> {
+/// Runs a program with this input, and gives what it prints.
+pub(super) fn feed(
+    program: &'static str,
+    arguments: &[&str],
+    input: &str,
+) -> Result<String, TrialError> {
     let failed = |source| TrialError::Io {
         doing: program,
         source,
@@ -216,7 +226,7 @@ fn feed(program: &'static str, arguments: &[&str], input: &str) -> Result<(), Tr
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
@@ -226,7 +236,7 @@ fn feed(program: &'static str, arguments: &[&str], input: &str) -> Result<(), Tr
     let output = child.wait_with_output().map_err(failed)?;
     // ip goes on after what fails (IPv6 may be off) and reports it.
     if output.status.success() || program == "ip" {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(TrialError::Refused {
         doing: program,

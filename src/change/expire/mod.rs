@@ -26,6 +26,7 @@ use crate::kernel::ctnetlink::{read_listeners, read_policies};
 use crate::kernel::host::read_monotonic;
 use crate::kernel::sysctl;
 use crate::profile::{ExpireMode, ExpireParameters};
+use crate::service::Table;
 use crate::tunable::{Key, Snapshot};
 
 /// Passes over the table. A second one finds what changed its state just when it was acted upon,
@@ -108,6 +109,13 @@ impl Expiry {
             clock: Instant::now(),
             log: past.log.clone(),
         })
+    }
+
+    /// The same under a table of services that is not loaded yet.
+    #[must_use]
+    pub(crate) fn with_services(mut self, services: &Table) -> Self {
+        self.rules.policies = self.rules.policies.with_services(services.policies());
+        self
     }
 
     /// The same with the first look that another has taken, before the timeouts changed. The

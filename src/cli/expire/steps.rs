@@ -59,6 +59,11 @@ pub(in crate::cli) fn step(
     }
     let past = past_of(plan, root);
     let counted = Expiry::under(&parameters, &past, &then).and_then(|expiry| {
+        let mut tables = plan.steps.iter().filter_map(Step::table);
+        let expiry = match tables.next() {
+            Some(table) => expiry.with_services(table),
+            None => expiry,
+        };
         expiry.count(&mut FlowContext {
             stop: &|| None,
             progress: &mut |_| {},

@@ -71,7 +71,10 @@ impl Rules {
         let (Some((key, timeout)), Some(left)) = (self.timeouts.of_flow(flow), flow.timeout) else {
             return Verdict::Unknown;
         };
-        let Some(longest) = self.longest(flow, timeout) else {
+        // Of a service the operator says how long is long enough, also for flows that are older
+        // than its rule and get more from the kernel at their next packet.
+        let of_service = self.policies.of_service(flow);
+        let Some(longest) = of_service.or_else(|| self.longest(flow, timeout)) else {
             return Verdict::Keep(KeptWhy::Policy);
         };
         let spread = self.spread_of(flow);
@@ -309,6 +312,7 @@ pub(super) mod tests {
                 protocol: Protocol::TCP,
                 seconds: [None; Policy::STATES],
                 selection: Selection::default(),
+                label: None,
             };
             policy.seconds[3] = seconds;
             let rules = Rules {

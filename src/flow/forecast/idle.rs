@@ -256,6 +256,7 @@ mod tests {
             protocol: Protocol::TCP,
             seconds: [Some(9); Policy::STATES],
             selection: Selection::default(),
+            label: None,
         }]);
         assert_eq!(idle_of(&known, &flow, FIVE_DAYS, 400_000), UNKNOWN);
         known.policies = Policies::default();

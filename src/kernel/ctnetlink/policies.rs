@@ -6,9 +6,11 @@
 
 use crate::conntrack::{Attribute, Attributes, Family, Malformed, Protocol};
 use crate::flow::{Policies, Policy, Selection};
+use crate::service::{Found, NAME, Table};
 
 use super::listing::{ListError, list};
 use super::rules::{Attachments, text};
+use super::table::read_table;
 
 /// `NFNL_SUBSYS_CTNETLINK_TIMEOUT` and `IPCTNL_MSG_TIMEOUT_GET`.
 const GET_TIMEOUT: u16 = 0x0801;
@@ -45,9 +47,18 @@ pub(crate) fn read_policies() -> Result<Policies, PolicyError> {
         policies.extend(read.policy(read.family, Selection::default()));
         Ok(())
     })?;
+    let services = match read_table()? {
+        Found::Ours(table) => table,
+        Found::Foreign(_) | Found::Unread(_) => Table::default(),
+    };
     let mut objects = Vec::new();
     list(GET_OBJECT, |family, attributes| {
-        objects.extend(Object::of(family, attributes)?);
+        let object = Object::of(family, attributes)?;
+        let is_ours = |object: &Object| {
+            let mut ours = services.objects.iter();
+            object.table == NAME && ours.any(|one| one.name == object.name)
+        };
+        objects.extend(object.filter(|object| !is_ours(object)));
         Ok(())
     })?;
     if !objects.is_empty() {
@@ -59,7 +70,7 @@ pub(crate) fn read_policies() -> Result<Policies, PolicyError> {
         }
     }
     policies.dedup();
-    Ok(Policies(policies))
+    Ok(Policies(policies).with_services(services.policies()))
 }
 
 /// How many policies and attached selections the bodies of such messages tell of.
@@ -122,6 +133,7 @@ impl Read {
             protocol: self.protocol?,
             seconds: self.seconds,
             selection,
+            label: None,
         })
     }
 }
