@@ -260,6 +260,14 @@ const FIELDS: &[(&str, &str)] = &[
         "A key and its value, or its bounds. A key is written in full, or without `net.netfilter.`, or also without `nf_conntrack_`.",
     ),
     (
+        "[service.NAME]",
+        "Timeouts for the flows of one service, by nft's `ct timeout`. `match`: selections with the terms src, dst, sport, dport, proto, family and zone, which the first packet of a flow is judged by, before any address is translated; a flow meets all terms of any selection. No two services may match the same packet. States of TCP: syn_sent, syn_recv, established, fin_wait, close_wait, last_ack, time_wait, close, syn_sent2, retrans, unack; of UDP: unreplied, replied; what is left out has the value of its sysctl. `why`. `match = []` takes a parent's service away.",
+    ),
+    (
+        "[lifeline]",
+        "Management traffic that is not tracked, so that a full table cannot lock it out: `from`, networks of the operators; `ports`, TCP ports. `apply` tries the present rules first and names the rules that they lack. Not for addresses or ports that are translated: what is not tracked is not translated.",
+    ),
+    (
         "[expire]",
         "How `apply --expire` treats flows: `mode`, `match`, `keep`, `grace`, `spread`, `observe`, `trust-history`, `settle`, `max-flows`, `rate`, as the options of cttune-expire(8).",
     ),
