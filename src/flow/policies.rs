@@ -171,10 +171,8 @@ mod tests {
         let mut labels = [0; 16];
         labels[8] = 2;
         let plain = Flow::parse(TCP).unwrap();
-        let labelled = Flow {
-            labels: Some(&labels),
-            ..plain
-        };
+        let mut labelled = plain;
+        labelled.labels = Some(&labels);
         for (terms, of_plain, of_labelled) in [
             (Some("dport=80"), Some(700), Some(700)),
             (Some("dport=22"), None, Some(700)),
