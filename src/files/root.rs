@@ -245,10 +245,13 @@ impl Root {
     }
 }
 
+const READ_AT_ONCE: usize = 8 << 10;
+
 /// The bytes of a file; nothing where there are more than `limit`.
 pub(super) fn read_up_to(file: File, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    // A file of /proc says that it is empty, so its size is not asked.
+    // A file of /proc says that it is empty, so its size is not asked. Most files fit into a page
+    // or two, and are read at once.
+    let mut bytes = Vec::with_capacity(READ_AT_ONCE);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }

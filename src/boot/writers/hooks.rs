@@ -3,7 +3,7 @@
 //! Follows rc.local's unit and generator, run-parts(8), interfaces(5), NetworkManager-dispatcher(8),
 //! networkd-dispatcher(8), OpenRC's local.d.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::facts::Facts;
 use super::scripts::{Runner, Scripts};
@@ -60,7 +60,43 @@ const DISPATCHERS: [&str; 7] = [
     "networkd-dispatcher/routable.d",
 ];
 
+/// Folders of programs that run commands from files of their own, and when.
+const SETTINGS: [(&str, &str); 9] = [
+    ("/etc/cloud/cloud.cfg.d", "when cloud-init runs"),
+    ("/etc/dhcp/dhclient-enter-hooks.d", INTERFACE_UP),
+    ("/etc/dhcp/dhclient-exit-hooks.d", INTERFACE_UP),
+    ("/etc/ferm", "when ferm starts"),
+    ("/etc/keepalived", "when keepalived changes its state"),
+    ("/etc/shorewall", "when shorewall starts"),
+    ("/etc/shorewall6", "when shorewall6 starts"),
+    ("/etc/wireguard", "when wg-quick starts"),
+    ("/var/lib/cloud/instance", "when cloud-init runs"),
+];
+const ANACRONTAB: &str = "/etc/anacrontab";
+
+/// What is found there is said as unknown: whether and how often it runs is up to the program.
+fn settings(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
+    let in_folder = |(folder, when): (&'static str, &'static str)| {
+        let names = facts
+            .names(folder)
+            .iter()
+            .filter(|name| Names::Any.has(name));
+        names.map(move |name| (Path::new(folder).join(name), when))
+    };
+    let files = SETTINGS.into_iter().flat_map(in_folder);
+    let anacron = (PathBuf::from(ANACRONTAB), "when anacron runs");
+    for (path, when) in files.chain([anacron]) {
+        let runner = Runner {
+            who: path.shown(),
+            when: when.to_owned(),
+            is_conditional: true,
+        };
+        scripts.settings(&path, &runner);
+    }
+}
+
 pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
+    settings(facts, scripts);
     for path in RC_LOCAL {
         run(facts, Path::new(path), AT_BOOT, scripts);
     }

@@ -31,6 +31,8 @@ const OF_PACKAGES: [&str; 6] = [
     "/usr/",
 ];
 const WORDS: [&str; 4] = ["sysctl", "proc/sys", "conntrack", "hashsize"];
+/// Programs that run a text in another language.
+const INTERPRETERS: [&str; 7] = ["awk", "lua", "node", "perl", "php", "python", "ruby"];
 const HASH_SIZE: &str = "/sys/module/nf_conntrack/parameters/hashsize";
 
 /// Who runs a script, and when.
@@ -238,8 +240,47 @@ impl<'a> Scripts<'a> {
                 }
             }
             "systemd-sysctl" => self.systemd_sysctl(arguments, &place, &runner),
+            "xargs" if arguments.contains(&Some("sysctl")) => {
+                self.unknown("nf_conntrack", &place, &runner);
+            }
+            _ if INTERPRETERS.iter().any(|one| name.starts_with(one)) => {
+                self.script(Path::new(program), &runner);
+                self.other_language(command, arguments, &place, &runner);
+            }
             _ if program.starts_with('/') => self.script(Path::new(program), &runner),
             _ => {}
+        }
+    }
+
+    /// `python3 -c TEXT`, `perl FILE`.
+    fn other_language(
+        &mut self,
+        command: &Command,
+        arguments: &[Option<&str>],
+        place: &SourceLine,
+        runner: &Runner,
+    ) {
+        if names_key(&command.raw()) {
+            return self.unknown(&command.raw(), place, runner);
+        }
+        let is_file = |word: &&&str| word.starts_with('/');
+        if let Some(file) = arguments.iter().flatten().find(is_file) {
+            self.settings(Path::new(file), runner);
+        }
+    }
+
+    /// A file with commands that no shell reads as they are: what they set is not evaluated.
+    pub(super) fn settings(&mut self, path: &Path, runner: &Runner) {
+        let text = self.facts.text(path).unwrap_or_default();
+        for (line, number) in text.lines().zip(1..) {
+            if names_key(line) && !line.trim_start().starts_with(['#', ';']) {
+                let (file, line_number) = (path.to_owned(), number);
+                let place = SourceLine {
+                    file,
+                    line: line_number,
+                };
+                self.unknown(line, &place, runner);
+            }
         }
     }
 
@@ -319,7 +360,11 @@ impl<'a> Scripts<'a> {
         }
         if loads {
             files.extend(pairs);
-            if files.is_empty() {
+            // A file that the script finds out by itself: `for file in …; do sysctl -p $file`.
+            if arguments.contains(&None) && !is_packaged(&place.file) {
+                self.unknown("nf_conntrack", place, runner);
+            }
+            if files.is_empty() && !arguments.contains(&None) {
                 files.push(Tree::SYSCTL_CONF);
             }
             for file in files {
@@ -439,6 +484,14 @@ impl<'a> Scripts<'a> {
         }
         if let Some(name) = path.strip_prefix("/proc/sys/") {
             self.set(name, text.as_deref(), place, runner);
+        } else if !path.contains('/') {
+            // Behind a `cd`, perhaps one to net/netfilter.
+            let runner = Runner {
+                is_conditional: true,
+                ..runner.clone()
+            };
+            let name = format!("net/netfilter/{path}");
+            self.set(&name, text.as_deref(), place, &runner);
         }
     }
 
@@ -522,6 +575,10 @@ fn mentions_conntrack(text: &str) -> bool {
     ["netfilter", "nf_conntrack", "nf_flowtable"]
         .iter()
         .any(|name| text.contains(name))
+}
+
+fn names_key(text: &str) -> bool {
+    mentions_conntrack(text) && Key::ALL.iter().any(|key| text.contains(key.file_name()))
 }
 
 /// What the kernel has after this text was written; none where it refuses.

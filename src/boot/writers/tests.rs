@@ -500,3 +500,70 @@ fn conntrackd_copies_flows_only_with_a_section_sync() {
     );
     assert_eq!(Writers::of(&facts(&[])).conntrackd_copies, None);
 }
+
+#[test]
+fn what_is_read_and_not_evaluated_is_called_unknown() {
+    let set = "sysctl -w net.netfilter.nf_conntrack_max=5";
+    for (path, text, line) in [
+        ("/etc/wireguard/wg0.conf", "[Interface]\nPostUp = SET", 2),
+        ("/etc/keepalived/notify.sh", "#!/bin/sh\nSET\n", 2),
+        ("/etc/shorewall/started", "SET", 1),
+        ("/etc/cloud/cloud.cfg.d/9.cfg", "bootcmd:\n- SET", 2),
+        ("/etc/dhcp/dhclient-exit-hooks.d/x", "SET", 1),
+        ("/etc/anacrontab", "1 5 x SET", 1),
+        ("/etc/shorewall/modules", "loadmodule nf_conntrack", 0),
+        ("/etc/ferm/ferm.conf", "# SET", 0),
+    ] {
+        let found = writes(&[(path, &text.replace("SET", set))]).concat();
+        let expected = (line > 0).then(|| format!("if {path}:{line} max ?"));
+        assert_eq!(found, expected.unwrap_or_default(), "{path}");
+    }
+    for (line, expected) in [
+        ("python3 -c 'x(\"nf_conntrack_max\", 5)'", "max ?"),
+        ("perl /opt/x.pl", ""),
+        ("xargs -n1 sysctl -w < /opt/x", "? ?"),
+        ("for f in /opt/*; do sysctl -p $f; done", "if ? ?"),
+        (
+            "cd /proc/sys/net/netfilter; echo 5 > nf_conntrack_max",
+            "if max 5",
+        ),
+        ("echo nf_conntrack_max > note", ""),
+    ] {
+        let found = writes(&[("/etc/rc.local", line)]).concat();
+        let found = found.replace("/etc/rc.local:1 ", "");
+        assert_eq!(found, expected, "{line}");
+    }
+}
+
+#[test]
+fn what_starts_a_service_and_what_is_added_to_many_is_followed() {
+    let set = "[Service]\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=5\n";
+    let service = ("/etc/systemd/system/a-b.service", set);
+    for kind in ["path", "socket", "timer"] {
+        let unit = format!("/etc/systemd/system/a-b.{kind}");
+        let link = format!("/etc/systemd/system/sockets.target.wants/a-b.{kind}");
+        let files = [
+            (unit.as_str(), "[Unit]\nDescription=x\n"),
+            (link.as_str(), ""),
+            service,
+        ];
+        let found = writes(&files).concat();
+        assert_eq!(
+            found, "if /etc/systemd/system/a-b.service:2 max 5",
+            "{kind}"
+        );
+    }
+    let link = (
+        "/etc/systemd/system/multi-user.target.wants/a-b.service",
+        "",
+    );
+    let reset = "[Service]\nExecStart=\nExecStart=/bin/true\n";
+    for folder in ["a-b.service.d", "a-.service.d", "service.d"] {
+        let path = format!("/etc/systemd/system/{folder}/x.conf");
+        assert_eq!(
+            writes(&[service, link, (&path, reset)]),
+            [""; 0],
+            "{folder}"
+        );
+    }
+}

@@ -115,17 +115,7 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
         let Some(entries) = load(facts, name) else {
             continue;
         };
-        if let Some(service) = name.strip_suffix(".timer") {
-            let started =
-                value(&entries, "Timer", "Unit").unwrap_or_else(|| format!("{service}.service"));
-            let mut at_boot = ["OnBootSec", "OnStartupSec", "OnActiveSec"].into_iter();
-            let fires = at_boot.any(|name| value(&entries, "Timer", name).is_some());
-            open.push(Started {
-                name: started,
-                why: format!("when {name} fires"),
-                is_sure: unit.is_sure && fires,
-            });
-        }
+        open.extend(triggered(&unit, &entries));
         if is_of_admin(facts, name) {
             open.extend(asked_for(&entries).into_iter().map(|name| Started {
                 name,
@@ -137,6 +127,32 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
             run(&unit, &entries, scripts);
         }
     }
+}
+
+/// The service that a timer, a path or a socket starts.
+fn triggered(unit: &Started, entries: &[Entry]) -> Option<Started> {
+    let (name, kind) = unit.name.rsplit_once('.')?;
+    let (section, option) = match kind {
+        "timer" => ("Timer", "Unit"),
+        "path" => ("Path", "Unit"),
+        "socket" => ("Socket", "Service"),
+        _ => return None,
+    };
+    let mut at_boot = ["OnBootSec", "OnStartupSec", "OnActiveSec"].into_iter();
+    let fires = at_boot.any(|name| value(entries, section, name).is_some());
+    Some(Started {
+        name: value(entries, section, option).unwrap_or_else(|| format!("{name}.service")),
+        why: format!(
+            "when {} {}",
+            unit.name,
+            if kind == "timer" {
+                "fires"
+            } else {
+                "starts it"
+            }
+        ),
+        is_sure: unit.is_sure && fires,
+    })
 }
 
 /// The units that some `.wants` or `.requires` folder names, and whether its target is surely
@@ -161,7 +177,7 @@ fn started(facts: &Facts<'_>) -> BTreeMap<String, bool> {
     found.retain(|name, _| {
         let kind = name.rsplit_once('.').map(|(_, kind)| kind);
         let is_systemds = name.starts_with("systemd-") && !is_of_admin(facts, name);
-        matches!(kind, Some("service" | "timer")) && !is_systemds
+        matches!(kind, Some("path" | "service" | "socket" | "timer")) && !is_systemds
     });
     found
 }
@@ -214,10 +230,20 @@ fn load(facts: &Facts<'_>, name: &str) -> Option<Vec<Entry>> {
 }
 
 /// The drop-ins of a unit, by name over all folders; of one name the first folder's counts.
+/// Those for all units that begin alike (`a-.service.d`) and of a kind (`service.d`) come last.
 fn drop_ins(facts: &Facts<'_>, names: &[&str]) -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
-    for folder in FOLDERS {
-        for name in names {
+    let mut names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    if let Some((stem, kind)) = names.first().and_then(|name| name.rsplit_once('.')) {
+        let dashes = stem.rmatch_indices('-').map(|(at, _)| at);
+        let mut alike: Vec<String> = dashes
+            .map(|at| format!("{}.{kind}", &stem[..=at]))
+            .collect();
+        alike.push(kind.to_owned());
+        names.extend(alike);
+    }
+    for name in names {
+        for folder in FOLDERS {
             let directory = format!("{name}.d");
             if !facts.names(folder).contains(&directory) {
                 continue;
