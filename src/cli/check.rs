@@ -33,11 +33,7 @@ pub(super) fn run(check: &Check, global: &Global, out: Out) -> anyhow::Result<u8
         readings.note_unread(out);
         let fails = worst(checked.findings, floor(check.fail_on, Severity::Critical));
         let drifts = !checked.evidence.comparison.in_line();
-        Ok(if drifts || fails.is_some() {
-            DIFFERS
-        } else {
-            0
-        })
+        Ok(u8::from(drifts || fails.is_some()) * DIFFERS)
     })?
 }
 
