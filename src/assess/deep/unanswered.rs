@@ -38,33 +38,8 @@ pub(super) fn finding(pressure: &Pressure, evidence: &Evidence<'_>) -> Option<Fi
         .rates
         .and_then(|rates| rates.rate(Counter::Invalid));
     let invalid = invalid.filter(|rate| *rate >= 1.0);
-    let (cause, help) = match (&source, &destination) {
-        _ if invalid.is_some() => (
-            "invalid packets come at the same time: answers probably take another route, or only \
-             one direction passes here",
-            Hint::say(
-                "let both directions pass this machine, do not track these flows (nft `notrack`), \
-                 or set nf_conntrack_tcp_be_liberal and nf_conntrack_tcp_loose to 1",
-            ),
-        ),
-        (Some(_), None) => (
-            "one source asks many destinations: a scan, or a program such as a DHT crawler",
-            Hint::cttune("top --remedy").to("print rules that limit it"),
-        ),
-        (_, Some(_)) if opening >= ONE => (
-            "many connections to one destination are never completed: a SYN flood, or the server \
-             does not answer",
-            Hint::say("SYN cookies on the server, or nft `synproxy` here"),
-        ),
-        (_, Some(_)) => (
-            "one destination never answers: it is down, or flooded",
-            Hint::say("do not track this service (nft `notrack`), or mend the server"),
-        ),
-        (None, None) => (
-            "many sources and many destinations: answers may take another route",
-            Hint::say("with `--interval`, check tells whether invalid packets come too"),
-        ),
-    };
+    let one = (source.is_some(), destination.is_some());
+    let (cause, help) = why(one, opening, invalid.is_some());
     Some(Finding::new(
         Id::MostlyUnanswered,
         Severity::Warning,
@@ -73,4 +48,41 @@ pub(super) fn finding(pressure: &Pressure, evidence: &Evidence<'_>) -> Option<Fi
             .to("see who has them")
             .and(help),
     ))
+}
+
+/// Why, and what helps. `one` is whether one source and whether one destination has most of them,
+/// `opening` the share of connections that are opening.
+fn why(one: (bool, bool), opening: f64, has_invalid: bool) -> (&'static str, Hint) {
+    match one {
+        _ if has_invalid => (
+            "invalid packets come at the same time: answers probably take another route, or only \
+             one direction passes here",
+            Hint::say(
+                "let both directions pass this machine, do not track these flows (nft `notrack`), \
+                 or set nf_conntrack_tcp_be_liberal and nf_conntrack_tcp_loose to 1",
+            ),
+        ),
+        (true, false) => (
+            "one source asks many destinations: a scan, or a program such as a DHT crawler",
+            Hint::cttune("top --remedy").to("print rules that limit it"),
+        ),
+        (true, true) => (
+            "one source asks one destination and gets no answer: a scan of its ports, or a program \
+             that tries again and again",
+            Hint::cttune("top --remedy").to("print rules that limit it"),
+        ),
+        (_, true) if opening >= ONE => (
+            "many connections to one destination are never completed: a SYN flood, or the server \
+             does not answer",
+            Hint::say("SYN cookies on the server, or nft `synproxy` here"),
+        ),
+        (_, true) => (
+            "one destination never answers: it is down, or flooded",
+            Hint::say("do not track this service (nft `notrack`), or mend the server"),
+        ),
+        (false, false) => (
+            "many sources and many destinations: answers may take another route",
+            Hint::say("with `--interval`, check tells whether invalid packets come too"),
+        ),
+    }
 }
