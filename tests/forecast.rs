@@ -128,6 +128,43 @@ fn a_forecast_is_the_truth_of_flows_whose_time_left_is_known() {
 }
 
 #[test]
+fn a_plan_says_what_its_timeouts_would_have_ended() {
+    if goes_inside("a_plan_says_what_its_timeouts_would_have_ended") {
+        return;
+    }
+    let plan = |program: &str| {
+        let mut words = program.split(' ');
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).env("PATH", path());
+        let set = [
+            "plan",
+            "--no-profile",
+            "--set",
+            "tcp_timeout_established=2h4m",
+        ];
+        let output = command.args(set).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let program = env!("CARGO_BIN_EXE_cttune");
+    assert!(!plan(program).contains("would have ended"));
+    let times = times(3000, 3);
+    make(&times, 1);
+    let [_, dropped, unknown] = truth(&times, 7440);
+    let told = plan(program).replace(',', "");
+    let line = format!(
+        "  tcp_timeout_established 2h4m: {dropped} of 3000 flows would have ended; of {unknown} it is unknown\n"
+    );
+    assert!(told.contains(&line), "{line}{told}");
+    // Without the right to read flows there is a plan all the same.
+    let told = plan(&format!(
+        "setpriv --bounding-set=-all --inh-caps=-all {program}"
+    ));
+    assert!(told.contains("would have ended is not known"), "{told}");
+    assert!(told.contains("1 live value"), "{told}");
+}
+
+#[test]
 fn a_sample_is_right_within_its_margin_in_95_of_100_tables() {
     if goes_inside("a_sample_is_right_within_its_margin_in_95_of_100_tables") {
         return;

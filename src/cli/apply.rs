@@ -7,7 +7,7 @@ use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::saved::Order;
 use super::terminal::Terminal;
-use super::{deadline, pending, place, plan as plan_command};
+use super::{deadline, forecast, pending, place, plan as plan_command};
 use crate::change::{Applied, ChangeError, Consent, Request, Session};
 use crate::plan::{Permission, Plan};
 use crate::render::{self, outcome::Told};
@@ -17,7 +17,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let order = Order::of(&args.planning, global, &here)?;
     if args.dry_run {
         let (plan, current) = order.make(global, here.root())?;
-        let code = plan_command::show(&plan, &current, out);
+        let code = plan_command::show(&plan, &current, global, out);
         plan_command::note_open_files(&plan, here.root(), out);
         return Ok(code);
     }
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let name = place::name(global);
     let mut once = Some(out);
     let mut plan = || order.noted(global, here.root(), &mut once);
-    let mut choose = |plan| choose(plan, &name, &session, out);
+    let mut choose = |plan| choose(plan, &name, &session, global, out);
     let applied = session.apply(Request {
         plan: &mut plan,
         permission: Permission {
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     match applied.map_err(change::told)? {
         Applied::Nothing(plan) => {
             let told = Told::nothing(&plan);
-            let text = || render::plan::text(&plan, &name);
+            let text = || render::plan::text(&plan, &name, "");
             out.result(text, || render::outcome::json(told));
             Ok(0)
         }
@@ -75,8 +75,15 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
 }
 
 /// The steps that the operator chooses; a no, or a signal, ends the command before any change.
-fn choose(plan: Plan, machine: &str, session: &Session<'_>, out: Out) -> anyhow::Result<Plan> {
-    out.question(&render::plan::steps(&plan, machine));
+fn choose(
+    plan: Plan,
+    machine: &str,
+    session: &Session<'_>,
+    global: &Global,
+    out: Out,
+) -> anyhow::Result<Plan> {
+    let foreseen = forecast::foreseen(&plan, global, out);
+    out.question(&(render::plan::steps(&plan, machine) + &foreseen));
     match prompt::ask(&plan, session.signals(), out)? {
         Answer::Yes => Ok(plan),
         Answer::Steps(chosen) => Ok(plan.choose(&chosen)),

@@ -4,7 +4,7 @@ use super::args::{Global, Plan, Planning};
 use super::current::{self, Current};
 use super::failure::{DIFFERS, Failure};
 use super::out::Out;
-use super::{expire, load, mistaken, place, saved, services};
+use super::{expire, forecast, load, mistaken, place, saved, services};
 use crate::diagnostic::plain::Shown;
 use crate::diagnostic::quoted;
 use crate::files::Root;
@@ -22,7 +22,7 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
     if let Some(file) = &args.out {
         saved::write(file, planning, &plan, global)?;
     }
-    let code = show(&plan, &current, out);
+    let code = show(&plan, &current, global, out);
     note_open_files(&plan, &root, out);
     if let Some(file) = &args.out {
         let line = format!("apply {}", quoted(&file.display().to_string()));
@@ -33,9 +33,10 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
 }
 
 /// Prints a plan. Gives the exit code: whether something is to be done, or blocked.
-pub(super) fn show(plan: &plan::Plan, current: &Current, out: Out) -> u8 {
+pub(super) fn show(plan: &plan::Plan, current: &Current, global: &Global, out: Out) -> u8 {
+    let foreseen = forecast::foreseen(plan, global, out);
     out.result(
-        || render::plan::text(plan, &current.name),
+        || render::plan::text(plan, &current.name, &foreseen),
         || render::plan::json(plan),
     );
     if plan.steps.is_empty() && plan.blocked.is_empty() {

@@ -36,6 +36,11 @@ pub(super) fn look_ahead(interval: Duration, out: Out) -> anyhow::Result<(Instan
     Ok((start, trend))
 }
 
+/// Whether flows can be read without a change: asking loads the module that answers.
+pub(super) fn netlink_answers(host: &Host) -> bool {
+    host.conntrack == Conntrack::BuiltIn || Path::new(NETLINK).exists()
+}
+
 /// The counters and the kernel log until now.
 pub(super) fn read(
     earlier: Option<(Instant, Trend)>,
@@ -43,9 +48,7 @@ pub(super) fn read(
     host: &Host,
     unread: &mut Vec<Unread>,
 ) -> Rates {
-    // Asking loads the module that answers: a check changes nothing.
-    let answers = host.conntrack == Conntrack::BuiltIn || Path::new(NETLINK).exists();
-    let expectations = (answers && host.conntrack != Conntrack::NotLoaded)
+    let expectations = (netlink_answers(host) && host.conntrack != Conntrack::NotLoaded)
         .then(|| or_unread("expectations", count_expectations(), unread));
     let counters = or_unread("counters", counters::read_counters(), unread);
     // The pause may have been longer than it was meant to be.

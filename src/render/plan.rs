@@ -107,8 +107,10 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
 }
 
 /// As people read it.
-pub(crate) fn text(plan: &Plan, host: &str) -> String {
-    let mut text = steps(plan, host);
+///
+/// `foreseen` says what its timeouts would have ended.
+pub(crate) fn text(plan: &Plan, host: &str, foreseen: &str) -> String {
+    let mut text = steps(plan, host) + foreseen;
     if !plan.steps.is_empty() {
         text.push_str(&format!("{HEAD}{}{HEAD:#}\n", summary(plan)));
     }
@@ -438,7 +440,7 @@ mod tests {
             overrides: [(Key::Max, 3000)].into(),
             ..Plan::of("p", vec![write(Key::Max, 5000, 3000)])
         };
-        let text = crate::render::layout::shown(&text(&plan, "fw"), 80);
+        let text = crate::render::layout::shown(&text(&plan, "fw", ""), 80);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines,

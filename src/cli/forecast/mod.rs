@@ -1,8 +1,10 @@
 //! `cttune forecast`: what other timeouts would do, and how the table ages.
 
+mod foreseen;
 mod parse;
 pub(in crate::cli) mod read;
 
+pub(in crate::cli) use foreseen::foreseen;
 pub(in crate::cli) use parse::usual;
 
 use std::path::Path;

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::pictures::pictures;
-pub(crate) use self::text::text;
+pub(crate) use self::text::{could_not_read, foreseen, text};
 
 use super::picture;
 use super::top::value_json;

@@ -79,6 +79,28 @@ fn line(timeout: u32, flows: Split) -> String {
     )
 }
 
+/// The line of a plan that changes a timeout; none where no flow has it.
+pub(crate) fn foreseen(forecast: &Forecast) -> String {
+    let Some(one) = forecast.candidates.first().filter(|_| forecast.flows > 0) else {
+        return String::new();
+    };
+    let key = forecast.key.short_name();
+    let told = line(one.timeout, one.flows);
+    match forecast.sampled {
+        None => format!("  {key} {told}\n"),
+        Some(sampled) => format!(
+            "  {key} {told} (from a sample of {}, ± {})\n",
+            format_count(sampled),
+            format_share(one.margin)
+        ),
+    }
+}
+
+/// In place of such lines.
+pub(crate) fn could_not_read(why: &str) -> String {
+    format!("{FAINT}  what these timeouts would have ended is not known: {why}{FAINT:#}\n")
+}
+
 fn timeouts(shown: &Shown<'_>) -> String {
     let forecast = shown.forecast;
     let mut rows = Vec::new();
