@@ -3,11 +3,12 @@
 use super::args::{Apply, Global};
 use super::change;
 use super::failure::{Failure, declined};
+use super::forecast::foreseen;
 use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::saved::Order;
 use super::terminal::Terminal;
-use super::{deadline, forecast, pending, place, plan as plan_command};
+use super::{deadline, pending, place, plan as plan_command};
 use crate::change::{Applied, ChangeError, Consent, Request, Session};
 use crate::plan::{Permission, Plan};
 use crate::render::{self, outcome::Told};
@@ -77,13 +78,12 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
 /// The steps that the operator chooses; a no, or a signal, ends the command before any change.
 fn choose(
     plan: Plan,
-    machine: &str,
+    host: &str,
     session: &Session<'_>,
     global: &Global,
     out: Out,
 ) -> anyhow::Result<Plan> {
-    let foreseen = forecast::foreseen(&plan, global, out);
-    out.question(&(render::plan::steps(&plan, machine) + &foreseen));
+    out.question(&(render::plan::steps(&plan, host) + &foreseen(&plan, global, out)));
     match prompt::ask(&plan, session.signals(), out)? {
         Answer::Yes => Ok(plan),
         Answer::Steps(chosen) => Ok(plan.choose(&chosen)),

@@ -7,7 +7,7 @@ use super::monitor::{floor, watched};
 use super::out::Out;
 use super::readings::Readings;
 use super::{bundle, explain, load, mistaken, place, refusals};
-use crate::assess::{Evidence, Finding, Levels, Severity, assess, worst};
+use crate::assess::{Evidence, Levels, Severity, assess, worst};
 use crate::profile::Desired;
 use crate::render;
 use crate::render::check::Checked;
@@ -48,13 +48,8 @@ pub(super) fn object(
     })
 }
 
-/// What is wrong, the worst first.
-pub(super) fn findings(check: &Check, global: &Global, out: Out) -> anyhow::Result<Vec<Finding>> {
-    with_checked(check, global, out, |checked, _| checked.findings.to_vec())
-}
-
 /// Reads, assesses, and gives what was found to `show`.
-fn with_checked<T>(
+pub(super) fn with_checked<T>(
     check: &Check,
     global: &Global,
     out: Out,

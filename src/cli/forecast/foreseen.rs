@@ -27,7 +27,7 @@ pub(in crate::cli) fn foreseen(plan: &Plan, global: &Global, out: Out) -> String
     for (key, to) in plan.steps.iter().filter_map(timeout) {
         match forecast(key, to, &live, global, out) {
             Ok(told) => lines.push_str(&told),
-            // The same holds for the others.
+            // The others could not be read either.
             Err(error) => return could_not_read(&diagnostic::told(&error)),
         }
     }

@@ -165,7 +165,9 @@ impl<'a> Reader<'a> {
 
     fn findings(&self) -> anyhow::Result<Vec<Finding>> {
         let check = report::check_of(&DesiredOptions::default());
-        check::findings(&check, self.global, self.out)
+        check::with_checked(&check, self.global, self.out, |checked, _| {
+            checked.findings.to_vec()
+        })
     }
 }
 
