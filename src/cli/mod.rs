@@ -130,7 +130,10 @@ fn give_up_rights(cli: &Cli) {
         | Command::WatchPending(_) => Needs::CHANGE,
         _ => Needs::FILES,
     };
-    let is_monitor = !matches!(cli.global.format, Format::Text | Format::Json);
+    let is_monitor = !matches!(
+        cli.global.format,
+        Format::Text | Format::Json | Format::Salt
+    );
     if is_monitor || matches!(cli.command, Command::Metrics(_)) {
         rights::keep_from_programs();
     }

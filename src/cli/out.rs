@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use anstream::ColorChoice;
 
 use super::args::{Color, Format, Global};
-use super::failure::{DONE, Failure, NPD_UNKNOWN, UNKNOWN};
+use super::failure::{DONE, Failure, LEFT, NPD_UNKNOWN, UNKNOWN};
 use super::writer;
 use crate::diagnostic::Place;
 use crate::render;
@@ -91,6 +91,7 @@ impl Out {
     ) {
         match self.format {
             Format::Json => writer::json(&json()),
+            Format::Salt => writer::json_line(&render::salt::answer(&json(), &text())),
             Format::Text if self.quiet => {}
             Format::Text => writer::stdout(&text(), self.color),
             _ => writer::monitor(&text()),
@@ -156,6 +157,12 @@ impl Out {
             }
             Format::Json => {
                 writer::json_error(&render::failure::json(&parts, failure.code));
+                failure.code
+            }
+            Format::Salt => {
+                writer::stderr(&render::failure::text(&parts), self.color);
+                let is_left = failure.code == LEFT;
+                writer::json_line(&render::salt::failed(&parts.messages, is_left));
                 failure.code
             }
             Format::Nagios => {

@@ -10,7 +10,16 @@ pub(super) fn format(cli: &Cli) -> Result<(), Failure> {
     let owner = match (cli.global.format, &cli.command) {
         (Format::Text | Format::Json, _)
         | (Format::Nagios | Format::Npd, Command::Check(_))
-        | (Format::Prometheus | Format::Munin, Command::Metrics(_)) => return Ok(()),
+        | (Format::Prometheus | Format::Munin, Command::Metrics(_))
+        | (
+            Format::Salt,
+            Command::Apply(_)
+            | Command::Confirm(_)
+            | Command::Rollback(_)
+            | Command::Expire(_)
+            | Command::Kill(_),
+        ) => return Ok(()),
+        (Format::Salt, _) => "apply",
         (Format::Nagios | Format::Npd, _) => "check",
         (Format::Prometheus | Format::Munin, _) => "metrics",
     };

@@ -28,6 +28,7 @@ pub(crate) mod profile;
 pub(crate) mod prometheus;
 pub(crate) mod remedy;
 pub(crate) mod report;
+pub(crate) mod salt;
 mod style;
 pub(crate) mod top;
 pub(crate) mod watch;

@@ -161,6 +161,8 @@ pub(crate) enum Format {
     Prometheus,
     /// The answers of a munin plugin (`metrics` only)
     Munin,
+    /// The answer of a stateful `cmd.run` of Salt (what changes something)
+    Salt,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -293,10 +293,9 @@ impl Parts {
             if !plain.is_empty() {
                 described.push(format!("{}\n", filled(&plain.join(" "))));
             }
-            if indented
-                .first()
-                .is_some_and(|line| line.starts_with("  cttune "))
-            {
+            let is_example =
+                |line: Option<&&str>| line.is_some_and(|line| line.starts_with("  cttune "));
+            if is_example(indented.first()) || is_example(indented.last()) {
                 examples.extend(indented.iter().map(|line| example(line.trim())));
             } else if !indented.is_empty() {
                 let columns = |line: &&str| {
