@@ -218,9 +218,17 @@ fn what_it_watched_is_lent_to_expire() {
         "cttune guard >/run/first 2>&1 & guard=$!
          expire() { cttune expire --mode delete --observe 4s --yes --json; }
          until [ -S /run/cttune/guard-*.sock ]; do sleep 0.1; kill -0 $guard || exit 9; done
-         sleep 5; expire; kill -TERM $guard; wait $guard; ls /run/cttune",
+         sleep 5
+         cttune kill --match 'state=established,idle>3s' --dry-run --json >/run/kill 2>/run/note
+         grep -q 'the guard has watched' /run/note
+         cttune forecast --json >/run/forecast
+         expire; kill -TERM $guard; wait $guard; ls /run/cttune",
     );
     let told = told.exits(0).says(&["the guard has watched the flows"]);
+    let read = |name: &str| -> Value { serde_json::from_str(&world.read(name)).unwrap() };
+    assert_eq!(read("/run/kill")["selected"], 100);
+    let candidates = &read("/run/forecast")["timeouts"];
+    assert!(candidates[0]["proven"].is_object(), "{candidates}");
     let end = told.stdout.rfind('}').unwrap() + 1;
     let expired: Value = serde_json::from_str(&told.stdout[..end]).unwrap();
     assert_eq!(expired["deleted"], 100, "{told}");
@@ -467,6 +475,95 @@ fn a_dry_run_names_the_flows_that_a_real_one_ends() {
     assert_eq!(dry.len(), 300);
     assert_eq!(dry, real);
     assert_eq!(world.sh("conntrack -C").trim(), "700");
+}
+
+/// A program in place of systemctl, which notes what it is asked.
+const SYSTEMCTL: &str = "
+    mkdir -p /run/systemd/system /run/bin
+    cp $(command -v cttune) /run/bin/cttune
+    cat >/run/bin/systemctl <<'END'
+#!/bin/sh
+echo \"$*\" >>/run/calls
+case $1 in
+is-enabled) [ -e /run/enabled-$3 ] ;;
+enable) [ ! -e /run/fails ] || { echo 'no such unit' >&2; exit 1; }; : >/run/enabled-$4 ;;
+disable) rm -f /run/enabled-$4 ;;
+esac
+END
+    chmod 755 /run/bin/systemctl; export PATH=/run/bin:$PATH
+";
+
+#[test]
+fn it_is_installed_through_a_plan_that_can_be_rolled_back() {
+    let world = World::new();
+    let mut shell = world.command_among_processes("sh");
+    let told = Told::by(shell.args([
+        "-ec",
+        &format!(
+            "unit=/etc/systemd/system/cttune-guard.service
+         cttune guard --install --yes || echo none $?
+         {SYSTEMCTL}
+         cttune guard --install --dry-run kernel-defaults || echo plan $?
+         [ ! -e $unit ]; : >/run/fails
+         cttune guard --install --yes kernel-defaults || echo failed $?
+         [ ! -e $unit ]; rm /run/fails
+         cttune guard --install --yes kernel-defaults
+         grep ExecStart $unit; ls /run/enabled-cttune-guard.service
+         cttune guard --install --yes kernel-defaults
+         cttune rollback --yes
+         [ ! -e $unit ]; [ ! -e /run/enabled-cttune-guard.service ]
+         ip netns add a-b; cttune --netns a-b guard --install --yes
+         ls /run/enabled-*; grep 'netns %I' /etc/systemd/system/cttune-guard@.service"
+        ),
+    ]));
+    let told = told.exits(0).says(&["systemd does not run here"]);
+    for part in [
+        "none 1",
+        "plan 2",
+        "failed 1",
+        "ExecStart=/run/bin/cttune guard kernel-defaults",
+        "installed already",
+        "enabled-cttune-guard@a\\x2db.service",
+    ] {
+        assert!(told.stdout.contains(part), "{part}: {told}");
+    }
+}
+
+#[test]
+fn what_it_has_open_and_its_memory_do_not_grow_with_its_passes() {
+    let world = World::new();
+    world.sh(FLOWS);
+    let mut shell = world.command_among_processes("sh");
+    let told = Told::by(shell.args(["-ec", &format!(
+        "{BACKGROUND}
+         below() {{
+             for i in $(seq 600); do [ $(conntrack -C) -ge 400 ] || return 0; sleep 0.1; done
+             return 1
+         }}
+         has() {{ echo $(ls /proc/$guard/fd | wc -l) $(awk '/VmRSS/ {{ print $2 }}' /proc/$guard/status); }}
+         cttune guard --high 400 --low 350 --poll 1s {SHORT} >/run/out 2>&1 & guard=$!
+         below; until_status '\"passes\":[1-9]'; has
+         for round in $(seq 1 8); do
+             for i in $(seq 1 100); do
+                 conntrack -I -p tcp --state TIME_WAIT -u ASSURED,SEEN_REPLY -t 600 \\
+                     -s 10.$round.0.$i -d 192.0.2.1 --sport 2 --dport 80
+             done >/dev/null 2>&1
+             below
+             cttune expire --mode delete --observe 1s --dry-run >/dev/null 2>&1 || :
+         done
+         has; kill -TERM $guard; wait $guard"
+    )]));
+    let told = told.exits(0);
+    let numbers = told
+        .stdout
+        .split_whitespace()
+        .map(|number| number.parse().unwrap());
+    let [fds, memory, fds_later, memory_later] = numbers.collect::<Vec<u64>>()[..] else {
+        panic!("{told}");
+    };
+    assert_eq!(fds, fds_later, "{told}");
+    // Kilobytes.
+    assert!(memory_later <= memory + 2048, "{told}");
 }
 
 #[test]

@@ -182,6 +182,7 @@ impl<'a, 'b> Engine<'a, 'b> {
         match step {
             Step::LoadModule { .. } => system.load_module()?,
             Step::UnloadModule { .. } => system.unload_module()?,
+            Step::EnableUnit { unit, to, .. } => system.enable_unit(unit, *to)?,
             Step::WriteLive { key, to, .. } => return self.write(*key, *to),
             Step::Service { to, replace, .. } => load_table(to.as_ref(), *replace, system)?,
             Step::ReloadUnits { .. } => system.reload_units()?,

@@ -1,6 +1,6 @@
 //! A simulated machine for tests, which fails where a test wants it to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +44,8 @@ pub(super) struct Fake {
     pub(super) flushes: bool,
     /// What is loaded next; a simulated machine reads no nft.
     pub(super) next_table: Table,
+    /// Units that are enabled.
+    pub(super) units: BTreeSet<String>,
     /// Whether no memory is found for a larger hash table.
     pub(super) no_memory: bool,
 }
@@ -112,6 +114,18 @@ impl System for Fake {
             return Err(failed.into());
         }
         self.is_loaded = true;
+        Ok(())
+    }
+
+    fn enable_unit(&mut self, unit: &str, to: bool) -> Result<(), SystemError> {
+        if self.fails() {
+            return Err(refused(Path::new(unit)));
+        }
+        if to {
+            self.units.insert(unit.to_owned());
+        } else {
+            self.units.remove(unit);
+        }
         Ok(())
     }
 

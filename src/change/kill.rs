@@ -22,6 +22,7 @@ use super::flows::{
 };
 use crate::change::signal::Signal;
 use crate::flow::expire::{KeptWhy, Moment, Preview, Session, Tally};
+use crate::flow::guard::{Class, Lent};
 use crate::flow::{
     By, Census, Compared, Filter, Flow, Gather, Query, Selection, Sightings, StatusBit, save_line,
     summary_line,
@@ -42,6 +43,8 @@ pub(crate) struct Kill {
     sessions: Vec<Session>,
     pace: Pace,
     first: Option<Sightings>,
+    /// Of sightings that a guard lent: every timeout that held meanwhile.
+    lent_under: Option<Vec<u32>>,
     clock: Instant,
     log: Option<Log>,
     detail: Detail,
@@ -70,6 +73,7 @@ impl Kill {
             sessions,
             pace: Pace::new(rate, is_listened_to),
             first: None,
+            lent_under: None,
             clock: Instant::now(),
             log,
             detail: Detail::Count,
@@ -88,6 +92,20 @@ impl Kill {
     /// For how long flows have to be watched, to tell which are idle.
     pub(crate) fn time_to_watch(&self) -> Option<Duration> {
         self.selection.longest_idle().map(Duration::from_secs)
+    }
+
+    /// Takes what a guard has watched, if that was for long enough, and it watches all the flows that
+    /// may be selected: those of established connections.
+    pub(crate) fn borrow(&mut self, lent: Lent<'_>, clock: Instant) -> bool {
+        let needed = self.time_to_watch().unwrap_or_default();
+        if lent.watched(clock.elapsed()) < needed || !self.selection.is_of_established() {
+            return false;
+        }
+        self.lent_under = Some(lent.timeouts.to_vec());
+        let sightings = lent.sightings.into_owned();
+        self.first = Some(sightings.of_tag(Class::Established.tag()));
+        self.clock = clock;
+        true
     }
 
     /// Notes the flows that may turn out to be idle.
@@ -257,7 +275,11 @@ impl Kill {
             .first
             .as_ref()
             .map(|first| match first.compare(flow, moment.at) {
-                Compared::Same(_, millis) => u64::from(millis / 1000),
+                Compared::Same(then, millis) => {
+                    let under = self.lent_under.as_ref();
+                    let silent = under.map_or(millis, |under| then.silent(moment.at, under));
+                    u64::from(silent / 1000)
+                }
                 // It sent meanwhile, or is new.
                 _ => 0,
             });

@@ -105,6 +105,9 @@ pub(super) fn restore(step: &Step, system: &mut dyn System) -> Result<(), String
         Step::LoadModule { .. } => system
             .load_module()
             .map_err(|error| format!("the module nf_conntrack is not loaded: {error}")),
+        Step::EnableUnit { unit, to, .. } => system
+            .enable_unit(unit, *to)
+            .map_err(|error| format!("{unit} is as the change left it: {error}")),
         Step::WriteLive { key, to, .. } => restore_value(*key, *to, system),
         Step::Service { to, replace, .. } => load_table(to.as_ref(), *replace, system)
             .map_err(|error| format!("nft table inet cttune was not restored: {error}")),

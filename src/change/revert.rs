@@ -173,6 +173,13 @@ pub(crate) fn revert(entry: &Entry, present: &Present, foreign: Foreign) -> Reve
                 }
             }
             Step::Service { .. } => computing.table(tables.as_ref()),
+            Step::EnableUnit { unit, to, .. } => {
+                computing.revert.plan.steps.push(Step::EnableUnit {
+                    unit: unit.clone(),
+                    to: !to,
+                    why: "as before the change".to_owned(),
+                });
+            }
             // A rollback that is itself undone leaves the module unloaded: nothing needs it.
             // Flows have what their next packet would have given them anyway.
             // Units are read again at the end.

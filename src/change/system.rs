@@ -16,7 +16,7 @@ use crate::kernel::ctnetlink::{Changes, ListError, each_flow, read_table};
 use crate::kernel::module::{self, ModuleError};
 use crate::kernel::nft::{self, NftError};
 use crate::kernel::sysctl::{self, WriteError};
-use crate::kernel::units;
+use crate::kernel::units::{self, UnitError};
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::service::{Found, Lifeline};
 use crate::tunable::Key;
@@ -31,6 +31,8 @@ pub(crate) enum SystemError {
     File(#[from] FileError),
     #[error(transparent)]
     Module(#[from] ModuleError),
+    #[error(transparent)]
+    Unit(#[from] UnitError),
     /// A file that was written, or removed, is not as it should be.
     #[error("{} was written, but {what} when it was read back", path.shown())]
     ReadBack { path: PathBuf, what: &'static str },
@@ -83,6 +85,7 @@ impl Advise for SystemError {
             SystemError::File(error) => return error.hint(),
             SystemError::Module(_) => Hint::on_host("modinfo nf_conntrack")
                 .to("see whether the module is installed for the running kernel"),
+            SystemError::Unit(error) => return error.hint(),
             SystemError::ReadBack { .. } => {
                 Hint::say("another program writes this file too: find it, then try again")
             }
@@ -114,6 +117,8 @@ pub(crate) trait System {
     fn write(&mut self, key: Key, value: i64) -> Result<(), SystemError>;
     fn load_module(&mut self) -> Result<(), SystemError>;
     fn unload_module(&mut self) -> Result<(), SystemError>;
+    /// Enables a unit of systemd and starts it, or stops it and disables it, and reads that back.
+    fn enable_unit(&mut self, unit: &str, to: bool) -> Result<(), SystemError>;
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, SystemError>;
     fn file_mode(&mut self, path: &Path) -> Result<Option<u32>, SystemError>;
     fn rehearse_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError>;
@@ -221,6 +226,11 @@ impl System for Running {
         Ok(module::unload()?)
     }
 
+    fn enable_unit(&mut self, unit: &str, to: bool) -> Result<(), SystemError> {
+        self.demand_kernel()?;
+        Ok(units::enable(unit, to)?)
+    }
+
     fn read_file(&mut self, path: &Path) -> Result<Option<Vec<u8>>, SystemError> {
         Ok(self.root.read(path)?)
     }
@@ -282,7 +292,7 @@ impl System for Running {
 
     fn reload_units(&mut self) -> Result<(), SystemError> {
         self.demand_kernel()?;
-        units::reload().map_err(SystemError::Units)
+        units::reload().map_err(|error| SystemError::Units(error.to_string()))
     }
 
     fn look_at_flows(

@@ -1,7 +1,7 @@
 //! What `expire`, `kill` and a plan's step about flows share: what is held, the past, progress,
 //! limits, the question, the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::args::{Changing, Global};
 use super::failure::{FAILED, Failure, LEFT, declined};
@@ -14,6 +14,8 @@ use crate::change::{Here, Lock, Signal, Signals};
 use crate::diagnostic::Advise;
 use crate::files::Root;
 use crate::flow::expire::Tally;
+use crate::flow::guard::Lent;
+use crate::guard;
 use crate::kernel::sysctl;
 use crate::render;
 use crate::tunable::Key;
@@ -56,6 +58,15 @@ pub(super) fn watch<T>(
     with_progress("first look", stop, out, |context| look(what, context)).map_err(untouched)?;
     let bar = Progress::new(out, "watching flows", time.as_secs());
     watch(what, stop, &|passed| bar.at(passed.as_secs())).map_err(untouched)
+}
+
+/// Whether a guard lends what it has watched, and the borrower takes it: it was long enough.
+pub(super) fn is_lent(out: Out, borrow: impl FnOnce(Lent<'static>, Instant) -> bool) -> bool {
+    let is_lent = guard::borrow().is_some_and(|(lent, clock)| borrow(lent, clock));
+    if is_lent {
+        out.note("the guard has watched the flows for long enough");
+    }
+    is_lent
 }
 
 pub(super) fn no_match() -> Failure {

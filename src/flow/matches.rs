@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{Flow, Quantity, Selection, Term, Terms, Test};
+use super::{Flow, Quantity, Selection, TcpState, Term, Terms, Test};
 
 impl Selection {
     /// Whether the flow is one to act on: any of `matching` holds, or there is none, and none of
@@ -63,6 +63,16 @@ impl Selection {
                 _ => None,
             });
         idle.max()
+    }
+
+    /// Whether it selects no other flows than established TCP connections.
+    pub(crate) fn is_of_established(&self) -> bool {
+        let established = Term {
+            test: Test::State(TcpState::Established),
+            negated: false,
+        };
+        let mut matching = self.matching.iter();
+        !self.matching.is_empty() && matching.all(|terms| terms.0.contains(&established))
     }
 
     /// The same selection with every term about idle time left open.

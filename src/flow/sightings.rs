@@ -141,12 +141,16 @@ impl Sightings {
         self.flows
             .dedup_by(|one, other| one.name == other.name && one.is_same(other));
         self.parts.clear();
-        self.parts.push(0);
-        for part in 0..1 << PART {
-            let start = self.parts.last().copied().unwrap_or(0);
-            let rest = self.flows.get(start..).unwrap_or_default();
-            let length = rest.iter().take_while(|flow| flow.part() == part).count();
-            self.parts.push(start + length);
+        self.parts.resize((1 << PART) + 1, 0);
+        for flow in &self.flows {
+            if let Some(length) = self.parts.get_mut(flow.part() + 1) {
+                *length += 1;
+            }
+        }
+        let mut end = 0;
+        for part in &mut self.parts {
+            end += *part;
+            *part = end;
         }
         self
     }
@@ -338,6 +342,11 @@ impl Sighting {
     /// The first bits of its name.
     fn part(&self) -> usize {
         (self.name >> (u64::BITS - PART)) as usize
+    }
+
+    /// Milliseconds of the clock at which it was seen.
+    pub(crate) fn at(&self) -> u32 {
+        self.at
     }
 
     /// Forgets it at the end of the round.

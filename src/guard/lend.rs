@@ -5,7 +5,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::{Mode, umask};
@@ -14,6 +14,7 @@ use nix::unistd::geteuid;
 use super::status::{FOLDER, path};
 use crate::files::Root;
 use crate::flow::guard::Lent;
+use crate::kernel::host;
 
 /// How long the other side may take for a part.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,8 +56,9 @@ impl Lender {
     }
 }
 
-/// The observations of the guard of this network namespace; none where none runs.
-pub(crate) fn borrow() -> Option<Lent<'static>> {
+/// The observations of the guard of this network namespace, and zero of their clock; none where no
+/// guard runs.
+pub(crate) fn borrow() -> Option<(Lent<'static>, Instant)> {
     let stream = UnixStream::connect(path("sock")).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     if !is_trusted(&stream) {
@@ -64,7 +66,11 @@ pub(crate) fn borrow() -> Option<Lent<'static>> {
     }
     let mut bytes = Vec::new();
     stream.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    Lent::from_bytes(&bytes)
+    let lent = Lent::from_bytes(&bytes)?;
+    let now = i64::try_from(host::read_monotonic().as_millis()).ok()?;
+    let passed = u64::try_from(now - lent.zero).ok()?;
+    let clock = Instant::now().checked_sub(Duration::from_millis(passed))?;
+    Some((lent, clock))
 }
 
 /// Whether root or the own user is at the other end.

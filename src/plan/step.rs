@@ -65,6 +65,13 @@ pub(crate) enum Step {
     ReloadUnits {
         why: String,
     },
+    /// Enable a unit of systemd and start it, or stop it and disable it.
+    EnableUnit {
+        unit: String,
+        /// Whether it will be enabled.
+        to: bool,
+        why: String,
+    },
     /// Bring existing flows under the timeouts that hold then. Nothing undoes it.
     Expire {
         parameters: ExpireParameters,
@@ -94,6 +101,7 @@ impl Step {
             Step::EditLine { .. } => "edit-line",
             Step::Service { .. } => "service",
             Step::ReloadUnits { .. } => "reload-units",
+            Step::EnableUnit { .. } => "enable-unit",
             Step::Expire { .. } => "expire",
         }
     }
@@ -107,6 +115,7 @@ impl Step {
             | Step::EditLine { why, .. }
             | Step::Service { why, .. }
             | Step::ReloadUnits { why }
+            | Step::EnableUnit { why, .. }
             | Step::Expire { why, .. } => why,
         }
     }
@@ -166,6 +175,8 @@ impl Step {
             }
             Step::Service { from, to, .. } => table_summary(from.as_ref(), to.as_ref()),
             Step::ReloadUnits { .. } => "reload systemd's units".to_owned(),
+            Step::EnableUnit { unit, to: true, .. } => format!("enable and start {unit}"),
+            Step::EnableUnit { unit, .. } => format!("stop and disable {unit}"),
             Step::Expire {
                 parameters, flows, ..
             } => {

@@ -77,6 +77,7 @@ pub(super) fn step_json(step: &Step) -> Map<String, Value> {
             "to": to.as_ref().map(Table::text),
             "replace": replace,
         }),
+        Step::EnableUnit { unit, to, .. } => json!({ "unit": unit, "from": !to, "to": to }),
         Step::Expire {
             parameters, flows, ..
         } => json!({ "from": null, "to": null, "mode": parameters.mode, "flows": flows }),
@@ -208,7 +209,9 @@ pub(crate) fn summary(plan: &Plan) -> String {
                 let lines = plural(lines.len(), "line");
                 part(1, format!("{lines} of {} commented out", path.shown()));
             }
-            Step::Service { .. } | Step::Expire { .. } => part(1, step.summary()),
+            Step::Service { .. } | Step::EnableUnit { .. } | Step::Expire { .. } => {
+                part(1, step.summary());
+            }
             _ => {}
         }
     }

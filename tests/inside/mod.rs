@@ -17,7 +17,7 @@ pub(crate) fn goes_inside_with(test: &str, flows: &str) -> bool {
     let output = Command::new(env!("CARGO_BIN_EXE_cttune"))
         .args(["sandbox", "--flows", flows, "--"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", test, "--include-ignored", "--nocapture"])
         .env("CTTUNE_TEST_INSIDE", "yes")
         .env("PATH", path())
         .output()

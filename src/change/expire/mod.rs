@@ -23,7 +23,6 @@ use crate::flow::expire::{History, Moment, Proof, Protected, Rules, Tally, Timeo
 use crate::flow::guard::{Class, Lent};
 use crate::flow::{Flow, Selection, Sightings};
 use crate::kernel::ctnetlink::{read_listeners, read_policies};
-use crate::kernel::host::read_monotonic;
 use crate::kernel::sysctl;
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::service::Table;
@@ -139,15 +138,11 @@ impl Expiry {
     }
 
     /// Takes what a guard has watched as the first look, if that was for long enough.
-    pub(crate) fn borrow(&mut self, lent: Lent<'_>) -> bool {
-        let now = i64::try_from(read_monotonic().as_millis()).unwrap_or(i64::MAX);
-        let at = Duration::from_millis(u64::try_from(now - lent.zero).unwrap_or(0));
-        let watched = at.saturating_sub(Duration::from_millis(lent.since.into()));
-        let clock = Instant::now().checked_sub(at);
-        let (Proof::Watched { timeouts, .. }, Some(clock)) = (&mut self.rules.proof, clock) else {
+    pub(crate) fn borrow(&mut self, lent: Lent<'_>, clock: Instant) -> bool {
+        let Proof::Watched { timeouts, .. } = &mut self.rules.proof else {
             return false;
         };
-        if watched < self.watch {
+        if lent.watched(clock.elapsed()) < self.watch {
             return false;
         }
         timeouts.extend(lent.timeouts.iter());

@@ -30,10 +30,11 @@ after it has watched them for their minimum, or with --trust-history at once.
   cttune guard --dry-run                        says which flows would end
   cttune guard campus-fw                        with [guard] of the profile
   cttune guard --once --high 90% --low 80%      at most 5 s, and one pass
-  systemctl enable --now cttune-guard           as a service
+  cttune guard --install                        as a service; needs systemd
 
-Exit codes: 0 ended by --once or a signal; 2 with --once: the table is still
-above the high mark; 1 failed; 3 another guard is at work here.")]
+Exit codes: 0 ended by --once or a signal, or installed; 2 with --once: the table
+is still above the high mark; with --install --dry-run: there are steps; 1 failed;
+3 another guard is at work here.")]
 pub(crate) struct Guard {
     /// The profile whose `[guard]` holds [default: the active one]
     #[arg(value_name = "PROFILE")]
@@ -76,7 +77,23 @@ pub(crate) struct Guard {
     /// Watch for 5s at most, end flows once, stop
     #[arg(long)]
     pub(crate) once: bool,
-    /// Say which flows would end, and end none
+    #[command(flatten)]
+    pub(crate) installing: Installing,
+    /// Say which flows would end, and end none; with --install the plan
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// The guard as a service of systemd.
+#[derive(Debug, Args)]
+pub(crate) struct Installing {
+    /// Write the unit, enable it and start it; rollback undoes it
+    ///
+    /// With --netns the instance for that namespace. Marks and times come from
+    /// `[guard]` of the profile.
+    #[arg(long, conflicts_with_all = ["once", "high", "low", "min_idle", "keep", "rate", "poll", "memory", "trust_history"])]
+    pub(crate) install: bool,
+    /// With --install: do not ask
+    #[arg(long, short, requires = "install")]
+    pub(crate) yes: bool,
 }

@@ -12,7 +12,6 @@ use super::flows::{self, end, refuse_more_than, say_pace, untouched, with_progre
 use super::out::Out;
 use crate::change::expire::Expiry;
 use crate::change::flows::Past;
-use crate::guard;
 use crate::profile::ExpireMode;
 
 use self::dialog::{ask, nothing_done, show};
@@ -27,7 +26,7 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
     let mut expiry = Expiry::prepare(&parameters, &past).map_err(untouched)?;
     let mode = parameters.mode;
     let is_proven = mode == ExpireMode::Clamp || expiry.needs_sample();
-    if expiry.needs_sample() && !is_lent(&mut expiry, out) {
+    if expiry.needs_sample() && !flows::is_lent(out, |lent, clock| expiry.borrow(lent, clock)) {
         let time = expiry.time_to_watch();
         flows::watch(&mut expiry, time, &stop, out, Expiry::look, Expiry::watch)?;
     }
@@ -53,13 +52,4 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
         0 => nothing_done(args, &expired.tally, is_proven),
         _ => Ok(code),
     }
-}
-
-/// Whether the guard has watched the flows for long enough, and lends what it saw.
-fn is_lent(expiry: &mut Expiry, out: Out) -> bool {
-    let is_lent = guard::borrow().is_some_and(|lent| expiry.borrow(lent));
-    if is_lent {
-        out.note("the guard has watched the flows for long enough");
-    }
-    is_lent
 }

@@ -10,8 +10,9 @@ use crate::cli::progress::Progress;
 use crate::cli::walk::Table;
 use crate::cli::{flows, place};
 use crate::flow::expire::{History, OwnUpdate, Proof, Protected, Rules, Timeouts};
-use crate::flow::forecast::{Forecast, Forecaster, Known, Question, Watch};
+use crate::flow::forecast::{Borrowed, Forecast, Forecaster, Known, Question, Watch};
 use crate::flow::{Extent, Filter, Selection};
+use crate::guard;
 use crate::kernel::ctnetlink::read_policies;
 use crate::profile::{ExpireParameters, ExpireSettings};
 use crate::tunable::{Key, Snapshot};
@@ -39,8 +40,11 @@ pub(in crate::cli) fn forecast(
 ) -> anyhow::Result<Forecast> {
     let question = &asked.question;
     let past = flows::past(&place::root(global)?);
-    let known = known(asked, live, &past, global)?;
     let table = Table::find(out)?;
+    let mut known = known(asked, live, &past, global)?;
+    if observe.is_none() && question.key == Key::TcpTimeoutEstablished {
+        known.lent = borrow(table.clock);
+    }
     let watch = match observe {
         Some(time) => Some(watch(question, &known, &table, time, out)?),
         None => None,
@@ -92,6 +96,14 @@ fn watch<'a>(
     Ok(watch.seal())
 }
 
+/// What a guard has watched, under the clock of this look.
+fn borrow(clock: Instant) -> Option<Borrowed> {
+    let (lent, zero) = guard::borrow()?;
+    let began = clock.checked_duration_since(zero)?.as_millis();
+    let began = u32::try_from(began).ok()?;
+    Some(Borrowed { lent, began })
+}
+
 /// What is known of the timeouts. Without a record of another value the one that holds now is taken
 /// for the one that always did.
 fn known(asked: &Asked, live: &Snapshot, past: &Past, global: &Global) -> anyhow::Result<Known> {
@@ -120,6 +132,7 @@ fn known(asked: &Asked, live: &Snapshot, past: &Past, global: &Global) -> anyhow
         timeouts: Timeouts::of(live),
         policies: read_policies()?,
         history: history.with_updates(&updates),
+        lent: None,
     })
 }
 

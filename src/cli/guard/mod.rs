@@ -1,6 +1,7 @@
 //! `cttune guard`: keeps the table below its high mark, as a service or in a terminal.
 
 mod alone;
+mod install;
 mod journal;
 mod parse;
 mod service;
@@ -30,6 +31,9 @@ const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> {
     refuse_blind("guard", global, false)?;
+    if args.installing.install {
+        return install::run(args, global, out);
+    }
     let root = place::root(global)?;
     let here = change::here(global)?;
     let first = parameters(args, &root)?;

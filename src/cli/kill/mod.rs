@@ -29,7 +29,9 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     let stop = || held.signals.caught();
     let mut kill = Kill::new(selection, held.past.sessions, limit, held.past.log);
     let watched = kill.time_to_watch();
-    if let Some(time) = watched {
+    if let Some(time) = watched
+        && !flows::is_lent(out, |lent, clock| kill.borrow(lent, clock))
+    {
         flows::watch(&mut kill, time, &stop, out, Kill::look, Kill::watch)?;
     }
     // A count takes as long as the work: with --yes only what needs it is counted first.

@@ -4,8 +4,9 @@
 //! may have been given less: while data waits to be acknowledged, by a policy, by somebody's
 //! update. Or more: before the timeout was lowered. What is not known widens the range.
 
-use crate::flow::expire::{History, Timeouts};
-use crate::flow::{Flow, Policies, Protocol, StatusBit};
+use crate::flow::expire::{History, Moment, Timeouts};
+use crate::flow::guard::Lent;
+use crate::flow::{Compared, Flow, Policies, Protocol, StatusBit};
 use crate::tunable::Key;
 
 /// Seconds that a flow was idle for.
@@ -35,6 +36,16 @@ pub(crate) struct Known {
     pub(crate) policies: Policies,
     /// What the timeout in question was, and when.
     pub(crate) history: History,
+    /// What a guard has watched of established connections.
+    pub(crate) lent: Option<Borrowed>,
+}
+
+/// What a guard has watched.
+#[derive(Debug, Clone)]
+pub(crate) struct Borrowed {
+    pub(crate) lent: Lent<'static>,
+    /// Milliseconds of its clock at which the clock of this look began.
+    pub(crate) began: u32,
 }
 
 /// Seconds by which a time left may be off: it is rounded down, and a look takes its time.
@@ -109,6 +120,24 @@ impl Known {
         }
     }
 
+    /// What a guard has watched of a flow.
+    pub(super) fn lent(&self, flow: &Flow<'_>, moment: Moment) -> Seen {
+        let Some(Borrowed { lent, began }) = &self.lent else {
+            return Seen::Nothing;
+        };
+        let at = began.saturating_add(moment.at);
+        match lent.sightings.compare(flow, at) {
+            Compared::Same(then, _) => Seen::Silent {
+                seconds: then.silent(at, &lent.timeouts) / 1000,
+                left: then.left,
+            },
+            Compared::Moved(then) => Seen::Active {
+                seconds: (at.saturating_sub(then.at()) / 1000).saturating_add(1),
+            },
+            Compared::Unclear | Compared::Unseen => Seen::Nothing,
+        }
+    }
+
     /// What was seen of a flow, unless a packet may have hidden: one that comes when a flow has just
     /// the time left that it is given does not move its expected end.
     pub(super) fn proven(&self, flow: &Flow<'_>, timeout: u32, seen: Seen) -> Seen {
@@ -173,6 +202,7 @@ mod tests {
             timeouts: Timeouts::of(&Snapshot::new(readings, None)),
             policies: Policies::default(),
             history,
+            lent: None,
         }
     }
 

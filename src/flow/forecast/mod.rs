@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use idle::Known;
+pub(crate) use idle::{Borrowed, Known};
 pub(crate) use losses::{COLUMNS, Loss, MOST};
 pub(crate) use watch::Watch;
 
@@ -241,6 +241,8 @@ impl<'a> Forecaster<'a> {
         let compared = self.watch.map(|watch| watch.compare(flow, key, moment));
         let seen = compared.map_or(Seen::Nothing, |compared| compared.seen);
         if key == Some(self.question.key) {
+            let lent = || self.known.lent(flow, moment);
+            let seen = compared.map_or_else(lent, |compared| compared.seen);
             self.count_idle(flow, seen, moment);
         }
         if let Some(watch) = self.watch {
@@ -294,6 +296,10 @@ impl<'a> Forecaster<'a> {
         } else {
             Fate::Ends(times)
         }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.watch.is_some() || self.known.lent.is_some()
     }
 
     fn ages_of(&mut self, key: Option<Key>, timeout: u32) -> &mut Ages {
@@ -370,7 +376,7 @@ impl<'a> Forecaster<'a> {
                 timeout: *timeout,
                 flows: told.scaled(factor),
                 margin: margins.into_iter().fold(0.0, f64::max),
-                proven: self.watch.map(|_| proven.scaled(factor)),
+                proven: self.is_watched().then(|| proven.scaled(factor)),
                 losses: Vec::new(),
             }
         };

@@ -42,6 +42,7 @@ fn world(proof: Proof) -> World {
         timeouts: timeouts(10_000),
         policies: Policies::default(),
         history: History::told(10_000, None, 10_000, NOW),
+        lent: None,
     };
     let rules = Rules {
         protected: Protected::default(),

@@ -1,6 +1,7 @@
 //! What a guard has observed, for another process of this machine.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::flow::Sightings;
 
@@ -19,6 +20,11 @@ pub(crate) struct Lent<'a> {
 }
 
 impl Lent<'_> {
+    /// For how long flows are watched, at this time of the clock.
+    pub(crate) fn watched(&self, at: Duration) -> Duration {
+        at.saturating_sub(Duration::from_millis(self.since.into()))
+    }
+
     /// Part by part: all at once would take as much memory again.
     pub(crate) fn to_bytes(&self) -> impl Iterator<Item = Vec<u8>> {
         let mut bytes = MAGIC.to_vec();

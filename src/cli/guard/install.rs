@@ -1,0 +1,156 @@
+//! `cttune guard --install`: the unit, through a plan, the journal and rollback, as apply does.
+
+use std::path::{Path, PathBuf};
+
+use super::parse::parameters;
+use crate::change::{Applied, ChangeError, Consent, Request};
+use crate::cli::args::{Global, Guard as Args};
+use crate::cli::failure::{FAILED, Failure, declined};
+use crate::cli::out::{self, Out};
+use crate::cli::prompt::{self, Answer};
+use crate::cli::terminal::Terminal;
+use crate::cli::{change, place};
+use crate::files::Root;
+use crate::kernel::units;
+use crate::plan::{Permission, Plan, Step};
+use crate::render::{self, outcome::Told};
+
+const UNIT: &str = include_str!("../../../contrib/systemd/cttune-guard.service");
+const TEMPLATE: &str = include_str!("../../../contrib/systemd/cttune-guard@.service");
+
+/// Where packages put units.
+const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// Folders that the unit does not let its program see.
+const UNSEEN: [&str; 4] = ["/home", "/root", "/tmp", "/var/tmp"];
+
+pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> {
+    let root = place::root(global)?;
+    // A mistake in the profile is told before anything is written.
+    parameters(args, &root)?;
+    let here = change::here(global)?;
+    let name = place::name(global);
+    let mut plan = || plan(args, global, &root);
+    if args.dry_run {
+        let plan = plan()?;
+        out.result(
+            || render::plan::text(&plan, &name),
+            || render::plan::json(&plan),
+        );
+        return Ok(if plan.steps.is_empty() { 0 } else { 2 });
+    }
+    let terminal = Terminal::new(&here, out);
+    let session = terminal.session(None)?;
+    let mut choose = |plan: Plan| {
+        out.question(&render::plan::steps(&plan, &name));
+        match prompt::ask(&plan, session.signals(), out)? {
+            Answer::Yes => Ok(plan),
+            Answer::Steps(chosen) => Ok(plan.choose(&chosen)),
+            Answer::No => Err(declined().into()),
+            Answer::Stopped(signal) => Err(ChangeError::stopped(signal).into()),
+        }
+    };
+    let applied = session.apply(Request {
+        plan: &mut plan,
+        permission: Permission::default(),
+        within: None,
+        consent: match (args.installing.yes, out::is_interactive()) {
+            (true, _) => Consent::Given,
+            (false, true) => Consent::Ask(&mut choose),
+            (false, false) => Consent::Missing,
+        },
+    });
+    match applied.map_err(change::told)? {
+        Applied::Done(done) => {
+            if !done
+                .plan
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::EnableUnit { .. }))
+            {
+                out.note("the guard that runs uses its old unit until: systemctl daemon-reload && systemctl restart 'cttune-guard*'");
+            }
+            let applied = render::outcome::applied;
+            change::show(&done, applied, &place::of(global), false, out)
+        }
+        Applied::Pending(entry, outcome) => change::end(&outcome, entry.record.id, false),
+        Applied::Nothing(plan) => {
+            let told = Told::nothing(&plan);
+            out.result(
+                || "the guard is installed already\n".to_owned(),
+                || render::outcome::json(told),
+            );
+            Ok(0)
+        }
+    }
+}
+
+/// The unit file, where no package brings it, and the unit enabled.
+fn plan(args: &Args, global: &Global, root: &Root) -> anyhow::Result<Plan> {
+    if !units::is_there() {
+        let message = "systemd does not run here, and there is nothing to install for others";
+        return Err(Failure::new(FAILED, message)
+            .unchanged()
+            .hint("let your supervisor run: cttune guard")
+            .into());
+    }
+    let (file, text, unit) = match &global.netns {
+        None => (
+            "cttune-guard.service",
+            UNIT,
+            "cttune-guard.service".to_owned(),
+        ),
+        Some(netns) => {
+            let unit = format!("cttune-guard@{}.service", units::escaped(netns));
+            ("cttune-guard@.service", TEMPLATE, unit)
+        }
+    };
+    let mut steps = Vec::new();
+    let text = text.replace("/usr/bin/cttune", &program()?.display().to_string());
+    let profile = args.name.as_ref().or(args.profile.as_ref());
+    let text = match profile {
+        Some(profile) => text.replacen(
+            " guard\n",
+            &format!(" guard {}\n", crate::diagnostic::quoted(profile)),
+            1,
+        ),
+        None => text,
+    };
+    let path = PathBuf::from("/etc/systemd/system").join(file);
+    let there = root.read(&path)?;
+    let mut packaged = PACKAGED.iter().map(|folder| Path::new(folder).join(file));
+    let is_packaged = packaged.any(|path| {
+        root.read(&path)
+            .is_ok_and(|read| read.as_deref() == Some(text.as_bytes()))
+    });
+    if !is_packaged && there.as_deref() != Some(text.as_bytes()) {
+        steps.push(Step::WriteFile {
+            path,
+            from: there,
+            to: Some(text.into_bytes()),
+            why: "systemd starts the guard with it".to_owned(),
+        });
+    }
+    let is_enabled = units::is_enabled(&unit);
+    if !is_enabled.map_err(|error| Failure::of(FAILED, &error).unchanged())? {
+        steps.push(Step::EnableUnit {
+            unit,
+            to: true,
+            why: "now and after every boot".to_owned(),
+        });
+    }
+    Ok(Plan::of("guard".to_owned(), steps))
+}
+
+/// This program, if the unit may run it.
+fn program() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    if UNSEEN.iter().any(|folder| program.starts_with(folder)) {
+        let message = format!("the unit cannot see {}", program.display());
+        return Err(Failure::new(FAILED, message)
+            .unchanged()
+            .hint("install the program first: install -m 755 cttune /usr/local/bin")
+            .into());
+    }
+    Ok(program)
+}

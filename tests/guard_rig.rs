@@ -1,0 +1,558 @@
+//! A table of the largest size under a flood, with a guard and without: who loses a connection?
+//!
+//! Takes minutes and two cores, so it runs on demand, as root:
+//! `cargo test --release --test guard_rig -- --ignored --nocapture --test-threads=1`.
+//! The table has as many entries as the host's max. Needs conntrack, iproute2, nftables, util-linux.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
+#![allow(dead_code)] // of the network that it shares with tests/harm
+
+mod inside;
+#[path = "harm/net.rs"]
+mod net;
+mod support;
+
+use std::io::{IoSlice, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cttune::internals::{NewFlow, create};
+use net::{Connection, End, Net, Outcome, until};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, sendmsg, socket,
+};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const FIVE_DAYS: u32 = 432_000;
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+
+/// Chains that let the client open connections of any kind.
+const OPEN: &str =
+    "chain forward { ct state established,related accept; iifname c ct state new accept; }";
+
+/// Established connections end after so many seconds that were watched.
+const MINIMUM: u64 = 15;
+
+#[derive(Clone, Copy)]
+enum Flood {
+    /// Handshakes that are left in silence.
+    Assured,
+    Syn,
+    Udp,
+}
+
+/// A firewall whose table is filled, between a flood, clients and talkers.
+struct Rig {
+    net: Net,
+    raw: [OwnedFd; 2],
+    max: u64,
+}
+
+impl Rig {
+    fn new() -> Self {
+        // The kernel's max, and not the sandbox's.
+        inside::sh("umount /proc/sys/net/netfilter/nf_conntrack_max");
+        let net = Net::new(OPEN);
+        net.sh("
+            cd /proc/sys/net
+            echo 0 >netfilter/nf_conntrack_checksum
+            for conf in ipv4/conf/*/rp_filter; do echo 0 >$conf; done
+            ip route add 10.8.0.0/15 via 10.0.1.2");
+        // The server does not answer the flood by itself.
+        net.on_server(|| inside::sh("nft 'table inet silent { chain in { type filter hook input priority 0; ip saddr 10.8.0.0/15 drop; }; }'"));
+        let raw = || {
+            socket(
+                AddressFamily::Inet,
+                SockType::Raw,
+                SockFlag::empty(),
+                SockProtocol::Raw,
+            )
+            .unwrap()
+        };
+        let raw = [net.on_client(raw), net.on_server(raw)];
+        let max = net
+            .sh("cat /proc/sys/net/netfilter/nf_conntrack_max")
+            .trim()
+            .parse()
+            .unwrap();
+        Rig { net, raw, max }
+    }
+
+    /// Adds stale flows up to a share of the table, each with so much time left.
+    fn fill(&self, percent: u64, time_left: u32) {
+        let wanted = (self.max * percent / 100).saturating_sub(self.count());
+        let flows = (0..u32::try_from(wanted).unwrap()).map(|number| NewFlow {
+            src: IpAddr::from(Ipv4Addr::from(0x0a20_0000 + number / 60_000)),
+            dst: SERVER.into(),
+            is_assured: true,
+            ports: (u16::try_from(1 + number % 60_000).unwrap(), 9),
+            time_left,
+        });
+        let made = self.net.on_firewall(|| create(flows));
+        assert_eq!(made.unwrap() as u64, wanted);
+    }
+
+    fn count(&self) -> u64 {
+        let count = self
+            .net
+            .on_firewall(|| std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count"));
+        count.unwrap().trim().parse().unwrap()
+    }
+
+    /// SYNs that the client had to send again.
+    fn lost_syns(&self) -> u64 {
+        let text = self
+            .net
+            .on_client(|| std::fs::read_to_string("/proc/thread-self/net/netstat"));
+        let text = text.unwrap();
+        let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+        let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+        let mut both = names.split_whitespace().zip(values.split_whitespace());
+        let (_, value) = both.find(|(name, _)| *name == "TCPSynRetrans").unwrap();
+        value.parse().unwrap()
+    }
+
+    fn send(
+        &self,
+        end: usize,
+        from: (Ipv4Addr, u16),
+        to: (Ipv4Addr, u16),
+        body: &[u8],
+        protocol: u8,
+    ) {
+        let length = u16::try_from(24 + body.len()).unwrap().to_be_bytes();
+        let mut packet = vec![
+            0x45, 0, length[0], length[1], 0, 0, 0, 0, 64, protocol, 0, 0,
+        ];
+        packet.extend(from.0.octets());
+        packet.extend(to.0.octets());
+        packet.extend(from.1.to_be_bytes());
+        packet.extend(to.1.to_be_bytes());
+        packet.extend(body);
+        let to = SockaddrStorage::from(SocketAddr::new(to.0.into(), 0));
+        let whole = [IoSlice::new(&packet)];
+        // A full queue loses a packet, as a network does.
+        let _ = sendmsg(
+            self.raw[end].as_raw_fd(),
+            &whole,
+            &[],
+            MsgFlags::empty(),
+            Some(&to),
+        );
+    }
+
+    fn tcp(
+        &self,
+        end: usize,
+        from: (Ipv4Addr, u16),
+        to: (Ipv4Addr, u16),
+        numbers: [u32; 2],
+        flags: u8,
+    ) {
+        let mut body = numbers.map(u32::to_be_bytes).concat();
+        body.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+        self.send(end, from, to, &body, 6);
+    }
+
+    fn one_of_the_flood(&self, flood: Flood, number: u32) {
+        let client = (
+            Ipv4Addr::from(0x0a08_0000 + number / 60_000 + 1),
+            u16::try_from(1 + number % 60_000).unwrap(),
+        );
+        let server = (SERVER, 9);
+        match flood {
+            Flood::Udp => self.send(0, client, server, &[0, 8, 0, 0], 17),
+            Flood::Syn => self.tcp(0, client, server, [1, 0], 0x02),
+            Flood::Assured => {
+                self.tcp(0, client, server, [1, 0], 0x02);
+                self.tcp(1, server, client, [1, 2], 0x12);
+                self.tcp(0, client, server, [2, 2], 0x10);
+            }
+        }
+    }
+}
+
+/// What became of the clients and the talkers.
+#[derive(Debug, Default)]
+struct Seen {
+    connections: u64,
+    failed: u64,
+    lost_first_syns: u64,
+    broken: usize,
+    most: u64,
+}
+
+const SLICE: Duration = Duration::from_millis(5);
+
+/// 100 clients with a connection a second, 50 talkers, and a flood, for so many seconds.
+fn traffic(rig: &Rig, flood: Flood, rate: u32, seconds: u64, talkers: &[Connection]) -> Seen {
+    let listener = rig.net.listen("10.0.2.2", 80);
+    let address = listener.local_addr().unwrap();
+    let (over, connections, failed) =
+        (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let begun = Instant::now();
+    let time = Duration::from_secs(seconds);
+    let before = rig.lost_syns();
+    let mut seen = Seen::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| serve(&listener, &over));
+        scope.spawn(|| {
+            let mut number = 0;
+            while begun.elapsed() < time {
+                let due = u32::try_from(begun.elapsed().as_millis()).unwrap() * rate / 1000;
+                while number < due {
+                    rig.one_of_the_flood(flood, number);
+                    number += 1;
+                }
+                std::thread::sleep(SLICE);
+            }
+        });
+        rig.net.on_client(|| {
+            std::thread::scope(|clients| {
+                let (connections, failed) = (&connections, &failed);
+                for client in 0..100 {
+                    clients.spawn(move || {
+                        for round in 0..seconds {
+                            let due = Duration::from_millis(round * 1000 + client * 10);
+                            std::thread::sleep(due.saturating_sub(begun.elapsed()));
+                            connections.fetch_add(1, Ordering::Relaxed);
+                            if !asks(address) {
+                                failed.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                    });
+                }
+                // This thread speaks for the talkers meanwhile.
+                let mut next: Vec<u64> = (0..talkers.len() as u64).map(|one| one * 100).collect();
+                let mut is_broken = vec![false; talkers.len()];
+                while begun.elapsed() < time {
+                    for (one, talker) in talkers.iter().enumerate() {
+                        let is_due = Duration::from_millis(next[one]) <= begun.elapsed();
+                        if is_due && !is_broken[one] {
+                            let end = [End::Client, End::Server]
+                                [usize::try_from(next[one] / 1000 % 2).unwrap()];
+                            is_broken[one] = talker.speak(end) != Outcome::Answered;
+                            next[one] += 1000 * (1 + one as u64 % 10);
+                        }
+                    }
+                    seen.most = seen.most.max(rig.count());
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                seen.broken = is_broken.iter().filter(|broken| **broken).count();
+            });
+        });
+        over.store(true, Ordering::Relaxed);
+        // The one that waits for a client.
+        drop(rig.net.on_server(|| TcpStream::connect(address)));
+    });
+    seen.lost_first_syns = rig.lost_syns() - before;
+    seen.connections = connections.into_inner();
+    seen.failed = failed.into_inner();
+    seen
+}
+
+fn serve(listener: &TcpListener, over: &AtomicBool) {
+    while !over.load(Ordering::Relaxed) {
+        let Ok((mut stream, _)) = listener.accept() else {
+            continue;
+        };
+        let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
+        let mut byte = [0];
+        if stream.read_exact(&mut byte).is_ok() {
+            let _ = stream.write_all(&byte);
+        }
+    }
+}
+
+/// A question and its answer within five seconds.
+fn asks(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<()> {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"?")?;
+        stream.read_exact(&mut [0])
+    };
+    ask().is_ok()
+}
+
+struct Guard {
+    child: Child,
+    events: std::path::PathBuf,
+}
+
+impl Guard {
+    fn start(rig: &Rig, args: &[&str]) -> Self {
+        let events =
+            std::path::PathBuf::from(format!("/run/events-{}", rig.net.netns().replace(':', "-")));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cttune"));
+        command
+            .args(["guard", "--json", "--netns", &rig.net.netns()])
+            .args(args);
+        command.env("CTTUNE_STATE_DIR", rig.net.state());
+        let file = std::fs::File::create(&events).unwrap();
+        let child = command.stdout(file).stderr(Stdio::null()).spawn().unwrap();
+        Guard { child, events }
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.events).unwrap();
+        text.lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    fn passes(&self) -> usize {
+        self.events()
+            .iter()
+            .filter(|event| event["what"] == "ended")
+            .count()
+    }
+
+    /// Seconds of a processor.
+    fn processor_time(&self) -> f64 {
+        let stat = self.read("stat");
+        let after_name: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let ticks: f64 =
+            after_name[11].parse::<f64>().unwrap() + after_name[12].parse::<f64>().unwrap();
+        ticks / 100.0
+    }
+
+    /// The share of a processor that it takes meanwhile.
+    fn load_during(&self, time: Duration) -> f64 {
+        let (before, begun) = (self.processor_time(), Instant::now());
+        std::thread::sleep(time);
+        (self.processor_time() - before) / begun.elapsed().as_secs_f64()
+    }
+
+    /// The most memory that it has had, in bytes.
+    fn memory(&self) -> u64 {
+        let status = self.read("status");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            * 1024
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap()
+    }
+
+    fn stop(mut self) {
+        kill(
+            Pid::from_raw(self.child.id().cast_signed()),
+            Signal::SIGTERM,
+        )
+        .unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+const SHORT: &[&str] = &[
+    "--high",
+    "95%",
+    "--low",
+    "90%",
+    "--poll",
+    "1s",
+    "--min-idle",
+    "established-i-accept-broken-connections=15s",
+];
+
+fn talkers(rig: &Rig) -> Vec<Connection> {
+    let talkers: Vec<Connection> = (0..50).map(|_| rig.net.connect("10.0.2.2")).collect();
+    rig.net.settle();
+    // Ten look as if they had been silent for 100 minutes.
+    for talker in talkers.iter().take(10) {
+        let (from, to) = talker.tuple;
+        rig.net.sh(&format!(
+            "conntrack -U -p tcp -s {} -d {} --sport {} --dport {} -t {} 2>/dev/null",
+            from.ip(),
+            to.ip(),
+            from.port(),
+            to.port(),
+            FIVE_DAYS - 6000
+        ));
+    }
+    talkers
+}
+
+fn guarded(test: &str, flood: Flood, rate: u32, seconds: u64) {
+    if inside::goes_inside(test) {
+        return;
+    }
+    let rig = Rig::new();
+    let talkers = talkers(&rig);
+    rig.fill(96, FIVE_DAYS - 1000);
+    let guard = Guard::start(&rig, SHORT);
+    // The talkers speak while the guard watches, and until its first pass.
+    let begun = Instant::now();
+    while guard.passes() == 0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "{:?}",
+            guard.events()
+        );
+        for talker in &talkers {
+            assert_eq!(talker.speak(End::Client), Outcome::Answered);
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let first = guard.passes();
+    let before = guard.processor_time();
+    let begun = Instant::now();
+    let seen = traffic(&rig, flood, rate, seconds, &talkers);
+    let load = (guard.processor_time() - before) / begun.elapsed().as_secs_f64();
+    let passes = guard.passes() - first;
+    let memory = guard.memory();
+    println!(
+        "{test}: {rate}/s for {seconds} s into {}: {} of {} connections failed, {} first SYNs lost, \
+         {} of 50 talkers broken, at most {} entries, {passes} passes, {:.1} % of a processor, {:.1} MiB",
+        rig.max,
+        seen.failed,
+        seen.connections,
+        seen.lost_first_syns,
+        seen.broken,
+        seen.most,
+        load * 100.0,
+        to_f64(memory) / to_f64(1 << 20)
+    );
+    guard.stop();
+    assert_eq!((seen.lost_first_syns, seen.broken), (0, 0), "{seen:?}");
+    assert!(seen.failed * 1000 <= seen.connections, "{seen:?}");
+    assert!(memory <= 24 * rig.max + (16 << 20), "{memory}");
+    let band = rig.max * 5 / 100;
+    let filled = (u64::from(rate) * seconds + seen.connections) / band + 1;
+    assert!(
+        passes as u64 <= filled,
+        "{passes} passes for {filled} bands"
+    );
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn to_f64(number: u64) -> f64 {
+    number as f64
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn assured_2000() {
+    guarded("assured_2000", Flood::Assured, 2000, 25);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn assured_8000() {
+    guarded("assured_8000", Flood::Assured, 8000, 20);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn syn_2000() {
+    guarded("syn_2000", Flood::Syn, 2000, 25);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn udp_2000() {
+    guarded("udp_2000", Flood::Udp, 2000, 25);
+}
+
+/// So that the rig is known to be able to lose something.
+#[test]
+#[ignore = "takes half a minute"]
+fn without_a_guard_first_syns_are_lost() {
+    if inside::goes_inside("without_a_guard_first_syns_are_lost") {
+        return;
+    }
+    let rig = Rig::new();
+    let talkers = talkers(&rig);
+    rig.fill(99, FIVE_DAYS - 1000);
+    let seen = traffic(&rig, Flood::Assured, 2000, 20, &talkers);
+    println!(
+        "without a guard, 2000/s for 20 s into {}: {seen:?}",
+        rig.max
+    );
+    assert!(seen.lost_first_syns * 10 > seen.connections, "{seen:?}");
+}
+
+#[test]
+#[ignore = "takes half a minute"]
+fn coming_to_a_full_table_it_relieves_it_at_once_if_the_history_is_trusted() {
+    if inside::goes_inside(
+        "coming_to_a_full_table_it_relieves_it_at_once_if_the_history_is_trusted",
+    ) {
+        return;
+    }
+    let rig = Rig::new();
+    let talkers = talkers(&rig);
+    rig.fill(100, FIVE_DAYS - 10_800);
+    let begun = Instant::now();
+    let guard = Guard::start(&rig, &["--trust-history"]);
+    let low = rig.max * 75 / 100;
+    until("the table is relieved", || rig.count() <= low + 500);
+    let relief = begun.elapsed();
+    let idle = guard.load_during(Duration::from_secs(15));
+    println!(
+        "full table with --trust-history: at the low mark after {:.2} s; {:.2} % of a processor \
+         afterwards, {:.1} MiB",
+        relief.as_secs_f64(),
+        idle * 100.0,
+        to_f64(guard.memory()) / to_f64(1 << 20)
+    );
+    // Those that were silent for 100 minutes are among them.
+    for talker in &talkers {
+        talker.must_work();
+    }
+    guard.stop();
+    assert!(relief <= Duration::from_millis(1500), "{relief:?}");
+    assert!(idle <= 0.01, "{idle}");
+}
+
+#[test]
+#[ignore = "takes half a minute"]
+fn a_flood_younger_than_the_minimum_is_said_and_costs_little() {
+    if inside::goes_inside("a_flood_younger_than_the_minimum_is_said_and_costs_little") {
+        return;
+    }
+    let rig = Rig::new();
+    rig.fill(97, FIVE_DAYS);
+    let begun = Instant::now();
+    let guard = Guard::start(&rig, &[]);
+    until("it says that it is helpless", || {
+        guard
+            .events()
+            .iter()
+            .any(|event| event["what"] == "helpless")
+    });
+    let said = begun.elapsed();
+    let load = guard.load_during(Duration::from_secs(20));
+    println!(
+        "younger than the minimum: helpless after {:.1} s, {:.1} % of a processor",
+        said.as_secs_f64(),
+        load * 100.0
+    );
+    guard.stop();
+    assert!(said <= Duration::from_secs(10), "{said:?}");
+    assert!(load <= 0.05, "{load}");
+}
