@@ -91,9 +91,9 @@ pub(crate) struct Installing {
     ///
     /// With --netns the instance for that namespace. Marks and times come from
     /// `[guard]` of the profile.
-    #[arg(long, conflicts_with_all = ["once", "high", "low", "min_idle", "keep", "rate", "poll", "memory", "trust_history"])]
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["once", "high", "low", "min_idle", "keep", "rate", "poll", "memory", "trust_history"])]
     pub(crate) install: bool,
     /// With --install: do not ask
-    #[arg(long, short, requires = "install")]
+    #[arg(long, short, requires = "install", hide_short_help = true)]
     pub(crate) yes: bool,
 }
