@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     if args.dry_run {
         let plan = plan()?;
         out.result(
-            || render::plan::text(&plan, &name),
+            || render::plan::text(&plan, &name, ""),
             || render::plan::json(&plan),
         );
         return Ok(if plan.steps.is_empty() { 0 } else { 2 });
