@@ -26,7 +26,7 @@ const UNSEEN: [&str; 4] = ["/home", "/root", "/tmp", "/var/tmp"];
 
 pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> {
     let root = place::root(global)?;
-    // A mistake in the profile is told before anything is written.
+    // A profile with a mistake fails here, before anything is written.
     parameters(args, &root)?;
     let here = change::here(global)?;
     let name = place::name(global);
