@@ -24,7 +24,7 @@ pub(crate) use summary::{Group, Summary};
 pub(crate) struct Row {
     pub(crate) host: String,
     pub(crate) profile: Option<Arc<str>>,
-    /// Nothing where the host compared with no profile.
+    /// Nothing where the host has no profile.
     pub(crate) in_line: Option<bool>,
     /// Keys that differ from the profile, live or at the next boot.
     pub(crate) drifted: Vec<Arc<str>>,

@@ -12,7 +12,7 @@ use crate::assess::Severity;
 
 /// The version of the JSON that is read.
 const SCHEMA: u32 = 1;
-/// Of what a host says in place of JSON, this many characters are told.
+/// Of what a host says in place of JSON, this many characters are shown.
 const MOST_SAID: usize = 120;
 /// How deep the JSON of fleet tools may wrap each other.
 const MOST_WRAPPED: usize = 3;

@@ -23,7 +23,7 @@ pub(crate) fn text(rules: &Rules, sentence: &str, tried: &str) -> String {
     });
     text.push_str(
         "# Check with `nft -c -f FILE`, load with `nft -f FILE`, undo with \
-         `nft delete table inet cttune`.\n",
+         `nft delete table inet cttune_remedy`.\n",
     );
     text.push_str(&fragment(rules));
     text
@@ -72,7 +72,7 @@ pub(crate) fn fragment(rules: &Rules) -> String {
     }
     format!(
         "\
-table inet cttune {{
+table inet cttune_remedy {{
 {objects}    chain arriving {{
         type filter hook prerouting priority filter; policy accept;
 {lines}    }}
