@@ -201,7 +201,7 @@ fn at_60_columns_every_column_is_seen() {
     );
     assert_eq!(
         lines[10],
-        "> 52,000  67.7 %  tcp    established  2a00:1450:40~  5228"
+        "> 52,000  67.7 %  tcp    established  2a00:1450:400b~  5228"
     );
 }
 
