@@ -99,7 +99,10 @@ fn every_way_to_collect_gives_the_same_table() {
     for one in &seen {
         assert_eq!(one, &seen[0]);
     }
-    let first = &seen[0];
+    assert_the_second_differs(&seen[0]);
+}
+
+fn assert_the_second_differs(first: &Value) {
     assert_eq!((&first["hosts"], &first["differ"]), (&json!(2), &json!(1)));
     let key = "net.netfilter.nf_conntrack_max";
     assert_eq!(first["keys"][0]["name"], key);
@@ -227,8 +230,7 @@ fn ten_thousand_hosts_take_little_time_and_memory() {
     assert_eq!(told["fullest"][0]["host"], "fw9999");
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
     let peak = usage.unwrap().max_rss() / 1024;
-    println!("10,000 hosts: {took:?}, at most {peak} MiB of any child");
-    // A debug build under load; docs/figures.md has the figures of a release.
+    // A debug build under load: a release needs less than two seconds.
     assert!(took.as_secs() < 60, "{took:?}");
     assert!(peak <= 64, "{peak} MiB");
 }

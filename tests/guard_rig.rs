@@ -200,8 +200,7 @@ fn traffic(rig: &Rig, flood: Flood, rate: u32, seconds: u64, talkers: &[Connecti
     let address = listener.local_addr().unwrap();
     let (over, connections, failed) =
         (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    let begun = Instant::now();
-    let time = Duration::from_secs(seconds);
+    let (begun, time) = (Instant::now(), Duration::from_secs(seconds));
     let before = rig.lost_syns();
     let mut seen = Seen::default();
     std::thread::scope(|scope| {
@@ -239,8 +238,8 @@ fn traffic(rig: &Rig, flood: Flood, rate: u32, seconds: u64, talkers: &[Connecti
                     for (one, talker) in talkers.iter().enumerate() {
                         let is_due = Duration::from_millis(next[one]) <= begun.elapsed();
                         if is_due && !is_broken[one] {
-                            let end = [End::Client, End::Server]
-                                [usize::try_from(next[one] / 1000 % 2).unwrap()];
+                            let is_even = (next[one] / 1000).is_multiple_of(2);
+                            let end = if is_even { End::Client } else { End::Server };
                             is_broken[one] = talker.speak(end) != Outcome::Answered;
                             next[one] += 1000 * (1 + one as u64 % 10);
                         }

@@ -327,10 +327,10 @@ fn another_namespace_gets_the_table_and_no_file() {
 }
 
 /// A client, this world as the router, and a server, with IPv4 and IPv6; `$C` and `$S` run a command
-/// in the network of either, and `talk FAMILY PROTOCOL ADDRESS PORT` keeps a flow open.
+/// in the network of either, and `hold` keeps a flow open and says when its last packet was.
 const NETWORK: &str = r#"
 cat > /run/talk.py <<'END'
-import socket, sys
+import signal, socket, sys
 family = {'4': socket.AF_INET, '6': socket.AF_INET6}[sys.argv[2]]
 kind = {'tcp': socket.SOCK_STREAM, 'udp': socket.SOCK_DGRAM}[sys.argv[3]]
 one = socket.socket(family, kind)
@@ -349,6 +349,14 @@ if sys.argv[1] == 'listen':
         else:
             data, peer = one.recvfrom(99)
             one.sendto(data, peer)
+elif sys.argv[1] == 'hold':
+    one.settimeout(30)
+    one.connect((sys.argv[4], int(sys.argv[5])))
+    if sys.argv[3] == 'udp':
+        one.send(b'x')
+        one.recv(9)
+    print('held', open('/proc/uptime').read().split()[0], flush=True)
+    signal.pause()
 else:
     done = 0
     for number in range(int(sys.argv[6])):
@@ -383,6 +391,13 @@ listen() {
     for _ in $(seq 200); do grep -q up /run/up.$$ && break; sleep 0.05; done
     grep -q up /run/up.$$; : > /run/up.$$
 }
+hold() {
+    where=$1; shift
+    : > /run/held.$$
+    $where python3 /run/talk.py hold "$@" > /run/held.$$ & PIDS="$PIDS $!"
+    for _ in $(seq 600); do grep -q held /run/held.$$ && break; sleep 0.05; done
+    cat /run/held.$$
+}
 talk() { $C python3 /run/talk.py talk "$@" 1 5; }
 trap 'kill $PIDS' EXIT
 "#;
@@ -415,56 +430,61 @@ ip addr add 10.1.0.9/32 dev r1
 for port in 5228 9999 80; do listen "$S" 4 tcp - $port; done
 listen "$S" 6 tcp - 5230; listen "$S" 4 udp - 53; listen "$S" 6 udp - 53; listen "$S" 4 udp - 54
 listen "" 4 tcp - 5228; listen "" 6 udp - 53
-talk 4 tcp 10.2.0.2 5228; talk 6 tcp 2001:db8:2::2 5230; talk 4 tcp 10.1.0.9 5229
-talk 4 tcp 10.2.0.2 80; talk 4 tcp 10.1.0.1 5228
-python3 /run/talk.py talk 4 tcp 10.2.0.2 5228 1 5
-talk 4 udp 10.2.0.2 54; talk 4 udp 10.2.0.2 53; talk 6 udp 2001:db8:2::2 53
-talk 6 udp 2001:db8:1::1 53
-conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null
+hold "$C" 4 tcp 10.2.0.2 5228; hold "$C" 6 tcp 2001:db8:2::2 5230; hold "$C" 4 tcp 10.1.0.9 5229
+hold "$C" 4 tcp 10.1.0.1 5228; hold "" 4 tcp 10.2.0.2 5228; hold "$C" 4 tcp 10.2.0.2 80
+hold "$C" 4 udp 10.2.0.2 53; hold "$C" 6 udp 2001:db8:2::2 53; hold "$C" 6 udp 2001:db8:1::1 53
+hold "$C" 4 udp 10.2.0.2 54
+for family in ipv4 ipv6; do
+    conntrack -L -f $family 2>/dev/null; echo listed $family $(cut -d" " -f1 /proc/uptime)
+done
 "#,
     );
-    let flows: Vec<&str> = told
-        .lines()
-        .filter(|line| line.contains("dport="))
+    assert_each_has_its_time(&told);
+}
+
+/// Compares what conntrack lists of each flow with its service, or the sysctl, to a second.
+fn assert_each_has_its_time(told: &str) {
+    let lines: Vec<Vec<&str>> = told.lines().map(|line| line.split(' ').collect()).collect();
+    let words = told.lines().map(str::split_whitespace);
+    let flows: Vec<Vec<&str>> = words.map(Iterator::collect).collect();
+    let at = |words: &[&str]| words.last().unwrap().parse::<f64>().unwrap();
+    let held: Vec<f64> = lines
+        .iter()
+        .filter(|words| words[0] == "held")
+        .map(|words| at(words))
         .collect();
-    let mut seen = 0;
-    for (parts, seconds) in [
-        (&["src=10.1.0.2", "dst=10.2.0.2", "dport=5228"][..], 1800),
-        (&["src=2001:db8:1::2", "dport=5230"], 1800),
-        (&["dst=10.1.0.9", "dport=5229", "sport=9999"], 1800),
-        (&["src=10.1.0.2", "dst=10.1.0.1", "dport=5228"], 1800),
-        (&["src=10.2.0.1", "dst=10.2.0.2", "dport=5228"], 1800),
-        (&["dst=10.2.0.2", "dport=80"], 432_000),
-        (&["src=10.1.0.2", "dst=10.2.0.2", "dport=53"], 11),
-        (&["dst=2001:db8:2::2", "dport=53"], 11),
-        (&["dst=2001:db8:1::1", "dport=53"], 11),
-        (&["dst=10.2.0.2", "dport=54"], 30),
-    ] {
-        let has = |flow: &&&str| {
-            let words: Vec<&str> = flow.split_whitespace().collect();
-            let is_open = !flow.contains("CLOSE") && !flow.contains("_WAIT");
-            let is_tcp = words[0] == "tcp";
-            parts.iter().all(|part| words.contains(part)) && (is_open || is_tcp)
-        };
-        let flow = flows.iter().find(has);
+    let listed = |family: &str| {
+        let line = lines.iter().find(|words| words[..2] == ["listed", family]);
+        at(line.unwrap())
+    };
+    let rows: [(&[&str], f64); 10] = [
+        (&["src=10.1.0.2", "dst=10.2.0.2", "dport=5228"], 1800.0),
+        (&["src=2001:db8:1::2", "dport=5230"], 1800.0),
+        (&["dst=10.1.0.9", "dport=5229", "sport=9999"], 1800.0),
+        (&["src=10.1.0.2", "dst=10.1.0.1", "dport=5228"], 1800.0),
+        (&["src=10.2.0.1", "dst=10.2.0.2", "dport=5228"], 1800.0),
+        (&["dst=10.2.0.2", "dport=80"], 432_000.0),
+        (&["src=10.1.0.2", "dst=10.2.0.2", "dport=53"], 11.0),
+        (&["dst=2001:db8:2::2", "dport=53"], 11.0),
+        (&["dst=2001:db8:1::1", "dport=53"], 11.0),
+        (&["dst=10.2.0.2", "dport=54"], 30.0),
+    ];
+    assert_eq!(held.len(), rows.len(), "{told}");
+    for ((parts, wanted), held) in rows.iter().zip(held) {
+        let flow = flows
+            .iter()
+            .find(|flow| parts.iter().all(|part| flow.contains(part)) && !flow.contains(&"CLOSE"));
         let flow = flow.unwrap_or_else(|| panic!("{parts:?} in {told}"));
-        let words: Vec<&str> = flow.split_whitespace().collect();
-        let left: i64 = words[2].parse().unwrap();
-        // The client closed its connections: closing states are the sysctls'.
-        let state = words[3];
-        let wanted = match state {
-            "FIN_WAIT" | "TIME_WAIT" => 120,
-            "CLOSE_WAIT" => 60,
-            _ => seconds,
-        };
-        let passed = if words[0] == "tcp" { 50 } else { 10 };
+        let left: f64 = flow[2].parse().unwrap();
+        let is_v6 = flow.iter().any(|word| word.contains("2001:"));
+        let passed = listed(if is_v6 { "ipv6" } else { "ipv4" }) - held;
+        // Whole seconds are listed.
+        let since = wanted - left;
         assert!(
-            (wanted - passed..=wanted).contains(&left),
-            "{parts:?}: {flow}"
+            (since - passed).abs() <= 1.5,
+            "{parts:?} {passed}: {flow:?}"
         );
-        seen += 1;
     }
-    assert_eq!(seen, 10);
 }
 
 const LIFELINE: &str = "[lifeline]
