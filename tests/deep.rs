@@ -161,6 +161,14 @@ fn what_was_never_answered_is_told_with_its_cause() {
             "for n in $(seq 700); do echo \"-I -p udp -t 90 -s 198.18.$((n / 200)).$((n % 200)) -d 203.0.113.9 --sport 5000 --dport 53\"; done",
             "one destination never answers",
         ),
+        (
+            "for n in $(seq 700); do echo \"-I -p tcp --state SYN_RECV -u SEEN_REPLY -t 60 -s 198.18.$((n / 200)).$((n % 200)) -d 203.0.113.9 --sport 5000 --dport 443\"; done",
+            "the clients never complete the connection",
+        ),
+        (
+            "for n in $(seq 700); do echo \"-I -p tcp --state SYN_SENT -t 90 -s 10.0.0.1 -d 203.0.113.9 --sport 5000 --dport $n\"; done",
+            "a scan of its ports",
+        ),
     ] {
         restore(flows);
         finds(

@@ -140,7 +140,7 @@ ids! {
         "with `--deep`: a DNAT target does not answer and has no reachable neighbour entry",
         "ip-neighbour(8): FAILED";
     MostlyUnanswered "mostly-unanswered", "warning",
-        "with `--deep`: most flows were never answered: a flood, a scan, an asymmetric route",
+        "with `--deep`: most flows were never answered or completed: a flood, a scan, an asymmetric route",
         "kernel: IPS_SEEN_REPLY in include/uapi/linux/netfilter/nf_conntrack_common.h";
     TrackedBy "tracked-by", "info, with `-v`",
         "with `--deep`: the tables because of which connections are tracked",

@@ -27,11 +27,12 @@ pub(crate) struct PressureCount {
     hosts: Frequent<Value>,
 }
 
-/// Flows that were never answered, under count.
+/// Flows that were never answered, or whose handshake was never completed, under count.
 #[derive(Debug, Default)]
 struct UnansweredCount {
     all: u64,
     opening: u64,
+    half_open: u64,
     udp: u64,
     sources: Frequent<Value>,
     destinations: Frequent<IpAddr>,
@@ -48,12 +49,14 @@ pub(crate) struct Estimate {
     pub(crate) margin: f64,
 }
 
-/// Flows of which only packets one way were seen.
+/// Flows of which only packets one way were seen, and TCP that was answered and never completed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Unanswered {
     pub(crate) all: Estimate,
     /// Those of them that are opening TCP connections.
     pub(crate) opening: Estimate,
+    /// Those of them that were answered, and whose client never completed the handshake.
+    pub(crate) half_open: Estimate,
     /// Those of them that are UDP.
     pub(crate) udp: Estimate,
     /// The share of all of them that comes from the host with most, an IPv6 host being a /64.
@@ -124,7 +127,7 @@ impl PressureCount {
         self.push += u64::from(is_push(flow));
         let host = self.host.of(flow.original.src);
         self.hosts.add(&host);
-        if !flow.status.has(StatusBit::SeenReply) {
+        if !flow.status.has(StatusBit::SeenReply) || flow.tcp_state() == Some(TcpState::SynRecv) {
             self.unanswered.add(flow, host);
         }
     }
@@ -144,6 +147,7 @@ impl PressureCount {
             unanswered: Unanswered {
                 all: estimate(unanswered.all),
                 opening: estimate(unanswered.opening),
+                half_open: estimate(unanswered.half_open),
                 udp: estimate(unanswered.udp),
                 source: most(unanswered.sources).map(|(host, seen)| (host, share(seen))),
                 destination: most(unanswered.destinations).map(|(to, seen)| (to, share(seen))),
@@ -157,6 +161,7 @@ impl UnansweredCount {
     fn merge(&mut self, part: Self) {
         self.all += part.all;
         self.opening += part.opening;
+        self.half_open += part.half_open;
         self.udp += part.udp;
         self.sources.merge(part.sources);
         self.destinations.merge(part.destinations);
@@ -171,6 +176,7 @@ impl UnansweredCount {
             Some(TcpState::SynSent | TcpState::SynRecv | TcpState::SynSent2)
         );
         self.opening += u64::from(is_opening);
+        self.half_open += u64::from(flow.tcp_state() == Some(TcpState::SynRecv));
         self.sources.add(&host);
         self.destinations.add(&flow.original.dst);
     }
@@ -281,10 +287,12 @@ mod tests {
         );
         let mut udp = flow([10, 0, 0, 1], "10.0.0.1", 80, TcpState::SynSent, 0);
         (udp.original.protocol, udp.tcp) = (Protocol::UDP, None);
-        let found = counted(&[opening(1), opening(1), opening(2), udp, open], None).unanswered;
+        let half_open = flow([10, 0, 0, 2], "10.0.0.2", 80, TcpState::SynRecv, answered);
+        let flows = [opening(1), opening(1), half_open, udp, open];
+        let found = counted(&flows, None).unanswered;
         assert_eq!(
-            (found.all.flows, found.opening.flows, found.udp.flows),
-            (4, 3, 1)
+            [found.all, found.opening, found.half_open, found.udp].map(|number| number.flows),
+            [4, 3, 1, 1]
         );
         assert_eq!(
             found.source,

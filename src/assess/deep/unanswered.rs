@@ -1,4 +1,4 @@
-//! Flows of which only packets one way were seen: who does that, and why.
+//! Flows that were never answered, and handshakes that were never completed: who does that, and why.
 
 use super::flows_and_share;
 use crate::assess::{Evidence, Finding, Id, Severity};
@@ -20,8 +20,14 @@ pub(super) fn finding(pressure: &Pressure, evidence: &Evidence<'_>) -> Option<Fi
     #[expect(clippy::cast_precision_loss)] // below 2^31
     let part = |flows: u64| flows as f64 / unanswered.all.flows.max(1) as f64;
     let (opening, udp) = (part(unanswered.opening.flows), part(unanswered.udp.flows));
+    let half_open = part(unanswered.half_open.flows);
+    let or_never_completed = if unanswered.half_open.flows == 0 {
+        ""
+    } else {
+        " or never completed"
+    };
     let mut message = format!(
-        "{} were never answered: {} of them opening TCP connections, {} UDP",
+        "{} were never answered{or_never_completed}: {} of them opening TCP connections, {} UDP",
         flows_and_share(unanswered.all),
         format_share(opening),
         format_share(udp)
@@ -39,15 +45,28 @@ pub(super) fn finding(pressure: &Pressure, evidence: &Evidence<'_>) -> Option<Fi
         .and_then(|rates| rates.rate(Counter::Invalid));
     let invalid = invalid.filter(|rate| *rate >= 1.0);
     let one = (source.is_some(), destination.is_some());
-    let (cause, help) = why(one, opening, invalid.is_some());
+    let (cause, help, who) = if half_open >= ONE {
+        never_completed()
+    } else {
+        let (cause, help) = why(one, opening, invalid.is_some());
+        (cause, help, "top --match status!=seen-reply")
+    };
     Some(Finding::new(
         Id::MostlyUnanswered,
         Severity::Warning,
         format!("{message}: {cause}"),
-        Hint::cttune("top --match status!=seen-reply")
-            .to("see who has them")
-            .and(help),
+        Hint::cttune(who).to("see who has them").and(help),
     ))
+}
+
+/// Why, what helps, and who: the server answered, and nothing came back.
+fn never_completed() -> (&'static str, Hint, &'static str) {
+    (
+        "servers answer, and the clients never complete the connection: a SYN flood with forged \
+         sources, or the answers do not reach them",
+        Hint::say("SYN cookies on the server, or nft `synproxy` here"),
+        "top --match state=syn_recv",
+    )
 }
 
 /// Why, and what helps. `one` is whether one source and whether one destination has most of them,
