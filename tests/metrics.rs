@@ -369,7 +369,11 @@ fn numbers_of_namespaces_have_a_label_and_do_not_collide() {
 
     let all = metrics(&world, &["--all-netns"]).exits(0).stdout;
     assert_eq!(promtool(&all), "");
-    assert!(is(&all, "table_entries", 10.0), "{all}");
+    // A flow of the sandbox may have ended by now.
+    assert!(
+        (1.0..=10.0).contains(&value(&all, "table_entries")),
+        "{all}"
+    );
     for name in ["blue", "red"] {
         assert!(
             is(&all, &format!("table_entries{{netns=\"{name}\"}}"), 0.0),
