@@ -45,6 +45,8 @@ const EVEN: usize = 5;
 const EVEN_STATES: usize = 3;
 /// A network is the cause only where none of its hosts has more than one in so many of its flows.
 const MANY_HOSTS: usize = 5;
+/// A group of fewer than one in so many flows of a network is chance, not the cause.
+const LITTLE: usize = 8;
 /// Ports of services that most tables have many flows of.
 const BUSY_PORTS: [u16; 4] = [53, 80, 123, 443];
 
@@ -68,8 +70,8 @@ pub(super) fn choose(sample: &[Facts], prefixes: Option<Prefixes>, given: &[Fiel
     let only = best(&candidates, sample.len());
     candidates.iter_mut().for_each(Candidate::weigh_networks);
     let mut best = best(&candidates, sample.len());
-    // Where nothing else stands out, the network that all flows share does.
-    if best.score < STANDS_OUT {
+    // Where nothing else stands out, or hardly a part of it, the network that all flows share does.
+    if best.score < STANDS_OUT || best.flows.len() * LITTLE < only.flows.len() {
         best = only;
     }
     if best.score < STANDS_OUT {
@@ -656,6 +658,13 @@ mod tests {
             made(&mut numbers, v6, (!is_noise).then_some(planted))
         };
         (0..flows).map(flow).collect()
+    }
+
+    #[test]
+    fn a_host_with_a_few_more_flows_does_not_hide_its_network() {
+        let sample = table(7_345_003_448_115_586_838, Planted::Network, 0, 64, false);
+        let choice = choose(&sample, None, &[]);
+        assert!(names(&choice, Planted::Network, false), "{choice:?}");
     }
 
     #[test]
