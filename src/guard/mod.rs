@@ -19,7 +19,7 @@ pub(crate) use error::GuardError;
 pub(crate) use lend::{Lender, borrow};
 pub(crate) use status::{lock_name, read_status, remove_status, write_status};
 
-use pace::WalkPace;
+use pace::{Urgency, WalkPace};
 use walk::Walk;
 
 use crate::change::expire::history;
@@ -178,8 +178,9 @@ impl Guard {
         report: &mut dyn FnMut(&str),
     ) -> Result<What, GuardError> {
         let excess = self.excess(fill);
-        let what = if self.pace.is_due(self.begun.elapsed()) {
-            self.observe(fill, excess, stop)?
+        let urgency = self.urgency(fill, excess);
+        let what = if self.pace.is_due(self.begun.elapsed(), urgency) {
+            self.observe(stop)?
         } else {
             What::Rested
         };
@@ -233,31 +234,27 @@ impl Guard {
         Fill { count, ..fill }.excess(&self.parameters)
     }
 
+    /// How soon flows may have to end.
+    fn urgency(&self, fill: Fill, excess: u64) -> Urgency {
+        let (growth, calm) = (&self.growth, self.pace.calm());
+        if self.is_helpless {
+            Urgency::Helpless
+        } else if excess > 0 || growth.reaches_high_within(fill, &self.parameters, calm) {
+            Urgency::Near
+        } else {
+            Urgency::Calm
+        }
+    }
+
     /// Looks at every flow, so that what is silent becomes known.
-    fn observe(
-        &mut self,
-        fill: Fill,
-        excess: u64,
-        stop: &dyn Fn() -> Option<Signal>,
-    ) -> Result<What, GuardError> {
+    fn observe(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<What, GuardError> {
         self.renew_rules()?;
         let begun = Instant::now();
         let nothing = Choice::default();
         let walked = Walk::over(self, &nothing, None, stop, &mut |_| ());
-        let is_near = fill.count >= self.parameters.low.of(fill.max)
-            || self
-                .growth
-                .reaches_high_within(fill, &self.parameters, self.pace.calm());
-        let urgency = if self.is_helpless {
-            pace::Urgency::Helpless
-        } else if excess > 0 || is_near {
-            pace::Urgency::Near
-        } else {
-            pace::Urgency::Calm
-        };
         let smallest = self.parameters.min_idle.smallest();
         self.pace
-            .walked(begun.elapsed(), self.begun.elapsed(), urgency, smallest);
+            .walked(begun.elapsed(), self.begun.elapsed(), smallest);
         walked.map(|_| What::Observed)
     }
 
