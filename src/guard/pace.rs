@@ -83,7 +83,10 @@ mod tests {
         ] {
             let due = end + Duration::from_secs(seconds);
             assert!(pace.is_due(due, urgency), "{urgency:?}");
-            assert!(!pace.is_due(due - SHORTEST, urgency), "{urgency:?}");
+            assert!(
+                !pace.is_due(due.saturating_sub(SHORTEST), urgency),
+                "{urgency:?}"
+            );
         }
         // A quarter of the smallest idle time.
         pace.walked(Duration::ZERO, end, 8000);
