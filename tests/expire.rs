@@ -469,7 +469,7 @@ fn apply_with_expire_leaves_no_flow_above_the_new_timeout_and_loses_none() {
     // Nothing is left to do, and what the journal tells is enough to count idle time.
     let apply = [&["apply", "--yes", "--format", "json"], &STORY[..]].concat();
     assert_eq!(world.cttune(&apply).exits(0).json()["changed"], false);
-    // While the story's max is too small for its table, that alone is not put back.
+    // While the story's max is too small for its table, that alone is not restored.
     let is_too_small = number("count") * 11 / 10 > max;
     let told = world.cttune(&["rollback", "--yes"]);
     let told = told.exits(if is_too_small { 3 } else { 0 });

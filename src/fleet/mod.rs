@@ -2,7 +2,7 @@
 //!
 //! In: what a fleet tool collected, as text ([`record`], [`Frames`]). Out: a [`Fleet`]: a row for
 //! each host, and what was not read; a [`Summary`] counts it.
-//! Rule: pure; everything here was written by other hosts. A record that is none is named and left
+//! Rule: pure; everything here was written by other hosts. Text that is no record is named and left
 //! out, and what is kept of a host is a row, however long its record was.
 
 mod ansible;

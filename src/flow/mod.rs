@@ -53,7 +53,7 @@ pub(crate) use policies::{ByPolicy, Policies, Policy};
 pub(crate) use pressure::{Estimate, Pressure, PressureCount};
 pub(crate) use quantity::{Numbers, Quantity};
 pub(crate) use query::{Query, parse_budget};
-pub(crate) use remedy::{Means, Member, Members, Remedy, Rules, families};
+pub(crate) use remedy::{Means, Member, Members, Remedy, Rules, can_ask, families};
 pub(crate) use returns::{Returned, Returns};
 pub(crate) use sample::{Extent, Sample};
 pub(crate) use save::{save_line, summary_line};

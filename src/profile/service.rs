@@ -7,10 +7,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::read::{Reader, Value, in_order};
 use super::{Desired, Mistake, Profile, Wrong, inherit, value};
-use crate::flow::{Protocol, Terms, Test};
+use crate::flow::{Protocol, Terms, Test, can_ask};
 use crate::service::{
-    LONGEST_COMMENT, Layer, Lifeline, MOST, Overlap, Service, State, can_judge, can_match, layers,
-    overlaps,
+    LONGEST_COMMENT, Layer, Lifeline, MOST, Overlap, Service, State, can_match, layers, overlaps,
 };
 use crate::tunable::{Key, Unit, largest};
 
@@ -129,7 +128,7 @@ impl Reader {
         for (piece, term) in text.split(',').zip(&terms.0) {
             let span = self.part(item, start..start + piece.len());
             start += piece.len() + 1;
-            let (title, help) = if !can_judge(&term.test) {
+            let (title, help) = if !can_ask(&term.test) {
                 let name = piece
                     .split(['=', '!', '<', '>'])
                     .next()
@@ -229,7 +228,7 @@ impl Reader {
         lifeline
     }
 
-    /// Reads each value of a list; a value that is none is a mistake.
+    /// Reads each value of a list; what is no value is a mistake.
     fn each(
         &mut self,
         what: &str,

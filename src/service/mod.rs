@@ -22,7 +22,7 @@ pub(crate) use reading::{Found, Reading};
 pub(crate) use state::{Layer, State};
 pub(crate) use table::{NAME, Object, Rule, Table, service_of};
 
-use crate::flow::{Protocol, Quantity, Terms, Test};
+use crate::flow::{Protocol, Terms, Test};
 
 /// More services than there are labels for.
 pub(crate) const MOST: usize = 64;
@@ -44,21 +44,6 @@ impl Service {
     pub(crate) fn has(&self, layer: Layer) -> bool {
         self.timeouts.keys().any(|state| state.layer() == layer)
     }
-}
-
-/// Whether the first packet of a flow shows what is asked.
-pub(crate) fn can_judge(test: &Test) -> bool {
-    matches!(
-        test,
-        Test::Src(_)
-            | Test::Dst(_)
-            | Test::Proto(_)
-            | Test::Family(_)
-            | Test::Number(
-                Quantity::SourcePort | Quantity::DestinationPort | Quantity::Zone,
-                _
-            )
-    )
 }
 
 /// Whether terms allow flows of this protocol.

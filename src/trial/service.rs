@@ -110,7 +110,7 @@ fn look(table: &Table) -> Result<Seen, TrialError> {
     Ok(seen)
 }
 
-/// The state whose timeout a flow has; none where that is none of the states.
+/// The state whose timeout a flow has; nothing where no state has it.
 fn state_of(flow: &Flow<'_>) -> Option<State> {
     if flow.original.protocol != Protocol::TCP {
         let is_assured = flow.status.has(StatusBit::Assured);

@@ -285,7 +285,7 @@ fn term(field: Field, value: Value) -> Option<Term> {
 }
 
 /// Whether a rule can ask it of the first packet of a flow.
-fn can_ask(test: &Test) -> bool {
+pub(crate) fn can_ask(test: &Test) -> bool {
     matches!(
         test,
         Test::Src(_)
