@@ -133,16 +133,10 @@ fn a_plan_says_what_its_timeouts_would_have_ended() {
         return;
     }
     let plan = |program: &str| {
-        let mut words = program.split(' ');
+        let command = format!("{program} plan --no-profile --set tcp_timeout_established=2h4m");
+        let mut words = command.split(' ');
         let mut command = Command::new(words.next().unwrap());
-        command.args(words).env("PATH", path());
-        let set = [
-            "plan",
-            "--no-profile",
-            "--set",
-            "tcp_timeout_established=2h4m",
-        ];
-        let output = command.args(set).output().unwrap();
+        let output = command.args(words).env("PATH", path()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -156,10 +150,20 @@ fn a_plan_says_what_its_timeouts_would_have_ended() {
         "  tcp_timeout_established 2h4m: {dropped} of 3000 flows would have ended; of {unknown} it is unknown\n"
     );
     assert!(told.contains(&line), "{line}{told}");
+    let json = |program: &str| -> Value {
+        serde_json::from_str(&plan(&format!("{program} --json"))).unwrap()
+    };
+    let told = &json(program)["forecast"]["timeouts"][0];
+    assert_eq!(
+        told["key"],
+        "net.netfilter.nf_conntrack_tcp_timeout_established"
+    );
+    assert_eq!(told["timeout"], 7440);
+    assert_eq!(split(told), truth(&times, 7440));
     // Without the right to read flows there is a plan all the same.
-    let told = plan(&format!(
-        "setpriv --bounding-set=-all --inh-caps=-all {program}"
-    ));
+    let powerless = format!("setpriv --bounding-set=-all --inh-caps=-all {program}");
+    assert!(json(&powerless)["forecast"]["unread"].is_string());
+    let told = plan(&powerless);
     assert!(told.contains("would have ended is not known"), "{told}");
     assert!(told.contains("1 live value"), "{told}");
 }

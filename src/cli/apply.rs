@@ -83,7 +83,7 @@ fn choose(
     global: &Global,
     out: Out,
 ) -> anyhow::Result<Plan> {
-    out.question(&(render::plan::steps(&plan, host) + &foreseen(&plan, global, out)));
+    out.question(&(render::plan::steps(&plan, host) + &foreseen(&plan, global, out).text()));
     match prompt::ask(&plan, session.signals(), out)? {
         Answer::Yes => Ok(plan),
         Answer::Steps(chosen) => Ok(plan.choose(&chosen)),

@@ -9,10 +9,11 @@ use crate::diagnostic::Mask;
 use crate::kernel::host;
 use crate::render;
 use crate::render::check::Checked;
+use crate::render::layout::{Screen, lay_out};
 
 /// Writes it.
 pub(super) fn write(file: &Path, checked: &Checked<'_>, out: Out) -> anyhow::Result<u8> {
-    let text = render::check::text(checked);
+    let text = lay_out(&render::check::text(checked), Screen::FILE);
     let text = anstream::adapter::strip_str(&text).to_string();
     let bundle = format!(
         "cttune {} on Linux {}\n\n{text}\n{:#}\n",

@@ -36,8 +36,8 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
 pub(super) fn show(plan: &plan::Plan, current: &Current, global: &Global, out: Out) -> u8 {
     let foreseen = forecast::foreseen(plan, global, out);
     out.result(
-        || render::plan::text(plan, &current.name, &foreseen),
-        || render::plan::json(plan),
+        || render::plan::text(plan, &current.name, &foreseen.text()),
+        || foreseen.json(render::plan::json(plan)),
     );
     if plan.steps.is_empty() && plan.blocked.is_empty() {
         0

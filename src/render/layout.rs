@@ -55,6 +55,11 @@ impl Screen {
         is_utf8: true,
         wraps: true,
     };
+    /// A file, in which a sentence is one line.
+    pub(crate) const FILE: Screen = Screen {
+        wraps: false,
+        ..Screen::USUAL
+    };
 }
 
 /// A command that is pasted in one piece.
@@ -321,7 +326,10 @@ fn laid_row(
                 column += room + gap;
             }
         }
-        out.push(line);
+        // Of a folded head nothing may be left.
+        if number == 0 || !line.trim().is_empty() {
+            out.push(line);
+        }
     }
     for cell in row.iter().filter_map(|cell| cell.strip_prefix(BELOW)) {
         let indent = " ".repeat(2 * DEEPER);
@@ -534,10 +542,7 @@ acct       1
 
     #[test]
     fn a_pipe_gets_a_sentence_as_one_line_and_a_table_all_the_same() {
-        let screen = Screen {
-            wraps: false,
-            ..Screen::USUAL
-        };
+        let screen = Screen::FILE;
         let sentence = format!("warning: {HANG}{}", "word ".repeat(40));
         let laid = lay_out(&format!("{sentence}\na{CELL}b\nccc{CELL}d"), screen);
         let sentence = sentence.replace(HANG, "");

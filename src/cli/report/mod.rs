@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::out::Out;
 use super::{check, forecast, history, place, profile_edit, top};
 use crate::assess::demands;
-use crate::diagnostic::told;
+use crate::diagnostic::{Mask, told};
 use crate::flow::forecast::Forecast;
 use crate::kernel::host;
 use crate::render::{self, forecast::Shown};
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Report, global: &Global, out: Out) -> anyhow::Result<u8
         "history": or_unread(history::object(global)),
     });
     if args.mask {
-        render::report::mask(&mut report, &host::read_name());
+        Mask::new(&host::read_name()).value(&mut report);
     }
     match &args.html {
         Some(file) => {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 pub(super) use self::pictures::pictures;
-pub(crate) use self::text::{could_not_read, foreseen, text};
+pub(crate) use self::text::text;
 
 use super::picture;
 use super::top::value_json;
@@ -44,6 +44,39 @@ impl Shown<'_> {
         }
         broken.retain(|(_, least)| i64::from(timeout) < *least);
         broken
+    }
+}
+
+/// What a plan's timeouts would have ended: a forecast with one candidate for each.
+#[derive(Debug, Default)]
+pub(crate) struct Foreseen {
+    pub(crate) forecasts: Vec<Forecast>,
+    /// Why they could not be made.
+    pub(crate) unread: Option<String>,
+}
+
+impl Foreseen {
+    /// As people read it.
+    pub(crate) fn text(&self) -> String {
+        text::foreseen(self)
+    }
+
+    /// A plan with it, as machines read it.
+    pub(crate) fn json(&self, mut plan: Value) -> Value {
+        let one = |(forecast, one): (&Forecast, &Candidate)| {
+            let mut object = split_json(one.timeout, one.flows, one.margin);
+            object.insert("key".to_owned(), json!(forecast.key));
+            object.insert("sampled".to_owned(), json!(forecast.sampled));
+            Value::Object(object)
+        };
+        let timeouts: Vec<Value> = self.each().map(one).collect();
+        plan["forecast"] = json!({ "timeouts": timeouts, "unread": self.unread });
+        plan
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&Forecast, &Candidate)> {
+        let all = self.forecasts.iter();
+        all.flat_map(|forecast| forecast.candidates.iter().map(move |one| (forecast, one)))
     }
 }
 

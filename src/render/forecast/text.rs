@@ -1,10 +1,10 @@
 //! A forecast as people read it: the sentence, a row for each timeout, a row for each time.
 
 use super::pictures::pictures;
-use super::{Shown, share};
+use super::{Foreseen, Shown, share};
 use crate::flow::forecast::{COLUMNS, Candidate, Forecast, Loss, Split};
 use crate::flow::{Field, Value};
-use crate::render::layout::{CELL, RIGHT, bar, command};
+use crate::render::layout::{CELL, RIGHT, SPARE, bar, command};
 use crate::render::picture;
 use crate::render::style::{FAINT, HEAD, HINT, WARN};
 use crate::tunable::{format_count, format_seconds, format_share, plural};
@@ -79,26 +79,30 @@ fn line(timeout: u32, flows: Split) -> String {
     )
 }
 
-/// The line of a plan that changes a timeout; none where no flow has it.
-pub(crate) fn foreseen(forecast: &Forecast) -> String {
-    let Some(one) = forecast.candidates.first().filter(|_| forecast.flows > 0) else {
-        return String::new();
-    };
-    let key = forecast.key.short_name();
-    let told = line(one.timeout, one.flows);
-    match forecast.sampled {
-        None => format!("  {key} {told}\n"),
-        Some(sampled) => format!(
-            "  {key} {told} (from a sample of {}, ± {})\n",
-            format_count(sampled),
-            format_share(one.margin)
-        ),
+/// The lines of a plan: none of a timeout that no flow has.
+pub(super) fn foreseen(foreseen: &Foreseen) -> String {
+    if let Some(why) = &foreseen.unread {
+        return format!(
+            "{FAINT}  what these timeouts would have ended is not known: {why}{FAINT:#}\n"
+        );
     }
-}
-
-/// In place of such lines.
-pub(crate) fn could_not_read(why: &str) -> String {
-    format!("{FAINT}  what these timeouts would have ended is not known: {why}{FAINT:#}\n")
+    let told = |(forecast, one): (&Forecast, &Candidate)| {
+        let sampled = forecast.sampled.map(|sampled| {
+            let (sampled, margin) = (format_count(sampled), format_share(one.margin));
+            format!(" (from a sample of {sampled}, ± {margin})")
+        });
+        format!(
+            "  {} {}{}\n",
+            forecast.key.short_name(),
+            line(one.timeout, one.flows),
+            sampled.unwrap_or_default()
+        )
+    };
+    foreseen
+        .each()
+        .filter(|(forecast, _)| forecast.flows > 0)
+        .map(told)
+        .collect()
 }
 
 fn timeouts(shown: &Shown<'_>) -> String {
@@ -116,7 +120,7 @@ fn timeouts(shown: &Shown<'_>) -> String {
             remarks(shown, one, forecast.knee == Some(place)),
         ]);
     }
-    let head = [">timeout", ">would end", ">", "", ">stay", ">unknown", ""];
+    let head = [">timeout", ">would end", ">", "-", ">stay", ">unknown", ""];
     let rows = columns(head, &rows);
     let (key, now) = (forecast.key.short_name(), forecast.timeout);
     let now = format_seconds(now.into());
@@ -179,7 +183,7 @@ fn group(loss: &Loss) -> String {
 fn ageing(forecast: &Forecast) -> String {
     let to = format_seconds(forecast.to.into());
     let (clamp, re_age) = (format!(">clamp to {to}"), format!(">re-age to {to}"));
-    let head = [">flows left after", ">untouched", "", &clamp, &re_age];
+    let head = [">flows left after", ">untouched", "-", &clamp, &re_age];
     let mut rows = Vec::new();
     let row = |after: String, [untouched, clamp, re_age]: [u64; 3]| {
         [
@@ -249,21 +253,22 @@ fn notes(shown: &Shown<'_>) -> String {
     text
 }
 
-/// Rows with their columns aligned: a `>` before the title of those of numbers.
+/// Rows with their columns aligned: a `>` before the title of those of numbers, a `-` of one that a
+/// narrow screen does without.
 fn columns<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
-    let is_right = head.map(|title| title.starts_with('>'));
+    let mark = |title: &str| match title.chars().next() {
+        Some('>') => RIGHT.to_string(),
+        Some('-') => SPARE.to_string(),
+        _ => String::new(),
+    };
+    let marks = head.map(mark);
     let line = |row: &[String; N]| {
-        let cells = row.iter().zip(is_right).map(|(cell, is_right)| {
-            if is_right {
-                format!("{RIGHT}{cell}")
-            } else {
-                cell.clone()
-            }
-        });
-        let cells: Vec<String> = cells.collect();
+        let cells = row.iter().zip(&marks);
+        let cells: Vec<String> = cells.map(|(cell, mark)| format!("{mark}{cell}")).collect();
         format!("{}\n", cells.join(&CELL.to_string()))
     };
-    let head = head.map(|title| format!("{FAINT}{}{FAINT:#}", title.trim_start_matches('>')));
+    let head =
+        head.map(|title| format!("{FAINT}{}{FAINT:#}", title.trim_start_matches(['>', '-'])));
     let all = std::iter::once(&head).chain(rows);
     all.map(line).collect()
 }

@@ -28,7 +28,8 @@ pub(in crate::render) enum Block<'a> {
 }
 
 /// Rows below a head. Before the title of a column of numbers is a `#`, of one that text shows on
-/// lines of its own a `^`.
+/// lines of its own a `^`. Where a `!` begins the head, text is sentences: the first cell leads the
+/// second.
 #[derive(Debug)]
 pub(in crate::render) struct Table {
     pub(in crate::render) caption: &'static str,
@@ -145,7 +146,7 @@ fn findings(check: &Value) -> Vec<Block<'static>> {
     }
     vec![Block::Table(Table {
         caption: "Findings, the worst first",
-        head: vec!["severity", "what was seen", "^what to do", "^finding"],
+        head: vec!["!severity", "what was seen", "^what to do", "^finding"],
         rows,
     })]
 }

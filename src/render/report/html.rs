@@ -73,7 +73,7 @@ fn table(table: &Table) -> String {
         if is_number { " class=\"n\"" } else { "" }
     };
     let head = table.head.iter().enumerate().map(|(at, title)| {
-        let title = escaped(title.trim_start_matches(['#', '^']));
+        let title = escaped(title.trim_start_matches(['#', '^', '!']));
         format!("<th scope=\"col\"{}>{title}</th>", class(at))
     });
     let row = |row: &Vec<String>| {

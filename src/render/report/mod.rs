@@ -5,20 +5,13 @@
 
 pub(super) mod document;
 pub(super) mod html;
-mod mask;
 
 use serde_json::Value;
 
 use self::document::{Block, Section, Table, sections, verdict};
-use self::mask::Mask;
 use super::forecast::{Shown, pictures};
-use super::layout::{BELOW, CELL, RIGHT};
+use super::layout::{BELOW, CELL, HANG, RIGHT};
 use super::style::{FAINT, HEAD};
-
-/// Replaces addresses and the name of the host.
-pub(crate) fn mask(report: &mut Value, host: &str) {
-    Mask::new(host).value(report);
-}
 
 /// One file that needs no other.
 pub(crate) fn html(report: &Value, forecast: Option<&Shown<'_>>) -> String {
@@ -48,9 +41,27 @@ pub(super) fn sections_text(sections: &[Section<'_>]) -> String {
             text.push_str(&match block {
                 Block::Line(line) => format!("{line}\n"),
                 Block::List(items) => items.iter().map(|item| format!("- {item}\n")).collect(),
+                Block::Table(table)
+                    if table.head.first().is_some_and(|one| one.starts_with('!')) =>
+                {
+                    table.rows.iter().map(|row| sentences(table, row)).collect()
+                }
                 Block::Table(table) => rows(table),
                 Block::Picture(_) => String::new(),
             });
+        }
+    }
+    text
+}
+
+/// A row as `severity: what was seen`, and what belongs to it.
+fn sentences(table: &Table, row: &[String]) -> String {
+    let (first, rest) = row.split_at(row.len().min(2));
+    let mut text = format!("{}\n", first.join(&format!(": {HANG}")));
+    for (cell, title) in rest.iter().zip(table.head.iter().skip(2)) {
+        let title = title.trim_start_matches('^');
+        if !cell.is_empty() {
+            text.push_str(&format!("  {FAINT}{title}{FAINT:#}: {HANG}{cell}\n"));
         }
     }
     text
