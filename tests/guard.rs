@@ -75,6 +75,18 @@ fn ended(events: &[Value]) -> Vec<(String, u64)> {
         .collect()
 }
 
+/// The flows that each pass ended.
+fn passes(told: &Told) -> Vec<u64> {
+    let events = events(told);
+    let flows = events.iter().map(|event| {
+        ended(std::slice::from_ref(event))
+            .iter()
+            .map(|one| one.1)
+            .sum()
+    });
+    flows.filter(|flows| *flows > 0).collect()
+}
+
 #[test]
 fn the_most_harmless_end_first_and_some_never() {
     for (low, expected) in [
@@ -372,12 +384,7 @@ fn a_rate_is_kept_pass_after_pass_down_to_the_low_mark() {
          kill -TERM $guard; wait $guard"
     ));
     let told = told.exits(0);
-    let passes: Vec<u64> = events(&told)
-        .iter()
-        .map(|event| event["ended"].as_array().unwrap())
-        .map(|ended| ended.iter().map(|one| one["flows"].as_u64().unwrap()).sum())
-        .filter(|flows| *flows > 0)
-        .collect();
+    let passes = passes(&told);
     assert_eq!(passes.iter().sum::<u64>(), 400, "{told}");
     assert!(passes.iter().all(|flows| *flows <= 100), "{told}");
 }
@@ -512,8 +519,11 @@ fn it_is_installed_through_a_plan_that_can_be_rolled_back() {
          cttune guard --install --yes kernel-defaults
          cttune rollback --yes
          [ ! -e $unit ]; [ ! -e /run/enabled-cttune-guard.service ]
-         ip netns add a-b; cttune --netns a-b guard --install --yes
-         ls /run/enabled-*; grep 'netns %I' /etc/systemd/system/cttune-guard@.service"
+         ip netns add a-b; cd /run; echo '[guard]' >'a $b%.toml'
+         cttune --netns a-b guard --install --yes './a $b%.toml'
+         ls /run/enabled-*; cat /etc/systemd/system/cttune-guard@*/profile.conf
+         grep 'netns %I' /etc/systemd/system/cttune-guard@.service
+         cd /tmp; echo >p.toml; cttune guard --install --yes ./p.toml || echo unseen $?"
         ),
     ]));
     let told = told.exits(0).says(&["systemd does not run here"]);
@@ -524,6 +534,8 @@ fn it_is_installed_through_a_plan_that_can_be_rolled_back() {
         "ExecStart=/run/bin/cttune guard kernel-defaults",
         "installed already",
         "enabled-cttune-guard@a\\x2db.service",
+        "guard --netns %I '/run/a $$b%%.toml'",
+        "unseen 1",
     ] {
         assert!(told.stdout.contains(part), "{part}: {told}");
     }
@@ -564,6 +576,133 @@ fn what_it_has_open_and_its_memory_do_not_grow_with_its_passes() {
     assert_eq!(fds, fds_later, "{told}");
     // Kilobytes.
     assert!(memory_later <= memory + 2048, "{told}");
+}
+
+/// Files, sysctls, rules and sockets, without what a guard writes of itself.
+const SNAPSHOT: &str = "
+    snapshot() {
+        find /etc /run -type f -not -path '/run/cttune/guard-*' -not -path '/run/snapshots/*' \\
+            -not -name '*lock' -exec md5sum {} + | sort
+        grep -r . /proc/sys/net/netfilter 2>/dev/null | grep -v nf_conntrack_count: | sort
+        nft list ruleset
+        awk '{ print $2, $4 }' /proc/net/netlink | sort
+        awk '{ print $8 }' /proc/net/unix | sort
+    }
+";
+
+#[test]
+fn whenever_it_is_killed_nothing_differs_and_the_next_one_goes_on() {
+    let world = World::new();
+    world.sh(FLOWS);
+    let rounds = std::env::var("CTTUNE_TEST_ROUNDS").unwrap_or_else(|_| "20".to_owned());
+    let mut shell = world.command_among_processes("bash");
+    let told = Told::by(shell.args([
+        "-ec",
+        &format!(
+            "{BACKGROUND} {SNAPSHOT}
+         mkdir -p /run/snapshots; mkdir -pm 700 $CTTUNE_STATE_DIR; cd /run/snapshots
+         while [ ! -e over ]; do
+             for i in $(seq 1 250); do
+                 echo \"-I -p tcp --state TIME_WAIT -u ASSURED,SEEN_REPLY -t 600 -s 10.$((RANDOM % 250)).1.$i \\
+                     -d 192.0.2.1 --sport 2 --dport 80\"
+             done >flows
+             # No socket of it is open in a snapshot.
+             flock lock conntrack -R flows >/dev/null 2>&1 || :
+         done & churn=$!; trap 'kill $churn' EXIT
+         exec 9>lock; passes=0
+         flock 9; snapshot >before; flock -u 9
+         for round in $(seq {rounds}); do
+             cttune guard --json --high 900 --low 500 --poll 1s {SHORT} >out 2>err 9>&- & guard=$!
+             sleep $((RANDOM % 2)).$((RANDOM % 1000))
+             kill -KILL $guard; code=0; wait $guard || code=$?
+             [ $code = 137 ] || {{ echo \"round $round: $code\"; cat err; exit 9; }}
+             passes=$((passes + $(grep -c '\"what\": *\"ended\"' out || :)))
+             flock 9; snapshot >after; flock -u 9
+             diff before after
+         done
+         : >over; wait $churn; trap - EXIT; echo passes $passes
+         cttune guard --high 900 --low 500 {SHORT} >last 2>&1 & guard=$!
+         until_status \"\\\"pid\\\":$guard,\"
+         for i in $(seq 600); do [ $(conntrack -C) -ge 900 ] || break; sleep 0.1; done
+         kill -TERM $guard; wait $guard; [ $(conntrack -C) -lt 900 ]"
+        ),
+    ]));
+    let told = told.exits(0);
+    let passes = told.stdout.trim().strip_prefix("passes ").unwrap();
+    assert!(passes.parse::<u32>().unwrap() > 0, "{told}");
+}
+
+#[test]
+fn ssh_sessions_are_kept_with_the_right_to_the_table_alone() {
+    let world = World::new();
+    world.sh(FLOWS);
+    let mut shell = world.command_among_processes("sh");
+    let told = Told::by(shell.args(["-ec", &format!(
+        "ip link set lo up; mkdir -p /etc/ssh; echo 'Port 2222' >/etc/ssh/sshd_config
+         nft 'table inet t {{ chain c {{ type filter hook output priority 0; ct state new counter; }}; }}'
+         python3 -c \"
+import socket, time
+all = []
+for port in (22, 2222, 2223):
+    listener = socket.create_server(('127.0.0.1', port))
+    all += [listener, socket.create_connection(('127.0.0.1', port)), listener.accept()]
+print('connected', flush=True)
+time.sleep(300)\" >/run/server & server=$!
+         until grep -q connected /run/server; do sleep 0.1; kill -0 $server; done
+         setpriv --bounding-set=-all,+net_admin --inh-caps=-all -- \\
+             cttune guard --high 900 --low 200 {SHORT} >/run/out 2>&1 & guard=$!
+         established() {{ conntrack -L -p tcp --state ESTABLISHED 2>/dev/null; }}
+         for i in $(seq 600); do [ $(established | wc -l) -gt 2 ] || break; sleep 0.1; done
+         kill -TERM $guard; wait $guard; established; kill $server"
+    )]));
+    let told = told.exits(0);
+    let kept = |port: &str| told.stdout.contains(&format!("dport={port} "));
+    let all = ["22", "2222", "2223"].map(kept);
+    assert_eq!(all, [true, true, false], "{told}");
+}
+
+#[test]
+fn a_history_that_the_journal_does_not_tell_is_called_unknown() {
+    let world = World::with_flows(100);
+    // The journal is told by network namespace, which /proc of the sandbox knows.
+    let said = |args: &str| {
+        let mut cttune = world.command_among_processes("cttune");
+        let told = Told::by(cttune.args(args.split_whitespace())).exits(0);
+        told.stderr.contains("history of the timeout is unknown")
+    };
+    assert!(said("guard --once --trust-history"));
+    assert!(!said("guard --once"));
+    said("apply --set tcp_timeout_established=3h --only live --yes");
+    assert!(!said("guard --once --trust-history"));
+}
+
+/// The flows that each pass ended, of 50,000 that may all end.
+fn passes_over_many(before: &str) -> Vec<u64> {
+    let world = World::new();
+    let mut shell = world.command_among_processes("sh");
+    let told = Told::by(shell.args(["-ec", &format!(
+        "seq 1 50000 | awk '{{ print \"-I -p tcp --state TIME_WAIT -u ASSURED,SEEN_REPLY -t 600 -s 10.0.\" \
+             int($1 / 250) \".\" $1 % 250 \" -d 192.0.2.1 --sport 2 --dport 80\" }}' >/run/flows
+         conntrack -R /run/flows >/dev/null 2>&1
+         {before}
+         cttune guard --json --high 49000 --low 1000 & guard=$!
+         for i in $(seq 600); do [ $(conntrack -C) -gt 1000 ] || break; sleep 0.1; done
+         kill -TERM $guard; wait $guard; [ -z \"$listener\" ] || kill $listener"
+    )]));
+    let told = told.exits(0);
+    passes(&told)
+}
+
+#[test]
+fn a_pass_takes_two_seconds_at_most_where_a_program_listens_to_events() {
+    let passes = passes_over_many("listener=");
+    assert_eq!(passes, [49_000]);
+    let passes = passes_over_many(
+        "conntrack -E >/dev/null 2>&1 & listener=$!
+         until awk '$2 == 12 && $4 != \"00000000\"' /proc/net/netlink | grep -q .; do sleep 0.1; done",
+    );
+    assert!(passes.iter().all(|flows| *flows <= 40_000), "{passes:?}");
+    assert_eq!(passes.iter().sum::<u64>(), 49_000);
 }
 
 #[test]

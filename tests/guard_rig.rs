@@ -1,7 +1,8 @@
 //! A table of the largest size under a flood, with a guard and without: who loses a connection?
 //!
 //! Takes minutes and two cores, so it runs on demand, as root:
-//! `cargo test --release --test guard_rig -- --ignored --nocapture --test-threads=1`.
+//! `cargo test --release --test guard_rig -- --ignored --nocapture --test-threads=1 --skip churn`,
+//! and `churn` alone for an hour, or CTTUNE_TEST_MINUTES.
 //! The table has as many entries as the host's max. Needs conntrack, iproute2, nftables, util-linux.
 
 #![allow(
@@ -17,6 +18,8 @@ mod inside;
 mod net;
 mod support;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{IoSlice, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -204,13 +207,24 @@ struct Seen {
 
 const SLICE: Duration = Duration::from_millis(5);
 
-/// 100 clients with a connection a second, 50 talkers, and a flood, for so many seconds.
-fn traffic(rig: &Rig, flood: Flood, rate: u32, seconds: u64, talkers: &[Connection]) -> Seen {
+/// What passes the firewall.
+#[derive(Clone, Copy)]
+struct Load {
+    flood: Flood,
+    /// Of the flood, a second.
+    rate: u32,
+    /// Each opens a connection a second.
+    clients: u64,
+    seconds: u64,
+}
+
+/// A flood, clients, and 50 talkers.
+fn traffic(rig: &Rig, load: Load, talkers: &[Connection]) -> Seen {
     let listener = rig.net.listen("10.0.2.2", 80);
     let address = listener.local_addr().unwrap();
     let (over, connections, failed) =
         (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    let (begun, time) = (Instant::now(), Duration::from_secs(seconds));
+    let (begun, time) = (Instant::now(), Duration::from_secs(load.seconds));
     let before = rig.lost_syns();
     let mut seen = Seen::default();
     std::thread::scope(|scope| {
@@ -218,9 +232,9 @@ fn traffic(rig: &Rig, flood: Flood, rate: u32, seconds: u64, talkers: &[Connecti
         scope.spawn(|| {
             let mut number = 0;
             while begun.elapsed() < time {
-                let due = u32::try_from(begun.elapsed().as_millis()).unwrap() * rate / 1000;
+                let due = u32::try_from(begun.elapsed().as_millis()).unwrap() * load.rate / 1000;
                 while number < due {
-                    rig.one_of_the_flood(flood, number);
+                    rig.one_of_the_flood(load.flood, number);
                     number += 1;
                 }
                 std::thread::sleep(SLICE);
@@ -229,10 +243,11 @@ fn traffic(rig: &Rig, flood: Flood, rate: u32, seconds: u64, talkers: &[Connecti
         rig.net.on_client(|| {
             std::thread::scope(|clients| {
                 let (connections, failed) = (&connections, &failed);
-                for client in 0..100 {
+                for client in 0..load.clients {
                     clients.spawn(move || {
-                        for round in 0..seconds {
-                            let due = Duration::from_millis(round * 1000 + client * 10);
+                        for round in 0..load.seconds {
+                            let due =
+                                Duration::from_millis(round * 1000 + client * 1000 / load.clients);
                             std::thread::sleep(due.saturating_sub(begun.elapsed()));
                             connections.fetch_add(1, Ordering::Relaxed);
                             if !asks(address) {
@@ -350,17 +365,30 @@ impl Guard {
 
     /// The most memory that it has had, in bytes.
     fn memory(&self) -> u64 {
+        self.kibibytes("VmHWM") * 1024
+    }
+
+    fn kibibytes(&self, name: &str) -> u64 {
         let status = self.read("status");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmHWM"))
-            .unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            * 1024
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Its memory in KiB and its descriptors, every half a minute until it is over. A walk or a
+    /// borrower has a descriptor for a moment, so that the least of some readings counts.
+    fn sizes(&self, over: &AtomicBool) -> Vec<(u64, usize)> {
+        let mut sizes = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            let pause = Duration::from_millis(1500);
+            let readings = (0..20).map(|_| {
+                std::thread::sleep(pause);
+                let fds = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+                (self.kibibytes("VmRSS"), fds.unwrap().count())
+            });
+            let (memory, fds): (Vec<_>, Vec<_>) = readings.unzip();
+            sizes.push((*memory.iter().max().unwrap(), *fds.iter().min().unwrap()));
+        }
+        sizes
     }
 
     fn read(&self, name: &str) -> String {
@@ -407,6 +435,12 @@ fn talkers(rig: &Rig) -> Vec<Connection> {
 }
 
 fn guarded(test: &str, flood: Flood, rate: u32, seconds: u64) {
+    let load = Load {
+        flood,
+        rate,
+        clients: 100,
+        seconds,
+    };
     if inside::goes_inside(test) {
         return;
     }
@@ -430,8 +464,8 @@ fn guarded(test: &str, flood: Flood, rate: u32, seconds: u64) {
     let first = guard.passes();
     let before = guard.processor_time();
     let begun = Instant::now();
-    let seen = traffic(&rig, flood, rate, seconds, &talkers);
-    let load = (guard.processor_time() - before) / begun.elapsed().as_secs_f64();
+    let seen = traffic(&rig, load, &talkers);
+    let share = (guard.processor_time() - before) / begun.elapsed().as_secs_f64();
     let passes = guard.passes() - first;
     let memory = guard.memory();
     println!(
@@ -443,7 +477,7 @@ fn guarded(test: &str, flood: Flood, rate: u32, seconds: u64) {
         seen.lost_first_syns,
         seen.broken,
         seen.most,
-        load * 100.0,
+        share * 100.0,
         to_f64(memory) / to_f64(1 << 20)
     );
     guard.stop();
@@ -497,7 +531,13 @@ fn without_a_guard_first_syns_are_lost() {
     let rig = Rig::new();
     let talkers = talkers(&rig);
     rig.fill(99, FIVE_DAYS - 1000);
-    let seen = traffic(&rig, Flood::Assured, 2000, 20, &talkers);
+    let load = Load {
+        flood: Flood::Assured,
+        rate: 2000,
+        clients: 100,
+        seconds: 20,
+    };
+    let seen = traffic(&rig, load, &talkers);
     println!(
         "without a guard, 2000/s for 20 s into {}: {seen:?}",
         rig.max
@@ -523,7 +563,7 @@ fn coming_to_a_full_table_it_relieves_it_at_once_if_the_history_is_trusted() {
     until("the table is relieved", || rig.count() <= low + 500);
     let relief = begun.elapsed();
     // Long enough for several of the slow walks.
-    let idle = guard.load_during(Duration::from_secs(90));
+    let idle = guard.load_during(Duration::from_secs(60));
     println!(
         "full table with --trust-history: at the low mark after {:.2} s; {:.2} % of a processor \
          afterwards, {:.1} MiB",
@@ -566,4 +606,100 @@ fn a_flood_younger_than_the_minimum_is_said_and_costs_little() {
     guard.stop();
     assert!(said <= Duration::from_secs(10), "{said:?}");
     assert!(load <= 0.05, "{load}");
+}
+
+/// Commands that meet the guard, and the codes that each may end with.
+const COMMANDS: [(&[&str], &[i32]); 6] = [
+    (&["check", "--json"], &[0, 2]),
+    (&["metrics"], &[0]),
+    (&["top", "--json"], &[0]),
+    (&["expire", "--yes", "--wait", "1m"], &[0]),
+    (
+        &[
+            "expire",
+            "--mode",
+            "delete",
+            "--observe",
+            "15s",
+            "--dry-run",
+        ],
+        &[0],
+    ),
+    (
+        &["kill", "--match", "state=established,idle>15s", "--dry-run"],
+        &[0, 1],
+    ),
+];
+
+/// A number that nobody foresees.
+fn random(below: u64) -> u64 {
+    RandomState::new().build_hasher().finish() % below
+}
+
+/// Runs one after the other until it is over; how often each ran.
+fn commands(rig: &Rig, over: &AtomicBool) -> [u32; COMMANDS.len()] {
+    let mut runs = [0; COMMANDS.len()];
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(random(8000)));
+        let which = usize::try_from(random(COMMANDS.len() as u64)).unwrap();
+        let (args, codes) = COMMANDS[which];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cttune"));
+        command.args(args).args(["--netns", &rig.net.netns()]);
+        let told = Told::by(command.env("CTTUNE_STATE_DIR", rig.net.state()));
+        assert!(codes.contains(&told.code), "{args:?}: {told}");
+        assert!(!told.stderr.contains("panicked"), "{args:?}: {told}");
+        runs[which] += 1;
+    }
+    runs
+}
+
+#[test]
+#[ignore = "takes an hour, or CTTUNE_TEST_MINUTES"]
+fn churn() {
+    if inside::goes_inside("churn") {
+        return;
+    }
+    let minutes = std::env::var("CTTUNE_TEST_MINUTES").map_or(60, |text| text.parse().unwrap());
+    let rig = Rig::new();
+    let talkers = talkers(&rig);
+    rig.fill(20, FIVE_DAYS - 1000);
+    rig.lower_the_timeout();
+    let count = rig.count();
+    let (high, low) = ((count * 11 / 10).to_string(), count.to_string());
+    let guard = Guard::start(&rig, &[SHORT, &["--high", &high, "--low", &low]].concat());
+    let load = Load {
+        flood: Flood::Assured,
+        rate: 200,
+        clients: 20,
+        seconds: minutes * 60,
+    };
+    let over = AtomicBool::new(false);
+    let (seen, runs, sizes) = std::thread::scope(|scope| {
+        let runs = scope.spawn(|| commands(&rig, &over));
+        let sizes = scope.spawn(|| guard.sizes(&over));
+        let seen = traffic(&rig, load, &talkers);
+        over.store(true, Ordering::Relaxed);
+        (seen, runs.join().unwrap(), sizes.join().unwrap())
+    });
+    println!(
+        "churn for {minutes} min: {} of {} connections failed, {} first SYNs lost, {} of 50 talkers \
+         broken, {} passes, at most {} entries with the mark at {high}; commands ran {runs:?} times; \
+         memory in KiB and descriptors: {sizes:?}",
+        seen.failed,
+        seen.connections,
+        seen.lost_first_syns,
+        seen.broken,
+        guard.passes(),
+        seen.most,
+    );
+    assert!(guard.passes() > 0);
+    guard.stop();
+    assert_eq!(
+        (seen.failed, seen.lost_first_syns, seen.broken),
+        (0, 0, 0),
+        "{seen:?}"
+    );
+    let ((early, fds), (late, fds_later)) = (sizes[1], *sizes.last().unwrap());
+    assert_eq!(fds, fds_later, "{sizes:?}");
+    assert!(late <= early + 2048, "{sizes:?}");
 }

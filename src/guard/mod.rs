@@ -8,6 +8,7 @@
 
 mod error;
 mod lend;
+mod operators;
 mod pace;
 mod status;
 mod walk;
@@ -19,6 +20,7 @@ pub(crate) use error::GuardError;
 pub(crate) use lend::{Lender, borrow};
 pub(crate) use status::{lock_name, read_status, remove_status, write_status};
 
+use operators::Operators;
 use pace::{Urgency, WalkPace};
 use walk::Walk;
 
@@ -27,7 +29,7 @@ use crate::change::flows::{FlowError, Pace, Past};
 use crate::change::{Here, Lock, LockError, Signal};
 use crate::flow::Selection;
 use crate::flow::Sightings;
-use crate::flow::expire::{Proof, Protected, Rules, Session, Timeouts};
+use crate::flow::expire::{Proof, Protected, Rules, Timeouts};
 use crate::flow::guard::{
     Choice, Class, Event, Fill, Growth, GuardParameters, Judge, Lent, What, choose, spared,
 };
@@ -54,24 +56,20 @@ const REST: u32 = 20;
 /// How long no flow may end until that is said: those that end soonest have to be watched first.
 const HELPLESS_AFTER: Duration = Duration::from_secs(4);
 
+/// How long a pass waits until enough flows may end.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// The rest at least, where no flow may end.
 const SHORTEST_REST: Duration = Duration::from_millis(250);
 
 /// The rest where no watched flow will be ripe.
 const RARELY: Duration = Duration::from_secs(10);
 
-/// What sshd puts into the environment of a session.
-const SESSION: &str = "SSH_CONNECTION";
-
-/// How often it is read who is logged in.
-const SESSIONS_EVERY: Duration = Duration::from_secs(30);
-
 /// Keeps a table below its mark.
 pub(crate) struct Guard {
     parameters: GuardParameters,
     past: Past,
-    /// The SSH sessions of everybody on this machine, and when they were read.
-    sessions: (Vec<Session>, Instant),
+    operators: Operators,
     judge: Judge,
     sightings: Sightings,
     /// Zero of the clock that sightings share. It stands still while the machine sleeps, as the
@@ -103,8 +101,8 @@ impl Guard {
         dry_run: bool,
         patience: Duration,
     ) -> Result<Self, GuardError> {
-        let sessions = read_sessions();
-        let rules = rules(&parameters, &past, &sessions)?;
+        let operators = Operators::read();
+        let rules = rules(&parameters, &past, &operators)?;
         let begun = Instant::now();
         let beginning = Duration::from_millis(BEGINNING.into());
         Ok(Guard {
@@ -123,13 +121,27 @@ impl Guard {
             next_pass: Duration::ZERO,
             parameters,
             past,
-            sessions: (sessions, begun),
+            operators,
         })
     }
 
-    /// Takes other parameters and keeps what was observed.
-    pub(crate) fn renew(&mut self, parameters: GuardParameters) -> Result<(), GuardError> {
-        let rules = rules(&parameters, &self.past, &self.sessions.0)?;
+    pub(crate) fn parameters(&self) -> &GuardParameters {
+        &self.parameters
+    }
+
+    /// Whether anything is known of how the timeout of established TCP changed.
+    pub(crate) fn is_history_known(&self) -> bool {
+        self.judge.is_history_known()
+    }
+
+    /// Takes other parameters and another past, and keeps what was observed.
+    pub(crate) fn renew(
+        &mut self,
+        parameters: GuardParameters,
+        past: Past,
+    ) -> Result<(), GuardError> {
+        self.past = past;
+        let rules = rules(&parameters, &self.past, &self.operators)?;
         self.judge.renew(rules);
         self.judge.trusts_history = parameters.trust_history;
         self.sightings.limit(parameters.most());
@@ -279,9 +291,16 @@ impl Guard {
             excess.min(most),
         );
         let is_enough = choice.flows() as u64 >= excess.min(most);
-        if choice.flows() == 0 || !is_enough && self.begun.elapsed() < self.patience {
+        // A flood that is as fast as flows become ripe is not waited for again and again.
+        let waited = self
+            .powerless
+            .map(|since| self.begun.elapsed().saturating_sub(since));
+        let is_patient = self.begun.elapsed() < self.patience
+            || ripe.enough.is_some() && waited.is_none_or(|time| time < LONGEST_WAIT);
+        if choice.flows() == 0 || !is_enough && is_patient {
             self.goes_on = false;
             self.powerless.get_or_insert(self.begun.elapsed());
+            let ripe = ripe.enough.or(ripe.next);
             let ripe = ripe.map_or(RARELY, |millis| Duration::from_millis(millis.into()));
             let rest = ripe.max(begun.elapsed() * REST).max(SHORTEST_REST);
             self.next_pass = self.begun.elapsed() + rest;
@@ -299,33 +318,24 @@ impl Guard {
             },
         };
         self.said = None;
-        let ended = Walk::over(self, &choice, Some(pace), stop, report);
-        self.passed(begun.elapsed(), excess, most)?;
-        Ok(Some(What::Ended {
-            ended: ended?,
-            took: begun.elapsed(),
-        }))
-    }
-
-    /// A pass took so long: when the next one may begin. One that did not bring enough is not
-    /// repeated at once: it would take a processor, and bring less.
-    fn passed(&mut self, took: Duration, excess: u64, most: u64) -> Result<(), GuardError> {
-        let fill = read_fill()?;
+        let ended = Walk::over(self, &choice, Some(pace), stop, report)?;
+        let took = begun.elapsed();
         self.goes_on = excess > most;
-        let is_relieved = self.goes_on || self.excess(fill) == 0;
-        self.is_helpless = !is_relieved;
         self.powerless = None;
-        let rest = if is_relieved { 0 } else { REST };
+        // A flood may have filled the table meanwhile; that is no reason to wait.
+        let is_worth_it = ended.total() >= excess.min(most) / 2;
+        self.is_helpless = !is_worth_it && self.excess(read_fill()?) > 0;
+        // One that did not bring enough is not repeated at once: it would take a processor, and
+        // bring less.
+        let rest = if self.is_helpless { REST } else { 0 };
         self.next_pass = self.begun.elapsed() + took * rest;
-        Ok(())
+        Ok(Some(What::Ended { ended, took }))
     }
 
     /// Reads the sysctls and policies of now.
     fn renew_rules(&mut self) -> Result<(), GuardError> {
-        if self.sessions.1.elapsed() >= SESSIONS_EVERY {
-            self.sessions = (read_sessions(), Instant::now());
-        }
-        let rules = rules(&self.parameters, &self.past, &self.sessions.0)?;
+        self.operators.renew();
+        let rules = rules(&self.parameters, &self.past, &self.operators)?;
         self.judge.renew(rules.clone());
         if self.judge.remembered() > MOST_TIMEOUTS {
             self.judge = Judge::new(rules, self.parameters.trust_history);
@@ -348,7 +358,7 @@ impl Guard {
 fn rules(
     parameters: &GuardParameters,
     past: &Past,
-    sessions: &[Session],
+    operators: &Operators,
 ) -> Result<Rules, GuardError> {
     let snapshot = sysctl::read_snapshot().map_err(FlowError::from)?;
     Ok(Rules {
@@ -357,7 +367,11 @@ fn rules(
                 matching: Vec::new(),
                 keep: parameters.keep.clone(),
             },
-            sessions: [&past.sessions, sessions].concat(),
+            sessions: [&past.sessions, &operators.sessions]
+                .into_iter()
+                .flatten()
+                .copied()
+                .collect(),
         },
         policies: read_policies().map_err(FlowError::from)?,
         timeouts: Timeouts::of(&snapshot),
@@ -366,12 +380,6 @@ fn rules(
         spread: 0,
         grace: 0,
     })
-}
-
-/// Nobody is cut off, as far as the environments of processes may be read.
-fn read_sessions() -> Vec<Session> {
-    let texts = host::read_everybodys_variable(SESSION);
-    texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
 fn read_fill() -> Result<Fill, GuardError> {

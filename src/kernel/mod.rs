@@ -20,5 +20,6 @@ pub(crate) mod nft;
 pub(crate) mod processes;
 pub(crate) mod rights;
 pub(crate) mod rules;
+pub(crate) mod ssh;
 pub(crate) mod sysctl;
 pub(crate) mod units;

@@ -130,7 +130,8 @@ fn known_names(nearest: Option<&str>, known: &[String]) -> String {
     }
 }
 
-/// Runs `work` in a thread inside the network namespace and returns what it returned.
+/// Runs `work` in a thread inside the network namespace and returns what it returned. Where this
+/// process is in it already, as a unit with `NetworkNamespacePath=` is, no right is needed.
 ///
 /// A panic of `work` goes on in the caller. `work` must open `/proc/sys/net` itself: what was
 /// opened before stays with the namespace of its opener.
@@ -139,10 +140,14 @@ pub(crate) fn run_in<T: Send>(
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, NetnsError> {
     let (path, file) = open(spec)?;
+    let here = read_netns_inode();
+    let is_here = here.is_some() && here == file.metadata().ok().map(|file| file.ino());
     let entered = std::thread::scope(|scope| {
         let inside = std::thread::Builder::new().name("netns".into());
         let thread = inside.spawn_scoped(scope, || {
-            setns(&file, CloneFlags::CLONE_NEWNET)?;
+            if !is_here {
+                setns(&file, CloneFlags::CLONE_NEWNET)?;
+            }
             Ok(work())
         });
         match thread?.join() {

@@ -7,19 +7,28 @@ use super::style::{BAD, FAINT, GOOD, WARN};
 use crate::flow::guard::{Class, Event, GuardParameters, GuardSeen, What};
 use crate::tunable::{format_count, format_rounded_seconds, format_share, plural};
 
-/// Said at the beginning.
-pub(crate) fn begins(parameters: &GuardParameters, dry_run: bool) -> String {
+/// Said at the beginning, and when other parameters hold.
+pub(crate) fn begins(
+    parameters: &GuardParameters,
+    is_history_known: bool,
+    dry_run: bool,
+) -> String {
     let idle = format_rounded_seconds(parameters.min_idle.of(Class::Established) / 1000);
-    let known = if parameters.trust_history {
-        "were idle for"
-    } else {
-        "were watched and silent for"
+    let (known, note) = match (parameters.trust_history, is_history_known) {
+        (true, true) => ("were idle for", ""),
+        (true, false) => (
+            "were watched and silent for",
+            "\nThe history of the timeout is unknown: the journal has no change of \
+             nf_conntrack_tcp_timeout_established.\nNothing is known of how long flows were idle \
+             before now.",
+        ),
+        (false, _) => ("were watched and silent for", ""),
     };
     let end = if dry_run { "would end" } else { "end" };
     let (high, low) = (parameters.high, parameters.low);
     format!(
         "From {high} on, flows {end} until {low} is reached.\n\
-         Established flows {end} once they {known} {idle}."
+         Established flows {end} once they {known} {idle}.{note}"
     )
 }
 

@@ -89,7 +89,7 @@ impl Expiry {
                     matching: parameters.matching.clone(),
                     keep: parameters.keep.clone(),
                 },
-                sessions: past.sessions.clone(),
+                sessions: past.sessions.iter().copied().collect(),
             },
             policies: read_policies()?,
             proof: proof(parameters, &timeouts),

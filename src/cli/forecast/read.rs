@@ -155,7 +155,7 @@ fn rules(
     Rules {
         protected: Protected {
             selection: Selection::default(),
-            sessions: past.sessions,
+            sessions: past.sessions.into_iter().collect(),
         },
         timeouts: Timeouts::of(&then),
         policies: known.policies.clone(),

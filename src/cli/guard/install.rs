@@ -10,13 +10,17 @@ use crate::cli::out::{self, Out};
 use crate::cli::prompt::{self, Answer};
 use crate::cli::terminal::Terminal;
 use crate::cli::{change, place};
-use crate::files::Root;
+use crate::diagnostic::{plain::Shown, quoted};
+use crate::files::{Root, profiles};
 use crate::kernel::units;
 use crate::plan::{Permission, Plan, Step};
 use crate::render::{self, outcome::Told};
 
 const UNIT: &str = include_str!("../../../contrib/systemd/cttune-guard.service");
 const TEMPLATE: &str = include_str!("../../../contrib/systemd/cttune-guard@.service");
+
+/// Where an administrator puts units.
+const UNITS: &str = "/etc/systemd/system";
 
 /// Where packages put units.
 const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
@@ -94,6 +98,7 @@ fn plan(args: &Args, global: &Global, root: &Root) -> anyhow::Result<Plan> {
             .hint("let your supervisor run: cttune guard")
             .into());
     }
+    let program = program()?.display().to_string();
     let (file, text, unit) = match &global.netns {
         None => (
             "cttune-guard.service",
@@ -105,31 +110,32 @@ fn plan(args: &Args, global: &Global, root: &Root) -> anyhow::Result<Plan> {
             ("cttune-guard@.service", TEMPLATE, unit)
         }
     };
+    let mut text = text.replace("/usr/bin/cttune", &program);
     let mut steps = Vec::new();
-    let text = text.replace("/usr/bin/cttune", &program()?.display().to_string());
-    let profile = args.name.as_ref().or(args.profile.as_ref());
-    let text = match profile {
-        Some(profile) => text.replacen(
-            " guard\n",
-            &format!(" guard {}\n", crate::diagnostic::quoted(profile)),
-            1,
-        ),
-        None => text,
-    };
-    let path = PathBuf::from("/etc/systemd/system").join(file);
-    let there = root.read(&path)?;
+    if let Some(profile) = profile(args)? {
+        let command = |arguments: &str| format!("ExecStart={program} guard{arguments} {profile}\n");
+        if global.netns.is_none() {
+            text = text.replacen(&format!("ExecStart={program} guard\n"), &command(""), 1);
+        } else {
+            // The template is that of every namespace.
+            let path = Path::new(UNITS).join(format!("{unit}.d/profile.conf"));
+            let text = format!("[Service]\nExecStart=\n{}", command(" --netns %I"));
+            steps.extend(write(
+                root,
+                path,
+                text,
+                "this namespace has a profile of its own",
+            )?);
+        }
+    }
     let mut packaged = PACKAGED.iter().map(|folder| Path::new(folder).join(file));
     let is_packaged = packaged.any(|path| {
         root.read(&path)
             .is_ok_and(|read| read.as_deref() == Some(text.as_bytes()))
     });
-    if !is_packaged && there.as_deref() != Some(text.as_bytes()) {
-        steps.push(Step::WriteFile {
-            path,
-            from: there,
-            to: Some(text.into_bytes()),
-            why: "systemd starts the guard with it".to_owned(),
-        });
+    if !is_packaged {
+        let path = Path::new(UNITS).join(file);
+        steps.extend(write(root, path, text, "systemd starts the guard with it")?);
     }
     let is_enabled = units::is_enabled(&unit);
     if !is_enabled.map_err(|error| Failure::of(FAILED, &error).unchanged())? {
@@ -142,15 +148,44 @@ fn plan(args: &Args, global: &Global, root: &Root) -> anyhow::Result<Plan> {
     Ok(Plan::of("guard".to_owned(), steps))
 }
 
+/// The step that writes a file, unless it is there.
+fn write(root: &Root, path: PathBuf, text: String, why: &str) -> anyhow::Result<Option<Step>> {
+    let from = root.read(&path)?;
+    let differs = from.as_deref() != Some(text.as_bytes());
+    Ok(differs.then(|| Step::WriteFile {
+        path,
+        from,
+        to: Some(text.into_bytes()),
+        why: why.to_owned(),
+    }))
+}
+
+/// The profile that is asked for, as the unit names it: systemd replaces `%` and `$`.
+fn profile(args: &Args) -> anyhow::Result<Option<String>> {
+    let Some(name) = args.name.as_ref().or(args.profile.as_ref()) else {
+        return Ok(None);
+    };
+    let name = if profiles::is_path(name) {
+        seen(std::path::absolute(name)?)?.display().to_string()
+    } else {
+        name.clone()
+    };
+    let name = quoted(&name);
+    Ok(Some(name.replace('%', "%%").replace('$', "$$")))
+}
+
 /// This program, if the unit may run it.
 fn program() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    if UNSEEN.iter().any(|folder| program.starts_with(folder)) {
-        let message = format!("the unit cannot see {}", program.display());
-        return Err(Failure::new(FAILED, message)
-            .unchanged()
-            .hint("install the program first: install -m 755 cttune /usr/local/bin")
-            .into());
+    seen(std::env::current_exe()?)
+}
+
+/// The path, if the unit sees what is there.
+fn seen(path: PathBuf) -> anyhow::Result<PathBuf> {
+    if !UNSEEN.iter().any(|folder| path.starts_with(folder)) {
+        return Ok(path);
     }
-    Ok(program)
+    let message = format!("the unit cannot see {}", path.shown());
+    let hint =
+        "/usr/local/bin is for programs, /etc/cttune/profiles for profiles: copy it there first";
+    Err(Failure::new(FAILED, message).unchanged().hint(hint).into())
 }

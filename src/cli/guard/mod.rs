@@ -40,10 +40,10 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     let _only = only_one(args, &here)?;
     let signals = Signals::catch()?;
     let patience = if args.once { ONCE } else { Duration::ZERO };
-    let guard = Guard::prepare(first.clone(), past(&root), args.dry_run, patience);
+    let guard = Guard::prepare(first, past(&root), args.dry_run, patience);
     let mut guard = guard.map_err(failed)?;
     let begun = Instant::now();
-    let service = RefCell::new(Service::start(&first, args, out));
+    let service = RefCell::new(Service::start(&guard, args, out));
     let stop = || {
         service.borrow_mut().show_life();
         ended_by(&signals)
@@ -76,8 +76,8 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         if signals.take(Signal::HangUp) {
             match parameters(args, &root) {
                 Ok(renewed) => {
-                    service.reloads(&renewed);
-                    guard.renew(renewed).map_err(failed)?;
+                    guard.renew(renewed, past(&root)).map_err(failed)?;
+                    service.reloads(&guard);
                 }
                 // A mistake in the profile leaves no table without its guard.
                 Err(error) => out.note(&format!("not reloaded, as before: {}", told(&error))),

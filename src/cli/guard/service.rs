@@ -9,7 +9,7 @@ use super::journal;
 use crate::change::{Signal, Signals};
 use crate::cli::args::Guard as Args;
 use crate::cli::out::Out;
-use crate::flow::guard::{Class, Event, GuardParameters, GuardStatus, What};
+use crate::flow::guard::{Class, Event, GuardStatus, What};
 use crate::guard::{Guard, Lender, remove_status, write_status};
 use crate::render::guard as render;
 
@@ -33,8 +33,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn start(parameters: &GuardParameters, args: &Args, out: Out) -> Self {
-        out.note(&render::begins(parameters, args.dry_run));
+    pub(super) fn start(guard: &Guard, args: &Args, out: Out) -> Self {
+        out.note(&begins(guard, args.dry_run));
         let is_real = !args.dry_run && !args.once;
         let lender = is_real.then(Lender::open);
         if let Some(Err(error)) = &lender {
@@ -46,7 +46,7 @@ impl Service {
             is_real,
             once: args.once,
             begun: Instant::now(),
-            to_watch: to_watch(parameters),
+            to_watch: to_watch(guard),
             reported: None,
             lender: lender.and_then(Result::ok),
         }
@@ -100,9 +100,9 @@ impl Service {
     }
 
     /// Other parameters hold.
-    pub(super) fn reloads(&mut self, parameters: &GuardParameters) {
-        self.out.note(&render::begins(parameters, !self.is_real));
-        self.to_watch = to_watch(parameters);
+    pub(super) fn reloads(&mut self, guard: &Guard) {
+        self.out.note(&begins(guard, !self.is_real));
+        self.to_watch = to_watch(guard);
         self.reported = None;
     }
 
@@ -144,9 +144,14 @@ fn time_in(time: Duration) -> String {
     )
 }
 
-fn to_watch(parameters: &GuardParameters) -> Option<Duration> {
-    let millis = parameters.min_idle.of(Class::Established);
-    (!parameters.trust_history).then(|| Duration::from_millis(millis.into()))
+fn begins(guard: &Guard, dry_run: bool) -> String {
+    render::begins(guard.parameters(), guard.is_history_known(), dry_run)
+}
+
+fn to_watch(guard: &Guard) -> Option<Duration> {
+    let millis = guard.parameters().min_idle.of(Class::Established);
+    let is_known = guard.parameters().trust_history && guard.is_history_known();
+    (!is_known).then(|| Duration::from_millis(millis.into()))
 }
 
 /// Nobody has to listen.

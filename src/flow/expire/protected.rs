@@ -1,5 +1,9 @@
 //! Flows that are left alone in every mode.
 
+use std::collections::HashSet;
+
+use foldhash::quality::RandomState;
+
 use super::{KeptWhy, Session};
 use crate::flow::{Flow, Protocol, Selection, StatusBit};
 
@@ -8,8 +12,8 @@ use crate::flow::{Flow, Protocol, Selection, StatusBit};
 pub(crate) struct Protected {
     /// Which flows to look at, and which the operator keeps.
     pub(crate) selection: Selection,
-    /// The operator's own connections.
-    pub(crate) sessions: Vec<Session>,
+    /// Of operators; a search takes no longer where there are many.
+    pub(crate) sessions: HashSet<Session, RandomState>,
 }
 
 /// `IPS_TEMPLATE` and bit 12, `IPS_NAT_CLASH` (`IPS_UNTRACKED` before 4.12).
@@ -38,9 +42,8 @@ impl Protected {
     }
 
     fn is_a_session(&self, flow: &Flow<'_>) -> bool {
-        self.sessions
-            .iter()
-            .any(|session| session.is_carried_by(flow))
+        !self.sessions.is_empty()
+            && Session::possible(flow).any(|session| self.sessions.contains(&session))
     }
 }
 
@@ -94,7 +97,9 @@ mod tests {
         };
         assert_eq!(keep.why(&flow), Some(KeptWhy::Keep));
         let session = Protected {
-            sessions: vec!["192.168.1.1 1000 10.0.0.2 80".parse().unwrap()],
+            sessions: ["192.168.1.1 1000 10.0.0.2 80".parse().unwrap()]
+                .into_iter()
+                .collect(),
             ..Protected::default()
         };
         assert_eq!(session.why(&flow), Some(KeptWhy::SshSession));

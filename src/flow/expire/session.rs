@@ -1,12 +1,12 @@
 //! The operator's own connection, which no mode may end.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::flow::{Flow, Protocol, Tuple};
+use crate::flow::{Flow, Protocol};
 
 /// An SSH connection, by the client's address and port as sshd sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
     client: (IpAddr, u16),
 }
@@ -39,17 +39,31 @@ fn end(address: &str, port: &str) -> Option<(IpAddr, u16)> {
     Some((address.to_canonical(), port.parse().ok()?))
 }
 
+impl From<SocketAddr> for Session {
+    /// The session of the client with this end.
+    fn from(client: SocketAddr) -> Self {
+        Session {
+            client: (client.ip(), client.port()),
+        }
+    }
+}
+
 impl Session {
     /// Whether the flow may carry it: TCP from or to the client, as either side of the flow knows it.
     /// Between the namespace of the flow and that of sshd the server may be translated again.
     pub(crate) fn is_carried_by(&self, flow: &Flow<'_>) -> bool {
-        flow.original.protocol == Protocol::TCP
-            && (self.has_end_in(&flow.original) || self.has_end_in(&flow.reply))
+        Session::possible(flow).any(|possible| possible == *self)
     }
 
-    fn has_end_in(&self, tuple: &Tuple) -> bool {
-        tuple.ports().is_some_and(|(src, dst)| {
-            (tuple.src, src) == self.client || (tuple.dst, dst) == self.client
+    /// Every session that the flow may carry, by whichever of its ends is the client.
+    pub(crate) fn possible(flow: &Flow<'_>) -> impl Iterator<Item = Session> {
+        let is_tcp = flow.original.protocol == Protocol::TCP;
+        let tuples = is_tcp.then_some([flow.original, flow.reply]);
+        tuples.into_iter().flatten().flat_map(|tuple| {
+            let ends = tuple
+                .ports()
+                .map(|(src, dst)| [(tuple.src, src), (tuple.dst, dst)]);
+            ends.into_iter().flatten().map(|client| Session { client })
         })
     }
 }

@@ -33,21 +33,32 @@ impl Choice {
     }
 }
 
-/// Chooses `wanted` flows, or all that may end if there are fewer. Also gives the milliseconds after
-/// which the next flow may end, if it stays silent.
+/// When flows may end that may not yet, in milliseconds, if they stay silent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Ripe {
+    /// The first of them.
+    pub(crate) next: Option<u32>,
+    /// As many as are wanted, if that is within [`SOON`].
+    pub(crate) enough: Option<u32>,
+}
+
+/// Milliseconds that are worth waiting for.
+const SOON: u32 = 1000;
+
+/// Chooses `wanted` flows, or all that may end if there are fewer.
 pub(crate) fn choose(
     sightings: &Sightings,
     judge: &Judge,
     parameters: &GuardParameters,
     at: u32,
     wanted: u64,
-) -> (Choice, Option<u32>) {
-    let mut choice = Choice::default();
+) -> (Choice, Ripe) {
+    let (mut choice, mut ripe) = (Choice::default(), Ripe::default());
     if wanted == 0 {
-        return (choice, None);
+        return (choice, ripe);
     }
     let (minimum, order) = (&parameters.min_idle, &parameters.order);
-    let mut next = None;
+    let (mut soon, mut last) = (0, 0);
     let mut silent: [Vec<u32>; Class::ALL.len()] = Default::default();
     for sighting in sightings.iter() {
         let Some(class) = Class::of_tag(sighting.tag) else {
@@ -58,7 +69,12 @@ pub(crate) fn choose(
         }
         let idle = sighting.silent(at, judge.timeouts(class));
         match minimum.of(class).checked_sub(idle).filter(|left| *left > 0) {
-            Some(left) => next = Some(next.unwrap_or(left).min(left)),
+            Some(left) => {
+                ripe.next = Some(ripe.next.unwrap_or(left).min(left));
+                if left <= SOON {
+                    (soon, last) = (soon + 1, left.max(last));
+                }
+            }
             None => {
                 if let Some(of_class) = silent.get_mut(class as usize) {
                     of_class.push(idle);
@@ -80,7 +96,8 @@ pub(crate) fn choose(
         }
         missing -= part.flows;
     }
-    (choice, next)
+    ripe.enough = (missing > 0 && soon >= missing).then_some(last);
+    (choice, ripe)
 }
 
 #[cfg(test)]
@@ -125,9 +142,10 @@ mod tests {
             (75, [(1000, 30), (10_000, 30), (26_000, 15)]),
             (90, [(1000, 30), (10_000, 30), (25_000, 16)]),
         ] {
-            let (choice, next) = choose(&seen(), &judge(), &parameters, at, wanted);
+            let (choice, ripe) = choose(&seen(), &judge(), &parameters, at, wanted);
             // An established flow that was silent for 24 s.
-            assert!(next.is_some_and(|next| next <= 2000), "{next:?}");
+            assert!(ripe.next.is_some_and(|next| next <= 2000), "{ripe:?}");
+            assert_eq!(ripe.enough, None);
             for (class, (from, flows)) in parameters.order.iter().zip(expected) {
                 let class = *class;
                 let part = choice.0[class as usize];
@@ -137,6 +155,20 @@ mod tests {
                     "{wanted} {class:?} {part:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn as_many_as_are_wanted_may_be_ripe_soon() {
+        let mut parameters = GuardParameters::default();
+        parameters.min_idle.set(Class::Established, 3600);
+        parameters.min_idle.set(Class::Unanswered, 39);
+        // At 40 s two of UDP were silent for long enough, the third one is a second later.
+        for (wanted, is_soon) in [(31, false), (33, true), (60, false)] {
+            let (choice, ripe) = choose(&seen(), &judge(), &parameters, 40_000, wanted);
+            assert!(choice.flows() >= 31, "{choice:?}");
+            let enough = ripe.enough.filter(|enough| (1..=1000).contains(enough));
+            assert_eq!(enough.is_some(), is_soon, "{wanted} {choice:?} {ripe:?}");
         }
     }
 

@@ -142,6 +142,11 @@ impl Judge {
         self.rules = rules;
     }
 
+    /// Whether anything is known of how the timeout of established TCP changed.
+    pub(crate) fn is_history_known(&self) -> bool {
+        !self.rules.history.is_unknown()
+    }
+
     /// Every timeout that may have been given to a flow of the class.
     pub(crate) fn timeouts(&self, class: Class) -> &[u32] {
         self.timeouts.get(class as usize).map_or(&[], Vec::as_slice)
