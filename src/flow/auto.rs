@@ -1,10 +1,11 @@
 //! `--by auto`: the group that explains most flows with the fewest words.
 //!
 //! In: a sample of flows. Out: the columns of the group that tells most, and whether it stands out.
-//! A group of share p whose values tell b bits scores p · (log₂ p + b). The bits are fixed for each
-//! kind of value (an address 10, a port 8, a usual protocol next to nothing), so that a cause that
-//! all flows share scores highest, not lowest. The share counted is the lower end of its 95 %
-//! interval, so that a few flows of a small sample prove nothing.
+//! A value with a share q of an ordinary table tells log₂ 1/q bits about a flow. A group of share p
+//! whose values tell b bits scores p · (log₂ p + b): the bits that naming it saves. What is ordinary
+//! is known of protocols, states and busy ports; of a host or port, the next smaller one of the same
+//! table shows it. Up to four that are like each other are one cause, and share what they score.
+//! The share counted is the lower end of its 95 % interval, so that chance scores nothing.
 //! Rule: pure arithmetic, the same for the same sample.
 
 use std::collections::HashMap;
@@ -15,7 +16,8 @@ use super::field::Facts;
 use super::sample::lower_bound;
 use super::{Column, Field, Prefixes, Protocol, TcpState, Value};
 
-/// What is tried. Of two that score the same the earlier wins, hence hosts before networks.
+/// What is tried. Of two that score the same the earlier wins. A network comes behind the hosts of
+/// the same field.
 const CANDIDATES: [Column; 10] = [
     Column::whole(Field::Proto),
     Column::whole(Field::State),
@@ -33,22 +35,16 @@ const CANDIDATES: [Column; 10] = [
 const OTHERWISE: [Field; 3] = [Field::Proto, Field::Dst, Field::Dport];
 
 /// A group with a lower score does not stand out.
-const STANDS_OUT: f64 = 0.015;
+const STANDS_OUT: f64 = 0.05;
 /// Fewer flows are no group.
 const LEAST_FLOWS: usize = 3;
-/// Columns with less than this say how a group is described, never why it stands out.
-const EVIDENCE: f64 = 1.0;
-/// A value is like the others if it has less than twice its even share and so many values, it
-/// among them, have more than half of its flows.
-const EVEN: usize = 5;
-/// The same for TCP states, of which a busy table has several.
-const EVEN_STATES: usize = 3;
-/// A network is the cause only where none of its hosts has more than one in so many of its flows.
-const MANY_HOSTS: usize = 5;
-/// A group of fewer than one in so many flows of a network is chance, not the cause.
-const LITTLE: usize = 8;
-/// Ports of services that most tables have many flows of.
-const BUSY_PORTS: [u16; 4] = [53, 80, 123, 443];
+/// A value is as ordinary as so many times the next smaller one.
+const MORE: f64 = 1.5;
+/// Hosts or ports that may be one cause.
+const TOGETHER: usize = 4;
+/// The largest values of a column that a group may start from, and groups that are grown.
+const STARTS: usize = 8;
+const GROWN: usize = 8;
 
 const fn prefixed(field: Field, prefixes: Prefixes) -> Column {
     Column { field, prefixes }
@@ -66,13 +62,16 @@ pub(super) struct Choice {
 /// Chooses the columns. `prefixes` are those that the operator wants, and then the only ones;
 /// `given` are fields that `--match` fixes, so that they tell nothing new.
 pub(super) fn choose(sample: &[Facts], prefixes: Option<Prefixes>, given: &[Field]) -> Choice {
-    let mut candidates = candidates(sample, prefixes, given);
-    let only = best(&candidates, sample.len());
-    candidates.iter_mut().for_each(Candidate::weigh_networks);
-    let mut best = best(&candidates, sample.len());
-    // Where nothing else stands out, or hardly a part of it, the network that all flows share does.
-    if best.score < STANDS_OUT || best.flows.len() * LITTLE < only.flows.len() {
-        best = only;
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for column in columns(prefixes, given) {
+        let earlier = |other: &Candidate| other.column.field == column.field;
+        let hosts = candidates.iter().position(earlier);
+        candidates.push(Candidate::new(column, hosts, sample));
+    }
+    let mut best = best(&candidates, Candidate::starts);
+    // Where nothing else stands out, the network that nearly all flows share does.
+    if best.score < STANDS_OUT {
+        best = self::best(&candidates, Candidate::shared_network);
     }
     if best.score < STANDS_OUT {
         let prefixes = prefixes.unwrap_or(Prefixes::WHOLE);
@@ -85,10 +84,9 @@ pub(super) fn choose(sample: &[Facts], prefixes: Option<Prefixes>, given: &[Fiel
     let has = |field| chosen.iter().any(|(column, _)| column.field == field);
     // A port means little without its protocol.
     if !has(Field::Proto) && (has(Field::Sport) || has(Field::Dport)) {
-        let proto = Candidate::new(Column::whole(Field::Proto), sample);
-        let counts = proto.counts(&best.flows).into_iter().zip(&proto.values);
-        let most = counts.reduce(|one, other| if other.0 > one.0 { other } else { one });
-        chosen.extend(most.map(|(_, (value, _))| (proto.column, *value)));
+        let proto = Candidate::new(Column::whole(Field::Proto), None, sample);
+        let most = proto.ranked(&best.flows).into_iter().next();
+        chosen.extend(most.map(|(number, _)| (proto.column, proto.value(number))));
     }
     let place = |column: &Column| Field::ALL.iter().position(|field| *field == column.field);
     chosen.sort_by_key(|(column, _)| place(column));
@@ -99,158 +97,127 @@ pub(super) fn choose(sample: &[Facts], prefixes: Option<Prefixes>, given: &[Fiel
     }
 }
 
-/// The columns that may be chosen, with the sample's values.
-fn candidates(sample: &[Facts], prefixes: Option<Prefixes>, given: &[Field]) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for column in columns(prefixes) {
-        if given.contains(&column.field) {
-            continue;
-        }
-        let mut candidate = Candidate::new(column, sample);
-        let mut earlier = candidates.iter();
-        if let Some(hosts) = earlier.find(|hosts| hosts.column.field == column.field) {
-            candidate.is_network = true;
-            candidate.leave_out_few_hosts(hosts);
-        }
-        candidates.push(candidate);
-    }
-    candidates
-}
-
-/// The group that tells most: grown from each column in turn.
-fn best(candidates: &[Candidate], of: usize) -> Guess {
-    let mut best = Guess::default();
-    for start in candidates {
-        let everything = Guess::everything(of);
-        let first = everything.step(start, of);
-        let Some(first) = first.filter(|first| first.bits >= EVIDENCE) else {
-            continue;
-        };
-        let guess = everything.narrowed(&first).grown(candidates, of);
-        if guess.score > best.score {
-            best = guess;
-        }
-    }
-    best
-}
-
-fn columns(prefixes: Option<Prefixes>) -> Vec<Column> {
-    let Some(prefixes) = prefixes else {
-        return CANDIDATES.into();
-    };
+/// The columns that may be chosen.
+fn columns(prefixes: Option<Prefixes>, given: &[Field]) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
-    for Column { field, .. } in CANDIDATES {
-        if !columns.iter().any(|column| column.field == field) {
-            columns.push(prefixed(field, prefixes));
+    for column in CANDIDATES {
+        let wanted = prefixed(column.field, prefixes.unwrap_or(column.prefixes));
+        if !columns.contains(&wanted) && !given.contains(&column.field) {
+            columns.push(wanted);
         }
     }
     columns
 }
 
-/// How much a value tells, in bits: little where most tables have it.
-fn bits(value: Value, is_only_one: bool) -> f64 {
-    match value {
-        Value::Net(net) if net.prefix_len() == Prefixes::HOST.v6 => 10.0,
-        Value::Address(_) => 10.0,
-        Value::Port(port) if BUSY_PORTS.contains(&port) => 2.0,
-        Value::Net(_) | Value::Port(_) => 8.0,
+/// The bits of a value, as far as it is known how ordinary it is.
+fn known_bits(value: Value) -> Option<f64> {
+    Some(match value {
         Value::Protocol(Protocol::TCP | Protocol::UDP) | Value::State(TcpState::Established) => {
             0.01
         }
-        Value::Protocol(_) => 5.0,
-        Value::State(_) => 7.0,
-        // A value that all flows share is how the machine is set up.
-        Value::Mark(number) if number != 0 && !is_only_one => 6.0,
-        Value::Zone(number) if number != 0 && !is_only_one => 6.0,
-        _ => 0.0,
+        Value::State(TcpState::TimeWait) => 2.0,
+        Value::State(TcpState::SynSent | TcpState::SynRecv) => 7.0,
+        Value::Port(443) => 0.5,
+        Value::Port(53 | 80) => 2.5,
+        Value::Protocol(_) | Value::State(_) | Value::Port(..1024) => 5.0,
+        Value::Mark(0) | Value::Zone(0) => 0.0,
+        _ => return None,
+    })
+}
+
+/// The bits of a value of which the next smaller one shows how ordinary it is, at most.
+fn most_bits(value: Value) -> f64 {
+    match value {
+        Value::Net(net) if net.prefix_len() == Prefixes::HOST.v6 => 12.0,
+        Value::Address(_) => 12.0,
+        Value::Net(_) | Value::Port(_) => 8.0,
+        _ => 6.0,
     }
 }
 
 /// A column with the sample's values, numbered.
 struct Candidate {
     column: Column,
+    /// The place of the column of hosts, of which this one has the networks.
+    hosts: Option<usize>,
     /// The number of each flow's value; 0 where it has none.
     numbers: Vec<u16>,
     /// Each value and the bits that it tells, by its number.
     values: Vec<(Value, f64)>,
-    /// The share below which a value is like the others.
-    even: f64,
-    /// Whether hosts of the same field are tried as well.
-    is_network: bool,
+    /// The values of which nothing is known, by number, with their flows; that with most first.
+    ranks: Vec<(usize, usize)>,
+    /// How many bits it takes to tell which value a flow has.
+    entropy: f64,
 }
 
 impl Candidate {
-    fn new(column: Column, sample: &[Facts]) -> Self {
+    fn new(column: Column, hosts: Option<usize>, sample: &[Facts]) -> Self {
         let mut known: HashMap<Value, u16, RandomState> = HashMap::default();
-        let mut values = vec![Value::Absent];
+        let mut values = vec![(Value::Absent, 0.0)];
         let numbers = sample.iter().map(|flow| match column.of(flow) {
             Value::Absent => 0,
             value => *known.entry(value).or_insert_with(|| {
-                values.push(value);
+                values.push((value, known_bits(value).unwrap_or(0.0)));
                 u16::try_from(values.len() - 1).unwrap_or(u16::MAX)
             }),
         });
-        let numbers: Vec<u16> = numbers.collect();
-        let different = values.len() - 1;
-        let mut flows = vec![0; values.len()];
-        for number in &numbers {
-            if let Some(flows) = flows.get_mut(usize::from(*number)) {
-                *flows += 1;
-            }
-        }
-        let many = match column.field {
-            Field::State => EVEN_STATES,
-            _ => EVEN,
-        };
-        Candidate {
+        let mut candidate = Candidate {
             column,
-            numbers,
-            values: values
-                .into_iter()
-                .map(|value| (value, bits(value, different == 1)))
-                .collect(),
-            even: like_others(flows.get(1..).unwrap_or_default(), many, sample.len()),
-            is_network: false,
+            hosts,
+            numbers: numbers.collect(),
+            values,
+            ranks: Vec::new(),
+            entropy: 0.0,
+        };
+        let ranks = candidate.ranked(&everything(sample.len()));
+        for (_, flows) in &ranks {
+            let share = as_f64(*flows) / as_f64(sample.len());
+            candidate.entropy -= share * share.log2();
+        }
+        let is_unknown =
+            |(number, _): &(usize, usize)| known_bits(candidate.value(*number)).is_none();
+        candidate.ranks = ranks.into_iter().filter(is_unknown).collect();
+        for rank in 0..candidate.ranks.len() {
+            let bits = candidate.bits(rank, 1);
+            let number = candidate.ranks[rank].0;
+            candidate.values[number].1 = bits;
+        }
+        candidate
+    }
+
+    fn value(&self, number: usize) -> Value {
+        self.values
+            .get(number)
+            .map_or(Value::Absent, |(value, _)| *value)
+    }
+
+    /// Whether its values are how a machine is set up: that there are few of them tells nothing.
+    fn is_setup(&self) -> bool {
+        self.hosts.is_some() || matches!(self.column.field, Field::Zone | Field::Mark)
+    }
+
+    /// What each of so many values from a rank on tells: at most how much rarer the next one is.
+    fn bits(&self, rank: usize, together: usize) -> f64 {
+        let flows = |rank| self.ranks.get(rank).map_or(0, |(_, flows)| *flows);
+        let next = MORE * as_f64(flows(rank + together)) / as_f64(self.numbers.len());
+        let most = self
+            .ranks
+            .get(rank)
+            .map_or(0.0, |(number, _)| most_bits(self.value(*number)));
+        let bits = most.min(-next.log2());
+        if self.is_setup() {
+            bits.min(self.entropy)
+        } else {
+            bits
         }
     }
 
-    /// Takes the weight from networks of which a few hosts have most flows: these are the cause.
-    fn leave_out_few_hosts(&mut self, hosts: &Candidate) {
-        let mut of_host: Vec<(u16, u16)> = self
-            .numbers
-            .iter()
-            .copied()
-            .zip(hosts.numbers.iter().copied())
-            .collect();
-        of_host.sort_unstable();
-        let mut largest = vec![0; self.values.len()];
-        for same in of_host.chunk_by(|one, other| one == other) {
-            let network = same.first().map_or(0, |(network, _)| usize::from(*network));
-            if let Some(largest) = largest.get_mut(network) {
-                *largest = same.len().max(*largest);
-            }
-        }
-        let mut flows = vec![0; self.values.len()];
-        for (network, _) in of_host {
-            if let Some(flows) = flows.get_mut(usize::from(network)) {
-                *flows += 1;
-            }
-        }
-        let shares = largest.into_iter().zip(flows);
-        for ((_, bits), (largest, flows)) in self.values.iter_mut().zip(shares) {
-            if largest * MANY_HOSTS > flows {
-                *bits = 0.0;
-            }
-        }
-    }
-
-    /// A network tells no more than which of those it is that flows are of: a machine with three
-    /// networks has a third of its flows from each.
-    fn weigh_networks(&mut self) {
-        let different = as_f64(self.values.len().saturating_sub(1).max(1));
-        for (_, bits) in self.values.iter_mut().filter(|_| self.is_network) {
-            *bits = bits.min(different.log2());
-        }
+    /// The values that these flows have, by number, with their flows; that with most first.
+    fn ranked(&self, flows: &[u16]) -> Vec<(usize, usize)> {
+        let counts = self.counts(flows).into_iter().enumerate().skip(1);
+        let mut ranks: Vec<_> = counts.filter(|(_, flows)| *flows > 0).collect();
+        ranks.sort_by_key(|(_, flows)| std::cmp::Reverse(*flows));
+        ranks
     }
 
     /// How often each value comes among these flows, by its number.
@@ -269,30 +236,91 @@ impl Candidate {
         let number = self.numbers.get(usize::from(flow));
         number.copied().unwrap_or(0).into()
     }
+
+    /// The groups of one value, or of a few that are like each other, which may be a cause.
+    fn starts(&self, candidates: &[Candidate]) -> Vec<Guess> {
+        let known = self.values.iter().enumerate().skip(1);
+        let known = known.filter(|(_, (value, _))| known_bits(*value).is_some());
+        let known = known.filter_map(|(number, (_, bits))| self.start(&[number], *bits));
+        let together = if self.is_setup() { 1 } else { TOGETHER };
+        let sets = (0..STARTS).flat_map(|rank| (1..=together).map(move |size| (rank, size)));
+        let sets = sets.filter_map(|(rank, size)| {
+            let set = self.ranks.get(rank..rank + size)?;
+            let (most, least) = (set.first()?.1, set.last()?.1);
+            let numbers: Vec<_> = set.iter().map(|(number, _)| *number).collect();
+            are_alike(most, least).then(|| self.start(&numbers, self.bits(rank, size)))?
+        });
+        let mut starts: Vec<Guess> = known.chain(sets).collect();
+        starts.retain(|start| !self.is_few_hosts(start, candidates));
+        starts
+    }
+
+    /// The network that nearly all flows share: it tells little of why they are there.
+    fn shared_network(&self, candidates: &[Candidate]) -> Option<Guess> {
+        let (number, flows) = self.ranks.first().filter(|_| self.hosts.is_some())?;
+        let is_shared = *flows * 10 >= self.numbers.len() * 9;
+        let bits = most_bits(self.value(*number));
+        let shared = is_shared.then(|| self.start(&[*number], bits))??;
+        (!self.is_few_hosts(&shared, candidates)).then_some(shared)
+    }
+
+    /// Whether a few hosts have most of these flows: then these are the cause and not their network.
+    fn is_few_hosts(&self, network: &Guess, candidates: &[Candidate]) -> bool {
+        let hosts = self.hosts.and_then(|place| candidates.get(place));
+        hosts.is_some_and(|hosts| {
+            let ranks = hosts.ranked(&network.flows).into_iter();
+            let few: usize = ranks.take(TOGETHER).map(|(_, flows)| flows).sum();
+            few * 5 > network.flows.len() * 4
+        })
+    }
+
+    /// The group of the flows that have one of these values, each of which tells so many bits; none
+    /// if that is no more than chance and the usual.
+    fn start(&self, numbers: &[usize], bits: f64) -> Option<Guess> {
+        let all = self.numbers.len();
+        let of_these = |flow: &u16| numbers.contains(&self.number(*flow));
+        let mut guess = Guess {
+            bits: bits - as_f64(numbers.len()).log2(),
+            is_network: self.hosts.is_some(),
+            flows: everything(all).into_iter().filter(of_these).collect(),
+            ..Guess::default()
+        };
+        guess.score = guess.scored(guess.flows.len(), 0.0, all);
+        guess
+            .chosen
+            .push((self.column, self.value(*numbers.first()?)));
+        (guess.score > 0.0).then_some(guess)
+    }
 }
 
-/// The share below which a value is like the others. `flows` are those of each value, `many` is how
-/// many similar values make one of them ordinary. A few rare values besides change nothing.
-fn like_others(flows: &[usize], many: usize, of: usize) -> f64 {
-    let mut largest = flows.to_vec();
-    largest.sort_unstable_by(|one, other| other.cmp(one));
-    let similar = largest.get(many - 1).copied().unwrap_or(0);
-    let even = 2.0 / as_f64(flows.len().max(1));
-    even.min(2.0 * as_f64(similar) / as_f64(of.max(1)))
+/// Whether two groups of flows are of about the same size, or differ by chance: three deviations.
+fn are_alike(most: usize, least: usize) -> bool {
+    let is_chance = (most - least).pow(2) <= 9 * (most + least);
+    least >= LEAST_FLOWS && (least * 2 >= most || is_chance)
 }
 
-/// What a group would become with a column more.
-struct Step<'a> {
-    with: &'a Candidate,
-    number: usize,
-    value: Value,
-    bits: f64,
-    score: f64,
+/// The group that tells most, of those that grow from the best starts.
+fn best<S: IntoIterator<Item = Guess>>(
+    candidates: &[Candidate],
+    starts: fn(&Candidate, &[Candidate]) -> S,
+) -> Guess {
+    let all = candidates
+        .iter()
+        .flat_map(|start| starts(start, candidates));
+    let mut all: Vec<Guess> = all.collect();
+    all.sort_by(|one, other| other.score.total_cmp(&one.score));
+    let grown = all
+        .into_iter()
+        .take(GROWN)
+        .map(|start| start.grown(candidates));
+    let best = grown.reduce(|one, other| if other.score > one.score { other } else { one });
+    best.unwrap_or_default()
 }
 
 /// A group under construction.
 #[derive(Default)]
 struct Guess {
+    /// Of a few values that are like each other, the first.
     chosen: Vec<(Column, Value)>,
     /// The flows in it, by their place in the sample.
     flows: Vec<u16>,
@@ -302,69 +330,52 @@ struct Guess {
 }
 
 impl Guess {
-    fn everything(flows: usize) -> Self {
-        let flows = (0..u16::try_from(flows).unwrap_or(u16::MAX)).collect();
-        Guess {
-            flows,
-            ..Guess::default()
+    /// The score of so many of its flows, with so many bits more.
+    fn scored(&self, flows: usize, bits: f64, of: usize) -> f64 {
+        if flows < LEAST_FLOWS {
+            return 0.0;
         }
-    }
-
-    /// What the value of another column that tells most would make of it. Which flows have it is
-    /// left for [`Guess::narrowed`]: most steps are only weighed.
-    fn step<'a>(&self, with: &'a Candidate, of: usize) -> Option<Step<'a>> {
-        let here = as_f64(self.flows.len());
-        let values = with.counts(&self.flows).into_iter().zip(&with.values);
-        let steps = values
-            .enumerate()
-            .skip(1)
-            .filter_map(|(number, (flows, (value, bits)))| {
-                let is_group = flows >= LEAST_FLOWS && as_f64(flows) >= with.even * here;
-                let share = lower_bound(as_f64(flows), as_f64(of));
-                is_group.then(|| Step {
-                    with,
-                    number,
-                    value: *value,
-                    bits: *bits,
-                    score: share * (self.bits + bits + share.log2()),
-                })
-            });
-        // The first of equals, so that the same sample gives the same answer.
-        steps.reduce(|one, other| if other.score > one.score { other } else { one })
-    }
-
-    /// The group after a step.
-    fn narrowed(mut self, step: &Step<'_>) -> Guess {
-        self.flows
-            .retain(|flow| step.with.number(*flow) == step.number);
-        self.chosen.push((step.with.column, step.value));
-        self.is_network |= step.with.is_network;
-        self.bits += step.bits;
-        self.score = step.score;
-        self
+        let share = lower_bound(as_f64(flows), as_f64(of));
+        share * (share.log2() + self.bits + bits)
     }
 
     /// The group with columns added, the best first, for as long as they tell more.
     ///
     /// A network is a cause by itself or not at all: most flows of a table come from its own.
-    fn grown(self, candidates: &[Candidate], of: usize) -> Guess {
-        let mut guess = self;
+    fn grown(mut self, candidates: &[Candidate]) -> Guess {
         loop {
-            let taken = |field| guess.chosen.iter().any(|(column, _)| column.field == field);
+            let taken = |field| self.chosen.iter().any(|(column, _)| column.field == field);
             let free = candidates.iter().filter(|next| {
                 let is_address = matches!(next.column.field, Field::Src | Field::Dst);
-                let is_excluded = next.is_network || (guess.is_network && is_address);
+                let is_excluded = next.hosts.is_some() || (self.is_network && is_address);
                 !taken(next.column.field) && !is_excluded
             });
-            let best = free
-                .filter_map(|next| guess.step(next, of))
-                .reduce(|one, other| if other.score > one.score { other } else { one });
+            let steps = free.flat_map(|next| {
+                let counts = next.counts(&self.flows).into_iter().enumerate().skip(1);
+                counts.map(move |(number, flows)| (next, number, flows))
+            });
+            let scored = steps.map(|(next, number, flows)| {
+                let (_, bits) = next.values[number];
+                (self.scored(flows, bits, next.numbers.len()), next, number)
+            });
+            // The first of equals, so that the same sample gives the same answer.
+            let best = scored.reduce(|one, other| if other.0 > one.0 { other } else { one });
             match best {
-                Some(best) if best.score > guess.score + 1e-9 => guess = guess.narrowed(&best),
-                _ => return guess,
+                Some((score, next, number)) if score > self.score + 1e-9 => {
+                    let (value, bits) = next.values[number];
+                    self.flows.retain(|flow| next.number(*flow) == number);
+                    self.chosen.push((next.column, value));
+                    (self.bits, self.score) = (self.bits + bits, score);
+                }
+                _ => return self,
             }
         }
     }
+}
+
+/// All flows of a sample, by their places.
+fn everything(flows: usize) -> Vec<u16> {
+    (0..u16::try_from(flows).unwrap_or(u16::MAX)).collect()
 }
 
 #[expect(clippy::cast_precision_loss)] // a sample is far below 2^52
@@ -373,361 +384,4 @@ fn as_f64(number: usize) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::flow::Flow;
-    use crate::flow::captured::{TCP, UDP};
-
-    /// TCP flows from 192.168.0.0/16 to 10.0.0.2: client, client port, server port.
-    fn tcp(flows: impl IntoIterator<Item = (u16, u16, u16)>) -> Vec<Facts> {
-        let fact = |(client, from, to): (u16, u16, u16)| {
-            let mut bytes = TCP.to_vec();
-            bytes[18..20].copy_from_slice(&client.to_be_bytes());
-            bytes[44..46].copy_from_slice(&from.to_be_bytes());
-            bytes[52..54].copy_from_slice(&to.to_be_bytes());
-            Facts::from(&Flow::parse(&bytes).unwrap())
-        };
-        flows.into_iter().map(fact).collect()
-    }
-
-    fn chosen(sample: &[Facts]) -> Vec<&'static str> {
-        let columns = choose(sample, None, &[]).columns;
-        columns.iter().map(|column| column.field.name()).collect()
-    }
-
-    /// A few flows of another protocol, each from and to somewhere else.
-    fn others() -> Vec<Facts> {
-        let fact = |n: u16| {
-            let mut bytes = UDP.to_vec();
-            for place in [30, 50, 68, 76] {
-                bytes[place..place + 2].copy_from_slice(&(n + 1024).to_be_bytes());
-            }
-            Facts::from(&Flow::parse(&bytes).unwrap())
-        };
-        (0..300).map(fact).collect()
-    }
-
-    #[test]
-    fn many_sources_at_one_service_are_told_by_the_service() {
-        for noise in [Vec::new(), others()] {
-            let mut sample = tcp((0..1000).map(|n| (n, n + 1024, 5228)));
-            sample.extend(noise);
-            let chosen = chosen(&sample);
-            assert_eq!(
-                chosen[..4],
-                ["proto", "state", "dst", "dport"],
-                "{chosen:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn one_source_at_many_ports_is_told_by_the_source() {
-        let mut sample = tcp((0..1000).map(|n| (7, n + 1024, n)));
-        sample.extend(others());
-        let chosen = chosen(&sample);
-        assert!(
-            chosen.contains(&"src") && !chosen.contains(&"dport"),
-            "{chosen:?}"
-        );
-        assert!(!chosen.contains(&"sport"), "{chosen:?}");
-    }
-
-    #[test]
-    fn the_networks_that_a_machine_serves_are_not_the_cause() {
-        // Three networks of 200 clients each; every third flow of them is a SYN.
-        for networks in 1..=3 {
-            let mut numbers = Numbers(7);
-            let mut flow = |number: u16, planted| {
-                let mut flow = made(&mut numbers, false, planted);
-                let client = 0x0a01_0000 + u32::from(number % networks) * 256;
-                let host = u32::from(number / networks % 200);
-                flow.src = std::net::Ipv4Addr::from_bits(client + host).into();
-                flow
-            };
-            let sample: Vec<Facts> = (0..1200)
-                .map(|number| flow(number, (number % 7 < 2).then_some(Planted::State)))
-                .collect();
-            let choice = choose(&sample, None, &[]);
-            assert!(
-                names(&choice, Planted::State, false),
-                "{networks} {choice:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_table_without_a_pattern_is_shown_by_service() {
-        for sample in [Vec::new(), tcp([(1, 2, 3)]), tcp([(1, 2, 3), (1, 2, 3)])] {
-            let choice = choose(&sample, None, &[]);
-            let fields = choice.columns.iter().map(|column| column.field.name());
-            assert_eq!(fields.collect::<Vec<_>>(), ["proto", "dst", "dport"]);
-            assert_eq!(choice.cause, None);
-        }
-    }
-
-    #[test]
-    fn what_the_selection_fixes_is_not_told_again() {
-        // Half of the flows to port 5228 of one server come from one client.
-        let sample =
-            tcp((0..1000_u16).map(|n| (if n.is_multiple_of(2) { 7 } else { n + 100 }, n, 5228)));
-        let given = [Field::Dst, Field::Dport, Field::Proto];
-        let cause = choose(&sample, None, &given);
-        let fields = cause.columns.iter().map(|column| column.field);
-        assert_eq!(fields.collect::<Vec<_>>(), [Field::State, Field::Src]);
-    }
-
-    #[test]
-    fn the_operator_s_prefixes_are_the_only_ones() {
-        let prefixes = Prefixes { v6: 48, v4: 16 };
-        let sample = tcp((0..1000).map(|n| (n, n + 1024, n)));
-        for column in choose(&sample, Some(prefixes), &[]).columns {
-            assert!(column.field == Field::Proto || column.prefixes == prefixes);
-        }
-    }
-
-    /// What a table is filled by, for a reason.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Planted {
-        Source,
-        Destination,
-        Service,
-        Port,
-        Network,
-        State,
-        Pair,
-        Halves,
-        Quarters,
-    }
-
-    const PLANTED: [Planted; 9] = [
-        Planted::Source,
-        Planted::Destination,
-        Planted::Service,
-        Planted::Port,
-        Planted::Network,
-        Planted::State,
-        Planted::Pair,
-        Planted::Halves,
-        Planted::Quarters,
-    ];
-
-    /// Numbers that look random, the same for the same seed.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn next(&mut self) -> u64 {
-            self.0 = self
-                .0
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            self.0 >> 24
-        }
-
-        fn below(&mut self, limit: u64) -> u64 {
-            self.next() % limit
-        }
-
-        fn port(&mut self) -> u16 {
-            u16::try_from(1024 + self.below(60_000)).unwrap()
-        }
-
-        fn address(&mut self, v6: bool) -> std::net::IpAddr {
-            let (high, low) = (u128::from(self.next()), u128::from(self.next()));
-            if v6 {
-                std::net::Ipv6Addr::from(0x2001_u128 << 112 | high << 64 | low).into()
-            } else {
-                std::net::Ipv4Addr::from_bits(u32::try_from(low % (1 << 32)).unwrap()).into()
-            }
-        }
-    }
-
-    fn server(v6: bool, number: u16) -> std::net::IpAddr {
-        if v6 {
-            std::net::Ipv6Addr::new(0x2a00, 1, 2, 3, 0, 0, 0, number).into()
-        } else {
-            std::net::Ipv4Addr::from_bits(0xc633_6400 + u32::from(number)).into()
-        }
-    }
-
-    /// A flow of noise, or one that was planted.
-    fn made(numbers: &mut Numbers, v6: bool, planted: Option<Planted>) -> Facts {
-        let is_tcp = numbers.below(2) == 0 || planted == Some(Planted::State);
-        let mut flow = Flow::parse(UDP).unwrap();
-        let mut tuple = flow.original;
-        tuple.zone = None;
-        if is_tcp {
-            flow.tcp = Flow::parse(TCP).unwrap().tcp;
-            tuple.protocol = Protocol::TCP;
-        }
-        (tuple.src, tuple.dst) = (numbers.address(v6), numbers.address(v6));
-        let (mut from, mut to) = (numbers.port(), numbers.port());
-        match planted {
-            None => {}
-            Some(Planted::Source) => tuple.src = server(v6, 1),
-            Some(Planted::Destination) => tuple.dst = server(v6, 1),
-            Some(Planted::Service) => (tuple.dst, to) = (server(v6, 1), 5228),
-            Some(Planted::Port) => to = 6881,
-            Some(Planted::Network) if v6 => {
-                let std::net::IpAddr::V6(source) = tuple.src else {
-                    panic!("{}", tuple.src)
-                };
-                let [_, _, _, subnet, rest @ ..] = source.segments();
-                let [a, b, c, d] = rest;
-                tuple.src = std::net::Ipv6Addr::new(0x2a00, 1, 2, subnet, a, b, c, d).into();
-            }
-            Some(Planted::Network) => {
-                tuple.src = server(false, u16::try_from(numbers.below(256)).unwrap());
-            }
-            Some(Planted::State) => flow.tcp.as_mut().unwrap().state = Some(TcpState::SynSent),
-            Some(Planted::Pair) => (tuple.src, tuple.dst) = (server(v6, 1), server(v6, 2)),
-            Some(Planted::Halves) => {
-                tuple.dst = server(v6, u16::try_from(numbers.below(2)).unwrap());
-            }
-            Some(Planted::Quarters) => {
-                tuple.dst = server(v6, u16::try_from(numbers.below(4)).unwrap());
-            }
-        }
-        from = if from == 6881 { 1024 } else { from };
-        tuple.layer4 = crate::flow::Layer4::Ports { src: from, dst: to };
-        flow.original = tuple;
-        Facts::from(&flow)
-    }
-
-    /// Whether the cause says what was planted.
-    fn names(choice: &Choice, planted: Planted, v6: bool) -> bool {
-        let Some(cause) = &choice.cause else {
-            return false;
-        };
-        let of = |field| {
-            let place = choice
-                .columns
-                .iter()
-                .position(|column| column.field == field);
-            place.and_then(|place| cause.get(place).copied())
-        };
-        let address = |field, number| {
-            let prefixes = if v6 && field == Field::Src {
-                Prefixes::HOST
-            } else {
-                Prefixes::WHOLE
-            };
-            of(field) == Some(prefixes.of(server(v6, number)))
-        };
-        let port = |number| of(Field::Dport) == Some(Value::Port(number));
-        match planted {
-            Planted::Source => address(Field::Src, 1),
-            Planted::Destination => address(Field::Dst, 1),
-            Planted::Service => address(Field::Dst, 1) && port(5228),
-            Planted::Port => port(6881),
-            Planted::Network => of(Field::Src) == Some(Prefixes::SITE.of(server(v6, 0))),
-            Planted::State => of(Field::State) == Some(Value::State(TcpState::SynSent)),
-            Planted::Pair => address(Field::Src, 1) && address(Field::Dst, 2),
-            Planted::Halves => (0..2).any(|number| address(Field::Dst, number)),
-            Planted::Quarters => (0..4).any(|number| address(Field::Dst, number)),
-        }
-    }
-
-    #[test]
-    fn a_few_rare_values_do_not_hide_equal_causes() {
-        // The flows of each value, and whether the first is like the others.
-        let tables: [(&[usize], bool); 7] = [
-            (&[48, 48, 48, 47], false),
-            (&[48, 48, 48, 47, 1, 1], false),
-            (&[240, 240, 240, 240, 10, 10, 10, 10], false),
-            (&[40, 40, 40, 40, 40], true),
-            (&[40, 40, 40, 40, 40, 1], true),
-            (&[38, 20, 20, 20, 20], true),
-            (&[42, 20, 20, 20, 20], false),
-        ];
-        for (flows, is_like_others) in tables {
-            let of: usize = flows.iter().sum();
-            let share = as_f64(flows[0]) / as_f64(of);
-            let least = like_others(flows, EVEN, of);
-            assert_eq!(share < least, is_like_others, "{flows:?} {least}");
-        }
-    }
-
-    /// A table of which `noise` in a hundred flows are not planted.
-    fn table(seed: u64, planted: Planted, noise: u64, flows: u64, v6: bool) -> Vec<Facts> {
-        let mut numbers = Numbers(seed);
-        let flow = |n| {
-            let is_noise = n * 100 < noise * flows;
-            made(&mut numbers, v6, (!is_noise).then_some(planted))
-        };
-        (0..flows).map(flow).collect()
-    }
-
-    #[test]
-    fn a_host_with_a_few_more_flows_does_not_hide_its_network() {
-        let sample = table(7_345_003_448_115_586_838, Planted::Network, 0, 64, false);
-        let choice = choose(&sample, None, &[]);
-        assert!(names(&choice, Planted::Network, false), "{choice:?}");
-    }
-
-    #[test]
-    fn four_equal_destinations_stand_out_among_a_little_noise() {
-        for (seed, noise, flows, v6) in [
-            (2_995_901_442_494_990_290, 1, 193, false),
-            (6_979_286_100_323_458_599, 2, 135, false),
-            (2_309_228_366_722_129_957, 1, 168, true),
-        ] {
-            let sample = table(seed, Planted::Quarters, noise, flows, v6);
-            let choice = choose(&sample, None, &[]);
-            assert!(names(&choice, Planted::Quarters, v6), "{flows} {choice:?}");
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig {
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        })]
-
-        #[test]
-        fn a_planted_cause_is_named(
-            seed in any::<u64>(),
-            kind in 0..PLANTED.len(),
-            noise in 0..=95_u64,
-            flows in 40..2048_u64,
-            v6 in any::<bool>(),
-        ) {
-            let planted = PLANTED[kind];
-            let parts = match planted {
-                Planted::Halves => 2,
-                Planted::Quarters => 4,
-                _ => 1,
-            };
-            // Fewer than a dozen flows of a part are within what chance makes of a sample.
-            prop_assume!(flows * (100 - noise) / 100 >= 12 * parts);
-            let sample = table(seed, planted, noise, flows, v6);
-            let choice = choose(&sample, None, &[]);
-            prop_assert!(names(&choice, planted, v6), "{:?} {:?}", planted, choice);
-        }
-
-        #[test]
-        fn noise_alone_does_not_stand_out(
-            seed in any::<u64>(),
-            flows in 0..2048_u64,
-            v6 in any::<bool>(),
-        ) {
-            let mut numbers = Numbers(seed);
-            let sample: Vec<Facts> = (0..flows).map(|_| made(&mut numbers, v6, None)).collect();
-            let choice = choose(&sample, None, &[]);
-            prop_assert_eq!(choice.cause, None);
-        }
-
-        #[test]
-        fn no_sample_panics_and_no_field_comes_twice(
-            flows in proptest::collection::vec(any::<(u16, u16, u16)>(), 0..60)
-        ) {
-            let chosen = chosen(&tcp(flows));
-            let mut once = chosen.clone();
-            once.dedup();
-            prop_assert_eq!(&once, &chosen);
-            prop_assert!(!chosen.is_empty());
-        }
-    }
-}
+mod tests;
