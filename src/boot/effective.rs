@@ -22,10 +22,13 @@ pub(super) const DEFAULT_FRAG6_LOW: i64 = 3 << 20;
 
 /// The line whose value a reader leaves in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Winner {
     /// The number that the kernel has afterwards, buckets rounded up.
     pub(crate) value: i64,
     /// The file, by the path at which the reader finds it.
+    #[serde(serialize_with = "super::as_shown")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) file: PathBuf,
     /// The same file with all links resolved: the one to edit.
     #[serde(skip)]

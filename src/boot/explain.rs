@@ -18,6 +18,7 @@ use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Explanation {
     pub(crate) key: Key,
     pub(crate) procps: Option<Winner>,
@@ -27,8 +28,11 @@ pub(crate) struct Explanation {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ExplainedLine {
     /// The file, by the path at which a reader would find it.
+    #[serde(serialize_with = "super::as_shown")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) file: PathBuf,
     pub(crate) line: usize,
     pub(crate) text: String,
@@ -42,9 +46,11 @@ pub(crate) struct ExplainedLine {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Loss {
     pub(crate) reader: Reader,
     #[serde(serialize_with = "as_text")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(crate) why: Why,
 }
 

@@ -27,7 +27,7 @@ pub(crate) mod writers;
 
 use crate::diagnostic::plain::Shown;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use dead_lines::DeadLine;
 pub(crate) use effective::{Effective, Run, Winner, effective, overriding_lines};
@@ -37,6 +37,7 @@ pub(crate) use tree::{Content, Directory, Entry, Tree, has_conf_name};
 
 /// A program that sets what sysctl.d says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Reader {
     /// `sysctl --system` of procps.
@@ -63,6 +64,11 @@ impl fmt::Display for Reader {
             Reader::Tuned => "tuned",
         })
     }
+}
+
+/// A path for machines: one that is no UTF-8 has a replacement character there.
+fn as_shown<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

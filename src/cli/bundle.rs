@@ -10,6 +10,7 @@ use crate::kernel::host;
 use crate::render;
 use crate::render::check::Checked;
 use crate::render::layout::{Screen, lay_out};
+use crate::render::shape::value;
 
 /// Writes it.
 pub(super) fn write(file: &Path, checked: &Checked<'_>, out: Out) -> anyhow::Result<u8> {
@@ -19,13 +20,13 @@ pub(super) fn write(file: &Path, checked: &Checked<'_>, out: Out) -> anyhow::Res
         "cttune {} on Linux {}\n\n{text}\n{:#}\n",
         env!("CARGO_PKG_VERSION"),
         host::read_release(),
-        render::check::json(checked)
+        value(&render::check::json(checked))
     );
     let mut mask = Mask::new(&host::read_name());
     profile_edit::replace(file, &mask.text(&bundle))?;
     out.result(
         || format!("wrote {}: look at it, then send it\n", file.display()),
-        || serde_json::json!({ "schema": render::SCHEMA, "path": file.display().to_string() }),
+        || render::profile::written_json(file, None),
     );
     Ok(DONE)
 }

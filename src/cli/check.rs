@@ -44,7 +44,7 @@ pub(super) fn object(
     out: Out,
 ) -> anyhow::Result<serde_json::Value> {
     with_checked(check, global, out, |checked, _| {
-        render::check::json(checked)
+        render::shape::value(&render::check::json(checked))
     })
 }
 

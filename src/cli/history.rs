@@ -61,7 +61,9 @@ pub(super) fn object(global: &Global) -> anyhow::Result<serde_json::Value> {
     let changes: Vec<Change<'_>> = changes
         .map(|(entry, effective)| view(entry, *effective))
         .collect();
-    Ok(render::history::json(&changes, &flows))
+    Ok(render::shape::value(&render::history::json(
+        &changes, &flows,
+    )))
 }
 
 fn view(entry: &Entry, effective: Option<bool>) -> Change<'_> {

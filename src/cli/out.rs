@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use anstream::ColorChoice;
+use serde::Serialize;
 
 use super::args::{Color, Format, Global};
 use super::failure::{DONE, Failure, LEFT, NPD_UNKNOWN, UNKNOWN};
@@ -84,29 +85,20 @@ impl Out {
 
     /// Prints a result: the text, or with `--format json` the object. A monitor gets its result
     /// with `--quiet` too.
-    pub(super) fn result(
-        self,
-        text: impl FnOnce() -> String,
-        json: impl FnOnce() -> serde_json::Value,
-    ) {
-        match self.format {
-            Format::Json => writer::json(&json()),
-            Format::Salt => writer::json_line(&render::salt::answer(&json(), &text())),
-            Format::Text if self.quiet => {}
-            Format::Text => writer::stdout(&text(), self.color),
-            _ => writer::monitor(&text()),
-        }
-    }
-
-    /// Prints a result whose object is long: it is written as it is, without a tree of values.
-    pub(super) fn typed<T: serde::Serialize>(
+    pub(super) fn result<T: Serialize>(
         self,
         text: impl FnOnce() -> String,
         json: impl FnOnce() -> T,
     ) {
         match self.format {
             Format::Json => writer::json(&json()),
-            _ => self.result(text, || serde_json::Value::Null),
+            Format::Salt => {
+                let result = render::shape::value(&json());
+                writer::json_line(&render::salt::answer(&result, &text()));
+            }
+            Format::Text if self.quiet => {}
+            Format::Text => writer::stdout(&text(), self.color),
+            _ => writer::monitor(&text()),
         }
     }
 
@@ -130,10 +122,10 @@ impl Out {
     }
 
     /// Prints what happens while a command runs: a line of text, or an object on a line.
-    pub(super) fn event(
+    pub(super) fn event<T: Serialize>(
         self,
         text: impl FnOnce() -> String,
-        json: impl FnOnce() -> serde_json::Value,
+        json: impl FnOnce() -> T,
     ) {
         match self.format {
             Format::Json => writer::json_line(&json()),
@@ -146,7 +138,7 @@ impl Out {
     pub(super) fn failure(self, failure: &Failure, place: &Place) -> u8 {
         if failure.code == DONE {
             self.note(&failure.to_string());
-            self.result(String::new, render::outcome::unchanged_json);
+            self.result(String::new, || render::outcome::UNCHANGED);
             return DONE;
         }
         let parts = failure.parts(place);

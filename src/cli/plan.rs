@@ -37,7 +37,7 @@ pub(super) fn show(plan: &plan::Plan, current: &Current, global: &Global, out: O
     let foreseen = forecast::foreseen(plan, global, out);
     out.result(
         || render::plan::text(plan, &current.name, &foreseen.text()),
-        || foreseen.json(render::plan::json(plan)),
+        || render::plan::json(plan).foreseen(&foreseen),
     );
     if plan.steps.is_empty() && plan.blocked.is_empty() {
         0

@@ -1,7 +1,5 @@
 //! `cttune profile`: lists, shows and checks profiles.
 
-use serde_json::json;
-
 use super::args::{Global, ProfileCommand};
 use super::failure::{FAILED, Failure};
 use super::out::{self, Out};
@@ -74,7 +72,7 @@ fn check(files: &[String], out: Out) -> anyhow::Result<u8> {
         let files = files.len();
         out.result(
             || format!("no mistake in {}\n", plural(files, "profile")),
-            || json!({ "schema": render::SCHEMA, "files": files, "mistakes": [] }),
+            || render::profile::checked_json(files),
         );
         return Ok(0);
     }

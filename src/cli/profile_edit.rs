@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use serde_json::json;
 
 use super::failure::{FAILED, Failure};
 use super::mistaken;
@@ -87,10 +86,7 @@ pub(super) fn set(file: &Path, settings: &[String], out: Out) -> anyhow::Result<
 
 pub(super) fn print(text: &str, out: Out) {
     if out.is_json() {
-        out.result(
-            String::new,
-            || json!({ "schema": render::SCHEMA, "profile": text }),
-        );
+        out.result(String::new, || render::profile::text_json(text));
     } else {
         out::raw(text);
     }
@@ -120,9 +116,11 @@ pub(super) fn write(file: &Path, before: Option<&str>, text: &str, out: Out) -> 
         || match (changed, before) {
             (false, _) => format!("{} has these values already\n", file.display()),
             (true, None) => format!("wrote {}\n", file.display()),
-            (true, Some(before)) => render::plan::diff(file, Some(before.as_bytes()), Some(text.as_bytes())),
+            (true, Some(before)) => {
+                render::plan::diff(file, Some(before.as_bytes()), Some(text.as_bytes()))
+            }
         },
-        || json!({ "schema": render::SCHEMA, "path": file.display().to_string(), "changed": changed }),
+        || render::profile::written_json(file, Some(changed)),
     );
     Ok(())
 }

@@ -73,7 +73,7 @@ pub(super) fn export(
         to,
     );
     if out.is_json() {
-        out.result(String::new, || serde_json::json!(exported));
+        out.result(String::new, || &exported);
         return Ok(DONE);
     }
     for unsaid in &exported.cannot_say {

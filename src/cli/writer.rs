@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use anstream::{AutoStream, ColorChoice};
 use rustix::termios::tcgetwinsize;
+use serde::Serialize;
 
 use crate::diagnostic::plain;
 use crate::render::layout::{Screen, lay_out};
@@ -61,21 +62,25 @@ pub(super) fn monitor(text: &str) {
 }
 
 /// Prints JSON on stdout.
-pub(super) fn json(json: &impl serde::Serialize) {
-    // Much faster than its Display.
+pub(super) fn json(json: &impl Serialize) {
+    // Much faster than the Display of a tree of values.
     let mut text = serde_json::to_string_pretty(json).unwrap_or_default();
     text.push('\n');
     write_to(io::stdout().lock(), &plain::for_json(&text));
 }
 
 /// Prints JSON on one line of stdout.
-pub(super) fn json_line(json: &serde_json::Value) {
-    write_to(io::stdout().lock(), &plain::for_json(&format!("{json}\n")));
+pub(super) fn json_line(json: &impl Serialize) {
+    write_to(io::stdout().lock(), &plain::for_json(&line(json)));
 }
 
 /// Prints JSON on one line of stderr.
-pub(super) fn json_error(json: &serde_json::Value) {
-    write_to(io::stderr().lock(), &plain::for_json(&format!("{json}\n")));
+pub(super) fn json_error(json: &impl Serialize) {
+    write_to(io::stderr().lock(), &plain::for_json(&line(json)));
+}
+
+fn line(json: &impl Serialize) -> String {
+    serde_json::to_string(json).unwrap_or_default() + "\n"
 }
 
 /// Prints text that is itself the result, such as a profile or a script: byte for byte into a file

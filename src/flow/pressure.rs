@@ -39,7 +39,8 @@ struct UnansweredCount {
 }
 
 /// A number of flows of the whole table.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Estimate {
     /// Estimated from the sample if there is one.
     pub(crate) flows: u64,

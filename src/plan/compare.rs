@@ -8,6 +8,7 @@ use crate::tunable::{Key, Reading};
 
 /// How a key differs from what is desired; the first that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     Missing,

@@ -10,6 +10,7 @@ use crate::tunable::Unit;
 
 /// How flows are brought under the timeouts that hold, mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ExpireMode {
     /// A flow that has longer to live than its timeout gets its timeout.

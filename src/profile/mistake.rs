@@ -4,8 +4,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
-
 use crate::diagnostic::plain::one_line;
 
 /// The text of a profile and the name that people know it by: a path, or `built-in:NAME`.
@@ -130,20 +128,6 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
-impl Serialize for Mistake {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Position { line, column } = self.position();
-        let mut object = serializer.serialize_struct("Mistake", 6)?;
-        object.serialize_field("file", &self.source.name)?;
-        object.serialize_field("line", &line)?;
-        object.serialize_field("column", &column)?;
-        object.serialize_field("message", &self.title)?;
-        object.serialize_field("label", &self.label)?;
-        object.serialize_field("help", &self.help)?;
-        object.end()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,13 +157,9 @@ mod tests {
     }
 
     #[test]
-    fn machines_read_file_line_and_column() {
+    fn a_mistake_names_file_line_and_column() {
         let source = Arc::new(Source::new("a.toml", "x\ny"));
         let mistake = Mistake::new(&source, 2..3, Wrong::new("odd", "here").help("do not"));
         assert_eq!(mistake.to_string(), "a.toml:2:1: odd");
-        assert_eq!(
-            serde_json::to_string(&mistake).unwrap(),
-            r#"{"file":"a.toml","line":2,"column":1,"message":"odd","label":"here","help":"do not"}"#
-        );
     }
 }

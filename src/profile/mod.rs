@@ -55,6 +55,7 @@ pub(crate) struct Extends {
 
 /// What kind of machine a profile is for: decides how severe an RFC finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
     /// Tracks its own connections.

@@ -2,16 +2,21 @@
 
 mod text;
 
-use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde::Serialize;
 
 pub(crate) use self::text::text;
 
-use super::explain::answer_json;
-use crate::assess::{Deep, Evidence, Finding, Memory, Namespace, Rates, Unread};
-use crate::boot::Reader;
+use super::explain::{AnswerNow, answer_now};
+use super::guard::GuardNow;
+use super::shape::{Named, NotRead, Schema};
+use crate::assess::{Deep, Evidence, Finding, Memory, Namespace, Rates, Severity};
+use crate::boot::{Reader, Winner};
 use crate::diagnostic::{Hint, Place};
 use crate::flow::Estimate;
-use crate::plan::Compared;
+use crate::plan::{Compared, State};
 use crate::tunable::{Counter, Key, Snapshot};
 
 /// All that a check found.
@@ -57,148 +62,274 @@ impl Checked<'_> {
 }
 
 /// As machines read it.
-pub(crate) fn json(checked: &Checked<'_>) -> Value {
-    let settings: Vec<Value> = checked
-        .evidence
-        .comparison
-        .settings
-        .iter()
-        .map(setting_json)
-        .collect();
-    let findings: Vec<Value> = {
-        let all = checked.findings.iter();
-        all.map(|one| finding_json(one, checked.place)).collect()
-    };
-    json!({
-        "schema": super::SCHEMA,
-        "host": checked.host,
-        "version": env!("CARGO_PKG_VERSION"),
-        "profile": checked.evidence.desired.map(|desired| &desired.name),
-        "overrides": checked.evidence.desired.map(|desired| &desired.overrides),
-        "pending": checked.pending.map(|pending| json!({
-            "id": pending.id,
-            "deadline": format!("{:.0}", pending.deadline),
-        })),
-        "in_line": checked.in_line(),
-        "table": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| table_json(live, checked.evidence.rates)),
-        "expectations": checked.evidence.machine.live.filter(|live| live.is_loaded()).map(|live| expectations_json(live, checked.evidence.rates)),
-        "counters": checked.evidence.rates.map(counters_json),
-        "guard": checked.evidence.guard.map(super::guard::seen_json),
-        "deep": checked.evidence.deep.map(deep_json),
-        "namespaces": checked.evidence.namespaces.map(|all| all.iter().map(namespace_json).collect::<Vec<_>>()),
-        "settings": settings,
-        "findings": findings,
-        "unread": unread_json(checked.evidence.unread),
-    })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    host: &'a str,
+    version: &'static str,
+    profile: Option<&'a str>,
+    /// What was set beside the profile, by key.
+    overrides: Option<&'a BTreeMap<Key, i64>>,
+    pending: Option<PendingChange>,
+    /// Whether nothing drifted; null without a profile.
+    in_line: Option<bool>,
+    table: Option<TableNow>,
+    expectations: Option<Expectations>,
+    counters: Option<Named<Count>>,
+    guard: Option<GuardNow<'a>>,
+    deep: Option<Walked<'a>>,
+    namespaces: Option<Vec<NamespaceNow<'a>>>,
+    settings: Vec<SettingNow<'a>>,
+    findings: Vec<Found<'a>>,
+    unread: Vec<NotRead<'a>>,
 }
 
-pub(super) fn table_json(live: &Snapshot, rates: Option<&Rates>) -> Value {
+/// A change that is undone at its deadline.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct PendingChange {
+    id: u64,
+    /// RFC 3339, in UTC.
+    deadline: String,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct TableNow {
+    count: Option<i64>,
+    max: Option<i64>,
+    buckets: Option<i64>,
+    /// 0 to 1.
+    fill: Option<f64>,
+    /// Bytes.
+    memory: Option<u64>,
+    memory_when_full: Option<u64>,
+    growth_per_second: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Expectations {
+    pub(super) count: Option<u64>,
+    pub(super) max: Option<i64>,
+}
+
+/// A counter; null where this kernel does not have it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Count {
+    total: Option<u64>,
+    per_second: Option<f64>,
+}
+
+/// What a walk through the table showed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Walked<'a> {
+    total: u64,
+    sampled: Option<u64>,
+    not_reclaimable: Estimate,
+    push: Estimate,
+    unanswered: Estimate,
+    nat: Option<NatNow>,
+    tracked_by: Option<&'a BTreeSet<String>>,
+    timeout_policies: Option<usize>,
+    flowtables: Option<&'a [String]>,
+}
+
+/// Where the largest share of the ports is in use.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct NatNow {
+    protocol: String,
+    address: IpAddr,
+    server: String,
+    used: Estimate,
+    /// The first and the last.
+    ports: [u16; 2],
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct NamespaceNow<'a> {
+    name: Option<&'a str>,
+    pids: &'a [u32],
+    inode: u64,
+    own: bool,
+    count: i64,
+    max: i64,
+    fill: Option<f64>,
+    drop: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct SettingNow<'a> {
+    key: Key,
+    live: Option<i64>,
+    persisted: Option<i64>,
+    persisted_by: Option<PersistedBy>,
+    next_boot: Option<AnswerNow>,
+    wanted: Option<i64>,
+    state: State,
+    why: Option<&'a str>,
+}
+
+/// The line that wins for each reader of sysctl.d.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct PersistedBy {
+    procps: Option<WinningLine>,
+    systemd: Option<WinningLine>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct WinningLine {
+    value: i64,
+    file: String,
+    line: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Found<'a> {
+    id: &'static str,
+    severity: Severity,
+    message: &'a str,
+    hint: String,
+    source: &'static str,
+    accepted: bool,
+    accepted_why: Option<&'a str>,
+}
+
+pub(crate) fn json<'a>(checked: &'a Checked<'_>) -> Output<'a> {
+    let evidence = &checked.evidence;
+    let live = evidence.machine.live.filter(|live| live.is_loaded());
+    let namespaces = evidence.namespaces;
+    let settings = evidence.comparison.settings.iter();
+    let findings = checked.findings.iter();
+    let unread = evidence.unread.iter();
+    Output {
+        schema: Schema,
+        host: checked.host,
+        version: env!("CARGO_PKG_VERSION"),
+        profile: evidence.desired.map(|desired| desired.name.as_str()),
+        overrides: evidence.desired.map(|desired| &desired.overrides),
+        pending: checked.pending.map(|pending| PendingChange {
+            id: pending.id,
+            deadline: format!("{:.0}", pending.deadline),
+        }),
+        in_line: checked.in_line(),
+        table: live.map(|live| table_now(live, evidence.rates)),
+        expectations: live.map(|live| Expectations {
+            count: evidence.rates.and_then(|rates| rates.expectations),
+            max: live.value(Key::ExpectMax),
+        }),
+        counters: evidence.rates.map(counters_now),
+        guard: evidence.guard.map(super::guard::guard_now),
+        deep: evidence.deep.map(walked),
+        namespaces: namespaces.map(|all| all.iter().map(namespace_now).collect()),
+        settings: settings.map(setting_now).collect(),
+        findings: findings.map(|one| found(one, checked.place)).collect(),
+        unread: unread
+            .map(|one| NotRead::new(&one.source, &one.why))
+            .collect(),
+    }
+}
+
+pub(super) fn table_now(live: &Snapshot, rates: Option<&Rates>) -> TableNow {
     let memory = Memory::of(live, rates.and_then(|rates| rates.flow_size));
-    json!({
-        "count": live.count,
-        "max": live.value(Key::Max),
-        "buckets": live.value(Key::Buckets),
-        "fill": live.fill(),
-        "memory": memory.map(|memory| memory.now),
-        "memory_when_full": memory.and_then(|memory| memory.when_full),
-        "growth_per_second": rates.and_then(|rates| rates.growth(live)),
-    })
+    TableNow {
+        count: live.count,
+        max: live.value(Key::Max),
+        buckets: live.value(Key::Buckets),
+        fill: live.fill(),
+        memory: memory.map(|memory| memory.now),
+        memory_when_full: memory.and_then(|memory| memory.when_full),
+        growth_per_second: rates.and_then(|rates| rates.growth(live)),
+    }
 }
 
-/// Every counter by its name, those that this kernel does not count as null.
-pub(super) fn counters_json(rates: &Rates) -> Value {
-    let counter = |counter: Counter| {
-        let value = json!({ "total": rates.total(counter), "per_second": rates.rate(counter) });
-        (counter.name().to_owned(), value)
+/// Every counter by its name.
+pub(super) fn counters_now(rates: &Rates) -> Named<Count> {
+    let count = |counter: Counter| Count {
+        total: rates.total(counter),
+        per_second: rates.rate(counter),
     };
-    Counter::ALL.into_iter().map(counter).collect()
+    let all = Counter::ALL.into_iter();
+    all.map(|counter| (counter.name(), count(counter)))
+        .collect()
 }
 
-fn deep_json(deep: &Deep) -> Value {
+fn walked(deep: &Deep) -> Walked<'_> {
     let pressure = &deep.pressure;
-    let estimate =
-        |one: Estimate| json!({ "flows": one.flows, "share": one.share, "margin": one.margin });
-    json!({
-        "total": pressure.table,
-        "sampled": (pressure.looked_at < pressure.table).then_some(pressure.looked_at),
-        "not_reclaimable": estimate(pressure.fixed),
-        "push": estimate(pressure.push),
-        "unanswered": estimate(pressure.unanswered.all),
-        "nat": deep.nat.ports.as_ref().map(|nat| json!({
-            "protocol": nat.protocol.to_string(),
-            "address": nat.address,
-            "server": nat.server,
-            "used": estimate(nat.used),
-            "ports": [nat.ports.start(), nat.ports.end()],
-        })),
-        "tracked_by": deep.rules.as_ref().map(|rules| &rules.trackers),
-        "timeout_policies": deep.policies.as_ref().map(|policies| policies.0.len()),
-        "flowtables": deep.flowtables,
-    })
+    let is_sample = pressure.looked_at < pressure.table;
+    Walked {
+        total: pressure.table,
+        sampled: is_sample.then_some(pressure.looked_at),
+        not_reclaimable: pressure.fixed,
+        push: pressure.push,
+        unanswered: pressure.unanswered.all,
+        nat: deep.nat.ports.as_ref().map(|nat| NatNow {
+            protocol: nat.protocol.to_string(),
+            address: nat.address,
+            server: nat.server.to_string(),
+            used: nat.used,
+            ports: [*nat.ports.start(), *nat.ports.end()],
+        }),
+        tracked_by: deep.rules.as_ref().map(|rules| &rules.trackers),
+        timeout_policies: deep.policies.as_ref().map(|policies| policies.0.len()),
+        flowtables: deep.flowtables.as_deref(),
+    }
 }
 
-pub(super) fn namespace_json(namespace: &Namespace) -> Value {
-    json!({
-        "name": namespace.name,
-        "pids": namespace.pids,
-        "inode": namespace.inode,
-        "own": namespace.is_own,
-        "count": namespace.count,
-        "max": namespace.max,
-        "fill": namespace.fill(),
-        "drop": namespace.drop,
-    })
+pub(super) fn namespace_now(namespace: &Namespace) -> NamespaceNow<'_> {
+    NamespaceNow {
+        name: namespace.name.as_deref(),
+        pids: &namespace.pids,
+        inode: namespace.inode,
+        own: namespace.is_own,
+        count: namespace.count,
+        max: namespace.max,
+        fill: namespace.fill(),
+        drop: namespace.drop,
+    }
 }
 
-/// Each source under its old name too.
-fn unread_json(unread: &[Unread]) -> Vec<Value> {
-    let of = |one: &Unread| json!({ "source": one.source, "what": one.source, "why": one.why });
-    unread.iter().map(of).collect()
-}
-
-fn expectations_json(live: &Snapshot, rates: Option<&Rates>) -> Value {
-    json!({
-        "count": rates.and_then(|rates| rates.expectations),
-        "max": live.value(Key::ExpectMax),
-    })
-}
-
-fn setting_json(setting: &Compared) -> Value {
-    let by = |winner: Option<&crate::boot::Winner>| {
-        winner.map(|winner| {
-            json!({ "value": winner.value, "file": winner.real.display().to_string(), "line": winner.line })
-        })
+fn setting_now(setting: &Compared) -> SettingNow<'_> {
+    let line = |winner: &Winner| WinningLine {
+        value: winner.value,
+        file: winner.real.display().to_string(),
+        line: winner.line,
     };
-    let persisted_by = setting.persisted.as_ref().map(|persisted| {
-        json!({
-            "procps": by(persisted.winner(Reader::Procps)),
-            "systemd": by(persisted.winner(Reader::Systemd)),
-        })
-    });
-    let next_boot = setting.persisted.as_ref();
-    let next_boot = next_boot.map(|persisted| answer_json(&persisted.answer));
-    json!({
-        "key": setting.key,
-        "live": setting.live_value(),
-        "persisted": setting.persisted_value(),
-        "persisted_by": persisted_by,
-        "next_boot": next_boot,
-        "wanted": setting.desired_value(),
-        "state": setting.state,
-        "why": setting.targets.as_ref().map(|targets| targets.why.as_str()),
-    })
+    let persisted = setting.persisted.as_ref();
+    SettingNow {
+        key: setting.key,
+        live: setting.live_value(),
+        persisted: setting.persisted_value(),
+        persisted_by: persisted.map(|persisted| PersistedBy {
+            procps: persisted.winner(Reader::Procps).map(line),
+            systemd: persisted.winner(Reader::Systemd).map(line),
+        }),
+        next_boot: persisted.map(|persisted| answer_now(&persisted.answer)),
+        wanted: setting.desired_value(),
+        state: setting.state,
+        why: setting.targets.as_ref().map(|targets| targets.why.as_str()),
+    }
 }
 
-fn finding_json(finding: &Finding, place: &Place) -> Value {
-    json!({
-        "id": finding.id.name(),
-        "severity": finding.severity,
-        "message": finding.message,
-        "hint": finding.hint.text(place),
-        "source": finding.id.source(),
-        "accepted": finding.accepted.is_some(),
-        "accepted_why": finding.accepted,
-    })
+fn found<'a>(finding: &'a Finding, place: &Place) -> Found<'a> {
+    Found {
+        id: finding.id.name(),
+        severity: finding.severity,
+        message: &finding.message,
+        hint: finding.hint.text(place),
+        source: finding.id.source(),
+        accepted: finding.accepted.is_some(),
+        accepted_why: finding.accepted.as_deref(),
+    }
 }
 
 /// `change 3 (campus-fw) is undone at 14:07:31 unless you run: cttune confirm`

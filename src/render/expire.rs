@@ -1,12 +1,13 @@
 //! `cttune expire`: how many flows, what became of them, and why the others are kept.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::layout::{CELL, HANG, RIGHT};
+use super::shape::{Named, Schema};
 use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
 use crate::flow::expire::{Share, Tally};
 use crate::profile::ExpireMode;
-use crate::tunable::{format_count, format_seconds, plural};
+use crate::tunable::{Key, format_count, format_seconds, plural};
 
 /// What there is to tell.
 #[derive(Debug, Clone, Copy)]
@@ -22,61 +23,102 @@ pub(crate) struct Parts<'a> {
 }
 
 /// As machines read it.
-pub(crate) fn json(parts: Parts<'_>) -> Value {
-    let mut object = Map::new();
-    object.insert("schema".to_owned(), json!(super::SCHEMA));
-    object.extend(flows_json(parts));
-    Value::Object(object)
-}
-
-/// The same as part of another object.
-pub(crate) fn flows_json(parts: Parts<'_>) -> Map<String, Value> {
-    tally_json(parts.mode.name(), parts.tally, parts.dry_run, parts.count)
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output {
+    schema: Schema,
+    #[serde(flatten)]
+    flows: FlowsNow,
 }
 
 /// What became of flows, whatever was done to them.
-pub(super) fn tally_json(
-    mode: &str,
-    tally: &Tally,
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct FlowsNow {
+    mode: Act,
     dry_run: bool,
+    examined: u64,
+    selected: u64,
+    clamped: u64,
+    re_aged: u64,
+    deleted: u64,
+    /// Flows that ended by themselves meanwhile.
+    gone: u64,
+    failed: u64,
+    /// Flows that the last pass over the table still changed.
+    late: u64,
+    kept: u64,
+    unknown: u64,
+    kept_why: Named<u64>,
+    likely_idle: u64,
+    timeouts: Vec<OfTimeout>,
+    /// Entries in the table afterwards; null where it was not read.
     count: Option<i64>,
-) -> Map<String, Value> {
-    let kept_why: Map<String, Value> = tally
-        .kept_why()
-        .map(|(why, flows)| (why.name().to_owned(), json!(flows)))
-        .collect();
-    let timeouts: Vec<Value> = tally
-        .shares()
-        .map(|(key, share)| {
-            json!({
-                "key": key,
-                "timeout": share.timeout,
-                "flows": share.flows,
-                "silent": share.silent,
-            })
-        })
-        .collect();
-    let object = json!({
-        "mode": mode,
-        "dry_run": dry_run,
-        "examined": tally.examined(),
-        "selected": tally.selected(),
-        "clamped": tally.clamped,
-        "re_aged": tally.re_aged,
-        "deleted": tally.deleted,
-        "gone": tally.gone,
-        "failed": tally.failed,
-        "late": tally.late,
-        "kept": tally.kept(),
-        "unknown": tally.unknown,
-        "kept_why": kept_why,
-        "likely_idle": tally.likely_idle,
-        "timeouts": timeouts,
-        "count": count,
-    });
-    match object {
-        Value::Object(object) => object,
-        _ => Map::new(),
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Act {
+    Clamp,
+    ReAge,
+    Delete,
+    Kill,
+}
+
+/// The selected flows of one timeout.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct OfTimeout {
+    key: Key,
+    timeout: u32,
+    flows: u64,
+    /// Those that are likely idle for longer than the timeout.
+    silent: u64,
+}
+
+pub(crate) fn json(parts: Parts<'_>) -> Output {
+    Output {
+        schema: Schema,
+        flows: flows_now(parts),
+    }
+}
+
+/// The same as part of another object.
+pub(super) fn flows_now(parts: Parts<'_>) -> FlowsNow {
+    let act = match parts.mode {
+        ExpireMode::Clamp => Act::Clamp,
+        ExpireMode::ReAge => Act::ReAge,
+        ExpireMode::Delete => Act::Delete,
+    };
+    tally_now(act, parts.tally, parts.dry_run, parts.count)
+}
+
+pub(super) fn tally_now(mode: Act, tally: &Tally, dry_run: bool, count: Option<i64>) -> FlowsNow {
+    let of_timeout = |(key, share): (Key, Share)| OfTimeout {
+        key,
+        timeout: share.timeout,
+        flows: share.flows,
+        silent: share.silent,
+    };
+    let kept_why = tally.kept_why();
+    FlowsNow {
+        mode,
+        dry_run,
+        examined: tally.examined(),
+        selected: tally.selected(),
+        clamped: tally.clamped,
+        re_aged: tally.re_aged,
+        deleted: tally.deleted,
+        gone: tally.gone,
+        failed: tally.failed,
+        late: tally.late,
+        kept: tally.kept(),
+        unknown: tally.unknown,
+        kept_why: kept_why.map(|(why, flows)| (why.name(), flows)).collect(),
+        likely_idle: tally.likely_idle,
+        timeouts: tally.shares().map(of_timeout).collect(),
+        count,
     }
 }
 
@@ -156,7 +198,7 @@ fn by_timeout(tally: &Tally) -> String {
     if tally.shares().count() < 2 {
         return String::new();
     }
-    let line = |(key, share): (crate::tunable::Key, Share)| {
+    let line = |(key, share): (Key, Share)| {
         let number = format_count(share.flows);
         let time = format_seconds(share.timeout.into());
         format!(
@@ -283,6 +325,7 @@ pub(crate) fn flows(number: u64) -> String {
 mod tests {
     use super::*;
     use crate::flow::expire::KeptWhy;
+    use crate::render::shape::value;
     use crate::tunable::Key;
 
     fn story() -> Tally {
@@ -338,7 +381,7 @@ mod tests {
             "clamped 3 flows; kept 2 flows: 1 within-timeout, 1 unknown\nnote: the last pass over the table still changed 2 \
              flows, so others may be left: run it again\n"
         );
-        assert_eq!(json(parts)["late"], 2);
+        assert_eq!(value(&json(parts))["late"], 2);
     }
 
     #[test]
@@ -363,7 +406,7 @@ mod tests {
             dry_run: true,
             count: Some(5),
         };
-        let object = json(parts);
+        let object = value(&json(parts));
         assert_eq!(object["mode"], "clamp");
         assert_eq!(object["examined"], 5);
         assert_eq!(object["selected"], 3);

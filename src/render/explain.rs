@@ -1,48 +1,74 @@
 //! `cttune check --explain`: what a key will be after the next boot, every line about it, and the
 //! other writers.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::layout::CELL;
+use super::shape::Schema;
 use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::boot::writers::LaterWrite;
 use crate::boot::{Answer, ExplainedLine, Explanation, NextBoot, Reader, Sure, Winner};
 use crate::diagnostic::plain::Shown;
 
 /// As machines read it.
-pub(crate) fn json(explanation: &Explanation, next_boot: &NextBoot) -> Value {
-    let mut value = json!(explanation);
-    if let Some(object) = value.as_object_mut() {
-        let answer = next_boot.answer(explanation.key);
-        let writers = next_boot.later(explanation.key);
-        let writers: Vec<Value> = writers.iter().map(writer_json).collect();
-        object.insert("next_boot".to_owned(), answer_json(&answer));
-        object.insert("writers".to_owned(), json!(writers));
-        object.insert("schema".to_owned(), json!(super::SCHEMA));
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    #[serde(flatten)]
+    explanation: &'a Explanation,
+    next_boot: AnswerNow,
+    writers: Vec<Writes>,
+    schema: Schema,
+}
+
+/// What a key will be after the next boot.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct AnswerNow {
+    value: Option<i64>,
+    file: Option<String>,
+    line: Option<usize>,
+    sure: Sure,
+    why: Vec<String>,
+}
+
+/// A program that sets the key after sysctl.d was applied.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Writes {
+    who: String,
+    file: String,
+    line: usize,
+    value: Option<i64>,
+    when: String,
+}
+
+pub(crate) fn json<'a>(explanation: &'a Explanation, next_boot: &NextBoot) -> Output<'a> {
+    let writes = |write: LaterWrite| Writes {
+        who: write.who,
+        file: write.file.display().to_string(),
+        line: write.line,
+        value: write.value,
+        when: write.when,
+    };
+    let writers = next_boot.later(explanation.key).into_iter();
+    Output {
+        explanation,
+        next_boot: answer_now(&next_boot.answer(explanation.key)),
+        writers: writers.map(writes).collect(),
+        schema: Schema,
     }
-    value
 }
 
-fn writer_json(write: &LaterWrite) -> Value {
-    json!({
-        "who": write.who,
-        "file": write.file.display().to_string(),
-        "line": write.line,
-        "value": write.value,
-        "when": write.when,
-    })
-}
-
-/// What a key will be, as machines read it.
-pub(super) fn answer_json(answer: &Answer) -> Value {
+pub(super) fn answer_now(answer: &Answer) -> AnswerNow {
     let from = answer.from.as_ref();
-    json!({
-        "value": answer.value,
-        "file": from.map(|from| from.file.display().to_string()),
-        "line": from.map(|from| from.line),
-        "sure": answer.sure,
-        "why": answer.reasons,
-    })
+    AnswerNow {
+        value: answer.value,
+        file: from.map(|from| from.file.display().to_string()),
+        line: from.map(|from| from.line),
+        sure: answer.sure,
+        why: answer.reasons.clone(),
+    }
 }
 
 /// As people read it: the value, the winners, every line in reading order, then other writers.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::shape::Schema;
 use crate::boot::drop_in;
 use crate::diagnostic::plain::one_line;
 use crate::profile::{Bounds, Desired, ExpireSettings, Goal, GuardSettings, Targets};
@@ -29,8 +30,9 @@ pub(crate) enum Target {
 
 /// A profile in another program's form.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Exported {
-    schema: u32,
+    schema: Schema,
     profile: String,
     to: &'static str,
     pub(crate) text: String,
@@ -87,7 +89,7 @@ pub(crate) fn export(
         to.name()
     );
     Exported {
-        schema: super::SCHEMA,
+        schema: Schema,
         profile: desired.name.clone(),
         to: to.name(),
         text: format!(

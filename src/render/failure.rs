@@ -1,9 +1,10 @@
 //! A failure as text and as JSON.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::advice::marked;
 use super::layout::HANG;
+use super::shape::Schema;
 use super::style::{BAD, HINT};
 use crate::diagnostic::plain::one_line;
 use crate::diagnostic::{Hint, Place};
@@ -45,30 +46,60 @@ pub(crate) fn text(parts: &Parts<'_>) -> String {
     text
 }
 
-/// `{"schema": 1, "error": {…}}` on one line.
-pub(crate) fn json(parts: &Parts<'_>, exit_code: u8) -> Value {
-    let shown = parts.mistakes.iter().take(super::mistakes::SHOWN);
-    let mistakes: Vec<Value> = shown.map(mistake).collect();
-    json!({
-        "schema": super::SCHEMA,
-        "error": {
-            "message": parts.messages.join("\n"),
-            "hint": parts.hint(),
-            "exit_code": exit_code,
-            "more_mistakes": parts.mistakes.len() - mistakes.len(),
-            "mistakes": mistakes,
-        }
-    })
+/// As machines read it, on one line.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    error: Wrong<'a>,
 }
 
-fn mistake(mistake: &Mistake) -> Value {
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Wrong<'a> {
+    message: String,
+    hint: Option<String>,
+    exit_code: u8,
+    /// Mistakes that are not listed.
+    more_mistakes: usize,
+    mistakes: Vec<MistakeNow<'a>>,
+}
+
+/// A mistake of a profile, and where it is.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct MistakeNow<'a> {
+    file: &'a str,
+    line: usize,
+    column: usize,
+    message: &'a str,
+    label: &'a str,
+    help: Option<&'a str>,
+}
+
+pub(crate) fn json<'a>(parts: &'a Parts<'_>, exit_code: u8) -> Output<'a> {
+    let shown = parts.mistakes.iter().take(super::mistakes::SHOWN);
+    let mistakes: Vec<MistakeNow<'_>> = shown.map(mistake).collect();
+    Output {
+        schema: Schema,
+        error: Wrong {
+            message: parts.messages.join("\n"),
+            hint: parts.hint(),
+            exit_code,
+            more_mistakes: parts.mistakes.len() - mistakes.len(),
+            mistakes,
+        },
+    }
+}
+
+fn mistake(mistake: &Mistake) -> MistakeNow<'_> {
     let position = mistake.position();
-    json!({
-        "file": mistake.source.name,
-        "line": position.line,
-        "column": position.column,
-        "message": mistake.title,
-        "label": mistake.label,
-        "help": mistake.help,
-    })
+    MistakeNow {
+        file: &mistake.source.name,
+        line: position.line,
+        column: position.column,
+        message: &mistake.title,
+        label: &mistake.label,
+        help: mistake.help.as_deref(),
+    }
 }

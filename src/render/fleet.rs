@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::report::document::{Block, Section, Table};
 use super::report::{html as page, sections_text};
+use super::shape::Schema;
 use super::style::HEAD;
 use crate::assess::Severity;
 use crate::diagnostic::plain::one_line;
@@ -19,8 +20,9 @@ const LISTED: usize = 20;
 
 /// As machines read it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Told<'a> {
-    schema: u32,
+    schema: Schema,
     hosts: usize,
     differ: usize,
     critical: usize,
@@ -37,6 +39,7 @@ pub(crate) struct Told<'a> {
 
 /// Hosts with a profile, a key that drifted, a finding, or a version.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Named<'a> {
     name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +55,7 @@ struct Named<'a> {
 
 /// A host.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct One<'a> {
     host: &'a str,
     profile: Option<&'a str>,
@@ -67,6 +71,7 @@ struct One<'a> {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Foreign<'a> {
     source: &'a str,
     why: &'a str,
@@ -75,7 +80,7 @@ struct Foreign<'a> {
 pub(crate) fn json<'a>(fleet: &'a Fleet, summary: &'a Summary<'_>) -> Told<'a> {
     let named = |groups: &'a [Group]| groups.iter().map(named).collect();
     Told {
-        schema: super::SCHEMA,
+        schema: Schema,
         hosts: summary.hosts,
         differ: summary.differ,
         critical: summary.critical,

@@ -1,10 +1,11 @@
 //! `cttune guard`: what it is about to do, and what each step did.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::layout::HANG;
+use super::shape::{Named, Schema};
 use super::style::{BAD, FAINT, GOOD, WARN};
-use crate::flow::guard::{Class, Event, GuardParameters, GuardSeen, What};
+use crate::flow::guard::{Class, Event, GuardParameters, GuardSeen, LastPass, What};
 use crate::tunable::{format_count, format_rounded_seconds, format_share, plural};
 
 /// Said at the beginning, and when other parameters hold.
@@ -110,30 +111,61 @@ pub(crate) fn fields(event: &Event) -> Vec<(String, String)> {
 }
 
 /// A step, for machines.
-pub(crate) fn json(event: &Event) -> Value {
-    let mut object = Map::new();
-    let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
-    put("schema", json!(1));
-    put("what", json!(event.what.name()));
-    put("count", json!(event.fill.count));
-    put("max", json!(event.fill.max));
-    put("fill", json!(event.fill.share()));
-    put("high", json!(event.fill.share_of(event.high)));
-    put("low", json!(event.fill.share_of(event.low)));
-    put("observed", json!(event.observed));
-    put("unwatched", json!(event.unwatched));
-    put("helpless", json!(event.is_helpless));
-    let ended = match &event.what {
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output {
+    schema: Schema,
+    what: &'static str,
+    count: u64,
+    max: u64,
+    /// Shares of max, as the marks are.
+    fill: f64,
+    high: f64,
+    low: f64,
+    /// Flows that are watched.
+    observed: usize,
+    /// Flows that could end and are not watched: memory allows no more.
+    unwatched: u64,
+    /// Whether the mark is reached and no flow may end.
+    helpless: bool,
+    ended: Vec<EndedNow>,
+    /// Seconds until the count is read again.
+    next: f64,
+}
+
+/// Flows that ended; `min_idle` in seconds.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct EndedNow {
+    class: &'static str,
+    flows: u64,
+    min_idle: f64,
+}
+
+pub(crate) fn json(event: &Event) -> Output {
+    let ended: Vec<(Class, u64)> = match &event.what {
         What::Ended { ended, .. } => ended.iter().filter(|(_, flows)| *flows > 0).collect(),
         _ => Vec::new(),
     };
-    let of_class = |(class, flows): (Class, u64)| {
-        let min_idle = f64::from(event.min_idle.of(class)) / 1000.0;
-        json!({ "class": class.name(), "flows": flows, "min_idle": min_idle })
+    let ended_now = |(class, flows): (Class, u64)| EndedNow {
+        class: class.name(),
+        flows,
+        min_idle: f64::from(event.min_idle.of(class)) / 1000.0,
     };
-    put("ended", ended.into_iter().map(of_class).collect());
-    put("next", json!(event.next.as_secs_f64()));
-    Value::Object(object)
+    Output {
+        schema: Schema,
+        what: event.what.name(),
+        count: event.fill.count,
+        max: event.fill.max,
+        fill: event.fill.share(),
+        high: event.fill.share_of(event.high),
+        low: event.fill.share_of(event.low),
+        observed: event.observed,
+        unwatched: event.unwatched,
+        helpless: event.is_helpless,
+        ended: ended.into_iter().map(ended_now).collect(),
+        next: event.next.as_secs_f64(),
+    }
 }
 
 /// What another command sees of it, in one line.
@@ -169,25 +201,41 @@ fn passes(number: u64) -> String {
 }
 
 /// The same, for machines.
-pub(super) fn seen_json(guard: &GuardSeen) -> Value {
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct GuardNow<'a> {
+    running: bool,
+    pid: u32,
+    since: &'a str,
+    /// Seconds since it last told of itself.
+    age: u64,
+    watches_until: Option<&'a str>,
+    high: u64,
+    low: u64,
+    observed: u64,
+    unwatched: u64,
+    helpless: bool,
+    ended: Named<u64>,
+    passes: u64,
+    last: Option<&'a LastPass>,
+}
+
+pub(super) fn guard_now(guard: &GuardSeen) -> GuardNow<'_> {
     let status = &guard.status;
     let ended = guard.ended();
-    let ended: Map<String, Value> = ended
-        .map(|(class, flows)| (class.name().to_owned(), json!(flows)))
-        .collect();
-    json!({
-        "running": guard.runs(),
-        "pid": status.pid,
-        "since": status.since,
-        "age": guard.age,
-        "watches_until": status.watches_until,
-        "high": status.high,
-        "low": status.low,
-        "observed": status.observed,
-        "unwatched": status.unwatched,
-        "helpless": guard.is_helpless(),
-        "ended": ended,
-        "passes": status.passes,
-        "last": status.last,
-    })
+    GuardNow {
+        running: guard.runs(),
+        pid: status.pid,
+        since: &status.since,
+        age: guard.age,
+        watches_until: status.watches_until.as_deref(),
+        high: status.high,
+        low: status.low,
+        observed: status.observed,
+        unwatched: status.unwatched,
+        helpless: guard.is_helpless(),
+        ended: ended.map(|(class, flows)| (class.name(), flows)).collect(),
+        passes: status.passes,
+        last: status.last.as_ref(),
+    }
 }

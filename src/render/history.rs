@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::layout::{CELL, HANG, RIGHT};
 use super::outcome::step_line;
-use super::plan::{step_json, step_words};
+use super::plan::{ToDo, step_words, to_do};
+use super::shape::Schema;
 use super::style::{FAINT, GOOD, HEAD, WARN};
 use crate::plan::{Report, Step, StepResult};
 use crate::tunable::{Key, format_count, plural};
@@ -54,44 +55,93 @@ pub(crate) struct FlowAct<'a> {
 }
 
 /// As machines read it.
-pub(crate) fn json(changes: &[Change<'_>], flows: &[FlowAct<'_>]) -> Value {
-    let changes: Vec<Value> = changes.iter().map(change_json).collect();
-    let flows: Vec<Value> = flows.iter().map(flows_json).collect();
-    json!({ "schema": super::SCHEMA, "changes": changes, "flows": flows })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    changes: Vec<Made<'a>>,
+    /// What was done to flows.
+    flows: Vec<Acted<'a>>,
 }
 
-fn flows_json(act: &FlowAct<'_>) -> Value {
-    json!({
-        "mode": act.mode,
-        "time": act.time,
-        "match": act.matching,
-        "flows": (!act.is_interrupted).then_some(act.flows),
-    })
+/// A change of the journal.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Made<'a> {
+    id: u64,
+    /// RFC 3339, in UTC.
+    time: &'a str,
+    /// `apply` or `rollback`.
+    origin: &'static str,
+    undoes: Option<u64>,
+    profile: &'a str,
+    overrides: &'a BTreeMap<String, i64>,
+    netns: Option<&'a str>,
+    status: &'static str,
+    /// `status` in the words of version 0.1.0.
+    standing: &'static str,
+    /// Whether everything is as it left it; null where that cannot be seen from here.
+    in_force: Option<bool>,
+    steps: Vec<Tried<'a>>,
+    /// What could not be done, or undone.
+    left: &'a [String],
 }
 
-fn change_json(change: &Change<'_>) -> Value {
+/// A step, and what became of it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Tried<'a> {
+    #[serde(flatten)]
+    step: ToDo<'a>,
+    result: Option<StepResult>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Acted<'a> {
+    mode: &'a str,
+    time: &'a str,
+    /// The selections of `--match`.
+    #[serde(rename = "match")]
+    matching: &'a [String],
+    /// How many it changed; null where it was interrupted.
+    flows: Option<u64>,
+}
+
+pub(crate) fn json<'a>(changes: &'a [Change<'_>], flows: &'a [FlowAct<'_>]) -> Output<'a> {
+    let acted = |act: &'a FlowAct<'_>| Acted {
+        mode: act.mode,
+        time: act.time,
+        matching: act.matching,
+        flows: (!act.is_interrupted).then_some(act.flows),
+    };
+    Output {
+        schema: Schema,
+        changes: changes.iter().map(made).collect(),
+        flows: flows.iter().map(acted).collect(),
+    }
+}
+
+fn made<'a>(change: &'a Change<'_>) -> Made<'a> {
     let steps = change.steps.iter().zip(change.results);
-    let steps: Vec<Value> = steps
-        .map(|(step, result)| {
-            let mut object = step_json(step);
-            object.insert("result".to_owned(), json!(result));
-            Value::Object(object)
-        })
-        .collect();
-    json!({
-        "id": change.id,
-        "time": change.time,
-        "origin": change.kind,
-        "undoes": change.undoes,
-        "profile": change.profile,
-        "overrides": change.overrides,
-        "netns": change.netns,
-        "status": change.status,
-        "standing": change.standing,
-        "in_force": change.effective,
-        "steps": steps,
-        "left": change.remaining,
-    })
+    let tried = |(step, result): (&'a Step, &'a Option<StepResult>)| Tried {
+        step: to_do(step),
+        result: *result,
+    };
+    Made {
+        id: change.id,
+        time: change.time,
+        origin: change.kind,
+        undoes: change.undoes,
+        profile: change.profile,
+        overrides: change.overrides,
+        netns: change.netns,
+        status: change.status,
+        standing: change.standing,
+        in_force: change.effective,
+        steps: steps.map(tried).collect(),
+        left: change.remaining,
+    }
 }
 
 /// As people read it, a row a change, and below what was done to flows.

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
-use super::expire::{flows, kept_line, tally_json};
+use super::expire::{Act, FlowsNow, flows, kept_line, tally_now};
 use super::layout::{CELL, HANG, RIGHT, command};
+use super::shape::{Named, Schema};
 use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
 use crate::diagnostic::quoted;
 use crate::flow::expire::{Preview, Tally};
@@ -98,21 +99,44 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
 }
 
 /// As machines read it.
-pub(crate) fn json(parts: Parts<'_>) -> Value {
-    let mut object = Map::new();
-    object.insert("schema".to_owned(), json!(super::SCHEMA));
-    object.extend(tally_json("kill", parts.tally, parts.dry_run, parts.count));
-    let groups = parts.preview.top.groups.iter().take(GROUPS).map(|group| {
-        let by: Map<String, Value> = named(&parts.preview.top, group)
-            .map(|(name, value)| (name.to_owned(), json!(value)))
-            .collect();
-        json!({ "by": by, "flows": group.flows, "share": group.share })
-    });
-    object.insert("recreated".to_owned(), json!(parts.recreated));
-    object.insert("groups".to_owned(), groups.collect());
-    object.insert("examples".to_owned(), json!(parts.preview.examples));
-    object.insert("saved".to_owned(), json!(parts.saved));
-    Value::Object(object)
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    #[serde(flatten)]
+    flows: FlowsNow,
+    /// Flows that traffic created again at once.
+    recreated: u64,
+    groups: Vec<Ended>,
+    examples: &'a [String],
+    /// The file for `conntrack -R`.
+    saved: Option<String>,
+}
+
+/// Flows that have the same in common.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Ended {
+    by: Named<String>,
+    flows: u64,
+    share: f64,
+}
+
+pub(crate) fn json(parts: Parts<'_>) -> Output<'_> {
+    let Preview { top, examples, .. } = parts.preview;
+    let ended = |group: &Group| Ended {
+        by: named(top, group).collect(),
+        flows: group.flows,
+        share: group.share,
+    };
+    Output {
+        schema: Schema,
+        flows: tally_now(Act::Kill, parts.tally, parts.dry_run, parts.count),
+        recreated: parts.recreated,
+        groups: top.groups.iter().take(GROUPS).map(ended).collect(),
+        examples,
+        saved: parts.saved.map(|path| path.display().to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +145,7 @@ mod tests {
     use crate::flow::captured::{TCP, UDP};
     use crate::flow::expire::KeptWhy;
     use crate::flow::{Census, Field, Flow};
+    use crate::render::shape::value;
 
     fn named_flows() -> Preview {
         let mut census = Census::by(&[Field::Proto, Field::Dport]);
@@ -171,7 +196,7 @@ mod tests {
              to restore them: conntrack -R /run/flows\n\
              the table holds 1,000 flows\n"
         );
-        let object = json(parts);
+        let object = value(&json(parts));
         assert_eq!(object["mode"], "kill");
         assert_eq!(
             (&object["selected"], &object["deleted"]),

@@ -2,11 +2,16 @@
 //!
 //! [`prometheus`](super::prometheus) and [`munin`](super::munin) show the same [`Metrics`].
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use super::check::{
+    Count, Expectations, NamespaceNow, TableNow, counters_now, namespace_now, table_now,
+};
+use super::guard::GuardNow;
+use super::shape::{Named, NotRead, Schema};
 use crate::assess::{Namespace, Rates};
 use crate::flow::guard::GuardSeen;
-use crate::flow::{Kind, Population, TcpState, Top};
+use crate::flow::{Group, Kind, Population, TcpState, Top};
 use crate::plan::{Compared, Comparison};
 use crate::tunable::{Key, Snapshot};
 
@@ -48,7 +53,8 @@ pub(crate) struct Flows {
 }
 
 /// A change that apply made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct LastApply {
     /// Its number in the journal.
     pub(crate) id: u64,
@@ -83,67 +89,126 @@ impl Metrics<'_> {
 }
 
 /// As machines read it.
-pub(crate) fn json(metrics: &Metrics<'_>) -> Value {
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    netns: Option<&'a str>,
+    namespaces: Option<Vec<NamespaceNow<'a>>>,
+    table: Option<TableNow>,
+    expectations: Expectations,
+    counters: Named<Count>,
+    flows: Option<FlowsNow>,
+    guard: Option<GuardNow<'a>>,
+    profile: Option<&'a str>,
+    settings: Vec<SettingNow>,
+    last_apply: Option<LastApply>,
+    unread: Vec<NotRead<'a>>,
+}
+
+/// A setting; `drift` is null for one that no profile speaks of.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct SettingNow {
+    key: Key,
+    value: i64,
+    drift: Option<bool>,
+}
+
+/// The flows of the table.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct FlowsNow {
+    total: u64,
+    /// Flows that were looked at, if not all were.
+    sampled: Option<u64>,
+    margin: f64,
+    assured: u64,
+    nated: u64,
+    kinds: Vec<KindNow>,
+    destinations: Vec<Destination>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct KindNow {
+    family: &'static str,
+    protocol: String,
+    /// For TCP.
+    state: Option<&'static str>,
+    flows: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Destination {
+    dst: Option<String>,
+    flows: u64,
+    share: f64,
+    margin: f64,
+}
+
+pub(crate) fn json<'a>(metrics: &'a Metrics<'_>) -> Output<'a> {
     let live = metrics.live;
     let drift = |key: Key| {
         let mut drift = metrics.drift();
         let own = drift.find(|(setting, _)| setting.key == key);
         own.map(|(_, drifted)| drifted)
     };
-    let settings = metrics
-        .values()
-        .map(|(key, value)| json!({ "key": key, "value": value, "drift": drift(key) }));
-    let unread = metrics.sources.iter().filter_map(|source| {
-        let why = source.trouble.as_ref()?;
-        Some(json!({ "source": source.name, "what": source.name, "why": why }))
-    });
-    json!({
-        "schema": super::SCHEMA,
-        "netns": metrics.netns,
-        "namespaces": metrics.namespaces.map(|all| all.iter().map(super::check::namespace_json).collect::<Vec<_>>()),
-        "table": live.is_loaded().then(|| super::check::table_json(live, Some(metrics.rates))),
-        "expectations": {
-            "count": metrics.expectations,
-            "max": live.value(Key::ExpectMax),
+    let setting = |(key, value)| SettingNow {
+        key,
+        value,
+        drift: drift(key),
+    };
+    let unread = metrics.sources.iter();
+    let unread =
+        unread.filter_map(|source| Some(NotRead::new(source.name, source.trouble.as_ref()?)));
+    let namespaces = metrics.namespaces;
+    Output {
+        schema: Schema,
+        netns: metrics.netns,
+        namespaces: namespaces.map(|all| all.iter().map(namespace_now).collect()),
+        table: live
+            .is_loaded()
+            .then(|| table_now(live, Some(metrics.rates))),
+        expectations: Expectations {
+            count: metrics.expectations,
+            max: live.value(Key::ExpectMax),
         },
-        "counters": super::check::counters_json(metrics.rates),
-        "flows": metrics.flows.map(flows_json),
-        "guard": metrics.guard.map(super::guard::seen_json),
-        "profile": metrics.profile.map(|(name, _)| name),
-        "settings": settings.collect::<Vec<_>>(),
-        "last_apply": metrics.last_apply.map(|last| json!({ "id": last.id, "time": last.time })),
-        "unread": unread.collect::<Vec<_>>(),
-    })
+        counters: counters_now(metrics.rates),
+        flows: metrics.flows.map(flows_now),
+        guard: metrics.guard.map(super::guard::guard_now),
+        profile: metrics.profile.map(|(name, _)| name),
+        settings: metrics.values().map(setting).collect(),
+        last_apply: metrics.last_apply.copied(),
+        unread: unread.collect(),
+    }
 }
 
-fn flows_json(flows: &Flows) -> Value {
+fn flows_now(flows: &Flows) -> FlowsNow {
     let population = &flows.population;
-    let kind = |(kind, flows): (&Kind, &u64)| {
-        json!({
-            "family": kind.family.name(),
-            "protocol": kind.protocol.to_string(),
-            "state": kind.state.map(TcpState::name),
-            "flows": flows,
-        })
+    let kind = |(kind, flows): (&Kind, &u64)| KindNow {
+        family: kind.family.name(),
+        protocol: kind.protocol.to_string(),
+        state: kind.state.map(TcpState::name),
+        flows: *flows,
+    };
+    let destination = |group: &Group| Destination {
+        dst: group.values.first().map(ToString::to_string),
+        flows: group.flows,
+        share: group.share,
+        margin: group.margin,
     };
     let destinations = flows.destinations.groups.iter().take(DESTINATIONS);
-    let destinations = destinations.map(|group| {
-        json!({
-            "dst": group.values.first().map(ToString::to_string),
-            "flows": group.flows,
-            "share": group.share,
-            "margin": group.margin,
-        })
-    });
-    json!({
-        "total": population.total,
-        "sampled": population.sampled,
-        "margin": population.margin,
-        "assured": population.assured,
-        "nated": population.nated,
-        "kinds": population.kinds.iter().map(kind).collect::<Vec<_>>(),
-        "destinations": destinations.collect::<Vec<_>>(),
-    })
+    FlowsNow {
+        total: population.total,
+        sampled: population.sampled,
+        margin: population.margin,
+        assured: population.assured,
+        nated: population.nated,
+        kinds: population.kinds.iter().map(kind).collect(),
+        destinations: destinations.map(destination).collect(),
+    }
 }
 
 /// The same numbers for the tests of every renderer.

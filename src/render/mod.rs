@@ -29,6 +29,9 @@ pub(crate) mod prometheus;
 pub(crate) mod remedy;
 pub(crate) mod report;
 pub(crate) mod salt;
+#[cfg(test)]
+mod schemas;
+pub(crate) mod shape;
 mod style;
 pub(crate) mod top;
 pub(crate) mod watch;

@@ -1,10 +1,11 @@
 //! `cttune apply`, `confirm` and `rollback`: what became of each step, and of the whole.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::expire::Parts;
+use super::expire::{FlowsNow, Parts};
 use super::layout::{HANG, command};
-use super::plan::{step_cells, step_json, step_words};
+use super::plan::{ToDo, step_cells, step_words, to_do};
+use super::shape::Schema;
 use super::style::{BAD, FAINT, GOOD, WARN};
 use crate::diagnostic::Place;
 use crate::plan::{Plan, Report, Step, StepResult};
@@ -46,34 +47,75 @@ impl<'a> Told<'a> {
 }
 
 /// As machines read it.
-pub(crate) fn json(told: Told<'_>) -> Value {
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    profile: &'a str,
+    /// Whether anything on the machine is different now.
+    changed: bool,
+    /// What rolls it back; null where there is nothing to roll back.
+    id: Option<u64>,
+    pending: Option<Deadline>,
+    steps: Vec<Done<'a>>,
+    /// What became of flows, if a step was about them.
+    flows: Option<FlowsNow>,
+}
+
+/// A change that is undone at its deadline.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Deadline {
+    id: Option<u64>,
+    /// RFC 3339, in UTC.
+    deadline: String,
+}
+
+/// A step, and what became of it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Done<'a> {
+    #[serde(flatten)]
+    step: ToDo<'a>,
+    result: StepResult,
+    /// What went wrong, or was adjusted.
+    note: Option<&'a str>,
+}
+
+pub(crate) fn json(told: Told<'_>) -> Output<'_> {
     let steps = told.plan.steps.iter().zip(told.reports);
-    let steps: Vec<Value> = steps
-        .map(|(step, report)| {
-            let mut object = step_json(step);
-            object.insert("result".to_owned(), json!(report.result));
-            object.insert("note".to_owned(), json!(report.note));
-            Value::Object(object)
-        })
-        .collect();
-    json!({
-        "schema": super::SCHEMA,
-        "profile": told.plan.profile,
-        "changed": told.changed,
-        "id": told.id,
-        "pending": told.pending.map(|deadline| json!({
-            "id": told.id,
-            "deadline": deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        })),
-        "steps": steps,
-        "flows": told.flows.map(super::expire::flows_json),
-    })
+    Output {
+        schema: Schema,
+        profile: &told.plan.profile,
+        changed: told.changed,
+        id: told.id,
+        pending: told.pending.map(|deadline| Deadline {
+            id: told.id,
+            deadline: deadline.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        }),
+        steps: steps
+            .map(|(step, report)| Done {
+                step: to_do(step),
+                result: report.result,
+                note: report.note.as_deref(),
+            })
+            .collect(),
+        flows: told.flows.map(super::expire::flows_now),
+    }
 }
 
 /// The answer to a no, as machines read it.
-pub(crate) fn unchanged_json() -> Value {
-    json!({ "schema": super::SCHEMA, "changed": false })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Unchanged {
+    schema: Schema,
+    changed: bool,
 }
+
+pub(crate) const UNCHANGED: Unchanged = Unchanged {
+    schema: Schema,
+    changed: false,
+};
 
 /// One step as it is done.
 pub(crate) fn step_line(step: &Step, report: &Report) -> String {
@@ -158,20 +200,39 @@ pub(crate) struct Preview<'a> {
 }
 
 /// How changes would be undone, as machines read it.
-pub(crate) fn preview_json(previews: &[Preview<'_>]) -> Value {
-    let one = |preview: &Preview<'_>| {
-        let steps = preview.steps.iter().map(step_json);
-        json!({
-            "id": preview.id,
-            "time": preview.time,
-            "profile": preview.profile,
-            "steps": steps.map(Value::Object).collect::<Vec<_>>(),
-            "not_restored": preview.kept,
-            "overwritten": preview.conflicts,
-        })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Previews<'a> {
+    schema: Schema,
+    changed: bool,
+    changes: Vec<Undoing<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Undoing<'a> {
+    id: u64,
+    time: &'a str,
+    profile: &'a str,
+    steps: Vec<ToDo<'a>>,
+    not_restored: &'a [String],
+    overwritten: &'a [String],
+}
+
+pub(crate) fn preview_json<'a>(previews: &[Preview<'a>]) -> Previews<'a> {
+    let undoing = |preview: &Preview<'a>| Undoing {
+        id: preview.id,
+        time: preview.time,
+        profile: preview.profile,
+        steps: preview.steps.iter().map(to_do).collect(),
+        not_restored: preview.kept,
+        overwritten: preview.conflicts,
     };
-    let changes: Vec<Value> = previews.iter().map(one).collect();
-    json!({ "schema": super::SCHEMA, "changed": false, "changes": changes })
+    Previews {
+        schema: Schema,
+        changed: false,
+        changes: previews.iter().map(undoing).collect(),
+    }
 }
 
 /// How a change would be undone, before the question.

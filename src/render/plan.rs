@@ -1,15 +1,19 @@
 //! `cttune plan`: what blocks it, what gets smaller, the steps, the files as unified diffs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use similar::TextDiff;
 
+use super::forecast::{Foreseen, InPlan};
 use super::layout::{BELOW, CELL, HANG, RIGHT};
+use super::shape::Schema;
 use super::style::{BAD, FAINT, GONE, GOOD, HEAD, HINT, WARN};
 use crate::diagnostic::plain::Shown;
 use crate::plan::{Blocked, FileChange, Lowered, Plan, Skip, Step};
+use crate::profile::ExpireMode;
 use crate::service::Table;
 use crate::tunable::{Key, plural};
 
@@ -19,92 +23,231 @@ const CONTEXT: usize = 3;
 const NAMED: usize = 3;
 
 /// As machines read it.
-pub(crate) fn json(plan: &Plan) -> Value {
-    let steps: Vec<Value> = plan
-        .steps
-        .iter()
-        .map(|step| Value::Object(step_json(step)))
-        .collect();
-    let skipped: Vec<Value> = plan
-        .skipped
-        .iter()
-        .map(|(key, skip)| json!({ "key": key, "reason": skip }))
-        .collect();
-    let blocked: Vec<Value> = plan
-        .blocked
-        .iter()
-        .map(|blocked| json!({ "message": blocked.to_string(), "hint": blocked.hint() }))
-        .collect();
-    let lowers: Vec<Value> = plan
-        .lowered
-        .iter()
-        .map(|one| {
-            let when = if one.at_boot { "next-boot" } else { "live" };
-            json!({ "key": one.key, "when": when, "from": one.from, "to": one.to })
-        })
-        .collect();
-    json!({
-        "schema": super::SCHEMA,
-        "profile": plan.profile,
-        "overrides": plan.overrides,
-        "dropped_overrides": plan.dropped,
-        "changes": plan.steps.len(),
-        "lowers": lowers,
-        "services_left_out": plan.left_out,
-        "files_lost": plan.volatile.as_ref().map(|volatile| &volatile.why),
-        "steps": steps,
-        "skipped": skipped,
-        "blocked": blocked,
-        "obstacles": blocked,
-    })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    profile: &'a str,
+    /// What was set beside the profile, by key.
+    overrides: &'a BTreeMap<Key, i64>,
+    /// What an earlier apply set beside it, and what this plan does not keep.
+    dropped_overrides: &'a [Key],
+    changes: usize,
+    lowers: Vec<Lowers>,
+    /// Why the services and the lifeline are not part of it, if so.
+    services_left_out: Option<&'a str>,
+    /// Why what it writes to /etc does not last, if so.
+    files_lost: Option<&'a str>,
+    steps: Vec<ToDo<'a>>,
+    skipped: Vec<Skipped>,
+    blocked: Vec<Blocks>,
+    /// `blocked` under its old name.
+    obstacles: Vec<Blocks>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forecast: Option<InPlan<'a>>,
+}
+
+impl<'a> Output<'a> {
+    /// With what its timeouts would have ended.
+    pub(crate) fn foreseen(self, foreseen: &'a Foreseen) -> Self {
+        let forecast = Some(foreseen.json());
+        Output { forecast, ..self }
+    }
+}
+
+/// A value that gets smaller.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Lowers {
+    key: Key,
+    when: When,
+    from: i64,
+    to: i64,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+enum When {
+    Live,
+    NextBoot,
+}
+
+/// A setting that cannot be made here.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Skipped {
+    key: Key,
+    reason: Skip,
+}
+
+/// What keeps the plan from being applied.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Blocks {
+    message: String,
+    hint: &'static str,
 }
 
 /// One step, without what became of it.
-pub(super) fn step_json(step: &Step) -> Map<String, Value> {
-    let text =
-        |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let fields = match step {
-        Step::LoadModule { .. } | Step::UnloadModule { .. } => {
-            json!({ "from": null, "to": "nf_conntrack" })
-        }
-        Step::WriteLive { key, from, to, .. } => json!({ "key": key, "from": from, "to": to }),
-        Step::ReloadUnits { .. } => json!({ "from": null, "to": null }),
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct ToDo<'a> {
+    #[serde(flatten)]
+    what: ToDoWhat<'a>,
+    why: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+enum ToDoWhat<'a> {
+    LoadModule {
+        from: (),
+        to: &'static str,
+    },
+    UnloadModule {
+        from: (),
+        to: &'static str,
+    },
+    WriteLive {
+        key: Key,
+        from: Option<i64>,
+        to: i64,
+    },
+    ReloadUnits {
+        from: (),
+        to: (),
+    },
+    Service {
+        table: &'static str,
+        from: Option<String>,
+        to: Option<String>,
+        replace: bool,
+    },
+    EnableUnit {
+        unit: &'a str,
+        from: bool,
+        to: bool,
+    },
+    Expire {
+        from: (),
+        to: (),
+        mode: ExpireMode,
+        flows: Option<u64>,
+    },
+    /// A file before and after; null where there is none.
+    WriteFile {
+        path: String,
+        from: Option<Cow<'a, str>>,
+        to: Option<Cow<'a, str>>,
+    },
+    /// Lines that are commented out.
+    EditLine {
+        path: String,
+        from: Cow<'a, str>,
+        to: Cow<'a, str>,
+        lines: &'a [usize],
+    },
+}
+
+pub(crate) fn json(plan: &Plan) -> Output<'_> {
+    let lowers = |one: &Lowered| Lowers {
+        key: one.key,
+        when: if one.at_boot {
+            When::NextBoot
+        } else {
+            When::Live
+        },
+        from: one.from,
+        to: one.to,
+    };
+    let skipped = |(key, reason): &(Key, Skip)| Skipped {
+        key: *key,
+        reason: *reason,
+    };
+    let blocks = |blocked: &Blocked| Blocks {
+        message: blocked.to_string(),
+        hint: blocked.hint(),
+    };
+    let blocked: Vec<Blocks> = plan.blocked.iter().map(blocks).collect();
+    let volatile = plan.volatile.as_ref();
+    Output {
+        schema: Schema,
+        profile: &plan.profile,
+        overrides: &plan.overrides,
+        dropped_overrides: &plan.dropped,
+        changes: plan.steps.len(),
+        lowers: plan.lowered.iter().map(lowers).collect(),
+        services_left_out: plan.left_out.as_deref(),
+        files_lost: volatile.map(|volatile| volatile.why.as_str()),
+        steps: plan.steps.iter().map(to_do).collect(),
+        skipped: plan.skipped.iter().map(skipped).collect(),
+        obstacles: blocked.clone(),
+        blocked,
+        forecast: None,
+    }
+}
+
+pub(super) fn to_do(step: &Step) -> ToDo<'_> {
+    const MODULE: &str = "nf_conntrack";
+    let table = |table: &Option<Table>| table.as_ref().map(Table::text);
+    let what = match step {
+        Step::LoadModule { .. } => ToDoWhat::LoadModule {
+            from: (),
+            to: MODULE,
+        },
+        Step::UnloadModule { .. } => ToDoWhat::UnloadModule {
+            from: (),
+            to: MODULE,
+        },
+        Step::WriteLive { key, from, to, .. } => ToDoWhat::WriteLive {
+            key: *key,
+            from: *from,
+            to: *to,
+        },
+        Step::ReloadUnits { .. } => ToDoWhat::ReloadUnits { from: (), to: () },
         Step::Service {
             from, to, replace, ..
-        } => json!({
-            "table": "inet cttune",
-            "from": from.as_ref().map(Table::text),
-            "to": to.as_ref().map(Table::text),
-            "replace": replace,
-        }),
-        Step::EnableUnit { unit, to, .. } => json!({ "unit": unit, "from": !to, "to": to }),
+        } => ToDoWhat::Service {
+            table: "inet cttune",
+            from: table(from),
+            to: table(to),
+            replace: *replace,
+        },
+        Step::EnableUnit { unit, to, .. } => ToDoWhat::EnableUnit {
+            unit,
+            from: !to,
+            to: *to,
+        },
         Step::Expire {
             parameters, flows, ..
-        } => json!({ "from": null, "to": null, "mode": parameters.mode, "flows": flows }),
-        Step::WriteFile { path, from, to, .. } => json!({
-            "path": path.display().to_string(),
-            "from": text(from.as_deref()),
-            "to": text(to.as_deref()),
-        }),
+        } => ToDoWhat::Expire {
+            from: (),
+            to: (),
+            mode: parameters.mode,
+            flows: *flows,
+        },
+        Step::WriteFile { path, from, to, .. } => ToDoWhat::WriteFile {
+            path: path.display().to_string(),
+            from: from.as_deref().map(String::from_utf8_lossy),
+            to: to.as_deref().map(String::from_utf8_lossy),
+        },
         Step::EditLine {
             path,
             from,
             to,
             lines,
             ..
-        } => json!({
-            "path": path.display().to_string(),
-            "from": text(Some(from)),
-            "to": text(Some(to)),
-            "lines": lines,
-        }),
+        } => ToDoWhat::EditLine {
+            path: path.display().to_string(),
+            from: String::from_utf8_lossy(from),
+            to: String::from_utf8_lossy(to),
+            lines,
+        },
     };
-    let mut object = Map::from_iter([("kind".to_owned(), json!(step.kind()))]);
-    if let Value::Object(fields) = fields {
-        object.extend(fields);
-    }
-    object.insert("why".to_owned(), json!(step.why()));
-    object
+    let why = step.why();
+    ToDo { what, why }
 }
 
 /// As people read it.

@@ -1,15 +1,19 @@
 //! `cttune profile`: the list, and a profile as machines read it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use super::layout::CELL;
+use super::shape::{Named, Schema, value};
 use super::style::{FAINT, HEAD};
-use crate::profile::{Accepted, Desired, Goal};
+use crate::profile::{Desired, Goal, Role};
+use crate::tunable::Key;
 
 /// One profile of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Row {
     pub(crate) name: String,
     /// Its file, or `built-in`.
@@ -27,37 +31,99 @@ pub(crate) fn list(rows: &[Row]) -> String {
 }
 
 /// As machines read it.
-pub(crate) fn list_json(rows: &[Row]) -> Value {
-    let profiles: Vec<Value> = rows
-        .iter()
-        .map(|row| json!({ "name": row.name, "place": row.place, "description": row.description }))
-        .collect();
-    json!({ "schema": super::SCHEMA, "profiles": profiles })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct List<'a> {
+    schema: Schema,
+    profiles: &'a [Row],
+}
+
+pub(crate) fn list_json(profiles: &[Row]) -> List<'_> {
+    let schema = Schema;
+    List { schema, profiles }
 }
 
 /// A profile with its parents merged in.
-pub(crate) fn desired_json(desired: &Desired) -> Value {
-    let settings: Vec<Value> = desired
-        .settings
-        .iter()
-        .map(|(key, setting)| {
-            let mut object = goal_json(&setting.goal);
-            object.insert("key".to_owned(), json!(key));
-            object.insert("required".to_owned(), json!(setting.required));
-            object.insert("why".to_owned(), json!(setting.why));
-            object.insert("from".to_owned(), json!(setting.origin));
-            Value::Object(object)
-        })
-        .collect();
-    let reason = |(id, accepted): (&String, &Accepted)| (id.clone(), json!(accepted.reason));
-    json!({
-        "schema": super::SCHEMA,
-        "name": desired.name,
-        "description": desired.description,
-        "role": desired.role,
-        "settings": settings,
-        "accept": desired.accept.iter().map(reason).collect::<Map<_, _>>(),
-    })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    name: &'a str,
+    description: Option<&'a str>,
+    role: Option<Role>,
+    settings: Vec<Asked<'a>>,
+    /// Why each finding is accepted.
+    accept: Named<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Asked<'a> {
+    #[serde(flatten)]
+    goal: GoalNow,
+    key: Key,
+    required: bool,
+    why: Option<&'a str>,
+    /// The profile that says so.
+    from: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(untagged)]
+enum GoalNow {
+    Exact { value: i64 },
+    Bounds(BoundsNow),
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+struct BoundsNow {
+    at_least: Option<i64>,
+    at_most: Option<i64>,
+    per_cpu: Option<i64>,
+    per_cpu_cap: Option<i64>,
+    follow: Option<Key>,
+    /// A share of the memory.
+    memory_cap: Option<f64>,
+}
+
+pub(crate) fn desired_json(desired: &Desired) -> Output<'_> {
+    let settings = desired.settings.iter();
+    let accept = desired.accept.iter();
+    Output {
+        schema: Schema,
+        name: &desired.name,
+        description: desired.description.as_deref(),
+        role: desired.role,
+        settings: settings
+            .map(|(key, setting)| Asked {
+                goal: goal_now(&setting.goal),
+                key: *key,
+                required: setting.required,
+                why: setting.why.as_deref(),
+                from: &setting.origin,
+            })
+            .collect(),
+        accept: accept
+            .map(|(id, accepted)| (id.as_str(), accepted.reason.as_str()))
+            .collect(),
+    }
+}
+
+fn goal_now(goal: &Goal) -> GoalNow {
+    match goal {
+        Goal::Exact(value) => GoalNow::Exact { value: *value },
+        Goal::Bounds(bounds) => GoalNow::Bounds(BoundsNow {
+            at_least: bounds.at_least,
+            at_most: bounds.at_most,
+            per_cpu: bounds.per_cpu,
+            per_cpu_cap: bounds.per_cpu_cap,
+            follow: bounds.follow,
+            memory_cap: bounds.memory_cap.map(|share| f64::from(share) / 100.0),
+        }),
+    }
 }
 
 /// What two profiles ask for where they differ: key, the first, the second.
@@ -77,7 +143,8 @@ pub(crate) fn differences(first: &Desired, second: &Desired) -> Differences {
 /// Everything that a profile asks for, in words.
 fn asked(desired: &Desired) -> BTreeMap<String, String> {
     let settings = desired.settings.iter().map(|(key, setting)| {
-        let fields = goal_json(&setting.goal).into_iter();
+        let goal = value(&goal_now(&setting.goal));
+        let fields = goal.as_object().into_iter().flatten();
         let fields = fields
             .filter(|(_, value)| !value.is_null())
             .map(|(name, value)| {
@@ -120,31 +187,87 @@ pub(crate) fn diff(first: &Desired, second: &Desired, differences: &Differences)
 }
 
 /// As machines read it.
-pub(crate) fn diff_json(first: &Desired, second: &Desired, differences: &Differences) -> Value {
-    let maybe = |text: &String| (!text.is_empty()).then(|| text.clone());
-    let one = |(key, ours, theirs): &(String, String, String)| json!({ "key": key, "first": maybe(ours), "second": maybe(theirs) });
-    json!({
-        "schema": super::SCHEMA,
-        "first": first.name,
-        "second": second.name,
-        "differences": differences.iter().map(one).collect::<Vec<_>>(),
-    })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Diff<'a> {
+    schema: Schema,
+    first: &'a str,
+    second: &'a str,
+    differences: Vec<Difference<'a>>,
 }
 
-fn goal_json(goal: &Goal) -> Map<String, Value> {
-    let fields = match goal {
-        Goal::Exact(value) => json!({ "value": value }),
-        Goal::Bounds(bounds) => json!({
-            "at-least": bounds.at_least,
-            "at-most": bounds.at_most,
-            "per-cpu": bounds.per_cpu,
-            "per-cpu-cap": bounds.per_cpu_cap,
-            "follow": bounds.follow,
-            "memory-cap": bounds.memory_cap.map(|share| f64::from(share) / 100.0),
-        }),
+/// What two profiles ask of a key; null where one asks nothing.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Difference<'a> {
+    key: &'a str,
+    first: Option<&'a str>,
+    second: Option<&'a str>,
+}
+
+pub(crate) fn diff_json<'a>(
+    first: &'a Desired,
+    second: &'a Desired,
+    differences: &'a Differences,
+) -> Diff<'a> {
+    let maybe = |text: &'a str| (!text.is_empty()).then_some(text);
+    let one = |(key, ours, theirs): &'a (String, String, String)| Difference {
+        key,
+        first: maybe(ours),
+        second: maybe(theirs),
     };
-    match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
+    Diff {
+        schema: Schema,
+        first: &first.name,
+        second: &second.name,
+        differences: differences.iter().map(one).collect(),
+    }
+}
+
+/// The text of a profile.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Text<'a> {
+    schema: Schema,
+    profile: &'a str,
+}
+
+pub(crate) fn text_json(profile: &str) -> Text<'_> {
+    let schema = Schema;
+    Text { schema, profile }
+}
+
+/// A file that was written.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Written {
+    schema: Schema,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<bool>,
+}
+
+pub(crate) fn written_json(path: &Path, changed: Option<bool>) -> Written {
+    Written {
+        schema: Schema,
+        path: path.display().to_string(),
+        changed,
+    }
+}
+
+/// Profiles without a mistake; those with one are an error.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Checked {
+    schema: Schema,
+    files: usize,
+    mistakes: [String; 0],
+}
+
+pub(crate) fn checked_json(files: usize) -> Checked {
+    Checked {
+        schema: Schema,
+        files,
+        mistakes: [],
     }
 }

@@ -3,7 +3,8 @@
 //! Rule: one JSON object on the last line of stdout, with `changed` and `comment`; the exit code
 //! says whether it worked, which Salt reads too.
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::layout::{Screen, lay_out};
 use crate::diagnostic::plain::one_line;
@@ -17,8 +18,16 @@ const SCREEN: Screen = Screen {
 /// What became of flows.
 const FLOWS: [&str; 3] = ["clamped", "re_aged", "deleted"];
 
+/// What Salt reads.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Answer {
+    changed: bool,
+    comment: String,
+}
+
 /// The answer, from what machines and what people read of a result.
-pub(crate) fn answer(result: &Value, text: &str) -> Value {
+pub(crate) fn answer(result: &Value, text: &str) -> Answer {
     let flows = |name: &&str| result[*name].as_u64().unwrap_or(0) > 0;
     let changed = result["changed"].as_bool();
     let changed = changed.unwrap_or_else(|| FLOWS.iter().any(flows));
@@ -28,18 +37,25 @@ pub(crate) fn answer(result: &Value, text: &str) -> Value {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines = text.lines().map(words).filter(|line| !line.is_empty());
     let lines: Vec<String> = lines.map(|line| one_line(&line)).collect();
-    json!({ "changed": changed, "comment": lines.join("; ") })
+    Answer {
+        changed,
+        comment: lines.join("; "),
+    }
 }
 
 /// The answer of a command that failed; `changed` where something is left of it.
-pub(crate) fn failed(messages: &[String], changed: bool) -> Value {
+pub(crate) fn failed(messages: &[String], changed: bool) -> Answer {
     let messages: Vec<String> = messages.iter().map(|one| one_line(one)).collect();
-    json!({ "changed": changed, "comment": messages.join("; ") })
+    let comment = messages.join("; ");
+    Answer { changed, comment }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::render::shape::value;
 
     #[test]
     fn what_changed_is_said_in_one_line() {
@@ -55,7 +71,7 @@ mod tests {
             (json!({ "clamped": 0 }), "a", false, "a"),
         ] {
             let expected = json!({ "changed": changed, "comment": comment });
-            assert_eq!(answer(&result, text), expected);
+            assert_eq!(value(&answer(&result, text)), expected);
         }
     }
 }

@@ -15,9 +15,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::unistd::geteuid;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The user that has no rights at all.
@@ -34,6 +35,8 @@ pub const WIDE: &str = "1000";
 /// What a command told.
 #[derive(Debug)]
 pub struct Told {
+    /// What was typed behind `cttune`, as far as that is known.
+    args: Vec<String>,
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -42,7 +45,18 @@ pub struct Told {
 impl Told {
     /// Runs a command to its end.
     pub fn by(command: &mut Command) -> Self {
-        Told::from(&command.stdin(Stdio::null()).output().unwrap())
+        let told = Told::from(&command.stdin(Stdio::null()).output().unwrap());
+        let args = command.get_args().map(|arg| arg.to_string_lossy());
+        let is_cttune = |arg: &str| arg == "cttune" || arg.ends_with("/cttune");
+        let args: Vec<String> = match is_cttune(&command.get_program().to_string_lossy()) {
+            true => args.map(Into::into).collect(),
+            false => args
+                .map(Into::into)
+                .skip_while(|arg: &String| !is_cttune(arg))
+                .skip(1)
+                .collect(),
+        };
+        Told { args, ..told }
     }
 
     /// Makes sure of the exit code.
@@ -82,20 +96,25 @@ impl Told {
     #[track_caller]
     pub fn json(&self) -> Value {
         let parsed = serde_json::from_str(&self.stdout);
-        parsed.unwrap_or_else(|error| panic!("{error} in {self}"))
+        let parsed = parsed.unwrap_or_else(|error| panic!("{error} in {self}"));
+        collect(&self.args, &parsed);
+        parsed
     }
 
     /// The error object on stderr, which must be all that is there.
     #[track_caller]
     pub fn error(&self) -> Value {
-        let parsed: Result<Value, _> = serde_json::from_str(&self.stderr);
-        parsed.unwrap_or_else(|error| panic!("{error} in {self}"))["error"].clone()
+        let parsed = serde_json::from_str(&self.stderr);
+        let parsed: Value = parsed.unwrap_or_else(|error| panic!("{error} in {self}"));
+        collect(&self.args, &parsed);
+        parsed["error"].clone()
     }
 }
 
 impl std::fmt::Display for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Told {
+            args: _,
             code,
             stdout,
             stderr,
@@ -108,11 +127,25 @@ impl From<&Output> for Told {
     fn from(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Told {
+            args: Vec::new(),
             code: output.status.code().unwrap_or(-1),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
         }
     }
+}
+
+/// Keeps an output for tests/schemas, which compares all with contrib/schema, where `tests/run` asks
+/// for it.
+fn collect(args: &[String], output: &Value) {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let Some(folder) = std::env::var_os("CTTUNE_OUTPUTS").filter(|_| !args.is_empty()) else {
+        return;
+    };
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}-{number}.json", std::process::id());
+    let record = json!({ "args": args, "output": output });
+    fs::write(Path::new(&folder).join(name), record.to_string()).unwrap();
 }
 
 /// A directory that anybody may enter, with the program in it.

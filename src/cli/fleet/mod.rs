@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     if let Some(file) = &args.csv {
         write(file, &render::fleet::csv(&fleet))?;
     }
-    out.typed(
+    out.result(
         || render::fleet::text(&fleet, &summary, out.verbose),
         || render::fleet::json(&fleet, &summary),
     );

@@ -14,7 +14,10 @@ use crate::assess::demands;
 use crate::diagnostic::{Mask, told};
 use crate::flow::forecast::Forecast;
 use crate::kernel::host;
-use crate::render::{self, forecast::Shown};
+use crate::render;
+use crate::render::forecast::Shown;
+use crate::render::report::Output;
+use crate::render::shape::{Schema, value};
 use crate::tunable::Key;
 
 pub(super) fn run(args: &Report, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -35,22 +38,22 @@ pub(super) fn run(args: &Report, global: &Global, out: Out) -> anyhow::Result<u8
         draws: false,
     });
     let told_forecast = match (&read, &shown) {
-        (_, Some(shown)) => render::forecast::json(shown),
+        (_, Some(shown)) => value(&render::forecast::json(shown)),
         (Err(error), _) => unread(error),
         (Ok(_), None) => Value::Null,
     };
-    let mut report = json!({
-        "schema": render::SCHEMA,
-        "host": place::name(global),
-        "kernel": host::read_release(),
-        "time": jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "masked": args.mask,
-        "check": check::object(&check_of(&args.desired), global, out)?,
-        "top": or_unread(top::object(out)),
-        "forecast": told_forecast,
-        "plan": or_unread(asked::plan(args, global)),
-        "history": or_unread(history::object(global)),
+    let mut report = value(&Output {
+        schema: Schema,
+        host: place::name(global),
+        kernel: host::read_release(),
+        time: jiff::Timestamp::now().strftime("%FT%TZ").to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        masked: args.mask,
+        check: check::object(&check_of(&args.desired), global, out)?,
+        top: or_unread(top::object(out)),
+        forecast: told_forecast,
+        plan: or_unread(asked::plan(args, global)),
+        history: or_unread(history::object(global)),
     });
     if args.mask {
         Mask::new(&host::read_name()).value(&mut report);
@@ -59,9 +62,9 @@ pub(super) fn run(args: &Report, global: &Global, out: Out) -> anyhow::Result<u8
         Some(file) => {
             forecast::write(file, &render::report::html(&report, shown.as_ref()))?;
             let text = || format!("report written to {}\n", file.display());
-            out.result(text, || report.clone());
+            out.result(text, || &report);
         }
-        None => out.result(|| render::report::text(&report), || report.clone()),
+        None => out.result(|| render::report::text(&report), || &report),
     }
     Ok(0)
 }

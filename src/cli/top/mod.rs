@@ -84,10 +84,11 @@ pub(super) fn object(out: Out) -> anyhow::Result<serde_json::Value> {
         selection: Selection::default(),
         extent: None,
     };
-    Ok(render::top::json(&render::top::Shown {
+    let shown = render::top::Shown {
         top: &read(&query, &Table::find(out)?)?,
         rows: 20,
         is_selection: false,
         remedy: None,
-    }))
+    };
+    Ok(render::shape::value(&render::top::json(&shown)))
 }

@@ -36,6 +36,7 @@ pub(crate) struct GuardStatus {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct LastPass {
     pub(crate) time: String,
     pub(crate) flows: u64,

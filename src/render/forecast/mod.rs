@@ -5,14 +5,16 @@ mod text;
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 pub(super) use self::pictures::pictures;
 pub(crate) use self::text::text;
 
 use super::picture;
-use super::top::value_json;
-use crate::flow::forecast::{Age, COLUMNS, Candidate, Forecast, Loss, Split};
+use super::shape::{Named, Scalar, Schema};
+use super::top::scalar;
+use crate::flow::forecast::{Age, COLUMNS, Candidate, Forecast, Loss, Rate};
+use crate::tunable::Key;
 
 /// What there is to show.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +41,7 @@ impl Shown<'_> {
             broken.push(("push services", PUSH));
         }
         broken.extend(self.demands.iter().map(|(least, rfc)| (*rfc, *least)));
-        if self.forecast.key == crate::tunable::Key::TcpTimeoutEstablished {
+        if self.forecast.key == Key::TcpTimeoutEstablished {
             broken.push(("Linux keepalive", KEEPALIVE));
         }
         broken.retain(|(_, least)| i64::from(timeout) < *least);
@@ -61,17 +63,17 @@ impl Foreseen {
         text::foreseen(self)
     }
 
-    /// A plan with it, as machines read it.
-    pub(crate) fn json(&self, mut plan: Value) -> Value {
-        let one = |(forecast, one): (&Forecast, &Candidate)| {
-            let mut object = split_json(one.timeout, one.flows, one.margin);
-            object.insert("key".to_owned(), json!(forecast.key));
-            object.insert("sampled".to_owned(), json!(forecast.sampled));
-            Value::Object(object)
+    /// As machines read it, in a plan.
+    pub(crate) fn json(&self) -> InPlan<'_> {
+        let one = |(forecast, one): (&Forecast, &Candidate)| Changed {
+            split: split(one),
+            key: forecast.key,
+            sampled: forecast.sampled,
         };
-        let timeouts: Vec<Value> = self.each().map(one).collect();
-        plan["forecast"] = json!({ "timeouts": timeouts, "unread": self.unread });
-        plan
+        InPlan {
+            timeouts: self.each().map(one).collect(),
+            unread: self.unread.as_deref(),
+        }
     }
 
     fn each(&self) -> impl Iterator<Item = (&Forecast, &Candidate)> {
@@ -80,99 +82,209 @@ impl Foreseen {
     }
 }
 
+/// What a plan's timeouts would have ended, or why that is not known.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct InPlan<'a> {
+    timeouts: Vec<Changed>,
+    unread: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Changed {
+    #[serde(flatten)]
+    split: SplitNow,
+    key: Key,
+    /// Flows that were looked at, if not all were.
+    sampled: Option<u64>,
+}
+
 /// As machines read it.
-pub(crate) fn json(shown: &Shown<'_>) -> Value {
-    let forecast = shown.forecast;
-    let knee = forecast
-        .knee
-        .and_then(|place| forecast.candidates.get(place));
-    let timeouts = forecast.candidates.iter();
-    let timeouts: Vec<Value> = timeouts.map(|one| candidate_json(shown, one)).collect();
-    let ages = |ages: &[Age]| -> Vec<Value> {
-        ages.iter()
-            .map(|age| age_json(*age, forecast.margin))
-            .collect()
-    };
-    let rates = forecast.rates.as_ref().map(|rates| {
-        let rate = |rate: &crate::flow::forecast::Rate| {
-            json!({
-                "key": rate.key.map(crate::tunable::Key::name),
-                "began_per_second": rate.began,
-                "closed_per_second": rate.closed,
-            })
-        };
-        rates.iter().map(rate).collect::<Vec<_>>()
-    });
-    json!({
-        "schema": super::SCHEMA,
-        "key": forecast.key.name(),
-        "timeout": forecast.timeout,
-        "total": forecast.total,
-        "flows": forecast.flows,
-        "sampled": forecast.sampled,
-        "observed": forecast.watched,
-        "timeouts": timeouts,
-        "knee": knee.map(|knee| knee.timeout),
-        "idle": idle_json(forecast),
-        "to": forecast.to,
-        "ageing": ages(&forecast.ageing),
-        "ageing_of_key": ages(&forecast.ageing_of_key),
-        "arrivals": rates,
-        "max": forecast.max,
-        "full_in": forecast.full_in,
-    })
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output {
+    schema: Schema,
+    key: Key,
+    timeout: u32,
+    total: u64,
+    flows: u64,
+    /// Flows that were looked at, if not all were.
+    sampled: Option<u64>,
+    /// For how many seconds flows were watched.
+    observed: Option<u32>,
+    timeouts: Vec<CandidateNow>,
+    knee: Option<u32>,
+    idle: Idle,
+    /// The timeout that `ageing` clamps and re-ages to.
+    to: u32,
+    ageing: Vec<AgeNow>,
+    ageing_of_key: Vec<AgeNow>,
+    arrivals: Option<Vec<Arrivals>>,
+    max: Option<u64>,
+    /// Seconds.
+    full_in: Option<u32>,
+}
+
+/// Flows under a timeout.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct SplitNow {
+    timeout: u32,
+    kept: u64,
+    dropped: u64,
+    unknown: u64,
+    /// Of the flows, those that are dropped: 0 to 1.
+    share: f64,
+    margin: f64,
 }
 
 /// A timeout that is compared.
-fn split_json(timeout: u32, flows: Split, margin: f64) -> Map<String, Value> {
-    let mut object = Map::new();
-    object.insert("timeout".to_owned(), json!(timeout));
-    object.insert("kept".to_owned(), json!(flows.kept));
-    object.insert("dropped".to_owned(), json!(flows.dropped));
-    object.insert("unknown".to_owned(), json!(flows.unknown));
-    object.insert("share".to_owned(), json!(share(flows.dropped, flows.all())));
-    object.insert("margin".to_owned(), json!(margin));
-    object
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct CandidateNow {
+    #[serde(flatten)]
+    split: SplitNow,
+    proven: Option<Proven>,
+    breaks: Vec<Breaks>,
+    groups: Vec<LossNow>,
 }
 
-fn candidate_json(shown: &Shown<'_>, one: &Candidate) -> Value {
-    let mut object = split_json(one.timeout, one.flows, one.margin);
+/// Flows that were seen to be active, or idle for long enough.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Proven {
+    kept: u64,
+    dropped: u64,
+}
+
+/// What needs at least so many seconds.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Breaks {
+    what: &'static str,
+    least: i64,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct LossNow {
+    by: Named<Scalar>,
+    dropped: u64,
+    flows: u64,
+}
+
+/// Flows that are left after so many seconds.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct AgeNow {
+    after: u32,
+    untouched: u64,
+    clamp: u64,
+    re_age: u64,
+    margin: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Arrivals {
+    key: Option<Key>,
+    began_per_second: f64,
+    closed_per_second: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Idle {
+    groups: Vec<IdleFor>,
+    unknown: u64,
+}
+
+/// Flows that are idle for so many seconds, up to the next.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct IdleFor {
+    from: u32,
+    flows: u64,
+}
+
+pub(crate) fn json(shown: &Shown<'_>) -> Output {
+    let forecast = shown.forecast;
+    let candidates = &forecast.candidates;
+    let knee = forecast.knee.and_then(|place| candidates.get(place));
+    let ages = |ages: &[Age]| {
+        let age = |age: &Age| AgeNow {
+            after: age.after,
+            untouched: age.untouched,
+            clamp: age.clamped,
+            re_age: age.re_aged,
+            margin: forecast.margin,
+        };
+        ages.iter().map(age).collect()
+    };
+    let arrivals = |rate: &Rate| Arrivals {
+        key: rate.key,
+        began_per_second: rate.began,
+        closed_per_second: rate.closed,
+    };
+    let rates = forecast.rates.as_ref();
+    let idle = forecast.idle.iter();
+    Output {
+        schema: Schema,
+        key: forecast.key,
+        timeout: forecast.timeout,
+        total: forecast.total,
+        flows: forecast.flows,
+        sampled: forecast.sampled,
+        observed: forecast.watched,
+        timeouts: candidates.iter().map(|one| candidate(shown, one)).collect(),
+        knee: knee.map(|knee| knee.timeout),
+        idle: Idle {
+            groups: idle.map(|&(from, flows)| IdleFor { from, flows }).collect(),
+            unknown: forecast.idle_unknown,
+        },
+        to: forecast.to,
+        ageing: ages(&forecast.ageing),
+        ageing_of_key: ages(&forecast.ageing_of_key),
+        arrivals: rates.map(|rates| rates.iter().map(arrivals).collect()),
+        max: forecast.max,
+        full_in: forecast.full_in,
+    }
+}
+
+fn candidate(shown: &Shown<'_>, one: &Candidate) -> CandidateNow {
     let broken = shown.broken_by(one.timeout).into_iter();
-    let broken = broken.map(|(what, least)| json!({ "what": what, "least": least }));
-    let proven = one
-        .proven
-        .map(|proven| json!({ "kept": proven.kept, "dropped": proven.dropped }));
-    object.insert("proven".to_owned(), json!(proven));
-    object.insert("breaks".to_owned(), broken.collect());
-    object.insert(
-        "groups".to_owned(),
-        one.losses.iter().map(loss_json).collect(),
-    );
-    Value::Object(object)
+    CandidateNow {
+        split: split(one),
+        proven: one.proven.map(|proven| Proven {
+            kept: proven.kept,
+            dropped: proven.dropped,
+        }),
+        breaks: broken.map(|(what, least)| Breaks { what, least }).collect(),
+        groups: one.losses.iter().map(loss).collect(),
+    }
 }
 
-fn loss_json(loss: &Loss) -> Value {
+fn split(one: &Candidate) -> SplitNow {
+    SplitNow {
+        timeout: one.timeout,
+        kept: one.flows.kept,
+        dropped: one.flows.dropped,
+        unknown: one.flows.unknown,
+        share: share(one.flows.dropped, one.flows.all()),
+        margin: one.margin,
+    }
+}
+
+fn loss(loss: &Loss) -> LossNow {
     let by = COLUMNS.iter().zip(loss.by);
-    let by = by.map(|(column, value)| (column.field.name().to_owned(), value_json(value)));
-    json!({ "by": by.collect::<Map<_, _>>(), "dropped": loss.dropped, "flows": loss.flows })
-}
-
-fn age_json(age: Age, margin: f64) -> Value {
-    json!({
-        "after": age.after,
-        "untouched": age.untouched,
-        "clamp": age.clamped,
-        "re_age": age.re_aged,
-        "margin": margin,
-    })
-}
-
-fn idle_json(forecast: &Forecast) -> Value {
-    let group = |(from, flows): &(u32, u64)| json!({ "from": from, "flows": flows });
-    json!({
-        "groups": forecast.idle.iter().map(group).collect::<Vec<_>>(),
-        "unknown": forecast.idle_unknown,
-    })
+    LossNow {
+        by: by
+            .map(|(column, value)| (column.field.name(), scalar(value)))
+            .collect(),
+        dropped: loss.dropped,
+        flows: loss.flows,
+    }
 }
 
 /// The pictures as a file of their own.

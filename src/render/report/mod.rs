@@ -6,12 +6,46 @@
 pub(super) mod document;
 pub(super) mod html;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use self::document::{Block, Section, Table, sections, verdict};
 use super::forecast::{Shown, pictures};
 use super::layout::{BELOW, CELL, HANG, RIGHT};
+use super::shape::Schema;
 use super::style::{FAINT, HEAD};
+
+/// As machines read it: what the other commands print, or why that is not there.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output {
+    pub(crate) schema: Schema,
+    pub(crate) host: String,
+    pub(crate) kernel: String,
+    /// RFC 3339, in UTC.
+    pub(crate) time: String,
+    pub(crate) version: &'static str,
+    pub(crate) masked: bool,
+    #[cfg_attr(test, schemars(with = "super::check::Output<'static>"))]
+    pub(crate) check: Value,
+    #[cfg_attr(test, schemars(with = "OrUnread<super::top::Output<'static>>"))]
+    pub(crate) top: Value,
+    #[cfg_attr(test, schemars(with = "OrUnread<super::forecast::Output>"))]
+    pub(crate) forecast: Value,
+    #[cfg_attr(test, schemars(with = "OrUnread<super::plan::Output<'static>>"))]
+    pub(crate) plan: Value,
+    #[cfg_attr(test, schemars(with = "OrUnread<super::history::Output<'static>>"))]
+    pub(crate) history: Value,
+}
+
+#[cfg(test)]
+#[derive(schemars::JsonSchema)]
+#[schemars(untagged)]
+#[allow(dead_code)]
+enum OrUnread<T> {
+    Read(T),
+    Unread { unread: String },
+}
 
 /// One file that needs no other.
 pub(crate) fn html(report: &Value, forecast: Option<&Shown<'_>>) -> String {

@@ -3,11 +3,12 @@
 mod listing;
 mod sentence;
 
-use serde_json::{Map, Value as Json, json};
+use serde::Serialize;
 
 pub(crate) use self::sentence::sentence;
 
 use super::layout::HANG;
+use super::shape::{Named, Scalar, Schema};
 use super::style::{FAINT, HEAD, WARN};
 use crate::flow::{Column, Group, Top, Value};
 use crate::tunable::{format_count, format_share, plural};
@@ -25,51 +26,89 @@ pub(crate) struct Shown<'a> {
 }
 
 /// As machines read it.
-pub(crate) fn json(shown: &Shown<'_>) -> Json {
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Output<'a> {
+    schema: Schema,
+    total: u64,
+    /// Flows that were looked at, if not all were.
+    sampled: Option<u64>,
+    by: Vec<&'static str>,
+    groups: Vec<GroupNow>,
+    /// By how many flows a group may be larger.
+    uncounted: u64,
+    /// The group that stands out.
+    cause: Option<Cause>,
+    sentence: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct Cause {
+    by: Named<Scalar>,
+}
+
+/// Flows that have the same in common.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct GroupNow {
+    by: Named<Scalar>,
+    flows: u64,
+    /// 0 to 1.
+    share: f64,
+    /// How far the share can be off at 95 %; 0 without a sample.
+    margin: f64,
+    packets: Option<u64>,
+    bytes: Option<u64>,
+    /// The mean time left, in seconds.
+    left: Option<u32>,
+}
+
+pub(crate) fn json<'a>(shown: &Shown<'a>) -> Output<'a> {
     let top = shown.top;
     let groups = top.groups.iter().take(shown.rows);
     let cause = top.group().filter(|_| !top.nothing_stands_out);
-    let cause = cause.map(|group| json!({ "by": by_json(&top.columns, group) }));
-    let mut object = json!({
-        "schema": super::SCHEMA,
-        "total": top.total,
-        "sampled": top.sampled,
-        "by": top.columns.iter().map(|column| column.field.name()).collect::<Vec<_>>(),
-        "groups": groups.map(|group| group_json(&top.columns, group)).collect::<Vec<_>>(),
-        "uncounted": top.uncounted,
-        "cause": cause,
-        "sentence": sentence(top, shown.is_selection),
-    });
-    if let (Some(remedy), Some(object)) = (shown.remedy, object.as_object_mut()) {
-        object.insert("remedy".to_owned(), json!(remedy));
+    Output {
+        schema: Schema,
+        total: top.total,
+        sampled: top.sampled,
+        by: top.columns.iter().map(|one| one.field.name()).collect(),
+        groups: groups.map(|group| group_now(&top.columns, group)).collect(),
+        uncounted: top.uncounted,
+        cause: cause.map(|group| Cause {
+            by: by(&top.columns, group),
+        }),
+        sentence: sentence(top, shown.is_selection),
+        remedy: shown.remedy,
     }
-    object
 }
 
-fn by_json(columns: &[Column], group: &Group) -> Map<String, Json> {
+fn by(columns: &[Column], group: &Group) -> Named<Scalar> {
     let by = columns.iter().zip(&group.values);
-    by.map(|(column, value)| (column.field.name().to_owned(), value_json(*value)))
+    by.map(|(column, value)| (column.field.name(), scalar(*value)))
         .collect()
 }
 
-fn group_json(columns: &[Column], group: &Group) -> Json {
-    json!({
-        "by": by_json(columns, group),
-        "flows": group.flows,
-        "share": group.share,
-        "margin": group.margin,
-        "packets": group.traffic.map(|(packets, _)| packets),
-        "bytes": group.traffic.map(|(_, bytes)| bytes),
-        "left": group.left,
-    })
+fn group_now(columns: &[Column], group: &Group) -> GroupNow {
+    GroupNow {
+        by: by(columns, group),
+        flows: group.flows,
+        share: group.share,
+        margin: group.margin,
+        packets: group.traffic.map(|(packets, _)| packets),
+        bytes: group.traffic.map(|(_, bytes)| bytes),
+        left: group.left,
+    }
 }
 
-pub(super) fn value_json(value: Value) -> Json {
+pub(super) fn scalar(value: Value) -> Scalar {
     match value {
-        Value::Absent => Json::Null,
-        Value::Port(number) | Value::Zone(number) => json!(number),
-        Value::Mark(mark) => json!(mark),
-        other => json!(other.to_string()),
+        Value::Absent => Scalar::Absent,
+        Value::Port(number) | Value::Zone(number) => Scalar::Number(number.into()),
+        Value::Mark(mark) => Scalar::Number(mark),
+        other => Scalar::Text(other.to_string()),
     }
 }
 
@@ -121,6 +160,7 @@ fn share(group: &Group) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::flow::{Field, Lead, Others, Protocol, TcpState};
+    use crate::render::shape::value;
 
     pub(super) fn group(flows: u64, of: u64, margin: f64, values: &[Value]) -> Group {
         #[expect(clippy::cast_precision_loss)] // small numbers
@@ -245,12 +285,12 @@ note: too many groups to count each: a row may be too low by up to 7 flows
     #[test]
     fn a_table_in_which_nothing_stands_out_is_told_as_such() {
         let cause = |top: &Top| {
-            let told = json(&Shown {
+            let told = value(&json(&Shown {
                 top,
                 rows: 1,
                 is_selection: false,
                 remedy: None,
-            });
+            }));
             told["cause"]["by"]["dport"].as_u64()
         };
         let mut top = story();
