@@ -117,7 +117,7 @@ impl Stage {
     fn lines(&self) -> Vec<Vec<String>> {
         let folder = self.world.place.path().to_str().unwrap();
         let typed = |line: &str| {
-            let line = line.replace("DIR", folder).replace("ID", &self.other);
+            let line = line.replace("ID", &self.other).replace("DIR", folder);
             line.split(' ').map(str::to_owned).collect()
         };
         let lines = COMMANDS.lines().filter(|line| !line.is_empty());
