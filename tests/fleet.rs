@@ -202,6 +202,121 @@ fn what_is_no_check_is_named_and_the_rest_is_shown() {
     fleet(&["-", "--root", "/"], "").exits(64);
 }
 
+/// Reports as other versions, other programs and somebody with bad intentions write them.
+#[test]
+fn a_hostile_record_costs_no_more_than_itself() {
+    let good = check(76_800);
+    let place = Place::new();
+    let with = |name: &str, change: &dyn Fn(&mut Value)| {
+        let mut one = good.clone();
+        change(&mut one);
+        place.write(&format!("checks/{name}"), &one.to_string());
+    };
+    let without = |one: &mut Value, name: &str| {
+        one.as_object_mut().unwrap().remove(name);
+    };
+    with("fw1.json", &|_| {});
+    with("older.json", &|one| {
+        ["version", "host", "deep", "guard", "namespaces"]
+            .iter()
+            .for_each(|name| without(one, name));
+    });
+    with("newer.json", &|one| one["later"] = json!({ "a": [1] }));
+    with("script.json", &|one| {
+        one["profile"] = json!("=1+1\u{1b}[31m\u{202e}\n<script>");
+        one["table"]["fill"] = json!(-1e308);
+    });
+    with("schema.json", &|one| one["schema"] = json!(2));
+    with("typed.json", &|one| one["table"]["count"] = json!("7"));
+    with("long.json", &|one| one["host"] = json!("h".repeat(4 << 20)));
+    with("many.json", &|one| {
+        let setting = |key| json!({ "key": format!("k{key}"), "state": "differs" });
+        one["in_line"] = json!(false);
+        one["settings"] = (0..100_000).map(setting).collect();
+    });
+    with("range.json", &|_| {});
+    let folder = place.path().join("checks");
+    let file = folder.join("range.json");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        text.replacen("\"count\":", "\"count\":1e999,\"x\":", 1),
+    )
+    .unwrap();
+    fs::write(folder.join("twice.json"), format!("{good}\n{good}\n")).unwrap();
+    let sparse = fs::File::create(folder.join("sparse.json")).unwrap();
+    sparse.set_len(8 << 30).unwrap();
+    for (target, name) in [
+        (".", "loop"),
+        ("/dev/zero", "zero.json"),
+        ("/etc/passwd", "passwd.json"),
+        ("nowhere", "dangling.json"),
+    ] {
+        std::os::unix::fs::symlink(target, folder.join(name)).unwrap();
+    }
+    let (html, csv) = (place.path().join("f.html"), place.path().join("f.csv"));
+    let told = fleet(
+        &[
+            folder.to_str().unwrap(),
+            "--json",
+            "--html",
+            html.to_str().unwrap(),
+            "--csv",
+            csv.to_str().unwrap(),
+        ],
+        "",
+    );
+    let told = told.exits(1).json();
+    let names = |list: &str, name: &str| -> Vec<String> {
+        let all = told[list].as_array().unwrap().iter();
+        let file = |one: &Value| {
+            one[name]
+                .as_str()
+                .unwrap()
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        all.map(file).collect()
+    };
+    let own = good["host"].as_str().unwrap();
+    let mut hosts = names("rows", "host");
+    let mut expected = ["fw1", "newer", "older", "script", own].map(str::to_owned);
+    hosts.sort();
+    expected.sort();
+    assert_eq!(hosts, expected);
+    let unread = names("unread", "source");
+    assert_eq!(
+        unread,
+        [
+            "dangling.json",
+            "long.json",
+            "many.json",
+            "passwd.json",
+            "range.json",
+            "schema.json",
+            "sparse.json",
+            "twice.json: 2",
+            "typed.json",
+            "zero.json"
+        ]
+    );
+    let script = told["rows"].as_array().unwrap().iter();
+    let script = script
+        .filter(|row| row["host"] == "script")
+        .collect::<Vec<_>>();
+    assert_eq!(script[0]["fill"], Value::Null);
+    let html = fs::read_to_string(html).unwrap();
+    let csv = fs::read_to_string(csv).unwrap();
+    for text in [&html, &csv] {
+        assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
+    }
+    assert!(!html.contains("<script"), "{html}");
+    assert!(csv.contains(",\"'=1+1"), "{csv}");
+    assert_eq!(csv.lines().count(), 6, "{csv}");
+}
+
 #[test]
 fn ten_thousand_hosts_take_little_time_and_memory() {
     let mut good = check(76_800);

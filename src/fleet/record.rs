@@ -14,6 +14,9 @@ use crate::assess::Severity;
 const SCHEMA: u32 = 1;
 /// Of what a host says in place of JSON, this many characters are shown.
 const MOST_SAID: usize = 120;
+/// The longest name, and the most keys and findings, that a check has.
+const LONGEST_NAME: usize = 512;
+const MOST_NAMES: usize = 1000;
 /// How deep the JSON of fleet tools may wrap each other.
 const MOST_WRAPPED: usize = 3;
 
@@ -150,8 +153,9 @@ fn output(
 /// Salt's JSON: an object with the output of each minion.
 fn by_minion(text: &str, depth: usize) -> Option<Vec<Read>> {
     let minions: BTreeMap<String, Returned> = serde_json::from_str(text).ok()?;
-    let is_salt = |one: &Returned| matches!(one, Returned::Text(_));
-    if depth == 0 || !minions.values().any(is_salt) {
+    let is_text = |one: &Returned| matches!(one, Returned::Text(_));
+    let is_check = minions.get("schema").is_some_and(|one| !is_text(one));
+    if depth == 0 || is_check || !minions.values().any(is_text) {
         return None;
     }
     let one = |(minion, returned): (String, Returned)| match returned {
@@ -187,7 +191,7 @@ fn checked(object: Object) -> Result<Record, String> {
         _ => Severity::Info,
     };
     let table = object.table;
-    Ok(Record {
+    let record = Record {
         host: object.host,
         profile: object.profile,
         in_line: object.in_line,
@@ -198,12 +202,29 @@ fn checked(object: Object) -> Result<Record, String> {
                 (one.id, severity)
             })
             .collect(),
-        fill: table.as_ref().and_then(|table| table.fill),
+        fill: table
+            .as_ref()
+            .and_then(|table| table.fill.filter(|fill| *fill >= 0.0)),
         count: table.as_ref().and_then(|table| table.count),
         max: table.as_ref().and_then(|table| table.max),
         version: object.version,
         pending: object.pending.is_some(),
-    })
+    };
+    if record.is_too_large() {
+        return Err("it has names that no check of a host has: too long, or too many".to_owned());
+    }
+    Ok(record)
+}
+
+impl Record {
+    fn is_too_large(&self) -> bool {
+        let named = [&self.host, &self.profile, &self.version];
+        let named = named.into_iter().flatten();
+        let found = self.findings.iter().map(|(id, _)| id);
+        let mut all = named.chain(&self.drifted).chain(found);
+        self.drifted.len() + self.findings.len() > MOST_NAMES
+            || all.any(|name| name.len() > LONGEST_NAME)
+    }
 }
 
 /// The beginning of what a host said.

@@ -10,8 +10,6 @@ use crate::fleet::{Fleet, Frame, Frames, parse};
 
 /// Folders in folders that are looked into: Ansible's fetch keeps the path of each file.
 const DEEPEST: usize = 16;
-/// Folders that are looked into at most: a link may lead back.
-const MOST_FOLDERS: usize = 100_000;
 /// A line of standard input: no check of a host is as long.
 const LONGEST: u64 = 16 << 20;
 
@@ -22,15 +20,7 @@ pub(super) fn read_folder(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()
         Failure::of(FAILED, &error).hint(hint)
     })?;
     let mut open: Vec<(PathBuf, usize)> = vec![(PathBuf::from("/"), 0)];
-    let mut folders = 0;
     while let Some((path, depth)) = open.pop() {
-        folders += 1;
-        if folders > MOST_FOLDERS {
-            let message = format!("{} has too many folders", folder.display());
-            return Err(Failure::new(FAILED, message)
-                .hint("does a link lead back?")
-                .into());
-        }
         let names = match root.list(&path) {
             Ok(names) => names.unwrap_or_default(),
             Err(error) => {
@@ -45,7 +35,10 @@ pub(super) fn read_folder(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()
             }
             let inside = path.join(name);
             let is_folder = matches!(root.kind(&inside), Ok(Some(Kind::Directory)));
+            // No link leads out, so its folder is read under its own name.
+            let is_link = is_folder && root.resolve(&inside).is_ok_and(|real| real != inside);
             match is_folder {
+                true if is_link => {}
                 true if depth < DEEPEST => below.push((inside, depth + 1)),
                 true => fleet.skip(&root.outside(&inside).shown(), "it is too deep"),
                 false => read_file(&root, &inside, fleet),
@@ -59,7 +52,8 @@ pub(super) fn read_folder(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()
 fn read_file(root: &Root, inside: &Path, fleet: &mut Fleet) {
     let source = root.outside(inside).shown();
     let text = match root.read(inside) {
-        Ok(bytes) => String::from_utf8(bytes.unwrap_or_default()),
+        Ok(Some(bytes)) => String::from_utf8(bytes),
+        Ok(None) => return fleet.skip(&source, "it is a link to nothing in this folder"),
         Err(error) => return fleet.skip(&source, error.to_string()),
     };
     let Ok(text) = text else {
