@@ -44,7 +44,7 @@ struct Writes {
 }
 
 pub(crate) fn json<'a>(explanation: &'a Explanation, next_boot: &NextBoot) -> Output<'a> {
-    let writes = |write: LaterWrite| Writes {
+    let of = |write: LaterWrite| Writes {
         who: write.who,
         file: write.file.display().to_string(),
         line: write.line,
@@ -55,7 +55,7 @@ pub(crate) fn json<'a>(explanation: &'a Explanation, next_boot: &NextBoot) -> Ou
     Output {
         explanation,
         next_boot: answer_now(&next_boot.answer(explanation.key)),
-        writers: writers.map(writes).collect(),
+        writers: writers.map(of).collect(),
         schema: Schema,
     }
 }
