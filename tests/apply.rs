@@ -168,6 +168,10 @@ fn the_plan_is_the_very_thing_that_apply_does() {
         [
             "/etc/sysctl.d/90-cttune.conf",
             "/etc/sysctl.conf",
+            "/etc/cttune/services.nft",
+            "/etc/systemd/system/cttune-services.service",
+            "/etc/systemd/system/multi-user.target.d/cttune.conf",
+            "/etc/systemd/system/nftables.service.d/cttune.conf",
             "/etc/cttune/active.toml"
         ]
     );

@@ -118,6 +118,10 @@ const FINDINGS: &[(&str, &str)] = &[
         "next-boot-unknown",
         "what_cannot_be_evaluated_is_not_called_known",
     ),
+    (
+        "no-lifeline",
+        "the_operators_session_is_told_of_where_the_table_fills",
+    ),
     ("not-loaded", "guest stock"),
     (
         "not-reclaimable",

@@ -15,6 +15,8 @@ use support::terminal::Terminal;
 use support::{Place, Told, World, assert_same, live_steps, ordinary_user};
 
 const APPLY: [&str; 5] = ["apply", "--profile", "campus-fw", "--adopt", "--yes"];
+/// The same without its service, whose proof takes a while: for hundreds of them.
+const PLAIN: [&str; 5] = ["apply", "--profile", "plain", "--adopt", "--yes"];
 /// The steps of that in an empty sandbox: five sysctls and three files.
 const STEPS: usize = 8;
 /// More than a small apply makes of any system call that is tried in turn: each costs a run.
@@ -396,7 +398,7 @@ fn a_value_that_the_kernel_refuses_undoes_those_before_it() {
 
 #[test]
 fn a_system_call_that_fails_wherever_it_is_leaves_everything_as_it_was() {
-    let world = World::new();
+    let world = plain();
     let state = world.state();
     for (call, errno, fewest) in [
         ("write", "EINVAL", 10),
@@ -415,7 +417,7 @@ fn a_system_call_that_fails_wherever_it_is_leaves_everything_as_it_was() {
             );
             let inject = format!("inject={call}:error={errno}:when={nth}");
             let (told, trace) =
-                world.strace(&["-e", &format!("trace={call}"), "-e", &inject], &APPLY);
+                world.strace(&["-e", &format!("trace={call}"), "-e", &inject], &PLAIN);
             let when = format!("{call} number {nth} is {errno}: {told}");
             if !trace.contains("(INJECTED)") {
                 assert_eq!(told.code, 0, "{when}");
@@ -443,6 +445,15 @@ fn a_system_call_that_fails_wherever_it_is_leaves_everything_as_it_was() {
     }
 }
 
+/// A sandbox with that profile.
+fn plain() -> World {
+    let world = World::new();
+    let profile = "extends = \"campus-fw\"\n[service.push]\nmatch = []\n";
+    world.sh("mkdir -p /etc/cttune/profiles");
+    fs::write(world.path("/etc/cttune/profiles/plain.toml"), profile).unwrap();
+    world
+}
+
 /// Puts a sandbox back into the state that it was made in.
 fn undo_by_hand(world: &World) {
     world.sh("
@@ -456,7 +467,7 @@ fn undo_by_hand(world: &World) {
 
 /// A signal after each write and rename in turn: between any two steps, and within them.
 fn a_signal_between_any_two_steps_undoes_all(name: &str, code: i32) {
-    let world = World::new();
+    let world = plain();
     let state = world.state();
     let mut steps_done = BTreeSet::new();
     for call in ["write", "renameat"] {
@@ -467,7 +478,7 @@ fn a_signal_between_any_two_steps_undoes_all(name: &str, code: i32) {
             );
             let inject = format!("inject={call}:signal={name}:when={nth}");
             let (told, trace) =
-                world.strace(&["-e", &format!("trace={call}"), "-e", &inject], &APPLY);
+                world.strace(&["-e", &format!("trace={call}"), "-e", &inject], &PLAIN);
             let when = format!("{name} after {call} number {nth}: {told}");
             if told.code == 0 {
                 // It came after the last step, if it came.

@@ -154,6 +154,8 @@ ids! {
     ServiceDrift "service-drift", "warning",
         "the timeouts of services are not in nft, or are others",
         "kernel: net/netfilter/nft_ct.c, which copies the values when the object is made";
+    NoLifeline "no-lifeline", "info",
+        "the table is above 80 % and your own SSH session needs an entry of it", FULL;
     ServiceFlush "service-flush", "info, with `-v`",
         "what takes the timeouts of services away", "nft(8): FLUSH RULESET";
     Flowtables "flowtables", "info",

@@ -101,6 +101,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) deep: Option<&'a Deep>,
     /// The guard of this network namespace; none where none runs or ran.
     pub(crate) guard: Option<&'a GuardSeen>,
+    /// Whether the operator's own session has an entry; it is asked where the table is nearly full.
+    pub(crate) own_session: bool,
     /// Every network namespace that was looked into; `None` where that was not asked for.
     pub(crate) namespaces: Option<&'a [Namespace]>,
     /// How everything stands to the profile.
@@ -122,6 +124,7 @@ impl<'a> Evidence<'a> {
             rates: None,
             deep: None,
             guard: None,
+            own_session: false,
             namespaces: None,
             comparison,
             blocked: &[],

@@ -1,22 +1,51 @@
 //! Timeouts for services: what of them is not as the profile asks, and what would take them away.
 
-use super::{Evidence, Finding, Id, Severity};
+use super::{Evidence, Finding, Id, Levels, Severity};
 use crate::diagnostic::Hint;
-use crate::tunable::plural;
+use crate::tunable::{format_share, plural};
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let drift = drift(evidence);
     let flush = flush(evidence).filter(|_| drift.is_none());
-    drift.into_iter().chain(flush).collect()
+    let lifeline = no_lifeline(evidence);
+    drift.into_iter().chain(flush).chain(lifeline).collect()
+}
+
+/// The next session cannot begin while the table is full.
+fn no_lifeline(evidence: &Evidence<'_>) -> Option<Finding> {
+    let has_one = evidence
+        .desired
+        .is_some_and(|desired| desired.lifeline.is_some());
+    let fill = evidence.machine.live?.fill()?;
+    let is_near = fill >= Levels::default().warning && evidence.own_session && !has_one;
+    is_near.then(|| {
+        Finding::new(
+            Id::NoLifeline,
+            Severity::Info,
+            format!(
+                "your SSH session has an entry of this table, which is {} full: once it is full, \
+                 nobody can log in",
+                format_share(fill)
+            ),
+            Hint::say(
+                "keep management out of it: write [lifeline] into the profile, cttune-profile(5)",
+            ),
+        )
+    })
 }
 
 fn drift(evidence: &Evidence<'_>) -> Option<Finding> {
-    let differences = evidence.comparison.services.differences();
+    let services = &evidence.comparison.services;
+    let differences = services.differences();
     let plan = Hint::cttune("plan").to("see what changes");
-    (!differences.is_empty()).then(|| {
-        let message = differences.join("; ");
-        Finding::new(Id::ServiceDrift, Severity::Warning, message, plan)
-    })
+    // Settings of a profile that was never applied are no finding either.
+    let severity = if services.is_new() {
+        Severity::Info
+    } else {
+        Severity::Warning
+    };
+    (!differences.is_empty())
+        .then(|| Finding::new(Id::ServiceDrift, severity, differences.join("; "), plan))
 }
 
 /// Who empties the ruleset, of those that are seen here, and who does not.

@@ -180,6 +180,7 @@ impl Kill {
             prefixes: None,
             selection: self.selection.clone(),
             extent: None,
+            services: crate::flow::Services::default(),
         };
         Sum {
             tally: Tally::default(),

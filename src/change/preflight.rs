@@ -45,9 +45,7 @@ pub(crate) fn preflight(plan: &Plan, system: &mut dyn System) -> Result<(), Pref
                 }
                 system.rehearse_write(*key)?;
             }
-            Step::Service {
-                from, to, replace, ..
-            } => check_table(from.as_ref(), to.as_ref(), *replace, system)?,
+            Step::Service { from, .. } => check_table(step, from.as_ref(), loads, system)?,
             // Flows are read when their step is applied: the plan counted them already.
             _ => check_file(step, system)?,
         }
@@ -56,9 +54,9 @@ pub(crate) fn preflight(plan: &Plan, system: &mut dyn System) -> Result<(), Pref
 }
 
 fn check_table(
+    step: &Step,
     from: Option<&Table>,
-    to: Option<&Table>,
-    replace: bool,
+    loads: bool,
     system: &mut dyn System,
 ) -> Result<(), PreflightError> {
     let planned = from.cloned().unwrap_or_default();
@@ -66,7 +64,9 @@ fn check_table(
         let moved = "nft table inet cttune changed".to_owned();
         return Err(PreflightError::Moved(moved));
     }
-    Ok(system.rehearse_table(&Table::transaction(from, to, replace))?)
+    // nft would load the module.
+    let transaction = step.transaction().filter(|_| !loads);
+    Ok(transaction.map_or(Ok(()), |text| system.rehearse_table(&text))?)
 }
 
 fn check_file(step: &Step, system: &mut dyn System) -> Result<(), PreflightError> {

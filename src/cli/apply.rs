@@ -17,7 +17,8 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let here = change::here(global)?;
     let order = Order::of(&args.planning, global, &here)?;
     if args.dry_run {
-        let (plan, current) = order.make(global, here.root())?;
+        let (mut plan, current) = order.make(global, here.root())?;
+        plan_command::note_lifeline(&mut plan, out);
         let code = plan_command::show(&plan, &current, global, out);
         plan_command::note_open_files(&plan, here.root(), out);
         return Ok(code);

@@ -72,6 +72,7 @@ pub(super) fn with_checked<T>(
         rates: readings.rates.as_ref(),
         deep: readings.deep.as_ref(),
         guard: readings.guard.as_ref(),
+        own_session: readings.own_session,
         namespaces: readings.namespaces.as_deref(),
         blocked: &blocked,
         desired: desired.as_ref(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::DesiredOptions;
 use super::failure::{FAILED, Failure};
-use super::{mistaken, saved};
+use super::{mistaken, saved, services};
 use crate::diagnostic::{Hint, quoted};
 use crate::files::Root;
 use crate::files::profiles::{self, Found, ProfileError};
@@ -64,7 +64,8 @@ pub(super) fn compare(
         adopt: false,
         replace: false,
     };
-    let comparison = Comparison::new(desired, machine).map_err(mistaken::underivable)?;
+    let mut comparison = Comparison::new(desired, machine).map_err(mistaken::underivable)?;
+    services::demand(&mut comparison, machine);
     let plan = plan(desired, &comparison, machine, scope);
     Ok((comparison, plan.blocked))
 }

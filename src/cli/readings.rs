@@ -5,8 +5,8 @@ use jiff::{SignedDuration, ZonedDateTime};
 use super::args::{Check, Global};
 use super::current::Current;
 use super::out::Out;
-use super::{change, deep, rates};
-use crate::assess::{Deep, Namespace, Rates, Unread};
+use super::{change, deep, rates, session};
+use crate::assess::{Deep, Levels, Namespace, Rates, Unread};
 use crate::change::{Here, Status};
 use crate::diagnostic::plain::Shown;
 use crate::files::Root;
@@ -17,6 +17,7 @@ use crate::kernel::log::Journal;
 use crate::kernel::{host, namespaces};
 use crate::render::check::Pending;
 use crate::service::Found;
+use crate::tunable::Snapshot;
 
 pub(super) struct Readings {
     pub(super) current: Current,
@@ -24,6 +25,7 @@ pub(super) struct Readings {
     pub(super) deep: Option<Deep>,
     pub(super) namespaces: Option<Vec<Namespace>>,
     pub(super) guard: Option<GuardSeen>,
+    pub(super) own_session: bool,
     pub(super) pending: Option<Pending>,
     pub(super) unread: Vec<Unread>,
 }
@@ -76,8 +78,11 @@ impl Readings {
             let note = |why| unread.push(Unread::new("guard", why));
             read.map_err(note).ok().flatten()
         });
+        let fill = current.live.as_ref().and_then(Snapshot::fill);
+        let is_near = fill.is_some_and(|fill| fill >= Levels::default().warning);
         Ok(Readings {
             guard,
+            own_session: is_near && session::is_tracked(),
             pending: pending(&change::here(global)?, &mut unread),
             current,
             rates,

@@ -1,32 +1,71 @@
-//! What of a plan is about services: whether nft takes it, and the proof that it works.
+//! Services on this machine: whether it can have them, whether a lifeline would let the operator
+//! through, and the names by which `top` groups flows.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use crate::flow::{By, Field, Services as Names};
+use crate::kernel::ctnetlink::read_table;
 use crate::kernel::nft::{self, NftError};
-use crate::plan::{Plan, SERVICE_FILES, Step};
-use crate::service::Table;
+use crate::plan::{Blocked, Comparison, Machine, NO_NFT, Plan, Services, Step};
+use crate::service::Found;
+use crate::trial::{TrialError, can_try, passes};
 
-/// Has nft judge the table of a plan. Where nft or the kernel cannot have it, the services are left
-/// out of the plan, which says so.
-pub(super) fn demand_nft(plan: &mut Plan) {
-    let mut steps = plan.steps.iter();
-    let transaction = steps.find_map(|step| match step {
-        Step::Service {
-            from, to, replace, ..
-        } => Some(Table::transaction(from.as_ref(), to.as_ref(), *replace)),
-        _ => None,
-    });
-    let Some(refused) = transaction.and_then(|text| nft::check(&text).err()) else {
+/// Leaves the services out of a comparison where nft or the kernel cannot have their table, or where
+/// it could not be tried: the rest of the profile does not need them.
+pub(super) fn demand(comparison: &mut Comparison, machine: &Machine<'_>) {
+    // nft would load the module.
+    if !machine.live.is_some_and(|live| live.is_loaded()) {
+        return;
+    }
+    let Some(transaction) = comparison.services.transaction() else {
         return;
     };
-    plan.left_out = Some(match refused {
-        NftError::NotInstalled => "nft is not installed (package nftables)".to_owned(),
-        refused => refused.to_string(),
-    });
-    let is_file = |step: &Step| {
-        let path = step.file().and_then(|change| change.path.to_str());
-        path.is_some_and(|path| SERVICE_FILES.contains(&path))
+    let refused = match nft::check(&transaction) {
+        Err(NftError::NotInstalled) => Some(NO_NFT.to_owned()),
+        Err(refused) => Some(refused.to_string()),
+        Ok(()) => can_try().err().map(|why| format!("no trial: {why}")),
     };
-    plan.steps.retain(|step| {
-        let is_about = matches!(step, Step::Service { .. } | Step::ReloadUnits { .. });
-        !is_about && !is_file(step)
-    });
+    if let Some(refused) = refused {
+        comparison.services = Services::without(refused);
+    }
+}
+
+/// Tries whether the present rules let the packets of a lifeline pass: what drops them blocks the
+/// plan. Gives why it could not be tried.
+pub(super) fn try_lifeline(plan: &mut Plan) -> Option<String> {
+    let tried = passes(plan.steps.iter().find_map(Step::table)?);
+    match tried {
+        Ok(()) => None,
+        Err(TrialError::LifelineDropped(add)) => {
+            plan.blocked.push(Blocked::LifelineDropped { add });
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// The services of nft's table, if flows are grouped by them.
+pub(super) fn names(by: &By) -> Names {
+    // A group has the name for as long as the program runs; there are not many.
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let is_asked = matches!(by, By::Fields(fields) if fields.contains(&Field::Service));
+    let Some(Ok(Found::Ours(table))) = is_asked.then(read_table) else {
+        return Names::default();
+    };
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = |name: &str| -> &'static str {
+        if let Some(name) = known.get(name) {
+            return name;
+        }
+        let name = Box::leak(name.to_owned().into_boxed_str());
+        known.insert(name);
+        name
+    };
+    Names(
+        table
+            .policies()
+            .map(|(name, policy)| (kept(name), policy))
+            .collect(),
+    )
 }

@@ -1,7 +1,7 @@
 //! The operator's own SSH session, which `expire` never touches.
 
 use crate::flow::expire::Session;
-use crate::kernel::host;
+use crate::kernel::{ctnetlink, host};
 
 /// What sshd puts into the environment of a session.
 const VARIABLE: &str = "SSH_CONNECTION";
@@ -20,4 +20,11 @@ pub(super) fn own() -> Vec<Session> {
         }
     }
     sessions
+}
+
+/// Whether one of them has an entry in the table here. What cannot be asked is no.
+pub(super) fn is_tracked() -> bool {
+    own()
+        .iter()
+        .any(|session| ctnetlink::is_tracked(&session.tuple()))
 }

@@ -29,6 +29,6 @@ pub(crate) use messages::Messages;
 pub(crate) use names::{Family, Protocol, StatusBit, TcpState};
 pub(crate) use request::{
     Filter, IS_FLOW, Mark, NLM_F_DUMP, NLM_F_REQUEST, Shorter, StatusFilter, dump_filters,
-    put_delete, put_dump, put_update,
+    put_delete, put_dump, put_get, put_update,
 };
 pub(crate) use tuple::{Layer4, Tuple};

@@ -6,7 +6,7 @@
 //! acknowledgement is asked for: the kernel is silent on success and answers a failure.
 
 use super::attributes::{cta, cta_filter, cta_proto, cta_tuple};
-use super::{Buffer, Family, Flow, Head, Protocol};
+use super::{Buffer, Family, Flow, Head, Protocol, Tuple};
 
 /// `NFNL_SUBSYS_CTNETLINK`, in the upper byte of a message's type.
 const SUBSYSTEM: u16 = 1 << 8;
@@ -111,6 +111,23 @@ fn put_about(buffer: &mut Buffer, kind: u16, flow: &Flow<'_>, rest: impl FnOnce(
 /// resource id.
 pub(super) fn put_fixed_part(message: &mut Buffer, family: Option<Family>) {
     message.raw(&[family.map_or(0, Family::number), 0, 0, 0]);
+}
+
+/// Appends the question for the flow that has this tuple, or this one as that of its replies.
+pub(crate) fn put_get(buffer: &mut Buffer, tuple: &Tuple, of_replies: bool) {
+    let head = Head {
+        kind: IPCTNL_MSG_CT_GET,
+        flags: NLM_F_REQUEST,
+    };
+    buffer.message(head, |message| {
+        put_fixed_part(message, Some(tuple.family()));
+        let kind = if of_replies {
+            cta::TUPLE_REPLY
+        } else {
+            cta::TUPLE_ORIG
+        };
+        message.nested(kind, |bytes| tuple.put(bytes));
+    });
 }
 
 /// The dumps, one after the other, that together tell of all flows that pass the filter.

@@ -13,7 +13,7 @@ use super::field::Facts;
 use super::frequent::{Frequent, Summed, Sums};
 use super::remaining::Remaining;
 use super::sample::{Sample, as_f64, margin, scaled};
-use super::{Column, Field, Flow, Gather, Prefixes, Query, Value, auto};
+use super::{Column, Field, Flow, Gather, Prefixes, Query, Services, Value, auto};
 
 /// Flows that are held back: a quarter of a megabyte.
 const HELD_BACK: usize = 2048;
@@ -48,6 +48,7 @@ pub(crate) struct Census {
     prefixes: Option<Prefixes>,
     /// Fields that `--match` fixes.
     given: Vec<Field>,
+    services: Services,
     held_back: Vec<Facts>,
     counts: Option<Counts>,
     flows: u64,
@@ -128,6 +129,7 @@ impl Census {
             by: query.by.clone(),
             prefixes: query.prefixes,
             given: query.given(),
+            services: query.services.clone(),
             held_back: Vec::new(),
             counts: None,
             flows: 0,
@@ -140,6 +142,7 @@ impl Census {
             by: By::Fields(fields.to_vec()),
             prefixes: None,
             given: Vec::new(),
+            services: Services::default(),
             held_back: Vec::new(),
             counts: None,
             flows: 0,
@@ -149,7 +152,9 @@ impl Census {
     /// Counts a flow.
     pub(crate) fn add(&mut self, flow: &Flow<'_>) {
         self.flows += 1;
-        self.count(&Facts::from(flow));
+        let mut facts = Facts::from(flow);
+        facts.service = self.services.of(flow);
+        self.count(&facts);
     }
 
     #[inline]
@@ -220,6 +225,7 @@ impl Gather for Census {
         Census {
             by: self.by.clone(),
             given: self.given.clone(),
+            services: self.services.clone(),
             held_back: Vec::new(),
             counts: self.counts.as_ref().map(Counts::part),
             flows: 0,
@@ -537,6 +543,7 @@ mod tests {
             prefixes: None,
             selection: Selection::default(),
             extent: None,
+            services: Services::default(),
         })
     }
 

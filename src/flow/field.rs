@@ -46,6 +46,7 @@ fields! {
     Status "status" "The status bits.",
     Helper "helper" "The helper.",
     Label "label" "The labels.",
+    Service "service" "The service of the profile that has it.",
 }
 
 /// How many bits of an address tell groups apart.
@@ -93,6 +94,8 @@ pub(crate) enum Value {
     Helper([u8; 16]),
     /// Labels, by their bits.
     Labels(u128),
+    /// A service.
+    Service(&'static str),
 }
 
 /// Why `--by` or `--prefix` was not understood.
@@ -198,6 +201,7 @@ impl Column {
             Field::Status => Value::Status(flow.status.0),
             Field::Helper => flow.helper.map_or(Value::Absent, Value::Helper),
             Field::Label => flow.labels.map_or(Value::Absent, Value::Labels),
+            Field::Service => flow.service.map_or(Value::Absent, Value::Service),
         }
     }
 }
@@ -239,6 +243,8 @@ pub(crate) struct Facts {
     pub(super) traffic: Option<(u64, u64)>,
     helper: Option<[u8; 16]>,
     labels: Option<u128>,
+    /// Whoever counts by services fills it in.
+    pub(super) service: Option<&'static str>,
 }
 
 impl From<&Flow<'_>> for Facts {
@@ -268,6 +274,7 @@ impl From<&Flow<'_>> for Facts {
             labels: flow
                 .labels
                 .map(|labels| u128::from_le_bytes(filled(labels))),
+            service: None,
         }
     }
 }
@@ -294,6 +301,10 @@ impl Hash for Value {
             Value::Mark(number) | Value::Status(number) => (1, number.into()),
             Value::Helper(name) => (1, u128::from_le_bytes(name)),
             Value::Labels(bits) => (1, bits),
+            Value::Service(name) => {
+                name.hash(state);
+                (1, 0)
+            }
         };
         state.write_u128(number);
         state.write_u8(kind);
@@ -339,6 +350,7 @@ impl fmt::Display for Value {
                 f.pad(&name.chars().filter(printable).collect::<String>())
             }
             Value::Labels(bits) => f.pad(&label_numbers(*bits)),
+            Value::Service(name) => f.pad(name),
         }
     }
 }

@@ -12,8 +12,11 @@ pub(crate) fn terms_of(columns: &[Column], values: &[Value]) -> Option<String> {
             // The protocol says already that there is none.
             (Field::State | Field::Sport | Field::Dport, Value::Absent) if protocol => {}
             (Field::State, Value::Absent) => terms.push("proto!=tcp".to_owned()),
-            // Labels and the other bits of a status have no term that is true of these flows alone.
-            (_, Value::Absent | Value::Status(_) | Value::Labels(_)) => return None,
+            // Services, labels and the other bits of a status have no term that is true of these
+            // flows alone.
+            (_, Value::Absent | Value::Status(_) | Value::Labels(_) | Value::Service(_)) => {
+                return None;
+            }
             // Established may be of SCTP too.
             (Field::State, _) if !protocol => terms.push(format!("proto=tcp,{name}={value}")),
             _ => terms.push(format!("{name}={value}")),

@@ -38,6 +38,20 @@ pub(crate) enum ByPolicy {
     Unknown,
 }
 
+/// The services of a network namespace, each by its name and a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Services(pub(crate) Vec<(&'static str, Policy)>);
+
+impl Services {
+    /// The service of a flow: by its label, else by what it is for.
+    pub(crate) fn of(&self, flow: &Flow<'_>) -> Option<&'static str> {
+        let has_label = |policy: &Policy| policy.label.is_some_and(|label| flow.has_label(label));
+        let labelled = self.0.iter().find(|(_, policy)| has_label(policy));
+        let matched = || self.0.iter().find(|(_, policy)| policy.may_apply_to(flow));
+        labelled.or_else(matched).map(|(name, _)| *name)
+    }
+}
+
 impl Policy {
     /// One more than the highest number of a state.
     pub(crate) const STATES: usize = 12;
@@ -102,7 +116,7 @@ impl Policies {
 
     /// The same policies with those of services replaced.
     #[must_use]
-    pub(crate) fn with_services(mut self, services: Vec<Policy>) -> Self {
+    pub(crate) fn with_services(mut self, services: impl IntoIterator<Item = Policy>) -> Self {
         self.0.retain(|policy| policy.label.is_none());
         self.0.extend(services);
         self

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{By, Extent, Field, Filter, Prefixes, Quantity, Selection, Terms, Test};
+use super::{By, Extent, Field, Filter, Prefixes, Quantity, Selection, Services, Terms, Test};
 
 /// What is asked of the table.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct Query {
     pub(crate) selection: Selection,
     /// How much to read; none leaves it to the size of the table.
     pub(crate) extent: Option<Extent>,
+    /// For who groups by them.
+    pub(crate) services: Services,
 }
 
 impl Query {
@@ -98,6 +100,7 @@ mod tests {
                 keep: Vec::new(),
             },
             extent: None,
+            services: Services::default(),
         }
     }
 

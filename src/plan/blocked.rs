@@ -42,6 +42,8 @@ pub(crate) enum Blocked {
     ReadOnly { key: Key, others: usize },
     /// nft's table of our name is somebody else's, known by this part of it.
     ForeignTable { part: String },
+    /// The present rules drop untracked packets: the commands that let the lifeline pass.
+    LifelineDropped { add: String },
     /// The two fragment thresholds, in bytes, would cross after the plan.
     ThresholdsCross { high: i64, low: i64 },
 }
@@ -87,6 +89,7 @@ impl Blocked {
             Blocked::ForeignTable { .. } => {
                 "see it with `nft list table inet cttune`, and give that table another name"
             }
+            Blocked::LifelineDropped { .. } => "run those commands, then try again",
             Blocked::ThresholdsCross { .. } => {
                 "set both thresholds, the high one above the low one"
             }
@@ -145,6 +148,10 @@ impl fmt::Display for Blocked {
             Blocked::ForeignTable { part } => write!(
                 f,
                 "nft table inet cttune was not written by cttune: it has {part}"
+            ),
+            Blocked::LifelineDropped { add } => write!(
+                f,
+                "the present rules drop untracked packets; the lifeline needs\n{add}"
             ),
             Blocked::ThresholdsCross { high, low } => write!(
                 f,

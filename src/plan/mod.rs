@@ -21,7 +21,7 @@ pub(crate) use compare::{Compared, Comparison, State};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
 pub(crate) use report::{Report, StepResult};
-pub(crate) use services::{SERVICE_FILES, Services};
+pub(crate) use services::{NO_NFT, SERVICE_FILES, Services};
 pub(crate) use step::{FileChange, Step, lowest_safe_max};
 
 use std::collections::BTreeMap;

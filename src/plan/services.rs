@@ -14,12 +14,19 @@ pub(crate) const SERVICES: &str = "/etc/cttune/services.nft";
 /// Loads it.
 pub(crate) const UNIT: &str = "/etc/systemd/system/cttune-services.service";
 /// Start the unit at boot, and again with nftables.service, which begins with an empty ruleset.
-const WANTS: [&str; 2] = [
-    "/etc/systemd/system/multi-user.target.d/cttune.conf",
-    "/etc/systemd/system/nftables.service.d/cttune.conf",
+const WANTS: [(&str, &str); 2] = [
+    (
+        "/etc/systemd/system/multi-user.target.d/cttune.conf",
+        "starts it at boot",
+    ),
+    (
+        "/etc/systemd/system/nftables.service.d/cttune.conf",
+        "starts it with nftables.service",
+    ),
 ];
+pub(crate) const NO_NFT: &str = "nft is not installed (package nftables)";
 /// All of these.
-pub(crate) const SERVICE_FILES: [&str; 4] = [SERVICES, UNIT, WANTS[0], WANTS[1]];
+pub(crate) const SERVICE_FILES: [&str; 4] = [SERVICES, UNIT, WANTS[0].0, WANTS[1].0];
 
 /// How the table and its files are to what is desired.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +37,8 @@ pub(crate) struct Services {
     found: Option<Found>,
     /// What is written so that it is there after a boot.
     pub(super) files: Vec<Step>,
+    /// Whether the file that loads it at boot is there.
+    is_persisted: bool,
     /// Why none of it is done here.
     pub(crate) left_out: Option<String>,
 }
@@ -48,17 +57,10 @@ impl Services {
         let wanted = table(&|key| target(key, |targets| &targets.live).or_else(|| live(key)));
         let no_nft = machine.files.is_some_and(|files| files.nft().is_none());
         if no_nft && !wanted.is_empty() {
-            let left_out = "nft is not installed (package nftables)".to_owned();
-            return Services {
-                left_out: Some(left_out),
-                ..Services::default()
-            };
+            return Services::without(NO_NFT.to_owned());
         }
         if let (Some(Found::Unread(why)), false) = (machine.table, wanted.is_empty()) {
-            return Services {
-                left_out: Some(format!("nft's tables cannot be read: {why}")),
-                ..Services::default()
-            };
+            return Services::without(format!("nft's tables cannot be read: {why}"));
         }
         let files = machine.files.map(|files| {
             let at_boot = |key| files.next_boot().answer(key).value;
@@ -72,7 +74,18 @@ impl Services {
             wanted,
             found: machine.table.cloned(),
             files: files.unwrap_or_default(),
+            is_persisted: machine
+                .files
+                .is_some_and(|files| files.bytes(SERVICES).is_some()),
             left_out: None,
+        }
+    }
+
+    /// None of them, and why.
+    pub(crate) fn without(why: String) -> Services {
+        Services {
+            left_out: Some(why),
+            ..Services::default()
         }
     }
 
@@ -115,10 +128,19 @@ impl Services {
                 "nft table inet cttune was not written by cttune: it has {part}"
             )),
             Some(Found::Ours(now)) if now.is_empty() && !self.wanted.is_empty() => {
-                let services = plural(self.wanted.services().len() as u64, "service");
-                differences.push(format!(
-                    "nft table inet cttune is gone: {services} of the profile have the sysctls"
-                ));
+                let now = if self.is_persisted {
+                    "is gone"
+                } else {
+                    "is not there yet"
+                };
+                let services = plural(self.wanted.services().len(), "service");
+                let parts = self.wanted.parts();
+                let told =
+                    format!("nft table inet cttune {now}: {services} without effect ({parts})");
+                if !self.is_persisted {
+                    return vec![told];
+                }
+                differences.push(told);
             }
             Some(Found::Ours(now)) if self.step(false).is_some() => {
                 differences.push(now.told(&self.wanted));
@@ -132,6 +154,17 @@ impl Services {
         });
         differences.extend(files);
         differences
+    }
+
+    /// Whether nothing of them was ever applied here.
+    pub(crate) fn is_new(&self) -> bool {
+        let is_empty = |found: &Found| matches!(found, Found::Ours(now) if now.is_empty());
+        !self.is_persisted && self.found.as_ref().is_some_and(is_empty)
+    }
+
+    /// What nft is asked for; nothing where the table is as it is wanted.
+    pub(crate) fn transaction(&self) -> Option<String> {
+        self.step(false)?.transaction()
     }
 
     pub(crate) fn wanted(&self) -> &Table {
@@ -198,16 +231,16 @@ fn file_steps(profile: &str, table: &Table, files: &Files) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     steps.extend(write_step(files, SERVICES, text, why.to_owned()));
     if has_systemd {
-        let why = "loads them, again whenever nftables.service empties the ruleset";
+        let why = "loads that file, again whenever nftables.service empties the ruleset";
         steps.extend(write_step(
             files,
             UNIT,
             unit(&nft.to_string()),
             why.to_owned(),
         ));
-        for path in WANTS {
+        for (path, why) in WANTS {
             let text = "# Written by cttune.\n[Unit]\nWants=cttune-services.service\n".to_owned();
-            steps.extend(write_step(files, path, text, "starts that unit".to_owned()));
+            steps.extend(write_step(files, path, text, why.to_owned()));
         }
     }
     with_reload(steps, files)

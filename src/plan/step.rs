@@ -139,6 +139,16 @@ impl Step {
         }
     }
 
+    /// What nft is given to make that table.
+    pub(crate) fn transaction(&self) -> Option<String> {
+        match self {
+            Step::Service {
+                from, to, replace, ..
+            } => Some(Table::transaction(from.as_ref(), to.as_ref(), *replace)),
+            _ => None,
+        }
+    }
+
     /// What it does to a file, if it is about one.
     pub(crate) fn file(&self) -> Option<FileChange<'_>> {
         match self {
@@ -201,15 +211,7 @@ fn table_summary(from: Option<&Table>, to: Option<&Table>) -> String {
         return "remove nft table inet cttune".to_owned();
     };
     let verb = if from.is_some() { "change" } else { "create" };
-    let names: Vec<&str> = table.services().into_iter().collect();
-    let services = match names.as_slice() {
-        [] => None,
-        [name] => Some(format!("service {name}")),
-        names => Some(format!("services {}", names.join(", "))),
-    };
-    let lifeline = table.lifeline.as_ref().map(|_| "lifeline".to_owned());
-    let parts: Vec<String> = services.into_iter().chain(lifeline).collect();
-    format!("{verb} nft table inet cttune: {}", parts.join(", "))
+    format!("{verb} nft table inet cttune: {}", table.parts())
 }
 
 /// Bytes of a file in the journal: text where they are text, else numbers.

@@ -80,6 +80,8 @@ pub(crate) struct Output<'a> {
     guard: Option<GuardNow<'a>>,
     deep: Option<Walked<'a>>,
     namespaces: Option<Vec<NamespaceNow<'a>>>,
+    /// Why the timeouts of services are not compared.
+    services_left_out: Option<&'a str>,
     settings: Vec<SettingNow<'a>>,
     findings: Vec<Found<'a>>,
     unread: Vec<NotRead<'a>>,
@@ -231,6 +233,7 @@ pub(crate) fn json<'a>(checked: &'a Checked<'_>) -> Output<'a> {
         guard: evidence.guard.map(super::guard::guard_now),
         deep: evidence.deep.map(walked),
         namespaces: namespaces.map(|all| all.iter().map(namespace_now).collect()),
+        services_left_out: evidence.comparison.services.left_out.as_deref(),
         settings: settings.map(setting_now).collect(),
         findings: findings.map(|one| found(one, checked.place)).collect(),
         unread: unread

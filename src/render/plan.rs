@@ -283,8 +283,18 @@ pub(crate) fn steps(plan: &Plan, host: &str) -> String {
         text.push_str(&step_text(index + 1, step));
     }
     text.extend(plan.steps.iter().filter_map(table_diff));
+    let tables = plan.steps.iter().filter_map(Step::table);
+    let tables: Vec<String> = tables.map(|table| table.for_new_flows().file()).collect();
     for FileChange { path, from, to } in plan.steps.iter().filter_map(Step::file) {
-        text.push_str(&format!("\n{}", diff(path, from, to)));
+        let is_shown = |to: &[u8]| {
+            let mut tables = tables.iter();
+            tables.any(|table| to.ends_with(table.as_bytes()))
+        };
+        text.push('\n');
+        text.push_str(&match to.filter(|to| is_shown(to)) {
+            Some(_) => format!("  {}: loads the same table\n", path.shown()),
+            None => diff(path, from, to),
+        });
     }
     text.push_str(&skipped_text(plan));
     if !plan.steps.is_empty() {
@@ -298,7 +308,9 @@ fn table_diff(step: &Step) -> Option<String> {
     let Step::Service { from, to, .. } = step else {
         return None;
     };
-    let bytes = |table: &Option<Table>| table.as_ref().map(|table| table.text().into_bytes());
+    // A tab is as wide as the terminal likes.
+    let text = |table: &Table| table.text().replace('\t', "    ").into_bytes();
+    let bytes = |table: &Option<Table>| table.as_ref().map(text);
     let (from, to) = (bytes(from), bytes(to));
     let name = Path::new("nft table inet cttune");
     Some(format!("\n{}", diff(name, from.as_deref(), to.as_deref())))

@@ -9,7 +9,8 @@ use super::layout::CELL;
 use super::shape::{Named, Schema, value};
 use super::style::{FAINT, HEAD};
 use crate::profile::{Desired, Goal, Role};
-use crate::tunable::Key;
+use crate::service::{Lifeline, Service};
+use crate::tunable::{Key, format_seconds};
 
 /// One profile of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,6 +53,9 @@ pub(crate) struct Output<'a> {
     description: Option<&'a str>,
     role: Option<Role>,
     settings: Vec<Asked<'a>>,
+    /// By name.
+    services: Named<ServiceNow<'a>>,
+    lifeline: Option<LifelineNow>,
     /// Why each finding is accepted.
     accept: Named<&'a str>,
 }
@@ -66,6 +70,25 @@ struct Asked<'a> {
     why: Option<&'a str>,
     /// The profile that says so.
     from: &'a str,
+}
+
+/// One that a child takes away matches nothing.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ServiceNow<'a> {
+    #[serde(rename = "match")]
+    matching: Vec<String>,
+    /// Seconds by state.
+    timeouts: Named<u32>,
+    why: Option<&'a str>,
+    from: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct LifelineNow {
+    from: Vec<String>,
+    ports: Vec<u16>,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,9 +129,34 @@ pub(crate) fn desired_json(desired: &Desired) -> Output<'_> {
                 from: &setting.origin,
             })
             .collect(),
+        services: desired
+            .services
+            .iter()
+            .map(|(name, service)| (name.as_str(), service_now(service)))
+            .collect(),
+        lifeline: desired.lifeline.as_ref().map(lifeline_now),
         accept: accept
             .map(|(id, accepted)| (id.as_str(), accepted.reason.as_str()))
             .collect(),
+    }
+}
+
+fn service_now(service: &Service) -> ServiceNow<'_> {
+    let timeouts = service.timeouts.iter();
+    ServiceNow {
+        matching: service.matching.iter().map(ToString::to_string).collect(),
+        timeouts: timeouts
+            .map(|(state, seconds)| (state.name(), *seconds))
+            .collect(),
+        why: service.why.as_deref(),
+        from: &service.origin,
+    }
+}
+
+fn lifeline_now(lifeline: &Lifeline) -> LifelineNow {
+    LifelineNow {
+        from: lifeline.from.iter().map(ToString::to_string).collect(),
+        ports: lifeline.ports.iter().copied().collect(),
     }
 }
 
@@ -166,7 +214,25 @@ fn asked(desired: &Desired) -> BTreeMap<String, String> {
     let role = desired
         .role
         .map(|role| ("role".to_owned(), role.to_string()));
-    settings.chain(accept).chain(role).collect()
+    let services = desired.services.iter();
+    let services = services.map(|(name, service)| (format!("service {name}"), said(service)));
+    let lifeline = desired.lifeline.iter().map(lifeline_now).map(|lifeline| {
+        let ports: Vec<String> = lifeline.ports.iter().map(ToString::to_string).collect();
+        let (from, ports) = (lifeline.from.join(", "), ports.join(", "));
+        ("lifeline".to_owned(), format!("{from}, ports {ports}"))
+    });
+    let services = services.chain(lifeline);
+    settings.chain(services).chain(accept).chain(role).collect()
+}
+
+/// A service in words: its timeouts, and for which flows.
+fn said(service: &Service) -> String {
+    let timeouts = service.timeouts.iter();
+    let timeouts = timeouts
+        .map(|(state, seconds)| format!("{} {}", state.name(), format_seconds((*seconds).into())));
+    let matching = service.matching.iter().map(ToString::to_string);
+    let parts: Vec<String> = timeouts.chain(matching).collect();
+    parts.join(", ")
 }
 
 /// As people read it.

@@ -162,6 +162,19 @@ impl Table {
         rules.filter_map(|rule| service_of(&rule.object)).collect()
     }
 
+    /// What it is for, in words.
+    pub(crate) fn parts(&self) -> String {
+        let names: Vec<&str> = self.services().into_iter().collect();
+        let services = match names.as_slice() {
+            [] => None,
+            [name] => Some(format!("service {name}")),
+            names => Some(format!("services {}", names.join(", "))),
+        };
+        let lifeline = self.lifeline.as_ref().map(|_| "lifeline".to_owned());
+        let parts: Vec<String> = services.into_iter().chain(lifeline).collect();
+        parts.join(", ")
+    }
+
     /// The same with the objects of these services that are in `present` and not wanted any more:
     /// flows that have one keep it.
     #[must_use]
@@ -266,29 +279,31 @@ impl Table {
         }
     }
 
-    /// What it gives to flows, as expiry sees it.
-    pub(crate) fn policies(&self) -> Vec<Policy> {
-        let of = |object: &Object| {
-            let mut seconds = [None; Policy::STATES];
-            for (place, value) in seconds.iter_mut().skip(1).zip(&object.seconds) {
-                *place = Some(*value);
-            }
-            let service = |rule: &&Rule| service_of(&rule.object) == Some(object.service());
-            let label = self.rules.iter().find(service)?.label;
-            let own = self.rules.iter().filter(|rule| rule.object == object.name);
-            let terms = own.filter_map(|rule| Terms::parse(&rule.terms).ok());
-            Some(Policy {
-                family: None,
-                protocol: object.protocol.protocol(),
-                seconds,
-                selection: Selection {
-                    matching: terms.collect(),
-                    keep: Vec::new(),
-                },
-                label: Some(label),
-            })
-        };
-        self.objects.iter().filter_map(of).collect()
+    /// What it gives to flows, as expiry sees it: by the name of the service.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = (&str, Policy)> {
+        let objects = self.objects.iter();
+        objects.filter_map(|object| Some((object.service(), self.policy(object)?)))
+    }
+
+    fn policy(&self, object: &Object) -> Option<Policy> {
+        let mut seconds = [None; Policy::STATES];
+        for (place, value) in seconds.iter_mut().skip(1).zip(&object.seconds) {
+            *place = Some(*value);
+        }
+        let service = |rule: &&Rule| service_of(&rule.object) == Some(object.service());
+        let own = self.rules.iter().filter(|rule| rule.object == object.name);
+        Some(Policy {
+            family: None,
+            protocol: object.protocol.protocol(),
+            seconds,
+            selection: Selection {
+                matching: own
+                    .filter_map(|rule| Terms::parse(&rule.terms).ok())
+                    .collect(),
+                keep: Vec::new(),
+            },
+            label: Some(self.rules.iter().find(service)?.label),
+        })
     }
 
     /// As nft reads and an operator knows it.

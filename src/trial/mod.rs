@@ -35,6 +35,8 @@ pub(crate) enum TrialError {
         doing: &'static str,
         source: std::io::Error,
     },
+    #[error("{0} is not installed")]
+    NotInstalled(&'static str),
     #[error("{doing}: {said}")]
     Refused { doing: &'static str, said: String },
     #[error("the link between the private namespaces did not come up")]
@@ -59,6 +61,13 @@ pub(crate) struct Traffic<'a> {
     pub(crate) is_local: &'a [bool],
     /// Whether connections are to be established, for rules about established ones.
     pub(crate) established: bool,
+}
+
+/// Whether anything can be tried here: it takes ip, and a network namespace.
+pub(crate) fn can_try() -> Result<(), TrialError> {
+    network::feed("ip", &["-V"], "")?;
+    let tried = std::thread::spawn(leave_network).join();
+    tried.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The share of the flows that the rules stop.

@@ -219,9 +219,12 @@ pub(super) fn feed(
     arguments: &[&str],
     input: &str,
 ) -> Result<String, TrialError> {
-    let failed = |source| TrialError::Io {
-        doing: program,
-        source,
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::NotFound => TrialError::NotInstalled(program),
+        _ => TrialError::Io {
+            doing: program,
+            source,
+        },
     };
     let mut child = Command::new(program)
         .args(arguments)

@@ -113,7 +113,10 @@ impl Expiry {
     /// The same under a table of services that is not loaded yet.
     #[must_use]
     pub(crate) fn with_services(mut self, services: &Table) -> Self {
-        self.rules.policies = self.rules.policies.with_services(services.policies());
+        self.rules.policies = self
+            .rules
+            .policies
+            .with_services(services.policies().map(|(_, policy)| policy));
         self
     }
 

@@ -158,7 +158,8 @@ sample of 50,000. Every share of a sample is shown with its margin of error.
   cttune top --watch --interval 10s        again and again, until Ctrl-C
 
 Fields: family proto state src sport dst dport reply-src reply-dst zone mark
-status helper label. Packets and bytes are shown where accounting is on.
+status helper label service. Packets and bytes are shown where accounting is
+on.
 A source of IPv6 is counted by its /64; --prefix 128,32 tells addresses apart.
 
 --remedy tries its rules in a private namespace on a copy of the flows. It

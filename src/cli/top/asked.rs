@@ -2,7 +2,7 @@
 
 use crate::cli::args;
 use crate::cli::failure::{Failure, USAGE};
-use crate::cli::select;
+use crate::cli::{select, services};
 use crate::flow::{By, Extent, Field, FieldError, Query, Selection, parse_budget};
 
 /// What the options ask.
@@ -22,6 +22,7 @@ pub(super) fn query(args: &args::Top) -> anyhow::Result<Query> {
         _ => None,
     };
     Ok(Query {
+        services: services::names(&by),
         by,
         prefixes: prefixes.map_err(wrong)?,
         selection: Selection {

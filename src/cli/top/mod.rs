@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::out::Out;
 use super::walk::Table;
 use super::{place, watch, writer};
-use crate::flow::{By, Census, Query, Selected, Selection, Top};
+use crate::flow::{By, Census, Query, Selected, Selection, Services, Top};
 use crate::render;
 
 use self::asked::query;
@@ -83,6 +83,7 @@ pub(super) fn object(out: Out) -> anyhow::Result<serde_json::Value> {
         prefixes: None,
         selection: Selection::default(),
         extent: None,
+        services: Services::default(),
     };
     let shown = render::top::Shown {
         top: &read(&query, &Table::find(out)?)?,

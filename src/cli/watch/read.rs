@@ -6,7 +6,7 @@ use crate::assess::Finding;
 use crate::cli::args::{DesiredOptions, Global};
 use crate::cli::out::Out;
 use crate::cli::walk::Table;
-use crate::cli::{check, report};
+use crate::cli::{check, report, services};
 use crate::diagnostic::told;
 use crate::flow::turnover;
 use crate::flow::{By, Census, Extent, Field, Filter, Query, Selected};
@@ -100,6 +100,7 @@ impl<'a> Reader<'a> {
             prefixes: None,
             selection: watch.ask().selection().clone(),
             extent: None,
+            services: services::names(by),
         };
         let begun = Instant::now();
         let next = self.flows.as_ref().map(|(_, before, _)| before.next());

@@ -3,12 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use crate::flow::{Flow, Protocol};
+use crate::flow::{Flow, Layer4, Protocol, Tuple};
 
 /// An SSH connection, by the client's address and port as sshd sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
     client: (IpAddr, u16),
+    /// None where only the client is known.
+    server: Option<(IpAddr, u16)>,
 }
 
 /// The text is not what sshd writes.
@@ -25,7 +27,10 @@ impl FromStr for Session {
         let parsed = match parts.as_slice() {
             [client, client_port, server, server_port] => end(client, client_port)
                 .zip(end(server, server_port))
-                .map(|(client, _)| Session { client }),
+                .map(|(client, server)| Session {
+                    client,
+                    server: Some(server),
+                }),
             _ => None,
         };
         parsed.ok_or_else(|| SessionError(text.to_owned()))
@@ -44,11 +49,24 @@ impl From<SocketAddr> for Session {
     fn from(client: SocketAddr) -> Self {
         Session {
             client: (client.ip(), client.port()),
+            server: None,
         }
     }
 }
 
 impl Session {
+    /// Its flow, as far as sshd knows it.
+    pub(crate) fn tuple(&self) -> Option<Tuple> {
+        let ((src, from), (dst, to)) = (self.client, self.server?);
+        Some(Tuple {
+            src,
+            dst,
+            protocol: Protocol::TCP,
+            layer4: Layer4::Ports { src: from, dst: to },
+            zone: None,
+        })
+    }
+
     /// Whether the flow may carry it: TCP from or to the client, as either side of the flow knows it.
     /// Between the namespace of the flow and that of sshd the server may be translated again.
     pub(crate) fn is_carried_by(&self, flow: &Flow<'_>) -> bool {

@@ -37,4 +37,4 @@ pub(crate) use statistics::read_statistics;
 pub(crate) use table::read_table;
 #[cfg(feature = "internals")]
 pub(crate) use table::table_parts_in;
-pub(crate) use walk::{Visitor, each_flow, undisturbed, walk};
+pub(crate) use walk::{Visitor, each_flow, is_tracked, undisturbed, walk};

@@ -70,7 +70,7 @@ pub(crate) fn read_policies() -> Result<Policies, PolicyError> {
         }
     }
     policies.dedup();
-    Ok(Policies(policies).with_services(services.policies()))
+    Ok(Policies(policies).with_services(services.policies().map(|(_, policy)| policy)))
 }
 
 /// How many policies and attached selections the bodies of such messages tell of.

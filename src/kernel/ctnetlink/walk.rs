@@ -8,9 +8,10 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::conntrack::{Filter, Flow};
+use crate::conntrack::{Buffer, Filter, Flow, Tuple, put_get};
 
 use super::dump::{Dump, DumpError};
+use super::socket::Socket;
 
 /// How often [`undisturbed`] tries.
 const TRIES: usize = 3;
@@ -29,6 +30,21 @@ pub(crate) trait Visitor {
     fn end_of_chunk(&mut self) -> Result<ControlFlow<()>, Self::Error> {
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// Whether a flow has this tuple, as its own or, seen from the other side, as that of its replies.
+/// What cannot be asked is no.
+pub(crate) fn is_tracked(tuple: &Tuple) -> bool {
+    let mut request = Buffer::default();
+    put_get(&mut request, tuple, false);
+    put_get(&mut request, &tuple.reversed(), true);
+    let mut refused = 0;
+    let asked = Socket::netfilter().and_then(|mut socket| {
+        socket.submit(request.bytes(), |_, errno| {
+            refused += usize::from(errno != 0);
+        })
+    });
+    asked.is_ok() && refused < request.messages()
 }
 
 /// Shows the table of the calling thread's network namespace to a visitor, until it breaks.

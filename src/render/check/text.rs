@@ -12,6 +12,7 @@ use crate::render::advice::Advice;
 use crate::render::layout::{BELOW, CELL, HANG, RIGHT, SPARE, TAIL, gauge};
 use crate::render::plan::set_text;
 use crate::render::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
+use crate::service::Found;
 use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size};
 
 /// Characters of the bar that shows how full a table is.
@@ -80,6 +81,11 @@ fn state(checked: &Checked<'_>) -> String {
         None => "profile: none is active\n".to_owned(),
         Some(desired) => profile_line(desired),
     });
+    let services = &checked.evidence.comparison.services;
+    let is_unread = matches!(checked.evidence.machine.table, Some(Found::Unread(_)));
+    if let Some(why) = services.left_out.as_ref().filter(|_| !is_unread) {
+        text.push_str(&format!("services: {HANG}left out: {why}\n"));
+    }
     text
 }
 

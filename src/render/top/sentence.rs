@@ -76,6 +76,7 @@ fn description(columns: &[Column], group: &Group) -> String {
         (Field::Status, "with status"),
         (Field::Helper, "with helper"),
         (Field::Label, "with label"),
+        (Field::Service, "of the service"),
     ] {
         let before = match field {
             Field::Dport if said(Field::Dst).is_none() => "to port",

@@ -6,6 +6,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cost;
+mod lifeline;
+mod network;
+mod random;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -326,100 +331,42 @@ fn another_namespace_gets_the_table_and_no_file() {
     assert!(there.stdout.contains("service_push_tcp"), "{there}");
 }
 
-/// A client, this world as the router, and a server, with IPv4 and IPv6; `$C` and `$S` run a command
-/// in the network of either, and `hold` keeps a flow open and says when its last packet was.
-const NETWORK: &str = r#"
-cat > /run/talk.py <<'END'
-import signal, socket, sys
-family = {'4': socket.AF_INET, '6': socket.AF_INET6}[sys.argv[2]]
-kind = {'tcp': socket.SOCK_STREAM, 'udp': socket.SOCK_DGRAM}[sys.argv[3]]
-one = socket.socket(family, kind)
-one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-if sys.argv[1] == 'listen':
-    if family == socket.AF_INET6:
-        one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    one.bind(('', int(sys.argv[5])))
-    if sys.argv[3] == 'tcp':
-        one.listen(300)
-    print('up', flush=True)
-    kept = []
-    while True:
-        if sys.argv[3] == 'tcp':
-            kept.append(one.accept()[0])
-        else:
-            data, peer = one.recvfrom(99)
-            one.sendto(data, peer)
-elif sys.argv[1] == 'hold':
-    one.settimeout(30)
-    one.connect((sys.argv[4], int(sys.argv[5])))
-    if sys.argv[3] == 'udp':
-        one.send(b'x')
-        one.recv(9)
-    print('held', open('/proc/uptime').read().split()[0], flush=True)
-    signal.pause()
-else:
-    done = 0
-    for number in range(int(sys.argv[6])):
-        try:
-            one = socket.socket(family, kind)
-            one.settimeout(float(sys.argv[7]))
-            one.connect((sys.argv[4], int(sys.argv[5])))
-            if sys.argv[3] == 'udp':
-                one.send(b'x')
-                one.recv(9)
-            done += 1
-        except OSError:
-            pass
-    print(done)
-END
-C="nsenter -t $CLIENT -n"; S="nsenter -t $SERVER -n"
-ip link set lo up
-ip link add r1 type veth peer name c netns $CLIENT
-ip link add r2 type veth peer name s netns $SERVER
-ip addr add 10.1.0.1/24 dev r1; ip addr add 10.2.0.1/24 dev r2
-ip addr add 2001:db8:1::1/64 dev r1 nodad; ip addr add 2001:db8:2::1/64 dev r2 nodad
-ip link set r1 up; ip link set r2 up
-$C ip addr add 10.1.0.2/24 dev c; $S ip addr add 10.2.0.2/24 dev s
-$C ip addr add 2001:db8:1::2/64 dev c nodad; $S ip addr add 2001:db8:2::2/64 dev s nodad
-$C ip link set lo up; $C ip link set c up; $S ip link set lo up; $S ip link set s up
-$C ip route add default via 10.1.0.1; $S ip route add default via 10.2.0.1
-$C ip -6 route add default via 2001:db8:1::1; $S ip -6 route add default via 2001:db8:2::1
-echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
-listen() {
-    where=$1; shift
-    $where python3 /run/talk.py listen "$@" > /run/up.$$ & PIDS="$PIDS $!"
-    for _ in $(seq 200); do grep -q up /run/up.$$ && break; sleep 0.05; done
-    grep -q up /run/up.$$; : > /run/up.$$
-}
-hold() {
-    where=$1; shift
-    : > /run/held.$$
-    $where python3 /run/talk.py hold "$@" > /run/held.$$ & PIDS="$PIDS $!"
-    for _ in $(seq 600); do grep -q held /run/held.$$ && break; sleep 0.05; done
-    cat /run/held.$$
-}
-talk() { $C python3 /run/talk.py talk "$@" 1 5; }
-trap 'kill $PIDS' EXIT
-"#;
-
-/// Runs a script with the network around it.
-fn with_network(world: &World, script: &str) -> String {
-    let ((_client, client), (_server, server)) = (world.netns(), world.netns());
-    let number = |pid: &str| pid.trim_start_matches("pid:").to_owned();
-    let text = format!("{NETWORK}{script}");
-    let mut command = world.command_among_processes("sh");
-    command.args(["-ec", &text]);
-    command
-        .env("CLIENT", number(&client))
-        .env("SERVER", number(&server));
-    Told::by(&mut command).exits(0).stdout
+#[test]
+fn top_groups_flows_by_their_service() {
+    let world = world(PROFILE);
+    apply(&world, &[]).exits(0);
+    // One with the label of push, which is for another port afterwards, one without, and another.
+    write(&world, &PROFILE.replace("5228-5230", "5300"));
+    let told = world.sh("ip link set lo up
+         python3 -c '
+import socket, subprocess
+server = socket.create_server((\"127.0.0.1\", 5229))
+client = socket.create_connection((\"127.0.0.1\", 5229))
+subprocess.run([\"cttune\", \"apply\", \"own\", \"--yes\", \"-q\"], check=True, stdout=2)
+made = \"conntrack -I -p tcp --state ESTABLISHED -t 999 -u SEEN_REPLY,ASSURED -s 10.1.0.1 \"
+for ends in \"-d 10.2.0.1 --sport 1 --dport 5300\", \"-d 10.2.0.1 --sport 2 --dport 5229\":
+    subprocess.run((made + ends).split(), check=True, stdout=2)
+subprocess.run(\"cttune top --by service --exact --json\".split(), check=True)
+'");
+    let top: Value = serde_json::from_str(&told).unwrap();
+    let groups = top["groups"].as_array().unwrap().iter();
+    let groups: Vec<(&Value, u64)> = groups
+        .map(|one| (&one["by"]["service"], one["flows"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(
+        groups,
+        [(&Value::from("push"), 2), (&Value::Null, 1)],
+        "{top}"
+    );
+    let sentence = top["sentence"].as_str().unwrap();
+    assert!(sentence.contains("of the service push"), "{sentence}");
 }
 
 #[test]
 fn real_flows_get_the_time_of_their_service_and_others_that_of_the_sysctl() {
     let world = world(PROFILE);
     apply(&world, &[]).exits(0);
-    let told = with_network(
+    let told = network::with_network(
         &world,
         r#"
 nft 'table ip nat {
@@ -485,75 +432,4 @@ fn assert_each_has_its_time(told: &str) {
             "{parts:?} {passed}: {flow:?}"
         );
     }
-}
-
-const LIFELINE: &str = "[lifeline]
-from = [\"10.1.0.0/24\", \"2001:db8:1::/64\"]
-ports = [22]
-";
-
-#[test]
-fn sessions_of_the_lifeline_need_no_entry_of_a_full_table() {
-    // As many as the kernel lets a namespace have.
-    let max = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").unwrap();
-    let world = World::with_flows(max.trim().parse().unwrap());
-    world.sh("mkdir -p /etc/cttune/profiles");
-    write(&world, LIFELINE);
-    let told = with_network(
-        &world,
-        r#"
-nft 'table inet filter {
-    chain i { type filter hook input priority 0; policy drop; ct state untracked accept;
-        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; iif lo accept; }
-    chain f { type filter hook forward priority 0; policy drop; ct state untracked accept; }
-}'
-cttune apply own --yes --only live >/dev/null
-listen "$S" 4 tcp - 22; listen "$S" 6 tcp - 22; listen "" 4 tcp - 22; listen "" 6 tcp - 22
-for to in '4 tcp 10.2.0.2' '6 tcp 2001:db8:2::2' '4 tcp 10.1.0.1' '6 tcp 2001:db8:1::1'; do
-    $C python3 /run/talk.py talk $to 22 25 5
-done
-conntrack -L -p tcp --dport 22 -s 10.1.0.2 2>/dev/null | wc -l
-"#,
-    );
-    assert_eq!(told, "25\n25\n25\n25\n0\n");
-}
-
-#[test]
-fn a_lifeline_that_the_rules_would_drop_is_refused_with_the_rules_to_add() {
-    let world = world(LIFELINE);
-    world.sh(
-        "nft 'table inet f { chain i { type filter hook input priority 0; policy drop;
-         tcp dport 22 ct state new accept; }; }'",
-    );
-    let before = (world.state(), listed(&world));
-    let told = apply(&world, &[]).exits(1).error();
-    let message = told["message"].as_str().unwrap();
-    let add: Vec<&str> = message
-        .lines()
-        .filter(|line| line.starts_with("nft insert"))
-        .collect();
-    assert_eq!(add[0], "nft insert rule inet f i ct state untracked accept");
-    assert_same(&before.0, &world.state(), "refused");
-    assert_eq!(listed(&world), before.1);
-    world.sh(&add.join("\n"));
-    // Sessions that are tracked by now are tracked no more.
-    let session = "-p tcp -s 10.1.0.7 -d 192.0.2.1 --sport 999 --dport 22";
-    world.sh(&format!(
-        "conntrack -I {session} --state ESTABLISHED -t 999 -u SEEN_REPLY,ASSURED"
-    ));
-    let other = session.replace("10.1.0.7", "10.7.0.7");
-    world.sh(&format!(
-        "conntrack -I {other} --state ESTABLISHED -t 999 -u SEEN_REPLY,ASSURED"
-    ));
-    apply(&world, &[]).exits(0);
-    let left = world.sh("conntrack -L 2>/dev/null");
-    assert!(
-        left.contains("10.7.0.7") && !left.contains("10.1.0.7"),
-        "{left}"
-    );
-    // Taking it away warns of the sessions that it had.
-    write(&world, "[lifeline]\n");
-    let planned = plan(&world, &[]);
-    let why = planned["steps"][0]["why"].as_str().unwrap();
-    assert!(why.contains("may hang"), "{why}");
 }
