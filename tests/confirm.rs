@@ -253,7 +253,7 @@ fn a_kill_while_it_is_confirmed_is_undone_at_its_deadline() {
         .arg("inject=renameat:signal=KILL:when=2");
     Told::by(strace.args(["cttune", "confirm"]));
     let check = cttune(&world, &["check", "--no-profile"]);
-    check.says(&["an apply was interrupted at step 7 of 8"]);
+    check.says(&["an apply was interrupted at step 8 of 13"]);
     pass_the_deadline(&world);
     wait_until("its watcher undoes it", || status(&world) == "expired");
     assert_same(&state, &world.state(), "after its deadline");

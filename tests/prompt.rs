@@ -55,7 +55,7 @@ fn yes_does_it() {
         terminal.send(yes);
         let (code, screen) = terminal.end();
         assert_eq!(code, 0, "{yes:?}: {screen}");
-        assert!(screen.contains("8 changes made"), "{screen}");
+        assert!(screen.contains("13 changes made"), "{screen}");
         world.cttune(&["check"]).exits(0);
     }
 }
@@ -107,7 +107,7 @@ fn chosen_steps_are_done_and_no_others() {
     terminal.send(&format!("{DOWN} {DOWN} \r"));
     let (code, screen) = terminal.end();
     assert_eq!(code, 0, "{screen}");
-    assert!(screen.contains("6 changes made"), "{screen}");
+    assert!(screen.contains("11 changes made"), "{screen}");
     for (name, value) in [
         ("buckets", 1_048_576),
         ("max", 76_800),
@@ -124,7 +124,7 @@ fn chosen_steps_are_done_and_no_others() {
 fn choosing_nothing_or_leaving_does_nothing() {
     let world = World::new();
     let state = world.state();
-    let none = format!("{} \r", [" "; 8].join(DOWN).trim_end());
+    let none = format!("{} \r", [" "; 13].join(DOWN).trim_end());
     for keys in [ESCAPE, &none] {
         let mut terminal = choosing(&world);
         terminal.send(keys);

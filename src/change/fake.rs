@@ -40,10 +40,12 @@ pub(super) struct Fake {
     /// Modes of files that were written.
     pub(super) modes: BTreeMap<PathBuf, u32>,
     pub(super) table: Table,
-    /// Whether somebody flushes the ruleset as soon as a table is loaded.
-    pub(super) flushes: bool,
-    /// What is loaded next; a simulated machine reads no nft.
-    pub(super) next_table: Table,
+    /// Before which look at the machine, or change of it, somebody flushes the ruleset, from 0.
+    pub(super) flushes_at: Option<usize>,
+    /// Looks and changes so far.
+    pub(super) moments: usize,
+    /// Tables that may be loaded: a simulated machine knows them by their text.
+    pub(super) tables: Vec<Table>,
     /// Units that are enabled.
     pub(super) units: BTreeSet<String>,
     /// Whether no memory is found for a larger hash table.
@@ -55,6 +57,14 @@ impl Fake {
     fn fails(&mut self) -> bool {
         self.asked += 1;
         self.fails_at == Some(self.asked - 1)
+    }
+
+    /// Somebody else may act now.
+    fn moment(&mut self) {
+        if self.flushes_at == Some(self.moments) {
+            self.table = Table::default();
+        }
+        self.moments += 1;
     }
 
     /// What can be seen of the machine from outside.
@@ -87,6 +97,7 @@ impl System for Fake {
     }
 
     fn write(&mut self, key: Key, value: i64) -> Result<(), SystemError> {
+        self.moment();
         let fails = self.fails();
         if key == Key::Buckets && self.no_memory {
             return Err(WriteError::NoMemory { key, value }.into());
@@ -143,6 +154,7 @@ impl System for Fake {
     }
 
     fn replace_file(&mut self, path: &Path, bytes: &[u8]) -> Result<(), SystemError> {
+        self.moment();
         if self.fails() || (self.fills_up && self.asked > self.fails_at.unwrap_or(usize::MAX)) {
             return Err(refused(path));
         }
@@ -180,6 +192,7 @@ impl System for Fake {
     fn clear_up(&mut self, _: &[&Path], _: &[PathBuf]) {}
 
     fn read_table(&mut self) -> Result<Found, SystemError> {
+        self.moment();
         Ok(Found::Ours(self.table.clone()))
     }
 
@@ -188,13 +201,13 @@ impl System for Fake {
     }
 
     fn load_table(&mut self, text: &str) -> Result<(), SystemError> {
+        self.moment();
         if self.fails() {
             return Err(NftError::NotInstalled.into());
         }
-        self.table = Table::default();
-        if text.contains("ct timeout") && !self.flushes {
-            self.table = self.next_table.clone();
-        }
+        let mut tables = self.tables.iter();
+        let loaded = tables.find(|table| text.contains(&table.text()));
+        self.table = loaded.cloned().unwrap_or_default();
         Ok(())
     }
 

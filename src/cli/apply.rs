@@ -8,7 +8,7 @@ use super::out::{self, Out};
 use super::prompt::{self, Answer};
 use super::saved::Order;
 use super::terminal::Terminal;
-use super::{deadline, pending, place, plan as plan_command};
+use super::{deadline, pending, place, plan as plan_command, services};
 use crate::change::{Applied, ChangeError, Consent, Request, Session};
 use crate::plan::{Permission, Plan};
 use crate::render::{self, outcome::Told};
@@ -18,7 +18,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let order = Order::of(&args.planning, global, &here)?;
     if args.dry_run {
         let (mut plan, current) = order.make(global, here.root())?;
-        plan_command::note_lifeline(&mut plan, out);
+        services::try_lifeline(&mut plan, out);
         let code = plan_command::show(&plan, &current, global, out);
         plan_command::note_open_files(&plan, here.root(), out);
         return Ok(code);
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let session = terminal.session(args.wait.as_deref())?;
     let name = place::name(global);
     let mut once = Some(out);
-    let mut plan = || order.noted(global, here.root(), &mut once);
+    let mut plan = || order.noted(!args.yes, global, here.root(), &mut once);
     let mut choose = |plan| choose(plan, &name, &session, global, out);
     let applied = session.apply(Request {
         plan: &mut plan,

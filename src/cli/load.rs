@@ -50,6 +50,13 @@ pub(super) fn plan_hint(options: &DesiredOptions) -> Hint {
     Hint::cttune(plan).to("see the changes")
 }
 
+/// How the machine differs from what is desired, as far as it can have it.
+pub(super) fn comparison(desired: &Desired, machine: &Machine<'_>) -> anyhow::Result<Comparison> {
+    let mut comparison = Comparison::new(desired, machine).map_err(mistaken::underivable)?;
+    services::demand(&mut comparison, machine);
+    Ok(comparison)
+}
+
 /// How the machine differs from the profile, and what blocks persisting it.
 pub(super) fn compare(
     desired: Option<&Desired>,
@@ -64,8 +71,7 @@ pub(super) fn compare(
         adopt: false,
         replace: false,
     };
-    let mut comparison = Comparison::new(desired, machine).map_err(mistaken::underivable)?;
-    services::demand(&mut comparison, machine);
+    let comparison = comparison(desired, machine)?;
     let plan = plan(desired, &comparison, machine, scope);
     Ok((comparison, plan.blocked))
 }

@@ -8,7 +8,7 @@ use super::{expire, forecast, load, mistaken, place, saved, services};
 use crate::diagnostic::plain::Shown;
 use crate::diagnostic::quoted;
 use crate::files::Root;
-use crate::plan::{self, Comparison};
+use crate::plan;
 use crate::profile::Desired;
 use crate::render;
 
@@ -19,7 +19,7 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
         saved::demand_ending(file)?;
     }
     let (mut plan, current) = make(planning, global, &root)?;
-    note_lifeline(&mut plan, out);
+    services::try_lifeline(&mut plan, out);
     if let Some(file) = &args.out {
         saved::write(file, planning, &plan, global)?;
     }
@@ -31,13 +31,6 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
         out.note(&format!("note: saved; to apply this plan: {apply}"));
     }
     Ok(code)
-}
-
-/// Tries the lifeline of a plan that is shown; apply tries it before it changes anything.
-pub(super) fn note_lifeline(plan: &mut plan::Plan, out: Out) {
-    if let Some(why) = services::try_lifeline(plan) {
-        out.note(&format!("note: the lifeline was not tried: {why}"));
-    }
 }
 
 /// Prints a plan. Gives the exit code: whether something is to be done, or blocked.
@@ -96,9 +89,8 @@ pub(super) fn make_for(
     let scope = place::scope(global, planning)?;
     let current = Current::with_table(global, root)?;
     let machine = current.machine();
-    let mut comparison = Comparison::new(desired, &machine).map_err(mistaken::underivable)?;
+    let comparison = load::comparison(desired, &machine)?;
     current::demand_readings(&comparison)?;
-    services::demand(&mut comparison, &machine);
     let mut plan = plan::plan(desired, &comparison, &machine, scope);
     if let Some(mode) = planning.expire {
         let step = expire::step(mode, desired.expire.clone(), scope, &current, &plan, root)?;

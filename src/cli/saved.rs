@@ -114,9 +114,10 @@ impl Order {
         })
     }
 
-    /// [`Self::make`], and the notes about files where they were not printed yet.
+    /// [`Self::make`], and the notes where they were not printed yet. A question shows the plan.
     pub(super) fn noted(
         &self,
+        asks: bool,
         global: &Global,
         root: &Root,
         out: &mut Option<Out>,
@@ -124,6 +125,10 @@ impl Order {
         let (plan, _) = self.make(global, root)?;
         if let Some(out) = out.take() {
             plan_command::note_open_files(&plan, root, out);
+            let left_out = render::plan::left_out_line(&plan).filter(|_| !asks);
+            left_out
+                .iter()
+                .for_each(|line| out.note(&format!("note: {line}")));
         }
         Ok(plan)
     }

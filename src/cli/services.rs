@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use super::out::Out;
 use crate::flow::{By, Field, Services as Names};
 use crate::kernel::ctnetlink::read_table;
 use crate::kernel::nft::{self, NftError};
@@ -31,17 +32,16 @@ pub(super) fn demand(comparison: &mut Comparison, machine: &Machine<'_>) {
     }
 }
 
-/// Tries whether the present rules let the packets of a lifeline pass: what drops them blocks the
-/// plan. Gives why it could not be tried.
-pub(super) fn try_lifeline(plan: &mut Plan) -> Option<String> {
-    let tried = passes(plan.steps.iter().find_map(Step::table)?);
-    match tried {
-        Ok(()) => None,
+/// Tries, for a plan that is shown, whether the present rules let the packets of a lifeline pass:
+/// what drops them blocks it. apply tries it before it changes anything.
+pub(super) fn try_lifeline(plan: &mut Plan, out: Out) {
+    let table = plan.steps.iter().find_map(Step::table);
+    match table.map_or(Ok(()), passes) {
+        Ok(()) => {}
         Err(TrialError::LifelineDropped(add)) => {
-            plan.blocked.push(Blocked::LifelineDropped { add });
-            None
+            plan.blocked.push(Blocked::LifelineDropped { add })
         }
-        Err(error) => Some(error.to_string()),
+        Err(error) => out.note(&format!("note: the lifeline was not tried: {error}")),
     }
 }
 

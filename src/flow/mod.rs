@@ -48,7 +48,9 @@ pub(crate) use kinds::{Kind, Kinds, Population};
 pub(crate) use named::terms_of;
 pub(crate) use nat::{Nat, NatCount, NatPorts, private_block};
 pub(crate) use nat_rules::{NatRules, PortRange};
-pub(crate) use observe::{FirstLook, IdleTimes, Observed, PastTimeouts, SecondLook};
+pub(crate) use observe::{
+    FirstLook, IdleTimes, Observed, PastTimeouts, Port, PortTimes, SecondLook,
+};
 pub(crate) use policies::{ByPolicy, Policies, Policy, Services};
 pub(crate) use pressure::{Estimate, Pressure, PressureCount};
 pub(crate) use quantity::{Numbers, Quantity};

@@ -5,6 +5,8 @@
 //! set the time itself, it is not known. Of a table of more than a million flows one in so many is
 //! followed.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use super::expire::{History, Timeouts};
@@ -14,6 +16,9 @@ use crate::tunable::Key;
 
 /// Flows that are followed at most; 24 bytes each.
 const MOST: u64 = 1 << 20;
+
+/// Silences that are kept of one port.
+const MOST_SILENCES: usize = 4096;
 
 /// The flows that were there at first.
 #[derive(Debug)]
@@ -50,6 +55,19 @@ pub(crate) struct Observed {
     pub(crate) established: IdleTimes,
     /// UDP flows that went both ways, likewise.
     pub(crate) stream: IdleTimes,
+    /// Both by the port that they go to.
+    pub(crate) ports: BTreeMap<Port, PortTimes>,
+}
+
+/// A protocol and the port of its servers.
+pub(crate) type Port = (Protocol, u16);
+
+/// The flows to one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PortTimes {
+    pub(crate) times: IdleTimes,
+    /// For how long those that sent again had been idle at the first look, in seconds.
+    pub(crate) silences: Vec<u32>,
 }
 
 /// How long flows had been idle at the first look, and which of them sent again before the second.
@@ -175,10 +193,58 @@ impl Gather for SecondLook<'_> {
         all.translated += part.translated;
         all.established.merge(&part.established);
         all.stream.merge(&part.stream);
+        for (port, more) in part.ports {
+            match all.ports.entry(port) {
+                Entry::Vacant(place) => drop(place.insert(more)),
+                Entry::Occupied(mut place) => {
+                    place.get_mut().times.merge(&more.times);
+                    place.get_mut().silences.extend(more.silences);
+                }
+            }
+        }
     }
 }
 
 impl IdleTimes {
+    /// None yet, for these steps.
+    fn none(steps: impl Iterator<Item = u32>) -> Self {
+        let step = |after| Step {
+            after,
+            idle: 0,
+            spoke: 0,
+        };
+        IdleTimes {
+            flows: 0,
+            unknown: 0,
+            steps: steps.map(step).collect(),
+        }
+    }
+
+    fn leave_out(&mut self, some: &IdleTimes) {
+        self.flows = self.flows.saturating_sub(some.flows);
+        for (step, less) in self.steps.iter_mut().zip(&some.steps) {
+            step.idle = step.idle.saturating_sub(less.idle);
+            step.spoke = step.spoke.saturating_sub(less.spoke);
+        }
+    }
+
+    fn count(&mut self, idle: u32, spoke: bool) {
+        self.flows += 1;
+        for step in self.steps.iter_mut().filter(|step| step.after < idle) {
+            step.idle += 1;
+            step.spoke += u64::from(spoke);
+        }
+    }
+
+    fn scale(&mut self, one_in: u64) {
+        self.flows *= one_in;
+        self.unknown *= one_in;
+        for step in &mut self.steps {
+            step.idle *= one_in;
+            step.spoke *= one_in;
+        }
+    }
+
     fn merge(&mut self, part: &IdleTimes) {
         self.flows += part.flows;
         self.unknown += part.unknown;
@@ -190,6 +256,15 @@ impl IdleTimes {
 }
 
 impl Observed {
+    /// Counts some flows of a port no more among all.
+    pub(crate) fn leave_out(&mut self, (protocol, _): Port, some: &IdleTimes) {
+        let all = match protocol {
+            Protocol::TCP => &mut self.established,
+            _ => &mut self.stream,
+        };
+        all.leave_out(some);
+    }
+
     /// The timeouts changed between the two looks: which flows sent, and when, is not known.
     pub(crate) fn forget_idle_times(&mut self) {
         for idle_times in [&mut self.established, &mut self.stream] {
@@ -198,6 +273,7 @@ impl Observed {
                 (step.idle, step.spoke) = (0, 0);
             }
         }
+        self.ports.clear();
     }
 }
 
@@ -208,24 +284,13 @@ fn millis(at: Duration) -> u32 {
 impl<'a> SecondLook<'a> {
     /// One that groups idle times by these steps, in seconds, the shortest first.
     pub(crate) fn new(first: &'a FirstLook, established: &[u32], stream: &[u32]) -> Self {
-        let idle_times = |steps: &[u32]| IdleTimes {
-            flows: 0,
-            unknown: 0,
-            steps: steps
-                .iter()
-                .map(|after| Step {
-                    after: *after,
-                    idle: 0,
-                    spoke: 0,
-                })
-                .collect(),
-        };
         let observed = Observed {
             flows: 0,
             new: 0,
             translated: 0,
-            established: idle_times(established),
-            stream: idle_times(stream),
+            established: IdleTimes::none(established.iter().copied()),
+            stream: IdleTimes::none(stream.iter().copied()),
+            ports: BTreeMap::new(),
         };
         SecondLook { first, observed }
     }
@@ -256,10 +321,19 @@ impl<'a> SecondLook<'a> {
             idle_times.unknown += 1;
             return;
         };
-        idle_times.flows += 1;
-        for step in idle_times.steps.iter_mut().filter(|step| step.after < idle) {
-            step.idle += 1;
-            step.spoke += u64::from(spoke);
+        idle_times.count(idle, spoke);
+        if let Some((_, port)) = flow.original.ports() {
+            let steps = idle_times.steps.iter().map(|step| step.after);
+            let port = (flow.original.protocol, port);
+            let of_port = self.observed.ports.entry(port);
+            let of_port = of_port.or_insert_with(|| PortTimes {
+                times: IdleTimes::none(steps),
+                silences: Vec::new(),
+            });
+            of_port.times.count(idle, spoke);
+            if spoke && of_port.silences.len() < MOST_SILENCES {
+                of_port.silences.push(idle);
+            }
         }
     }
 
@@ -273,13 +347,15 @@ impl<'a> SecondLook<'a> {
         ] {
             *number *= one_in;
         }
-        for idle_times in [&mut observed.established, &mut observed.stream] {
-            idle_times.flows *= one_in;
-            idle_times.unknown *= one_in;
-            for step in &mut idle_times.steps {
-                step.idle *= one_in;
-                step.spoke *= one_in;
-            }
+        let Observed {
+            established,
+            stream,
+            ports,
+            ..
+        } = &mut observed;
+        let ports = ports.values_mut().map(|port| &mut port.times);
+        for idle_times in [established, stream].into_iter().chain(ports) {
+            idle_times.scale(one_in);
         }
         observed
     }

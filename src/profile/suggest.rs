@@ -4,6 +4,8 @@
 //! Rule: never below what the RFCs ask for; never below what was seen, whatever memory says; a
 //! timeout is lowered only where no flow was seen that it would have ended.
 
+mod services;
+
 use textwrap::Options;
 use toml_edit::{DocumentMut, Item, Table};
 
@@ -174,10 +176,16 @@ pub(crate) fn suggest(seen: &Observation) -> String {
     root.insert("extends", "kernel-defaults".into());
     let mut sysctl = Table::new();
     sysctl.set_implicit(true);
-    for (key, setting) in settings(seen) {
+    let flows = seen.flows.iter();
+    let proposals = flows.flat_map(|flows| services::proposals(flows, seen.seconds));
+    let proposals: Vec<services::Proposal<'_>> = proposals.collect();
+    for (key, setting) in settings(seen, &proposals) {
         sysctl.insert(key.file_name(), Item::Table(setting));
     }
     root.insert("sysctl", Item::Table(sysctl));
+    if let Some(services) = services::tables(&proposals) {
+        root.insert("service", services);
+    }
     format!("{}{document}", comment(seen))
 }
 
@@ -274,7 +282,7 @@ fn idle_line(label: &str, what: &str, idle_times: &IdleTimes) -> Option<String> 
     })
 }
 
-fn settings(seen: &Observation) -> Vec<(Key, Table)> {
+fn settings(seen: &Observation, proposals: &[services::Proposal<'_>]) -> Vec<(Key, Table)> {
     let (max, cap, why) = seen.max();
     let mut limit = Table::new();
     limit.insert("at-least", max.into());
@@ -288,7 +296,11 @@ fn settings(seen: &Observation) -> Vec<(Key, Table)> {
     buckets.insert("why", ratio.into());
     let mut settings = vec![(Key::Max, limit), (Key::Buckets, buckets)];
     let returned = |key| seen.returned.iter().find(|returned| returned.key == key);
-    if let Some(flows) = &seen.flows {
+    if let Some(mut flows) = seen.flows.clone() {
+        // The others alone decide on the timeout of all.
+        for proposal in proposals {
+            flows.leave_out(proposal.port, &proposal.flows.times);
+        }
         let is_router = seen.role() != Role::Host;
         let established = Key::TcpTimeoutEstablished;
         settings.extend(timeout(
@@ -449,6 +461,7 @@ mod tests {
                 translated: 0,
                 established: idle_times(20_000, &[(7440, 900, 3), (14400, 500, 0), (86400, 5, 0)]),
                 stream: idle_times(0, &[(120, 0, 0)]),
+                ports: [].into(),
             }),
             returned: Vec::new(),
             headroom: 2.0,

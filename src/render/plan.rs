@@ -420,11 +420,11 @@ pub(crate) fn warnings_beside_steps(plan: &Plan) -> Vec<String> {
     lines
         .chain(dropped_line(plan))
         .chain(volatile_line(plan))
-        .chain(left_out_line(plan))
         .collect()
 }
 
-fn left_out_line(plan: &Plan) -> Option<String> {
+/// Why services are not part of a plan.
+pub(crate) fn left_out_line(plan: &Plan) -> Option<String> {
     let why = plan.left_out.as_ref()?;
     Some(format!("leaves out the timeouts of services: {why}"))
 }

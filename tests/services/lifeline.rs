@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use serde_json::Value;
-
 use crate::network;
 use crate::support::{Told, World, assert_same};
 use crate::{apply, listed, plan, world, write};

@@ -10,6 +10,7 @@ mod cost;
 mod lifeline;
 mod network;
 mod random;
+mod story;
 #[path = "../support/mod.rs"]
 mod support;
 

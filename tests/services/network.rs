@@ -79,7 +79,7 @@ trap 'kill $PIDS' EXIT
 "#;
 
 /// Runs a script with the network around it.
-pub fn with_network(world: &World, script: &str) -> String {
+pub(crate) fn with_network(world: &World, script: &str) -> String {
     let ((_client, client), (_server, server)) = (world.netns(), world.netns());
     let number = |pid: &str| pid.trim_start_matches("pid:").to_owned();
     let text = format!("{NETWORK}{script}");

@@ -4,6 +4,7 @@ use super::super::fake::Fake;
 use super::super::record::tests::{entry, file as write, live, loaded};
 use super::super::status::Status;
 use super::*;
+use crate::service::{Layer, Object, Rule, Table};
 
 fn file(path: &str, from: Option<&str>, to: &str) -> Step {
     write(path, from, Some(to))
@@ -341,4 +342,90 @@ fn a_change_that_waits_is_live_alone_and_its_rest_comes_with_the_confirmation() 
         assert_eq!((machine.files.len(), entry.state.status()), (files, status));
         let _ = entry.state.turn(Status::Started);
     }
+}
+
+/// A service with one timeout.
+fn table(seconds: u32) -> Table {
+    let name = format!("service_dns_udp_{seconds}");
+    Table {
+        objects: vec![Object {
+            name: name.clone(),
+            protocol: Layer::Udp,
+            seconds: vec![seconds; 2],
+        }],
+        rules: vec![Rule {
+            object: name,
+            label: 64,
+            terms: "proto=udp,dport=53".to_owned(),
+        }],
+        lifeline: None,
+    }
+}
+
+#[test]
+fn a_ruleset_flushed_at_any_moment_leaves_no_half_of_a_change() {
+    for from in [None, Some(table(5))] {
+        let steps = [
+            live(Key::UdpTimeout, 30, 120),
+            Step::Service {
+                from: from.clone(),
+                to: Some(table(10)),
+                replace: false,
+                why: String::new(),
+            },
+            file("/etc/cttune/services.nft", None, "ours\n"),
+        ];
+        let mut undone = 0;
+        for at in 0.. {
+            let before = machine();
+            let mut machine = Fake {
+                flushes_at: Some(at),
+                table: from.clone().unwrap_or_default(),
+                tables: vec![table(5), table(10)],
+                ..machine()
+            };
+            let outcome = run(&steps, &mut machine);
+            match outcome.ending {
+                Ending::Complete => assert_eq!(machine.files.len(), 2, "at {at}"),
+                Ending::Undone(cause) => {
+                    assert!(
+                        cause
+                            .to_string()
+                            .contains("it was gone when it was read back"),
+                        "{cause}"
+                    );
+                    assert_eq!(machine.state(), before.state(), "at {at}");
+                    undone += 1;
+                }
+                other => panic!("at {at}: {other:?}"),
+            }
+            if machine.moments <= at {
+                break;
+            }
+        }
+        assert_eq!(undone, 1);
+    }
+}
+
+#[test]
+fn a_table_that_nft_refuses_undoes_the_steps_before_it() {
+    let step = Step::Service {
+        from: None,
+        to: Some(table(10)),
+        replace: false,
+        why: String::new(),
+    };
+    let steps = [live(Key::UdpTimeout, 30, 120), step];
+    let before = machine();
+    let mut machine = Fake {
+        fails_at: Some(1),
+        tables: vec![table(10)],
+        ..machine()
+    };
+    let outcome = run(&steps, &mut machine);
+    assert!(matches!(outcome.ending, Ending::Undone(_)), "{outcome:?}");
+    assert_eq!(
+        (machine.state(), &machine.table),
+        (before.state(), &before.table)
+    );
 }
