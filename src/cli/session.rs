@@ -24,7 +24,7 @@ pub(super) fn own() -> Vec<Session> {
 
 /// Whether one of them has an entry in the table here. What cannot be asked is no.
 pub(super) fn is_tracked() -> bool {
-    own()
-        .iter()
-        .any(|session| ctnetlink::is_tracked(&session.tuple()))
+    let own = own();
+    let mut tuples = own.iter().filter_map(Session::tuple);
+    tuples.any(|tuple| ctnetlink::is_tracked(&tuple))
 }

@@ -17,8 +17,8 @@ use crate::tunable::Key;
 /// Flows that are followed at most; 24 bytes each.
 const MOST: u64 = 1 << 20;
 
-/// Silences that are kept of one port.
-const MOST_SILENCES: usize = 4096;
+/// Idle times that are kept of one port.
+const MOST_IDLE_TIMES: usize = 4096;
 
 /// The flows that were there at first.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ pub(crate) type Port = (Protocol, u16);
 pub(crate) struct PortTimes {
     pub(crate) times: IdleTimes,
     /// For how long those that sent again had been idle at the first look, in seconds.
-    pub(crate) silences: Vec<u32>,
+    pub(crate) idle: Vec<u32>,
 }
 
 /// How long flows had been idle at the first look, and which of them sent again before the second.
@@ -198,7 +198,7 @@ impl Gather for SecondLook<'_> {
                 Entry::Vacant(place) => drop(place.insert(more)),
                 Entry::Occupied(mut place) => {
                     place.get_mut().times.merge(&more.times);
-                    place.get_mut().silences.extend(more.silences);
+                    place.get_mut().idle.extend(more.idle);
                 }
             }
         }
@@ -328,11 +328,11 @@ impl<'a> SecondLook<'a> {
             let of_port = self.observed.ports.entry(port);
             let of_port = of_port.or_insert_with(|| PortTimes {
                 times: IdleTimes::none(steps),
-                silences: Vec::new(),
+                idle: Vec::new(),
             });
             of_port.times.count(idle, spoke);
-            if spoke && of_port.silences.len() < MOST_SILENCES {
-                of_port.silences.push(idle);
+            if spoke && of_port.idle.len() < MOST_IDLE_TIMES {
+                of_port.idle.push(idle);
             }
         }
     }

@@ -81,7 +81,10 @@ impl Session {
             let ends = tuple
                 .ports()
                 .map(|(src, dst)| [(tuple.src, src), (tuple.dst, dst)]);
-            ends.into_iter().flatten().map(|client| Session { client })
+            ends.into_iter().flatten().map(|client| Session {
+                client,
+                server: None,
+            })
         })
     }
 }

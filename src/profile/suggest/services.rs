@@ -1,8 +1,8 @@
 //! Services of a suggested profile: ports whose flows keep alive in a rhythm of their own.
 //!
 //! In: for how long the flows to each port had been idle, and which of them sent again. Out: a
-//! timeout for the port, and the reason. Rule: it is longer than every silence that was seen to
-//! end; a rhythm is most of the flows that sent again after nearly the same silence.
+//! timeout for the port, and the reason. Rule: it is longer than every idle time that was seen to
+//! end; a rhythm is most of the flows that sent again after nearly the same idle time.
 
 use toml_edit::{Array, Item, Table};
 
@@ -45,14 +45,15 @@ fn propose<'a>(
     seen: &Observed,
     watched: u32,
 ) -> Option<Proposal<'a>> {
-    let longest = *flows.silences.iter().max()?;
-    // Whoever keeps alive sends while it is watched after about one silence, less that time.
-    let near = flows.silences.iter();
-    let near = near.filter(|silence| **silence + watched + longest / 20 >= longest);
+    let longest = *flows.idle.iter().max()?;
+    // Whoever keeps alive sends while it is watched after about one idle time, less that time.
+    let near = flows.idle.iter();
+    let near =
+        near.filter(|idle| idle.saturating_add(watched).saturating_add(longest / 20) >= longest);
     let near: Vec<u32> = near.copied().collect();
-    let has_rhythm = flows.silences.len() >= FEWEST
+    let has_rhythm = flows.idle.len() >= FEWEST
         && longest >= SHORTEST.max(watched.saturating_mul(3))
-        && near.len() * 2 > flows.silences.len();
+        && near.len() * 2 > flows.idle.len();
     let seconds = (longest + longest / 15).div_ceil(ROUND) * ROUND;
     let (all, least) = if port.0 == Protocol::TCP {
         (&seen.established, ESTABLISHED[0])
@@ -64,11 +65,11 @@ fn propose<'a>(
     let deserves = seconds > least || many && seconds.saturating_mul(2) <= least;
     let every = format_seconds(longest.into());
     let why = format!(
-        "flows to {} port {} speak every {every}: {} of {} spoke again while it watched, most after \
-         {} to {every} of silence",
+        "flows to {} port {} speak every {every}: {} of {} spoke again while it watched, most idle for {} \
+         to {every}",
         port.0.to_string().to_uppercase(),
         port.1,
-        plural(flows.silences.len(), "flow"),
+        plural(flows.idle.len(), "flow"),
         format_count(flows.times.flows),
         format_seconds(near.into_iter().min()?.into()),
     );
@@ -129,10 +130,10 @@ mod tests {
         }
     }
 
-    fn proposed(protocol: Protocol, flows: u64, silences: &[u32]) -> Option<(u32, String)> {
+    fn proposed(protocol: Protocol, flows: u64, idles: &[u32]) -> Option<(u32, String)> {
         let port = PortTimes {
             times: times(flows),
-            silences: silences.to_vec(),
+            idle: idles.to_vec(),
         };
         let seen = Observed {
             flows: 20_000,
@@ -152,7 +153,7 @@ mod tests {
             (0..number).map(|n| every - n * 60 / number).collect()
         };
         let (tcp, udp) = (Protocol::TCP, Protocol::UDP);
-        for (protocol, flows, silences, seconds) in [
+        for (protocol, flows, idles, seconds) in [
             (tcp, 5000, rhythm(1680, 100), Some(1800)),
             // Some of them send in between.
             (
@@ -172,14 +173,14 @@ mod tests {
             (tcp, 50, rhythm(21_600, 20), Some(23_100)),
             (udp, 50, rhythm(840, 20), Some(900)),
         ] {
-            let found = proposed(protocol, flows, &silences);
-            assert_eq!(found.map(|(seconds, _)| seconds), seconds, "{silences:?}");
+            let found = proposed(protocol, flows, &idles);
+            assert_eq!(found.map(|(seconds, _)| seconds), seconds, "{idles:?}");
         }
         let (_, why) = proposed(tcp, 5000, &rhythm(1680, 60)).unwrap();
         assert_eq!(
             why,
             "flows to TCP port 5228 speak every 28m: 60 flows of 5,000 spoke again while it \
-             watched, most after 27m1s to 28m of silence"
+             watched, most idle for 27m1s to 28m"
         );
     }
 }
