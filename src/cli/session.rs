@@ -1,18 +1,15 @@
 //! The operator's own SSH session, which `expire` never touches.
 
-use crate::flow::expire::Session;
+use crate::flow::expire::{Session, session_tuple};
 use crate::kernel::{ctnetlink, host};
 
 /// What sshd puts into the environment of a session.
 const VARIABLE: &str = "SSH_CONNECTION";
 
-/// The connections that this process hangs on. sudo takes the variable away, so the processes that
-/// started this one are asked as well.
+/// The connections that this process hangs on.
 pub(super) fn own() -> Vec<Session> {
-    let own = std::env::var(VARIABLE).ok();
-    let theirs = host::read_ancestors_variable(VARIABLE);
     let mut sessions: Vec<Session> = Vec::new();
-    for text in own.into_iter().chain(theirs) {
+    for text in written() {
         if let Ok(session) = text.parse()
             && !sessions.contains(&session)
         {
@@ -22,9 +19,16 @@ pub(super) fn own() -> Vec<Session> {
     sessions
 }
 
+/// What sshd wrote. sudo takes the variable away, so the processes that started this one are asked
+/// as well.
+fn written() -> impl Iterator<Item = String> {
+    let own = std::env::var(VARIABLE).ok();
+    own.into_iter()
+        .chain(host::read_ancestors_variable(VARIABLE))
+}
+
 /// Whether one of them has an entry in the table here. What cannot be asked is no.
 pub(super) fn is_tracked() -> bool {
-    let own = own();
-    let mut tuples = own.iter().filter_map(Session::tuple);
+    let mut tuples = written().filter_map(|text| session_tuple(&text));
     tuples.any(|tuple| ctnetlink::is_tracked(&tuple))
 }

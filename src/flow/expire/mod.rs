@@ -22,6 +22,6 @@ pub(crate) use kept::KeptWhy;
 pub(crate) use proof::Proof;
 pub(crate) use protected::Protected;
 pub(crate) use rules::{Moment, Rules, Shortening, Verdict};
-pub(crate) use session::Session;
+pub(crate) use session::{Session, session_tuple};
 pub(crate) use tally::{Preview, Share, Tally};
 pub(crate) use timeouts::Timeouts;

@@ -9,8 +9,6 @@ use crate::flow::{Flow, Layer4, Protocol, Tuple};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Session {
     client: (IpAddr, u16),
-    /// None where only the client is known.
-    server: Option<(IpAddr, u16)>,
 }
 
 /// The text is not what sshd writes.
@@ -23,22 +21,39 @@ impl FromStr for Session {
 
     /// Reads what sshd writes into `SSH_CONNECTION`: client, its port, server, its port.
     fn from_str(text: &str) -> Result<Self, SessionError> {
-        let parts: Vec<&str> = text.split_whitespace().collect();
-        let parsed = match parts.as_slice() {
-            [client, client_port, server, server_port] => end(client, client_port)
-                .zip(end(server, server_port))
-                .map(|(client, server)| Session {
-                    client,
-                    server: Some(server),
-                }),
-            _ => None,
-        };
+        let parsed = ends(text).map(|(client, _)| Session { client });
         parsed.ok_or_else(|| SessionError(text.to_owned()))
     }
 }
 
+/// An address and a port.
+type End = (IpAddr, u16);
+
+/// Client and server.
+fn ends(text: &str) -> Option<(End, End)> {
+    let parts: Vec<&str> = text.split_whitespace().collect();
+    match parts.as_slice() {
+        [client, client_port, server, server_port] => {
+            end(client, client_port).zip(end(server, server_port))
+        }
+        _ => None,
+    }
+}
+
+/// The flow of what sshd writes, as far as sshd knows it.
+pub(crate) fn session_tuple(text: &str) -> Option<Tuple> {
+    let ((src, from), (dst, to)) = ends(text)?;
+    Some(Tuple {
+        src,
+        dst,
+        protocol: Protocol::TCP,
+        layer4: Layer4::Ports { src: from, dst: to },
+        zone: None,
+    })
+}
+
 /// An address, without the interface of a link-local one, and a port.
-fn end(address: &str, port: &str) -> Option<(IpAddr, u16)> {
+fn end(address: &str, port: &str) -> Option<End> {
     let address = address.split('%').next()?;
     let address: IpAddr = address.parse().ok()?;
     Some((address.to_canonical(), port.parse().ok()?))
@@ -49,24 +64,11 @@ impl From<SocketAddr> for Session {
     fn from(client: SocketAddr) -> Self {
         Session {
             client: (client.ip(), client.port()),
-            server: None,
         }
     }
 }
 
 impl Session {
-    /// Its flow, as far as sshd knows it.
-    pub(crate) fn tuple(&self) -> Option<Tuple> {
-        let ((src, from), (dst, to)) = (self.client, self.server?);
-        Some(Tuple {
-            src,
-            dst,
-            protocol: Protocol::TCP,
-            layer4: Layer4::Ports { src: from, dst: to },
-            zone: None,
-        })
-    }
-
     /// Whether the flow may carry it: TCP from or to the client, as either side of the flow knows it.
     /// Between the namespace of the flow and that of sshd the server may be translated again.
     pub(crate) fn is_carried_by(&self, flow: &Flow<'_>) -> bool {
@@ -81,10 +83,7 @@ impl Session {
             let ends = tuple
                 .ports()
                 .map(|(src, dst)| [(tuple.src, src), (tuple.dst, dst)]);
-            ends.into_iter().flatten().map(|client| Session {
-                client,
-                server: None,
-            })
+            ends.into_iter().flatten().map(|client| Session { client })
         })
     }
 }
@@ -92,7 +91,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Layer4;
     use crate::flow::captured::TCP;
 
     #[test]
