@@ -126,9 +126,9 @@ impl Order {
         if let Some(out) = out.take() {
             plan_command::note_open_files(&plan, root, out);
             let left_out = render::plan::left_out_line(&plan).filter(|_| !asks);
-            left_out
-                .iter()
-                .for_each(|line| out.note(&format!("note: {line}")));
+            if let Some(line) = left_out {
+                out.note(&format!("note: {line}"));
+            }
         }
         Ok(plan)
     }

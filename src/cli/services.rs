@@ -11,12 +11,13 @@ use crate::kernel::nft::{self, NftError};
 use crate::plan::{Blocked, Comparison, Machine, NO_NFT, Plan, Services, Step};
 use crate::service::Found;
 use crate::trial::{TrialError, can_try, passes};
+use crate::tunable::Snapshot;
 
 /// Leaves the services out of a comparison where nft or the kernel cannot have their table, or where
 /// it could not be tried: the rest of the profile does not need them.
 pub(super) fn demand(comparison: &mut Comparison, machine: &Machine<'_>) {
     // nft would load the module.
-    if !machine.live.is_some_and(|live| live.is_loaded()) {
+    if !machine.live.is_some_and(Snapshot::is_loaded) {
         return;
     }
     let Some(transaction) = comparison.services.transaction() else {
@@ -39,7 +40,7 @@ pub(super) fn try_lifeline(plan: &mut Plan, out: Out) {
     match table.map_or(Ok(()), passes) {
         Ok(()) => {}
         Err(TrialError::LifelineDropped(add)) => {
-            plan.blocked.push(Blocked::LifelineDropped { add })
+            plan.blocked.push(Blocked::LifelineDropped { add });
         }
         Err(error) => out.note(&format!("note: the lifeline was not tried: {error}")),
     }

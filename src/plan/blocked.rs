@@ -8,6 +8,8 @@ use crate::boot::writers::LaterWrite;
 use crate::diagnostic::plain::Shown;
 use crate::tunable::{Key, format_count, plural};
 
+const LIFELINE_NEEDS: &str = "the present rules drop untracked packets; the lifeline needs";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Blocked {
     /// After the plan, this line would still win at boot, for these readers.
@@ -149,10 +151,7 @@ impl fmt::Display for Blocked {
                 f,
                 "nft table inet cttune was not written by cttune: it has {part}"
             ),
-            Blocked::LifelineDropped { add } => write!(
-                f,
-                "the present rules drop untracked packets; the lifeline needs\n{add}"
-            ),
+            Blocked::LifelineDropped { add } => write!(f, "{LIFELINE_NEEDS}\n{add}"),
             Blocked::ThresholdsCross { high, low } => write!(
                 f,
                 "{} = {high} would be below {} = {low}, which the kernel refuses",
