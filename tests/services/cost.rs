@@ -8,7 +8,7 @@ use crate::{apply, network, world};
 const SERVICES: u16 = 20;
 
 /// Sends many packets of one flow at once, with the table and without, in turn.
-const SEND: &str = r#"
+const SEND: &str = r"
 import ctypes, socket, statistics, subprocess, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 class Vector(ctypes.Structure):
@@ -56,7 +56,7 @@ for name, port, answered in ('answered', 1009, True), ('unanswered', 1010, False
         ratios.append(times[1] / times[0])
     print(name, f'{statistics.median(plain):.2f}', f'{statistics.median(ratios):.3f}',
           f'{min(ratios):.3f}', f'{max(ratios):.3f}', flush=True)
-"#;
+";
 
 #[test]
 #[ignore = "measures: needs an idle machine"]

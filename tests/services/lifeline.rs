@@ -32,7 +32,7 @@ nft 'table inet filter {
 ";
 
 /// A shell that a client of port 22 types into, one command a line.
-const SHELL: &str = r#"
+const SHELL: &str = r"
 import socket, subprocess
 server = socket.create_server(('', 22))
 while True:
@@ -40,9 +40,9 @@ while True:
     for line in typed:
         ran = subprocess.run(line, shell=True, text=True, stdout=-1, stderr=-2)
         print(ran.returncode, ran.stdout.replace('\n', ' '), file=typed, flush=True)
-"#;
+";
 
-const TYPE: &str = r#"
+const TYPE: &str = r"
 import socket
 typed = socket.create_connection(('10.1.0.1', 22), 20).makefile('rw')
 for line in ('cttune apply own --set udp_timeout=77 --yes --confirm-within 5m',
@@ -50,7 +50,7 @@ for line in ('cttune apply own --set udp_timeout=77 --yes --confirm-within 5m',
              'cttune confirm', 'cttune rollback --dry-run'):
     print(line, file=typed, flush=True)
     print(typed.readline().strip())
-"#;
+";
 
 #[test]
 fn a_full_table_locks_out_who_has_no_lifeline_and_nobody_who_has_one() {

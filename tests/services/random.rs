@@ -29,7 +29,7 @@ const UDP: [(&str, u64); 2] = [("unreplied", 30), ("replied", 120)];
 
 /// Reads flows, a line each, and makes them; an address in the last network of a family answers
 /// nothing.
-const MAKE: &str = r#"
+const MAKE: &str = r"
 import socket, struct, sys, time
 flows = [line.split() for line in sys.stdin]
 kept, again = [], []
@@ -72,9 +72,9 @@ for _ in range(600):
         break
     except OSError:
         pass
-"#;
+";
 
-const ANSWER: &str = r#"
+const ANSWER: &str = r"
 import select, socket
 tcp = socket.create_server(('::', 9999), family=socket.AF_INET6, dualstack_ipv6=True, backlog=500)
 udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
@@ -89,7 +89,7 @@ while True:
         else:
             data, peer = udp.recvfrom(9)
             udp.sendto(data, peer)
-"#;
+";
 
 /// Both ends have all addresses of their networks, and the far end all ports but in a part that
 /// answers nothing.

@@ -5,7 +5,7 @@ use crate::support::World;
 
 /// Opens connections to the ports, speaks on each, and again each time that the router has done
 /// something.
-const SPEAK: &str = r#"
+const SPEAK: &str = r"
 import socket, time
 talks = [socket.create_connection(('10.2.0.2', port), 30) for port in (5228, 80)]
 def speak(name):
@@ -26,9 +26,9 @@ wait('applied')
 talks.append(socket.create_connection(('10.2.0.2', 5228), 30))
 speak('again')
 wait('end')
-"#;
+";
 
-const ECHO: &str = r#"
+const ECHO: &str = r"
 import socket, threading
 def echo(talk):
     while data := talk.recv(9):
@@ -41,7 +41,7 @@ threads = [threading.Thread(target=serve, args=[server]) for server in servers]
 for thread in threads:
     thread.start()
 print('up', flush=True)
-"#;
+";
 
 /// A listed connection that is established: where to, its port, its time left.
 fn established(line: &str) -> Option<(&str, u64, u64)> {

@@ -48,14 +48,12 @@ impl Told {
         let told = Told::from(&command.stdin(Stdio::null()).output().unwrap());
         let args = command.get_args().map(|arg| arg.to_string_lossy());
         let is_cttune = |arg: &str| arg == "cttune" || arg.ends_with("/cttune");
-        let args: Vec<String> = match is_cttune(&command.get_program().to_string_lossy()) {
-            true => args.map(Into::into).collect(),
-            false => args
-                .map(Into::into)
-                .skip_while(|arg: &String| !is_cttune(arg))
-                .skip(1)
-                .collect(),
-        };
+        let is_direct = is_cttune(&command.get_program().to_string_lossy());
+        let mut args: Vec<String> = args.map(Into::into).collect();
+        if !is_direct {
+            let place = args.iter().position(|arg| is_cttune(arg));
+            args.drain(..place.map_or(args.len(), |place| place + 1));
+        }
         Told { args, ..told }
     }
 
