@@ -31,6 +31,17 @@ const UDP: [(&str, u64); 2] = [("unreplied", 30), ("replied", 120)];
 /// nothing.
 const MAKE: &str = r"
 import socket, struct, sys, time
+# A packet may be lost while the neighbours are not known yet.
+def ask(one):
+    for _ in range(30):
+        one.settimeout(1)
+        try:
+            one.send(b'x')
+            one.recv(9)
+            return
+        except TimeoutError:
+            pass
+    raise SystemExit('no answer')
 flows = [line.split() for line in sys.stdin]
 kept, again = [], []
 for flow in flows:
@@ -46,10 +57,10 @@ for flow in flows:
         one.connect_ex((dst, dport))
     else:
         one.connect((dst, dport))
-    if is_udp:
+    if kind == 'unreplied':
         one.send(b'x')
     if kind == 'replied':
-        one.recv(9)
+        ask(one)
         again.append((one, time.monotonic()))
     if kind == 'close_wait':
         one.shutdown(socket.SHUT_WR)
@@ -60,10 +71,8 @@ for flow in flows:
 # Two seconds after the first packet an answered flow is a stream.
 for one, answered in again:
     time.sleep(max(0, answered + 2.3 - time.monotonic()))
-    one.send(b'x')
-    one.recv(9)
-    one.send(b'x')
-    one.recv(9)
+    ask(one)
+    ask(one)
 print('made', flush=True)
 for _ in range(600):
     time.sleep(0.05)
