@@ -468,6 +468,9 @@ fn guarded(test: &str, flood: Flood, rate: u32, seconds: u64) {
     let share = (guard.processor_time() - before) / begun.elapsed().as_secs_f64();
     let passes = guard.passes() - first;
     let memory = guard.memory();
+    if seen.lost_first_syns > 0 {
+        guard.events().iter().for_each(|event| println!("{event}"));
+    }
     println!(
         "{test}: {rate}/s for {seconds} s into {}: {} of {} connections failed, {} first SYNs lost, \
          {} of 50 talkers broken, at most {} entries, {passes} passes, {:.1} % of a processor, {:.1} MiB",

@@ -59,6 +59,9 @@ const HELPLESS_AFTER: Duration = Duration::from_secs(4);
 /// How long a pass waits until enough flows may end.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// Between two passes at least.
+const BREATH: Duration = Duration::from_millis(100);
+
 /// The rest at least, where no flow may end.
 const SHORTEST_REST: Duration = Duration::from_millis(250);
 
@@ -165,12 +168,14 @@ impl Guard {
             Err(error) if error.is_passing() => What::Disturbed,
             worked => worked?,
         };
+        let fill = match what {
+            What::Rested => fill,
+            _ => read_fill()?,
+        };
+        let next = self.growth.next_poll(fill, &self.parameters);
+        let is_worth_it = matches!(what, What::Ended { .. }) && !self.is_helpless;
         Ok(Event {
-            fill: if what == What::Rested {
-                fill
-            } else {
-                read_fill()?
-            },
+            fill,
             high: self.parameters.high.of(fill.max),
             low: self.parameters.low.of(fill.max),
             observed: self.sightings.iter().count(),
@@ -178,7 +183,12 @@ impl Guard {
             min_idle: self.parameters.min_idle.clone(),
             what,
             is_helpless: self.is_helpless,
-            next: self.growth.next_poll(fill, &self.parameters),
+            // The flood was faster than the pass; others may take the lock before the next one.
+            next: if is_worth_it && self.excess(fill) > 0 {
+                BREATH.min(next)
+            } else {
+                next
+            },
         })
     }
 
@@ -190,28 +200,35 @@ impl Guard {
         report: &mut dyn FnMut(&str),
     ) -> Result<What, GuardError> {
         let excess = self.excess(fill);
-        let urgency = self.urgency(fill, excess);
-        let what = if self.pace.is_due(self.begun.elapsed(), urgency) {
-            self.observe(stop)?
-        } else {
-            What::Rested
-        };
         if excess == 0 {
             (self.is_helpless, self.goes_on) = (false, false);
             (self.said, self.powerless) = (None, None);
-            return Ok(what);
-        }
-        let now = self.begun.elapsed();
-        // After a look more is known.
-        if (now >= self.next_pass || what != What::Rested)
+        } else if self.begun.elapsed() >= self.next_pass
             && let Some(done) = self.relieve(excess, here, stop, report)?
         {
             return Ok(done);
         }
+        let urgency = self.urgency(fill, excess);
+        if !self.pace.is_due(self.begun.elapsed(), urgency) {
+            return Ok(self.or_helpless(What::Rested));
+        }
+        self.observe(stop)?;
+        // Now more is known.
+        if excess > 0
+            && let Some(done) = self.relieve(excess, here, stop, report)?
+        {
+            return Ok(done);
+        }
+        Ok(self.or_helpless(What::Observed))
+    }
+
+    /// What the step did, or that the guard is helpless, if that is news.
+    fn or_helpless(&mut self, what: What) -> What {
+        let now = self.begun.elapsed();
         let since = self.powerless;
         self.is_helpless |= since.is_some_and(|since| now.saturating_sub(since) >= HELPLESS_AFTER);
         let is_news = self.is_helpless && self.is_news(What::Helpless);
-        Ok(if is_news { What::Helpless } else { what })
+        if is_news { What::Helpless } else { what }
     }
 
     /// Notes that this is said; whether it was not before.
@@ -259,15 +276,19 @@ impl Guard {
     }
 
     /// Looks at every flow, so that what is silent becomes known.
-    fn observe(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<What, GuardError> {
+    fn observe(&mut self, stop: &dyn Fn() -> Option<Signal>) -> Result<(), GuardError> {
         self.renew_rules()?;
         let begun = Instant::now();
         let nothing = Choice::default();
         let walked = Walk::over(self, &nothing, None, stop, &mut |_| ());
+        self.walked(begun.elapsed());
+        walked.map(drop)
+    }
+
+    /// A walk took so long, and may have shown every flow.
+    fn walked(&mut self, took: Duration) {
         let smallest = self.parameters.min_idle.smallest();
-        self.pace
-            .walked(begun.elapsed(), self.begun.elapsed(), smallest);
-        walked.map(|_| What::Observed)
+        self.pace.walked(took, self.begun.elapsed(), smallest);
     }
 
     /// Ends as many flows, or all that may end; nothing where nothing was tried.
@@ -279,6 +300,7 @@ impl Guard {
         report: &mut dyn FnMut(&str),
     ) -> Result<Option<What>, GuardError> {
         let begun = Instant::now();
+        self.renew_rules()?;
         let is_listened_to = read_listeners().is_ok_and(|who| who.destroy);
         let pace = Pace::new(self.parameters.rate, is_listened_to);
         // So that no operator waits long for the lock.
@@ -320,6 +342,7 @@ impl Guard {
         self.said = None;
         let ended = Walk::over(self, &choice, Some(pace), stop, report)?;
         let took = begun.elapsed();
+        self.walked(took);
         self.goes_on = excess > most;
         self.powerless = None;
         // A flood may have filled the table meanwhile; that is no reason to wait.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// How soon flows may have to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Urgency {
-    /// Nothing has to end: at most a hundredth of a processor.
+    /// Nothing has to end: at most a two-hundredth of a processor.
     Calm,
     /// The high mark is near, or was reached: at most a tenth.
     Near,
@@ -16,7 +16,7 @@ pub(super) enum Urgency {
 impl Urgency {
     fn divisor(self) -> u32 {
         match self {
-            Urgency::Calm => 100,
+            Urgency::Calm => 200,
             Urgency::Near => 10,
             Urgency::Helpless => 30,
         }
@@ -79,7 +79,7 @@ mod tests {
         for (urgency, seconds) in [
             (Urgency::Near, 2),
             (Urgency::Helpless, 6),
-            (Urgency::Calm, 20),
+            (Urgency::Calm, 40),
         ] {
             let due = end + Duration::from_secs(seconds);
             assert!(pace.is_due(due, urgency), "{urgency:?}");

@@ -16,27 +16,18 @@ pub(super) fn parameters(args: &Args, root: &Root) -> anyhow::Result<GuardParame
     };
     let desired = load::desired(&options, root)?;
     let wrong = |option: &str, why: String| Failure::usage(format!("{option}: {why}"));
-    let mark = |option: &str, text: &String| {
-        let why = || format!("`{text}` is neither a percentage nor a number of flows");
-        Mark::parse(text).ok_or_else(|| wrong(option, why()).hint("write 85%"))
+    let mark = |option: &str, text: &Option<String>| {
+        let parse = |text: &String| {
+            let why = || format!("`{text}` is neither a percentage nor a number of flows");
+            Mark::parse(text).ok_or_else(|| wrong(option, why()).hint("write 85%"))
+        };
+        text.as_ref().map(parse).transpose()
     };
+    let rate = args.rate.as_deref().map(parse_rate).transpose()?;
     let mut typed = GuardSettings {
-        high: args
-            .high
-            .as_ref()
-            .map(|text| mark("--high", text))
-            .transpose()?,
-        low: args
-            .low
-            .as_ref()
-            .map(|text| mark("--low", text))
-            .transpose()?,
-        rate: args
-            .rate
-            .as_deref()
-            .map(parse_rate)
-            .transpose()?
-            .map(i64::from),
+        high: mark("--high", &args.high)?,
+        low: mark("--low", &args.low)?,
+        rate: rate.map(i64::from),
         trust_history: args.trust_history.then_some(true),
         ..GuardSettings::default()
     };
