@@ -31,7 +31,7 @@ use crate::flow::Selection;
 use crate::flow::Sightings;
 use crate::flow::expire::{Proof, Protected, Rules, Timeouts};
 use crate::flow::guard::{
-    Choice, Class, Event, Fill, Growth, GuardParameters, Judge, Lent, What, choose, spared,
+    Choice, Class, Event, Fill, Growth, GuardParameters, Judge, Lent, Ripe, What, choose, spared,
 };
 use crate::kernel::ctnetlink::{read_listeners, read_policies};
 use crate::kernel::{host, sysctl};
@@ -87,6 +87,8 @@ pub(crate) struct Guard {
     patience: Duration,
     /// Since when flows have to end and none may, by the time since the guard began.
     powerless: Option<Duration>,
+    /// Since when a pass waits until enough flows may end.
+    waits: Option<Duration>,
     is_helpless: bool,
     /// Why no flow ends, as it was said last.
     said: Option<What>,
@@ -118,6 +120,7 @@ impl Guard {
             dry_run,
             patience,
             powerless: None,
+            waits: None,
             is_helpless: false,
             said: None,
             goes_on: false,
@@ -202,7 +205,7 @@ impl Guard {
         let excess = self.excess(fill);
         if excess == 0 {
             (self.is_helpless, self.goes_on) = (false, false);
-            (self.said, self.powerless) = (None, None);
+            (self.said, self.powerless, self.waits) = (None, None, None);
         } else if self.begun.elapsed() >= self.next_pass
             && let Some(done) = self.relieve(excess, here, stop, report)?
         {
@@ -312,19 +315,10 @@ impl Guard {
             self.at(),
             excess.min(most),
         );
-        let is_enough = choice.flows() as u64 >= excess.min(most);
-        // A flood that is as fast as flows become ripe is not waited for again and again.
-        let waited = self
-            .powerless
-            .map(|since| self.begun.elapsed().saturating_sub(since));
-        let is_patient = self.begun.elapsed() < self.patience
-            || ripe.enough.is_some() && waited.is_none_or(|time| time < LONGEST_WAIT);
-        if choice.flows() == 0 || !is_enough && is_patient {
-            self.goes_on = false;
-            self.powerless.get_or_insert(self.begun.elapsed());
-            let ripe = ripe.enough.or(ripe.next);
-            let ripe = ripe.map_or(RARELY, |millis| Duration::from_millis(millis.into()));
-            let rest = ripe.max(begun.elapsed() * REST).max(SHORTEST_REST);
+        if self.has_to_wait(&choice, ripe, excess.min(most)) {
+            let rest = ripe.enough.or(ripe.next);
+            let rest = rest.map_or(RARELY, |millis| Duration::from_millis(millis.into()));
+            let rest = rest.max(begun.elapsed() * REST).max(SHORTEST_REST);
             self.next_pass = self.begun.elapsed() + rest;
             return Ok(None);
         }
@@ -344,7 +338,7 @@ impl Guard {
         let took = begun.elapsed();
         self.walked(took);
         self.goes_on = excess > most;
-        self.powerless = None;
+        (self.powerless, self.waits) = (None, None);
         // A flood may have filled the table meanwhile; that is no reason to wait.
         let is_worth_it = ended.total() >= excess.min(most) / 2;
         self.is_helpless = !is_worth_it && self.excess(read_fill()?) > 0;
@@ -353,6 +347,21 @@ impl Guard {
         let rest = if self.is_helpless { REST } else { 0 };
         self.next_pass = self.begun.elapsed() + took * rest;
         Ok(Some(What::Ended { ended, took }))
+    }
+
+    /// Whether none of the wanted flows may end yet, or more of them may very soon.
+    fn has_to_wait(&mut self, choice: &Choice, ripe: Ripe, wanted: u64) -> bool {
+        let now = self.begun.elapsed();
+        if choice.flows() == 0 {
+            self.goes_on = false;
+            self.powerless.get_or_insert(now);
+            return true;
+        }
+        // A flood may bring more as fast as flows become ripe: that is not waited for again and again.
+        let since = *self.waits.get_or_insert(now);
+        let is_soon = ripe.enough.is_some() && now.saturating_sub(since) < LONGEST_WAIT;
+        let is_enough = choice.flows() as u64 >= wanted;
+        !is_enough && (is_soon || now < self.patience)
     }
 
     /// Reads the sysctls and policies of now.

@@ -17,7 +17,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use choice::{Choice, choose};
+pub(crate) use choice::{Choice, Ripe, choose};
 pub(crate) use class::{Class, Judge};
 pub(crate) use decide::{decide, spared};
 pub(crate) use event::{Ended, Event, What};
