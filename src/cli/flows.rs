@@ -69,8 +69,17 @@ pub(super) fn is_lent(out: Out, borrow: impl FnOnce(Lent<'static>, Instant) -> b
     is_lent
 }
 
-pub(super) fn no_match() -> Failure {
-    Failure::new(FAILED, "no flow matches --match").unchanged()
+pub(super) fn no_match(matching: &[String]) -> Failure {
+    let failure = Failure::new(FAILED, "no flow matches --match").unchanged();
+    let mut terms = matching.iter().flat_map(|terms| terms.split(','));
+    let asks_bytes = terms.any(|term| term.trim().to_ascii_lowercase().starts_with("bytes"));
+    if asks_bytes && sysctl::read(Key::Acct).is_ok_and(|acct| acct.value() == Some(0)) {
+        return failure.hint(
+            "flows have no counters: nf_conntrack_acct = 1 counts the bytes of flows that begin \
+             from then on",
+        );
+    }
+    failure
 }
 
 /// Refuses what cannot be done: flows of an image, and a question that nobody answers.

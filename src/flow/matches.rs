@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{Flow, Quantity, Selection, TcpState, Term, Terms, Test};
+use super::{Flow, Quantity, Selection, StatusBit, TcpState, Term, Terms, Test};
 
 impl Selection {
     /// Whether the flow is one to act on: any of `matching` holds, or there is none, and none of
@@ -145,11 +145,10 @@ impl Term {
                 Test::Src(net) | Test::Dst(net) | Test::ReplySrc(net) | Test::ReplyDst(net) => {
                     net.prefix_len() == 0
                 }
-                Test::Family(_) => true,
+                // The kernel tells of no flow that is not confirmed.
+                Test::Family(_) | Test::Status(StatusBit::Confirmed) => true,
                 Test::Mark(mark) => mark.mask == 0,
-                Test::Number(quantity, numbers) => {
-                    quantity != Quantity::Idle && numbers.first <= 1 && numbers.last >= 65535
-                }
+                Test::Number(_, numbers) => numbers.first <= 1 && numbers.last >= 65535,
                 _ => false,
             }
     }

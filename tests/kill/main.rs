@@ -153,17 +153,32 @@ fn nothing_is_ended_without_a_name_and_everything_only_when_asked_for() {
             "status!=dying",
         ],
         &["--match", "left>0", "--keep", "proto=udp"],
+        &["--match", "status=confirmed"],
+        &[
+            "--match",
+            "status=confirmed,family=ipv4",
+            "--match",
+            "label!=3",
+        ],
     ] {
         let told = world.cttune(&[&["kill", "--yes"], every].concat()).exits(1);
         told.briefly()
             .says(&["every flow", "--all-flows", "nothing was changed"]);
     }
+    let told = world
+        .cttune(&["kill", "--yes", "--match", "idle>0s"])
+        .exits(1);
+    told.says(&["every flow", "--all-flows", "nothing was changed"]);
     let told = world.cttune(&["kill", "--match", "dport=80"]).exits(1);
     told.says(&["no terminal", "--yes"]);
     let told = world
         .cttune(&["kill", "--match", "dport=81", "--yes"])
         .exits(1);
     told.says(&["no flow matches --match", "nothing was changed"]);
+    let told = world
+        .cttune(&["kill", "--match", "bytes>1MiB", "--yes"])
+        .exits(1);
+    told.says(&["no flow matches --match", "nf_conntrack_acct"]);
     let told = world
         .cttune(&["kill", "--match", "dport=80", "--yes", "--max-flows", "4"])
         .exits(1);

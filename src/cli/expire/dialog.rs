@@ -17,7 +17,7 @@ pub(super) fn nothing_done(args: &Expire, tally: &Tally, is_proven: bool) -> any
         return Ok(0);
     }
     if !args.matching.is_empty() && tally.examined() == 0 {
-        return Err(flows::no_match().into());
+        return Err(flows::no_match(&args.matching).into());
     }
     // Watching could prove nothing of the other flows.
     if !is_proven && tally.kept.contains_key(&KeptWhy::NotProven) {

@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     out.result(|| render::text(parts), || render::json(parts));
     let code = end(tally, killed.broken_off.as_ref())?;
     match tally.examined() {
-        0 => Err(no_match().into()),
+        0 => Err(no_match(&args.matching).into()),
         _ => Ok(code),
     }
 }

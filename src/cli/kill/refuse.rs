@@ -42,7 +42,7 @@ pub(super) fn settled(
         return Ok(Some(0));
     }
     if tally.examined() == 0 {
-        return Err(no_match().into());
+        return Err(no_match(&args.matching).into());
     }
     if tally.selected() == 0 {
         return Ok(Some(0));
