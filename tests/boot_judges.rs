@@ -145,6 +145,14 @@ fn commands() -> Vec<&'static str> {
         "/bin/sh -c 'exec sysctl -w net.netfilter.KEY=VALUE; sysctl -w net.netfilter.KEY=9'",
         "/bin/sh -c 'x=VALUE; [ $x = 77 ] || echo $x | tee /proc/sys/net/netfilter/KEY'",
         "/bin/sh -c \"sysctl -w net.netfilter.KEY=VALUE; exit 0; sysctl -w net.netfilter.KEY=9\"",
+        "/bin/sh -c 'for x in 9 VALUE; do sysctl -w net.netfilter.KEY=$x; done'",
+        "/bin/sh -c 'for x in nf_conntrack_tcp_loose KEY; do [ -e /nothing ] || sysctl -w net.netfilter.$x=VALUE; done'",
+        "/bin/sh -c 'for f in /etc/sysctl.d/*.conf; do sysctl -p $f; done'",
+        "/sbin/sysctl -p /etc/sysctl.d/*.conf",
+        "/bin/sh -c 'cat /etc/sysctl.d/50-b.conf | sysctl -p -'",
+        "/bin/sh -c 'sysctl -p - < /etc/sysctl.d/99-c.conf'",
+        "/bin/sh -c '. /etc/sysctl.d/no-such; sysctl -w net.netfilter.KEY=VALUE'",
+        "/bin/sh -c 'x=5; echo VALUE | while read x; do :; done; sysctl -w net.netfilter.KEY=$x'",
         "/bin/true",
         "/bin/false",
     ]
@@ -261,6 +269,10 @@ fn modules() -> impl Strategy<Value = Vec<(String, String)>> {
         "alias net-pf-99 nf_conntrack",
         "# options nf_conntrack hashsize=1",
         "options nf_conntrack \\\n  hashsize=8192",
+        "softdep veth pre: nf_conntrack",
+        "softdep veth post: nf_nat",
+        "softdep nf_conntrack pre: veth",
+        "softdep nf_nat post: veth",
     ];
     let names = vec!["a.conf", "b.conf", "c.conf", "d.disabled"];
     let probes = (select(names), lines(probe, 3));

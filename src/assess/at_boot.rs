@@ -67,7 +67,7 @@ fn lost(next_boot: &NextBoot) -> Option<Finding> {
             format!("{line} keeps nf_conntrack from being loaded at all"),
             Hint::say("remove that line, or the values from sysctl.d"),
         ),
-        Loading::Early(_) | Loading::Installed(_) | Loading::Unknown(_) => return None,
+        _ => return None,
     };
     let on_load = &next_boot.writers().on_load;
     let rule = on_load.appliers.iter().map(|applier| &applier.place).next();
@@ -190,9 +190,7 @@ fn unknown(next_boot: &NextBoot) -> Option<Finding> {
         (Some(other), _) => {
             format!("{other} applies sysctl.d here, in a way that cttune does not know")
         }
-        (None, Some(Loading::Installed(line))) => {
-            format!("{line} runs a program in place of loading nf_conntrack")
-        }
+        (None, Some(loading @ (Loading::Installed(_) | Loading::Soft(_)))) => loading.unclear()?,
         _ => return None,
     };
     let is_set = Key::ALL.iter().any(|key| next_boot.is_set(*key));

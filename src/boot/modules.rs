@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use super::SourceLine;
 use super::command_line::CommandLine;
 use super::pattern::matches_text;
+use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
 
 /// Folders of modules-load.d; of one name the first counts.
@@ -78,10 +79,28 @@ pub(crate) enum Loading {
     Never(SourceLine),
     /// An `install` line runs another program, which may load it.
     Installed(SourceLine),
+    /// A `softdep` line may load it, or keep its `install` line from being used.
+    Soft(SourceLine),
     /// Nothing does.
     Nothing,
     /// A file that could not be read may do it.
     Unknown(PathBuf),
+}
+
+impl Loading {
+    /// Why it is not clear whether anything loads it, if that is so.
+    pub(crate) fn unclear(&self) -> Option<String> {
+        match self {
+            Loading::Installed(line) => Some(format!(
+                "{line} runs a program in place of loading nf_conntrack"
+            )),
+            Loading::Soft(line) => Some(format!(
+                "{line} is a softdep, which cttune does not follow, about nf_conntrack"
+            )),
+            Loading::Unknown(path) => Some(format!("{} cannot be read", path.shown())),
+            _ => None,
+        }
+    }
 }
 
 /// What loading a name comes to.
@@ -121,6 +140,14 @@ impl ModuleFiles {
             return Loading::Never(never);
         }
         if let Some((line, command)) = self.install_command() {
+            // kmod passes over the `install` line of a module that has a softdep it knows.
+            if let Some((softdep, _)) = self
+                .softdeps()
+                .into_iter()
+                .find(|(_, name)| *name == MODULE)
+            {
+                return Loading::Soft(softdep);
+            }
             return match install_loads(&command) {
                 Some(false) => Loading::Never(line),
                 Some(true) => match self.aliased(MODULE) {
@@ -136,8 +163,27 @@ impl ModuleFiles {
     fn loaded_early(&self) -> Loading {
         match self.first_named() {
             Ok((line, _)) => Loading::Early(line),
-            Err(other) => other,
+            Err(other) => {
+                let mut softdeps = self.softdeps().into_iter();
+                let of_another = softdeps.find(|(_, name)| *name != MODULE);
+                of_another.map_or(other, |(line, _)| Loading::Soft(line))
+            }
         }
+    }
+
+    /// The `softdep` lines about the module, and whose they are: its own, or those of another that
+    /// loads it.
+    fn softdeps(&self) -> Vec<(SourceLine, String)> {
+        let of = |(line, text): (SourceLine, String)| {
+            let mut words = text.split_ascii_whitespace();
+            let name = (words.next()? == "softdep").then(|| words.next().map(plain))??;
+            let brings = |word| {
+                let word = plain(word);
+                ALIASES.contains(&word.as_str()) || self.brings_conntrack(&word)
+            };
+            (name == MODULE || words.any(brings)).then_some((line, name))
+        };
+        self.modprobe_lines().into_iter().filter_map(of).collect()
     }
 
     /// The alias by which modules-load.d loads the module, whose options count then too.
@@ -560,6 +606,46 @@ mod tests {
         ] {
             assert_eq!(modprobe(text).loading(), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_softdep_about_conntrack_is_called_unclear_where_it_may_matter() {
+        let at = |line| SourceLine {
+            file: "/etc/modprobe.d/a.conf".into(),
+            line,
+        };
+        let never = "install nf_conntrack /bin/true\n";
+        for (named, softdep, expected) in [
+            (
+                "veth\n",
+                "softdep veth pre: nf_conntrack\n",
+                Loading::Soft(at(1)),
+            ),
+            (
+                "veth\n",
+                "# x\nsoftdep veth pre: a post: nf-nat\n",
+                Loading::Soft(at(2)),
+            ),
+            ("veth\n", "softdep veth pre: xt_LOG\n", Loading::Nothing),
+            (
+                "veth\n",
+                "softdep nf_conntrack post: veth\n",
+                Loading::Nothing,
+            ),
+        ] {
+            let mut files = modules_load(named);
+            files.modprobe = vec![file("/etc/modprobe.d/a.conf", softdep)];
+            assert_eq!(files.loading(), expected, "{named}{softdep}");
+        }
+        let early = modprobe("").loading();
+        assert_eq!(
+            modprobe("softdep nf_conntrack pre: veth\n").loading(),
+            early
+        );
+        let both = format!("{never}softdep nf-conntrack pre: veth\n");
+        assert_eq!(modprobe(&both).loading(), Loading::Soft(at(2)));
+        let other = format!("{never}softdep veth pre: nf_conntrack\n");
+        assert_eq!(modprobe(&other).loading(), Loading::Never(at(1)));
     }
 
     #[test]

@@ -348,7 +348,10 @@ impl NextBoot {
             .iter()
             .any(|reader| self.winner(*reader, key).is_some());
         if let Some((write, is_sure)) = &brought_back
-            && !matches!(loading, Loading::Early(_) | Loading::Never(_))
+            && !matches!(
+                loading,
+                Loading::Early(_) | Loading::Never(_) | Loading::Soft(_)
+            )
             && *is_sure
         {
             answer.set(write.0, write.1.clone());
@@ -380,12 +383,7 @@ impl NextBoot {
             Loading::Never(line) => {
                 answer.lose(format!("{line} keeps nf_conntrack from being loaded"));
             }
-            Loading::Installed(line) => {
-                answer.unknown(format!(
-                    "{line} runs a program in place of loading nf_conntrack"
-                ));
-            }
-            Loading::Unknown(path) => answer.unknown(format!("{} cannot be read", path.shown())),
+            unclear => answer.unknown(unclear.unclear().unwrap_or_default()),
         }
     }
 

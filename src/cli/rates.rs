@@ -10,7 +10,7 @@ use crate::assess::kernel_log::KernelLog;
 use crate::assess::{Rates, Trend, Unread};
 use crate::diagnostic::said;
 use crate::kernel::ctnetlink::count_expectations;
-use crate::kernel::log::{self, Journal};
+use crate::kernel::log;
 use crate::kernel::{counters, host, namespaces, sysctl};
 use crate::tunable::{Conntrack, Host};
 
@@ -44,7 +44,7 @@ pub(super) fn netlink_answers(host: &Host) -> bool {
 /// The counters and the kernel log until now.
 pub(super) fn read(
     earlier: Option<(Instant, Trend)>,
-    journal: Journal,
+    log: log::Reading,
     host: &Host,
     unread: &mut Vec<Unread>,
 ) -> Rates {
@@ -56,7 +56,7 @@ pub(super) fn read(
         interval: start.elapsed(),
         ..trend
     });
-    let log = log::read_kernel_log(journal).map_err(|error| said(&error));
+    let log = log.finish().map_err(|error| said(&error));
     let log = or_unread("kernel log", log, unread);
     Rates {
         counters: counters.flatten(),

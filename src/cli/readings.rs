@@ -13,7 +13,7 @@ use crate::files::Root;
 use crate::flow::Prefixes;
 use crate::flow::guard::GuardSeen;
 use crate::guard;
-use crate::kernel::log::Journal;
+use crate::kernel::log::{self, Journal};
 use crate::kernel::{host, namespaces};
 use crate::render::check::Pending;
 use crate::service::Found;
@@ -48,6 +48,7 @@ impl Readings {
         } else {
             Journal::Skipped
         };
+        let log = (global.root.is_none()).then(|| log::Reading::start(journal));
         let mut current = Current::read(global, root)?;
         if has_services {
             current.read_table();
@@ -60,8 +61,7 @@ impl Readings {
         if let Some(Found::Unread(why)) = current.machine().table {
             unread.push(Unread::new("timeouts of services", why));
         }
-        let mut rates = (current.live.as_ref())
-            .map(|_| rates::read(earlier, journal, &current.host, &mut unread));
+        let mut rates = log.map(|log| rates::read(earlier, log, &current.host, &mut unread));
         if let (Some(rates), None) = (&mut rates, &global.netns) {
             rates::name_namespaces(rates);
         }

@@ -48,7 +48,25 @@ fn open_by_walk(root: BorrowedFd<'_>, inside: &Path, flags: OFlag) -> Result<Own
 
 /// The path inside with every link followed. Parts that do not exist are kept as they are.
 pub(super) fn resolve(root: BorrowedFd<'_>, inside: &Path) -> Result<PathBuf, Errno> {
+    if has_no_link(root, inside) {
+        let mut real = PathBuf::from("/");
+        steps(inside)
+            .iter()
+            .rev()
+            .for_each(|step| go(&mut real, step));
+        return Ok(real);
+    }
     walk(root, inside).map(|walk| walk.real)
+}
+
+/// Whether the kernel comes to the path's end, or to a part that does not exist, without a link. A
+/// path with `..` is left to the walk, and so is every doubt.
+fn has_no_link(root: BorrowedFd<'_>, inside: &Path) -> bool {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let links = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_IN_ROOT;
+    let opened = openat2(root, inside, OpenHow::new().flags(flags).resolve(links));
+    let goes_up = inside.components().any(|step| step == Component::ParentDir);
+    !goes_up && matches!(opened, Ok(_) | Err(Errno::ENOENT | Errno::ENOTDIR))
 }
 
 struct Walk<'a> {

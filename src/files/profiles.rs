@@ -216,12 +216,10 @@ pub(crate) fn read_saved_plan(path: &Path) -> Result<String, ProfileError> {
 
 /// Reads a text through one open file, so that what is checked is what is read.
 fn read_checked(root: &Root, inside: &Path, what: What) -> Result<Option<String>, ProfileError> {
-    let Some(file) = root.open(inside)? else {
+    let Some((file, stat)) = root.open_known(inside)? else {
         return Ok(None);
     };
     let path = root.outside(inside);
-    let stat = nix::sys::stat::fstat(&file);
-    let stat = stat.map_err(|errno| ReadError::new(path.clone(), errno.into()))?;
     let on_the_way = || {
         // Of an image its owner answers for the folders.
         let real = fs::canonicalize(&path).unwrap_or_default();
@@ -233,7 +231,7 @@ fn read_checked(root: &Root, inside: &Path, what: What) -> Result<Option<String>
         let what = what.name;
         return Err(ProfileError::Unsafe { what, path, why });
     }
-    let bytes = root.read_whole(file, inside, what.most)?;
+    let bytes = root.read_whole(file, &stat, inside, what.most)?;
     String::from_utf8(bytes).map(Some).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().iter().take(valid);

@@ -11,15 +11,16 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::stat::{FileStat, Mode, fstat, lstat, stat};
+use rustix::fs::RawDir;
 
 use super::error::{FileError, Kind, ReadError};
 use super::{lookup, owner};
@@ -114,9 +115,13 @@ impl Root {
 
     /// What a path leads to, links followed; nothing where it does not exist.
     pub(crate) fn kind(&self, inside: &Path) -> Result<Option<Kind>, ReadError> {
-        let looked = self
-            .open_with(inside, OFlag::O_PATH)
-            .and_then(|opened| fstat(&opened));
+        // On the machine no link leads out of the root.
+        let looked = if self.is_machine() && inside.is_absolute() {
+            stat(inside)
+        } else {
+            let opened = self.open_with(inside, OFlag::O_PATH);
+            opened.and_then(|opened| fstat(&opened))
+        };
         match looked {
             Ok(stat) => Ok(Some(Kind::of(&stat))),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
@@ -126,28 +131,33 @@ impl Root {
 
     /// Whether a name is a regular file itself, and no link to one.
     pub(super) fn is_no_link(&self, inside: &Path) -> bool {
-        let looked = self.open_with(inside, OFlag::O_PATH | OFlag::O_NOFOLLOW);
-        let stat = looked.and_then(|opened| fstat(&opened));
+        let stat = if self.is_machine() && inside.is_absolute() {
+            lstat(inside)
+        } else {
+            let looked = self.open_with(inside, OFlag::O_PATH | OFlag::O_NOFOLLOW);
+            looked.and_then(|opened| fstat(&opened))
+        };
         stat.is_ok_and(|stat| Kind::of(&stat) == Kind::File)
     }
 
     /// The bytes of a regular file, links followed; nothing where it does not exist.
     pub(crate) fn read(&self, inside: &Path) -> Result<Option<Vec<u8>>, ReadError> {
-        let Some(file) = self.open(inside)? else {
+        let Some((file, stat)) = self.open_known(inside)? else {
             return Ok(None);
         };
-        self.read_whole(file, inside, MAX_BYTES).map(Some)
+        self.read_whole(file, &stat, inside, MAX_BYTES).map(Some)
     }
 
     /// The bytes of a file of this root that is open.
     pub(super) fn read_whole(
         &self,
         file: File,
+        stat: &FileStat,
         inside: &Path,
         limit: u64,
     ) -> Result<Vec<u8>, ReadError> {
         let path = self.outside(inside);
-        match read_up_to(file, limit) {
+        match read_up_to(file, stat, limit) {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(ReadError::TooLarge { path, limit }),
             Err(error) => Err(ReadError::new(path, error)),
@@ -156,6 +166,12 @@ impl Root {
 
     /// Opens a regular file for reading, links followed: for what is read in parts.
     pub(crate) fn open(&self, inside: &Path) -> Result<Option<File>, ReadError> {
+        let opened = self.open_known(inside)?;
+        Ok(opened.map(|(file, _)| file))
+    }
+
+    /// The same with its size, mode and owner.
+    pub(super) fn open_known(&self, inside: &Path) -> Result<Option<(File, FileStat)>, ReadError> {
         // Its type is read first: opening a device can have an effect.
         match self.kind(inside)? {
             None => return Ok(None),
@@ -171,7 +187,7 @@ impl Root {
         };
         let stat = fstat(&opened).map_err(|errno| self.unreadable(inside, errno))?;
         match Kind::of(&stat) {
-            Kind::File => Ok(Some(File::from(opened))),
+            Kind::File => Ok(Some((File::from(opened), stat))),
             kind => Err(self.not_a_file(inside, kind)),
         }
     }
@@ -181,9 +197,13 @@ impl Root {
         let Some(opened) = self.open_directory(inside, OFlag::O_RDONLY)? else {
             return Ok(None);
         };
-        let failed = |errno| self.unreadable(inside, errno);
+        let failed = |errno: rustix::io::Errno| {
+            self.unreadable(inside, Errno::from_raw(errno.raw_os_error()))
+        };
         let mut names = Vec::new();
-        for entry in Dir::from_fd(opened).map_err(failed)?.iter() {
+        let mut buffer = [MaybeUninit::uninit(); LIST_AT_ONCE];
+        let mut entries = RawDir::new(&opened, &mut buffer);
+        while let Some(entry) = entries.next() {
             let name = OsStr::from_bytes(entry.map_err(failed)?.file_name().to_bytes()).to_owned();
             if name != "." && name != ".." {
                 names.push(name);
@@ -246,13 +266,25 @@ impl Root {
 }
 
 const READ_AT_ONCE: usize = 8 << 10;
+const LIST_AT_ONCE: usize = 8 << 10;
 
 /// The bytes of a file; nothing where there are more than `limit`.
-pub(super) fn read_up_to(file: File, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    // A file of /proc says that it is empty, so its size is not asked. Most files fit into a page
-    // or two, and are read at once.
+pub(super) fn read_up_to(
+    mut file: File,
+    stat: &FileStat,
+    limit: u64,
+) -> io::Result<Option<Vec<u8>>> {
+    // Most files fit into a page or two, and are read at once. A file of /proc says that it is
+    // empty, so only one that says more is at its end with the bytes that it says.
     let mut bytes = Vec::with_capacity(READ_AT_ONCE);
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+    let size = u64::try_from(stat.st_size).unwrap_or_default();
+    if (1..READ_AT_ONCE as u64).contains(&size) {
+        file.by_ref().take(size).read_to_end(&mut bytes)?;
+    }
+    if bytes.len() as u64 != size || size == 0 {
+        file.take((limit + 1).saturating_sub(bytes.len() as u64))
+            .read_to_end(&mut bytes)?;
+    }
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }
 

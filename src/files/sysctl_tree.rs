@@ -14,9 +14,21 @@ use crate::boot::{Content, Directory, Entry, Tree, has_conf_name};
 /// # Errors
 /// A directory that exists and cannot be listed.
 pub(crate) fn read(root: &Root) -> Result<Tree, ReadError> {
-    let mut directories = Vec::new();
-    for path in Tree::DIRECTORIES {
-        directories.push(read_directory(root, Path::new(path))?);
+    let mut directories: Vec<Directory> = Vec::new();
+    for path in Tree::DIRECTORIES.map(Path::new) {
+        let real = root.resolve(path)?;
+        // /lib is often a link to /usr/lib.
+        let same = directories.iter().find(|one| one.real == real);
+        let entries = match same {
+            Some(same) => same.entries.clone(),
+            None => read_entries(root, &real)?,
+        };
+        let path = path.to_owned();
+        directories.push(Directory {
+            path,
+            real,
+            entries,
+        });
     }
     let sysctl_conf = match look_at(root, Path::new(Tree::SYSCTL_CONF)) {
         Content::Dangling { target } if target == Path::new(Tree::SYSCTL_CONF) => None,
@@ -28,9 +40,8 @@ pub(crate) fn read(root: &Root) -> Result<Tree, ReadError> {
     })
 }
 
-fn read_directory(root: &Root, path: &Path) -> Result<Directory, ReadError> {
-    let real = root.resolve(path)?;
-    let names = match root.list(&real) {
+fn read_entries(root: &Root, real: &Path) -> Result<Vec<Entry>, ReadError> {
+    let names = match root.list(real) {
         Ok(names) => names.unwrap_or_default(),
         // The readers find no directory there either.
         Err(ReadError::NotADirectory { .. }) => Vec::new(),
@@ -41,11 +52,7 @@ fn read_directory(root: &Root, path: &Path) -> Result<Directory, ReadError> {
         content: in_folder(root, real.join(&name)),
         name,
     });
-    Ok(Directory {
-        path: path.to_owned(),
-        entries: entries.collect(),
-        real,
-    })
+    Ok(entries.collect())
 }
 
 /// What a name leads to, in a folder whose path has no links.

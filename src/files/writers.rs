@@ -4,8 +4,9 @@
 //! Rule: decides nothing. A program's own binary is larger than any script and is not read.
 
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use nix::sys::stat::{FileStat, Mode, fstat};
 
 use super::root::read_up_to;
 use super::{Kind, ReadError, Root};
@@ -27,8 +28,8 @@ pub(super) fn read(root: &Root, processes: Vec<Process>, cpus: u32) -> Writers {
 }
 
 fn find(root: &Root, path: &Path) -> Result<Found, ReadError> {
-    Ok(match root.open(path) {
-        Ok(Some(file)) => script(file),
+    Ok(match root.open_known(path) {
+        Ok(Some((file, stat))) => script(file, &stat),
         // A link to nothing: an image's /dev may be empty.
         Ok(None) if is_link_to_null(root, path)? => Found::Masked,
         Ok(None) => Found::Nothing,
@@ -53,17 +54,16 @@ fn is_link_to_null(root: &Root, path: &Path) -> Result<bool, ReadError> {
     Ok(has_unit_name && root.resolve(path)? == Path::new("/dev/null"))
 }
 
-fn script(file: File) -> Found {
-    let Ok(metadata) = file.metadata() else {
-        return Found::Unreadable;
-    };
-    if metadata.len() > MOST_BYTES {
+fn script(file: File, stat: &FileStat) -> Found {
+    if u64::try_from(stat.st_size).is_ok_and(|size| size > MOST_BYTES) {
         return Found::Nothing;
     }
-    match read_up_to(file, MOST_BYTES) {
+    match read_up_to(file, stat, MOST_BYTES) {
         Ok(Some(bytes)) if !bytes.contains(&0) => Found::File(writers::File {
-            text: String::from_utf8_lossy(&bytes).into_owned(),
-            is_executable: metadata.permissions().mode() & 0o111 != 0,
+            text: String::from_utf8(bytes)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            is_executable: Mode::from_bits_truncate(stat.st_mode)
+                .intersects(Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH),
         }),
         Ok(_) => Found::Nothing,
         Err(_) => Found::Unreadable,
@@ -77,7 +77,10 @@ fn of_process(root: &Root, path: &Path) -> Found {
     }
     let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     match File::open(path) {
-        Ok(file) if is_file => script(file),
+        Ok(file) if is_file => match fstat(&file) {
+            Ok(stat) => script(file, &stat),
+            Err(_) => Found::Unreadable,
+        },
         Ok(_) => Found::Nothing,
         Err(_) => Found::Unreadable,
     }
@@ -86,7 +89,7 @@ fn of_process(root: &Root, path: &Path) -> Found {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
     use crate::tunable::Key;

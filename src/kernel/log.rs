@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
@@ -35,11 +36,24 @@ pub(crate) enum Journal {
     Skipped,
 }
 
+/// The kernel log as another thread reads it: /dev/kmsg takes a read for each of its records.
+pub(crate) struct Reading(JoinHandle<io::Result<KernelLog>>);
+
+impl Reading {
+    pub(crate) fn start(journal: Journal) -> Self {
+        Reading(thread::spawn(move || read_kernel_log(journal)))
+    }
+
+    /// # Errors
+    /// Where no source can be read; it is the reason of the first.
+    pub(crate) fn finish(self) -> io::Result<KernelLog> {
+        let read = self.0.join();
+        read.unwrap_or_else(|_| Err(io::Error::other("the thread that reads it stopped")))
+    }
+}
+
 /// Reads what the kernel logged about full tables since boot.
-///
-/// # Errors
-/// Where no source can be read; it is the reason of the first.
-pub(crate) fn read_kernel_log(journal: Journal) -> io::Result<KernelLog> {
+fn read_kernel_log(journal: Journal) -> io::Result<KernelLog> {
     let reason = match read_kmsg() {
         Ok(log) => return Ok(log),
         Err(reason) => reason,
@@ -79,6 +93,10 @@ fn read_kmsg() -> io::Result<KernelLog> {
             },
         };
         let record = String::from_utf8_lossy(record.get(..length).unwrap_or_default());
+        // Most are about something else.
+        if !is_first && !record.contains("nf_conntrack") {
+            continue;
+        }
         if let Some((sequence, since_boot, text)) = parse_kmsg(&record) {
             log.is_cut |= is_first && sequence > 0;
             is_first = false;

@@ -1,6 +1,7 @@
 //! The processes of this machine, and which of a few named programs run.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -11,11 +12,13 @@ use crate::boot::writers::Process;
 pub(crate) fn running(names: &[&'static str]) -> Vec<Process> {
     // It may have ended since.
     let of = |pid: u32| {
-        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        let name = names
-            .iter()
-            .copied()
-            .find(|name| *name == comm.trim_end())?;
+        // One read has it whole; a machine may have thousands.
+        let mut comm = [0; 64];
+        let mut file = File::open(format!("/proc/{pid}/comm")).ok()?;
+        let length = file.read(&mut comm).ok()?;
+        let comm = comm.get(..length)?.trim_ascii_end();
+        let is_it = |name: &&&str| name.as_bytes() == comm;
+        let name = *names.iter().find(is_it)?;
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words = line
             .split(|byte| *byte == 0)

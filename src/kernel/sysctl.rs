@@ -225,8 +225,10 @@ fn unread(key: Key, error: io::Error) -> Result<Reading, ReadError> {
 fn read_number(name: &str) -> io::Result<(i64, u32)> {
     let mut file = File::open(format!("/proc/sys/{}", name.replace('.', "/")))?;
     let mode = file.metadata()?.permissions().mode();
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
+    // The kernel gives a number whole to one read, and no number is longer.
+    let mut text = [0; 64];
+    let length = file.read(&mut text)?;
+    let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
     let text = text.trim();
     let number = text.parse().map_err(|_| {
         io::Error::new(

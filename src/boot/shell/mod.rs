@@ -1,15 +1,18 @@
 //! As much of the shell's language as tells which commands a script runs, with which words.
 //!
-//! In: the text of a script. Out: its simple [`Command`]s with their words, where their output goes
-//! and what they read, and whether they run in any case. A word with a part that only a running
-//! shell could know (`$(…)`, an unset variable) has no value.
-//! Follows POSIX.1-2017, Shell Command Language; functions and loops are not run, only read.
+//! In: the text of a script, and the files that it may read. Out: its simple [`Command`]s with their
+//! words, where their output goes and what they read, and whether they run in any case. A word with
+//! a part that only a running shell could know (`$(…)`, an unset variable) has no value.
+//! Follows POSIX.1-2017, Shell Command Language. A `for` loop over words that are known is run;
+//! functions and other loops are only read.
 
 mod expand;
 mod tokens;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use super::pattern;
+pub(super) use expand::Variables;
 use expand::{expand, expand_quoted};
 use tokens::{Token, raw_word, tokens};
 
@@ -32,12 +35,52 @@ pub(super) struct Command {
     pub(super) into: Vec<Word>,
     /// What it reads from a here-document or a here-string.
     pub(super) input: Option<Word>,
+    /// The file that it reads: `< FILE`.
+    pub(super) from: Option<Word>,
     /// Whether it reads the output of the command before it.
     pub(super) is_piped: bool,
     /// Whether something decides that it runs at all: `if`, `&&`, a loop, a function.
     pub(super) is_conditional: bool,
     /// Whether the script may end with it where it fails: after `set -e`.
     pub(super) ends_on_failure: bool,
+    /// Whether a loop runs it once for each of its words.
+    pub(super) is_repeated: bool,
+    /// Whether it reads a file by `.` that is not there, which ends a shell.
+    pub(super) lacks_file: bool,
+    /// What the shell passes on to it in its environment.
+    pub(super) exports: Variables,
+}
+
+/// The files that a script may read.
+pub(super) trait Files {
+    /// The text of a file; none where it is not there or cannot be read.
+    fn text(&self, path: &str) -> Option<&str>;
+    /// The names in a folder, sorted.
+    fn names(&self, folder: &str) -> &[String];
+    /// Whether a file is a package's, of which the variables are not read.
+    fn is_packaged(&self, path: &str) -> bool;
+
+    /// The paths that a pattern stands for: `FOLDER/*.conf`. A word without one, or that no file
+    /// fits, stands for itself.
+    fn paths(&self, word: &str) -> Vec<String> {
+        let Some((folder, name)) = word.rsplit_once('/').filter(|_| pattern::is_glob(word)) else {
+            return vec![word.to_owned()];
+        };
+        let names = self.names(folder).iter();
+        let is_meant = |one: &&String| {
+            let is_hidden = one.starts_with('.') && !name.starts_with('.');
+            !is_hidden && pattern::matches_text(name, one)
+        };
+        let paths: Vec<String> = names
+            .filter(is_meant)
+            .map(|one| format!("{folder}/{one}"))
+            .collect();
+        if paths.is_empty() {
+            vec![word.to_owned()]
+        } else {
+            paths
+        }
+    }
 }
 
 impl Command {
@@ -59,14 +102,16 @@ impl Command {
         }
     }
 
-    /// Whether a word has an expansion that ends the shell where it fails: arithmetic that is wrong,
-    /// or `${name?}` of a variable that is not set.
+    /// Whether it ends the shell where it fails: with a word that is wrong arithmetic, or `${name?}`
+    /// of a variable that is not set.
     fn may_end_the_shell(&self) -> bool {
         let mut words = self.words.iter().chain(&self.into);
-        words.any(|word| {
-            let raw = &word.raw;
-            word.value.is_none() && (raw.contains("$((") || raw.contains("${") && raw.contains('?'))
-        })
+        self.lacks_file
+            || words.any(|word| {
+                let raw = &word.raw;
+                word.value.is_none()
+                    && (raw.contains("$((") || raw.contains("${") && raw.contains('?'))
+            })
     }
 
     /// `set -e`, `set +eu`, `set -o errexit`: whether it is on then.
@@ -92,18 +137,10 @@ impl Command {
     }
 }
 
-/// The commands of a script, in the order of the text.
-pub(super) fn commands(text: &str, variables: &BTreeMap<String, String>) -> Vec<Command> {
-    let mut parser = Parser {
-        tokens: tokens(text),
-        variables: variables.clone(),
-        done: Vec::new(),
-        depth: 0,
-        braces: Vec::new(),
-        is_guarded: false,
-        begins_function: false,
-    };
-    parser.run();
+/// The commands of a script, in the order in which they run.
+pub(super) fn commands(text: &str, variables: &Variables, files: &dyn Files) -> Vec<Command> {
+    let mut parser = Parser::new(variables.clone(), files, MOST_FILES);
+    parser.run(tokens(text));
     let mut may_have_ended = false;
     let first = text.lines().next().and_then(|line| line.strip_prefix("#!"));
     let mut ends_on_failure = first.is_some_and(|line| {
@@ -128,7 +165,7 @@ pub(super) fn commands(text: &str, variables: &BTreeMap<String, String>) -> Vec<
 }
 
 /// The words of a text in which no operator has a meaning.
-pub(super) fn words(text: &str, variables: &BTreeMap<String, String>) -> Vec<Word> {
+pub(super) fn words(text: &str, variables: &Variables) -> Vec<Word> {
     let mut found = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
@@ -144,9 +181,18 @@ pub(super) fn words(text: &str, variables: &BTreeMap<String, String>) -> Vec<Wor
     found
 }
 
-struct Parser {
-    tokens: Vec<(usize, Token)>,
-    variables: BTreeMap<String, String>,
+/// Files that may read one another in a row by `.`.
+const MOST_FILES: usize = 4;
+/// The words that a loop may have, and the commands of a script, if loops are to be run.
+const MOST_WORDS: usize = 64;
+const MOST_COMMANDS: usize = 10_000;
+
+struct Parser<'a> {
+    files: &'a dyn Files,
+    variables: Variables,
+    /// The names that are passed on to other programs.
+    exported: BTreeSet<String>,
+    exports_all: bool,
     done: Vec<Command>,
     /// How many of `if`, `while`, `for`, `case` and functions are open.
     depth: usize,
@@ -156,14 +202,42 @@ struct Parser {
     is_guarded: bool,
     /// Whether the next `{` is a function's.
     begins_function: bool,
+    /// Loops that are open and run.
+    loops: usize,
+    /// How many more files may be read in a row.
+    left: usize,
 }
 
-impl Parser {
-    fn run(&mut self) {
+impl<'a> Parser<'a> {
+    fn new(variables: Variables, files: &'a dyn Files, left: usize) -> Self {
+        Parser {
+            files,
+            variables,
+            exported: BTreeSet::new(),
+            exports_all: false,
+            done: Vec::new(),
+            depth: 0,
+            braces: Vec::new(),
+            is_guarded: false,
+            begins_function: false,
+            loops: 0,
+            left,
+        }
+    }
+
+    fn run(&mut self, tokens: Vec<(usize, Token)>) {
         let mut current = Command::default();
-        let mut tokens = std::mem::take(&mut self.tokens).into_iter().peekable();
+        let mut tokens = tokens.into_iter().peekable();
         while let Some((line, token)) = tokens.next() {
             match token {
+                Token::Word(raw) if current.words.is_empty() && raw == "for" => {
+                    let rest: Vec<_> = tokens.collect();
+                    let length = self.repeat(&rest).unwrap_or_else(|| {
+                        self.depth += 1;
+                        0
+                    });
+                    tokens = rest[length..].to_vec().into_iter().peekable();
+                }
                 Token::Word(raw) if current.words.is_empty() && self.is_keyword(&raw) => {}
                 Token::Word(raw) => {
                     if current.words.is_empty() {
@@ -192,9 +266,46 @@ impl Parser {
         self.finish(&mut current, "\n");
     }
 
+    /// Runs a `for` loop whose words are known, and tells how many tokens it took. None where it is
+    /// only read: what its variable is then is not known.
+    fn repeat(&mut self, tokens: &[(usize, Token)]) -> Option<usize> {
+        if let Some((_, Token::Word(name))) = tokens.first() {
+            self.variables.set(name, None);
+        }
+        let found = Loop::read(tokens)?;
+        let each = |word: &&str| self.each(word);
+        let values: Option<Vec<Vec<String>>> = found.words.iter().map(each).collect();
+        let values = values?.concat();
+        let fits = values.len() <= MOST_WORDS && self.done.len() <= MOST_COMMANDS;
+        if !fits || found.leaves() {
+            return None;
+        }
+        let is_guarded = usize::from(self.is_guarded);
+        self.depth += is_guarded;
+        self.loops += 1;
+        for value in values {
+            self.variables.set(found.name, Some(value));
+            self.run(found.body.to_vec());
+        }
+        self.loops -= 1;
+        self.depth = self.depth.saturating_sub(is_guarded);
+        self.is_guarded = false;
+        Some(found.length)
+    }
+
+    /// The words that one word of a loop makes; none where that cannot be known.
+    fn each(&self, raw: &str) -> Option<Vec<String>> {
+        if raw.contains(['\'', '"', '\\']) {
+            return expand(raw, &self.variables).map(|value| vec![value]);
+        }
+        let is_one = !raw.contains(['$', '`', '{', '~']);
+        is_one.then(|| self.files.paths(raw))
+    }
+
     fn redirect(&self, current: &mut Command, operator: &str, raw: &str) {
         match operator {
             "<<<" => current.input = Some(self.expand(raw)),
+            "<" => current.from = Some(self.expand(raw)),
             ">" | ">>" | ">|" | "&>" | "&>>" => current.into.push(self.expand(raw)),
             _ => {}
         }
@@ -203,7 +314,7 @@ impl Parser {
     /// Whether a word at the start of a command only says how the next ones are run.
     fn is_keyword(&mut self, word: &str) -> bool {
         match word {
-            "if" | "while" | "until" | "for" | "case" | "select" => self.depth += 1,
+            "if" | "while" | "until" | "case" | "select" => self.depth += 1,
             "fi" | "done" | "esac" => self.depth = self.depth.saturating_sub(1),
             "{" => {
                 let is_function = std::mem::take(&mut self.begins_function);
@@ -224,9 +335,11 @@ impl Parser {
     fn finish(&mut self, current: &mut Command, operator: &str) {
         let mut command = std::mem::take(current);
         command.is_conditional = self.depth > 0 || self.is_guarded;
+        command.is_repeated = self.loops > 0;
         if !command.words.is_empty() || !command.into.is_empty() {
             self.assign(&mut command);
             if !command.words.is_empty() || !command.into.is_empty() {
+                self.set_by(&mut command);
                 self.done.push(command);
             }
             self.is_guarded = false;
@@ -253,23 +366,78 @@ impl Parser {
                 continue;
             };
             let value = word.value.as_deref().and_then(|text| text.split_once('='));
-            match value {
-                Some((_, value)) if lasts && self.depth == 0 => {
-                    self.variables.insert(name.to_owned(), value.to_owned());
-                }
-                // Set where it cannot be known when, or to what cannot be known.
-                _ if lasts => drop(self.variables.remove(name)),
-                _ => {}
+            let value = value.map(|(_, value)| value.to_owned());
+            if lasts {
+                // Where something decides about it, either value may be there then.
+                let is_sure = !command.is_conditional && !command.is_piped;
+                self.variables.set(name, value.filter(|_| is_sure));
+            } else {
+                command.exports.set(name, value);
             }
         }
-        if command.words.first().is_some_and(|word| {
-            matches!(
-                word.raw.as_str(),
-                "export" | "readonly" | "local" | "declare"
-            )
-        }) {
+        let first = command.words.first().map(|word| word.raw.as_str());
+        let declares = ["export", "readonly", "local", "declare", "typeset"];
+        if first.is_some_and(|word| declares.contains(&word)) {
+            if first == Some("export") {
+                let names = command.words[1..]
+                    .iter()
+                    .map(|word| assignment(&word.raw).map_or(word.raw.as_str(), |(name, _)| name));
+                self.exported.extend(names.map(str::to_owned));
+            }
             command.words.remove(0);
             self.assign(command);
+        }
+    }
+
+    /// What a command does to the variables, and which of them it gets.
+    fn set_by(&mut self, command: &mut Command) {
+        let words: Vec<&str> = command.words.iter().map(|word| word.raw.as_str()).collect();
+        let names = words.iter().skip(1).filter(|word| !word.starts_with('-'));
+        let own = std::mem::take(&mut command.exports);
+        command.exports = self.variables.only(&self.exported);
+        match words.first() {
+            Some(&("read" | "unset" | "getopts" | "mapfile")) => {
+                names.for_each(|name| self.variables.set(name, None));
+            }
+            Some(&"eval") => self.variables.forget(),
+            Some(&("." | "source")) => {
+                command.exports = self.variables.clone();
+                self.source(command);
+            }
+            Some(&"set") => {
+                self.exports_all |= words.iter().any(|word| matches!(*word, "-a" | "allexport"));
+            }
+            _ if self.exports_all => command.exports = self.variables.clone(),
+            _ => {}
+        }
+        command.exports.extend(&own);
+    }
+
+    /// Takes over the variables of a file that the shell reads by `.`.
+    fn source(&mut self, command: &mut Command) {
+        let path = command.words.get(1).and_then(|word| word.value.as_deref());
+        if path.is_some_and(|path| self.files.is_packaged(path)) {
+            return self.variables.forget();
+        }
+        let text = path.and_then(|path| self.files.text(path));
+        let (Some(text), true) = (text, self.left > 0) else {
+            // `[ -r FILE ] && . FILE`
+            let is_tested = self.done.last().is_some_and(|before| {
+                let mut words = before.words.iter().map(|word| word.value.as_deref());
+                matches!(words.next(), Some(Some("[" | "test"))) && words.any(|word| word == path)
+            });
+            if !command.is_conditional || path.is_none() || !is_tested {
+                command.lacks_file = true;
+                self.variables.forget();
+            }
+            return;
+        };
+        let mut inner = Parser::new(self.variables.clone(), self.files, self.left - 1);
+        inner.run(tokens(text));
+        if command.is_conditional {
+            self.variables.doubt(&inner.variables);
+        } else {
+            self.variables.extend(&inner.variables);
         }
     }
 
@@ -287,6 +455,63 @@ impl Parser {
     }
 }
 
+/// A `for` loop over words.
+struct Loop<'a> {
+    name: &'a str,
+    words: Vec<&'a str>,
+    body: &'a [(usize, Token)],
+    /// How many tokens there are between `for` and what follows its `done`.
+    length: usize,
+}
+
+impl<'a> Loop<'a> {
+    /// Reads the tokens behind a `for`; none where they are no `NAME in WORDS; do … done`.
+    fn read(tokens: &'a [(usize, Token)]) -> Option<Self> {
+        let word = |at: usize| match &tokens.get(at)?.1 {
+            Token::Word(word) => Some(word.as_str()),
+            _ => None,
+        };
+        let name = word(0)?;
+        let words: Vec<&str> = (2..).map_while(word).collect();
+        let is_end = |at: &usize| word(*at).is_some();
+        let begin = (2 + words.len()..tokens.len()).find(is_end)?;
+        if word(1) != Some("in") || word(begin) != Some("do") {
+            return None;
+        }
+        let mut open = 1;
+        let mut is_start = true;
+        for at in begin + 1..tokens.len() {
+            let own = word(at);
+            match own.filter(|_| is_start) {
+                Some("for" | "while" | "until" | "select") => open += 1,
+                Some("done") => open -= 1,
+                _ => {}
+            }
+            if open == 0 {
+                return Some(Loop {
+                    name,
+                    words,
+                    body: &tokens[begin + 1..at],
+                    length: at + 1,
+                });
+            }
+            // A word behind these begins a command as well.
+            let opens = [
+                "do", "then", "else", "elif", "if", "while", "until", "{", "!",
+            ];
+            is_start = own.is_none_or(|word| is_start && opens.contains(&word));
+        }
+        None
+    }
+
+    /// Whether something in it ends a round early.
+    fn leaves(&self) -> bool {
+        self.body.iter().any(|(_, token)| {
+            matches!(token, Token::Word(word) if ["break", "continue", "return"].contains(&word.as_str()))
+        })
+    }
+}
+
 /// `NAME=value` with a name that a variable may have.
 fn assignment(word: &str) -> Option<(&str, &str)> {
     let (name, value) = word.split_once('=')?;
@@ -299,6 +524,27 @@ fn assignment(word: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
+    struct Disk;
+
+    impl Files for Disk {
+        fn text(&self, path: &str) -> Option<&str> {
+            (path == "/etc/default/x").then_some("N=9 # x\nM=${N}0\n")
+        }
+
+        fn names(&self, folder: &str) -> &[String] {
+            static NAMES: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| {
+                [".h.conf", "a.conf", "b.conf", "c"]
+                    .map(String::from)
+                    .into()
+            });
+            if folder == "/etc/x.d" { &NAMES } else { &[] }
+        }
+
+        fn is_packaged(&self, path: &str) -> bool {
+            path.starts_with("/lib/")
+        }
+    }
+
     /// `line: words > files < input`, a `?` for each word that is not known, `if` in front of a
     /// command that may not run.
     fn read(text: &str) -> Vec<String> {
@@ -309,14 +555,14 @@ mod tests {
             for file in &command.into {
                 text.push_str(&format!(" > {}", shown(file)));
             }
-            if let Some(input) = &command.input {
+            if let Some(input) = command.input.as_ref().or(command.from.as_ref()) {
                 text.push_str(&format!(" < {}", shown(input)));
             }
             let pipe = if command.is_piped { "| " } else { "" };
             let condition = if command.is_conditional { "if " } else { "" };
             format!("{condition}{pipe}{text}")
         };
-        commands(text, &BTreeMap::new())
+        commands(text, &Variables::default(), &Disk)
             .into_iter()
             .map(one)
             .collect()
@@ -338,6 +584,7 @@ mod tests {
                 vec!["1: echo_5", "| 1: tee_-a_/x > /dev/null"],
             ),
             ("tee /x <<< 5\n", vec!["1: tee_/x < 5"]),
+            ("a < /x >/y\n", vec!["1: a > /y < /x"]),
             (
                 "cat > /x <<'E'\n$5\nE\nb\n",
                 vec!["1: cat > /x < $5\n", "4: b"],
@@ -359,6 +606,72 @@ mod tests {
             ("if x; then N=5; fi\na $N", vec!["if 1: x", "2: a_?"]),
             ("N=4\na $((N * 65536)) $((1+1))", vec!["2: a_262144_?"]),
             ("N=5 a", vec!["1: a"]),
+            ("N=; a ${N:-7} ${N-7} ${M:-$N}", vec!["1: a_7__?"]),
+            ("if x; then N=5; fi; a ${N:-7}", vec!["if 1: x", "1: a_?"]),
+            ("N=5; read N; a $N ${N:-6}", vec!["1: read_N", "1: a_?_?"]),
+            ("N=5; x && N=6; a $N", vec!["1: x", "1: a_?"]),
+            (
+                ". /etc/default/x; a $N $M",
+                vec!["1: ._/etc/default/x", "1: a_9_90"],
+            ),
+            (
+                "N=5; . /etc/none; a ${N:-6}",
+                vec!["1: ._/etc/none", "if 1: a_?"],
+            ),
+            (
+                "N=5; [ -r /etc/none ] && . /etc/none; a $N ${M:-6}",
+                vec!["1: [_-r_/etc/none_]", "if 1: ._/etc/none", "1: a_5_6"],
+            ),
+            (
+                "N=5; P=1; [ -r y ] && . /etc/default/x; a $N ${M:-3} $P",
+                vec!["1: [_-r_y_]", "if 1: ._/etc/default/x", "1: a_?_?_1"],
+            ),
+            (
+                "N=5; . /lib/x; M=1; a $N $M",
+                vec!["1: ._/lib/x", "1: a_?_1"],
+            ),
+            ("N=5; eval $x; a $N", vec!["1: eval_?", "1: a_?"]),
+        ] {
+            assert_eq!(read(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_loop_over_known_words_is_run() {
+        for (text, expected) in [
+            (
+                "for f in /etc/x.d/*.conf; do\na \"$f\"\ndone\nb",
+                vec!["2: a_/etc/x.d/a.conf", "2: a_/etc/x.d/b.conf", "4: b"],
+            ),
+            (
+                "for f in /etc/none/*; do a $f; done",
+                vec!["1: a_/etc/none/*"],
+            ),
+            (
+                "x && for f in 1; do a $f; b; done; c",
+                vec!["1: x", "if 1: a_1", "if 1: b", "1: c"],
+            ),
+            (
+                "for i in 1 2; do for k in a; do echo done $i$k; done; done; c $i",
+                vec!["1: echo_done_1a", "1: echo_done_2a", "1: c_2"],
+            ),
+            (
+                "for f in $LIST; do a $f; done; b ${f:-1}",
+                vec!["if 1: f_in_?", "if 1: a_?", "1: b_?"],
+            ),
+            (
+                "for f in 1 2; do [ -r $f ] || continue; a $f; done",
+                vec![
+                    "if 1: f_in_1_2",
+                    "if 1: [_-r_?_]",
+                    "if 1: continue",
+                    "if 1: a_?",
+                ],
+            ),
+            (
+                "for f in {1,2}; do a $f; done; b",
+                vec!["if 1: f_in_{1,2}", "if 1: a_?", "1: b"],
+            ),
         ] {
             assert_eq!(read(text), expected, "{text:?}");
         }
@@ -372,7 +685,7 @@ mod tests {
             ("if a; then\nb\nfi\nc", vec!["if 1: a", "if 2: b", "4: c"]),
             (
                 "for x in 1 2; do a $x; done; b",
-                vec!["if 1: x_in_1_2", "if 1: a_?", "1: b"],
+                vec!["1: a_1", "1: a_2", "1: b"],
             ),
             ("while a; do b; done\nc", vec!["if 1: a", "if 1: b", "2: c"]),
             ("f() {\na\n}\nb", vec!["if 2: a", "4: b"]),

@@ -50,7 +50,12 @@ impl Scanner<'_> {
         if self.rest.is_empty() {
             return false;
         }
-        let operator = OPERATORS.iter().find(|one| self.rest.starts_with(**one));
+        let may_be = self
+            .rest
+            .starts_with(['\n', ';', '&', '|', '(', ')', '<', '>']);
+        let operator = OPERATORS
+            .iter()
+            .find(|one| may_be && self.rest.starts_with(**one));
         match operator {
             Some(operator) => self.operator(operator),
             None => self.word(),
@@ -116,7 +121,7 @@ impl Scanner<'_> {
             // The number of a descriptor, right before its operator: `2> /dev/null`.
             let operator = OPERATORS.iter().find(|one| self.rest.starts_with(**one));
             self.rest = &self.rest[operator.map_or(0, |one| one.len())..];
-            self.found.push((line, Token::Operator("<")));
+            self.found.push((line, Token::Operator("<>")));
         }
     }
 }

@@ -73,6 +73,7 @@ fn table(
                 format!("at {when}")
             },
             is_conditional: is_conditional || when != "@reboot",
+            ..Runner::default()
         };
         let place = SourceLine {
             file: path.to_owned(),

@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
+use super::scripts;
+use crate::boot::shell;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
     /// One of [`Facts::PROGRAMS`].
@@ -135,6 +138,12 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether a folder has a name.
+    pub(super) fn has(&self, folder: &str, name: &str) -> bool {
+        let names = self.names(folder);
+        names.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
+    }
+
     /// The names in a folder that end in a dot and `ending`.
     pub(super) fn names_ending<'b>(
         &'b self,
@@ -171,6 +180,20 @@ impl<'a> Facts<'a> {
         let mut paths: Vec<PathBuf> = unreadable.map(|node| node.path.clone()).collect();
         paths.sort_unstable();
         paths
+    }
+}
+
+impl shell::Files for Facts<'_> {
+    fn text(&self, path: &str) -> Option<&str> {
+        Facts::text(self, path)
+    }
+
+    fn names(&self, folder: &str) -> &[String] {
+        Facts::names(self, folder)
+    }
+
+    fn is_packaged(&self, path: &str) -> bool {
+        scripts::is_packaged(Path::new(path))
     }
 }
 

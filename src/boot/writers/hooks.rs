@@ -1,22 +1,63 @@
 //! Scripts that run at each boot or whenever an interface comes up: rc.local, init scripts, the
-//! hooks of ifupdown, NetworkManager and networkd-dispatcher.
+//! hooks of ifupdown, NetworkManager and networkd-dispatcher. A hook surely runs only where files
+//! show that its program is in use; packages install hooks for programs that are not.
 //! Follows rc.local's unit and generator, run-parts(8), interfaces(5), NetworkManager-dispatcher(8),
 //! networkd-dispatcher(8), OpenRC's local.d.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::facts::Facts;
+use super::interfaces;
 use super::scripts::{Runner, Scripts};
+use super::units;
 use crate::diagnostic::plain::Shown;
 
 /// Scripts with names of their own.
-const RC_LOCAL: [&str; 5] = [
-    "/etc/rc.local",
-    "/etc/rc.d/rc.local",
-    "/etc/init.d/boot.local",
-    "/etc/init.d/after.local",
-    "/sbin/ifup-local",
+const SCRIPTS: [(&str, By); 5] = [
+    ("/etc/rc.local", By::Boot),
+    ("/etc/rc.d/rc.local", By::Boot),
+    ("/etc/init.d/boot.local", By::Boot),
+    ("/etc/init.d/after.local", By::Boot),
+    ("/sbin/ifup-local", By::NetworkScripts),
 ];
+
+/// What runs a script.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    Boot,
+    Ifupdown,
+    NetworkManager,
+    NetworkdDispatcher,
+    NetworkScripts,
+    Ppp,
+}
+
+impl By {
+    fn when(self) -> &'static str {
+        match self {
+            By::Boot => "at boot",
+            By::Ifupdown | By::NetworkScripts => "when ifup brings an interface up",
+            By::NetworkManager => "when NetworkManager brings an interface up",
+            By::NetworkdDispatcher => "when networkd-dispatcher sees an interface come up",
+            By::Ppp => "when ppp brings a link up",
+        }
+    }
+
+    /// Whether files show that it runs scripts at boot.
+    fn is_in_use(self, facts: &Facts<'_>) -> bool {
+        match self {
+            By::Boot => true,
+            By::Ifupdown => interfaces::brings_some_up(facts),
+            By::NetworkManager => {
+                units::starts(facts, "NetworkManager.service")
+                    && !units::is_masked(facts, "NetworkManager-dispatcher.service")
+            }
+            By::NetworkdDispatcher => units::starts(facts, "networkd-dispatcher.service"),
+            By::NetworkScripts | By::Ppp => false,
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 enum Names {
@@ -30,41 +71,44 @@ enum Names {
     Started,
 }
 
-const AT_BOOT: &str = "at boot";
-const INTERFACE_UP: &str = "when an interface comes up";
-
-/// Folders of scripts, and when a program runs what is in them.
-const FOLDERS: [(&str, Names, &str); 13] = [
-    ("/etc/rcS.d", Names::Started, AT_BOOT),
-    ("/etc/rc2.d", Names::Started, AT_BOOT),
-    ("/etc/rc3.d", Names::Started, AT_BOOT),
-    ("/etc/rc5.d", Names::Started, AT_BOOT),
-    ("/etc/rc.d/rc3.d", Names::Started, AT_BOOT),
-    ("/etc/local.d", Names::Ending(".start"), AT_BOOT),
-    ("/etc/runlevels/boot", Names::Any, AT_BOOT),
-    ("/etc/runlevels/default", Names::Any, AT_BOOT),
-    ("/var/lib/cloud/scripts/per-boot", Names::Any, AT_BOOT),
-    ("/etc/runit/core-services", Names::Ending(".sh"), AT_BOOT),
-    ("/etc/network/if-pre-up.d", Names::RunParts, INTERFACE_UP),
-    ("/etc/network/if-up.d", Names::RunParts, INTERFACE_UP),
-    ("/etc/ppp/ip-up.d", Names::RunParts, INTERFACE_UP),
+/// Folders of scripts, and what runs them.
+const FOLDERS: [(&str, Names, By); 13] = [
+    ("/etc/rcS.d", Names::Started, By::Boot),
+    ("/etc/rc2.d", Names::Started, By::Boot),
+    ("/etc/rc3.d", Names::Started, By::Boot),
+    ("/etc/rc5.d", Names::Started, By::Boot),
+    ("/etc/rc.d/rc3.d", Names::Started, By::Boot),
+    ("/etc/local.d", Names::Ending(".start"), By::Boot),
+    ("/etc/runlevels/boot", Names::Any, By::Boot),
+    ("/etc/runlevels/default", Names::Any, By::Boot),
+    ("/var/lib/cloud/scripts/per-boot", Names::Any, By::Boot),
+    ("/etc/runit/core-services", Names::Ending(".sh"), By::Boot),
+    ("/etc/network/if-pre-up.d", Names::RunParts, By::Ifupdown),
+    ("/etc/network/if-up.d", Names::RunParts, By::Ifupdown),
+    ("/etc/ppp/ip-up.d", Names::RunParts, By::Ppp),
 ];
 /// Those of programs that look below /etc and below /usr/lib.
-const DISPATCHERS: [&str; 7] = [
-    "NetworkManager/dispatcher.d",
-    "NetworkManager/dispatcher.d/pre-up.d",
-    "NetworkManager/dispatcher.d/no-wait.d",
-    "networkd-dispatcher/carrier.d",
-    "networkd-dispatcher/configured.d",
-    "networkd-dispatcher/degraded.d",
-    "networkd-dispatcher/routable.d",
+const DISPATCHERS: [(&str, By); 7] = [
+    ("NetworkManager/dispatcher.d", By::NetworkManager),
+    ("NetworkManager/dispatcher.d/pre-up.d", By::NetworkManager),
+    ("NetworkManager/dispatcher.d/no-wait.d", By::NetworkManager),
+    ("networkd-dispatcher/carrier.d", By::NetworkdDispatcher),
+    ("networkd-dispatcher/configured.d", By::NetworkdDispatcher),
+    ("networkd-dispatcher/degraded.d", By::NetworkdDispatcher),
+    ("networkd-dispatcher/routable.d", By::NetworkdDispatcher),
 ];
 
 /// Folders of programs that run commands from files of their own, and when.
 const SETTINGS: [(&str, &str); 9] = [
     ("/etc/cloud/cloud.cfg.d", "when cloud-init runs"),
-    ("/etc/dhcp/dhclient-enter-hooks.d", INTERFACE_UP),
-    ("/etc/dhcp/dhclient-exit-hooks.d", INTERFACE_UP),
+    (
+        "/etc/dhcp/dhclient-enter-hooks.d",
+        "when dhclient gets an address",
+    ),
+    (
+        "/etc/dhcp/dhclient-exit-hooks.d",
+        "when dhclient gets an address",
+    ),
     ("/etc/ferm", "when ferm starts"),
     ("/etc/keepalived", "when keepalived changes its state"),
     ("/etc/shorewall", "when shorewall starts"),
@@ -90,36 +134,52 @@ fn settings(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
             who: path.shown(),
             when: when.to_owned(),
             is_conditional: true,
+            ..Runner::default()
         };
         scripts.settings(&path, &runner);
     }
 }
 
-pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
+pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) {
     settings(facts, scripts);
-    for path in RC_LOCAL {
-        run(facts, Path::new(path), AT_BOOT, scripts);
+    let mut hooks = Hooks {
+        facts,
+        scripts,
+        in_use: BTreeMap::new(),
+    };
+    for (path, by) in SCRIPTS {
+        hooks.run(Path::new(path), by);
     }
-    let at = |base: &'static str| DISPATCHERS.map(|folder| format!("{base}/{folder}"));
+    let at = |base: &'static str| DISPATCHERS.map(|(folder, by)| (format!("{base}/{folder}"), by));
     let dispatchers = ["/etc", "/usr/lib"].into_iter().flat_map(at);
-    let dispatchers = dispatchers.map(|folder| (folder, Names::Any, INTERFACE_UP));
-    let folders = FOLDERS.map(|(folder, names, when)| (folder.to_owned(), names, when));
-    for (folder, names, when) in folders.into_iter().chain(dispatchers) {
+    let dispatchers = dispatchers.map(|(folder, by)| (folder, Names::Any, by));
+    let folders = FOLDERS.map(|(folder, names, by)| (folder.to_owned(), names, by));
+    for (folder, names, by) in folders.into_iter().chain(dispatchers) {
         for name in facts.names(&folder).iter().filter(|name| names.has(name)) {
-            run(facts, &Path::new(&folder).join(name), when, scripts);
+            hooks.run(&Path::new(&folder).join(name), by);
         }
     }
 }
 
-/// A script counts only if it is executable.
-fn run(facts: &Facts<'_>, path: &Path, when: &str, scripts: &mut Scripts<'_>) {
-    if facts.file(path).is_some_and(|file| file.is_executable) {
-        let runner = Runner {
-            who: path.shown(),
-            when: when.to_owned(),
-            is_conditional: false,
-        };
-        scripts.script(path, &runner);
+struct Hooks<'a, 'b> {
+    facts: &'a Facts<'a>,
+    scripts: &'b mut Scripts<'a>,
+    in_use: BTreeMap<By, bool>,
+}
+
+impl Hooks<'_, '_> {
+    /// A script counts only if it is executable.
+    fn run(&mut self, path: &Path, by: By) {
+        if self.facts.file(path).is_some_and(|file| file.is_executable) {
+            let in_use = self.in_use.entry(by);
+            let runner = Runner {
+                who: path.shown(),
+                when: by.when().to_owned(),
+                is_conditional: !*in_use.or_insert_with(|| by.is_in_use(self.facts)),
+                ..Runner::default()
+            };
+            self.scripts.script(path, &runner);
+        }
     }
 }
 

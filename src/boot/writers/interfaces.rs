@@ -1,40 +1,92 @@
-//! Commands in the description of interfaces that run when one comes up. Follows interfaces(5).
+//! Commands in the description of interfaces that run when one comes up, and whether ifupdown brings
+//! it up at boot: its service starts, and `auto` or `allow-hotplug` names the interface.
+//! Follows interfaces(5).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::facts::Facts;
 use super::scripts::{Runner, Scripts};
+use super::units;
 use crate::boot::SourceLine;
 
 const FILE: &str = "/etc/network/interfaces";
 const FOLDER: &str = "/etc/network/interfaces.d";
+/// Where init starts ifupdown, without systemd.
+const RUNLEVELS: [&str; 3] = [
+    "/etc/rcS.d",
+    "/etc/runlevels/boot",
+    "/etc/runlevels/default",
+];
 
-pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
+/// A line: its number, its first word, and the rest.
+type Line<'a> = (usize, &'a str, &'a str);
+
+/// The lines of each file that ifupdown reads.
+fn files<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = (PathBuf, Vec<Line<'a>>)> {
     let included = facts
         .names(FOLDER)
         .iter()
         .map(|name| Path::new(FOLDER).join(name));
-    for path in std::iter::once(PathBuf::from(FILE)).chain(included) {
-        let Some(text) = facts.text(&path) else {
-            continue;
+    let line = |(number, line): (usize, &'a str)| {
+        let (option, rest) = line.trim().split_once([' ', '\t'])?;
+        Some((number, option, rest.trim()))
+    };
+    let all = std::iter::once(PathBuf::from(FILE)).chain(included);
+    all.filter_map(move |path| {
+        let text = facts.text(&path)?;
+        Some((path, (1..).zip(text.lines()).filter_map(line).collect()))
+    })
+}
+
+/// The interfaces that ifupdown brings up at boot.
+fn brought_up(facts: &Facts<'_>) -> BTreeSet<String> {
+    let starts = || {
+        let is_it = |name: &String| {
+            name == "networking" || name.starts_with('S') && name.ends_with("networking")
         };
-        for (line, number) in text.lines().zip(1..) {
-            let Some((option, command)) = line.trim().split_once([' ', '\t']) else {
-                continue;
-            };
-            if !matches!(option, "up" | "post-up" | "pre-up") {
-                continue;
+        units::starts(facts, "networking.service")
+            || RUNLEVELS
+                .iter()
+                .any(|folder| facts.names(folder).iter().any(is_it))
+    };
+    let lines = files(facts).flat_map(|(_, lines)| lines);
+    let named =
+        lines.filter(|(_, option, _)| matches!(*option, "auto" | "allow-auto" | "allow-hotplug"));
+    let names: BTreeSet<String> = named
+        .flat_map(|(_, _, names)| names.split_ascii_whitespace().map(str::to_owned))
+        .collect();
+    if names.is_empty() || !starts() {
+        BTreeSet::new()
+    } else {
+        names
+    }
+}
+
+/// Whether its hooks run at boot, which they do for `lo` too.
+pub(super) fn brings_some_up(facts: &Facts<'_>) -> bool {
+    !brought_up(facts).is_empty()
+}
+
+pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
+    let brought_up = brought_up(facts);
+    for (file, lines) in files(facts) {
+        let mut interface = "";
+        for (line, option, rest) in lines {
+            match option {
+                "iface" => interface = rest.split_ascii_whitespace().next().unwrap_or_default(),
+                "up" | "post-up" | "pre-up" => {
+                    let runner = Runner {
+                        who: "ifup".to_owned(),
+                        when: format!("when ifup brings {interface} up"),
+                        is_conditional: !brought_up.contains(interface),
+                        ..Runner::default()
+                    };
+                    let file = file.clone();
+                    scripts.line(rest, &SourceLine { file, line }, &runner);
+                }
+                _ => {}
             }
-            let runner = Runner {
-                who: "ifup".to_owned(),
-                when: "when an interface comes up".to_owned(),
-                is_conditional: false,
-            };
-            let place = SourceLine {
-                file: path.clone(),
-                line: number,
-            };
-            scripts.line(command, &place, &runner);
         }
     }
 }

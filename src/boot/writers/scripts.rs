@@ -1,12 +1,12 @@
 //! Commands that set sysctls: `sysctl -w`, `sysctl -p FILE`, `echo … > /proc/sys/…`, `tee`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::facts::Facts;
 use super::{Applier, Certainty, LaterWrite};
 use crate::boot::pattern;
-use crate::boot::shell::{self, Command, Word};
+use crate::boot::shell::{self, Command, Files, Variables, Word};
 use crate::boot::statement;
 use crate::boot::{Reader, SourceLine, Tree, drop_in};
 use crate::tunable::{self, Key};
@@ -36,11 +36,13 @@ const INTERPRETERS: [&str; 7] = ["awk", "lua", "node", "perl", "php", "python", 
 const HASH_SIZE: &str = "/sys/module/nf_conntrack/parameters/hashsize";
 
 /// Who runs a script, and when.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Runner {
     pub(super) who: String,
     pub(super) when: String,
     pub(super) is_conditional: bool,
+    /// The environment that it gets.
+    pub(super) variables: Variables,
 }
 
 impl Runner {
@@ -104,7 +106,7 @@ impl<'a> Scripts<'a> {
             line: 1,
         };
         if is_shell(&file.text) {
-            self.text(&file.text, &source, runner, &BTreeMap::new());
+            self.text(&file.text, &source, runner);
         } else {
             self.mentions(&file.text, &source, runner);
         }
@@ -117,7 +119,7 @@ impl<'a> Scripts<'a> {
             file: &place.file,
             line: place.line,
         };
-        self.text(text, &source, runner, &BTreeMap::new());
+        self.text(text, &source, runner);
     }
 
     /// Reads one command that no shell reads: its words, and nowhere that its output goes. Tells
@@ -142,14 +144,8 @@ impl<'a> Scripts<'a> {
         self.succeeds(&command, known)
     }
 
-    fn text(
-        &mut self,
-        text: &str,
-        source: &Source<'_>,
-        runner: &Runner,
-        variables: &BTreeMap<String, String>,
-    ) {
-        let commands = shell::commands(text, variables);
+    fn text(&mut self, text: &str, source: &Source<'_>, runner: &Runner) {
+        let commands = shell::commands(text, &runner.variables, self.facts);
         let mut runner = runner.clone();
         for (at, command) in commands.iter().enumerate() {
             let before = at.checked_sub(1).and_then(|at| commands.get(at));
@@ -203,10 +199,11 @@ impl<'a> Scripts<'a> {
             file: source.file.to_owned(),
             line: source.line + command.line.saturating_sub(1),
         };
-        let runner = Runner {
+        let mut runner = Runner {
             is_conditional: runner.is_conditional || command.is_conditional,
             ..runner.clone()
         };
+        runner.variables.extend(&command.exports);
         let copied = command.input.as_ref().filter(|_| values == [Some("cat")]);
         for file in &command.into {
             let text = copied.map_or_else(|| printed(&values), |input| input.value.clone());
@@ -219,11 +216,11 @@ impl<'a> Scripts<'a> {
         let name = program.rsplit('/').next().unwrap_or(program);
         match name {
             "sysctl" => {
-                let input = input_of(command, before);
-                self.sysctl(arguments, input.as_deref(), command, &place, &runner);
+                let input = Input::of(command, before);
+                self.sysctl(arguments, &input, command, &place, &runner);
             }
             "tee" => {
-                let input = input_of(command, before);
+                let input = Input::of(command, before).text;
                 let files = command.words.iter().filter(|word| word.raw.contains('/'));
                 for word in files.filter(|word| word.value.as_deref() != Some(*program)) {
                     self.written(word, input.clone(), &place, &runner);
@@ -231,7 +228,7 @@ impl<'a> Scripts<'a> {
             }
             "modprobe" | "insmod" => self.modprobe(arguments, &place, &runner),
             "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
-                self.shell(arguments, &place, &runner);
+                self.shell(command, arguments, &place, &runner);
             }
             "run-parts" => self.run_parts(arguments, &runner),
             "." | "source" => {
@@ -299,7 +296,13 @@ impl<'a> Scripts<'a> {
     }
 
     /// `sh -c TEXT`, `sh FILE`.
-    fn shell(&mut self, arguments: &[Option<&str>], place: &SourceLine, runner: &Runner) {
+    fn shell(
+        &mut self,
+        command: &Command,
+        arguments: &[Option<&str>],
+        place: &SourceLine,
+        runner: &Runner,
+    ) {
         let options = arguments
             .iter()
             .take_while(|word| word.is_some_and(|word| word.starts_with('-')))
@@ -308,8 +311,10 @@ impl<'a> Scripts<'a> {
             .iter()
             .flatten()
             .any(|one| !one.starts_with("--") && one.contains('c'));
-        let Some(Some(first)) = arguments.get(options) else {
-            return;
+        let first = match arguments.get(options) {
+            Some(Some(first)) => first,
+            Some(None) => return self.unknown(&command.raw(), place, runner),
+            None => return,
         };
         if takes_text {
             let source = Source {
@@ -321,12 +326,7 @@ impl<'a> Scripts<'a> {
                 .flatten()
                 .any(|one| !one.starts_with("--") && one.contains('e'));
             let strict = if is_strict { "set -e;" } else { "" };
-            self.text(
-                &format!("{strict}{first}"),
-                &source,
-                runner,
-                &BTreeMap::new(),
-            );
+            self.text(&format!("{strict}{first}"), &source, runner);
         } else {
             self.script(Path::new(first), runner);
         }
@@ -335,7 +335,7 @@ impl<'a> Scripts<'a> {
     fn sysctl(
         &mut self,
         arguments: &[Option<&str>],
-        input: Option<&str>,
+        input: &Input,
         command: &Command,
         place: &SourceLine,
         runner: &Runner,
@@ -351,35 +351,80 @@ impl<'a> Scripts<'a> {
                     loads = true;
                     files.extend(option.strip_prefix("--load="));
                 }
-                Some(option) if option.starts_with('-') && !option.contains('=') => {
+                Some(option)
+                    if option.len() > 1 && option.starts_with('-') && !option.contains('=') =>
+                {
                     loads |= !option.starts_with("--") && option.contains(['p', 'f']);
                 }
                 Some(pair) => pairs.push(*pair),
-                None => self.unknown(&command.raw(), place, runner),
+                None => {}
             }
         }
         if loads {
             files.extend(pairs);
-            // A file that the script finds out by itself: `for file in …; do sysctl -p $file`.
-            if arguments.contains(&None) && !is_packaged(&place.file) {
-                self.unknown("nf_conntrack", place, runner);
-            }
-            if files.is_empty() && !arguments.contains(&None) {
-                files.push(Tree::SYSCTL_CONF);
-            }
-            for file in files {
-                match (file, input) {
-                    ("-" | "/dev/stdin", Some(text)) => self.lines(text, place, runner),
-                    ("-" | "/dev/stdin", None) => self.unknown("nf_conntrack", place, runner),
-                    (file, _) => self.loaded(Path::new(file), runner),
-                }
-            }
-            return;
+            return self.load(&files, input, command, place, runner);
+        }
+        let is_own = !is_packaged(&place.file);
+        let unknown = command.words.iter().filter(|word| word.value.is_none());
+        if unknown
+            .clone()
+            .any(|word| is_own && may_name_conntrack(&word.raw))
+        {
+            self.unknown("nf_conntrack", place, runner);
+        } else if unknown.count() > 0 {
+            self.unknown(&command.raw(), place, runner);
         }
         for pair in pairs {
             if let Some((name, value)) = pair.trim_start_matches('-').split_once('=') {
                 self.set(name.trim(), Some(value), place, runner);
             }
+        }
+    }
+
+    /// `sysctl -p FILE…`, where a file may be a pattern, and `-` is what the command reads.
+    fn load(
+        &mut self,
+        files: &[&str],
+        input: &Input,
+        command: &Command,
+        place: &SourceLine,
+        runner: &Runner,
+    ) {
+        // A file that the script finds out by itself.
+        let is_known = command.words.iter().all(|word| word.value.is_some());
+        if !is_known && !is_packaged(&place.file) {
+            self.unknown("nf_conntrack", place, runner);
+        }
+        let mut paths = Vec::new();
+        for file in files {
+            match (*file, &input.text, &input.files) {
+                ("-" | "/dev/stdin", Some(text), _) => self.lines(text, place, runner),
+                ("-" | "/dev/stdin", None, Some(read)) => {
+                    paths.extend(read.iter().flat_map(|one| self.facts.paths(one)));
+                }
+                ("-" | "/dev/stdin", None, None) => self.unknown("nf_conntrack", place, runner),
+                (file, _, _) => paths.extend(self.facts.paths(file)),
+            }
+        }
+        if files.is_empty() && is_known {
+            paths.push(Tree::SYSCTL_CONF.to_owned());
+        }
+        let is_row = command.is_repeated || paths.len() > 1;
+        for path in paths.iter().map(Path::new) {
+            if path
+                .parent()
+                .is_some_and(|folder| pattern::is_glob(&folder.to_string_lossy()))
+            {
+                self.unknown("nf_conntrack", place, runner);
+            }
+            // In a row with the drop-in, what comes before it has no effect on a key that it sets.
+            let drop_in = Path::new(drop_in::PATH);
+            let is_before = is_row && path.parent() == drop_in.parent() && path < drop_in;
+            let runner = Runner {
+                is_conditional: runner.is_conditional || is_before,
+                ..runner.clone()
+            };
+            self.loaded(path, &runner);
         }
     }
 
@@ -556,19 +601,45 @@ impl<'a> Scripts<'a> {
     }
 }
 
-/// What a command reads, by a here-document or from the command before it.
-fn input_of(command: &Command, before: Option<&Command>) -> Option<String> {
-    match (&command.input, before) {
-        (Some(input), _) => input.value.clone(),
-        (None, Some(before)) => printed(&before.values()),
-        (None, None) => None,
+/// What a command reads.
+#[derive(Default)]
+struct Input {
+    /// By a here-document, or from the command before it.
+    text: Option<String>,
+    /// The files that it comes from: `< FILE`, `cat FILE… |`.
+    files: Option<Vec<String>>,
+}
+
+impl Input {
+    fn of(command: &Command, before: Option<&Command>) -> Self {
+        let text = |text| Input { text, files: None };
+        let files = |files| Input { text: None, files };
+        let known = |word: &Word| word.value.clone();
+        match (&command.input, &command.from, before) {
+            (Some(input), _, _) => text(input.value.clone()),
+            (None, Some(file), _) => files(known(file).map(|file| vec![file])),
+            (None, None, Some(before))
+                if before.words[0].raw == "cat" && before.words.len() > 1 =>
+            {
+                files(before.words[1..].iter().map(known).collect())
+            }
+            (None, None, Some(before)) => text(printed(&before.values())),
+            (None, None, None) => Input::default(),
+        }
     }
 }
 
-fn is_packaged(path: &Path) -> bool {
+pub(super) fn is_packaged(path: &Path) -> bool {
     let name = path.to_string_lossy();
     let in_folder = OF_PACKAGES.iter().any(|folder| name.starts_with(folder));
     in_folder && !path.starts_with("/usr/local") && !path.ends_with("rc.local")
+}
+
+/// Whether a word that is not known may be the name of a conntrack sysctl: `$key`, `net.$key`.
+fn may_name_conntrack(raw: &str) -> bool {
+    let start = raw.trim_start_matches(['"', '-']).split(['$', '`']).next();
+    let start = start.unwrap_or_default().replace('/', ".");
+    "net.netfilter.nf_conntrack".starts_with(&start)
 }
 
 fn mentions_conntrack(text: &str) -> bool {

@@ -47,7 +47,7 @@ fn each_line(
     let runner = Runner {
         who: who.to_owned(),
         when: "at boot".to_owned(),
-        is_conditional: false,
+        ..Runner::default()
     };
     for (line, number) in facts.text(file).unwrap_or_default().lines().zip(1..) {
         if let Some((path, text)) = write(line.trim()) {
@@ -59,16 +59,17 @@ fn each_line(
 
 /// `w PATH MODE USER GROUP AGE TEXT`: the path, and the text where it is known.
 fn tmpfile(line: &str) -> Option<(Word, Option<String>)> {
-    let words = shell::words(line, &BTreeMap::new());
-    let [kind, path, _, _, _, _, text @ ..] = words.as_slice() else {
+    if !line.starts_with('w') {
+        return None;
+    }
+    let words = shell::words(line, &shell::Variables::default());
+    let [_, path, _, _, _, _, text @ ..] = words.as_slice() else {
         return None;
     };
     let text: Vec<&str> = text.iter().map(|word| word.raw.trim_matches('"')).collect();
     let text = text.join(" ");
     let is_known = !text.contains(['%', '\\']);
-    kind.raw
-        .starts_with('w')
-        .then(|| (path.clone(), is_known.then_some(text)))
+    Some((path.clone(), is_known.then_some(text)))
 }
 
 /// `module/nf_conntrack/parameters/hashsize = 65536`, below /sys.

@@ -117,7 +117,7 @@ fn every_way_to_write_a_sysctl_is_known() {
             "max 5",
         ),
         (
-            "for k in a b; do sysctl -w net.netfilter.nf_conntrack_$k=5; done",
+            "for k in $(ls /x); do sysctl -w net.netfilter.nf_conntrack_$k=5; done",
             "if ? ?",
         ),
         (
@@ -351,15 +351,19 @@ fn a_unit_s_lines_are_read_as_systemd_reads_them() {
 #[test]
 fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
     for (path, text, expected) in [
-        ("/etc/network/if-up.d/tune", SET, "1 max 5"),
+        ("/etc/network/if-up.d/tune", SET, "if 1 max 5"),
         ("/etc/network/if-up.d/tune.sh", SET, ""),
         (
             "/etc/NetworkManager/dispatcher.d/50-tune.sh",
             SET,
-            "1 max 5",
+            "if 1 max 5",
         ),
         ("/etc/NetworkManager/dispatcher.d/50-tune~", SET, ""),
-        ("/etc/networkd-dispatcher/routable.d/tune", SET, "1 max 5"),
+        (
+            "/etc/networkd-dispatcher/routable.d/tune",
+            SET,
+            "if 1 max 5",
+        ),
         ("/etc/local.d/tune.start", SET, "1 max 5"),
         ("/etc/local.d/tune.stop", SET, ""),
         ("/var/lib/cloud/scripts/per-boot/tune.sh", SET, "1 max 5"),
@@ -403,7 +407,7 @@ fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
         (
             "/etc/network/interfaces!",
             "iface eth0 inet dhcp\n  post-up sysctl -w net.netfilter.nf_conntrack_max=5\n",
-            "2 max 5",
+            "if 2 max 5",
         ),
         (
             "/etc/network/interfaces.d/a!",
@@ -522,7 +526,15 @@ fn what_is_read_and_not_evaluated_is_called_unknown() {
         ("python3 -c 'x(\"nf_conntrack_max\", 5)'", "max ?"),
         ("perl /opt/x.pl", ""),
         ("xargs -n1 sysctl -w < /opt/x", "? ?"),
-        ("for f in /opt/*; do sysctl -p $f; done", "if ? ?"),
+        ("for f in $(ls /opt); do sysctl -p $f; done", "if ? ?"),
+        ("sysctl -p /opt/*/x.conf", "? ?"),
+        ("while read l; do sysctl -w \"$l\"; done < /opt/x", "if ? ?"),
+        ("sysctl -w net.core.$x=5", ""),
+        ("sysctl -w net.$x=5", "? ?"),
+        (
+            "sh -c \"sysctl -w net.netfilter.nf_conntrack_max=$(x)\"",
+            "max ?",
+        ),
         (
             "cd /proc/sys/net/netfilter; echo 5 > nf_conntrack_max",
             "if max 5",
@@ -565,5 +577,224 @@ fn what_starts_a_service_and_what_is_added_to_many_is_followed() {
             [""; 0],
             "{folder}"
         );
+    }
+}
+
+/// `FILE`s that make up a program which is in use, and a hook of it.
+#[test]
+fn a_hook_surely_runs_only_where_its_program_is_in_use() {
+    let wants = "/etc/systemd/system/multi-user.target.wants";
+    let networking = "/usr/lib/systemd/system/networking.service";
+    let unit = "[Service]\nType=oneshot\nExecStart=/sbin/ifup -a\n";
+    let enabled = format!("{wants}/networking.service");
+    let ifupdown = [(networking, unit), (enabled.as_str(), "")];
+    let manager = format!("{wants}/NetworkManager.service");
+    let dispatcher = format!("{wants}/networkd-dispatcher.service");
+    let hook = "/etc/network/if-up.d/tune";
+    let of_manager = "/etc/NetworkManager/dispatcher.d/tune";
+    let lo = (
+        "/etc/network/interfaces!",
+        "auto lo\niface lo inet loopback\n",
+    );
+    let hotplug = ("/etc/network/interfaces.d/a!", "allow-hotplug eth0\n");
+    let by_hand = ("/etc/network/interfaces!", "iface eth0 inet dhcp\n");
+    let masked = ("/etc/systemd/system/networking.service", "/dev/null");
+    let no_dispatcher = (
+        "/etc/systemd/system/NetworkManager-dispatcher.service",
+        "/dev/null",
+    );
+    for (hook, files, is_sure) in [
+        (hook, vec![], false),
+        (hook, ifupdown.to_vec(), false),
+        (hook, [&ifupdown[..], &[lo]].concat(), true),
+        (hook, [&ifupdown[..], &[hotplug]].concat(), true),
+        (hook, [&ifupdown[..], &[by_hand]].concat(), false),
+        (hook, [&ifupdown[..], &[lo, masked]].concat(), false),
+        (hook, vec![lo, ("/etc/rcS.d/S10networking", "")], true),
+        (hook, vec![lo, ("/etc/runlevels/boot/networking", "")], true),
+        (of_manager, vec![], false),
+        (of_manager, vec![(manager.as_str(), "")], true),
+        (
+            of_manager,
+            vec![(manager.as_str(), ""), no_dispatcher],
+            false,
+        ),
+        (
+            "/usr/lib/networkd-dispatcher/carrier.d/tune",
+            vec![(dispatcher.as_str(), "")],
+            true,
+        ),
+        (
+            "/etc/networkd-dispatcher/routable.d/tune",
+            vec![(manager.as_str(), "")],
+            false,
+        ),
+        ("/etc/ppp/ip-up.d/tune", vec![lo], false),
+        ("/sbin/ifup-local", vec![lo], false),
+    ] {
+        let found = writes(&[&files[..], &[(hook, SET)]].concat());
+        let condition = if is_sure { "" } else { "if " };
+        assert_eq!(found, [format!("{condition}{hook}:1 max 5")], "{files:?}");
+    }
+}
+
+#[test]
+fn commands_of_an_interface_surely_run_where_it_comes_up_at_boot() {
+    let unit = ("/usr/lib/systemd/system/networking.service", UNIT);
+    let link = (
+        "/etc/systemd/system/network-online.target.wants/networking.service",
+        "",
+    );
+    let sure = (
+        "/etc/systemd/system/multi-user.target.wants/networking.service",
+        "",
+    );
+    let text = |named: &str, iface: &str| {
+        format!(
+            "{named}\niface {iface} inet static\n\tup echo 9 > /proc/sys/net/netfilter/nf_conntrack_max\n"
+        )
+    };
+    for (named, iface, link, is_sure) in [
+        ("auto eth0", "eth0", sure, true),
+        ("auto lo eth1", "eth1", sure, true),
+        ("allow-hotplug wan", "wan", sure, true),
+        ("auto eth0", "eth1", sure, false),
+        ("# auto eth0", "eth0", sure, false),
+        ("auto eth0", "eth0", link, false),
+    ] {
+        let text = text(named, iface);
+        let found = writes(&[("/etc/network/interfaces!", &text), unit, link]);
+        let condition = if is_sure { "" } else { "if " };
+        let expected = format!("{condition}/etc/network/interfaces:3 max 9");
+        assert!(found.contains(&expected), "{named} {iface}: {found:?}");
+    }
+}
+
+#[test]
+fn files_that_are_given_to_sysctl_in_a_row_are_read() {
+    for (line, expected) in [
+        (
+            "for f in /etc/sysctl.d/*.conf; do sysctl -p \"$f\"; done",
+            "if /etc/sysctl.d/10-a.conf:1 max 5 /etc/sysctl.d/99-c.conf:1 acct 1",
+        ),
+        (
+            "for f in /etc/sysctl.d/*.conf; do [ -r $f ] && sysctl -q -p $f; done",
+            "if /etc/sysctl.d/10-a.conf:1 max 5 if /etc/sysctl.d/99-c.conf:1 acct 1",
+        ),
+        (
+            "sysctl -p /etc/sysctl.d/*.conf",
+            "if /etc/sysctl.d/10-a.conf:1 max 5 /etc/sysctl.d/99-c.conf:1 acct 1",
+        ),
+        (
+            "sysctl -p /etc/sysctl.d/10-a.conf",
+            "/etc/sysctl.d/10-a.conf:1 max 5",
+        ),
+        ("cat /opt/x.conf | sysctl -p -", "/opt/x.conf:2 max 7"),
+        (
+            "cat /opt/x.conf /etc/sysctl.d/99-c.conf | sysctl -p /dev/stdin",
+            "/opt/x.conf:2 max 7 /etc/sysctl.d/99-c.conf:1 acct 1",
+        ),
+        ("sysctl -p - < /opt/x.conf", "/opt/x.conf:2 max 7"),
+        (
+            "grep conntrack /opt/x.conf | sysctl -p -",
+            "/etc/rc.local:1 ? ?",
+        ),
+        (
+            "for n in 3 4; do sysctl -w net.netfilter.nf_conntrack_max=$n; done",
+            "/etc/rc.local:1 max 3 /etc/rc.local:1 max 4",
+        ),
+        ("cd /opt; for f in *.conf; do sysctl -p $f; done", ""),
+    ] {
+        let found = writes(&[
+            ("/etc/rc.local", line),
+            (
+                "/etc/sysctl.d/10-a.conf!",
+                "net.netfilter.nf_conntrack_max=5\n",
+            ),
+            (
+                "/etc/sysctl.d/90-cttune.conf!",
+                "net.netfilter.nf_conntrack_max=6\n",
+            ),
+            (
+                "/etc/sysctl.d/99-c.conf!",
+                "net.netfilter.nf_conntrack_acct=1\n",
+            ),
+            ("/opt/x.conf!", "# x\nnet.netfilter.nf_conntrack_max=7\n"),
+        ]);
+        assert_eq!(found.join(" "), expected, "{line}");
+    }
+}
+
+#[test]
+fn what_a_script_is_given_in_its_environment_counts() {
+    let link = ("/etc/systemd/system/multi-user.target.wants/a.service", "");
+    let set = "sysctl -w net.netfilter.nf_conntrack_max=${N:-5}\n";
+    let default = ("/etc/default/a!", "# x\nN=\"9\"\n");
+    let tune = ("/opt/tune", set);
+    for (lines, files, expected) in [
+        ("ExecStart=/opt/tune", vec![tune], "/opt/tune:1 max 5"),
+        (
+            "Environment=N=7\nExecStart=/opt/tune",
+            vec![tune],
+            "/opt/tune:1 max 7",
+        ),
+        (
+            "Environment=N=7\nEnvironmentFile=/etc/default/a\nExecStart=/opt/tune",
+            vec![tune, default],
+            "/opt/tune:1 max 9",
+        ),
+        (
+            "Environment=N=7\nEnvironmentFile=-/etc/default/b\nExecStart=/opt/tune",
+            vec![tune, default],
+            "/opt/tune:1 max 7",
+        ),
+        (
+            "EnvironmentFile=/etc/default/b\nExecStart=/opt/tune",
+            vec![tune],
+            "if /opt/tune:1 max 5",
+        ),
+        (
+            "EnvironmentFile=/etc/default/*\nExecStart=/opt/tune",
+            vec![tune, default],
+            "/opt/tune:1 max ?",
+        ),
+        (
+            "PassEnvironment=N\nExecStart=/opt/tune",
+            vec![tune],
+            "/opt/tune:1 max ?",
+        ),
+        (
+            "Environment=N=7\nExecStart=/sbin/sysctl -w net.netfilter.nf_conntrack_max=$N",
+            vec![],
+            "/etc/systemd/system/a.service:3 max ?",
+        ),
+        (
+            "ExecStart=/bin/sh -c 'N=7; sysctl -w net.netfilter.nf_conntrack_max=$N'",
+            vec![],
+            "/etc/systemd/system/a.service:2 max 7",
+        ),
+        // systemd puts nothing in for `${N}`, and the kernel refuses nothing.
+        (
+            "ExecStart=/bin/sh -c 'N=7; sysctl -w net.netfilter.nf_conntrack_max=${N}'",
+            vec![],
+            "",
+        ),
+    ] {
+        let unit = format!("[Service]\n{lines}\n");
+        let unit = ("/etc/systemd/system/a.service", unit.as_str());
+        let found = writes(&[&files[..], &[unit, link]].concat());
+        assert_eq!(found.join(" "), expected, "{lines}");
+    }
+    for (line, expected) in [
+        ("export N=8; /opt/tune", "8"),
+        ("N=8 /opt/tune", "8"),
+        ("N=8; /opt/tune", "5"),
+        (". /etc/default/a; . /opt/tune", "9"),
+        ("set -a; . /etc/default/a; /opt/tune", "9"),
+        ("N=8; export N; sh /opt/tune", "8"),
+        ("export N=$(nproc); /opt/tune", "?"),
+    ] {
+        let found = writes(&[("/etc/rc.local", line), default, tune]);
+        assert_eq!(found, [format!("/opt/tune:1 max {expected}")], "{line}");
     }
 }

@@ -1,5 +1,6 @@
 //! What udev's rules write: when the conntrack module is loaded, and when other devices come.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::facts::{Facts, Found};
@@ -25,7 +26,7 @@ pub(crate) struct OnLoad {
 pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> OnLoad {
     let mut on_load = Scripts::new(facts);
     for run in udev::programs(&rules(facts)) {
-        let words = shell::words(&run.command, &std::collections::BTreeMap::new());
+        let words = shell::words(&run.command, &shell::Variables::default());
         let is_own = run.matches != Match::No;
         let runner = Runner {
             who: format!("the rule in {}", run.place.file.shown()),
@@ -36,6 +37,7 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> OnLoa
             }
             .to_owned(),
             is_conditional: !is_own || run.matches == Match::Unknown,
+            ..Runner::default()
         };
         if is_own {
             on_load.command(words, &run.place, &runner);
@@ -52,15 +54,13 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> OnLoa
 /// The rules that are to be evaluated: all of the admin's, of the packages' those that may matter.
 fn rules(facts: &Facts<'_>) -> Vec<ConfFile> {
     let mut files: Vec<ConfFile> = Vec::new();
+    let mut seen = BTreeSet::new();
     for folder in UDEV_FOLDERS {
         for name in facts.names_ending(folder, "rules") {
-            let path = Path::new(folder).join(name);
-            let is_hidden = files
-                .iter()
-                .any(|file| file.path.file_name() == path.file_name());
-            if is_hidden {
+            if !seen.insert(name) {
                 continue;
             }
+            let path = Path::new(folder).join(name);
             let bytes = match facts.find(&path) {
                 Found::File(file) => {
                     let matters = folder.starts_with("/etc")

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::facts::{Facts, Found};
 use super::scripts::{Runner, Scripts};
 use crate::boot::SourceLine;
-use crate::boot::shell::{self, Word};
+use crate::boot::shell::{self, Variables, Word};
 
 /// Where units are; of one name the first counts.
 const FOLDERS: [&str; 4] = [
@@ -124,9 +124,21 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
             }));
         }
         if name.ends_with(".service") {
-            run(&unit, &entries, scripts);
+            run(facts, &unit, &entries, scripts);
         }
     }
+}
+
+/// Whether a unit surely starts at boot.
+pub(super) fn starts(facts: &Facts<'_>, name: &str) -> bool {
+    started(facts).get(name) == Some(&true) && !is_masked(facts, name)
+}
+
+/// Whether a link to `/dev/null` takes the place of a unit.
+pub(super) fn is_masked(facts: &Facts<'_>, name: &str) -> bool {
+    let paths = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
+    let found = paths.map(|path| facts.find(&path));
+    found.into_iter().find(|found| **found != Found::Nothing) == Some(&Found::Masked)
 }
 
 /// The service that a timer, a path or a socket starts.
@@ -185,10 +197,8 @@ fn started(facts: &Facts<'_>) -> BTreeMap<String, bool> {
 /// Whether the unit is the admin's, or was changed by one.
 fn is_of_admin(facts: &Facts<'_>, name: &str) -> bool {
     let drop_ins = format!("{name}.d");
-    FOLDERS[..3].iter().any(|folder| {
-        let names = facts.names(folder);
-        names.iter().any(|one| one == name || *one == drop_ins)
-    })
+    let mut folders = FOLDERS[..3].iter();
+    folders.any(|folder| facts.has(folder, name) || facts.has(folder, &drop_ins))
 }
 
 fn asked_for(entries: &[Entry]) -> Vec<String> {
@@ -209,7 +219,7 @@ fn load(facts: &Facts<'_>, name: &str) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();
     'found: for name in &names {
         for folder in FOLDERS {
-            if !facts.names(folder).iter().any(|one| one == name) {
+            if !facts.has(folder, name) {
                 continue;
             }
             let path = Path::new(folder).join(name);
@@ -245,7 +255,7 @@ fn drop_ins(facts: &Facts<'_>, names: &[&str]) -> BTreeMap<String, PathBuf> {
     for name in names {
         for folder in FOLDERS {
             let directory = format!("{name}.d");
-            if !facts.names(folder).contains(&directory) {
+            if !facts.has(folder, &directory) {
                 continue;
             }
             let directory = Path::new(folder).join(directory);
@@ -302,7 +312,7 @@ fn value(entries: &[Entry], section: &str, name: &str) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
-fn run(unit: &Started, entries: &[Entry], scripts: &mut Scripts<'_>) {
+fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry], scripts: &mut Scripts<'_>) {
     let is_set = |key: &str| value(entries, "Service", key).is_some_and(|value| !is_no(&value));
     // Another namespace has values of its own.
     if ["PrivateNetwork", "NetworkNamespacePath"]
@@ -317,23 +327,25 @@ fn run(unit: &Started, entries: &[Entry], scripts: &mut Scripts<'_>) {
             && (entry.name.starts_with("Condition") || entry.name.starts_with("Assert"))
             && !entry.value.is_empty()
     };
+    let (variables, has_files) = environment(facts, entries);
     let mut runner = Runner {
+        variables,
         who: unit.name.clone(),
         when: Some(unit.why.clone())
             .filter(|why| !why.is_empty())
             .unwrap_or_else(|| "at boot".to_owned()),
         is_conditional: !unit.is_sure
+            || !has_files
             || entries.iter().any(decides)
             || CONFINES.into_iter().any(is_set)
             || value(entries, "Service", "User").is_some_and(|user| user != "root" && user != "0")
             || !comes_after_sysctl(entries),
     };
-    let variables = environment(entries);
     for key in STARTS {
         for entry in list(entries, key) {
             let mut signs = entry.value.chars().take_while(|sign| SIGNS.contains(sign));
             let may_fail = signs.any(|sign| sign == '-');
-            for words in command_lines(&entry.value, &variables) {
+            for words in command_lines(&entry.value, &runner.variables) {
                 let succeeds = scripts.command(words, &entry.place, &runner);
                 // What comes after one that failed does not run.
                 runner.is_conditional |= !succeeds && !may_fail;
@@ -358,7 +370,7 @@ fn is_refused(entries: &[Entry]) -> bool {
     let has = |key| value(entries, "Service", key);
     let is_oneshot = has("Type").is_some_and(|kind| kind == "oneshot");
     let starts = list(entries, "ExecStart").into_iter();
-    let commands = starts.map(|entry| command_lines(&entry.value, &BTreeMap::new()).len());
+    let commands = starts.map(|entry| command_lines(&entry.value, &Variables::default()).len());
     match commands.sum() {
         0 => {
             let is_own = |key| has(key).is_some_and(|value| value != "none");
@@ -385,30 +397,107 @@ fn comes_after_sysctl(entries: &[Entry]) -> bool {
     has_defaults || names.any(|name| AFTER_SYSCTL.contains(&name))
 }
 
-fn environment(entries: &[Entry]) -> BTreeMap<String, String> {
-    let all = entries.iter().filter(|entry| entry.name == "Environment");
-    let words = all.flat_map(|entry| shell::words(&entry.value, &BTreeMap::new()));
-    let pair = |word: Word| {
-        let value = word.value?;
-        let (name, value) = value.split_once('=')?;
-        Some((name.to_owned(), value.to_owned()))
-    };
-    words.filter_map(pair).collect()
+/// The environment of a service: `Environment=`, then the files of `EnvironmentFile=`; and whether
+/// they are there: without one that has no `-` in front of it the service does not start.
+fn environment(facts: &Facts<'_>, entries: &[Entry]) -> (Variables, bool) {
+    let mut variables = Variables::default();
+    for entry in list(entries, "Environment") {
+        for word in shell::words(&entry.value, &Variables::default()) {
+            let pair = word.value.as_deref().and_then(|word| word.split_once('='));
+            match (pair, word.raw.split_once('=')) {
+                (Some((name, value)), _) => {
+                    let value = (!value.contains('%')).then(|| value.to_owned());
+                    variables.set(name, value);
+                }
+                (None, Some((name, _))) => variables.set(name, None),
+                (None, None) => {}
+            }
+        }
+    }
+    for entry in list(entries, "PassEnvironment") {
+        let names = entry.value.split_ascii_whitespace();
+        names.for_each(|name| variables.set(name, None));
+    }
+    let mut has_files = true;
+    for entry in list(entries, "EnvironmentFile") {
+        let (path, may_miss) = match entry.value.strip_prefix('-') {
+            Some(path) => (path, true),
+            None => (entry.value.as_str(), false),
+        };
+        let text = match facts.find(Path::new(path)) {
+            Found::File(file) => file.text.as_str(),
+            Found::Nothing if !path.contains(['*', '?', '[', '%']) => {
+                has_files &= may_miss;
+                continue;
+            }
+            _ => {
+                variables.forget();
+                continue;
+            }
+        };
+        let lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with(['#', ';']));
+        for (name, value) in lines.filter_map(|line| line.split_once('=')) {
+            let value = value.trim();
+            let plain = value.trim_matches(['"', '\'']);
+            let is_known = !value.ends_with('\\') && !plain.contains(['"', '\'']);
+            variables.set(name.trim(), is_known.then(|| plain.to_owned()));
+        }
+    }
+    (variables, has_files)
 }
 
 /// The commands of an `ExecStart=`: several are divided by a lone `;`.
-fn command_lines(value: &str, variables: &BTreeMap<String, String>) -> Vec<Vec<Word>> {
+fn command_lines(value: &str, variables: &Variables) -> Vec<Vec<Word>> {
     let value = value.trim_start_matches(SIGNS);
     let mut words = shell::words(value, variables);
-    for word in words.iter_mut().filter(|word| word.raw.contains('%')) {
+    for word in words
+        .iter_mut()
+        .filter(|word| word.raw.contains(['%', '$']))
+    {
         // `%i` and its like are known to systemd alone; `%%` is a percent sign.
         let value = word.value.take().map(|value| value.replace("%%", "\0"));
-        let known = value.filter(|value| !value.contains('%'));
-        word.value = known.map(|value| value.replace('\0', "%"));
+        let known = value.filter(|value| !value.contains('%') && is_expanded_alike(&word.raw));
+        let known = known.map(|value| value.replace('\0', "%"));
+        let is_quoted = word.raw.starts_with('\'');
+        word.value = if is_quoted {
+            known.and_then(|value| put_in(&value, variables))
+        } else {
+            known
+        };
     }
     let lines = words.split(|word| word.raw == ";");
     lines
         .filter(|line| !line.is_empty())
         .map(<[Word]>::to_vec)
         .collect()
+}
+
+/// Whether systemd puts variables in as a shell does: it takes `$NAME` only as a word of its own,
+/// `${NAME}` in quotes of both kinds, and knows no `${NAME:-default}`.
+fn is_expanded_alike(raw: &str) -> bool {
+    let mut pieces = raw.split('$').skip(1);
+    let is_quoted = raw.starts_with('\'');
+    pieces.all(|piece| match piece.strip_prefix('{') {
+        Some(inside) => !inside
+            .split('}')
+            .next()
+            .unwrap_or_default()
+            .contains([':', '-']),
+        None => is_quoted || raw.starts_with('$') && raw[1..] == *piece,
+    })
+}
+
+/// Puts each `${NAME}` of a quoted word in; one that is not set is empty.
+fn put_in(text: &str, variables: &Variables) -> Option<String> {
+    let mut pieces = text.split("${");
+    let mut all = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (name, rest) = piece.split_once('}')?;
+        all.push_str(variables.or(name, "", true)?);
+        all.push_str(rest);
+    }
+    Some(all)
 }
