@@ -192,3 +192,37 @@ fn every_command_gives_up_what_it_does_not_need_before_it_reads() {
     }
     assert_eq!(seen, GIVING_UP.len());
 }
+
+#[test]
+fn a_monitor_that_writes_nothing_is_confined_before_it_reads() {
+    let world = World::with_flows(10);
+    let trace = "trace=landlock_create_ruleset,landlock_restrict_self,openat,openat2,socket";
+    for (command, is_confined) in [
+        ("metrics", true),
+        ("metrics --format munin --flows none", true),
+        ("metrics --textfile /run/x.prom", false),
+        ("metrics --all-netns", false),
+        ("check --format nagios", false),
+    ] {
+        let args: Vec<&str> = command.split_whitespace().collect();
+        let (told, trace) = world.strace(&["-e", trace], &args);
+        assert!([0, 2].contains(&told.code), "{command}: {told}");
+        let asked = trace.split_once("landlock_create_ruleset(");
+        assert_eq!(asked.is_some(), is_confined, "{command}: {trace}");
+        let Some((before, after)) = asked else {
+            continue;
+        };
+        for place in ["\"/etc/", "conntrack", "AF_NETLINK", "\"/var/"] {
+            assert!(
+                !before.contains(place),
+                "{command} reads {place} before: {before}"
+            );
+        }
+        let answer = after.lines().next().unwrap();
+        let is_there = !answer.contains("ENOSYS") && !answer.contains("EOPNOTSUPP");
+        let restricts = after
+            .lines()
+            .any(|line| line.contains("landlock_restrict_self(") && line.ends_with("= 0"));
+        assert_eq!(restricts, is_there, "{command}: {trace}");
+    }
+}

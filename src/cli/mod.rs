@@ -138,6 +138,10 @@ fn give_up_rights(cli: &Cli) {
         rights::keep_from_programs();
     }
     rights::keep(needs);
+    let writes_nothing = |args: &args::Metrics| args.textfile.is_none() && !args.all_netns;
+    if matches!(&cli.command, Command::Metrics(args) if writes_nothing(args)) {
+        rights::write_no_file();
+    }
 }
 
 fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {

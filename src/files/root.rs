@@ -51,7 +51,13 @@ impl Root {
     pub(crate) fn at(base: &Path) -> Result<Self, FileError> {
         let failed = |error: io::Error| FileError::io("enter", base.to_owned(), error);
         let folder = open_folder(base).map_err(|errno| failed(errno.into()))?;
-        let base = fs::canonicalize(base).map_err(failed)?;
+        let real = fs::canonicalize(base).map_err(failed)?;
+        // `/proc/PID/root` of another mount namespace leads to a `/` that is not this one.
+        let id = |stat: FileStat| (stat.st_dev, stat.st_ino);
+        let is_here = || Ok(id(fstat(&folder)?) == id(stat(Path::new("/"))?));
+        let is_here =
+            real != Path::new("/") || is_here().map_err(|errno: Errno| failed(errno.into()))?;
+        let base = if is_here { real } else { base.to_owned() };
         Ok(Root::from_folder(base, folder))
     }
 

@@ -3,10 +3,10 @@
 //! In: a root and the processes that run. Out: every file and folder that the evaluation asked for.
 //! Rule: decides nothing. A program's own binary is larger than any script and is not read.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::sys::stat::{FileStat, Mode};
 
 use super::root::read_up_to;
 use super::{Kind, ReadError, Root};
@@ -70,26 +70,23 @@ fn script(file: File, stat: &FileStat) -> Found {
     }
 }
 
-/// A file as a process sees it, in a mount namespace of its own: `/proc/PID/root/…`.
+/// A file as a process sees it, in a mount namespace of its own: `/proc/PID/root/…`. Who owns that
+/// namespace chooses what is there, so it is read as an image is.
 fn of_process(root: &Root, path: &Path) -> Found {
-    if !root.is_machine() {
+    let base: PathBuf = path.components().take(4).collect();
+    let inside = path.strip_prefix(&base).unwrap_or(path);
+    if !root.is_machine() || !fs::exists(&base).unwrap_or(true) {
         return Found::Nothing;
     }
-    let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
-    match File::open(path) {
-        Ok(file) if is_file => match fstat(&file) {
-            Ok(stat) => script(file, &stat),
-            Err(_) => Found::Unreadable,
-        },
-        Ok(_) => Found::Nothing,
-        Err(_) => Found::Unreadable,
-    }
+    let inner = Root::at(&base).ok();
+    let found = inner.and_then(|inner| find(&inner, &Path::new("/").join(inside)).ok());
+    found.unwrap_or(Found::Unreadable)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process;
 
     use super::*;
     use crate::tunable::Key;
@@ -134,5 +131,36 @@ mod tests {
         assert_eq!(writes(0o755), 0);
         fs::write(&rc_local, line.repeat(5000)).unwrap();
         assert_eq!(writes(0o755), 0);
+    }
+
+    #[test]
+    fn what_a_process_sees_is_read_without_waiting_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| {
+            let inside = folder.path().join(name);
+            let below = inside.strip_prefix("/").unwrap().to_owned();
+            Path::new("/proc")
+                .join(process::id().to_string())
+                .join("root")
+                .join(below)
+        };
+        fs::write(folder.path().join("file"), "text").unwrap();
+        symlink("file", folder.path().join("link")).unwrap();
+        nix::unistd::mkfifo(&folder.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        for (name, expected) in [
+            ("file", Some("text")),
+            ("link", Some("text")),
+            ("fifo", None),
+            ("none", None),
+        ] {
+            let found = of_process(&Root::machine(), &at(name));
+            let text = match &found {
+                Found::File(file) => Some(file.text.as_str()),
+                _ => None,
+            };
+            assert_eq!(text, expected, "{name}");
+        }
+        let gone = Path::new("/proc/4294967295/root/etc/x");
+        assert_eq!(of_process(&Root::machine(), gone), Found::Nothing);
     }
 }

@@ -180,8 +180,7 @@ impl Step {
             Step::WriteFile { path, to: None, .. } => format!("remove {}", path.shown()),
             Step::WriteFile { path, .. } => format!("rewrite {}", path.shown()),
             Step::EditLine { path, lines, .. } => {
-                let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-                format!("comment out {}:{}", path.shown(), lines.join(","))
+                format!("comment out {}:{}", path.shown(), in_ranges(lines))
             }
             Step::Service { from, to, .. } => table_summary(from.as_ref(), to.as_ref()),
             Step::ReloadUnits { .. } => "reload systemd's units".to_owned(),
@@ -203,6 +202,30 @@ impl Step {
                 }
             }
         }
+    }
+}
+
+/// Numbers of lines that a summary names, at most.
+const MOST_RANGES: usize = 8;
+
+/// `2,5-7`: a file may have thousands of such lines.
+fn in_ranges(lines: &[usize]) -> String {
+    let is_next = |one: &usize, next: &usize| one.checked_add(1) == Some(*next);
+    let ranges: Vec<&[usize]> = lines.chunk_by(is_next).collect();
+    let shown = ranges.iter().take(MOST_RANGES).map(|range| match range {
+        [first, .., last] => format!("{first}-{last}"),
+        one => one.iter().map(ToString::to_string).collect(),
+    });
+    let shown = shown.collect::<Vec<String>>().join(",");
+    let rest: usize = ranges
+        .iter()
+        .skip(MOST_RANGES)
+        .map(|range| range.len())
+        .sum();
+    match i64::try_from(rest) {
+        Ok(1) => format!("{shown} and 1 more line"),
+        Ok(rest @ 2..) => format!("{shown} and {} more lines", format_count(rest)),
+        _ => shown,
     }
 }
 
@@ -281,6 +304,20 @@ pub(crate) fn lowest_safe_max(count: i64) -> i64 {
 mod tests {
     use super::*;
     use crate::profile::ExpireSettings;
+
+    #[test]
+    fn lines_are_named_in_ranges_and_not_without_end() {
+        let odd: Vec<usize> = (0..12).map(|one| 2 * one + 1).collect();
+        for (lines, expected) in [
+            (&[3][..], "3"),
+            (&[2, 3], "2-3"),
+            (&[1, 5, 6, 7, 9], "1,5-7,9"),
+            (&odd[..9], "1,3,5,7,9,11,13,15 and 1 more line"),
+            (&odd, "1,3,5,7,9,11,13,15 and 4 more lines"),
+        ] {
+            assert_eq!(in_ranges(lines), expected);
+        }
+    }
 
     #[test]
     fn a_step_about_flows_says_how_many_it_is_at_most() {
