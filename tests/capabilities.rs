@@ -212,7 +212,13 @@ fn a_monitor_that_writes_nothing_is_confined_before_it_reads() {
         let Some((before, after)) = asked else {
             continue;
         };
-        for place in ["\"/etc/", "conntrack", "AF_NETLINK", "\"/var/"] {
+        for place in [
+            "\"/etc/sysctl",
+            "\"/etc/cttune",
+            "conntrack",
+            "AF_NETLINK",
+            "\"/var/",
+        ] {
             assert!(
                 !before.contains(place),
                 "{command} reads {place} before: {before}"

@@ -43,10 +43,8 @@ pub(super) struct Command {
     pub(super) is_conditional: bool,
     /// Whether the script may end with it where it fails: after `set -e`.
     pub(super) ends_on_failure: bool,
-    /// Whether a loop runs it once for each of its words.
-    pub(super) is_repeated: bool,
-    /// Whether it reads a file by `.` that is not there, which ends a shell.
-    pub(super) lacks_file: bool,
+    /// The loops that run it once for each of their words.
+    pub(super) loops: usize,
     /// What the shell passes on to it in its environment.
     pub(super) exports: Variables,
 }
@@ -105,13 +103,16 @@ impl Command {
     /// Whether it ends the shell where it fails: with a word that is wrong arithmetic, or `${name?}`
     /// of a variable that is not set.
     fn may_end_the_shell(&self) -> bool {
-        let mut words = self.words.iter().chain(&self.into);
-        self.lacks_file
-            || words.any(|word| {
-                let raw = &word.raw;
-                word.value.is_none()
-                    && (raw.contains("$((") || raw.contains("${") && raw.contains('?'))
-            })
+        // A file that is not there has no value.
+        let mut words = self.words.iter();
+        let sources =
+            matches!(words.next(), Some(word) if matches!(word.raw.as_str(), "." | "source"));
+        let lacks_file = sources && words.next().is_some_and(|file| file.value.is_none());
+        let ends = |word: &Word| {
+            let raw = &word.raw;
+            word.value.is_none() && (raw.contains("$((") || raw.contains("${") && raw.contains('?'))
+        };
+        lacks_file || self.words.iter().chain(&self.into).any(ends)
     }
 
     /// `set -e`, `set +eu`, `set -o errexit`: whether it is on then.
@@ -231,12 +232,12 @@ impl<'a> Parser<'a> {
         while let Some((line, token)) = tokens.next() {
             match token {
                 Token::Word(raw) if current.words.is_empty() && raw == "for" => {
-                    let rest: Vec<_> = tokens.collect();
+                    let mut rest: Vec<_> = tokens.collect();
                     let length = self.repeat(&rest).unwrap_or_else(|| {
                         self.depth += 1;
                         0
                     });
-                    tokens = rest[length..].to_vec().into_iter().peekable();
+                    tokens = rest.split_off(length).into_iter().peekable();
                 }
                 Token::Word(raw) if current.words.is_empty() && self.is_keyword(&raw) => {}
                 Token::Word(raw) => {
@@ -335,7 +336,7 @@ impl<'a> Parser<'a> {
     fn finish(&mut self, current: &mut Command, operator: &str) {
         let mut command = std::mem::take(current);
         command.is_conditional = self.depth > 0 || self.is_guarded;
-        command.is_repeated = self.loops > 0;
+        command.loops = self.loops;
         if !command.words.is_empty() || !command.into.is_empty() {
             self.assign(&mut command);
             if !command.words.is_empty() || !command.into.is_empty() {
@@ -427,7 +428,11 @@ impl<'a> Parser<'a> {
                 matches!(words.next(), Some(Some("[" | "test"))) && words.any(|word| word == path)
             });
             if !command.is_conditional || path.is_none() || !is_tested {
-                command.lacks_file = true;
+                command
+                    .words
+                    .iter_mut()
+                    .skip(1)
+                    .for_each(|word| word.value = None);
                 self.variables.forget();
             }
             return;
@@ -614,10 +619,7 @@ mod tests {
                 ". /etc/default/x; a $N $M",
                 vec!["1: ._/etc/default/x", "1: a_9_90"],
             ),
-            (
-                "N=5; . /etc/none; a ${N:-6}",
-                vec!["1: ._/etc/none", "if 1: a_?"],
-            ),
+            ("N=5; . /etc/none; a ${N:-6}", vec!["1: ._?", "if 1: a_?"]),
             (
                 "N=5; [ -r /etc/none ] && . /etc/none; a $N ${M:-6}",
                 vec!["1: [_-r_/etc/none_]", "if 1: ._/etc/none", "1: a_5_6"],

@@ -51,9 +51,9 @@ fn brought_up(facts: &Facts<'_>) -> BTreeSet<String> {
                 .any(|folder| facts.names(folder).iter().any(is_it))
     };
     let lines = files(facts).flat_map(|(_, lines)| lines);
-    let named =
+    let automatic =
         lines.filter(|(_, option, _)| matches!(*option, "auto" | "allow-auto" | "allow-hotplug"));
-    let names: BTreeSet<String> = named
+    let names: BTreeSet<String> = automatic
         .flat_map(|(_, _, names)| names.split_ascii_whitespace().map(str::to_owned))
         .collect();
     if names.is_empty() || !starts() {

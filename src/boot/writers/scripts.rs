@@ -409,7 +409,7 @@ impl<'a> Scripts<'a> {
         if files.is_empty() && is_known {
             paths.push(Tree::SYSCTL_CONF.to_owned());
         }
-        let is_row = command.is_repeated || paths.len() > 1;
+        let is_row = command.loops > 0 || paths.len() > 1;
         for path in paths.iter().map(Path::new) {
             if path
                 .parent()
