@@ -345,7 +345,9 @@ fn ten_thousand_hosts_take_little_time_and_memory() {
     assert_eq!(told["fullest"][0]["host"], "fw9999");
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
     let peak = usage.unwrap().max_rss() / 1024;
-    // A debug build under load: a release needs less than two seconds.
-    assert!(took.as_secs() < 60, "{took:?}");
+    println!("{took:?}, {peak} MiB");
+    // A debug build is slow, and more so under load.
+    let most = if cfg!(debug_assertions) { 60 } else { 2 };
+    assert!(took.as_secs() < most, "{took:?}");
     assert!(peak <= 64, "{peak} MiB");
 }
