@@ -46,14 +46,10 @@ impl Told {
     /// Runs a command to its end.
     pub fn by(command: &mut Command) -> Self {
         let told = Told::from(&command.stdin(Stdio::null()).output().unwrap());
-        let args = command.get_args().map(|arg| arg.to_string_lossy());
-        let is_cttune = |arg: &str| arg == "cttune" || arg.ends_with("/cttune");
-        let is_direct = is_cttune(&command.get_program().to_string_lossy());
-        let mut args: Vec<String> = args.map(Into::into).collect();
-        if !is_direct {
-            let place = args.iter().position(|arg| is_cttune(arg));
-            args.drain(..place.map_or(args.len(), |place| place + 1));
-        }
+        let is_cttune = |arg: &String| arg == "cttune" || arg.ends_with("/cttune");
+        let typed = std::iter::once(command.get_program()).chain(command.get_args());
+        let typed = typed.map(|arg| arg.to_string_lossy().into_owned());
+        let args = typed.skip_while(|arg| !is_cttune(arg)).skip(1).collect();
         Told { args, ..told }
     }
 
