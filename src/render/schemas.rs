@@ -154,7 +154,7 @@ fn text(name: &str, commands: &str, schema: Schema) -> String {
     without_formats(&mut schema);
     let about = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": format!("cttune-{}/{name}.json", super::SCHEMA),
+        "$id": format!("cttune-{}-{name}.json", super::SCHEMA),
         "title": commands,
     });
     let mut whole = about.as_object().unwrap().clone();
