@@ -229,7 +229,7 @@ fn run_all(start: Start) -> Vec<(String, i32, String)> {
             let mut stdout = skeleton(&alike(&told.stdout));
             if LIST_FLOWS.contains(&line[0].as_str()) {
                 // Which ones, is by chance.
-                stdout.truncate(10);
+                stdout.truncate(8);
             }
             all.push((alike(&typed) + " " + format, told.code, stdout));
         }
