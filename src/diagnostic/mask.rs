@@ -163,7 +163,7 @@ mod tests {
         ] {
             assert_eq!(mask.text(text), masked, "{text}");
         }
-        // However long the run is that it stands in.
+        // However long the run is that it is part of.
         let long = format!("{}10.0.0.1{}", "a:".repeat(600), ":a".repeat(600));
         assert!(!mask.text(&long).contains("10.0.0.1"));
     }

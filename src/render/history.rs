@@ -81,7 +81,8 @@ struct Made<'a> {
     /// `status` in the words of version 0.1.0.
     standing: &'static str,
     /// Whether everything is as it left it; null where that cannot be seen from here.
-    in_force: Option<bool>,
+    #[serde(rename = "in_force")]
+    effective: Option<bool>,
     steps: Vec<Tried<'a>>,
     /// What could not be done, or undone.
     left: &'a [String],
@@ -138,7 +139,7 @@ fn made<'a>(change: &'a Change<'_>) -> Made<'a> {
         netns: change.netns,
         status: change.status,
         standing: change.standing,
-        in_force: change.effective,
+        effective: change.effective,
         steps: steps.map(tried).collect(),
         left: change.remaining,
     }
