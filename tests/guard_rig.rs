@@ -405,11 +405,8 @@ impl Guard {
     }
 }
 
+const MARKS: &[&str] = &["--high", "95%", "--low", "90%"];
 const SHORT: &[&str] = &[
-    "--high",
-    "95%",
-    "--low",
-    "90%",
     "--poll",
     "1s",
     "--min-idle",
@@ -447,7 +444,7 @@ fn guarded(test: &str, flood: Flood, rate: u32, seconds: u64) {
     let rig = Rig::new();
     let talkers = talkers(&rig);
     rig.fill(96, FIVE_DAYS - 1000);
-    let guard = Guard::start(&rig, SHORT);
+    let guard = Guard::start(&rig, &[MARKS, SHORT].concat());
     // The talkers speak while the guard watches, and until its first pass.
     let begun = Instant::now();
     while guard.passes() == 0 {
