@@ -218,6 +218,20 @@ struct Load {
     seconds: u64,
 }
 
+impl Load {
+    fn floods(self, rig: &Rig, begun: Instant) {
+        let mut number = 0;
+        while begun.elapsed() < Duration::from_secs(self.seconds) {
+            let due = begun.elapsed().as_millis() * u128::from(self.rate) / 1000;
+            while u128::from(number) < due {
+                rig.one_of_the_flood(self.flood, number);
+                number += 1;
+            }
+            std::thread::sleep(SLICE);
+        }
+    }
+}
+
 /// A flood, clients, and 50 talkers.
 fn traffic(rig: &Rig, load: Load, talkers: &[Connection]) -> Seen {
     let listener = rig.net.listen("10.0.2.2", 80);
@@ -229,17 +243,7 @@ fn traffic(rig: &Rig, load: Load, talkers: &[Connection]) -> Seen {
     let mut seen = Seen::default();
     std::thread::scope(|scope| {
         scope.spawn(|| serve(&listener, &over));
-        scope.spawn(|| {
-            let mut number = 0;
-            while begun.elapsed() < time {
-                let due = u32::try_from(begun.elapsed().as_millis()).unwrap() * load.rate / 1000;
-                while number < due {
-                    rig.one_of_the_flood(load.flood, number);
-                    number += 1;
-                }
-                std::thread::sleep(SLICE);
-            }
-        });
+        scope.spawn(|| load.floods(rig, begun));
         rig.net.on_client(|| {
             std::thread::scope(|clients| {
                 let (connections, failed) = (&connections, &failed);

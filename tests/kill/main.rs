@@ -132,6 +132,30 @@ fn what_was_saved_is_restored_by_conntrack() {
     assert_eq!(listed(&world), before);
 }
 
+/// What every flow of the table satisfies.
+const EVERY: &[&[&str]] = &[
+    &["--match", "mark=0/0"],
+    &["--match", "zone=0-65535,mark=0x0/0x0"],
+    &["--match", "family=ipv4", "--match", "family=ipv6"],
+    &["--match", "proto=tcp", "--match", "proto!=tcp"],
+    &["--match", "src=0.0.0.0/0", "--match", "src=::/0"],
+    &["--match", "proto!=253"],
+    &[
+        "--match",
+        "dport=80,dst!=9.9.9.9",
+        "--match",
+        "status!=dying",
+    ],
+    &["--match", "left>0", "--keep", "proto=udp"],
+    &["--match", "status=confirmed"],
+    &[
+        "--match",
+        "status=confirmed,family=ipv4",
+        "--match",
+        "label!=3",
+    ],
+];
+
 #[test]
 fn nothing_is_ended_without_a_name_and_everything_only_when_asked_for() {
     let world = World::new();
@@ -139,28 +163,7 @@ fn nothing_is_ended_without_a_name_and_everything_only_when_asked_for() {
     let all = listed(&world);
     world.cttune(&["kill", "--yes"]).exits(64);
     world.cttune(&["kill", "--match", "", "--yes"]).exits(64);
-    for every in [
-        &["--match", "mark=0/0"][..],
-        &["--match", "zone=0-65535,mark=0x0/0x0"],
-        &["--match", "family=ipv4", "--match", "family=ipv6"],
-        &["--match", "proto=tcp", "--match", "proto!=tcp"],
-        &["--match", "src=0.0.0.0/0", "--match", "src=::/0"],
-        &["--match", "proto!=253"],
-        &[
-            "--match",
-            "dport=80,dst!=9.9.9.9",
-            "--match",
-            "status!=dying",
-        ],
-        &["--match", "left>0", "--keep", "proto=udp"],
-        &["--match", "status=confirmed"],
-        &[
-            "--match",
-            "status=confirmed,family=ipv4",
-            "--match",
-            "label!=3",
-        ],
-    ] {
+    for every in EVERY {
         let told = world.cttune(&[&["kill", "--yes"], every].concat()).exits(1);
         told.briefly()
             .says(&["every flow", "--all-flows", "nothing was changed"]);
