@@ -1,6 +1,7 @@
 //! `cttune fleet`: what fleet tools collect, in one table; whatever is no check is named.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stdout)] // what ten thousand hosts took
 
 mod support;
 
@@ -203,23 +204,17 @@ fn what_is_no_check_is_named_and_the_rest_is_shown() {
 }
 
 /// Reports as other versions, other programs and somebody with bad intentions write them.
-#[test]
-fn a_hostile_record_costs_no_more_than_itself() {
-    let good = check(76_800);
-    let place = Place::new();
+fn hostile_records(place: &Place, good: &Value) {
     let with = |name: &str, change: &dyn Fn(&mut Value)| {
         let mut one = good.clone();
         change(&mut one);
         place.write(&format!("checks/{name}"), &one.to_string());
     };
-    let without = |one: &mut Value, name: &str| {
-        one.as_object_mut().unwrap().remove(name);
-    };
     with("fw1.json", &|_| {});
     with("older.json", &|one| {
-        ["version", "host", "deep", "guard", "namespaces"]
-            .iter()
-            .for_each(|name| without(one, name));
+        for name in ["version", "host", "deep", "guard", "namespaces"] {
+            one.as_object_mut().unwrap().remove(name);
+        }
     });
     with("newer.json", &|one| one["later"] = json!({ "a": [1] }));
     with("script.json", &|one| {
@@ -235,7 +230,9 @@ fn a_hostile_record_costs_no_more_than_itself() {
         one["settings"] = (0..100_000).map(setting).collect();
     });
     with("range.json", &|_| {});
-    let folder = place.path().join("checks");
+}
+
+fn hostile_files(folder: &Path, good: &Value) {
     let file = folder.join("range.json");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(
@@ -254,6 +251,29 @@ fn a_hostile_record_costs_no_more_than_itself() {
     ] {
         std::os::unix::fs::symlink(target, folder.join(name)).unwrap();
     }
+}
+
+/// The file part of what every element of a list has under this name.
+fn names(told: &Value, list: &str, name: &str) -> Vec<String> {
+    let file = |one: &Value| {
+        one[name]
+            .as_str()
+            .unwrap()
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    told[list].as_array().unwrap().iter().map(file).collect()
+}
+
+#[test]
+fn a_hostile_record_costs_no_more_than_itself() {
+    let good = check(76_800);
+    let place = Place::new();
+    let folder = place.path().join("checks");
+    hostile_records(&place, &good);
+    hostile_files(&folder, &good);
     let (html, csv) = (place.path().join("f.html"), place.path().join("f.csv"));
     let told = fleet(
         &[
@@ -267,26 +287,13 @@ fn a_hostile_record_costs_no_more_than_itself() {
         "",
     );
     let told = told.exits(1).json();
-    let names = |list: &str, name: &str| -> Vec<String> {
-        let all = told[list].as_array().unwrap().iter();
-        let file = |one: &Value| {
-            one[name]
-                .as_str()
-                .unwrap()
-                .rsplit('/')
-                .next()
-                .unwrap()
-                .to_owned()
-        };
-        all.map(file).collect()
-    };
     let own = good["host"].as_str().unwrap();
-    let mut hosts = names("rows", "host");
+    let mut hosts = names(&told, "rows", "host");
     let mut expected = ["fw1", "newer", "older", "script", own].map(str::to_owned);
     hosts.sort();
     expected.sort();
     assert_eq!(hosts, expected);
-    let unread = names("unread", "source");
+    let unread = names(&told, "unread", "source");
     assert_eq!(
         unread,
         [

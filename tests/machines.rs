@@ -206,9 +206,10 @@ fn run_all(start: Start) -> Vec<(String, i32, String)> {
                 continue;
             }
             let mut command = stage.world.command_among_processes("sh");
-            let run = match start.closes_stdin {
-                true => "exec \"$@\" <&-",
-                false => "exec \"$@\"",
+            let run = if start.closes_stdin {
+                "exec \"$@\" <&-"
+            } else {
+                "exec \"$@\""
             };
             command
                 .args(["-c", run, "sh", "timeout", "60", "cttune"])

@@ -175,6 +175,21 @@ const UNIT: [(&str, &str); 2] = [
     ),
 ];
 
+const HOOK: &[(&str, &str)] = &[
+    (
+        "etc/network/if-up.d/tune",
+        "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=70000\n",
+    ),
+    (
+        "etc/network/interfaces",
+        "auto lo\niface lo inet loopback\n",
+    ),
+    (
+        "etc/systemd/system/multi-user.target.wants/networking.service",
+        "",
+    ),
+];
+
 #[test]
 fn a_later_writer_is_named_wins_and_blocks_apply() {
     let rc_local = (
@@ -185,20 +200,6 @@ fn a_later_writer_is_named_wins_and_blocks_apply() {
         "etc/cron.d/tune",
         "@reboot root sysctl -w net.netfilter.nf_conntrack_max=70000\n",
     );
-    let hook = [
-        (
-            "etc/network/if-up.d/tune",
-            "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=70000\n",
-        ),
-        (
-            "etc/network/interfaces",
-            "auto lo\niface lo inet loopback\n",
-        ),
-        (
-            "etc/systemd/system/multi-user.target.wants/networking.service",
-            "",
-        ),
-    ];
     let ufw = [
         ("etc/ufw/ufw.conf", "ENABLED=yes\n"),
         ("etc/default/ufw", "IPT_SYSCTL=/etc/ufw/sysctl.conf\n"),
@@ -213,7 +214,7 @@ fn a_later_writer_is_named_wins_and_blocks_apply() {
         (UNIT.to_vec(), "/etc/systemd/system/tune.service:3"),
         (vec![rc_local], "/etc/rc.local:2"),
         (vec![cron], "/etc/cron.d/tune:1"),
-        (hook.to_vec(), "/etc/network/if-up.d/tune:2"),
+        (HOOK.to_vec(), "/etc/network/if-up.d/tune:2"),
         (ufw.to_vec(), "/etc/ufw/sysctl.conf:2"),
     ] {
         let image = Image::with(&[vec![MAX, BUILT_IN, SYSTEMD], writer].concat());

@@ -164,7 +164,9 @@ fn nothing_is_ended_without_a_name_and_everything_only_when_asked_for() {
     world.cttune(&["kill", "--yes"]).exits(64);
     world.cttune(&["kill", "--match", "", "--yes"]).exits(64);
     for every in EVERY {
-        let told = world.cttune(&[&["kill", "--yes"], every].concat()).exits(1);
+        let told = world
+            .cttune(&[&["kill", "--yes"], *every].concat())
+            .exits(1);
         told.briefly()
             .says(&["every flow", "--all-flows", "nothing was changed"]);
     }
