@@ -181,3 +181,52 @@ fn other_commands_of_the_readme_are_there() {
         }
     }
 }
+
+/// The words of a picture, but for what varies: numbers, times, bars, rows of flows that end soon.
+fn words(picture: &str) -> String {
+    let (_, body) = picture.split_once("</style>").unwrap();
+    let mut words = String::new();
+    for line in body.lines().filter(|line| line.starts_with("<text")) {
+        let parts = line
+            .split('<')
+            .map(|part| part.split_once('>').map_or("", |(_, text)| text));
+        let text: String = parts.collect();
+        let is_row =
+            text.trim_start().starts_with(|c: char| c.is_ascii_digit()) && text.contains(" %");
+        if is_row && !text.contains("established") {
+            continue;
+        }
+        for word in text.split_whitespace() {
+            let bare = word.trim_matches(['(', ')', ';', '.', ',', ':']);
+            let is_number = bare.starts_with(|c: char| c.is_ascii_digit())
+                && bare
+                    .chars()
+                    .all(|c| c.is_ascii_digit() || ".,dhms".contains(c));
+            let is_bar = word.contains(['█', '▏', '▎', '▍', '▌', '▋', '▊', '▉']);
+            if !is_number && !is_bar {
+                words.push_str(word);
+                words.push(' ');
+            }
+        }
+    }
+    words
+}
+
+#[test]
+fn the_pictures_show_what_the_commands_of_the_story_print() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let place = Place::new();
+    let mut make = std::process::Command::new(root.join("docs/pictures/make"));
+    make.arg(place.program()).arg(place.path());
+    Told::by(&mut make).exits(0);
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    for name in ["check", "top", "forecast", "apply", "expire"] {
+        let file = format!("docs/pictures/{name}.svg");
+        assert!(readme.contains(&format!("({file})")), "{file}");
+        let made = words(&read(&place.path().join(format!("{name}.svg"))));
+        assert!(made.split(' ').count() > 15, "{made}");
+        let kept = words(&read(&root.join(&file)));
+        assert_eq!(made, kept, "{file} differs: docs/pictures/make");
+    }
+}

@@ -31,8 +31,8 @@ const BROKEN: &str = "[sysctl]\nmax = { atleast = 5 }\nudp_timeout = \"10min\"\n
 /// With the story's table.
 const FULL: [&[&str]; 2] = [&["check"], &["check", "--profile", "small"]];
 
-/// With some of its flows.
-const SOME: [&[&str]; 3] = [
+/// With some of its flows. Of those that are shown none ends soon.
+const SOME: [&[&str]; 7] = [
     &[
         "plan",
         "--profile",
@@ -42,10 +42,19 @@ const SOME: [&[&str]; 3] = [
     ],
     &["top", "--match", "dport=5228"],
     &["expire", "--dry-run", "--match", "dport=5228"],
+    &["forecast", "--match", "state=established"],
+    &["forecast", "--key", "udp_timeout", "--match", "dport=5228"],
+    &["guard", "--once", "--dry-run"],
+    &[
+        "kill",
+        "--match",
+        "src=10.20.0.10/31,state=established",
+        "--dry-run",
+    ],
 ];
 
 /// Where nothing was done yet, and the table is empty.
-const QUIET: [&[&str]; 12] = [
+const QUIET: [&[&str]; 26] = [
     &["check", "--explain", "max"],
     &["check", "--profile", "small", "-v"],
     &["top"],
@@ -58,6 +67,20 @@ const QUIET: [&[&str]; 12] = [
     &["expire", "--match", "dport=x"],
     &["check", "--warn", "200"],
     &["profile", "check", "broken"],
+    &["forecast"],
+    &["report", "--profile", "small"],
+    &["watch", "--once"],
+    &["guard", "--once"],
+    &["metrics", "--format", "munin"],
+    &["sandbox"],
+    &["sandbox", "--flows", "0", "--", "true"],
+    &["profile", "list"],
+    &["profile", "show", "small"],
+    &["profile", "check", "small"],
+    &["profile", "diff", "small", "campus-fw"],
+    &["profile", "export", "small", "--to", "sysctl.d"],
+    &["profile", "suggest", "--observe", "1s"],
+    &["fleet"],
 ];
 
 /// Once a profile was applied, rolled back, and applied again.
@@ -70,7 +93,14 @@ const APPLIED: [&[&str]; 5] = [
 ];
 
 fn on_terminal(world: &World, columns: u16, args: &[&str]) -> (i32, String) {
-    let mut command = world.command("cttune");
+    let mut command = match args {
+        ["sandbox", ..] => {
+            let mut outside = support::ordinary_user();
+            outside.arg(world.place.program()).env("LC_ALL", "C.UTF-8");
+            outside
+        }
+        _ => world.command("cttune"),
+    };
     command.args(args).env("NO_COLOR", "1");
     let (code, screen) = Terminal::sized(&command, columns, 24).end();
     // Of a line that was drawn again the last state, without a bar that shows progress.
@@ -96,24 +126,40 @@ fn masked(screen: &str) -> String {
     let mut is_unread = false;
     let lines = screen.lines().filter(|line| {
         // A note goes on below its first word.
-        is_unread = line.starts_with("note: not read") || is_unread && line.starts_with("      ");
+        let begins = line.starts_with("note: not read") || line.starts_with("not read");
+        is_unread = begins || is_unread && line.starts_with("      ");
         !is_unread
     });
     let mut text = String::new();
     for line in lines {
-        let line = match line.split_once(", kernel ") {
-            Some((before, _)) => format!("{before}, kernel KERNEL"),
-            None => line.to_owned(),
-        };
+        let kernel = [", kernel ", "kernel            "];
+        let kernel = kernel.iter().find_map(|name| {
+            let (before, _) = line.split_once(name)?;
+            Some(format!("{before}{name}KERNEL"))
+        });
+        let line = kernel.unwrap_or_else(|| line.to_owned());
+        let is_spark = line.contains(", last ");
         let digit = |c: char| match c {
             '0'..='9' => '0',
+            '▁' if is_spark => ' ',
             '░' | '▉'..='▏' => '█',
             c => c,
         };
-        text.push_str(&line.chars().map(digit).collect::<String>());
+        let line: Vec<&str> = line.split(' ').map(long_time).collect();
+        text.push_str(&line.join(" ").chars().map(digit).collect::<String>());
         text.push('\n');
     }
     text
+}
+
+/// The time that a flow has left has one or two digits of each unit.
+fn long_time(word: &str) -> &str {
+    let units = word.chars().filter(|c| "dhms".contains(*c)).count();
+    let is_time = units > 2
+        && word
+            .chars()
+            .all(|c| c.is_ascii_digit() || "dhms".contains(c));
+    if is_time { "0d0h0m0s" } else { word }
 }
 
 /// The screens of these commands at every width, after a line that says which it is.
@@ -194,6 +240,11 @@ fn no_line_is_wider_than_the_terminal() {
         &["plan", "--profile", "campus-fw"],
         &["plan", "--profile", name, "--adopt"],
         &["apply", "--profile", "campus-fw", "--yes"],
+        &["forecast", "-v"],
+        &["report", "--profile", "campus-fw"],
+        &["watch", "--once"],
+        &["guard", "--once"],
+        &["profile", "diff", name, "cgn"],
         &["top"],
         &["top", "--by", "src,sport,dst,dport,reply-src,reply-dst"],
         &["top", "--exact", "--remedy"],
@@ -256,6 +307,12 @@ fn the_locale_and_columns_are_obeyed_and_colour_only_where_it_is_wanted() {
             .env(name, value);
         support::Told::by(&mut command).stdout
     };
+    for command in ["forecast -v", "report", "watch --once", "top", "history"] {
+        let mut told = world.command("cttune");
+        told.args(command.split(' ')).env("LC_ALL", "C");
+        let told = support::Told::by(&mut told).exits(0);
+        assert!(told.stdout.is_ascii(), "{command}: {told}");
+    }
     let is_ascii = |text: &str| text.is_ascii();
     assert!(!is_ascii(&show("LC_ALL", "C.UTF-8")));
     assert!(!is_ascii(&show("LC_ALL", "de_DE.utf8@euro")));

@@ -6,7 +6,6 @@ use super::failure::{DIFFERS, Failure};
 use super::out::Out;
 use super::{expire, forecast, load, mistaken, place, saved, services};
 use crate::diagnostic::plain::Shown;
-use crate::diagnostic::quoted;
 use crate::files::Root;
 use crate::plan;
 use crate::profile::Desired;
@@ -25,11 +24,7 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
     }
     let code = show(&plan, &current, global, out);
     note_open_files(&plan, &root, out);
-    if let Some(file) = &args.out {
-        let line = format!("apply {}", quoted(&file.display().to_string()));
-        let apply = place::of(global).cttune(&line);
-        out.note(&format!("note: saved; to apply this plan: {apply}"));
-    }
+    saved::note_next(args, &plan, global, out);
     Ok(code)
 }
 

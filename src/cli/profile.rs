@@ -46,6 +46,9 @@ fn list(out: Out) -> u8 {
         || render::profile::list(&listed),
         || render::profile::list_json(&listed),
     );
+    if out.is_watched() {
+        out.note("next: to compare with one: cttune check NAME");
+    }
     0
 }
 

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::args::{DesiredOptions, Global, Mode, Named, Only, Planning};
+use super::args::{DesiredOptions, Global, Mode, Named, Only, Plan as Args, Planning};
 use super::current::Current;
 use super::failure::{FAILED, Failure};
 use super::out::Out;
-use super::{interrupted, mistaken, plan as plan_command, profile_edit};
+use super::{interrupted, mistaken, place, plan as plan_command, profile_edit};
 use crate::change::Here;
 use crate::diagnostic::{Advise, Hint, quoted};
 use crate::files::profiles::ProfileError;
 use crate::files::{Root, profiles};
 use crate::kernel::host;
 use crate::plan::{Blocked, Plan, Step, differences};
-use crate::render;
+use crate::render::{self, layout};
 
 const ENDING: &str = "json";
 
@@ -215,33 +215,75 @@ impl Saved {
 
     /// The command that would make it again.
     fn command(&self, file: &str) -> String {
-        let asked = &self.asked;
-        let mut line = "plan".to_owned();
+        format!("{} --out {}", self.asked.line("plan"), quoted(file))
+    }
+}
+
+impl Asked {
+    fn of(planning: &Planning, plan: &Plan) -> Self {
+        let typed = planning.desired.profile.as_deref();
+        let absolute = |name: &str| Some(std::path::absolute(name).ok()?.display().to_string());
+        let profile = typed.and_then(|name| match name {
+            // The active profile's own file, for one, is not what it names.
+            path if profiles::is_path(path) => absolute(path),
+            _ => Some(plan.profile.clone()),
+        });
+        let switches = Switch::ALL.into_iter();
+        Asked {
+            profile,
+            set: planning.desired.set.clone(),
+            only: planning.only,
+            expire: planning.expire.is_some(),
+            expire_mode: planning.expire.flatten(),
+            options: switches.filter(|one| one.is_on(planning)).collect(),
+        }
+    }
+
+    /// The command that asks for it.
+    fn line(&self, command: &str) -> String {
+        let mut line = command.to_owned();
         let mut add = |is_there: bool, word: &str| {
             if is_there {
                 line.push_str(&format!(" {word}"));
             }
         };
-        let profile = asked.profile.as_deref().unwrap_or_default();
+        let profile = self.profile.as_deref().unwrap_or_default();
         add(!profile.is_empty(), &quoted(profile));
-        for set in &asked.set {
+        for set in &self.set {
             add(true, &format!("--set {}", quoted(set)));
         }
-        add(asked.only == Some(Only::Live), "--only live");
-        add(asked.only == Some(Only::Persist), "--only persist");
-        for switch in &asked.options {
+        add(self.only == Some(Only::Live), "--only live");
+        add(self.only == Some(Only::Persist), "--only persist");
+        for switch in &self.options {
             add(true, switch.name());
         }
-        let mode = match asked.expire_mode {
+        let mode = match self.expire_mode {
             None => "",
             Some(Mode::Clamp) => "=clamp",
             Some(Mode::ReAge) => "=re-age",
             Some(Mode::Delete) => "=delete",
         };
-        add(asked.expire, &format!("--expire{mode}"));
-        add(true, &format!("--out {}", quoted(file)));
+        add(self.expire, &format!("--expire{mode}"));
         line
     }
+}
+
+/// Says how to apply what `plan` printed or saved.
+pub(super) fn note_next(args: &Args, plan: &Plan, global: &Global, out: Out) {
+    let is_ready = !plan.steps.is_empty() && plan.blocked.is_empty();
+    let (said, line) = match &args.out {
+        Some(file) => {
+            let file = quoted(&file.display().to_string());
+            ("note: saved; to apply this plan", format!("apply {file}"))
+        }
+        None if is_ready && out.is_watched() => {
+            let line = Asked::of(&args.planning, plan).line("apply");
+            ("next: to apply it", line)
+        }
+        None => return,
+    };
+    let command = layout::command(&place::of(global).cttune(&line));
+    out.note(&format!("{said}: {command}"));
 }
 
 /// `plan --out`.
@@ -251,13 +293,6 @@ pub(super) fn write(
     plan: &Plan,
     global: &Global,
 ) -> anyhow::Result<()> {
-    let typed = asked.desired.profile.as_deref();
-    let absolute = |name: &str| Some(std::path::absolute(name).ok()?.display().to_string());
-    let profile = typed.and_then(|name| match name {
-        // The active profile's own file, for one, is not what it names.
-        path if profiles::is_path(path) => absolute(path),
-        _ => Some(plan.profile.clone()),
-    });
     let saved = Saved {
         schema: render::SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -265,17 +300,7 @@ pub(super) fn write(
         host: host::read_name(),
         netns: global.netns.clone(),
         root: global.root.as_deref().map(real),
-        asked: Asked {
-            profile,
-            set: asked.desired.set.clone(),
-            only: asked.only,
-            expire: asked.expire.is_some(),
-            expire_mode: asked.expire.flatten(),
-            options: Switch::ALL
-                .into_iter()
-                .filter(|switch| switch.is_on(asked))
-                .collect(),
-        },
+        asked: Asked::of(asked, plan),
         profile: plan.profile.clone(),
         blocked: blocked(&plan.blocked),
         steps: plan.steps.clone(),

@@ -52,7 +52,7 @@ pub(crate) fn status(event: &Event) -> String {
 }
 
 /// A step, as a line of a log.
-pub(crate) fn line(event: &Event) -> String {
+pub(crate) fn line(event: &Event, dry_run: bool) -> String {
     let fill = format_share(event.fill.share());
     match &event.what {
         What::Rested | What::Observed => {
@@ -71,7 +71,8 @@ pub(crate) fn line(event: &Event) -> String {
             let total = plural(ended.total(), "flow");
             let classes = classes.join(", ");
             let took = took.as_secs_f64();
-            format!("{GOOD}ended {total}{GOOD:#} in {took:.1} s ({classes}); fill {fill}")
+            let did = if dry_run { "would end" } else { "ended" };
+            format!("{GOOD}{did} {total}{GOOD:#} in {took:.1} s ({classes}); fill {fill}")
         }
         What::Helpless => format!(
             "{BAD}fill {fill}, and no flow may end{BAD:#}: none was watched and silent for its \

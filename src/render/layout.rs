@@ -327,7 +327,7 @@ fn laid_row(
             }
         }
         // Of a folded head nothing may be left.
-        if number == 0 || !line.trim().is_empty() {
+        if number == 0 || display_width(line.trim()) > 0 {
             out.push(line);
         }
     }

@@ -18,7 +18,7 @@ pub(super) fn write(event: &Event) -> bool {
         return false;
     }
     let is_bad = matches!(event.what, What::Helpless);
-    let message = anstream::adapter::strip_str(&render::line(event)).to_string();
+    let message = anstream::adapter::strip_str(&render::line(event, false)).to_string();
     let mut text = String::new();
     let mut field = |name: &str, value: &str| {
         // A value with more lines would need another form.

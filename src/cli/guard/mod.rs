@@ -60,9 +60,10 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
             Err(error) => return Err(failed(error).into()),
         };
         let mut service = service.borrow_mut();
-        service.tell(&event);
         let is_done = event.fill.count < event.high || matches!(event.what, What::Ended { .. });
-        if args.once && (is_done || begun.elapsed() >= ONCE + GRACE) {
+        let is_last = args.once && (is_done || begun.elapsed() >= ONCE + GRACE);
+        service.tell(&event, is_last);
+        if is_last {
             let is_above = event.fill.count >= event.high && !args.dry_run;
             return Ok(if is_above { DIFFERS } else { 0 });
         }

@@ -24,7 +24,7 @@ pub(super) struct Service {
     status: GuardStatus,
     /// A dry run writes no file.
     is_real: bool,
-    once: bool,
+    dry_run: bool,
     begun: Instant,
     /// For how long established flows have to be watched from then on, if they have to be.
     to_watch: Option<Duration>,
@@ -44,7 +44,7 @@ impl Service {
             out,
             status: GuardStatus::new(std::process::id(), time_in(Duration::ZERO)),
             is_real,
-            once: args.once,
+            dry_run: args.dry_run,
             begun: Instant::now(),
             to_watch: to_watch(guard),
             reported: None,
@@ -52,14 +52,12 @@ impl Service {
         }
     }
 
-    /// Tells what a step did.
-    pub(super) fn tell(&mut self, event: &Event) {
+    /// Tells what a step did; of the last one too that it did nothing.
+    pub(super) fn tell(&mut self, event: &Event, is_last: bool) {
         let is_news = !matches!(event.what, What::Rested | What::Observed);
         self.status.note(event, time_in(Duration::ZERO));
-        let line = || render::line(event);
-        if (is_news || self.once && event.what == What::Rested)
-            && !(self.is_real && journal::write(event))
-        {
+        let line = || render::line(event, self.dry_run);
+        if (is_news || is_last) && !(self.is_real && journal::write(event)) {
             self.out.event(line, || render::json(event));
         }
         if self.reported.is_none() {

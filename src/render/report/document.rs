@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::render::picture::Picture;
-use crate::tunable::{format_count, format_seconds, format_share, format_size, plural};
+use crate::tunable::{Key, format_count, format_seconds, format_share, format_size, plural};
 
 /// Groups of the table that are listed.
 const GROUPS: usize = 10;
@@ -258,8 +258,22 @@ fn plan(plan: &Value) -> Vec<Block<'static>> {
 fn step(step: &Value) -> String {
     let what = match step["kind"].as_str() {
         Some("write-live") => {
-            let (from, to) = (said(&step["from"]), said(&step["to"]));
-            format!("{}: {from} → {to}", said(&step["key"]))
+            let (name, from, to) = (said(&step["key"]), &step["from"], &step["to"]);
+            let key = Key::find(&name).ok();
+            let value = |value: &Value| match (key, value.as_i64()) {
+                (Some(key), Some(number)) => key.said(number),
+                _ => said(value),
+            };
+            let name = key.map_or(name, |key| key.short_name().to_owned());
+            format!("{name}: {} → {}", value(from), value(to))
+        }
+        Some("write-file" | "edit-line") => {
+            let what = match (&step["from"], &step["to"]) {
+                (Value::Null, _) => "create",
+                (_, Value::Null) => "remove",
+                _ => "change",
+            };
+            format!("{what} {}", said(&step["path"]))
         }
         Some("expire") => format!(
             "expire, {}: {} flows",
