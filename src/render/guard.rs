@@ -71,8 +71,10 @@ pub(crate) fn line(event: &Event, dry_run: bool) -> String {
             let total = plural(ended.total(), "flow");
             let classes = classes.join(", ");
             let took = took.as_secs_f64();
-            let did = if dry_run { "would end" } else { "ended" };
-            format!("{GOOD}{did} {total}{GOOD:#} in {took:.1} s ({classes}); fill {fill}")
+            if dry_run {
+                return format!("dry run: {total} would end ({classes}); fill {fill}");
+            }
+            format!("{GOOD}ended {total}{GOOD:#} in {took:.1} s ({classes}); fill {fill}")
         }
         What::Helpless => format!(
             "{BAD}fill {fill}, and no flow may end{BAD:#}: none was watched and silent for its \
