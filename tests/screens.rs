@@ -32,7 +32,7 @@ const BROKEN: &str = "[sysctl]\nmax = { atleast = 5 }\nudp_timeout = \"10min\"\n
 const FULL: [&[&str]; 2] = [&["check"], &["check", "--profile", "small"]];
 
 /// With some of its flows. Of those that are shown none ends soon.
-const SOME: [&[&str]; 7] = [
+const SOME: [&[&str]; 6] = [
     &[
         "plan",
         "--profile",
@@ -45,12 +45,6 @@ const SOME: [&[&str]; 7] = [
     &["forecast", "--match", "state=established"],
     &["forecast", "--key", "udp_timeout", "--match", "dport=5228"],
     &["guard", "--once", "--dry-run"],
-    &[
-        "kill",
-        "--match",
-        "src=10.20.0.10/31,state=established",
-        "--dry-run",
-    ],
 ];
 
 /// Where nothing was done yet, and the table is empty.
@@ -145,21 +139,10 @@ fn masked(screen: &str) -> String {
             '░' | '▉'..='▏' => '█',
             c => c,
         };
-        let line: Vec<&str> = line.split(' ').map(long_time).collect();
-        text.push_str(&line.join(" ").chars().map(digit).collect::<String>());
+        text.push_str(&line.chars().map(digit).collect::<String>());
         text.push('\n');
     }
     text
-}
-
-/// The time that a flow has left has one or two digits of each unit.
-fn long_time(word: &str) -> &str {
-    let units = word.chars().filter(|c| "dhms".contains(*c)).count();
-    let is_time = units > 2
-        && word
-            .chars()
-            .all(|c| c.is_ascii_digit() || "dhms".contains(c));
-    if is_time { "0d0h0m0s" } else { word }
 }
 
 /// The screens of these commands at every width, after a line that says which it is.

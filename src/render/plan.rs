@@ -450,9 +450,14 @@ fn dropped_line(plan: &Plan) -> Option<String> {
 }
 
 fn step_text(number: usize, step: &Step) -> String {
+    // A long path would widen the column of keys.
+    let below = match step {
+        Step::WriteLive { .. } => format!("{CELL}{BELOW}"),
+        _ => format!("\n    {HANG}"),
+    };
     let why = match step.why() {
         "" => String::new(),
-        why => format!("{CELL}{BELOW}{FAINT}{why}{FAINT:#}"),
+        why => format!("{below}{FAINT}{why}{FAINT:#}"),
     };
     format!("{number:>2}. {}{why}\n", step_cells(step))
 }
