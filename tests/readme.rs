@@ -217,9 +217,9 @@ fn the_pictures_show_what_the_commands_of_the_story_print() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let place = Place::new();
-    let mut make = std::process::Command::new(root.join("docs/pictures/make"));
-    make.arg(place.program()).arg(place.path());
-    Told::by(&mut make).exits(0);
+    let mut script = std::process::Command::new(root.join("docs/pictures/make"));
+    script.arg(place.program()).arg(place.path());
+    Told::by(&mut script).exits(0);
     let read = |path: &Path| fs::read_to_string(path).unwrap();
     for name in ["check", "top", "forecast", "apply", "expire"] {
         let file = format!("docs/pictures/{name}.svg");
