@@ -6,11 +6,7 @@
 //! is known of protocols, states and busy ports; of a host or port, the next smaller one of the same
 //! table shows it. Up to four that are like each other are one cause, and share what they score.
 //! The share counted is the lower end of its 95 % interval, so that chance scores nothing.
-//! Rule: pure arithmetic, the same for the same sample.
-
-use std::collections::HashMap;
-
-use foldhash::quality::RandomState;
+//! Rule: pure arithmetic, the same for the same flows in any order.
 
 use super::field::Facts;
 use super::sample::lower_bound;
@@ -135,7 +131,7 @@ fn most_bits(value: Value) -> f64 {
     }
 }
 
-/// A column with the sample's values, numbered.
+/// A column with the sample's values, numbered in their order: of equals, the smaller value comes first.
 struct Candidate {
     column: Column,
     /// The place of the column of hosts, of which this one has the networks.
@@ -152,20 +148,21 @@ struct Candidate {
 
 impl Candidate {
     fn new(column: Column, hosts: Option<usize>, sample: &[Facts]) -> Self {
-        let mut known: HashMap<Value, u16, RandomState> = HashMap::default();
-        let mut values = vec![(Value::Absent, 0.0)];
-        let numbers = sample.iter().map(|flow| match column.of(flow) {
-            Value::Absent => 0,
-            value => *known.entry(value).or_insert_with(|| {
-                values.push((value, known_bits(value).unwrap_or(0.0)));
-                u16::try_from(values.len() - 1).unwrap_or(u16::MAX)
-            }),
-        });
+        let of_flows: Vec<Value> = sample.iter().map(|flow| column.of(flow)).collect();
+        let mut values = vec![Value::Absent];
+        values.extend(&of_flows);
+        values.sort_unstable();
+        values.dedup();
+        let number = |value| u16::try_from(values.binary_search(value).unwrap_or(0));
+        let numbers = of_flows.iter().map(|value| number(value).unwrap_or(0));
         let mut candidate = Candidate {
             column,
             hosts,
             numbers: numbers.collect(),
-            values,
+            values: values
+                .iter()
+                .map(|value| (*value, known_bits(*value).unwrap_or(0.0)))
+                .collect(),
             ranks: Vec::new(),
             entropy: 0.0,
         };
