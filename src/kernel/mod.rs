@@ -18,6 +18,7 @@ pub(crate) mod namespaces;
 pub(crate) mod netns;
 pub(crate) mod nft;
 pub(crate) mod processes;
+pub(crate) mod program;
 pub(crate) mod rights;
 pub(crate) mod rules;
 pub(crate) mod ssh;

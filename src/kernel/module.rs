@@ -1,7 +1,9 @@
 //! Loading the conntrack module, and unloading it again when that is undone.
 
 use std::io;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use super::program;
 
 /// The module could not be loaded or unloaded.
 #[derive(Debug, thiserror::Error)]
@@ -37,22 +39,13 @@ pub(crate) fn unload() -> Result<(), ModuleError> {
 }
 
 fn modprobe(arguments: &[&str]) -> Result<(), ModuleError> {
-    let output = Command::new("modprobe")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(ModuleError::NoModprobe)?;
+    let run = program::run(Command::new("modprobe").args(arguments), "");
+    let output = run.map_err(ModuleError::NoModprobe)?;
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let said = if said.is_empty() {
-        output.status.to_string()
-    } else {
-        said
-    };
     Err(ModuleError::Failed {
         arguments: arguments.join(" "),
-        said,
+        said: program::said(&output),
     })
 }

@@ -2,8 +2,10 @@
 //!
 //! Text and not JSON, of which nft before 1.0.9 drops the timeouts without a word.
 
-use std::io::{self, ErrorKind, Write};
-use std::process::{Command, Stdio};
+use std::io::{self, ErrorKind};
+use std::process::Command;
+
+use super::program;
 
 /// Why nft did not take a text.
 #[derive(Debug, thiserror::Error)]
@@ -50,30 +52,18 @@ pub(crate) fn list() -> Result<String, NftError> {
 }
 
 fn run(arguments: &[&str], text: &str) -> Result<String, NftError> {
-    let mut child = Command::new("nft")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| match error.kind() {
-            ErrorKind::NotFound => NftError::NotInstalled,
-            _ => NftError::Io(error),
-        })?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // It may end before it has read all: what it says tells why.
-        let _ = stdin.write_all(text.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(NftError::Io)?;
+    let run = program::run(Command::new("nft").args(arguments), text);
+    let output = run.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => NftError::NotInstalled,
+        _ => NftError::Io(error),
+    })?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = program::said(&output);
     let mut lines = said.lines();
-    let line = lines
-        .find(|line| line.contains("Error"))
-        .or(said.lines().next());
-    let line = line.unwrap_or("it failed and said nothing");
+    let line = lines.find(|line| line.contains("Error"));
+    let line = line.or(said.lines().next()).unwrap_or_default();
     let line = line.split_once("Error: ").map_or(line, |(_, rest)| rest);
     Err(NftError::Refused(line.trim().to_owned()))
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use super::program;
 use crate::diagnostic::{Advise, Hint};
 
 /// A unit could not be enabled or disabled.
@@ -87,11 +88,8 @@ fn done(arguments: &[&str]) -> Result<(), UnitError> {
 
 /// Whether it succeeded, and what it said.
 fn systemctl(arguments: &[&str]) -> Result<(bool, String), UnitError> {
-    let output = Command::new("systemctl")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(UnitError::NoSystemctl)?;
+    let run = program::run(Command::new("systemctl").args(arguments), "");
+    let output = run.map_err(UnitError::NoSystemctl)?;
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Ok((output.status.success(), said))
 }

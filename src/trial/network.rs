@@ -3,11 +3,10 @@
 //! Needs ip (iproute2) and nft. Follows veth(4), raw(7), ip-sysctl.rst.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -20,6 +19,7 @@ use nix::unistd::Pid;
 use super::{LINK_UP, Traffic, TrialError, packet};
 use crate::flow::{Filter, Member, TcpState};
 use crate::kernel::ctnetlink::each_flow;
+use crate::kernel::program::{run, said};
 
 /// Both interfaces have the same hardware address, and neither asks for the other's: a packet to
 /// any address arrives.
@@ -226,23 +226,13 @@ pub(super) fn feed(
             source,
         },
     };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).map_err(failed)?;
-    }
-    let output = child.wait_with_output().map_err(failed)?;
+    let output = run(Command::new(program).args(arguments), input).map_err(failed)?;
     // ip goes on after what fails (IPv6 may be off) and reports it.
     if output.status.success() || program == "ip" {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(TrialError::Refused {
         doing: program,
-        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        said: said(&output),
     })
 }
