@@ -196,7 +196,10 @@ fn read_cpus() -> io::Result<u32> {
 }
 
 fn read_memory() -> io::Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo")?;
+    let text = fs::read_to_string("/proc/meminfo").map_err(|error| {
+        let said = crate::diagnostic::said(&error);
+        io::Error::new(error.kind(), format!("cannot read /proc/meminfo: {said}"))
+    })?;
     parse_mem_total(&text).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
