@@ -20,7 +20,13 @@ use super::refusal;
 use crate::diagnostic::told;
 
 /// What cttune reads and writes below /etc. None need exist on the host.
-const FOLDERS: [&str; 4] = ["sysctl.d", "modules-load.d", "udev/rules.d", "cttune"];
+const FOLDERS: [&str; 5] = [
+    "sysctl.d",
+    "modules-load.d",
+    "udev/rules.d",
+    "systemd/system",
+    "cttune",
+];
 
 /// What the story's admin appended by hand.
 const BY_HAND: &str = "net.netfilter.nf_conntrack_max=131072\n";
@@ -29,9 +35,12 @@ const BY_HAND: &str = "net.netfilter.nf_conntrack_max=131072\n";
 pub(super) fn set_up() -> anyhow::Result<()> {
     let upper = Path::new(HOME).join("etc");
     let work = Path::new(HOME).join("etc-work");
-    make_directory(&upper.join("udev"))?;
     make_directory(&work)?;
     for directory in FOLDERS {
+        upper
+            .join(directory)
+            .parent()
+            .map_or(Ok(()), make_directory)?;
         copy_directory(&Path::new("/etc").join(directory), &upper.join(directory))
             .with_context(|| format!("copying /etc/{directory} into the sandbox"))?;
     }
