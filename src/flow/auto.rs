@@ -76,6 +76,7 @@ pub(super) fn choose(sample: &[Facts], prefixes: Option<Prefixes>, given: &[Fiel
             cause: None,
         };
     }
+    best.describe(&candidates);
     let mut chosen = best.chosen;
     let has = |field| chosen.iter().any(|(column, _)| column.field == field);
     // A port means little without its protocol.
@@ -283,6 +284,7 @@ impl Candidate {
             ..Guess::default()
         };
         guess.score = guess.scored(guess.flows.len(), 0.0, all);
+        guess.is_first_of_many = numbers.len() > 1;
         guess
             .chosen
             .push((self.column, self.value(*numbers.first()?)));
@@ -322,6 +324,7 @@ struct Guess {
     /// The flows in it, by their place in the sample.
     flows: Vec<u16>,
     is_network: bool,
+    is_first_of_many: bool,
     bits: f64,
     score: f64,
 }
@@ -365,6 +368,36 @@ impl Guess {
                     (self.bits, self.score) = (self.bits + bits, score);
                 }
                 _ => return self,
+            }
+        }
+    }
+}
+
+impl Guess {
+    /// Of hosts that are one cause the first is shown: with the service that nearly all of its own
+    /// flows have.
+    fn describe(&mut self, candidates: &[Candidate]) {
+        if !self.is_first_of_many {
+            return;
+        }
+        for next in candidates {
+            if let Some((_, value)) = self
+                .chosen
+                .iter()
+                .find(|(column, _)| *column == next.column)
+            {
+                self.flows
+                    .retain(|flow| next.value(next.number(*flow)) == *value);
+            }
+        }
+        let service = [Field::Proto, Field::State, Field::Dst, Field::Dport];
+        for next in candidates.iter().filter(|next| next.hosts.is_none()) {
+            let field = next.column.field;
+            let is_told = self.chosen.iter().any(|(column, _)| column.field == field);
+            let most = next.ranked(&self.flows).into_iter().next();
+            let nearly_all = most.filter(|(_, flows)| flows * 20 >= self.flows.len() * 19);
+            if let Some((number, _)) = nearly_all.filter(|_| service.contains(&field) && !is_told) {
+                self.chosen.push((next.column, next.value(number)));
             }
         }
     }
