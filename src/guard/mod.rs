@@ -147,6 +147,7 @@ impl Guard {
         past: Past,
     ) -> Result<(), GuardError> {
         self.past = past;
+        self.operators = Operators::read();
         let rules = rules(&parameters, &self.past, &self.operators)?;
         self.judge.renew(rules);
         self.judge.trusts_history = parameters.trust_history;
@@ -366,7 +367,8 @@ impl Guard {
 
     /// Reads the sysctls and policies of now.
     fn renew_rules(&mut self) -> Result<(), GuardError> {
-        self.operators.renew();
+        let min_idle = self.parameters.min_idle.of(Class::Established);
+        self.operators.renew(Duration::from_millis(min_idle.into()));
         let rules = rules(&self.parameters, &self.past, &self.operators)?;
         self.judge.renew(rules.clone());
         if self.judge.remembered() > MOST_TIMEOUTS {

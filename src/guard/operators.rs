@@ -15,6 +15,7 @@ const REST: u32 = 300;
 /// The sessions as they were read last.
 pub(super) struct Operators {
     pub(super) sessions: Vec<Session>,
+    begun: Instant,
     next: Instant,
 }
 
@@ -28,13 +29,15 @@ impl Operators {
         let clients = ssh::read_clients().into_iter().map(Session::from);
         Operators {
             sessions: told.chain(clients).collect(),
+            begun,
             next: Instant::now() + EVERY.max(begun.elapsed() * REST),
         }
     }
 
-    /// Reads them again if it is time.
-    pub(super) fn renew(&mut self) {
-        if Instant::now() >= self.next {
+    /// Reads them again if it is time, or if a session that began since may be silent for so long
+    /// that its flow could end.
+    pub(super) fn renew(&mut self, min_idle: Duration) {
+        if Instant::now() >= self.next || self.begun.elapsed() >= min_idle {
             *self = Operators::read();
         }
     }
