@@ -134,7 +134,10 @@ fn screens_are_as_they_were_recorded() {
         writeln!(text, "──── {width} x {height}: cttune watch").unwrap();
         text.push_str(&masked(&screen));
         tmux.keys(&["?"]);
-        let screen = tmux.wait("help", |screen| screen.contains("any key goes back"));
+        // The last line is drawn last.
+        let screen = tmux.wait("help", |screen| {
+            screen.contains("any key goes back") && !screen.contains("? help  q quit")
+        });
         writeln!(text, "──── {width} x {height}: ?").unwrap();
         text.push_str(&masked(&screen));
     }
