@@ -615,7 +615,7 @@ fn whenever_it_is_killed_nothing_differs_and_the_next_one_goes_on() {
              # On a slow machine none may come as far as a pass for a while.
              [ $round -le {rounds} ] || [ $passes = 0 ] || break
              cttune guard --json --high 900 --low 500 --poll 1s {SHORT} >out 2>err 9>&- & guard=$!
-             sleep $((RANDOM % 2)).$((RANDOM % 1000))
+             sleep $((RANDOM % 3)).$((RANDOM % 1000))
              kill -KILL $guard; code=0; wait $guard || code=$?
              [ $code = 137 ] || {{ echo \"round $round: $code\"; cat err; exit 9; }}
              passes=$((passes + $(grep -c '\"what\": *\"ended\"' out || :)))
