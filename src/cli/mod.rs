@@ -64,6 +64,7 @@ use self::args::{Cli, Command, Format, Global};
 use self::failure::{FAILED, Failure, SANDBOX};
 use self::out::Out;
 use crate::kernel::rights::{self, Needs};
+use crate::kernel::seccomp;
 use crate::kernel::{netns, processes};
 
 /// Runs the command line and gives the exit code.
@@ -134,8 +135,11 @@ fn give_up_rights(cli: &Cli) {
         cli.global.format,
         Format::Text | Format::Json | Format::Salt
     );
-    if is_monitor || matches!(cli.command, Command::Metrics(_)) {
+    let is_monitor = is_monitor || matches!(cli.command, Command::Metrics(_));
+    let runs_no_program = matches!(&cli.command, Command::Guard(args) if !args.installing.install);
+    if is_monitor || runs_no_program {
         rights::keep_from_programs();
+        seccomp::refuse_rare_calls();
     }
     rights::keep(needs);
     let writes_nothing = |args: &args::Metrics| args.textfile.is_none() && !args.all_netns;

@@ -21,6 +21,7 @@ pub(crate) mod processes;
 pub(crate) mod program;
 pub(crate) mod rights;
 pub(crate) mod rules;
+pub(crate) mod seccomp;
 pub(crate) mod ssh;
 pub(crate) mod sysctl;
 pub(crate) mod units;
