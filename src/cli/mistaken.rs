@@ -70,9 +70,9 @@ pub(super) fn not_found(error: ProfileError) -> anyhow::Error {
         ProfileError::File(error) => error
             .hint()
             .or_else(|| Some(Hint::cttune("profile list").to("see the profiles that have a name"))),
-        ProfileError::Unsafe { path, .. } => {
-            let path = quoted(&path.display().to_string());
-            let command = format!("chown root {path} && chmod go-w {path}");
+        ProfileError::Unsafe { open, .. } => {
+            let open = quoted(&open.display().to_string());
+            let command = format!("chown root {open} && chmod go-w {open}");
             Some(Hint::on_host(command).to("if it is yours"))
         }
         ProfileError::NotText { what, .. } if what != "profile" => None,

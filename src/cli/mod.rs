@@ -45,6 +45,8 @@ mod report;
 mod rollback;
 mod sandbox;
 mod saved;
+#[cfg(test)]
+mod schemas;
 mod select;
 mod services;
 mod session;

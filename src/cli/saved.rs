@@ -22,9 +22,11 @@ use crate::render::{self, layout};
 
 const ENDING: &str = "json";
 
-/// The text of the file.
+/// What is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Saved {
+    #[cfg_attr(test, schemars(with = "render::shape::Schema"))]
     schema: u32,
     version: String,
     /// When it was made, in UTC.
@@ -40,6 +42,7 @@ pub(super) struct Saved {
 
 /// What was typed, with the profile as any folder would name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Asked {
     profile: Option<String>,
     set: Vec<String>,
@@ -50,6 +53,7 @@ struct Asked {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 enum Switch {
     NoProfile,
@@ -135,10 +139,11 @@ impl Order {
 
     /// The plan as it is now; an error where a saved one is another.
     pub(super) fn make(&self, global: &Global, root: &Root) -> anyhow::Result<(Plan, Current)> {
-        let (plan, current) = plan_command::make(&self.planning, global, root)?;
+        let made = plan_command::make(&self.planning, global, root);
         let Some((file, saved)) = &self.saved else {
-            return Ok((plan, current));
+            return made;
         };
+        let (plan, current) = made.map_err(|error| saved.cannot_be_made(file, error))?;
         let live = |key| current.live.as_ref().and_then(|live| live.value(key));
         let mut changed = differences(&saved.steps, &plan.steps, live);
         let now = blocked(&plan.blocked);
@@ -211,6 +216,18 @@ impl Saved {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What it was made from is gone, or cannot be used any more.
+    fn cannot_be_made(&self, file: &str, error: anyhow::Error) -> Failure {
+        let mut failure = Failure::from_error(FAILED, error).unchanged();
+        let refused = format!(
+            "refusing {file}, planned {}: it cannot be planned now",
+            self.time
+        );
+        failure.messages.insert(0, refused);
+        failure.code = FAILED;
+        failure
     }
 
     /// The command that would make it again.

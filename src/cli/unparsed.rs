@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 
+use clap::builder::PossibleValue;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory, ValueEnum};
+use clap::{Arg, Command, CommandFactory, ValueEnum};
 
 use super::args::{Cli, Format};
 use super::failure::{Failure, NPD_UNKNOWN, UNKNOWN, USAGE};
@@ -119,6 +120,10 @@ fn advice(error: &clap::Error, own: &[&str]) -> Hint {
         ErrorKind::UnknownArgument => {
             told(ContextKind::InvalidArg).and_then(|word| meant_argument(word, command, &path, own))
         }
+        ErrorKind::MissingRequiredArgument => choice(error, command),
+        ErrorKind::ValueValidation if path == "rollback" => {
+            Some(Hint::cttune(path.clone()).to("undo the last change"))
+        }
         _ => None,
     };
     meant.unwrap_or_else(|| {
@@ -170,13 +175,39 @@ fn meant_argument(word: &str, command: &Command, path: &str, own: &[&str]) -> Op
         ));
     }
     let shown = command.get_arguments().filter(|one| !one.is_hide_set());
-    let names: Vec<&str> = shown.filter_map(clap::Arg::get_long).collect();
-    if names.contains(&name) {
-        let line = format!("{path} --{option}");
+    let shown: Vec<&Arg> = shown.collect();
+    if let Some(known) = shown.iter().find(|one| one.get_long() == Some(name)) {
+        let line = in_order(known, own);
         return Some(Hint::cttune(line).to("write it behind the command"));
     }
-    let near = nearest_name(name, names.into_iter().map(str::to_owned), ALIKE)?;
+    let names = shown.iter().filter_map(|one| one.get_long());
+    let near = nearest_name(name, names.map(str::to_owned), ALIKE)?;
     Some(did_you_mean(&format!("--{near}")))
+}
+
+/// The command line with an option, and its value, at the end.
+fn in_order(option: &Arg, own: &[&str]) -> String {
+    let long = format!("--{}", option.get_long().unwrap_or_default());
+    let is_it = |one: &&str| one.split('=').next() == Some(&long);
+    let at = own.iter().position(is_it);
+    let (before, from) = own.split_at(at.unwrap_or(own.len()));
+    let is_apart = option.get_action().takes_values() && from.first() == Some(&long.as_str());
+    let (moved, after) = from.split_at(from.len().min(1 + usize::from(is_apart)));
+    let words = [before, after, moved].concat();
+    let words: Vec<_> = words.into_iter().map(quoted).collect();
+    words.join(" ")
+}
+
+/// The values of an option that is missing.
+fn choice(error: &clap::Error, command: &Command) -> Option<Hint> {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let mut arguments = command.get_arguments();
+    let option = arguments.find(|one| missing.contains(&one.to_string()))?;
+    let values = option.get_possible_values();
+    let names: Vec<&str> = values.iter().map(PossibleValue::get_name).collect();
+    (!names.is_empty()).then(|| Hint::say(format!("{option} is one of {}", names.join(", "))))
 }
 
 fn is_profile(word: &str) -> bool {
@@ -193,6 +224,11 @@ fn meant_word(word: &str, path: &str, own: &[&str]) -> Option<Hint> {
         let at = own.iter().position(|one| one == &word)?;
         let line = own.get(at..).unwrap_or_default().join(" ");
         return Some(Hint::cttune(format!("sandbox -- {line}")).to("the command comes behind --"));
+    }
+    if path == "fleet" {
+        return Some(Hint::say(
+            "several files are one stream: cat FILES | cttune fleet -",
+        ));
     }
     word.contains('=')
         .then(|| Hint::say(format!("a key is set with --set {}", quoted(word))))

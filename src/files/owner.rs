@@ -2,7 +2,7 @@
 //!
 //! Only root asks: what other users run does no more than they could do themselves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{FileStat, Mode, stat};
 use nix::unistd::{Uid, geteuid, getuid};
@@ -21,7 +21,7 @@ pub(super) fn stranger(stat: &FileStat) -> Option<String> {
 /// Who beside root and the caller could replace this file: the owner of a folder on the way, and
 /// every user who may write one. In a folder like /tmp (sticky) everybody may make files, but not
 /// replace another user's.
-pub(super) fn stranger_on_the_way(path: &Path) -> Option<String> {
+pub(super) fn stranger_on_the_way(path: &Path) -> Option<(PathBuf, String)> {
     if !geteuid().is_root() {
         return None;
     }
@@ -31,7 +31,8 @@ pub(super) fn stranger_on_the_way(path: &Path) -> Option<String> {
         let is_sticky = stat.st_mode & Mode::S_ISVTX.bits() != 0;
         let writers = writers(&stat).filter(|_| !is_sticky);
         let why = writers.or_else(|| foreign_owner(&stat))?;
-        Some(format!("its folder {}: {why}", folder.shown()))
+        let why = format!("its folder {}: {why}", folder.shown());
+        Some((folder.to_owned(), why))
     })
 }
 
@@ -87,10 +88,10 @@ mod tests {
             let found = stranger_on_the_way(&file);
             let is_root = geteuid().is_root();
             let expected = part.filter(|_| is_root);
-            let said = found.filter(|why| why.contains("/open"));
+            let said = found.filter(|(_, why)| why.contains("/open"));
             assert_eq!(said.is_some(), expected.is_some(), "{mode:o}: {said:?}");
-            if let (Some(said), Some(expected)) = (said, expected) {
-                assert!(said.ends_with(expected), "{said}");
+            if let (Some((open, said)), Some(expected)) = (said, expected) {
+                assert!(open == folder && said.ends_with(expected), "{said}");
             }
         }
     }

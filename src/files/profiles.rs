@@ -77,6 +77,8 @@ pub(crate) enum ProfileError {
         what: &'static str,
         path: PathBuf,
         why: String,
+        /// That file, or the folder on the way to it.
+        open: PathBuf,
     },
     #[error("the {what} {} is not UTF-8 text: line {line} has a byte that no text has", path.shown())]
     NotText {
@@ -227,9 +229,15 @@ fn read_checked(root: &Root, inside: &Path, what: What) -> Result<Option<String>
         let mut strangers = paths.into_iter().filter_map(owner::stranger_on_the_way);
         strangers.next().filter(|_| root.is_machine())
     };
-    if let Some(why) = owner::stranger(&stat).or_else(on_the_way) {
+    let itself = || Some((path.clone(), owner::stranger(&stat)?));
+    if let Some((open, why)) = itself().or_else(on_the_way) {
         let what = what.name;
-        return Err(ProfileError::Unsafe { what, path, why });
+        return Err(ProfileError::Unsafe {
+            what,
+            path,
+            why,
+            open,
+        });
     }
     let bytes = root.read_whole(file, &stat, inside, what.most)?;
     String::from_utf8(bytes).map(Some).map_err(|error| {

@@ -32,6 +32,8 @@ impl Frames {
     /// The record that ends with this line.
     pub(crate) fn add(&mut self, line: &str) -> Option<Frame> {
         self.line += 1;
+        // What some editors and shells put before each file of UTF-8.
+        let line = line.trim_start_matches('\u{feff}');
         if let Some(frame) = &mut self.open {
             let ends = line.starts_with('}') || frame.text.len() > MOST;
             frame.text.push_str(if ends { "}" } else { line });
@@ -125,6 +127,10 @@ mod tests {
             (
                 "{\n  \"a\": {\n  }\n}\n{\n  \"b\": 2\n}\n",
                 vec![own(1, "{\n  \"a\": {\n  }\n}"), own(5, "{\n  \"b\": 2\n}")],
+            ),
+            (
+                "\u{feff}{\n}\n\u{feff}{}\n",
+                vec![own(1, "{\n}"), own(3, "{}")],
             ),
             // A broken one in the middle, and one at the end.
             (

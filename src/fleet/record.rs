@@ -95,6 +95,8 @@ pub(crate) fn parse(text: &str) -> Vec<Read> {
 }
 
 fn parse_wrapped(text: &str, depth: usize) -> Vec<Read> {
+    // As Frames do.
+    let text = text.trim_start_matches('\u{feff}');
     if !text.trim_start().starts_with('{') {
         return vec![(
             None,
@@ -293,6 +295,10 @@ mod tests {
             (
                 r#"{"schema":1,"steps":[],"blocked":[]}"#,
                 "it is no output of cttune check",
+            ),
+            (
+                "\u{feff}{\"schema\":7}",
+                "it has schema 7, this cttune reads 1",
             ),
             (r#"{"schema":7}"#, "it has schema 7, this cttune reads 1"),
             (

@@ -115,7 +115,7 @@ impl Advise for NetnsError {
                 "name a file that `ip netns add` made, or /proc/PID/ns/net",
             )),
             NetnsError::NoSuchProcess(_) => {
-                Some(Hint::cttune("check --all-netns").to("see all namespaces"))
+                Some(Hint::on_host("cttune check --all-netns").to("see all namespaces"))
             }
             _ => None,
         }

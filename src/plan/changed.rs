@@ -69,10 +69,12 @@ fn lost_step(step: &Step, now: &[Step], live: &impl Fn(Key) -> Option<i64>) -> S
                 ..
             }),
         ) => {
-            if from == is {
+            if from != is {
+                format!("{key} was {}, and is {} now", number(*from), number(*is))
+            } else if to != becomes {
                 format!("{key} was to become {to}, and is to become {becomes} now")
             } else {
-                format!("{key} was {}, and is {} now", number(*from), number(*is))
+                format!("{key} has another reason now")
             }
         }
         (Step::WriteLive { key, from, .. }, _) => {
@@ -82,8 +84,19 @@ fn lost_step(step: &Step, now: &[Step], live: &impl Fn(Key) -> Option<i64>) -> S
                 number(live(*key))
             )
         }
+        (Step::Service { from, .. }, Some(Step::Service { from: is, .. })) => {
+            let how = if from == is {
+                "is to become another one now"
+            } else {
+                "changed"
+            };
+            format!("nft table inet cttune {how}")
+        }
         (Step::LoadModule { .. }, _) => "the module nf_conntrack is loaded by now".to_owned(),
         (step, twin) => match (step.file(), twin.and_then(Step::file)) {
+            (Some(then), Some(now)) if then == now => {
+                format!("{} has another reason now", then.path.shown())
+            }
             (Some(then), Some(now)) if then.from == now.from => {
                 format!("{} is to get another text now", then.path.shown())
             }
@@ -115,6 +128,7 @@ fn added_step(step: &Step, then: &[Step]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::{Rule, Table};
 
     fn live(key: Key, from: i64, to: i64) -> Step {
         Step::WriteLive {
@@ -130,6 +144,24 @@ mod tests {
             path: path.into(),
             from: Some(from.into()),
             to: Some(to.into()),
+            why: String::new(),
+        }
+    }
+
+    fn table(label: u8) -> Step {
+        let rule = Rule {
+            object: "service_push_tcp_0".to_owned(),
+            label,
+            terms: "proto=tcp".to_owned(),
+        };
+        let to = Table {
+            rules: vec![rule],
+            ..Table::default()
+        };
+        Step::Service {
+            from: None,
+            to: Some(to),
+            replace: false,
             why: String::new(),
         }
     }
@@ -169,6 +201,21 @@ mod tests {
                 vec![file("/a", "x", "y")],
                 vec![file("/a", "x", "z")],
                 vec!["/a is to get another text now".to_owned()],
+            ),
+            (
+                vec![one.clone()],
+                vec![Step::WriteLive {
+                    key: Key::Max,
+                    from: Some(1),
+                    to: 9,
+                    why: "another".to_owned(),
+                }],
+                vec![format!("{max} has another reason now")],
+            ),
+            (
+                vec![table(80)],
+                vec![table(81)],
+                vec!["nft table inet cttune is to become another one now".to_owned()],
             ),
             (
                 vec![one.clone(), two.clone()],

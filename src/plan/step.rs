@@ -11,6 +11,7 @@ use crate::tunable::{Key, format_count};
 
 /// One thing to do, and enough to undo it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Step {
     LoadModule {
@@ -32,9 +33,11 @@ pub(crate) enum Step {
         path: PathBuf,
         /// What stands there; `None` if nothing does.
         #[serde(with = "text::optional")]
+        #[cfg_attr(test, schemars(with = "Option<text::Bytes>"))]
         from: Option<Vec<u8>>,
         /// What will stand there; `None` removes it.
         #[serde(with = "text::optional")]
+        #[cfg_attr(test, schemars(with = "Option<text::Bytes>"))]
         to: Option<Vec<u8>>,
         why: String,
     },
@@ -45,8 +48,10 @@ pub(crate) enum Step {
         lines: Vec<usize>,
         /// The whole file, as it is and as it will be.
         #[serde(with = "text")]
+        #[cfg_attr(test, schemars(with = "text::Bytes"))]
         from: Vec<u8>,
         #[serde(with = "text")]
+        #[cfg_attr(test, schemars(with = "text::Bytes"))]
         to: Vec<u8>,
         why: String,
     },
@@ -242,8 +247,9 @@ mod text {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Deserialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
     #[serde(untagged)]
-    enum Bytes {
+    pub(super) enum Bytes {
         Text(String),
         Numbers(Vec<u8>),
     }

@@ -60,11 +60,14 @@ pub(crate) struct ExpireSettings {
 
 /// [`ExpireSettings`] with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ExpireParameters {
     pub(crate) mode: ExpireMode,
     #[serde(rename = "match", with = "text")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) matching: Vec<Terms>,
     #[serde(with = "text")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(crate) keep: Vec<Terms>,
     pub(crate) grace: i64,
     pub(crate) spread: i64,

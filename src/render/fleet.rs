@@ -164,18 +164,22 @@ pub(crate) fn csv(fleet: &Fleet) -> String {
     text
 }
 
-/// A cell of text. A spreadsheet would run one that begins as a formula does.
+/// How a formula begins, for spreadsheets of East Asia too.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+
+/// A cell of text. A spreadsheet would run one that begins as a formula does; where `;` parts cells,
+/// so does what follows one.
 fn quoted(text: &str) -> String {
     let text = one_line(text);
-    let guard = if text.starts_with(['=', '+', '-', '@']) {
-        "'"
-    } else {
-        ""
-    };
-    if guard.is_empty() && !text.contains(['"', ',', ';', '\'']) {
-        return text;
+    let guarded = text.split(';').map(|part| {
+        let is_formula = part.trim_start().starts_with(FORMULA);
+        format!("{}{part}", if is_formula { "'" } else { "" })
+    });
+    let guarded = guarded.collect::<Vec<_>>().join(";");
+    if guarded.contains(['"', ',', ';', '\'']) {
+        return format!("\"{}\"", guarded.replace('"', "\"\""));
     }
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
+    guarded
 }
 
 /// As people read it; with `all`, every host that needs work is in it.
@@ -208,9 +212,13 @@ fn verdict(fleet: &Fleet, summary: &Summary<'_>) -> (&'static str, String) {
         }
     };
     part(*critical, "critical");
-    part(*differ, "differ from their profile");
+    let differs = match differ {
+        1 => "differs from its profile",
+        _ => "differ from their profile",
+    };
+    part(*differ, differs);
     part(*pending, "with a pending change");
-    if parts.is_empty() {
+    if parts.is_empty() && *hosts > 0 {
         parts.push("nothing differs, nothing critical".to_owned());
     }
     let unread = fleet.unread.len();
@@ -430,6 +438,15 @@ mod tests {
         let csv = csv(&fleet);
         assert_eq!(csv.lines().count(), 2, "{csv}");
         assert!(csv.contains("\n\"'=cmd"), "{csv}");
+        for (text, cell) in [
+            ("fw1", "fw1"),
+            (" =1", "\"' =1\""),
+            ("\u{ff1d}1", "\"'\u{ff1d}1\""),
+            ("a;=1;b", "\"a;'=1;b\""),
+            ("a-b", "a-b"),
+        ] {
+            assert_eq!(quoted(text), cell);
+        }
         let html = html(&fleet, &summary, "f");
         assert!(!html.contains("<script"), "{html}");
         assert!(html.contains("&lt;script&gt;"), "{html}");

@@ -29,8 +29,6 @@ pub(crate) mod prometheus;
 pub(crate) mod remedy;
 pub(crate) mod report;
 pub(crate) mod salt;
-#[cfg(test)]
-mod schemas;
 pub(crate) mod shape;
 mod style;
 pub(crate) mod top;

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 /// Whom and which TCP ports.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Lifeline {
+    #[cfg_attr(test, schemars(with = "BTreeSet<String>"))]
     pub(crate) from: BTreeSet<IpNet>,
     pub(crate) ports: BTreeSet<u16>,
 }

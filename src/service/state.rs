@@ -6,6 +6,7 @@ use crate::tunable::Key;
 
 /// What nft has timeouts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Layer {
     Tcp,

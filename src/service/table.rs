@@ -28,6 +28,7 @@ pub(crate) const LIFELINE_CHAINS: [(&str, &str); 2] = [
 
 /// Everything in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Table {
     /// Sorted by name.
     pub(crate) objects: Vec<Object>,
@@ -40,6 +41,7 @@ pub(crate) struct Table {
 /// A timeout policy with every state of its protocol. Its name has a sum over its values: another
 /// value is another object, and a flow keeps the one that it has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Object {
     pub(crate) name: String,
     pub(crate) protocol: Layer,
@@ -49,6 +51,7 @@ pub(crate) struct Object {
 
 /// Which flows get an object, and the label that says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Rule {
     pub(crate) object: String,
     pub(crate) label: u8,

@@ -271,10 +271,16 @@ impl UnknownKey {
             UnknownKey::ReadingOnly(_) => {
                 "nf_conntrack_max is the most that there may be".to_owned()
             }
-            UnknownKey::NoSuchKey { nearest, .. } => match nearest {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "man 5 cttune-profile lists all keys".to_owned(),
-            },
+            UnknownKey::NoSuchKey { name, nearest } => {
+                let keys = Key::ALL.iter().map(|key| key.short_name());
+                let rest = |key: &str| Some(key.strip_prefix(name.as_str())?.starts_with('_'));
+                let longer: Vec<&str> = keys.filter(|key| rest(key) == Some(true)).collect();
+                match nearest {
+                    _ if longer.len() > 1 => format!("one of {}", longer.join(", ")),
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "man 5 cttune-profile lists all keys".to_owned(),
+                }
+            }
         }
     }
 }

@@ -131,7 +131,7 @@ impl From<&Output> for Told {
 
 /// Keeps an output for tests/schemas, which compares all with contrib/schema, where `tests/run` asks
 /// for it.
-fn collect(args: &[String], output: &Value) {
+pub fn collect(args: &[String], output: &Value) {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let Some(folder) = std::env::var_os("CTTUNE_OUTPUTS").filter(|_| !args.is_empty()) else {
         return;

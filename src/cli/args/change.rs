@@ -9,6 +9,7 @@ use super::flows::Mode;
 use super::{DesiredOptions, MORE, Named};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Only {
     /// The running kernel

@@ -12,6 +12,7 @@ use super::out::Out;
 use crate::diagnostic::plain::Shown;
 use crate::fleet::{Fleet, Summary};
 use crate::render;
+use crate::tunable::format_count;
 
 /// Records that are named on stderr.
 const MOST_NAMED: usize = 10;
@@ -22,6 +23,10 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         return Err(failure
             .hint("it reads what other hosts said, and no host")
             .into());
+    }
+    if args.html.is_some() && args.html == args.csv {
+        let failure = Failure::usage("--html and --csv name the same file");
+        return Err(failure.hint("give each a file of its own").into());
     }
     for file in [&args.html, &args.csv].into_iter().flatten() {
         rehearse(file)?;
@@ -57,6 +62,7 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     }
     let more = fleet.unread.len().saturating_sub(MOST_NAMED);
     if more > 0 {
+        let more = format_count(i64::try_from(more).unwrap_or(i64::MAX));
         out.note(&format!("note: and {more} more were not read"));
     }
     Ok(match (fleet.unread.is_empty(), summary.work.is_empty()) {

@@ -1,4 +1,5 @@
-//! The files of contrib/schema: JSON Schema of every output, made from the types that print it.
+//! The files of contrib/schema: JSON Schema of every output, made from the types that print it, and of
+//! the file of a saved plan.
 //!
 //! `CTTUNE_BLESS=1 cargo test --lib contrib_schema` writes them.
 
@@ -11,8 +12,12 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::{check, expire, explain, export, failure, fleet, forecast, guard, history, kill};
-use super::{metrics, outcome, plan, profile, report, salt, shape, top};
+use super::saved::Saved;
+use crate::render::{self, shape};
+use crate::render::{
+    check, expire, explain, export, failure, fleet, forecast, guard, history, kill,
+};
+use crate::render::{metrics, outcome, plan, profile, report, salt, top};
 use crate::tunable::Key;
 
 impl JsonSchema for Key {
@@ -35,7 +40,7 @@ impl JsonSchema for shape::Schema {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "const": super::SCHEMA })
+        json_schema!({ "const": render::SCHEMA })
     }
 }
 
@@ -72,6 +77,7 @@ fn all() -> Vec<(&'static str, &'static str, Schema)> {
             "cttune plan, guard --install --dry-run",
             of::<plan::Output<'_>>(),
         ),
+        ("saved-plan", "the file of cttune plan --out", of::<Saved>()),
         (
             "apply",
             "cttune apply, confirm, rollback, guard --install",
@@ -154,7 +160,7 @@ fn text(name: &str, commands: &str, schema: Schema) -> String {
     without_formats(&mut schema);
     let about = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": format!("cttune-{}-{name}.json", super::SCHEMA),
+        "$id": format!("cttune-{}-{name}.json", render::SCHEMA),
         "title": commands,
     });
     let mut whole = about.as_object().unwrap().clone();
