@@ -603,11 +603,32 @@ fn services_that_are_gone_or_can_go_are_told() {
     let world = World::new();
     world.sh("mkdir -p /etc/cttune/profiles");
     let text = "[service.dns]\nmatch = [\"proto=udp,dport=53\"]\nreplied = 9\n";
-    fs::write(world.path("/etc/cttune/profiles/own.toml"), text).unwrap();
-    world.cttune(&["apply", "own", "--yes"]).exits(0);
-    let checked = check(&world, &["own"]);
-    assert_eq!(severity(&checked, "service-flush"), "info");
-    assert_eq!(find(&checked, "service-drift"), None);
+    let lifeline = "[lifeline]\nfrom = [\"192.0.2.0/24\"]\nports = [22]\n";
+    let keep = "[service.dns]\nmatch = []\n";
+    for (text, what) in [
+        (
+            format!("{keep}{lifeline}"),
+            "takes the lifeline of 1 network away",
+        ),
+        (
+            format!("{text}{lifeline}"),
+            "takes the timeouts of 1 service and the lifeline of 1 network away",
+        ),
+        (text.to_owned(), "takes the timeouts of 1 service away"),
+    ] {
+        fs::write(world.path("/etc/cttune/profiles/own.toml"), text).unwrap();
+        world.cttune(&["apply", "own", "--yes"]).exits(0);
+        let checked = check(&world, &["own"]);
+        assert_eq!(severity(&checked, "service-flush"), "info");
+        let told = find(&checked, "service-flush").unwrap()["message"]
+            .as_str()
+            .unwrap();
+        assert!(
+            told.contains(what) && told.contains("nftables.service"),
+            "{told}"
+        );
+        assert_eq!(find(&checked, "service-drift"), None);
+    }
     world.sh("nft flush ruleset");
     let checked = check(&world, &["own"]);
     assert_eq!(severity(&checked, "service-drift"), "warning");

@@ -50,11 +50,22 @@ fn drift(evidence: &Evidence<'_>) -> Option<Finding> {
 
 /// Who empties the ruleset, of those that are seen here, and who does not.
 fn flush(evidence: &Evidence<'_>) -> Option<Finding> {
-    let services = evidence.comparison.services.wanted().services().len();
+    let wanted = evidence.comparison.services.wanted();
     let files = evidence.machine.files?;
-    if services == 0 {
-        return None;
-    }
+    let timeouts = format!(
+        "the timeouts of {}",
+        plural(wanted.services().len(), "service")
+    );
+    let lifeline = wanted.lifeline.as_ref();
+    let lifeline = lifeline.map(|one| {
+        let networks = plural(one.from.len(), "network");
+        format!("the lifeline of {networks}")
+    });
+    let what = match (wanted.rules.is_empty(), lifeline) {
+        (true, lifeline) => lifeline?,
+        (false, None) => timeouts,
+        (false, Some(lifeline)) => format!("{timeouts} and {lifeline}"),
+    };
     let writers = files.next_boot().writers();
     let runs = [("firewalld", "firewalld"), ("dockerd", "docker")].into_iter();
     let runs = runs.filter(|(program, _)| writers.runs(program));
@@ -71,14 +82,15 @@ fn flush(evidence: &Evidence<'_>) -> Option<Finding> {
         [one] => format!("; {one} changes its own tables alone"),
         names => format!("; {} change their own tables alone", names.join(", ")),
     };
-    let services = plural(services, "service");
+    let back = if files.has_systemd() {
+        "nftables.service, which does it too, brings them back when it is reloaded or started"
+    } else {
+        "nothing loads them when the system starts: let it run `nft -f /etc/cttune/services.nft`"
+    };
     Some(Finding::new(
         Id::ServiceFlush,
         Severity::Info,
-        format!(
-            "`nft flush ruleset` by hand takes the timeouts of {services} away; nftables.service \
-             brings them back when it is reloaded or started{spares}"
-        ),
+        format!("`nft flush ruleset` by hand takes {what} away; {back}{spares}"),
         Hint::cttune("apply").to("load them again"),
     ))
 }

@@ -233,7 +233,8 @@ fn net_tables(entry: &Entry) -> Option<Net<Table>> {
     let mut net: Option<Net<Table>> = None;
     for step in entry.perhaps_applied() {
         if let Step::Service { from, to, .. } = step {
-            let net = net.get_or_insert_with(|| Net::new(from.clone().unwrap_or_default()));
+            let net =
+                net.get_or_insert_with(|| Net::new(from.clone().unwrap_or_default().unedited()));
             net.after.push(to.clone().unwrap_or_default());
         }
     }
@@ -332,7 +333,9 @@ impl Computing<'_> {
             }
             None => return,
         };
-        if *now == net.before || (!net.after.contains(now) && !self.goes_on(Conflict::Table)) {
+        if now.unedited() == net.before
+            || (!net.after.contains(now) && !self.goes_on(Conflict::Table))
+        {
             return;
         }
         let some = |table: &Table| Some(table.clone()).filter(|table| !table.is_empty());

@@ -12,7 +12,7 @@ use crate::diagnostic::{Advise, Hint};
 use crate::files::{FileError, ReadError, Root, is_full};
 use crate::flow::expire::Tally;
 use crate::flow::{Filter, Selection};
-use crate::kernel::ctnetlink::{Changes, ListError, each_flow, read_table};
+use crate::kernel::ctnetlink::{Changes, each_flow};
 use crate::kernel::module::{self, ModuleError};
 use crate::kernel::nft::{self, NftError};
 use crate::kernel::sysctl::{self, WriteError};
@@ -38,8 +38,6 @@ pub(crate) enum SystemError {
     ReadBack { path: PathBuf, what: &'static str },
     #[error(transparent)]
     Nft(#[from] NftError),
-    #[error("reading nft's table inet cttune: {0}")]
-    Table(#[from] ListError),
     /// nft took the table, and it is another one.
     #[error("nft took the table inet cttune, but {0} when it was read back")]
     TableReadBack(String),
@@ -98,10 +96,7 @@ impl Advise for SystemError {
                 Hint::on_host("systemctl status cttune-services").to("see why")
             }
             SystemError::Image => Hint::say("the record is not one that cttune wrote"),
-            SystemError::Nft(_)
-            | SystemError::Table(_)
-            | SystemError::Tracked(_)
-            | SystemError::Read(_) => return None,
+            SystemError::Nft(_) | SystemError::Tracked(_) | SystemError::Read(_) => return None,
             SystemError::Write(error) => return error.hint(),
         })
     }
@@ -272,7 +267,7 @@ impl System for Running {
 
     fn read_table(&mut self) -> Result<Found, SystemError> {
         self.demand_kernel()?;
-        Ok(read_table()?)
+        Ok(nft::read_table())
     }
 
     fn rehearse_table(&mut self, text: &str) -> Result<(), SystemError> {

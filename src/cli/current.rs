@@ -8,7 +8,7 @@ use super::failure::{FAILED, Failure};
 use super::place;
 use crate::boot::writers::Facts;
 use crate::files::{Root, boot_files};
-use crate::kernel::{ctnetlink, host, processes, sysctl};
+use crate::kernel::{host, nft, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine};
 use crate::service::Found;
 use crate::tunable::{Host, Reading, Snapshot};
@@ -59,8 +59,7 @@ impl Current {
     /// Asks for nft's table of cttune; an image has none.
     pub(super) fn read_table(&mut self) {
         if self.live.is_some() {
-            let read = ctnetlink::read_table();
-            self.table = Some(read.unwrap_or_else(|error| Found::Unread(error.to_string())));
+            self.table = Some(nft::read_table());
         }
     }
 

@@ -14,7 +14,7 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use super::ctnetlink::Socket;
@@ -142,20 +142,32 @@ pub(crate) fn run_in<T: Send>(
     let (path, file) = open(spec)?;
     let here = read_netns_inode();
     let is_here = here.is_some() && here == file.metadata().ok().map(|file| file.ino());
-    let entered = std::thread::scope(|scope| {
+    let enter = || {
+        if is_here {
+            return Ok(());
+        }
+        setns(&file, CloneFlags::CLONE_NEWNET)
+    };
+    in_thread(enter, work).map_err(|error| classify(path, error))
+}
+
+/// Runs `work` in a network namespace of its own, which ends with it.
+pub(crate) fn in_private<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    in_thread(|| unshare(CloneFlags::CLONE_NEWNET), work)
+}
+
+fn in_thread<T: Send>(
+    enter: impl FnOnce() -> Result<(), Errno> + Send,
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    std::thread::scope(|scope| {
         let inside = std::thread::Builder::new().name("netns".into());
-        let thread = inside.spawn_scoped(scope, || {
-            if !is_here {
-                setns(&file, CloneFlags::CLONE_NEWNET)?;
-            }
-            Ok(work())
-        });
+        let thread = inside.spawn_scoped(scope, || enter().map(|()| work()));
         match thread?.join() {
-            Ok(entered) => entered.map_err(|errno: Errno| io::Error::from(errno)),
+            Ok(entered) => entered.map_err(io::Error::from),
             Err(panic) => std::panic::resume_unwind(panic),
         }
-    });
-    entered.map_err(|error| classify(path, error))
+    })
 }
 
 /// Whether what is named is the namespace of the calling thread, as far as /proc tells.

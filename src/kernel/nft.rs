@@ -5,7 +5,10 @@
 use std::io::{self, ErrorKind};
 use std::process::Command;
 
+use super::ctnetlink;
+use super::netns;
 use super::program;
+use crate::service::{Found, NAME, Table, edited};
 
 /// Why nft did not take a text.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,45 @@ pub(crate) fn load(text: &str) -> Result<(), NftError> {
 /// The ruleset of the calling thread's network namespace, as nft prints and reads it.
 pub(crate) fn list() -> Result<String, NftError> {
     run(&["list", "ruleset"], "")
+}
+
+/// Reads nft's table of cttune in the calling thread's network namespace, with what somebody else
+/// made of it.
+///
+/// Needs `CAP_NET_ADMIN` over it, and where there is a table, a network namespace to compare it in.
+pub(crate) fn read_table() -> Found {
+    let read = || {
+        let read = ctnetlink::read_table();
+        read.unwrap_or_else(|error| Found::Unread(error.to_string()))
+    };
+    let unread = |error: NftError| Found::Unread(error.to_string());
+    match read() {
+        Found::Ours(table) if !table.is_empty() => match list_table() {
+            Ok(listed) => expected(&table).map_or_else(unread, |expected| {
+                let edited = edited(&listed, &expected);
+                Found::Ours(Table { edited, ..table })
+            }),
+            // Somebody took it away in between.
+            Err(error) => match read() {
+                Found::Ours(table) if !table.is_empty() => unread(error),
+                found => found,
+            },
+        },
+        found => found,
+    }
+}
+
+fn list_table() -> Result<String, NftError> {
+    run(&["list", "table", "inet", NAME], "")
+}
+
+/// How nft lists the table as cttune writes it; nothing of what nft does not take.
+fn expected(table: &Table) -> Result<String, NftError> {
+    let load_and_list = || load(&table.text()).and_then(|()| list_table());
+    match netns::in_private(load_and_list).map_err(NftError::Io)? {
+        Err(NftError::Refused(_)) => Ok(String::new()),
+        listed => listed,
+    }
 }
 
 fn run(arguments: &[&str], text: &str) -> Result<String, NftError> {

@@ -66,7 +66,7 @@ impl Files {
         self.nft.as_deref()
     }
 
-    pub(super) fn has_systemd(&self) -> bool {
+    pub(crate) fn has_systemd(&self) -> bool {
         self.systemd_sysctl.is_some()
     }
 

@@ -179,6 +179,9 @@ impl Services {
 
 /// What becomes of flows that have an object which goes.
 fn why(now: &Table, to: &Table, replace: bool) -> String {
+    if now.edited.is_some() {
+        return "somebody else changed the table: it is written again".to_owned();
+    }
     let kept = to.objects.len() - to.in_use().count();
     let gone: Vec<&str> = now
         .services()

@@ -257,7 +257,8 @@ fn is_other_protocol(test: &Test) -> bool {
 
 /// What is wrong with the services of a chain of profiles together: too many, or overlapping ones.
 pub(crate) fn service_mistakes(chain: &[Profile]) -> Vec<Mistake> {
-    let Desired { services, .. } = inherit(chain);
+    let Desired { mut services, .. } = inherit(chain);
+    services.retain(|_, service| !service.matching.is_empty());
     let of = |name: &str, wrong: Wrong| {
         let mut chain = chain.iter();
         let (profile, place) =

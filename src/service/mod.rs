@@ -7,6 +7,7 @@
 //! Follows nft(8), CT TIMEOUT; the kernel's net/netfilter/nft_ct.c and nf_conntrack_timeout.c.
 
 mod lifeline;
+mod listing;
 mod nft;
 mod packet;
 mod reading;
@@ -16,6 +17,7 @@ mod table;
 use std::collections::BTreeMap;
 
 pub(crate) use lifeline::Lifeline;
+pub(crate) use listing::edited;
 pub(crate) use nft::{LONGEST_COMMENT, asks};
 pub(crate) use packet::{Overlap, can_match, overlaps, packet};
 pub(crate) use reading::{Found, Reading};

@@ -36,6 +36,9 @@ pub(crate) struct Table {
     pub(crate) rules: Vec<Rule>,
     #[serde(default)]
     pub(crate) lifeline: Option<Lifeline>,
+    /// What somebody else made of what cttune wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) edited: Option<String>,
 }
 
 /// A timeout policy with every state of its protocol. Its name has a sum over its values: another
@@ -208,6 +211,15 @@ impl Table {
         }
     }
 
+    /// The table as cttune writes it.
+    #[must_use]
+    pub(crate) fn unedited(&self) -> Table {
+        Table {
+            edited: None,
+            ..self.clone()
+        }
+    }
+
     /// The value of a state for new flows of an object.
     pub(crate) fn seconds(&self, object: &str, state: State) -> Option<u32> {
         let object = self.objects.iter().find(|one| one.name == object)?;
@@ -219,6 +231,9 @@ impl Table {
 
     /// How new flows are treated otherwise than is wanted, in a sentence.
     pub(crate) fn told(&self, wanted: &Table) -> String {
+        if let Some(edited) = &self.edited {
+            return format!("nft table inet cttune was changed by somebody else: {edited}");
+        }
         let (now, wanted) = (self.for_new_flows(), wanted.for_new_flows());
         for object in &wanted.objects {
             let mut objects = now.objects.iter();
@@ -276,6 +291,7 @@ impl Table {
             }
         }
         match self.rules == wanted.rules {
+            _ if self.edited.is_some() => self.edited.clone().unwrap_or_default(),
             false => "its rules were others".to_owned(),
             true if self.lifeline != wanted.lifeline => "its lifeline was another".to_owned(),
             true => "it had more objects".to_owned(),
@@ -328,6 +344,9 @@ impl Table {
             for chain in LIFELINE_CHAINS {
                 text.push_str(&chain_text(chain, RAW, &rules));
             }
+        }
+        if let Some(edited) = &self.edited {
+            text.push_str(&format!("\t# changed by somebody else: {edited}\n"));
         }
         text.push_str("}\n");
         text

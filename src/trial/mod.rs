@@ -20,6 +20,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use self::network::{Router, Sender};
 use crate::flow::Member;
+use crate::kernel::netns;
 
 /// The queue between the namespaces is empty after this time at the latest.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -66,8 +67,7 @@ pub(crate) struct Traffic<'a> {
 /// Whether anything can be tried here: it takes ip, and a network namespace.
 pub(crate) fn can_try() -> Result<(), TrialError> {
     network::feed("ip", &["-V"], "")?;
-    let tried = std::thread::spawn(leave_network).join();
-    tried.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    netns::in_private(|| ()).map_err(no_network)
 }
 
 /// The share of the flows that the rules stop.
@@ -161,10 +161,14 @@ fn run<T: Default + Send>(
 
 /// This thread, and what it starts, get a network namespace of their own.
 fn leave_network() -> Result<(), TrialError> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| TrialError::Io {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| no_network(errno.into()))
+}
+
+fn no_network(source: std::io::Error) -> TrialError {
+    TrialError::Io {
         doing: "making a private network namespace",
-        source: errno.into(),
-    })
+        source,
+    }
 }
 
 /// Waits until no more flows come.

@@ -127,10 +127,14 @@ fn translation(members: &[Member]) -> String {
         }
     }
     let rules: String = rules.into_iter().collect();
+    let chain = |name: &str, hook: &str| match rules.as_str() {
+        // Chains of this type load modules that the machine may not have needed so far.
+        "" => String::new(),
+        _ => format!("chain {name} {{ type nat hook {hook} priority -100;\n{rules}}}\n"),
+    };
+    let (arriving, own) = (chain("arriving", "prerouting"), chain("own", "output"));
     format!(
-        "table inet trial {{\n\
-         chain arriving {{ type nat hook prerouting priority -100;\n{rules}}}\n\
-         chain own {{ type nat hook output priority -100;\n{rules}}}\n\
+        "table inet trial {{\n{arriving}{own}\
          chain track {{ type filter hook forward priority 10; ct state new accept; }}\n}}\n"
     )
 }

@@ -8,6 +8,8 @@
 #![allow(clippy::print_stdout)] // what was measured and tried
 
 mod cost;
+mod edited;
+mod image;
 mod lifeline;
 mod network;
 mod random;
