@@ -9,6 +9,8 @@ use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::field::Facts;
 use super::frequent::{Frequent, Summed, Sums};
 use super::remaining::Remaining;
@@ -26,6 +28,9 @@ const OTHERS: usize = 16_384;
 
 /// Sources that wait to be counted together.
 const WAITING: usize = 4096;
+
+/// Flows that wait to be counted together: 40 KiB.
+const FLOWS_WAITING: usize = 256;
 
 /// Groups of which those of the same size are in the order of their values.
 const IN_FULL_ORDER: usize = 4096;
@@ -260,9 +265,14 @@ struct Counts {
     /// Whether the columns were to be chosen, and nothing stands out.
     nothing_stands_out: bool,
     /// Those that are not looked into.
-    groups: Frequent<Vec<Value>, Sums>,
+    groups: Frequent<Values, Sums>,
+    /// Flows of these, with the hash of their values: counted many in a row, as `Focus` does.
+    waiting: Vec<(u64, Values, Sums)>,
     focus: Vec<Focus>,
 }
+
+/// A flow's value under each column; of three or fewer, in one piece.
+type Values = SmallVec<[Value; 3]>;
 
 /// A group that is looked into.
 #[derive(Debug)]
@@ -285,12 +295,12 @@ impl Counts {
     fn new(choice: auto::Choice, chosen: bool, sample: &[Facts]) -> Self {
         let auto::Choice { columns, cause } = choice;
         let groups = Frequent::default();
-        let mut first = groups.part();
+        let mut first: Frequent<Values, Sums> = groups.part();
         for facts in sample {
             let hash = hash_of(&columns, facts, &groups);
             first.add_hashed(hash, || values_of(&columns, facts), Sums::default());
         }
-        let largest = ranked(first.into_sums().collect()).into_iter();
+        let largest = ranked(of_vectors(first).collect()).into_iter();
         let largest = largest.map(|(values, ..)| values);
         let others = largest.filter(|values| cause.as_ref() != Some(values));
         let looked_into = cause.clone().into_iter().chain(others).take(LOOKED_INTO);
@@ -302,6 +312,7 @@ impl Counts {
             cause,
             columns,
             groups,
+            waiting: Vec::with_capacity(FLOWS_WAITING),
             focus,
         }
     }
@@ -311,12 +322,15 @@ impl Counts {
             columns: self.columns.clone(),
             cause: self.cause.clone(),
             groups: self.groups.part(),
+            waiting: Vec::with_capacity(FLOWS_WAITING),
             focus: self.focus.iter().map(Focus::part).collect(),
             ..*self
         }
     }
 
-    fn merge(&mut self, part: Self) {
+    fn merge(&mut self, mut part: Self) {
+        self.count_waiting();
+        part.count_waiting();
         self.groups.merge(part.groups);
         for (focus, part) in self.focus.iter_mut().zip(part.focus) {
             focus.merge(part);
@@ -331,16 +345,26 @@ impl Counts {
             focus.add(facts);
             return;
         }
-        let values = || values_of(&self.columns, facts);
-        self.groups.add_hashed(hash, values, sums_of(facts));
+        let values = values_of(&self.columns, facts);
+        self.waiting.push((hash, values, sums_of(facts)));
+        if self.waiting.len() == FLOWS_WAITING {
+            self.count_waiting();
+        }
     }
 
-    fn into_top(self, flows: u64, sample: Option<Sample>) -> Top {
+    fn count_waiting(&mut self) {
+        for (hash, values, sums) in self.waiting.drain(..) {
+            self.groups.add_hashed(hash, || values, sums);
+        }
+    }
+
+    fn into_top(mut self, flows: u64, sample: Option<Sample>) -> Top {
+        self.count_waiting();
         let sample = sample.filter(|sample| sample.is_part());
         let scale = sample.map_or(1.0, Sample::scale);
         let total = scaled(flows, scale);
         let uncounted = self.groups.floor();
-        let mut counted: Vec<Counted> = self.groups.into_sums().collect();
+        let mut counted: Vec<Counted> = of_vectors(self.groups).collect();
         let looked_into = self.focus.iter().filter(|focus| focus.flows > 0);
         counted.extend(looked_into.map(|focus| (focus.values.clone(), focus.flows, focus.sums)));
         let groups: Vec<Group> = ranked(counted)
@@ -465,6 +489,11 @@ impl Focus {
 
 type Counted = (Vec<Value>, u64, Sums);
 
+fn of_vectors(groups: Frequent<Values, Sums>) -> impl Iterator<Item = Counted> {
+    let groups = groups.into_sums();
+    groups.map(|(values, flows, sums)| (values.into_vec(), flows, sums))
+}
+
 /// The largest first; of equals the one with the lower values, so that the order is stable. Behind
 /// the first thousands only the size orders them: to compare the values of groups of one flow each
 /// would take longer than to count them.
@@ -497,20 +526,17 @@ fn mean_left(sums: Sums) -> Option<u32> {
     u32::try_from(mean).ok()
 }
 
-fn values_of(columns: &[Column], facts: &Facts) -> Vec<Value> {
+fn values_of(columns: &[Column], facts: &Facts) -> Values {
     columns.iter().map(|column| column.of(facts)).collect()
 }
 
 #[inline]
-fn hash_of(columns: &[Column], facts: &Facts, groups: &Frequent<Vec<Value>, Sums>) -> u64 {
+fn hash_of(columns: &[Column], facts: &Facts, groups: &Frequent<Values, Sums>) -> u64 {
     hash_values(columns.iter().map(|column| column.of(facts)), groups)
 }
 
 #[inline]
-fn hash_values(
-    values: impl Iterator<Item = impl Hash>,
-    groups: &Frequent<Vec<Value>, Sums>,
-) -> u64 {
+fn hash_values(values: impl Iterator<Item = impl Hash>, groups: &Frequent<Values, Sums>) -> u64 {
     let mut hasher = groups.hasher().build_hasher();
     values.for_each(|value| value.hash(&mut hasher));
     hasher.finish()
