@@ -127,9 +127,7 @@ impl Asked<'_> {
     }
 
     fn kube_proxy(&self) -> String {
-        let mut text = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\n\
-                        kind: KubeProxyConfiguration\nconntrack:\n"
-            .to_owned();
+        let mut text = String::new();
         if let Some(max) = self.values.get(&Key::Max) {
             let bounds = self.bounds(Key::Max);
             // Without a number for each core, kube-proxy leaves the limit alone: one for each core
@@ -154,7 +152,10 @@ impl Asked<'_> {
                 Some(name) => text.push_str(&format!("  {name}: {value}s\n")),
             }
         }
-        text
+        format!(
+            "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n{}",
+            map("conntrack", &text)
+        )
     }
 
     fn lines(&self, indent: &str, line: impl Fn(&str, i64) -> String) -> String {
@@ -178,7 +179,8 @@ impl Asked<'_> {
     fn talos(&self) -> String {
         let lines = self.lines("    ", |key, value| format!("{key}: \"{value}\""));
         format!(
-            "machine:\n  kernel:\n    modules:\n      - name: nf_conntrack\n  sysctls:\n{lines}"
+            "machine:\n  kernel:\n    modules:\n      - name: nf_conntrack\n  {}",
+            map("sysctls", &lines)
         )
     }
 
@@ -187,7 +189,8 @@ impl Asked<'_> {
         format!(
             "# - ansible.posix.sysctl:\n#     name: \"{{{{ item.key }}}}\"\n#     value: \"{{{{ \
              item.value }}}}\"\n#     sysctl_file: /etc/sysctl.d/90-conntrack.conf\n#   loop: \
-             \"{{{{ cttune_sysctl | dict2items }}}}\"\n---\ncttune_sysctl:\n{lines}"
+             \"{{{{ cttune_sysctl | dict2items }}}}\"\n---\n{}",
+            map("cttune_sysctl", &lines)
         )
     }
 
@@ -231,9 +234,18 @@ impl Asked<'_> {
             (desired.expire != ExpireSettings::default(), "expire"),
             (desired.guard != GuardSettings::default(), "guard"),
             (!desired.accept.is_empty(), "accept"),
+            (desired.lifeline.is_some(), "lifeline"),
         ];
         let tables = tables.into_iter().filter(|(is_there, _)| *is_there);
-        unsaid.extend(tables.map(|(_, table)| format!("the table [{table}]: only cttune has it")));
+        let mut tables: Vec<String> = tables.map(|(_, table)| table.to_owned()).collect();
+        let services = desired.services.iter();
+        let services = services.filter(|(_, one)| !one.matching.is_empty());
+        tables.extend(services.map(|(name, _)| format!("service.{name}")));
+        unsaid.extend(
+            tables
+                .iter()
+                .map(|table| format!("the table [{table}]: only cttune has it")),
+        );
         unsaid
     }
 
@@ -289,6 +301,14 @@ impl Asked<'_> {
     }
 }
 
+/// A map of YAML: without lines it is empty, and not nothing.
+fn map(name: &str, lines: &str) -> String {
+    match lines {
+        "" => format!("{name}: {{}}\n"),
+        lines => format!("{name}:\n{lines}"),
+    }
+}
+
 /// How kube-proxy's configuration names a key.
 fn kube_proxy_name(key: Key) -> Option<&'static str> {
     match key {
@@ -311,7 +331,8 @@ mod tests {
         max = { at-least = 131072, per-cpu = 32768, memory-cap = \"10%\" }\n\
         buckets = { follow = \"max\" }\ntcp_timeout_established = 86400\n\
         tcp_timeout_close_wait = 60\nacct = 1\ntcp_be_liberal = 1\n\
-        [expire]\nmode = \"delete\"\n";
+        [expire]\nmode = \"delete\"\n[lifeline]\nfrom = [\"192.0.2.0/24\"]\nports = [22]\n\
+        [service.push]\nmatch = [\"proto=tcp,dport=5228\"]\nestablished = \"30m\"\n";
     const ALL: [Target; 5] = [
         Target::SysctlD,
         Target::KubeProxy,
@@ -366,7 +387,9 @@ mod tests {
                     "{one}"
                 );
             }
-            assert!(told.cannot_say.iter().any(|one| one.contains("[expire]")));
+            for table in ["[expire]", "[lifeline]", "[service.push]"] {
+                assert!(told.cannot_say.iter().any(|one| one.contains(table)));
+            }
         }
     }
 
@@ -381,6 +404,8 @@ mod tests {
         );
         let text = exported("[sysctl]\nmax = 500000\n", Target::KubeProxy).text;
         assert!(text.ends_with("  maxPerCore: 1\n  min: 500000\n"), "{text}");
+        let text = exported("[sysctl]\nacct = 1\n", Target::KubeProxy).text;
+        assert!(text.ends_with("\nconntrack: {}\n"), "{text}");
     }
 
     #[test]
