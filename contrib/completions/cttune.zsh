@@ -5,7 +5,8 @@ _cttune() {
   local -a whole told begun told_begun
   for line in ${(f)"$($words[1] complete -- "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)"}; do
     word=${line%%$'\t'*}
-    about="$word  ${line#*$'\t'}"
+    about=$word
+    [[ $line != *$'\t'* ]] || about+="  ${line#*$'\t'}"
     case $word in
     (:files) _files ;;
     (*=) begun+=("$word") told_begun+=("$about") ;;
