@@ -9,8 +9,8 @@ mod support;
 
 use std::fmt::Write;
 
-use support::World;
-use support::terminal::Terminal;
+use support::terminal::{SHOW_CURSOR, Terminal};
+use support::{Told, World};
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/screens.txt");
 const WIDTHS: [u16; 3] = [80, 60, 160];
@@ -46,6 +46,74 @@ const SOME: [&[&str]; 6] = [
     &["forecast", "--key", "udp_timeout", "--match", "dport=5228"],
     &["guard", "--once", "--dry-run"],
 ];
+
+/// A few flows, the same before each screen, and what writes a profile, a plan or a report.
+const FEW: [&[&str]; 27] = [
+    &["kill", "--match", "dport=5228", "--dry-run"],
+    &["kill", "--match", "dport=5228", "--yes"],
+    &["kill", "--match", "dport=443", "--yes"],
+    &["expire", "--dry-run"],
+    &["expire", "--yes"],
+    &["expire", "--mode", "delete", "--dry-run"],
+    &["expire", "--mode", "delete", "--observe", "1s", "--dry-run"],
+    &["top", "--by", "src,dport", "--remedy"],
+    &["guard", "--once", "--high", "3", "--low", "1"],
+    &["guard", "--install", "--dry-run"],
+    &["check", "--deep"],
+    &["check", "--all-netns"],
+    &["check", "--interval", "1s"],
+    &["check", "--format", "nagios"],
+    &["check", "--format", "npd"],
+    &["fleet", "/run/fleet"],
+    &["plan", "--profile", "small", "--only", "live"],
+    &[
+        "plan",
+        "--profile",
+        "small",
+        "--only",
+        "live",
+        "--out",
+        "/run/plan.json",
+    ],
+    &["plan", "--profile", "small", "--out", "/run/plan.json"],
+    &["apply", "--profile", "small"],
+    &["apply", "--profile", "small", "--only", "live"],
+    &["profile", "copy", "campus-fw", "mine"],
+    &["profile", "edit", "small"],
+    &["profile", "set", "small", "udp_timeout=3m"],
+    &["profile", "set", "none", "udp_timeout=3m"],
+    &["profile", "capture", "--key", "max", "--key", "udp_timeout"],
+    &["report", "--html", "/run/report.html"],
+];
+
+/// What comes before each of these.
+const MAKE_FEW: &str = "
+    conntrack -F >/dev/null 2>&1
+    for port in 1 2 3 4; do
+        conntrack -I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t 400019 \\
+            -s 10.0.0.1 -d 192.0.2.1 --sport $port --dport 5228
+    done >/dev/null 2>&1
+    echo 7440 >/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established
+    rm -rf /run/plan.json /run/report.html /etc/cttune/profiles/mine.toml
+    cp /run/small.toml /etc/cttune/profiles/small.toml
+    [ -e /run/fleet ] || {
+        mkdir /run/fleet
+        for host in fw1 fw2; do
+            hostname $host; cttune check --json >/run/fleet/$host.json || :
+        done
+        hostname fw
+    }";
+
+/// While a change is pending.
+const PENDING: [&[&str]; 4] = [
+    &["check"],
+    &["history"],
+    &["rollback", "--dry-run"],
+    &["confirm"],
+];
+const MAKE_PENDING: &str = "
+    cttune rollback --yes >/dev/null 2>&1 || :
+    cttune apply --profile small --adopt --yes --confirm-within 10m >/dev/null 2>&1";
 
 /// Where nothing was done yet, and the table is empty.
 const QUIET: [&[&str]; 26] = [
@@ -93,13 +161,25 @@ fn on_terminal(world: &World, columns: u16, args: &[&str]) -> (i32, String) {
             outside.arg(world.place.program()).env("LC_ALL", "C.UTF-8");
             outside
         }
-        _ => world.command("cttune"),
+        _ => world.command_among_processes("cttune"),
     };
-    command.args(args).env("NO_COLOR", "1");
-    let (code, screen) = Terminal::sized(&command, columns, 24).end();
+    command
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env("EDITOR", "true");
+    let mut terminal = Terminal::sized(&command, columns, 24);
+    if args[0] == "apply"
+        && !args.contains(&"-h")
+        && !args.contains(&"--yes")
+        && terminal.wait_for_any(&["[y/N", "hint: "]) == 0
+    {
+        terminal.send("n\r");
+    }
+    let (code, screen) = terminal.end();
     // Of a line that was drawn again the last state, without a bar that shows progress.
     let lines = screen.lines().map(|line| {
         let last = line.rsplit("\u{1b}[2K").next().unwrap();
+        let last = last.replace(SHOW_CURSOR, "");
         last.trim_end_matches('\r').to_owned() + "\n"
     });
     (code, lines.collect())
@@ -111,6 +191,7 @@ fn sandbox(flows: u32) -> World {
     let profiles = world.path("/etc/cttune/profiles");
     std::fs::create_dir_all(&profiles).unwrap();
     std::fs::write(profiles.join("small.toml"), PROFILE).unwrap();
+    std::fs::write(world.path("/run/small.toml"), PROFILE).unwrap();
     std::fs::write(profiles.join("broken.toml"), BROKEN).unwrap();
     world
 }
@@ -145,11 +226,16 @@ fn masked(screen: &str) -> String {
     text
 }
 
-/// The screens of these commands at every width, after a line that says which it is.
-fn recorded(world: &World, commands: &[&[&str]]) -> String {
+/// The screens of these commands at every width, after a line that says which it is. A script makes
+/// what each of them finds.
+fn recorded(world: &World, script: &str, commands: &[&[&str]]) -> String {
     let mut text = String::new();
     for args in commands {
         for columns in WIDTHS {
+            if !script.is_empty() {
+                let mut shell = world.command_among_processes("sh");
+                Told::by(shell.args(["-ec", script])).exits(0);
+            }
             let (code, screen) = on_terminal(world, columns, args);
             let typed = args.join(" ");
             writeln!(text, "──── {columns} columns, exit {code}: cttune {typed}").unwrap();
@@ -162,14 +248,16 @@ fn recorded(world: &World, commands: &[&[&str]]) -> String {
 #[test]
 fn every_screen_is_as_it_was_recorded() {
     let (full, some, quiet) = (sandbox(76_768), sandbox(3000), sandbox(0));
-    let mut text = recorded(&full, &FULL);
-    text += &recorded(&some, &SOME);
-    text += &recorded(&quiet, &QUIET);
+    let mut text = recorded(&full, "", &FULL);
+    text += &recorded(&some, "", &SOME);
+    text += &recorded(&sandbox(0), MAKE_FEW, &FEW);
+    text += &recorded(&sandbox(0), MAKE_PENDING, &PENDING);
+    text += &recorded(&quiet, "", &QUIET);
     let apply = ["apply", "--profile", "small", "--adopt", "--yes"];
     for args in [&apply[..], &["rollback", "--yes"], &apply] {
         quiet.cttune(args).exits(0);
     }
-    text += &recorded(&quiet, &APPLIED);
+    text += &recorded(&quiet, "", &APPLIED);
     if std::env::var_os("CTTUNE_BLESS").is_some() {
         std::fs::write(RECORDED, &text).unwrap();
     }
@@ -217,7 +305,7 @@ fn no_line_is_wider_than_the_terminal() {
         &["check", "--profile", "campus-fw"],
         &["check", "--profile", name, "-v"],
         &["check", "--deep", "--profile", "cgn"],
-        &["check", "--interval", "10ms"],
+        &["check", "--interval", "1s"],
         &["check", "--all-netns"],
         &["check", "--explain", "max"],
         &["plan", "--profile", "campus-fw"],
@@ -256,28 +344,32 @@ fn no_line_is_wider_than_the_terminal() {
     }
 }
 
+/// Long hash chains, and flows that expire before their next packet.
+const TROUBLE: &str = "cd /proc/sys/net/netfilter; echo 4096 >nf_conntrack_buckets
+    for name in generic udp icmp; do echo 0 >nf_conntrack_${name}_timeout; done";
+
 #[test]
 fn the_first_screen_of_check_has_the_verdict_what_is_critical_and_the_next_command() {
     let world = World::story();
-    let told = world.cttune(&["check", "--profile", "campus-fw", "--format", "json"]);
-    let findings = told.json()["findings"].as_array().unwrap().clone();
-    let critical = findings.iter().filter(|one| one["severity"] == "critical");
-    let (_, screen) = on_terminal(&world, 80, &["check", "--profile", "campus-fw"]);
-    let lines: Vec<&str> = screen.lines().take(24).collect();
-    let verdict = lines[0].trim_end();
-    assert!(
-        verdict.contains("1 critical finding, 1 warning; 5 of 5 settings of campus-fw differ"),
-        "{screen}"
-    );
-    for finding in critical {
-        let id = format!("[{}]", finding["id"].as_str().unwrap());
-        assert!(
-            lines.iter().any(|line| line.contains(&id)),
-            "{id}: {screen}"
-        );
+    for (script, number) in [("", "1 critical finding"), (TROUBLE, "3 critical findings")] {
+        world.sh(script);
+        let told = world.cttune(&["check", "--profile", "campus-fw", "--format", "json"]);
+        let findings = told.json()["findings"].as_array().unwrap().clone();
+        let critical = findings.iter().filter(|one| one["severity"] == "critical");
+        let (_, screen) = on_terminal(&world, 80, &["check", "--profile", "campus-fw"]);
+        let lines: Vec<&str> = screen.lines().take(24).collect();
+        let verdict = format!("{number}, 1 warning; 5 of 5 settings of campus-fw differ");
+        assert!(lines[0].trim_end().ends_with(&verdict), "{screen}");
+        for finding in critical {
+            let id = format!("[{}]", finding["id"].as_str().unwrap());
+            assert!(
+                lines.iter().any(|line| line.contains(&id)),
+                "{id}: {screen}"
+            );
+        }
+        let next = "next: see the changes: cttune plan --profile campus-fw";
+        assert!(lines.iter().any(|line| line.trim_end() == next), "{screen}");
     }
-    let next = "next: see the changes: cttune plan --profile campus-fw";
-    assert!(lines.iter().any(|line| line.trim_end() == next), "{screen}");
 }
 
 #[test]
@@ -288,12 +380,12 @@ fn the_locale_and_columns_are_obeyed_and_colour_only_where_it_is_wanted() {
         command
             .args(["check", "--profile", "campus-fw"])
             .env(name, value);
-        support::Told::by(&mut command).stdout
+        Told::by(&mut command).stdout
     };
     for command in ["forecast -v", "report", "watch --once", "top", "history"] {
         let mut told = world.command("cttune");
         told.args(command.split(' ')).env("LC_ALL", "C");
-        let told = support::Told::by(&mut told).exits(0);
+        let told = Told::by(&mut told).exits(0);
         assert!(told.stdout.is_ascii(), "{command}: {told}");
     }
     let is_ascii = |text: &str| text.is_ascii();
@@ -322,5 +414,5 @@ fn the_locale_and_columns_are_obeyed_and_colour_only_where_it_is_wanted() {
     colored.env("NO_COLOR", "1");
     assert!(!Terminal::sized(&colored, 80, 24).end().1.contains('\u{1b}'));
     colored.args(["--color", "always"]);
-    assert!(support::Told::by(&mut colored).stdout.contains('\u{1b}'));
+    assert!(Told::by(&mut colored).stdout.contains('\u{1b}'));
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::failure::{FAILED, Failure};
-use super::mistaken;
 use super::out::{self, Out};
-use crate::diagnostic::{Hint, said};
-use crate::files::{FileError, Root};
+use super::{load, mistaken};
+use crate::diagnostic::{Hint, quoted, said};
+use crate::files::{FileError, Root, profiles};
 use crate::kernel::{host, sysctl};
 use crate::profile::{Source, edit};
 use crate::render;
@@ -70,6 +70,11 @@ pub(super) fn capture(keys: &[String], file: Option<&Path>, out: Out) -> anyhow:
 
 /// `profile set`.
 pub(super) fn set(file: &Path, settings: &[String], out: Out) -> anyhow::Result<u8> {
+    let name = file.to_str().filter(|name| !profiles::is_path(name));
+    let file = match name.filter(|_| !file.exists()) {
+        Some(name) => &own_file(name)?,
+        None => file,
+    };
     let before = read(file)?;
     let mut source = before.clone();
     for setting in settings {
@@ -82,6 +87,19 @@ pub(super) fn set(file: &Path, settings: &[String], out: Out) -> anyhow::Result<
     }
     write(file, Some(&before.text), &source.text, out)?;
     Ok(0)
+}
+
+/// The file of a profile that the operator may edit. One of a package is replaced with the next
+/// version.
+pub(super) fn own_file(name: &str) -> anyhow::Result<PathBuf> {
+    let file = load::find(name)?.file();
+    file.filter(|file| !file.starts_with("/usr/share"))
+        .ok_or_else(|| {
+            let line = format!("profile copy {} ./mine.toml", quoted(name));
+            Failure::new(FAILED, format!("the profile {name} belongs to cttune"))
+                .hint(Hint::cttune(line).to("edit a copy of it"))
+                .into()
+        })
 }
 
 pub(super) fn print(text: &str, out: Out) {

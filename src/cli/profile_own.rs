@@ -8,13 +8,13 @@ use super::args::{ExportTo, Global};
 use super::failure::{DIFFERS, DONE, FAILED, Failure};
 use super::mistaken;
 use super::out::{self, Out};
-use super::profile_edit::{read, write};
+use super::profile_edit::{own_file, read, write};
 use super::{load, place};
 use crate::diagnostic::{Hint, quoted, said};
 use crate::files::{editor, profiles};
 use crate::kernel::host;
 use crate::profile::{self, Source, Values, derive, edit as text_edit};
-use crate::render::{self, export::Target};
+use crate::render::{self, export::Target, layout::command};
 
 /// `profile diff`.
 pub(super) fn diff(
@@ -112,29 +112,22 @@ pub(super) fn copy(from: &str, to: &str, out: Out) -> anyhow::Result<u8> {
         })?;
     }
     write(&path, None, &text, out)?;
+    let line = format!("profile edit {}", quoted(to));
+    out.note(&format!("next: to change it: cttune {}", command(&line)));
     Ok(DONE)
 }
 
 /// `profile edit`.
 pub(super) fn edit(name: &str, out: Out) -> anyhow::Result<u8> {
-    let found = load::find(name)?;
-    // One of a package is replaced with the next version.
-    let file = found.file().filter(|file| !file.starts_with("/usr/share"));
-    let Some(path) = file else {
-        let line = format!("profile copy {} ./mine.toml", quoted(name));
-        return Err(
-            Failure::new(FAILED, format!("the profile {name} belongs to cttune"))
-                .hint(Hint::cttune(line).to("edit a copy of it"))
-                .into(),
-        );
-    };
+    let path = own_file(name)?;
     let before = read(&path)?;
     let mut chosen = ["VISUAL", "EDITOR"]
         .into_iter()
         .filter_map(|name| std::env::var(name).ok());
     let chosen = chosen.find(|editor| !editor.trim().is_empty());
     if chosen.is_none() && !out::is_interactive() {
-        let line = format!("profile set {} KEY=VALUE", quoted(name));
+        let file = path.display().to_string();
+        let line = format!("profile set {} KEY=VALUE", quoted(&file));
         return Err(Failure::new(FAILED, "no terminal to edit on")
             .hint(Hint::cttune(line).to("set one key"))
             .into());

@@ -290,6 +290,10 @@ pub(super) fn note_next(args: &Args, plan: &Plan, global: &Global, out: Out) {
     let is_ready = !plan.steps.is_empty() && plan.blocked.is_empty();
     let (said, line) = match &args.out {
         Some(file) => {
+            if !plan.blocked.is_empty() {
+                out.note("note: saved, but apply refuses a plan that is blocked: see above");
+                return;
+            }
             let file = quoted(&file.display().to_string());
             ("note: saved; to apply this plan", format!("apply {file}"))
         }

@@ -174,7 +174,7 @@ impl Sightings {
 
     /// Sees a flow in a later round. One that did not move keeps its first sighting and its tag,
     /// and is returned; another is seen for the first time, or as if it had been seen `before`
-    /// milliseconds ago if it is new.
+    /// milliseconds ago if it is new, and is returned then.
     pub(crate) fn see(
         &mut self,
         flow: &Flow<'_>,
@@ -198,7 +198,10 @@ impl Sightings {
             .count();
         match known.get_mut(..same).unwrap_or_default() {
             [] if is_full => self.missed += 1,
-            [] => self.fresh.push(now.earlier(before)),
+            [] => {
+                self.fresh.push(now.earlier(before));
+                return self.fresh.last_mut().filter(|_| before > 0);
+            }
             [then] if then.is_same(&now) => {
                 then.is_seen = true;
                 return self.flows.get_mut(start);
@@ -225,6 +228,7 @@ impl Sightings {
     #[must_use]
     pub(crate) fn end_round(mut self) -> Self {
         self.flows.retain(|flow| flow.is_seen);
+        self.fresh.retain(|flow| flow.is_seen);
         if self.flows.capacity() > 2 * (self.flows.len() + self.fresh.len()) {
             self.flows.shrink_to_fit();
         }
@@ -534,6 +538,12 @@ mod tests {
     fn what_was_idle_before_counts_if_it_is_said() {
         let flow = Flow::parse(TCP).unwrap();
         let mut sightings = Sightings::default().seal();
+        assert!(sightings.see(&flow, 500_000, 0, 0).is_none());
+        sightings.give_up_round();
+        let new = sightings.see(&flow, 500_000, 0, 400_000);
+        new.unwrap().forget();
+        sightings = sightings.end_round();
+        assert_eq!(sightings.iter().count(), 0);
         sightings.see(&flow, 500_000, 0, 400_000);
         let mut sightings = sightings.end_round();
         let silent = |sightings: &Sightings| sightings.iter().next().unwrap().silent(510_000, &[]);

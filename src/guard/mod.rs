@@ -7,6 +7,7 @@
 //! no flow is ended.
 
 mod error;
+mod first;
 mod lend;
 mod operators;
 mod pace;
@@ -309,14 +310,18 @@ impl Guard {
         let pace = Pace::new(self.parameters.rate, is_listened_to);
         // So that no operator waits long for the lock.
         let most = pace.most_in(LONGEST_PASS).unwrap_or(u64::MAX).max(1);
-        let (choice, ripe) = choose(
-            &self.sightings,
-            &self.judge,
-            &self.parameters,
-            self.at(),
-            excess.min(most),
-        );
-        if self.has_to_wait(&choice, ripe, excess.min(most)) {
+        let wanted = excess.min(most);
+        let (choice, ripe) = match first::choice(self, wanted)? {
+            Some(choice) => (choice, Ripe::default()),
+            None => choose(
+                &self.sightings,
+                &self.judge,
+                &self.parameters,
+                self.at(),
+                wanted,
+            ),
+        };
+        if self.has_to_wait(&choice, ripe, wanted) {
             let rest = ripe.enough.or(ripe.next);
             let rest = rest.map_or(RARELY, |millis| Duration::from_millis(millis.into()));
             let rest = rest.max(begun.elapsed() * REST).max(SHORTEST_REST);
@@ -341,7 +346,7 @@ impl Guard {
         self.goes_on = excess > most;
         (self.powerless, self.waits) = (None, None);
         // A flood may have filled the table meanwhile; that is no reason to wait.
-        let is_worth_it = ended.total() >= excess.min(most) / 2;
+        let is_worth_it = ended.total() >= wanted / 2;
         self.is_helpless = !is_worth_it && self.excess(read_fill()?) > 0;
         // One that did not bring enough is not repeated at once: it would take a processor, and
         // bring less.

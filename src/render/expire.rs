@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::layout::{CELL, HANG, RIGHT};
 use super::shape::{Named, Schema};
-use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
+use super::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
 use crate::flow::expire::{Share, Tally};
 use crate::profile::ExpireMode;
 use crate::tunable::{Key, format_count, format_seconds, plural};
@@ -249,11 +249,19 @@ pub(crate) fn breakdown(tally: &Tally) -> String {
     text
 }
 
+/// What to do after a dry run that found flows.
+pub(super) fn next(tally: &Tally, purpose: &str) -> String {
+    match tally.selected() {
+        0 => String::new(),
+        _ => format!("{HINT}next{HINT:#}: to {purpose}: the same command without --dry-run\n"),
+    }
+}
+
 /// What was done, for people.
 pub(crate) fn text(parts: Parts<'_>) -> String {
     if parts.dry_run {
-        let foresight = foresight(parts.mode, parts.tally);
-        return format!("{foresight}{}", breakdown(parts.tally));
+        let (tally, mode) = (parts.tally, parts.mode);
+        return foresight(mode, tally) + &breakdown(tally) + &next(tally, "do it");
     }
     let tally = parts.tally;
     let (word, number) = match parts.mode {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::expire::{Act, FlowsNow, flows, kept_line, tally_now};
+use super::expire::{Act, FlowsNow, flows, kept_line, next, tally_now};
 use super::layout::{CELL, HANG, RIGHT, command};
 use super::shape::{Named, Schema};
 use super::style::{BAD, FAINT, GOOD, HEAD, WARN};
@@ -67,7 +67,9 @@ fn named<'a>(top: &'a Top, group: &'a Group) -> impl Iterator<Item = (&'static s
 pub(crate) fn text(parts: Parts<'_>) -> String {
     let tally = parts.tally;
     if parts.dry_run {
-        return preview(parts.preview) + &super::expire::breakdown(tally);
+        return preview(parts.preview)
+            + &super::expire::breakdown(tally)
+            + &next(tally, "end them");
     }
     let mut text = format!("{GOOD}ended{GOOD:#} {}", flows(tally.deleted));
     if tally.gone > 0 {

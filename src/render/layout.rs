@@ -112,13 +112,10 @@ pub(crate) fn gauge(share: f64, cells: u8) -> String {
 
 /// Lays the text out.
 pub(crate) fn lay_out(text: &str, screen: Screen) -> String {
-    let text = if screen.is_utf8 {
-        text.to_owned()
-    } else {
-        ascii(text)
-    };
-    // A share stays in one piece.
+    // A share stays in one piece, and a margin.
     let text = text.replace(" %", &format!("{SOLID}%"));
+    let text = text.replace("± ", &format!("±{SOLID}"));
+    let text = if screen.is_utf8 { text } else { ascii(&text) };
     let lines: Vec<&str> = text.split('\n').collect();
     let mut laid = Vec::new();
     for block in lines.chunk_by(|one, next| one.contains(CELL) && next.contains(CELL)) {
@@ -151,11 +148,16 @@ fn paragraph(line: &str, width: usize) -> String {
     }
     let rest = line.trim_start_matches(' ');
     let indent = line.len() - rest.len();
-    format!(
-        "{}{}",
-        " ".repeat(indent),
-        wrap(rest, indent, DEEPER, width)
-    )
+    let before = " ".repeat(indent);
+    // A comment goes on as one.
+    if let Some(comment) = rest.strip_prefix("# ") {
+        let wrapped = wrap(comment, 0, 0, width.saturating_sub(indent + 2));
+        return format!(
+            "{before}# {}",
+            wrapped.replace('\n', &format!("\n{before}# "))
+        );
+    }
+    format!("{before}{}", wrap(rest, indent, DEEPER, width))
 }
 
 /// Text that begins at a column, with `tail` at the right end of its first line.
@@ -409,6 +411,7 @@ mod tests {
                 "  one two three four five",
                 "  one two three four\n    five",
             ),
+            ("  # one two three four", "  # one two three\n  # four"),
             (
                 "error: \u{f8f4}one two three four five",
                 "error: one two three\n       four five",

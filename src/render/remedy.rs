@@ -4,6 +4,7 @@
 //! flow, so that they mean the same before and behind NAT, for packets that arrive and for the
 //! machine's own.
 
+use super::layout::command;
 use crate::flow::{Family, Means, Rules, families};
 use crate::service::asks;
 use crate::tunable::{format_count, format_seconds};
@@ -22,10 +23,17 @@ pub(crate) fn text(rules: &Rules, sentence: &str, tried: &str) -> String {
         Means::Limit(flows) => limit_comment(*flows),
     });
     text.push_str(
-        "# Check with `nft -c -f FILE`, load with `nft -f FILE`, undo with \
-         `nft delete table inet cttune_remedy`.\n",
+        "# To check it: nft -c -f FILE\n# To load it: nft -f FILE\n\
+         # To undo it: nft delete table inet cttune_remedy\n",
     );
-    text.push_str(&fragment(rules));
+    // nft takes a rule that goes on behind a backslash.
+    let lines = fragment(rules);
+    let lines = lines.lines().map(|line| {
+        let rest = line.trim_start();
+        let (before, _) = line.split_at(line.len() - rest.len());
+        format!("{before}{}\n", command(rest))
+    });
+    text.extend(lines);
     text
 }
 

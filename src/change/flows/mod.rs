@@ -13,8 +13,8 @@ mod pace;
 
 pub(crate) use error::FlowError;
 pub(crate) use log::{Act, Log};
-pub(super) use look::{Since, read, unix_seconds};
-pub(crate) use look::{Worker, look};
+pub(super) use look::{Since, read};
+pub(crate) use look::{Worker, look, unix_seconds};
 pub(super) use pace::wait;
 pub(crate) use pace::{Pace, Run};
 

@@ -17,7 +17,7 @@ use crate::render::guard as render;
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a wait goes on without asking for signals.
-const NAP: Duration = Duration::from_millis(50);
+const NAP: Duration = Duration::from_millis(200);
 
 pub(super) struct Service {
     out: Out,

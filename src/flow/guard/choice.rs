@@ -22,6 +22,19 @@ impl Choice {
         self.0.iter().map(|part| part.flows).sum()
     }
 
+    /// The same shares of a table that is so many times as large, `most` flows in all.
+    pub(crate) fn of_all(mut self, times: u64, most: u64, parameters: &GuardParameters) -> Self {
+        let whole = |flows: u64| usize::try_from(flows).unwrap_or(usize::MAX);
+        let mut missing = whole(most);
+        for class in &parameters.order {
+            if let Some(part) = self.0.get_mut(*class as usize) {
+                part.flows = part.flows.saturating_mul(whole(times)).min(missing);
+                missing -= part.flows;
+            }
+        }
+        self
+    }
+
     /// Takes a flow that was silent for so long, if it is one of those to end.
     pub(crate) fn take(&mut self, class: Class, silent: u32) -> bool {
         let Some(part) = self.0.get_mut(class as usize) else {
@@ -169,6 +182,21 @@ mod tests {
             assert!(choice.flows() >= 31, "{choice:?}");
             let enough = ripe.enough.filter(|enough| (1..=1000).contains(enough));
             assert_eq!(enough.is_some(), is_soon, "{wanted} {choice:?} {ripe:?}");
+        }
+    }
+
+    #[test]
+    fn a_sample_speaks_for_the_whole_table() {
+        let parameters = GuardParameters {
+            order: vec![Class::TimeWait, Class::Unanswered],
+            ..GuardParameters::default()
+        };
+        for (most, expected) in [(1000, [300, 150]), (400, [300, 100]), (200, [200, 0])] {
+            let (choice, _) = choose(&seen(), &judge(), &parameters, 40_000, 45);
+            let choice = choice.of_all(10, most, &parameters);
+            let flows =
+                [Class::TimeWait, Class::Unanswered].map(|class| choice.0[class as usize].flows);
+            assert_eq!(flows, expected, "{most}");
         }
     }
 

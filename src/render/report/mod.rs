@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use self::document::{Block, Section, Table, sections, verdict};
 use super::forecast::{Shown, pictures};
-use super::layout::{BELOW, CELL, HANG, RIGHT};
+use super::layout::{BELOW, CELL, HANG, RIGHT, command};
 use super::shape::Schema;
 use super::style::{FAINT, HEAD};
 
@@ -95,10 +95,20 @@ fn sentences(table: &Table, row: &[String]) -> String {
     for (cell, title) in rest.iter().zip(table.head.iter().skip(2)) {
         let title = title.trim_start_matches('^');
         if !cell.is_empty() {
+            let cell = pasteable(cell);
             text.push_str(&format!("  {FAINT}{title}{FAINT:#}: {HANG}{cell}\n"));
         }
     }
     text
+}
+
+/// Advice with each of its commands in one piece.
+fn pasteable(advice: &str) -> String {
+    let one = |one: &str| match one.split_once(": cttune ") {
+        Some((purpose, line)) => format!("{purpose}: {}", command(&format!("cttune {line}"))),
+        None => one.to_owned(),
+    };
+    advice.split("; ").map(one).collect::<Vec<_>>().join("; ")
 }
 
 /// Rows with their columns aligned.
