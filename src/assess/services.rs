@@ -1,5 +1,6 @@
 //! Timeouts for services: what of them is not as the profile asks, and what would take them away.
 
+use super::command::{command, plan};
 use super::{Evidence, Finding, Id, Levels, Severity};
 use crate::diagnostic::Hint;
 use crate::tunable::{format_share, plural};
@@ -37,7 +38,7 @@ fn no_lifeline(evidence: &Evidence<'_>) -> Option<Finding> {
 fn drift(evidence: &Evidence<'_>) -> Option<Finding> {
     let services = &evidence.comparison.services;
     let differences = services.differences();
-    let plan = Hint::cttune("plan").to("see what changes");
+    let plan = plan(evidence.desired, &[]).to("see what changes");
     // Settings of a profile that was never applied are no finding either.
     let severity = if services.is_new() {
         Severity::Info
@@ -91,6 +92,6 @@ fn flush(evidence: &Evidence<'_>) -> Option<Finding> {
         Id::ServiceFlush,
         Severity::Info,
         format!("`nft flush ruleset` by hand takes {what} away; {back}{spares}"),
-        Hint::cttune("apply").to("load them again"),
+        command("apply", evidence.desired, &[]).to("load them again"),
     ))
 }
