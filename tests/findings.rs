@@ -596,6 +596,11 @@ fn timeout_policies_are_counted() {
     assert!(world.sh(nft).contains("established : 100"), "{nft}");
     // The sandbox's own check asks no netlink.
     assert_eq!(find(&check(&world, &[]), "timeout-policies"), None);
+    // Those of services are no surprise.
+    world.sh("nft delete table inet a");
+    let apply = ["apply", "--profile", "campus-fw", "--adopt", "--yes"];
+    world.cttune(&apply).exits(0);
+    assert_eq!(find(&check(&world, &["--deep"]), "timeout-policies"), None);
 }
 
 #[test]

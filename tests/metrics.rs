@@ -57,6 +57,10 @@ fn promtool_finds_nothing_to_say() {
     world.cttune(&apply).exits(0);
     let text = metrics(&world, &[]).exits(0).stdout;
     assert_eq!(promtool(&text), "");
+    // No line of it is wrapped for a narrow screen.
+    let mut narrow = world.command_among_processes("cttune");
+    let narrow = Told::by(narrow.arg("metrics").env("COLUMNS", "40"));
+    assert_eq!(promtool(&narrow.exits(0).stdout), "");
     // The same by its name.
     let named = metrics(&world, &["--format", "prometheus", "--quiet"]);
     assert!(named.exits(0).stdout.contains("cttune_table_entries "));

@@ -253,6 +253,11 @@ fn words_that_people_type_are_understood() {
     }
     let told = world.cttune(&["undo", "--yes"]).exits(1);
     told.says(&["overwritten"]);
+    // Flows that were shortened are a change without a step to undo.
+    world.sh("sysctl -qw net.netfilter.nf_conntrack_udp_timeout=120");
+    world.cttune(&["apply", "--expire", "--yes"]).exits(0);
+    let dry = world.cttune(&["rollback", "--dry-run"]).exits(0);
+    assert!(dry.stdout.contains("\n  nothing to undo: "), "{dry}");
     let told = world.cttune(&["top", "--match", "dport=HTTPS,proto=TCP", "--json"]);
     let total = told.exits(0).json()["total"].as_u64();
     assert!(total.unwrap() > 0);

@@ -170,7 +170,7 @@ fn dispatch(cli: &Cli, out: Out) -> anyhow::Result<u8> {
         Command::Forecast(forecast) => forecast::run(forecast, global, out),
         Command::Report(report) => report::run(report, global, out),
         Command::Fleet(args) => fleet::run(args, global, out),
-        Command::Metrics(metrics) => metrics::run(metrics, global, out),
+        Command::Metrics(metrics) => metrics::run(metrics, global, out.unwrapped()),
         Command::Profile(profile) => profile::run(&profile.command, global, out),
         Command::Sandbox(sandbox) => sandbox::run(sandbox, global),
         Command::SandboxInside(inside) => sandbox::run_inside(inside, out),

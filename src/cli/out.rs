@@ -63,6 +63,15 @@ impl Out {
         }
     }
 
+    /// The same for text that a program reads: no line of it is wrapped.
+    pub(super) fn unwrapped(self) -> Self {
+        let format = match self.format {
+            Format::Text => Format::Prometheus,
+            other => other,
+        };
+        Out { format, ..self }
+    }
+
     /// Whether stdout is to be coloured.
     pub(super) fn has_color(self) -> bool {
         writer::has_color(self.color)

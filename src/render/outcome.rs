@@ -245,6 +245,9 @@ pub(crate) fn preview(preview: Preview<'_>) -> String {
     text.extend(conflicts.map(|one| format!("  {BAD}overwritten{BAD:#}: {HANG}{one}\n")));
     let kept = preview.kept.iter();
     text.extend(kept.map(|kept| format!("  {WARN}not restored{WARN:#}: {HANG}{kept}\n")));
+    if text.lines().count() == 1 && preview.steps.is_empty() {
+        text.push_str("  nothing to undo: everything is as it was before\n");
+    }
     let steps = preview.steps.iter();
     text.extend(steps.map(|step| format!("  {}\n", step_cells(step))));
     text

@@ -157,9 +157,9 @@ fn tracked_by(rules: &NatRules) -> Option<Finding> {
 }
 
 fn policies(policies: &Policies) -> Option<Finding> {
-    let mut said: Vec<String> = policies
-        .0
-        .iter()
+    // What a service of cttune does to its flows is known.
+    let foreign = policies.0.iter().filter(|policy| policy.label.is_none());
+    let mut said: Vec<String> = foreign
         .map(|policy| match policy.family {
             Some(family) => format!("{} over {family}", policy.protocol),
             None => policy.protocol.to_string(),
@@ -181,7 +181,10 @@ fn policies(policies: &Policies) -> Option<Finding> {
             Hint::command("nft list ruleset | grep -A9 'ct timeout'")
                 .to("see them")
                 .and(Hint::command("nfct list timeout"))
-                .and(Hint::say("expire leaves flows of these protocols alone")),
+                .and(Hint::say(
+                    "expire gives no flow less than one of them may give it, and leaves it alone \
+                     where that is not known",
+                )),
         )
     })
 }
