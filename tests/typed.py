@@ -27,8 +27,12 @@ RIGHT = [
     (r"kill|expire", 1, "no flow matches"),
     (r"guard --once", 2, ""),
 ]
-# Watches for hours: it is stopped once it says so.
-WATCHES = re.compile(r"2h11m|idle>1h|--observe 10m")
+# Runs for hours or until it is stopped: what shows that it works, and the key that ends it.
+ENDLESS = [
+    (r"2h11m|idle>1h|--observe 10m", "watching", "\x03"),
+    (r"^cttune top --watch", "share", "\x03"),
+    (r"^cttune watch(?!.* --once)", "states", "q"),
+]
 # Where a page, or one of its examples, needs something that is there before.
 BEFORE = {
     "cttune-confirm": "cttune apply campus-fw --adopt --yes --confirm-within 5m",
@@ -36,6 +40,7 @@ BEFORE = {
     "cttune-history": "for n in 1 2 3 4 5 6 7 8; do cttune apply -q --yes --set udp_timeout=6$n; done",
     "cttune-completions": "mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions",
     "cttune-profile-diff": "cttune apply -q campus-fw --adopt --yes",
+    "cttune-fleet": "mkdir checks; cttune check --json >checks/fw1.json",
     "cttune-metrics": "mkdir -p /run/textfile",
     "cttune apply tonight.json": "cttune confirm; cttune plan --set udp_timeout=77 --out tonight.json",
     # It was stopped after a moment, and wrote nothing.
@@ -44,6 +49,10 @@ BEFORE = {
 MAKES = {"cttune-profile-copy", "cttune-profile-suggest"}
 # Not inside a sandbox, a service that never ends, or a program that is not everywhere.
 LEFT_OUT = re.compile(r"^cttune sandbox|^cttune guard(?! --once)|\| nft|/var/lib/prometheus|profile edit")
+
+
+def endless(command):
+    return next(((shows, key) for what, shows, key in ENDLESS if re.search(what, command)), (None, None))
 
 
 class Shell:
@@ -82,12 +91,15 @@ class Shell:
         self.number += 1
         code = f"code{self.number}="
         ask = f"echo co''de{self.number}=$?."
-        self.send(f"{command}; {ask}\r")
-        ends = [code, "[y/N", "watching"] if WATCHES.search(command) else [code, "[y/N"]
+        shows, key = endless(command)
+        # A screen needs a terminal whose cursor moves.
+        self.send(f"{'TERM=xterm ' if key == 'q' else ''}{command}; {ask}\r")
+        ends = [code, "[y/N", shows] if shows else [code, "[y/N"]
         while (end := self.wait(*ends)) != code:
             ends.remove(end)
             # A shell drops the rest of the line with a command that a signal ended.
-            self.send("y\r" if end == "[y/N" else f"\x03{ask}\r")
+            again = f"{ask}\r" if key == "\x03" else ""
+            self.send("y\r" if end == "[y/N" else f"{key}{again}")
         while not (found := re.search(rf"{code}(\d+)\.", self.screen)):
             self.read()
         return int(found[1])
@@ -105,7 +117,7 @@ class Shell:
 def check(shell, command):
     code = shell.run(command)
     fits = (re.search(what, command) and code == right and said in shell.screen for what, right, said in RIGHT)
-    stopped = WATCHES.search(command) and code == 130
+    stopped = endless(command)[1] == "\x03" and code == 130
     if not (stopped or any(fits)):
         raise SystemExit(f"{command}: exit {code}\n{shell.screen}")
     print(f"  {code:3} {command}", flush=True)
