@@ -10,7 +10,7 @@ use super::revert::Present;
 use super::state::State;
 use super::status::Status;
 use crate::plan::{Plan, Step, StepResult};
-use crate::service::Found;
+use crate::service::{Found, Table};
 use crate::tunable::{Key, Snapshot};
 
 /// The version of the format: 1 kept the state in the record.
@@ -138,14 +138,15 @@ impl Entry {
             }
         }
         let mut tables = self.perhaps_applied().filter_map(|step| match step {
-            Step::Service { to, .. } => Some(Found::Ours(to.clone().unwrap_or_default())),
+            Step::Service { to, .. } => Some(to.clone().unwrap_or_default()),
             _ => None,
         });
-        let table = tables.next_back();
+        let is_there =
+            |table: Table| matches!(&present.table, Some(Found::Ours(now)) if now.is_same(&table));
         let mut values = last.iter();
         self.state.status().can_be_rolled_back()
             && values.all(|(key, to)| present.values.get(key) == Some(to))
-            && (table.is_none() || table == present.table)
+            && tables.next_back().is_none_or(is_there)
             && files.iter().all(|(path, to)| present.file(path) == Ok(*to))
     }
 }

@@ -333,9 +333,8 @@ impl Computing<'_> {
             }
             None => return,
         };
-        if now.unedited() == net.before
-            || (!net.after.contains(now) && !self.goes_on(Conflict::Table))
-        {
+        let is_ours = net.after.iter().any(|after| after.is_same(now));
+        if now.unedited().is_same(&net.before) || (!is_ours && !self.goes_on(Conflict::Table)) {
             return;
         }
         let some = |table: &Table| Some(table.clone()).filter(|table| !table.is_empty());

@@ -124,9 +124,11 @@ fn give_up_rights(cli: &Cli) {
         Command::Sandbox(_) | Command::SandboxInside(_) => return,
         Command::Metrics(args) if args.textfile.is_none() && !args.all_netns => Needs::READ,
         Command::Metrics(args) if args.textfile.is_none() => Needs::NAMESPACES,
-        Command::History(_) | Command::Completions(_) => Needs::READ,
+        Command::Completions(_) => Needs::READ,
         Command::Plan(args) if args.out.is_some() => Needs::FILES,
-        Command::Check(_) | Command::Plan(_) | Command::Top(_) => Needs::NAMESPACES,
+        Command::Check(_) | Command::Plan(_) | Command::Top(_) | Command::History(_) => {
+            Needs::NAMESPACES
+        }
         Command::Apply(_)
         | Command::Confirm(_)
         | Command::Rollback(_)

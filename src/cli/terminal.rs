@@ -58,8 +58,14 @@ impl Console for Terminal {
     }
 
     fn prove(&self, table: &Table) -> Result<(), String> {
-        let proved = prove(table).and_then(|()| passes(table));
-        proved.map_err(|error| error.to_string())
+        let untried = prove(table).map_err(|error| error.to_string())?;
+        if !untried.is_empty() {
+            let untried = untried.join("`, `");
+            self.note(&format!(
+                "note: not tried, as no router passes such packets: `{untried}`"
+            ));
+        }
+        passes(table).map_err(|error| error.to_string())
     }
 
     fn past(&self, plan: &Plan) -> Past {

@@ -80,8 +80,9 @@ pub(crate) fn read_table() -> Found {
     }
 }
 
+/// Without what counters hold, which changes with every packet.
 fn list_table() -> Result<String, NftError> {
-    run(&["list", "table", "inet", NAME], "")
+    run(&["-s", "list", "table", "inet", NAME], "")
 }
 
 /// How nft lists the table as cttune writes it; nothing of what nft does not take.

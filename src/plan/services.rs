@@ -133,10 +133,14 @@ impl Services {
                 } else {
                     "is not there yet"
                 };
-                let services = plural(self.wanted.services().len(), "service");
                 let parts = self.wanted.parts();
-                let told =
-                    format!("nft table inet cttune {now}: {services} without effect ({parts})");
+                let told = match self.wanted.services().len() {
+                    0 => format!("nft table inet cttune {now}: there is no {parts}"),
+                    services => {
+                        let services = plural(services, "service");
+                        format!("nft table inet cttune {now}: {services} without effect ({parts})")
+                    }
+                };
                 if !self.is_persisted {
                     return vec![told];
                 }

@@ -11,10 +11,12 @@ use crate::flow::{Protocol, Terms, Test, can_ask};
 use crate::service::{
     LONGEST_COMMENT, Layer, Lifeline, MOST, Overlap, Service, State, can_match, layers, overlaps,
 };
-use crate::tunable::{Key, Unit, largest};
+use crate::tunable::Unit;
 
 /// nft takes more; the name is a part of the names of objects.
 const LONGEST_NAME: usize = 32;
+/// Seconds: the kernel multiplies with HZ in 32 bits, and HZ is 1000 at most.
+const LONGEST_TIMEOUT: i64 = u32::MAX as i64 / 1000;
 /// What `proto=tcp,` adds to the comment of a rule.
 const PROTOCOL: usize = "proto=tcp,".len();
 
@@ -68,8 +70,7 @@ impl Reader {
                 ("match", _) => matching = Some(self.first_packets(value)?),
                 ("why", _) => service.why = self.text("why", value),
                 (_, Some(state)) => {
-                    // One more would wrap where it is multiplied with HZ.
-                    let range = 1..=largest(Key::TcpTimeoutEstablished);
+                    let range = 1..=LONGEST_TIMEOUT;
                     let seconds = self.number(value, |written| {
                         value::within(Unit::Seconds, written, range)
                     })?;
@@ -354,7 +355,7 @@ mod tests {
                 "3:15: a timeout of zero",
             ),
             (
-                &format!("{PUSH}established = 4294967295\n"),
+                &format!("{PUSH}established = 4294968\n"),
                 "3:15: out of range",
             ),
             (

@@ -128,10 +128,7 @@ fn address(
         Family::Ipv4 => IpAddr::V4(Ipv4Addr::new(1, 0, 0, usual)),
         Family::Ipv6 => IpAddr::V6(Ipv6Addr::new(1, 0, 0, 0, 0, 0, 0, usual.into())),
     };
-    let mut candidates = [Some(example)]
-        .into_iter()
-        .chain(edges)
-        .chain([Some(first)]);
+    let mut candidates = [Some(example), Some(first)].into_iter().chain(edges);
     candidates.find_map(|address| {
         address.filter(|address| {
             let mut tests = tests.iter();

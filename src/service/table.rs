@@ -137,16 +137,20 @@ impl Table {
         for (name, service) in present() {
             for layer in Layer::ALL.into_iter().filter(|layer| service.has(*layer)) {
                 let matching = service.matching.iter();
-                let mut rules = matching
-                    .filter(|terms| layers(terms).any(|one| one == layer))
-                    .map(|terms| with_protocol(terms, layer).to_string())
-                    .peekable();
-                if rules.peek().is_none() {
+                // What is written twice is one rule: as `dport=53` and as `proto=tcp,dport=53`.
+                let mut rules: Vec<String> = Vec::new();
+                for terms in matching.filter(|terms| layers(terms).any(|one| one == layer)) {
+                    let terms = with_protocol(terms, layer).to_string();
+                    if !rules.contains(&terms) {
+                        rules.push(terms);
+                    }
+                }
+                if rules.is_empty() {
                     continue;
                 }
                 let seconds = layer.states().map(|state| of_state(service, state, value));
                 let object = Object::new(name, layer, seconds.collect());
-                table.rules.extend(rules.map(|terms| Rule {
+                table.rules.extend(rules.into_iter().map(|terms| Rule {
                     object: object.name.clone(),
                     label: labels.get(name.as_str()).copied().unwrap_or(FIRST_LABEL),
                     terms,
@@ -209,6 +213,11 @@ impl Table {
             objects: self.in_use().cloned().collect(),
             ..self.clone()
         }
+    }
+
+    /// Whether new flows get the same: a boot leaves objects out that only old flows have.
+    pub(crate) fn is_same(&self, other: &Table) -> bool {
+        self.for_new_flows() == other.for_new_flows()
     }
 
     /// The table as cttune writes it.
@@ -473,7 +482,7 @@ mod tests {
         let table = table(&[
             (
                 "dns",
-                &["dport=53"],
+                &["dport=53", "proto=udp,dport=53"],
                 &[(State::Replied, 10), (State::FinWait, 5)],
             ),
             (

@@ -2,17 +2,20 @@
 //! namespace, a packet for each way, and counters behind all of its chains.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use super::network::{OWN, feed};
-use super::{Traffic, TrialError, run};
-use crate::flow::{Family, Layer4, Member, Protocol, Tuple};
+use super::{Traffic, TrialError, is_routed, run};
+use crate::flow::{Layer4, Member, Protocol, Tuple};
 use crate::kernel::nft;
 use crate::service::{Lifeline, Table};
 
 /// A hook, and the counter behind its chains.
 const HOOKS: [&str; 3] = ["input", "forward", "output"];
+/// What passes at all is behind the chains after this time.
+const ARRIVED: Duration = Duration::from_millis(500);
 
 /// Sends a packet each way: through the machine, to it, and from it.
 ///
@@ -26,52 +29,81 @@ pub(crate) fn passes(table: &Table) -> Result<(), TrialError> {
         doing: "reading the ruleset",
         said: error.to_string(),
     })?;
-    let mut dropping = Vec::new();
-    for net in first_of_families(lifeline) {
-        let packets = packets(net, lifeline);
-        let members: Vec<Member> = packets.iter().map(|(tuple, _)| member(*tuple)).collect();
-        let is_local: Vec<bool> = packets.iter().map(|(_, is_local)| *is_local).collect();
-        let traffic = Traffic {
-            members: &members,
-            is_local: &is_local,
-            established: false,
-        };
-        let rules = format!("{listed}\n{}\n{}", table.file(), counters(lifeline));
-        let passed = run(Some(&rules), traffic, |_| count())?;
-        for (hook, (passed, sent)) in HOOKS.iter().zip(passed.into_iter().zip([1, 2, 1])) {
-            if passed < sent && !dropping.contains(hook) {
-                dropping.push(*hook);
-            }
-        }
-    }
+    let operators = lifeline.from.iter().filter_map(operator);
+    let packets: Vec<(Tuple, bool)> = operators
+        .flat_map(|operator| packets(operator, lifeline))
+        .collect();
+    let members: Vec<Member> = packets.iter().map(|(tuple, _)| member(*tuple)).collect();
+    let is_local: Vec<bool> = packets.iter().map(|(_, is_local)| *is_local).collect();
+    let traffic = Traffic {
+        members: &members,
+        is_local: &is_local,
+        established: false,
+    };
+    let (rules, each) = (loadable(&listed), packets.len() as u64 / 4);
+    let rules = format!("{rules}\n{}\n{}", table.file(), counters(lifeline));
+    let sent = [each, 2 * each, each];
+    let passed = run(Some(&rules), traffic, |_| count(sent))?;
+    let hooks = HOOKS.iter().zip(passed.into_iter().zip(sent));
+    let dropping: Vec<&str> = hooks
+        .filter(|(_, (passed, sent))| passed < sent)
+        .map(|(hook, _)| *hook)
+        .collect();
     if dropping.is_empty() {
         return Ok(());
     }
-    Err(TrialError::LifelineDropped(rules_to_add(
-        &listed, &dropping,
-    )))
+    let add = rules_to_add(&listed, &dropping);
+    Err(if add.is_empty() {
+        TrialError::Refused {
+            doing: "trying the lifeline",
+            said: "its packets did not pass, and no filter chain of nft drops them".to_owned(),
+        }
+    } else {
+        TrialError::LifelineDropped(add)
+    })
 }
 
-fn first_of_families(lifeline: &Lifeline) -> Vec<IpNet> {
-    let of = |family: Family| {
-        let mut nets = lifeline.from.iter();
-        nets.find(|net| net.addr().is_ipv4() == (family == Family::Ipv4))
-            .copied()
+/// An address of the network that a router passes packets of; none of one link's.
+fn operator(net: &IpNet) -> Option<IpAddr> {
+    let usual: [IpAddr; 3] = [
+        [198, 51, 100, 1].into(),
+        [1, 0, 0, 1].into(),
+        [0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into(),
+    ];
+    let own = net.hosts().next().unwrap_or(net.addr());
+    let mut candidates = usual.into_iter().chain([own]);
+    candidates.find(|address| net.contains(address) && is_routed(*address))
+}
+
+/// The ruleset without what nft lists and does not take: extensions of iptables. Their rules are
+/// taken to accept nothing, and to drop the lifeline where they are not about accepting.
+fn loadable(ruleset: &str) -> String {
+    let line = |line: &str| {
+        let is_of = |part: &str| line.split_whitespace().any(|word| word == part);
+        if !is_of("xt") {
+            return line.to_owned() + "\n";
+        }
+        let ends = [
+            "drop", "reject", "jump", "goto", "return", "queue", "target",
+        ];
+        if ends.into_iter().any(is_of) {
+            "ct state untracked drop\n".to_owned()
+        } else {
+            String::new()
+        }
     };
-    Family::ALL
-        .iter()
-        .filter_map(|family| of(*family))
-        .collect()
+    ruleset.lines().map(line).collect()
 }
 
 /// The first packet of a session to another machine and its answer, of one to this machine, and
 /// this machine's answer; each with whether it begins here.
-fn packets(net: IpNet, lifeline: &Lifeline) -> Vec<(Tuple, bool)> {
+fn packets(operator: IpAddr, lifeline: &Lifeline) -> Vec<(Tuple, bool)> {
     let port = lifeline.ports.first().copied().unwrap_or(22);
-    let operator = net.hosts().next().unwrap_or(net.addr());
-    let (here, other): (IpAddr, IpAddr) = match net {
-        IpNet::V4(_) => (OWN.0.into(), [203, 0, 113, 7].into()),
-        IpNet::V6(_) => (OWN.1.into(), [0x2001, 0xdb8, 7, 0, 0, 0, 0, 7].into()),
+    let mut free = (40_000..u16::MAX).filter(|port| !lifeline.ports.contains(port));
+    let free = free.next().unwrap_or(40_000);
+    let (here, other): (IpAddr, IpAddr) = match operator {
+        IpAddr::V4(_) => (OWN.0.into(), [203, 0, 113, 7].into()),
+        IpAddr::V6(_) => (OWN.1.into(), [0x2001, 0xdb8, 7, 0, 0, 0, 0, 7].into()),
     };
     let packet = |src, dst, from, to| Tuple {
         src,
@@ -81,10 +113,10 @@ fn packets(net: IpNet, lifeline: &Lifeline) -> Vec<(Tuple, bool)> {
         zone: None,
     };
     vec![
-        (packet(operator, other, 40_000, port), false),
-        (packet(other, operator, port, 40_000), false),
-        (packet(operator, here, 40_000, port), false),
-        (packet(here, operator, port, 40_000), true),
+        (packet(operator, other, free, port), false),
+        (packet(other, operator, port, free), false),
+        (packet(operator, here, free, port), false),
+        (packet(here, operator, port, free), true),
     ]
 }
 
@@ -113,13 +145,25 @@ fn counters(lifeline: &Lifeline) -> String {
     text + "}\n"
 }
 
-/// Packets that came through each hook.
-fn count() -> Result<[u64; 3], TrialError> {
-    let text = feed(
-        "nft",
-        &["list", "counters", "table", "inet", "trial_lifeline"],
-        "",
-    )?;
+/// Packets that came through each hook, once all have or none comes any more.
+fn count(sent: [u64; 3]) -> Result<[u64; 3], TrialError> {
+    let start = Instant::now();
+    loop {
+        let passed = counted()?;
+        let are_all = passed
+            .iter()
+            .zip(sent)
+            .all(|(passed, sent)| *passed >= sent);
+        if are_all || start.elapsed() > ARRIVED {
+            return Ok(passed);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn counted() -> Result<[u64; 3], TrialError> {
+    let table = ["list", "counters", "table", "inet", "trial_lifeline"];
+    let text = feed("nft", &table, "")?;
     Ok(HOOKS.map(|hook| {
         let (_, after) = text
             .split_once(&format!("passed_{hook} {{"))
@@ -163,6 +207,33 @@ fn rules_to_add(ruleset: &str, hooks: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_of_iptables_that_nft_does_not_take_accept_nothing() {
+        assert_eq!(
+            loadable(
+                "chain a {\n\ttcp dport 1 accept\n\txt match recent counter accept\n\
+                 \txt match limit drop\n\txt target \"LOG\"\n}\n"
+            ),
+            "chain a {\n\ttcp dport 1 accept\n\
+             ct state untracked drop\nct state untracked drop\n}\n"
+        );
+    }
+
+    #[test]
+    fn an_operator_is_one_whose_packets_are_routed() {
+        for (net, address) in [
+            ("0.0.0.0/0", Some("198.51.100.1")),
+            ("10.0.0.0/8", Some("10.0.0.1")),
+            ("192.0.2.7/32", Some("192.0.2.7")),
+            ("::/0", Some("2001:db8::1")),
+            ("127.0.0.0/8", None),
+            ("fe80::/10", None),
+        ] {
+            let address = address.map(|address| address.parse().unwrap());
+            assert_eq!(operator(&net.parse().unwrap()), address, "{net}");
+        }
+    }
 
     #[test]
     fn the_rules_to_add_name_every_chain_that_filters() {

@@ -13,6 +13,7 @@ mod service;
 pub(crate) use lifeline::passes;
 pub(crate) use service::prove;
 
+use std::net::IpAddr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -157,6 +158,18 @@ fn run<T: Default + Send>(
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// Whether packets with this address are passed on: not those of one machine, one link, or a group.
+fn is_routed(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => (1..=223).contains(&address.octets()[0]) && !address.is_loopback(),
+        IpAddr::V6(address) => {
+            let is_special = address.is_loopback() || address.is_unspecified();
+            let is_mapped = address.to_ipv4_mapped().is_some();
+            !is_special && !is_mapped && !address.is_multicast() && !address.is_unicast_link_local()
+        }
+    }
 }
 
 /// This thread, and what it starts, get a network namespace of their own.

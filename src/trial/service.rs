@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::{Traffic, TrialError, run};
+use super::{Traffic, TrialError, is_routed, run};
 use crate::flow::{Filter, Flow, Member, Protocol, StatusBit, TcpState, Terms, Tuple};
 use crate::kernel::ctnetlink::each_flow;
 use crate::service::{Rule, State, Table, packet, service_of};
@@ -15,14 +15,18 @@ const LATE: u32 = 2;
 /// What a flow has: its state's timeout that is left, and whether it has the label.
 type Seen = BTreeMap<String, (Option<State>, u32, Vec<u8>)>;
 
-/// Sends a packet through each rule, forwarded and from the machine itself.
+/// Sends a packet through each rule, forwarded and from the machine itself. Gives the selections
+/// that were not tried, since no router passes packets with their addresses.
 ///
 /// # Errors
 /// For the first flow whose time is not the one that its service gives.
-pub(crate) fn prove(table: &Table) -> Result<(), TrialError> {
-    let probes: Vec<(&Rule, Tuple)> = table.rules.iter().filter_map(probe_of(table)).collect();
+pub(crate) fn prove(table: &Table) -> Result<Vec<&str>, TrialError> {
+    let probes = table.rules.iter().filter_map(probe_of(table));
+    let (probes, others): (Vec<(&Rule, Tuple)>, Vec<_>) =
+        probes.partition(|(_, tuple)| is_routed(tuple.src) && is_routed(tuple.dst));
+    let untried = others.iter().map(|(rule, _)| rule.terms.as_str()).collect();
     if probes.is_empty() {
-        return Ok(());
+        return Ok(untried);
     }
     let members: Vec<Member> = probes.iter().map(|(_, tuple)| member(*tuple)).collect();
     let rules = table.for_new_flows().text() + &zones(&members);
@@ -37,7 +41,7 @@ pub(crate) fn prove(table: &Table) -> Result<(), TrialError> {
             judge(table, rule, seen.get(&key(tuple)), is_local)?;
         }
     }
-    Ok(())
+    Ok(untried)
 }
 
 fn probe_of<'a>(table: &'a Table) -> impl Fn(&'a Rule) -> Option<(&'a Rule, Tuple)> {

@@ -1,7 +1,7 @@
 //! What somebody made of the table by hand: it is told by `check`, and `apply` writes the table again.
 
 use crate::support::World;
-use crate::{PROFILE, apply, finding, kinds, listed, plan, world, write};
+use crate::{PROFILE, apply, finding, kinds, listed, plan, sorted, world, write};
 
 const LIFELINE: &str = "[lifeline]\nfrom = [\"192.0.2.0/24\"]\nports = [22, 443]\n";
 
@@ -74,13 +74,6 @@ fn a_table_that_somebody_edited_is_told_and_written_again() {
     }
 }
 
-/// The lines of a listing: objects and chains come in the order in which they were made.
-fn sorted(listed: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = listed.lines().collect();
-    lines.sort_unstable();
-    lines
-}
-
 #[test]
 fn an_edit_is_no_reason_for_rollback_to_fail_and_is_not_undone_unasked() {
     let world = world(PROFILE);
@@ -106,4 +99,24 @@ fn an_edit_is_no_reason_for_rollback_to_fail_and_is_not_undone_unasked() {
     write(&world, PROFILE);
     assert_eq!(finding(&world), None);
     assert_eq!(sorted(&listed(&world)), sorted(&live));
+}
+
+#[test]
+fn a_boot_after_which_no_old_flows_are_there_does_not_hinder_a_rollback() {
+    let world = world(PROFILE);
+    apply(&world, &[]).exits(0);
+    let first = listed(&world);
+    write(&world, &PROFILE.replace("30m", "40m"));
+    apply(&world, &[]).exits(0);
+    // What nftables.service and the unit of cttune do at boot, and whenever they are reloaded.
+    world.sh("nft flush ruleset; nft -f /etc/cttune/services.nft");
+    let history = world.cttune(&["history"]).exits(0).stdout;
+    assert!(
+        !history.lines().last().unwrap().contains("changed since"),
+        "{history}"
+    );
+    world.cttune(&["rollback", "--yes"]).exits(0);
+    assert_eq!(sorted(&listed(&world)), sorted(&first));
+    world.cttune(&["rollback", "--yes"]).exits(0);
+    assert_eq!(listed(&world), "");
 }

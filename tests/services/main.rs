@@ -9,9 +9,11 @@
 
 mod cost;
 mod edited;
+mod faults;
 mod image;
 mod lifeline;
 mod network;
+mod odd;
 mod random;
 mod story;
 #[path = "../support/mod.rs"]
@@ -62,6 +64,13 @@ fn kinds(object: &Value) -> Vec<&str> {
 
 fn listed(world: &World) -> String {
     world.sh("nft list ruleset")
+}
+
+/// The lines of a listing: objects and chains come in the order in which they were made.
+fn sorted(listed: &str) -> Vec<String> {
+    let mut lines: Vec<String> = listed.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
 }
 
 /// The objects of the table.
