@@ -112,6 +112,10 @@ fn unconfirmed_it_is_undone_and_confirm_says_so() {
 fn confirmed_it_stays_its_files_are_written_and_nothing_watches_any_more() {
     let world = World::new();
     cttune(&world, &at_once("10m")).exits(0);
+    // What waits for this is not called somebody's change by hand.
+    let check = cttune(&world, &["check"]);
+    assert!(check.stdout.starts_with("pending: change 1 "), "{check}");
+    assert!(!check.stdout.contains("udp_timeout"), "{check}");
     let told = cttune(&world, &["confirm"]).exits(0);
     assert!(told.stdout.contains("confirmed"), "{told}");
     wait_for_no_watcher(&world);

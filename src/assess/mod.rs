@@ -103,6 +103,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) guard: Option<&'a GuardSeen>,
     /// Whether the operator's own session has an entry; it is asked where the table is nearly full.
     pub(crate) own_session: bool,
+    /// What a change has set that nobody has confirmed yet.
+    pub(crate) pending: &'a [(Key, i64)],
     /// Every network namespace that was looked into; `None` where that was not asked for.
     pub(crate) namespaces: Option<&'a [Namespace]>,
     /// How everything stands to the profile.
@@ -125,6 +127,7 @@ impl<'a> Evidence<'a> {
             deep: None,
             guard: None,
             own_session: false,
+            pending: &[],
             namespaces: None,
             comparison,
             blocked: &[],

@@ -73,6 +73,7 @@ pub(super) fn with_checked<T>(
         deep: readings.deep.as_ref(),
         guard: readings.guard.as_ref(),
         own_session: readings.own_session,
+        pending: readings.pending.as_ref().map_or(&[], |one| &one.live),
         namespaces: readings.namespaces.as_deref(),
         blocked: &blocked,
         desired: desired.as_ref(),

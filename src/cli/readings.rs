@@ -15,6 +15,7 @@ use crate::flow::guard::GuardSeen;
 use crate::guard;
 use crate::kernel::log::{self, Journal};
 use crate::kernel::{host, namespaces};
+use crate::plan::Step;
 use crate::render::check::Pending;
 use crate::service::Found;
 use crate::tunable::Snapshot;
@@ -118,5 +119,6 @@ fn pending(here: &Here, unread: &mut Vec<Unread>) -> Option<Pending> {
         profile: entry.record.profile,
         clock: deadline.strftime("%H:%M:%S").to_string(),
         deadline: deadline.timestamp(),
+        live: entry.record.steps.iter().filter_map(Step::sets).collect(),
     })
 }

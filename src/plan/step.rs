@@ -136,6 +136,14 @@ impl Step {
         )
     }
 
+    /// The live value that it sets.
+    pub(crate) fn sets(&self) -> Option<(Key, i64)> {
+        match self {
+            Step::WriteLive { key, to, .. } => Some((*key, *to)),
+            _ => None,
+        }
+    }
+
     /// The table of nft that it makes.
     pub(crate) fn table(&self) -> Option<&Table> {
         match self {

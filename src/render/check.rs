@@ -51,6 +51,8 @@ pub(crate) struct Pending {
     pub(crate) deadline: jiff::Timestamp,
     /// The same by the clock of this machine.
     pub(crate) clock: String,
+    /// What it has set.
+    pub(crate) live: Vec<(Key, i64)>,
 }
 
 impl Checked<'_> {

@@ -17,6 +17,10 @@ pub(super) fn findings(evidence: &Evidence<'_>, next_boot: &NextBoot) -> Vec<Fin
         let Some(value) = live.value(key) else {
             continue;
         };
+        // To confirm the change, or to let it be undone, ends this.
+        if evidence.pending.contains(&(key, value)) {
+            continue;
+        }
         let answer = next_boot.answer(key);
         if answer.is_lost {
             findings.push(lost(key, value, &answer));
