@@ -36,7 +36,9 @@ fn an_image_gets_the_files_and_no_kernel_is_touched() {
         let world = world(PROFILE);
         let before = (world.state(), listed(&world));
         let image: PathBuf = world.place.path().join("image");
-        programs.iter().for_each(|program| touch(&image, program));
+        for program in programs {
+            touch(&image, program);
+        }
         touch(&image, "etc/hostname");
         let profile = world.place.write("own.toml", PROFILE);
         let cttune = |args: &[&str]| {
