@@ -394,6 +394,12 @@ fn a_remedy_was_tried_and_nft_accepts_it() {
     let own = "for n in $(seq 400); do echo \"-I -p udp -t 90 -s 10.3.0.1 -d 192.0.2.9 --sport 6881 --dport $((2000 + n))\"; done";
     let behind_nat = "for n in $(seq 300); do echo \"-I -p tcp --state SYN_SENT -t 90 -s 10.0.0.1 -d 192.0.2.9 --sport $((2000 + n)) --dport 80 --reply-src 10.7.0.2 --reply-dst 10.0.0.1 --reply-port-src 8080 --reply-port-dst $((2000 + n))\"; done";
     let one_net = "for n in $(seq 300); do echo \"-I -p udp -t 90 -s 2001:db8:1:2::$n -d 2001:db8:9::9 --sport 5000 --dport 53\"; done";
+    let large = "for n in $(seq 900); do echo \"-I -p udp -t 90 -s 10.0.0.1 -d 192.0.2.9 --sport 5000 --dport $((2000 + n))\"; done";
+    let in_a_zone = "for n in $(seq 300); do echo \"-I -p udp -t 90 -w 7 -s 10.0.0.1 -d 192.0.2.9 --sport 5000 --dport $((2000 + n))\"; done";
+    let tunnels = "for n in $(seq 300); do echo \"-I -p gre -t 90 -s 10.0.0.1 -d 192.0.2.9 --srckey 0 --dstkey $n\"; done";
+    let associations = "for n in $(seq 300); do echo \"-I -p sctp -t 90 --state COOKIE_WAIT --orig-vtag 1 --reply-vtag 2 -s 2001:db8:1::1 -d 2001:db8:9::9 --sport $((2000 + n)) --dport 2905\"; done";
+    let pings = "for n in $(seq 300); do echo \"-I -p icmp -t 90 -s 10.0.0.1 -d 192.0.2.9 --icmp-type 8 --icmp-code 0 --icmp-id $n\"; done";
+    let half_open = "for n in $(seq 300); do echo \"-I -p tcp --state SYN_SENT -t 90 -s 10.0.0.1 -d 192.0.2.9 --sport $((2000 + n)) --dport 80\"; echo \"-I -p udp -t 90 -s 10.0.0.1 -d 192.0.2.9 --sport $((2000 + n)) --dport 53\"; done";
     let many_idle = "for n in $(seq 300); do echo \"-I -p tcp --state ESTABLISHED -u ASSURED,SEEN_REPLY -t 5000 -s 2001:db8:$n::1 -d 2001:db8:9::9 --sport 5000 --dport 5228\"; done";
     for (flows, arguments, parts) in [
         (
@@ -401,7 +407,7 @@ fn a_remedy_was_tried_and_nft_accepts_it() {
             &["--by", "proto,src"][..],
             &[
                 "it stopped 50.0 % of them",
-                "ct original ip saddr 10.0.0.1 ct state new",
+                "ct original ip saddr 10.0.0.1 ct state new goto limit4",
                 "ct count over 200",
             ][..],
         ),
@@ -446,6 +452,61 @@ fn a_remedy_was_tried_and_nft_accepts_it() {
             ],
         ),
         (
+            large,
+            &["--sample", "300"],
+            &[
+                "ct count over 450",
+                "a copy of 300 flows of 900, with a limit in proportion: it stopped 50.0 %",
+            ],
+        ),
+        (
+            in_a_zone,
+            &["--by", "zone,src"],
+            &[
+                "ct zone 7 ct original ip saddr 10.0.0.1 ct state new goto limit4",
+                "it stopped 50.0 %",
+            ],
+        ),
+        (
+            tunnels,
+            &[],
+            &[
+                "are GRE from 10.0.0.1 to 192.0.2.9; if idle",
+                "it stopped 50.0 %",
+            ],
+        ),
+        (
+            associations,
+            &[],
+            &["meta l4proto sctp", "it stopped 50.0 %"],
+        ),
+        (
+            pings,
+            &[],
+            &[
+                "are ICMP from 10.0.0.1 to 192.0.2.9; if idle",
+                "it stopped 50.0 %",
+            ],
+        ),
+        // A flow that meets two rules counts once.
+        (
+            half_open,
+            &[
+                "--by",
+                "src",
+                "--match",
+                "src=10.0.0.1",
+                "--match",
+                "proto=udp",
+            ],
+            &["ct count over 300", "it stopped 50.0 %"],
+        ),
+        (
+            half_open,
+            &["--by", "src", "--match", "state=syn_sent"],
+            &["meta l4proto tcp", "it stopped 50.0 %"],
+        ),
+        (
             many_idle,
             &[],
             &[
@@ -465,6 +526,19 @@ fn a_remedy_was_tried_and_nft_accepts_it() {
         }
         std::fs::write("/run/fragment", &fragment).unwrap();
         sh("nft -c -f /run/fragment");
+        // What a narrow screen shows loads the same rules.
+        sh(&format!(
+            "COLUMNS=40 cttune top --remedy {} >/run/folded",
+            arguments.join(" ")
+        ));
+        let loaded = |file: &str| {
+            sh(&format!(
+                "unshare -n sh -c 'nft -f {file}; nft list ruleset'"
+            ))
+        };
+        let rules = loaded("/run/fragment");
+        assert!(rules.contains("cttune_remedy"), "{rules}");
+        assert_eq!(loaded("/run/folded"), rules);
     }
 }
 

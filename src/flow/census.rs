@@ -454,9 +454,10 @@ impl Focus {
     fn add(&mut self, facts: &Facts) {
         self.flows += 1;
         self.sums.add(sums_of(facts));
-        if let Some(other) = self.other {
-            let hash = self.others.hasher().hash_one(other.of(facts));
-            self.waiting.push(hash);
+        let other = self.other.map(|other| other.of(facts));
+        // ICMP and GRE have no ports to be told.
+        if let Some(value) = other.filter(|value| *value != Value::Absent) {
+            self.waiting.push(self.others.hasher().hash_one(value));
             if self.waiting.len() == WAITING {
                 self.count_waiting();
             }
@@ -474,7 +475,8 @@ impl Focus {
 
     fn into_lead(mut self, sampled: bool) -> Lead {
         self.count_waiting();
-        let others = self.other.map(|column| Others {
+        let other = self.other.filter(|_| self.others.len() > 0);
+        let others = other.map(|column| Others {
             field: column.field,
             count: u64::try_from(self.others.len()).unwrap_or(u64::MAX),
             or_more: sampled || self.others.floor() > 0,

@@ -26,14 +26,7 @@ pub(crate) fn text(rules: &Rules, sentence: &str, tried: &str) -> String {
         "# To check it: nft -c -f FILE\n# To load it: nft -f FILE\n\
          # To undo it: nft delete table inet cttune_remedy\n",
     );
-    // nft takes a rule that goes on behind a backslash.
-    let lines = fragment(rules);
-    let lines = lines.lines().map(|line| {
-        let rest = line.trim_start();
-        let (before, _) = line.split_at(line.len() - rest.len());
-        format!("{before}{}\n", command(rest))
-    });
-    text.extend(lines);
+    text.push_str(&fragment(rules));
     text
 }
 
@@ -55,11 +48,29 @@ fn limit_comment(flows: u64) -> String {
     )
 }
 
+/// The fragment as a screen shows it: a rule that is too long goes on behind a backslash, so that
+/// nft reads what is pasted.
+pub(crate) fn laid(fragment: &str) -> String {
+    let laid = fragment.lines().map(|line| {
+        let rule = line.trim_start();
+        let (indent, _) = line.split_at(line.len() - rule.len());
+        if rule.starts_with('#') {
+            format!("{line}\n")
+        } else {
+            format!("{indent}{}\n", command(rule))
+        }
+    });
+    laid.collect()
+}
+
 /// The rules alone.
 pub(crate) fn fragment(rules: &Rules) -> String {
     let objects: String = match &rules.means {
         Means::Timeout(policy) => timeout_object(policy),
-        Means::Limit(_) => Family::ALL.iter().map(|family| set(*family)).collect(),
+        Means::Limit(flows) => Family::ALL
+            .iter()
+            .map(|family| limit(*family, *flows))
+            .collect(),
     };
     let mut lines = String::new();
     for terms in &rules.spared {
@@ -74,7 +85,7 @@ pub(crate) fn fragment(rules: &Rules) -> String {
         for family in families(terms) {
             let mut rule = asks(terms, Some(family));
             rule.push("ct state new".to_owned());
-            rule.push(action(family, &rules.means));
+            rule.push(action(family, &rules.means).to_owned());
             lines.push_str(&format!("        {}\n", rule.join(" ")));
         }
     }
@@ -93,13 +104,19 @@ table inet cttune_remedy {{
     )
 }
 
-fn set(family: Family) -> String {
-    let (name, kind) = match family {
-        Family::Ipv4 => ("hosts4", "ipv4_addr"),
-        Family::Ipv6 => ("hosts6", "ipv6_addr"),
+/// The hosts of a family, and the chain that counts. A flow goes there once, or it would be counted
+/// by each rule that it meets.
+fn limit(family: Family, flows: u64) -> String {
+    let (number, kind, host) = match family {
+        Family::Ipv4 => (4, "ipv4_addr", "ct original ip saddr"),
+        Family::Ipv6 => (
+            6,
+            "ipv6_addr",
+            "ct original ip6 saddr and ffff:ffff:ffff:ffff::",
+        ),
     };
     format!(
-        "    set {name} {{\n        type {kind}\n        size 65535\n        flags dynamic\n    }}\n\n"
+        "    set hosts{number} {{\n        type {kind}\n        size 65535\n        flags dynamic\n    }}\n\n    chain limit{number} {{\n        add @hosts{number} {{ {host} ct count over {flows} }} drop\n    }}\n\n"
     )
 }
 
@@ -113,15 +130,12 @@ fn timeout_object(policy: &[(&str, u32)]) -> String {
     )
 }
 
-fn action(family: Family, means: &Means) -> String {
-    let Means::Limit(flows) = means else {
-        return "ct timeout set \"quiet\"".to_owned();
-    };
-    let (name, host) = match family {
-        Family::Ipv4 => ("hosts4", "ct original ip saddr"),
-        Family::Ipv6 => ("hosts6", "ct original ip6 saddr and ffff:ffff:ffff:ffff::"),
-    };
-    format!("add @{name} {{ {host} ct count over {flows} }} drop")
+fn action(family: Family, means: &Means) -> &'static str {
+    match (means, family) {
+        (Means::Timeout(_), _) => "ct timeout set \"quiet\"",
+        (Means::Limit(_), Family::Ipv4) => "goto limit4",
+        (Means::Limit(_), Family::Ipv6) => "goto limit6",
+    }
 }
 
 #[cfg(test)]
@@ -159,8 +173,7 @@ mod tests {
                 Means::Limit(100),
                 "meta nfproto ipv6 meta l4proto { tcp, udp, udplite, sctp, dccp } ct original ip6 \
                  saddr 2001:db8::/32 ct original ip6 daddr != 2001:db8:1::7 ct original proto-src \
-                 1024-2047 ct state new add @hosts6 { ct original ip6 saddr and \
-                 ffff:ffff:ffff:ffff:: ct count over 100 } drop",
+                 1024-2047 ct state new goto limit6",
             ),
             (
                 "dst=10.0.0.9,zone=3,proto=tcp",

@@ -125,6 +125,7 @@ fn member(original: Tuple) -> Member {
         original,
         reply: original.reversed(),
         state: None,
+        zone: 0,
         is_answered: false,
     }
 }

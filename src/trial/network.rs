@@ -133,10 +133,25 @@ fn translation(members: &[Member]) -> String {
         _ => format!("chain {name} {{ type nat hook {hook} priority -100;\n{rules}}}\n"),
     };
     let (arriving, own) = (chain("arriving", "prerouting"), chain("own", "output"));
+    let zones: String = zone(members).map_or_else(String::new, |zone| {
+        ["prerouting", "output"]
+            .map(|hook| {
+                format!(
+                    "chain zone_{hook} {{ type filter hook {hook} priority -300; ct zone set {zone}; }}\n"
+                )
+            })
+            .concat()
+    });
     format!(
-        "table inet trial {{\n{arriving}{own}\
+        "table inet trial {{\n{zones}{arriving}{own}\
          chain track {{ type filter hook forward priority 10; ct state new accept; }}\n}}\n"
     )
+}
+
+/// The zone that all of them are in, if it is not the usual one.
+fn zone(members: &[Member]) -> Option<u16> {
+    let zone = members.first()?.zone;
+    (zone != 0 && members.iter().all(|member| member.zone == zone)).then_some(zone)
 }
 
 /// Sends packets with any source.

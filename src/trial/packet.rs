@@ -8,6 +8,10 @@ use crate::flow::{Layer4, Member, Protocol, Tuple};
 /// Flags of a TCP header.
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
+/// The rest of an SCTP packet with an INIT chunk: verification tag 0, no checksum, tag 1.
+const INIT: [u8; 28] = [
+    0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 0, 0, 0, 1, 0, 0, 255, 255, 0, 1, 0, 1, 0, 0, 0, 1,
+];
 /// An IP packet and where to send it.
 type Packet = (Vec<u8>, IpAddr);
 
@@ -41,7 +45,8 @@ fn packet(tuple: &Tuple, flags: u8, sequence: u32, acknowledged: u32) -> Option<
             match protocol {
                 Protocol::TCP => tcp(&ports, flags, sequence, acknowledged),
                 Protocol::UDP | Protocol::UDPLITE => [&ports[..], &[0, 8, 0, 0]].concat(),
-                // GRE's keys and SCTP's tags take more than a header to be tracked.
+                Protocol::SCTP => [&ports[..], &INIT].concat(),
+                Protocol::GRE => gre(dst),
                 _ => return None,
             }
         }
@@ -66,6 +71,14 @@ fn packet(tuple: &Tuple, flags: u8, sequence: u32, acknowledged: u32) -> Option<
         _ => return None,
     };
     Some(([header, body].concat(), tuple.dst))
+}
+
+/// A packet of PPTP with this call, or of plain GRE: only the first has keys.
+fn gre(key: u16) -> Vec<u8> {
+    match key.to_be_bytes() {
+        [0, 0] => vec![0, 0, 8, 0],
+        [high, low] => vec![0x30, 1, 0x88, 0x0b, 0, 0, high, low, 0, 0, 0, 1],
+    }
 }
 
 fn tcp(ports: &[u8], flags: u8, sequence: u32, acknowledged: u32) -> Vec<u8> {
@@ -105,6 +118,7 @@ mod tests {
             original,
             reply,
             state: None,
+            zone: 0,
             is_answered: false,
         }
     }
@@ -143,6 +157,9 @@ mod tests {
                 },
                 8,
             ),
+            (Protocol::SCTP, Layer4::Ports { src: 1, dst: 2 }, 32),
+            (Protocol::GRE, Layer4::Ports { src: 0, dst: 2 }, 12),
+            (Protocol::GRE, Layer4::Ports { src: 0, dst: 0 }, 4),
             (Protocol(50), Layer4::Bare, 16),
         ] {
             let v4 = packets(&member(protocol, layer4, false), false);
@@ -153,7 +170,7 @@ mod tests {
             assert_eq!(v6[0].0.len(), 40 + length, "{protocol}");
             assert_eq!(usize::from(v6[0].0[5]), length, "{protocol}");
         }
-        let gre = member(Protocol::GRE, Layer4::Ports { src: 1, dst: 2 }, false);
-        assert!(packets(&gre, false).is_empty());
+        let dccp = member(Protocol::DCCP, Layer4::Ports { src: 1, dst: 2 }, false);
+        assert!(packets(&dccp, false).is_empty());
     }
 }

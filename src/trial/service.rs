@@ -61,6 +61,7 @@ fn member(original: Tuple) -> Member {
         original,
         reply: plain.reversed(),
         state: None,
+        zone: 0,
         is_answered: true,
     }
 }

@@ -52,7 +52,7 @@ fn show(query: &Query, args: &args::Top, global: &Global, out: Out) -> anyhow::R
         remedy: remedy.as_deref(),
     };
     let text = || match shown.remedy {
-        Some(fragment) => fragment.to_owned(),
+        Some(fragment) => render::remedy::laid(fragment),
         None => render::top::text(&shown),
     };
     if args.watch {

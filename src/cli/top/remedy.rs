@@ -10,7 +10,7 @@ use crate::flow::{Means, Members, Query, Remedy, Rules, Selected, Top};
 use crate::kernel::{addresses, sysctl};
 use crate::render;
 use crate::trial::{Traffic, TrialError, shortened, stopped};
-use crate::tunable::format_share;
+use crate::tunable::{format_count, format_share, plural};
 
 /// Rules that stop or shorten a smaller share of the group when they are tried are not offered.
 const HELPS: f64 = 0.2;
@@ -25,10 +25,10 @@ pub(super) fn fragment(
     place: &Place,
     out: Out,
 ) -> anyhow::Result<String> {
-    if top.group().is_none() {
+    let Some(group) = top.group() else {
         out.note(sentence);
         return Ok(String::new());
-    }
+    };
     let extent = query.extent(table.entries);
     let (selected, _) = table.gather(&query.filter(extent), extent, || Selected {
         selection: &query.selection,
@@ -39,11 +39,18 @@ pub(super) fn fragment(
     let (why, help) = match Remedy::new(top, &query.selection, &members, &live) {
         None => return Ok(String::new()),
         Some(Remedy::Advice { why, help }) => (why.to_owned(), help),
-        Some(Remedy::Rules(rules)) => match tried(&rules, &members) {
+        Some(Remedy::Rules(rules)) => match tried(&rules, &members, group.flows) {
             Ok((share, said)) if share >= HELPS => {
-                return Ok(render::remedy::text(&rules, sentence, &said));
+                return Ok(render::remedy::text(
+                    &rules,
+                    sentence,
+                    &format!("Tried on {said}"),
+                ));
             }
-            Ok((_, said)) => (format!("{said}: that does not help"), general()),
+            Ok((_, said)) => (
+                format!("rules that were tried on {said}: that does not help"),
+                general(),
+            ),
             Err(error) => (format!("the rules could not be tried ({error})"), general()),
         },
     };
@@ -54,8 +61,8 @@ pub(super) fn fragment(
     Ok(String::new())
 }
 
-/// What the rules do to a copy of the group's flows.
-fn tried(rules: &Rules, members: &Members) -> Result<(f64, String), TrialError> {
+/// What the rules do to a copy of the group's flows, or of a part of them.
+fn tried(rules: &Rules, members: &Members, flows: u64) -> Result<(f64, String), TrialError> {
     let own: BTreeSet<IpAddr> = addresses::read_addresses().unwrap_or_default();
     let kept = members.kept();
     let is_local: Vec<bool> = kept
@@ -67,25 +74,27 @@ fn tried(rules: &Rules, members: &Members) -> Result<(f64, String), TrialError> 
         is_local: &is_local,
         established,
     };
-    let fragment = render::remedy::fragment(rules);
-    let copy = crate::tunable::plural(kept.len() as u64, "flow");
+    let number = kept.len() as u64;
+    let rules = rules.in_proportion(number, flows);
+    let fragment = render::remedy::fragment(&rules);
+    let mut copy = format!("a copy of {}", plural(number, "flow"));
+    if number < flows {
+        copy = format!("{copy} of {}", format_count(flows));
+    }
     match &rules.means {
         Means::Limit(_) => {
             let share = stopped(&fragment, traffic(false))?;
+            if number < flows {
+                copy.push_str(", with a limit in proportion");
+            }
             let said = format_share(share);
-            Ok((
-                share,
-                format!("Tried on a copy of {copy}: it stopped {said} of them"),
-            ))
+            Ok((share, format!("{copy}: it stopped {said} of them")))
         }
         Means::Timeout(policy) => {
             let seconds = policy.first().map_or(0, |(_, seconds)| *seconds);
             let share = shortened(&fragment, traffic(true), seconds)?;
             let said = format_share(share);
-            Ok((
-                share,
-                format!("Tried on a copy of {copy}: it shortened {said} of them"),
-            ))
+            Ok((share, format!("{copy}: it shortened {said} of them")))
         }
     }
 }

@@ -29,6 +29,7 @@ pub(crate) struct Member {
     pub(crate) original: Tuple,
     pub(crate) reply: Tuple,
     pub(crate) state: Option<TcpState>,
+    pub(crate) zone: u16,
     /// Whether the other side ever answered.
     pub(crate) is_answered: bool,
 }
@@ -89,6 +90,7 @@ impl Members {
                 original: flow.original,
                 reply: flow.reply,
                 state: flow.tcp_state(),
+                zone: flow.zone(),
                 is_answered: flow.status.has(StatusBit::SeenReply),
             });
         }

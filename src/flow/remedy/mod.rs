@@ -59,6 +59,24 @@ pub(crate) enum Means {
     Limit(u64),
 }
 
+impl Means {
+    fn is_timeout(&self) -> bool {
+        matches!(self, Means::Timeout(_))
+    }
+}
+
+impl Rules {
+    /// The same about `part` of `whole` flows: a limit is as much smaller as they are fewer.
+    #[must_use]
+    pub(crate) fn in_proportion(&self, part: u64, whole: u64) -> Rules {
+        let mut rules = self.clone();
+        if let Means::Limit(flows) = &mut rules.means {
+            *flows = (*flows * part / whole.max(1)).max(1);
+        }
+        rules
+    }
+}
+
 impl Remedy {
     /// The remedy for the group that the listing speaks of; none for an empty table.
     pub(crate) fn new(
@@ -83,6 +101,11 @@ impl Remedy {
             });
         };
         let (terms, mut left_out) = group_terms(top, &group.values);
+        if means.is_timeout() {
+            // The timeout is that of this state alone.
+            left_out.retain(|term| *term != format!("state={}", TcpState::Established));
+        }
+        let is_tcp = members.state().is_some();
         let any = [Terms(Vec::new())];
         let matching = match selection.matching.as_slice() {
             [] => &any,
@@ -95,6 +118,11 @@ impl Remedy {
             left_out.extend(not.iter().map(ToString::to_string));
             let mut all = asked;
             all.extend(terms.iter().filter(|term| !alternative.0.contains(term)));
+            let is_state = |term: &Term| matches!(term.test, Test::State(_)) && !term.negated;
+            let is_proto = |term: &Term| matches!(term.test, Test::Proto(_));
+            if (is_tcp || alternative.0.iter().any(is_state)) && !all.iter().any(is_proto) {
+                all.push(asked_for(Test::Proto(Protocol::TCP)));
+            }
             about.push(Terms(all));
         }
         let can_spare = |terms: &&Terms| terms.0.iter().all(|term| can_ask(&term.test));
@@ -236,27 +264,19 @@ fn level(mut flows: Vec<u64>) -> u64 {
 fn group_terms(top: &Top, values: &[Value]) -> (Vec<Term>, Vec<String>) {
     let mut terms = Vec::new();
     let mut left_out = Vec::new();
-    let mut is_tcp = false;
     for (column, value) in top.columns.iter().zip(values) {
         if *value == Value::Absent {
             continue;
         }
-        is_tcp |= column.field == Field::State;
         match term(column.field, *value).filter(|term| can_ask(&term.test)) {
             Some(term) => terms.push(term),
             None => left_out.push(format!("{}={value}", column.field.name())),
         }
     }
-    let has =
-        |terms: &[Term], wanted: fn(&Test) -> bool| terms.iter().any(|term| wanted(&term.test));
-    let has_proto = has(&terms, |test| matches!(test, Test::Proto(_)));
-    if is_tcp && !has_proto {
-        terms.push(asked(Test::Proto(Protocol::TCP)));
-    }
     (terms, left_out)
 }
 
-fn asked(test: Test) -> Term {
+fn asked_for(test: Test) -> Term {
     Term {
         test,
         negated: false,
@@ -281,7 +301,7 @@ fn term(field: Field, value: Value) -> Option<Term> {
         (Field::Zone, Value::Zone(zone)) => Test::Number(Quantity::Zone, Numbers::one(zone)),
         _ => return None,
     };
-    Some(asked(test))
+    Some(asked_for(test))
 }
 
 /// Whether a rule can ask it of the first packet of a flow.
