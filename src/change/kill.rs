@@ -32,6 +32,8 @@ use crate::kernel::host::read_idle_cores;
 
 /// Passes at most, should new flows match all the time.
 const PASSES: usize = 8;
+/// Before another pass: the packets of a call come 20 ms apart, and the next creates its flow again.
+const BETWEEN_PACKETS: Duration = Duration::from_millis(25);
 
 /// Flows that a preview shows.
 const EXAMPLES: usize = 10;
@@ -206,6 +208,9 @@ impl Kill {
                     Some(save) => Some(&mut **save),
                     None => None,
                 };
+                if number > 1 {
+                    std::thread::sleep(BETWEEN_PACKETS);
+                }
                 known.begin(number);
                 let mut pass = Pass::default();
                 let ended = self.pass(&mut sum, &mut pass, &mut known, save, context);

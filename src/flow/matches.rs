@@ -58,7 +58,9 @@ impl Selection {
         let idle = terms
             .flat_map(|terms| &terms.0)
             .filter_map(|term| match term.test {
-                Test::Number(Quantity::Idle, numbers) if numbers.is_above() => Some(numbers.first),
+                Test::Number(Quantity::Idle, numbers) if numbers.last == u64::MAX => {
+                    Some(numbers.first.max(1))
+                }
                 Test::Number(Quantity::Idle, numbers) => Some(numbers.last.saturating_add(1)),
                 _ => None,
             });
@@ -164,6 +166,12 @@ impl Term {
             && !other.negated
             && match (&self.test, &other.test) {
                 (Test::Family(one), Test::Family(two)) => one != two,
+                (Test::Number(Quantity::Left, one), Test::Number(Quantity::Left, two)) => {
+                    one.first.min(two.first) == 0
+                        && one.last.max(two.last) == u64::MAX
+                        && one.first <= two.last.saturating_add(1)
+                        && two.first <= one.last.saturating_add(1)
+                }
                 (Test::Src(one), Test::Src(two))
                 | (Test::Dst(one), Test::Dst(two))
                 | (Test::ReplySrc(one), Test::ReplySrc(two))
@@ -343,6 +351,9 @@ mod tests {
         }
         assert_eq!(selection("idle>10m,dport=80").longest_idle(), Some(601));
         assert_eq!(selection("idle<10m").longest_idle(), Some(600));
+        for (text, seconds) in [("idle>=0", 1), ("idle>0", 1), ("idle=0", 1), ("idle!=5", 6)] {
+            assert_eq!(selection(text).longest_idle(), Some(seconds), "{text}");
+        }
         assert_eq!(selection("dport=80").longest_idle(), None);
         assert!(selection("idle>10m,dport=80").without_idle().matches(&flow));
     }
@@ -360,6 +371,9 @@ mod tests {
             (&["src=0.0.0.0/0", "src=::/0"], true),
             (&["src=0.0.0.0/0", "dst=::/0"], false),
             (&["src=::/0"], false),
+            (&["left<1h", "left>=1h"], true),
+            (&["left>=1h", "left<2h"], true),
+            (&["left<1h", "left>1h"], false),
             (&["dport=0-65535"], false),
             (&["dport=1", "proto=udp"], false),
         ] {

@@ -4,7 +4,7 @@
 //! Helpers, labels and counters cannot be restored this way.
 
 use std::fmt::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::terms::sctp_name;
 use super::{Flow, Layer4, Protocol, StatusBit, TcpState, Tuple};
@@ -13,11 +13,6 @@ use crate::tunable::format_seconds;
 /// A flow in short, for people.
 pub(crate) fn summary_line(flow: &Flow<'_>) -> String {
     let tuple = &flow.original;
-    let end = |address, port: Option<u16>| match (address, port) {
-        (IpAddr::V6(address), Some(port)) => format!("[{address}]:{port}"),
-        (IpAddr::V4(address), Some(port)) => format!("{address}:{port}"),
-        (address, None) => address.to_string(),
-    };
     let ports = tuple.ports().unzip();
     let mut line = format!(
         "{} {} > {}",
@@ -37,6 +32,13 @@ pub(crate) fn summary_line(flow: &Flow<'_>) -> String {
         line.push_str(&format!(", {} left", format_seconds(left.into())));
     }
     line
+}
+
+fn end(address: IpAddr, port: Option<u16>) -> String {
+    match port {
+        Some(port) => SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    }
 }
 
 /// Seconds for a flow of a flowtable, whose time is not told.
@@ -68,10 +70,20 @@ fn write_line(line: &mut String, flow: &Flow<'_>) -> fmt::Result {
         }
     }
     let has = |bit| flow.status.has(bit);
-    let from = if has(StatusBit::DstNat) { "-g" } else { "-r" };
-    let to = if has(StatusBit::SrcNat) { "-n" } else { "-q" };
-    write!(line, " -s {} -d {}", original.src, original.dst)?;
-    write!(line, " {from} {} {to} {}", reply.src, reply.dst)?;
+    // Of a flow that is translated at both ends conntrack forgets a port that is not beside its
+    // address.
+    let ports = reply.ports().unzip();
+    let from = if has(StatusBit::DstNat) {
+        format!("-g {}", end(reply.src, ports.0))
+    } else {
+        format!("-r {}", reply.src)
+    };
+    let to = if has(StatusBit::SrcNat) {
+        format!("-n {}", end(reply.dst, ports.1))
+    } else {
+        format!("-q {}", reply.dst)
+    };
+    write!(line, " -s {} -d {} {from} {to}", original.src, original.dst)?;
     write!(line, " -p {}", protocol(original.protocol))?;
     write_layer4(line, original, reply)?;
     if let Some(state) = flow.tcp_state() {
@@ -185,6 +197,11 @@ mod tests {
         flow.reply.src = [203, 0, 113, 9].into();
         flow.reply.dst = [198, 51, 100, 1].into();
         let line = save_line(&flow);
-        assert!(line.contains("-g 203.0.113.9 -n 198.51.100.1 "), "{line}");
+        let translated = "-g 203.0.113.9:80 -n 198.51.100.1:1000 ";
+        assert!(line.contains(translated), "{line}");
+        flow.status.0 &= !StatusBit::SrcNat.mask();
+        let line = save_line(&flow);
+        let translated = "-g 203.0.113.9:80 -q 198.51.100.1 ";
+        assert!(line.contains(translated), "{line}");
     }
 }
