@@ -94,6 +94,12 @@ fn flows_to_an_address_that_is_gone_are_told_of() {
         "for n in $(seq 40); do echo \"-I -p udp -t 90 -u SEEN_REPLY -s 10.0.0.$n -d 198.51.100.9 --sport 5000 --dport 53 --reply-src 198.51.100.9 --reply-dst 203.0.113.9 --reply-port-src 53 --reply-port-dst $((2000 + n))\"; done",
     );
     finds("nat-address-gone", "warning", &["40 flows", "203.0.113.9"]);
+    // Another address of the same network came instead.
+    sh(
+        "ip link add v0 type veth peer name v1; ip link set v0 up; ip link set v1 up
+        ip addr add 203.0.113.50/24 dev v0",
+    );
+    finds("nat-address-gone", "warning", &["40 flows", "203.0.113.9"]);
     sh("ip route add blackhole 203.0.113.8/29");
     assert_eq!(find(&check(&["--deep"]), "nat-address-gone"), None);
     sh("ip route del blackhole 203.0.113.8/29; ip addr add 203.0.113.9/32 dev lo");

@@ -14,6 +14,10 @@ const RTM_GETROUTE: u16 = 26;
 /// Bytes of `struct rtmsg`, and `RTA_DST`.
 const ROUTE_HEADER: usize = 12;
 const DESTINATION: u16 = 1;
+/// RTPROT_KERNEL: made for an address of an interface.
+const BY_KERNEL: u8 = 2;
+/// RTN_UNICAST.
+const UNICAST: u8 = 1;
 
 /// Reads the addresses of all interfaces; anybody may.
 pub(crate) fn read_addresses() -> io::Result<BTreeSet<IpAddr>> {
@@ -28,13 +32,17 @@ pub(crate) fn read_addresses() -> io::Result<BTreeSet<IpAddr>> {
     Ok(addresses.collect())
 }
 
-/// Reads the destinations of all routes, those of its own addresses included, but not the default
-/// ones; anybody may.
+/// Reads the destinations of all routes, those of its own addresses included; anybody may. Not the
+/// default ones, and not the networks of its addresses: who else is there has an address of his own.
 pub(crate) fn read_routes() -> io::Result<Vec<IpNet>> {
     let mut routes = Vec::new();
     list_route(RTM_GETROUTE, ROUTE_HEADER, |header, attributes| {
-        // struct rtmsg: the family, then the length of the destination's prefix.
+        // struct rtmsg: the family, then the length of the destination's prefix; who made the route,
+        // and its type, behind more.
         let length = header.get(1).copied().unwrap_or(0);
+        if (header.get(5), header.get(7)) == (Some(&BY_KERNEL), Some(&UNICAST)) {
+            return Ok(());
+        }
         for attribute in attributes {
             let attribute = attribute?;
             if attribute.kind == DESTINATION && length > 0 {

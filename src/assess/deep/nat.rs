@@ -102,7 +102,10 @@ fn address_gone(nat: &Nat, network: &Network) -> Option<Finding> {
             flows_and_share(*flows)
         ),
         Hint::cttune(format!("kill --match reply-dst={address}"))
-            .to("end them, so that they begin again with the present address"),
+            .to("end them, so that they begin again with the present address")
+            .and(Hint::say(
+                "if this machine answers for it as a proxy, all is well: `ip neigh show proxy`",
+            )),
     ))
 }
 
