@@ -34,6 +34,8 @@ const OTHERWISE: [Field; 3] = [Field::Proto, Field::Dst, Field::Dport];
 const STANDS_OUT: f64 = 0.05;
 /// Fewer flows are no group.
 const LEAST_FLOWS: usize = 3;
+/// Nor is less than one in so many of the table, 4 %, though it may be rare.
+const ONE_IN: usize = 24;
 /// A value is as ordinary as so many times the next smaller one.
 const MORE: f64 = 1.5;
 /// Hosts or ports that may be one cause.
@@ -332,7 +334,7 @@ struct Guess {
 impl Guess {
     /// The score of so many of its flows, with so many bits more.
     fn scored(&self, flows: usize, bits: f64, of: usize) -> f64 {
-        if flows < LEAST_FLOWS {
+        if flows < LEAST_FLOWS || flows * ONE_IN < of {
             return 0.0;
         }
         let share = lower_bound(as_f64(flows), as_f64(of));
