@@ -165,8 +165,7 @@ mod tests {
                 "proto=udp,src=198.18.0.2,dport=27015",
                 Means::Limit(2000),
                 "meta nfproto ipv4 meta l4proto udp ct original ip saddr 198.18.0.2 ct original \
-                 proto-dst 27015 ct state new add @hosts4 { ct original ip saddr ct count over \
-                 2000 } drop",
+                 proto-dst 27015 ct state new goto limit4",
             ),
             (
                 "src=2001:db8::/32,dst!=2001:db8:1::7,sport=1024-2047",
