@@ -274,12 +274,16 @@ fn inside_of_tmux_the_session_that_is_attached_is_kept() {
         ("STY=7.pts-0.fw", 1),
         ("A=B", 2),
     ] {
+        // A shell of its own, whose children are known to the sandbox's /proc.
         let told = world.sh(&format!(
-            "SSH_CONNECTION='10.0.0.1 1001 192.0.2.1 22' sleep 60 &
-             until grep -q SSH_CONNECTION /proc/$!/environ; do sleep 0.01; done
-             {inside} SSH_CONNECTION='10.0.0.1 1002 192.0.2.1 22' \
-                 cttune kill --match dport=22 --all-flows --dry-run --format json || true
-             kill $!"
+            "cat >/run/inside <<'END'
+SSH_CONNECTION='10.0.0.1 1001 192.0.2.1 22' sleep 60 >/dev/null &
+until grep -q SSH_CONNECTION /proc/$!/environ; do sleep 0.01; done
+{inside} SSH_CONNECTION='10.0.0.1 1002 192.0.2.1 22' \\
+    cttune kill --match dport=22 --all-flows --dry-run --format json || true
+kill $!
+END
+            timeout 50 sh -e /run/inside; true"
         ));
         let told: serde_json::Value = serde_json::from_str(&told).unwrap();
         assert_eq!(told["selected"], ended, "{inside}: {told}");
