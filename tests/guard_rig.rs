@@ -13,8 +13,6 @@
 )]
 #![allow(dead_code)] // of the network that it shares with tests/harm
 
-#[path = "guard_rig/day.rs"]
-mod day;
 mod inside;
 #[path = "harm/net.rs"]
 mod net;
@@ -67,9 +65,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         // The kernel's max, and not the sandbox's.
-        inside::sh(
-            "file=/proc/sys/net/netfilter/nf_conntrack_max; umount $file || ! grep $file /proc/mounts",
-        );
+        inside::sh("umount /proc/sys/net/netfilter/nf_conntrack_max");
         let net = Net::new(OPEN);
         net.sh("
             cd /proc/sys/net
@@ -324,15 +320,11 @@ struct Guard {
 
 impl Guard {
     fn start(rig: &Rig, args: &[&str]) -> Self {
-        Guard::run(rig, &[&["--json"], args].concat())
-    }
-
-    fn run(rig: &Rig, args: &[&str]) -> Self {
         let events =
             std::path::PathBuf::from(format!("/run/events-{}", rig.net.netns().replace(':', "-")));
         let mut command = Command::new(env!("CARGO_BIN_EXE_cttune"));
         command
-            .args(["guard", "--netns", &rig.net.netns()])
+            .args(["guard", "--json", "--netns", &rig.net.netns()])
             .args(args);
         command.env("CTTUNE_STATE_DIR", rig.net.state());
         let file = std::fs::File::create(&events).unwrap();

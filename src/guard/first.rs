@@ -28,10 +28,13 @@ pub(super) fn choice(guard: &Guard, wanted: u64) -> Result<Option<Choice>, Guard
         sample: Some(SAMPLE),
         threads: Some(1),
     };
+    // One time for all, as a walk compares a new flow with the moment at which it sees it.
+    let at = guard.at();
     let seen = || Seen {
         judge: &guard.judge,
         sightings: Sightings::default(),
         now: unix_seconds(),
+        at,
     };
     let read = undisturbed(|| gather(&reading, seen(), &mut |_| ControlFlow::Continue(())));
     let read = read.map_err(FlowError::from)?;
@@ -40,7 +43,7 @@ pub(super) fn choice(guard: &Guard, wanted: u64) -> Result<Option<Choice>, Guard
         &read.gather.sightings.end_round(),
         &guard.judge,
         parameters,
-        guard.at(),
+        at,
         (wanted * read.looked_at).div_ceil(count),
     );
     let of_all = choice.of_all(count.div_ceil(read.looked_at.max(1)), wanted, parameters);
@@ -52,14 +55,14 @@ struct Seen<'a> {
     judge: &'a Judge,
     sightings: Sightings,
     now: i64,
+    at: u32,
 }
 
 impl Gather for Seen<'_> {
-    fn add(&mut self, flow: &Flow<'_>, at: Duration) {
+    fn add(&mut self, flow: &Flow<'_>, _: Duration) {
         if let Some(class) = self.judge.class(flow) {
-            let at = u32::try_from(at.as_millis()).unwrap_or(u32::MAX);
             let before = self.judge.idle_before(flow, class, self.now);
-            self.sightings.see(flow, at, class.tag(), before);
+            self.sightings.see(flow, self.at, class.tag(), before);
         }
     }
 
