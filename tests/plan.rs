@@ -120,6 +120,52 @@ fn an_image_keeps_its_larger_values_too() {
     }
 }
 
+/// The module's options and rules of udev give a size as well.
+#[test]
+fn a_size_that_no_line_of_sysctl_d_sets_is_not_made_smaller_unsaid() {
+    let rule = format!(
+        "ACTION==\"add\", SUBSYSTEM==\"module\", KERNEL==\"nf_conntrack\", \
+         SYSCTL{{{MAX}}}=\"1048576\"\n"
+    );
+    for (path, text) in [
+        (
+            "etc/modprobe.d/site.conf",
+            "options nf_conntrack hashsize=131072\n",
+        ),
+        (
+            "boot/grub/grub.cfg",
+            "linux /vmlinuz nf-conntrack.hashsize=131072\n",
+        ),
+        ("etc/udev/rules.d/site.rules", rule.as_str()),
+    ] {
+        let world = World::new();
+        world.place.write(&format!("image/{path}"), text);
+        let image = world.place.path().join("image");
+        let image = image.to_str().unwrap();
+        let plan = |profile: &str| {
+            let text = format!("[sysctl]\n{profile}\nudp_timeout = 45\n");
+            let profile = world.place.write("site.toml", &text);
+            let plan = [
+                "--root",
+                image,
+                "plan",
+                "--profile",
+                &profile,
+                "--format",
+                "json",
+            ];
+            world.cttune(&plan).exits(2).json()
+        };
+        let kept = plan("max = { at-least = 1000 }");
+        let line = format!("{MAX} = 1048576\n");
+        assert!(drop_in(&kept).contains(&line), "{path}: {kept:#}");
+        assert_eq!(kept["lowers"], json!([]), "{path}");
+        let lowered = plan("max = 1000");
+        let expected = json!([{ "key": MAX, "when": "next-boot", "from": 1_048_576, "to": 1000 }]);
+        assert_eq!(lowered["lowers"], expected, "{path}");
+    }
+}
+
 #[test]
 fn what_gets_smaller_is_in_the_first_lines() {
     let world = World::new();

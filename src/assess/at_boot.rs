@@ -51,23 +51,13 @@ fn lost(next_boot: &NextBoot) -> Option<Finding> {
         1 => "1 value".to_owned(),
         number => format!("{} values", format_count(number)),
     };
-    let (cause, hint) = match next_boot.loading()? {
-        Loading::Nothing => (
-            "nothing loads nf_conntrack before sysctl.d is applied".to_owned(),
-            Hint::on_host("echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf")
-                .to("`cttune apply` writes a file that loads it; by hand"),
+    let (cause, hint) = match next_boot.loading() {
+        _ if next_boot.not_applied().is_some() => (
+            next_boot.not_applied().unwrap_or_default(),
+            Hint::say("let it start at boot"),
         ),
-        Loading::Denied(line) => (
-            format!(
-                "{line} keeps modules-load.d from loading nf_conntrack before sysctl.d is applied"
-            ),
-            Hint::say("remove that line, or keep the udev rule that `cttune apply` writes"),
-        ),
-        Loading::Never(line) => (
-            format!("{line} keeps nf_conntrack from being loaded at all"),
-            Hint::say("remove that line, or the values from sysctl.d"),
-        ),
-        _ => return None,
+        None => return None,
+        Some(loading) => why_lost(loading)?,
     };
     let on_load = &next_boot.writers().on_load;
     let rule = on_load.appliers.iter().map(|applier| &applier.place).next();
@@ -87,6 +77,28 @@ fn lost(next_boot: &NextBoot) -> Option<Finding> {
         ),
         hint,
     ))
+}
+
+/// Why nothing loads the module in time, and what helps; none where that is not sure.
+fn why_lost(loading: &Loading) -> Option<(String, Hint)> {
+    Some(match loading {
+        Loading::Nothing => (
+            "nothing loads nf_conntrack before sysctl.d is applied".to_owned(),
+            Hint::on_host("echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf")
+                .to("`cttune apply` writes a file that loads it; by hand"),
+        ),
+        Loading::Denied(line) => (
+            format!(
+                "{line} keeps modules-load.d from loading nf_conntrack before sysctl.d is applied"
+            ),
+            Hint::say("remove that line, or keep the udev rule that `cttune apply` writes"),
+        ),
+        Loading::Never(line) => (
+            format!("{line} keeps nf_conntrack from being loaded at all"),
+            Hint::say("remove that line, or the values from sysctl.d"),
+        ),
+        _ => return None,
+    })
 }
 
 /// A hash size given to the module, which also sets max.

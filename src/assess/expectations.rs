@@ -27,7 +27,8 @@ fn judge(
     });
     // The log does not say whose table was full: it is not told of a namespace without any.
     let log = log.filter(|_| fill.is_none_or(|(number, _, _)| number > 0));
-    let severity = fill.and_then(|(_, _, fill)| levels.severity(fill));
+    let filled = fill.filter(|(number, ..)| *number > 0);
+    let severity = filled.and_then(|(_, _, fill)| levels.severity(fill));
     let severity = severity.max(log.map(|_| Severity::Info))?;
     let mut message = match fill {
         Some((number, max, fill)) => format!(

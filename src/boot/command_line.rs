@@ -4,8 +4,12 @@
 //! the module's options and deny lists in it. Follows the kernel's
 //! Documentation/admin-guide/kernel-parameters.txt, modprobe(8), systemd-modules-load(8).
 
+use std::path::PathBuf;
+
 use super::SourceLine;
-use super::{pattern, statement};
+use super::modules::{self, ConfFile};
+use super::pattern;
+use super::shell::{self, Variables};
 use crate::boot::Reader;
 use crate::tunable::Key;
 
@@ -16,32 +20,52 @@ pub(crate) struct CommandLine {
     words: Vec<String>,
     /// Where it was read; none where it was not.
     from: Option<SourceLine>,
+    /// Whether the boot loader has another entry that differs in what matters here.
+    is_open: bool,
 }
 
 /// A file of a boot loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LoaderFile {
-    pub(crate) path: std::path::PathBuf,
+    pub(crate) path: PathBuf,
     pub(crate) text: String,
 }
 
 /// Where boot loaders keep command lines; the first that has one counts.
-pub(crate) const LOADER_FILES: [&str; 8] = [
+pub(crate) const LOADER_FILES: [&str; 19] = [
     "/boot/grub/grub.cfg",
     "/boot/grub2/grub.cfg",
-    "/boot/efi/EFI/debian/grub.cfg",
     "/boot/extlinux/extlinux.conf",
+    "/boot/extlinux.conf",
+    "/extlinux/extlinux.conf",
     "/boot/syslinux/syslinux.cfg",
+    "/boot/firmware/cmdline.txt",
     "/boot/cmdline.txt",
-    "/etc/default/grub",
+    "/boot/armbianEnv.txt",
+    "/boot/limine.conf",
+    "/boot/limine/limine.conf",
+    "/boot/refind_linux.conf",
+    "/etc/zipl.conf",
+    GRUB_DEFAULTS,
     "/etc/kernel/cmdline",
+    "/usr/lib/kernel/cmdline",
+    "/boot/efi/EFI/debian/grub.cfg",
+    "/boot/efi/EFI/fedora/grub.cfg",
+    "/boot/efi/EFI/redhat/grub.cfg",
 ];
+/// A shell reads it, and the files of the folder behind it.
+pub(crate) const GRUB_DEFAULTS: &str = "/etc/default/grub";
+pub(crate) const GRUB_FOLDER: &str = "/etc/default/grub.d";
+/// Where `$kernelopts` of an entry is.
+pub(crate) const GRUB_ENVIRONMENTS: [&str; 2] = ["/boot/grub2/grubenv", "/boot/grub/grubenv"];
 /// Folders of entries of the Boot Loader Specification.
 pub(crate) const ENTRY_FOLDERS: [&str; 3] = [
     "/boot/loader/entries",
     "/efi/loader/entries",
     "/boot/efi/loader/entries",
 ];
+/// Words of entries that are started by hand.
+const RESCUE: [&str; 5] = ["1", "emergency", "recovery", "rescue", "single"];
 
 impl CommandLine {
     /// A command line as the running kernel got it.
@@ -49,20 +73,39 @@ impl CommandLine {
         CommandLine {
             words: words(text),
             from: Some(from),
+            is_open: false,
         }
     }
 
-    /// The command line that a boot loader's files give; entries of folders go before the others.
+    /// The command line that a boot loader's files give, those of entries first. The first counts;
+    /// what a later one of the same loader has besides makes it open.
     pub(crate) fn of_loader(files: &[LoaderFile]) -> Self {
-        let found = files.iter().find_map(|file| {
-            let (line, text) = in_file(file)?;
-            let from = SourceLine {
-                file: file.path.clone(),
-                line,
-            };
-            Some(CommandLine::new(&text, from))
-        });
-        found.unwrap_or_default()
+        let is_entry = |file: &&LoaderFile| {
+            file.path
+                .parent()
+                .is_some_and(|folder| folder.ends_with("entries"))
+        };
+        let entries = files.iter().filter(is_entry).flat_map(in_file);
+        let mut found: Vec<CommandLine> = entries.collect();
+        if found.is_empty() {
+            let others = files.iter().filter(|file| !is_entry(file));
+            found = others
+                .map(in_file)
+                .find(|lines| !lines.is_empty())
+                .unwrap_or_default();
+        }
+        let mut found = found.into_iter();
+        let Some(mut first) = found.next() else {
+            return CommandLine::default();
+        };
+        let matter = |line: &CommandLine| -> Vec<String> {
+            let words = line.words.iter().map(|word| word.replace('-', "_"));
+            words.filter(|word| matters(word)).collect()
+        };
+        let own = matter(&first);
+        let is_rescue = |line: &CommandLine| RESCUE.iter().any(|word| line.has(word));
+        first.is_open = found.any(|other| !is_rescue(&other) && matter(&other) != own);
+        first
     }
 
     /// Where it was read.
@@ -70,15 +113,25 @@ impl CommandLine {
         self.from.as_ref()
     }
 
+    /// The place of a command line of which a boot loader has others that differ.
+    pub(crate) fn open_at(&self) -> Option<&SourceLine> {
+        self.from().filter(|_| self.is_open)
+    }
+
+    pub(crate) fn has(&self, word: &str) -> bool {
+        self.words.iter().any(|one| one == word)
+    }
+
     /// The sysctls that the kernel sets before init runs: the name as it is written, the key that
     /// it means, and the value.
     pub(crate) fn sysctls(&self) -> impl Iterator<Item = (&str, Option<Key>, &str)> {
-        let pairs = self
-            .words
-            .iter()
-            .filter_map(|word| word.strip_prefix("sysctl.")?.split_once('='));
+        let pairs = self.words.iter().filter_map(|word| {
+            let name = word.strip_prefix("sysctl")?;
+            name.strip_prefix(['.', '/'])?.split_once('=')
+        });
+        // The kernel takes a dot for a slash wherever it is.
         pairs.map(|(name, value)| {
-            let path = statement::path_of(Reader::Procps, name);
+            let path = name.replace('.', "/");
             (name, pattern::resolve(Reader::Procps, &path), value)
         })
     }
@@ -106,22 +159,21 @@ impl CommandLine {
 
     /// Whether a list such as `module_blacklist=a,b` names the module.
     pub(crate) fn lists(&self, option: &str, module: &str) -> bool {
-        let values = self
-            .words
-            .iter()
-            .filter_map(|word| word.strip_prefix(option)?.strip_prefix('='));
-        values
+        self.values(option)
             .flat_map(|value| value.split(','))
             .any(|name| name.replace('-', "_") == module)
     }
 
     /// The modules that systemd-modules-load has to load.
     pub(crate) fn loaded(&self) -> impl Iterator<Item = &str> {
-        let values = self
-            .words
-            .iter()
-            .filter_map(|word| word.strip_prefix("modules_load="));
-        values.flat_map(|value| value.split(','))
+        self.values("modules_load")
+            .flat_map(|value| value.split(','))
+    }
+
+    /// The values of an option, in whose name a hyphen is as good as an underscore.
+    fn values(&self, option: &str) -> impl Iterator<Item = &str> {
+        let pairs = self.words.iter().filter_map(|word| word.split_once('='));
+        pairs.filter_map(move |(name, value)| (name.replace('-', "_") == option).then_some(value))
     }
 }
 
@@ -147,53 +199,132 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The first command line in a boot loader's file, and its line.
-fn in_file(file: &LoaderFile) -> Option<(usize, String)> {
-    let name = file.path.file_name()?.to_str()?;
-    let lines = file.text.lines().zip(1..);
-    if matches!(name, "cmdline" | "cmdline.txt") {
-        let text = file.text.trim();
-        return (!text.is_empty()).then(|| (1, text.replace('\n', " ")));
-    }
-    if name == "grub" {
-        return of_grub_defaults(&file.text);
-    }
-    let is_cfg = file.path.extension().is_some_and(|ending| ending == "cfg");
-    let mut lines = lines.filter_map(|(line, number)| {
-        let (command, rest) = line.trim().split_once([' ', '\t'])?;
-        let command = command.to_ascii_lowercase();
-        match command.as_str() {
-            "linux" | "linux16" | "linuxefi" if is_cfg => {
-                // The image comes before its options.
-                rest.trim()
-                    .split_once([' ', '\t'])
-                    .map(|(_, options)| (number, options.to_owned()))
-            }
-            "options" | "append" => Some((number, rest.to_owned())),
-            _ => None,
+/// Whether a word may decide about conntrack.
+fn matters(word: &str) -> bool {
+    let starts = [
+        "net.",
+        "sysctl",
+        "modules_load=",
+        "module_blacklist=",
+        "modprobe.",
+        "systemd.",
+    ];
+    word.contains("conntrack") || starts.iter().any(|start| word.starts_with(start))
+}
+
+/// The command lines in a boot loader's file.
+fn in_file(file: &LoaderFile) -> Vec<CommandLine> {
+    let name = file
+        .path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let found = match name {
+        "cmdline" | "cmdline.txt" => {
+            let lines = file
+                .text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with('#'));
+            vec![(1, lines.collect::<Vec<_>>().join(" "))]
         }
-    });
-    lines.next()
+        "grub" => vec![of_grub_defaults(&file.text)],
+        // `extraargs=…`, `cmdline: …`, `"name" "words"`: the names are words that mean nothing here.
+        "armbianEnv.txt" | "limine.conf" | "refind_linux.conf" | "zipl.conf" => {
+            let text = file.text.replace('"', " ");
+            let names = ["extraargs=", "parameters="];
+            vec![(
+                1,
+                names
+                    .iter()
+                    .fold(text, |text, name| text.replace(name, " ")),
+            )]
+        }
+        _ => of_entries(file, ending == "cfg"),
+    };
+    let line = |(line, text): (usize, String)| {
+        let from = SourceLine {
+            file: file.path.clone(),
+            line,
+        };
+        CommandLine::new(&text, from)
+    };
+    found
+        .into_iter()
+        .map(line)
+        .filter(|line| !line.words.is_empty())
+        .collect()
+}
+
+/// `linux IMAGE WORDS`, `options WORDS`, `APPEND WORDS`. An entry of the Boot Loader Specification
+/// may have several lines with options.
+fn of_entries(file: &LoaderFile, is_cfg: bool) -> Vec<(usize, String)> {
+    let conf = ConfFile {
+        path: file.path.clone(),
+        bytes: Some(file.text.clone().into_bytes()),
+    };
+    let lines = modules::lines(&conf)
+        .into_iter()
+        .filter_map(|(place, line)| {
+            let (command, rest) = line.split_once([' ', '\t'])?;
+            let rest = match command.to_ascii_lowercase().as_str() {
+                // The image comes before its options.
+                "linux" | "linux16" | "linuxefi" if is_cfg => {
+                    rest.trim().split_once([' ', '\t'])?.1
+                }
+                "options" | "append" => rest,
+                _ => return None,
+            };
+            Some((place.line, rest.to_owned()))
+        });
+    let mut found: Vec<(usize, String)> = lines.collect();
+    if file
+        .path
+        .parent()
+        .is_some_and(|folder| folder.ends_with("entries"))
+        && found.len() > 1
+    {
+        let all: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
+        found = vec![(found[0].0, all.join(" "))];
+    }
+    found
 }
 
 /// `/etc/default/grub`: both variables make up the command line of the first entry.
-fn of_grub_defaults(text: &str) -> Option<(usize, String)> {
-    let value = |name: &str| {
-        let lines = text.lines().zip(1..);
-        let found = lines.filter_map(|(line, number)| {
-            let value = line.trim().strip_prefix(name)?.strip_prefix('=')?;
-            Some((number, value.trim().trim_matches(['"', '\'']).to_owned()))
-        });
-        found.last()
-    };
-    let always = value("GRUB_CMDLINE_LINUX");
-    let default = value("GRUB_CMDLINE_LINUX_DEFAULT");
-    let line = always.as_ref().or(default.as_ref())?.0;
-    let texts = [always, default]
-        .into_iter()
-        .flatten()
-        .map(|(_, text)| text);
-    Some((line, texts.collect::<Vec<_>>().join(" ")))
+fn of_grub_defaults(text: &str) -> (usize, String) {
+    let asked = "\n: $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT\n";
+    let commands = shell::commands(&format!("{text}{asked}"), &Variables::default(), &NoFiles);
+    let words = commands
+        .last()
+        .map(|last| last.words.as_slice())
+        .unwrap_or_default();
+    let words = words
+        .iter()
+        .skip(1)
+        .filter_map(|word| word.value.as_deref());
+    let lines = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| line.contains("GRUB_CMDLINE_LINUX"));
+    let line = lines.last().map_or(1, |(_, line)| line);
+    (line, words.collect::<Vec<_>>().join(" "))
+}
+
+/// A shell that may read no file.
+struct NoFiles;
+
+impl shell::Files for NoFiles {
+    fn text(&self, _: &str) -> Option<&str> {
+        None
+    }
+
+    fn names(&self, _: &str) -> &[String] {
+        &[]
+    }
+
+    fn is_packaged(&self, _: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]
@@ -254,6 +385,31 @@ mod tests {
             ),
             ("/boot/grub/grub.cfg", "set x\n", None),
             ("/etc/kernel/cmdline", "\n", None),
+            (
+                "/etc/kernel/cmdline",
+                "# root=x\nroot=k\n",
+                Some((1, "root=k")),
+            ),
+            (
+                "/etc/default/grub",
+                "GRUB_CMDLINE_LINUX=\"root=g\" # x\nGRUB_CMDLINE_LINUX+=' a=1'\n",
+                Some((2, "root=g")),
+            ),
+            (
+                "/boot/grub/grub.cfg",
+                "linux /v \\\n root=c\n",
+                Some((1, "root=c")),
+            ),
+            (
+                "/boot/firmware/cmdline.txt",
+                "root=r\n",
+                Some((1, "root=r")),
+            ),
+            (
+                "/boot/armbianEnv.txt",
+                "extraargs=root=a\n",
+                Some((1, "root=a")),
+            ),
         ] {
             let file = LoaderFile {
                 path: path.into(),
@@ -266,5 +422,42 @@ mod tests {
                 .zip(line.words.first().map(String::as_str));
             assert_eq!(found, expected, "{path}");
         }
+    }
+
+    #[test]
+    fn entries_that_differ_in_what_matters_leave_it_open() {
+        let entry = |name: &str, options: &str| LoaderFile {
+            path: format!("/boot/loader/entries/{name}.conf").into(),
+            text: format!("title x\noptions root=y\noptions {options}\n"),
+        };
+        let set = "sysctl.net.netfilter.nf_conntrack_max=5";
+        for (first, second, is_open) in [
+            (set, "quiet", true),
+            (set, "single", false),
+            ("quiet", "splash", false),
+            ("nf-conntrack.hashsize=5", "nf_conntrack.hashsize=5", false),
+        ] {
+            let files = [entry("b", first), entry("a", second)];
+            let line = CommandLine::of_loader(&files);
+            assert_eq!(line.open_at().is_some(), is_open, "{first} {second}");
+            assert!(line.has(first));
+        }
+    }
+
+    #[test]
+    fn names_are_read_as_the_kernel_reads_them() {
+        for (word, key) in [
+            ("sysctl/net/netfilter/nf_conntrack_max=5", Some(Key::Max)),
+            ("sysctl.net/netfilter.nf_conntrack_max=5", Some(Key::Max)),
+            ("sysctl.net.netfilter/nf_conntrack_max=5", Some(Key::Max)),
+            ("sysctl_net.netfilter.nf_conntrack_max=5", None),
+        ] {
+            let line = line(word);
+            let found = line.sysctls().next().and_then(|(_, key, _)| key);
+            assert_eq!(found, key, "{word}");
+        }
+        let line = line("modules-load=nf-conntrack module-blacklist=x");
+        assert_eq!(line.loaded().collect::<Vec<_>>(), ["nf-conntrack"]);
+        assert!(line.lists("module_blacklist", "x"));
     }
 }

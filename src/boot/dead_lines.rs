@@ -233,7 +233,7 @@ pub(super) fn in_command_line(line: &CommandLine, is_module: bool) -> Vec<DeadLi
 }
 
 fn mentions(bytes: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(bytes);
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
     ["conntrack", "contrack", "netfilter", "flowtable"]
         .iter()
         .any(|word| text.contains(word))
@@ -241,7 +241,7 @@ fn mentions(bytes: &[u8]) -> bool {
 
 /// Whether a key, known or not, is meant for conntrack.
 fn is_about(name: &str) -> bool {
-    let name = name.replace('/', ".");
+    let name = name.replace('/', ".").to_lowercase();
     let other = ["nf_log", "nf_hooks"].iter().any(|one| name.contains(one));
     let own = ["conntrack", "contrack", "nf_flowtable", "net.netfilter."];
     !other && own.iter().any(|one| name.contains(one))
@@ -436,6 +436,7 @@ mod tests {
             ("max", "1e6", Some(1_000_000)),
             ("max", "0900", Some(900)),
             ("max", "1,5", None),
+            ("max", "131072,", Some(131_072)),
             ("max", "256k", None),
             ("max", "many", None),
             ("max", "99999999999", None),
@@ -460,6 +461,11 @@ mod tests {
                 "nf_conntrack_max = 5",
             ),
             ("net.ipv4.ip_conntrack_max", "5", "nf_conntrack_max = 5"),
+            (
+                "NET.NETFILTER.NF_CONNTRACK_MAX",
+                "5",
+                "nf_conntrack_max = 5",
+            ),
             (
                 "net/ipv4/netfilter/ip_conntrack_udp_timeout",
                 "5",

@@ -49,7 +49,8 @@ pub(super) fn meant_key(name: &str) -> Option<Key> {
 /// The number that somebody meant by a text that the kernel does not take, or that it does.
 pub(super) fn meant_value(key: Key, text: &str) -> Option<i64> {
     let text = text.trim().trim_matches(['"', '\'', '`']).trim();
-    let text = text.split(['#', ';']).next().unwrap_or_default().trim();
+    let text = text.split(['#', ';']).next().unwrap_or_default();
+    let text = text.trim_end_matches([',', ' ', '\t']);
     let number = plain_number(text)
         .or_else(|| tunable::kernel_number(key, text))
         .or_else(|| {

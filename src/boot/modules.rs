@@ -22,6 +22,8 @@ pub(crate) const MODULES_LOAD_FOLDERS: [&str; 4] = [
     "/usr/local/lib/modules-load.d",
     "/usr/lib/modules-load.d",
 ];
+/// The list that init scripts read beside them.
+pub(crate) const LIST: &str = "/etc/modules";
 /// Folders of modprobe.d; of one name the first counts.
 pub(crate) const MODPROBE_FOLDERS: [&str; 5] = [
     "/etc/modprobe.d",
@@ -66,6 +68,8 @@ pub(crate) struct ModuleFiles {
     pub(crate) dependents: Vec<BTreeSet<String>>,
     /// The kernel command line.
     pub(crate) command_line: CommandLine,
+    /// Whether what loads the modules of modules-load.d is masked.
+    pub(crate) is_masked: bool,
 }
 
 /// What loads the module before sysctl.d is applied.
@@ -193,6 +197,9 @@ impl ModuleFiles {
 
     /// The first line that loads the module, and the alias that it names; or why none does.
     fn first_named(&self) -> Result<(SourceLine, Option<String>), Loading> {
+        if self.is_masked {
+            return Err(Loading::Nothing);
+        }
         let files = in_reading_order(&self.modules_load);
         let mut named: Vec<(SourceLine, String)> = files.iter().copied().flat_map(lines).collect();
         named.retain(|(_, text)| !text.starts_with(['#', ';']));
@@ -352,7 +359,10 @@ fn last_size<'a>(values: impl Iterator<Item = &'a str>, line: &SourceLine) -> Op
 
 /// Whether an `install` command loads the module; none where that cannot be told.
 fn install_loads(command: &str) -> Option<bool> {
-    let words: Vec<&str> = command.split_ascii_whitespace().collect();
+    let is_blank =
+        |c: char| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '{' | '}');
+    let words = command.split(is_blank).filter(|word| !word.is_empty());
+    let words: Vec<&str> = words.collect();
     let program = words.first()?.rsplit('/').next()?;
     if matches!(program, "true" | "false" | ":" | "exit" | "echo" | "logger")
         && !command.contains("modprobe")

@@ -14,7 +14,7 @@ use super::dead_lines::{self, DeadLine};
 use super::effective::{effective, effective_below};
 use super::modules::{ConfFile, HashSize, Loading, ModuleFiles, hash_size_of};
 use super::storage::{self, StorageFacts, Volatile};
-use super::writers::{Applier, Certainty, LaterWrite, Writers};
+use super::writers::{Applier, Certainty, LaterWrite, MODPROBE, Writers};
 use super::{Effective, Reader, SourceLine, Tree, Winner, drop_in};
 use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
@@ -25,6 +25,8 @@ pub(crate) struct BootFiles {
     pub(crate) tree: Tree,
     /// The programs of this machine that apply sysctl.d; none where that is not known.
     pub(crate) readers: Vec<Reader>,
+    /// Why none of them does so at boot, if that is known.
+    pub(crate) not_applied: Option<String>,
     /// A program that applies sysctl.d and that cttune does not know.
     pub(crate) other_reader: Option<&'static str>,
     /// How the module is loaded; none where conntrack is built in.
@@ -115,7 +117,7 @@ impl NextBoot {
             on_load: each(&files.writers.on_load.appliers),
             again: each(&files.writers.appliers),
             loading: files.module.as_ref().map(ModuleFiles::loading),
-            volatile: storage::volatile(&files.storage),
+            volatile: storage::volatile(&files.storage, &files.command_line),
             files,
             answers: BTreeMap::new(),
         };
@@ -327,7 +329,11 @@ impl NextBoot {
         let disagreeing = winners
             .iter()
             .find(|(_, winner)| winner.is_some() && value(*winner) != answer.value);
-        if let Some((reader, Some(winner))) = disagreeing {
+        if first.is_some_and(|(_, winner)| winner.is_some())
+            && let Some(reason) = self.not_applied()
+        {
+            answer.lose(reason);
+        } else if let Some((reader, Some(winner))) = disagreeing {
             answer.depends(format!(
                 "{reader} sets {} by {}:{}",
                 winner.value,
@@ -335,6 +341,20 @@ impl NextBoot {
                 winner.line
             ));
         }
+    }
+
+    /// Why nothing applies sysctl.d at boot, if that is so.
+    pub(crate) fn not_applied(&self) -> Option<String> {
+        let has_systemd = self.has_systemd();
+        let is_masked = has_systemd
+            && self
+                .files
+                .command_line
+                .has("systemd.mask=systemd-sysctl.service");
+        let place = self.files.command_line.from().filter(|_| is_masked);
+        let by_word =
+            place.map(|place| format!("{place} masks systemd-sysctl, which applies sysctl.d"));
+        self.files.not_applied.clone().or(by_word)
     }
 
     /// Whether what sysctl.d sets is set while the key exists.
@@ -357,8 +377,9 @@ impl NextBoot {
             answer.set(write.0, write.1.clone());
             return;
         }
-        if matches!(loading, Loading::Early(_)) {
+        if !matches!(loading, Loading::Never(_)) {
             answer.may_be_set(brought_back);
+            self.unknown_on_load(key, answer);
         }
         if !is_set_by_sysctl_d {
             if let Loading::Never(line) = loading {
@@ -387,15 +408,23 @@ impl NextBoot {
         }
     }
 
+    /// What is written when the module is loaded, where cttune cannot tell the value.
+    fn unknown_on_load(&self, key: Key, answer: &mut Answer) {
+        let writes = self.files.writers.on_load.writes.iter();
+        let is_unknown =
+            |write: &&LaterWrite| write.value.is_none() && write.key.is_none_or(|own| own == key);
+        writes
+            .filter(is_unknown)
+            .for_each(|write| answer.unknown(write.told()));
+    }
+
     /// The value that udev's rules set when the module is loaded, and whether they surely do.
     fn brought_back(&self, key: Key) -> Option<((i64, SourceLine), bool)> {
-        let writes = self
-            .files
-            .writers
-            .on_load
-            .writes
-            .iter()
-            .filter(|write| write.key == Some(key));
+        // Where the module is loaded before sysctl.d is applied, an `install` line runs before too.
+        let is_early = matches!(self.loading, Some(Loading::Early(_)));
+        let counts =
+            |write: &&LaterWrite| write.key == Some(key) && !(is_early && write.who == MODPROBE);
+        let writes = self.files.writers.on_load.writes.iter().filter(counts);
         let by_write = writes.filter_map(|write| {
             let from = write.place();
             Some(((write.value?, from), write.certainty == Certainty::Sure))
@@ -483,6 +512,16 @@ impl NextBoot {
                 "{other} applies sysctl.d here, which cttune does not know"
             ));
         }
+        if let Some(place) = self.files.command_line.open_at() {
+            answer.depends(format!(
+                "the boot loader has other entries, which differ from {place}"
+            ));
+        }
+        if let Some(unit) = &self.files.writers.changed {
+            answer.unknown(format!(
+                "{unit} changes systemd-sysctl, which cttune does not follow"
+            ));
+        }
         if let Some(path) = self.unread().first() {
             answer.unknown(format!("{} cannot be read", path.shown()));
         }
@@ -509,7 +548,7 @@ impl Answer {
             && Some(value) != self.value
         {
             let sets = if is_sure { "sets" } else { "may set" };
-            self.depends(format!("{from} {sets} {value} when udev sees the module"));
+            self.depends(format!("{from} {sets} {value} when the module is loaded"));
         }
     }
 

@@ -1,8 +1,10 @@
 //! Whether what is written to /etc is still there after the next boot.
 //!
-//! In: the mounts, os-release, marks of containers. Out: what makes /etc lose it, and what would
+//! In: the mounts, os-release, the kernel command line, marks of containers. Out: what makes /etc lose it, and what would
 //! last instead. Follows proc_pid_mountinfo(5), os-release(5), the kernel's overlayfs.rst, ostree's
 //! prepare-root.conf.
+
+use super::command_line::CommandLine;
 
 /// What was read of the machine's storage.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,7 +39,7 @@ impl Volatile {
 }
 
 /// Image systems that build /etc anew, by `ID` of os-release, and where they are configured.
-const IMAGES: [(&str, &str); 8] = [
+const IMAGES: [(&str, &str); 12] = [
     (
         "cos",
         "set the sysctls in the cloud-config of the instance's user-data",
@@ -58,6 +60,31 @@ const IMAGES: [(&str, &str); 8] = [
         "set the sysctls in the cloud-config of the image",
     ),
     ("k3os", "set k3os.sysctls in config.yaml"),
+    (
+        "guix",
+        "set sysctl-service-type in the system's configuration",
+    ),
+    ("haos", "set the sysctls where the system is built"),
+    ("libreelec", "set the sysctls in /storage/.config"),
+    ("tails", "set the sysctls in the persistent storage"),
+];
+/// Words of a kernel command line that have the root file system changed in memory alone.
+const IN_MEMORY: [&str; 8] = [
+    "boot=casper",
+    "boot=live",
+    "boot=overlay",
+    "overlayroot=tmpfs",
+    "rd.live.image",
+    "systemd.volatile",
+    "systemd.volatile=overlay",
+    "systemd.volatile=yes",
+];
+/// Words that keep the changes of a live system after all.
+const PERSISTENT: [&str; 4] = [
+    "persistence",
+    "persistent",
+    "rd.live.overlay",
+    "systemd.volatile=no",
 ];
 /// Containers whose files go with them.
 const THROWN_AWAY: [&str; 6] = [
@@ -72,7 +99,7 @@ const THROWN_AWAY: [&str; 6] = [
 const SANDBOX: &str = "/run/cttune-sandbox";
 
 /// Why /etc loses what is written to it; none where it lasts.
-pub(crate) fn volatile(facts: &StorageFacts) -> Option<Volatile> {
+pub(crate) fn volatile(facts: &StorageFacts, command_line: &CommandLine) -> Option<Volatile> {
     let sure = |why: String, instead| {
         Some(Volatile {
             is_sure: true,
@@ -101,6 +128,14 @@ pub(crate) fn volatile(facts: &StorageFacts) -> Option<Volatile> {
     if facts.prepare_root.lines().any(is_transient) {
         let why = "ostree's prepare-root.conf makes /etc transient".to_owned();
         return sure(why, "build the files into the image");
+    }
+    let mut words = IN_MEMORY.iter().filter(|word| command_line.has(word));
+    let keeps = PERSISTENT.iter().any(|word| command_line.has(word));
+    if let (Some(word), false, Some(place)) = (words.next(), keeps, command_line.from()) {
+        return sure(
+            format!("`{word}` ({place}) has changes of / kept in memory"),
+            "build the files into the image, or remove that word",
+        );
     }
     let etc = etc?;
     let container = facts.container.as_deref();
@@ -203,7 +238,7 @@ mod tests {
             container: container.map(str::to_owned),
             prepare_root: String::new(),
         };
-        volatile(&facts).map(|volatile| volatile.why)
+        volatile(&facts, &CommandLine::default()).map(|volatile| volatile.why)
     }
 
     #[test]
@@ -269,6 +304,6 @@ mod tests {
             mounts: Some(DISK.to_owned()),
             ..StorageFacts::default()
         };
-        assert!(volatile(&transient).is_some());
+        assert!(volatile(&transient, &CommandLine::default()).is_some());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In: the texts of rules files. Out: the programs of `RUN` for the event `add` of
 //! `/module/nf_conntrack`, each with its place and whether its rule surely matches; and those of
-//! rules for other devices. What only a running udev could know (ATTR, PROGRAM, IMPORT, TEST)
+//! rules for other devices. What a rule sets by itself (SYSCTL, ATTR) and the units that it wants
+//! are given as the commands that would do so. What only a running udev could know (ATTR, PROGRAM, IMPORT, TEST)
 //! leaves it open whether a rule matches. Follows udev(7).
 
 use std::collections::BTreeMap;
@@ -144,11 +145,42 @@ impl Event {
             if matches == Match::Yes && pair.operator != "+=" {
                 self.runs.retain(|run| run.matches == Match::No);
             }
+            let command = substituted(&pair.value);
+            // A name without a folder is one of udev's own programs.
+            let folder = if command.starts_with(['/', '\'']) {
+                ""
+            } else {
+                "/usr/lib/udev/"
+            };
             self.runs.push(Run {
                 place: place.clone(),
-                command: substituted(&pair.value),
+                command: format!("{folder}{command}"),
                 matches,
             });
+        }
+        let own = pairs.iter().filter_map(|pair| pair.command(matches));
+        self.runs.extend(own.map(|command| Run {
+            place: place.clone(),
+            command,
+            matches,
+        }));
+    }
+}
+
+impl Pair {
+    /// The command that does what the pair does without `RUN`.
+    fn command(&self, matches: Match) -> Option<String> {
+        let is_set = matches!(self.operator.as_str(), "=" | "+=" | ":=");
+        let (name, value) = (&self.attribute, substituted(&self.value));
+        match self.key.as_str() {
+            "SYSCTL" if is_set => Some(format!("/sbin/sysctl -w '{name}={value}'")),
+            "ATTR" if is_set && matches != Match::No && name.starts_with("parameters/") => Some(
+                format!("/bin/sh -c 'echo {value} > /sys/module/nf_conntrack/{name}'"),
+            ),
+            "ENV" if is_set && name == "SYSTEMD_WANTS" => {
+                Some(format!("/bin/systemctl start {value}"))
+            }
+            _ => None,
         }
     }
 }
@@ -251,7 +283,10 @@ mod tests {
             path: "/etc/udev/rules.d/50-x.rules".into(),
             bytes: Some(text.into()),
         };
-        let shown = |run: Run| format!("{} {:?} {}", run.place.line, run.matches, run.command);
+        let shown = |run: Run| {
+            let command = run.command.trim_start_matches("/usr/lib/udev/");
+            format!("{} {:?} {command}", run.place.line, run.matches)
+        };
         programs(&[file]).into_iter().map(shown).collect()
     }
 
@@ -340,6 +375,47 @@ mod tests {
             ),
         ] {
             assert_eq!(read(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_rule_does_besides_is_a_command() {
+        const MODULE: &str = r#"SUBSYSTEM=="module", KERNEL=="nf_conntrack", "#;
+        for (start, what, expected) in [
+            (
+                MODULE,
+                "RUN+=\"sysctl -w a=1\"",
+                "/usr/lib/udev/sysctl -w a=1",
+            ),
+            (
+                MODULE,
+                "RUN+=\"/sbin/sysctl -w a=1\"",
+                "/sbin/sysctl -w a=1",
+            ),
+            (MODULE, "SYSCTL{net/a}=\"1\"", "/sbin/sysctl -w 'net/a=1'"),
+            (MODULE, "SYSCTL{net/a}==\"1\"", ""),
+            (
+                MODULE,
+                "ATTR{parameters/hashsize}=\"512\"",
+                "/bin/sh -c 'echo 512 > /sys/module/nf_conntrack/parameters/hashsize'",
+            ),
+            (
+                "SUBSYSTEM==\"net\", ",
+                "ATTR{parameters/hashsize}=\"512\"",
+                "",
+            ),
+            (
+                "SUBSYSTEM==\"net\", ",
+                "ENV{SYSTEMD_WANTS}+=\"a.service\"",
+                "/bin/systemctl start a.service",
+            ),
+        ] {
+            let file = ConfFile {
+                path: "/etc/udev/rules.d/50-x.rules".into(),
+                bytes: Some(format!("{start}{what}\n").into_bytes()),
+            };
+            let found = programs(&[file]).into_iter().map(|run| run.command);
+            assert_eq!(found.collect::<Vec<_>>().concat(), expected, "{what}");
         }
     }
 }

@@ -37,12 +37,14 @@ pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<
     let (readers, other_reader) = boot_facts::readers(root);
     let next_boot = NextBoot::new(BootFiles {
         tree,
-        readers,
-        other_reader,
+        not_applied: boot_facts::not_applied(root, &readers),
         module: is_module.then(|| ModuleFiles {
             command_line: command_line.clone(),
-            ..conf_folders::read_module_files(root, &mut unread)
+            is_masked: boot_facts::masked(root, "systemd-modules-load.service").is_some(),
+            ..conf_folders::read_module_files(root, &readers, &mut unread)
         }),
+        readers,
+        other_reader,
         modprobe: if is_module {
             Vec::new()
         } else {

@@ -10,12 +10,21 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::{Kind, ReadError, Root};
+use crate::boot::Reader;
 use crate::boot::modules::{self, ConfFile, ModuleFiles};
 
 /// Reads them below `root`. A missing folder is empty.
-pub(super) fn read_module_files(root: &Root, unread: &mut Vec<PathBuf>) -> ModuleFiles {
+pub(super) fn read_module_files(
+    root: &Root,
+    readers: &[Reader],
+    unread: &mut Vec<PathBuf>,
+) -> ModuleFiles {
+    let mut modules_load = conf_files(root, &modules::MODULES_LOAD_FOLDERS, "conf");
+    // systemd reads it by a link in modules-load.d alone.
+    let is_read = !readers.is_empty() && !readers.contains(&Reader::Systemd);
+    modules_load.extend(is_read.then(|| conf_file(root, PathBuf::from(modules::LIST))));
     ModuleFiles {
-        modules_load: conf_files(root, &modules::MODULES_LOAD_FOLDERS, "conf"),
+        modules_load,
         modprobe: read_modprobe(root),
         dependents: dependents(root, unread),
         ..ModuleFiles::default()
@@ -115,13 +124,13 @@ mod tests {
         fs::write(vendor, "nf_nat\n").unwrap();
         let list = image.path().join("usr/lib/modules/6.1/modules.dep");
         fs::write(list, "kernel/nf_nat.ko: kernel/nf_conntrack.ko\n").unwrap();
-        let loading = read_module_files(&root, &mut Vec::new()).loading();
+        let loading = read_module_files(&root, &[], &mut Vec::new()).loading();
         assert!(matches!(loading, Loading::Early(_)), "{loading:?}");
 
         let mask = image.path().join("etc/modules-load.d/firewall.conf");
         symlink("/dev/null", mask).unwrap();
         assert_eq!(
-            read_module_files(&root, &mut Vec::new()).loading(),
+            read_module_files(&root, &[], &mut Vec::new()).loading(),
             Loading::Nothing
         );
     }
@@ -132,7 +141,12 @@ mod tests {
         fs::create_dir_all(image.path().join("usr/lib/modprobe.d")).unwrap();
         fs::write(image.path().join("usr/lib/modprobe.d/a.conf"), "").unwrap();
         fs::write(image.path().join("usr/lib/modprobe.d/README"), "").unwrap();
-        assert_eq!(read_module_files(&root, &mut Vec::new()).modprobe.len(), 1);
+        assert_eq!(
+            read_module_files(&root, &[], &mut Vec::new())
+                .modprobe
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -140,7 +154,7 @@ mod tests {
         let (image, root) = image();
         let folder = image.path().join("etc/modules-load.d/x.conf");
         fs::create_dir(folder).unwrap();
-        let loading = read_module_files(&root, &mut Vec::new()).loading();
+        let loading = read_module_files(&root, &[], &mut Vec::new()).loading();
         assert_eq!(
             loading,
             Loading::Unknown("/etc/modules-load.d/x.conf".into())

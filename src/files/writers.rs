@@ -1,9 +1,10 @@
 //! Reads what [`Facts`] ask for: the files of other programs that may write conntrack sysctls.
 //!
 //! In: a root and the processes that run. Out: every file and folder that the evaluation asked for.
-//! Rule: decides nothing. A program's own binary is larger than any script and is not read.
+//! Rule: decides nothing. A program's own binary is not read.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{FileStat, Mode};
@@ -13,7 +14,9 @@ use super::{Kind, ReadError, Root};
 use crate::boot::writers::{self, Facts, Found, Process, Writers};
 
 /// No script or unit is larger.
-const MOST_BYTES: u64 = 64 << 10;
+const MOST_BYTES: u64 = 2 << 20;
+/// How a program begins that is no script.
+const PROGRAM: [u8; 4] = *b"\x7fELF";
 
 /// Evaluates them, reading each file once, when it is first asked for.
 pub(super) fn read(root: &Root, processes: Vec<Process>, cpus: u32) -> Writers {
@@ -56,6 +59,11 @@ fn is_link_to_null(root: &Root, path: &Path) -> Result<bool, ReadError> {
 
 fn script(file: File, stat: &FileStat) -> Found {
     if u64::try_from(stat.st_size).is_ok_and(|size| size > MOST_BYTES) {
+        return Found::Nothing;
+    }
+    let mut start = [0; 4];
+    let is_program = file.read_at(&mut start, 0).is_ok() && start == PROGRAM;
+    if is_program {
         return Found::Nothing;
     }
     match read_up_to(file, stat, MOST_BYTES) {
@@ -103,6 +111,7 @@ mod tests {
         let link = at("etc/systemd/system/multi-user.target.wants/tune.service");
         symlink("../tune.service", link).unwrap();
         fs::write(at("opt/tune"), "#!/bin/sh\nsysctl -p /opt/tune.conf\n").unwrap();
+        fs::set_permissions(at("opt/tune"), fs::Permissions::from_mode(0o755)).unwrap();
         let conf = "net.netfilter.nf_conntrack_max = 5\n";
         fs::write(at("opt/tune.conf"), conf).unwrap();
         let root = Root::at(image.path()).unwrap();
@@ -129,7 +138,7 @@ mod tests {
         assert_eq!(writes(0o755), 1);
         fs::write(&rc_local, format!("\x7fELF\0\n{line}")).unwrap();
         assert_eq!(writes(0o755), 0);
-        fs::write(&rc_local, line.repeat(5000)).unwrap();
+        fs::write(&rc_local, line.repeat(50000)).unwrap();
         assert_eq!(writes(0o755), 0);
     }
 

@@ -132,6 +132,7 @@ pub fn writers(bytes: &[u8]) {
         name: "kube-proxy",
         pid: 7,
         arguments: text.split('\0').map(str::to_owned).collect(),
+        unit: None,
     };
     let facts = Facts::new(vec![proxy], 2, |path| {
         let path = path.strip_prefix("/proc/7/root").unwrap_or(path);

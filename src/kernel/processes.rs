@@ -28,6 +28,7 @@ pub(crate) fn running(names: &[&'static str]) -> Vec<Process> {
             name,
             pid,
             arguments: arguments.collect(),
+            unit: None,
         })
     };
     pids().filter_map(of).collect()

@@ -235,14 +235,11 @@ impl Persisted {
         own.and_then(|(_, winner)| winner.as_ref())
     }
 
-    /// What a reader leaves; in the place of one that the machine does not have, the value in the
-    /// end.
-    fn value_for(&self, reader: Reader) -> Option<i64> {
-        let mut winners = self.winners.iter();
-        match winners.find(|(one, _)| *one == reader) {
-            Some((_, winner)) => winner.as_ref().map(|winner| winner.value),
-            None => self.answer.value,
-        }
+    /// What a reader leaves; where it sets nothing the value in the end, which may be that of the
+    /// module's options.
+    pub(super) fn value_for(&self, reader: Reader) -> Option<i64> {
+        let winner = self.winner(reader).map(|winner| winner.value);
+        winner.or(self.answer.value)
     }
 }
 

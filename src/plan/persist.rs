@@ -301,8 +301,8 @@ fn lowered(comparison: &Comparison, readers: &[(Reader, Effective)]) -> BTreeSet
             continue;
         };
         for (reader, effective) in readers {
-            let values = before.winner(*reader).zip(effective.winner(setting.key));
-            if let Some((from, to)) = values.map(|(from, to)| (from.value, to.value))
+            let to = effective.winner(setting.key).map(|to| to.value);
+            if let Some((from, to)) = before.value_for(*reader).zip(to)
                 && from != to
                 && !order::is_raise(setting.key, Some(from), to)
             {

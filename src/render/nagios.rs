@@ -58,7 +58,9 @@ pub(super) fn short(checked: &Checked<'_>) -> Vec<String> {
     told.extend(checked.evidence.machine.live.map(fill));
     // The line already has the fill.
     let others = counted(checked).filter(|finding| finding.id != Id::TableFill);
-    let ids: Vec<String> = others.map(|one| format!("[{}]", one.id.name())).collect();
+    let mut ids: Vec<String> = others.map(|one| format!("[{}]", one.id.name())).collect();
+    // Ten lines of a file that do nothing are one thing to look at.
+    ids.dedup();
     if !ids.is_empty() {
         told.push(ids.join(" "));
     }
@@ -276,11 +278,20 @@ mod tests {
         ] {
             assert_eq!(cut(text, most), expected);
         }
-        let many = vec![finding(Id::EstablishedBeforeKeepalive, false); 30];
+        let ids = [Id::EstablishedBeforeKeepalive, Id::LaterWriter];
+        let many: Vec<_> = ids
+            .iter()
+            .cycle()
+            .take(30)
+            .map(|id| finding(*id, false))
+            .collect();
         let text = line_for(1, 100, &many);
         let (first, _) = text.split_once(" | ").unwrap();
         assert!(first.len() <= 200 && first.len() > 150, "{first}");
         assert_eq!(text.lines().count(), 32);
+        // One kind is named once.
+        let alike = vec![finding(Id::DeadLine, false); 30];
+        assert_eq!(line_for(1, 100, &alike).matches("[dead-line]").count(), 1);
     }
 
     #[test]

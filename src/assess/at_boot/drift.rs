@@ -2,7 +2,7 @@
 
 use super::super::command::plan;
 use super::super::{Evidence, Finding, Id, Severity};
-use crate::boot::{Answer, NextBoot, Sure};
+use crate::boot::{Answer, NextBoot, Reader, Sure};
 use crate::diagnostic::Hint;
 use crate::tunable::{Key, format_count};
 
@@ -72,6 +72,13 @@ fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextB
             .first()
             .map_or_else(String::new, |reason| format!("; unless {reason}")),
     };
+    // Another program's value, or one of the module's options, takes a command of its own.
+    let by_procps = next_boot.winner(Reader::Procps, key);
+    let by_procps = by_procps.filter(|winner| !answer.is_of_writer && winner.value == next);
+    let apply = by_procps.map_or_else(
+        || plan(None, &[(key, next)]),
+        |_| Hint::on_host("sysctl --system"),
+    );
     Finding::new(
         Id::PersistedNotLive,
         Severity::Warning,
@@ -82,7 +89,7 @@ fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextB
         ),
         plan(None, &[(key, value)])
             .to("to keep the live value")
-            .and(Hint::on_host("sysctl --system").to("to apply the persisted one")),
+            .and(apply.to("to apply the persisted one")),
     )
 }
 

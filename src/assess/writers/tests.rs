@@ -29,6 +29,7 @@ impl World<'_> {
             name,
             pid: 7,
             arguments: vec![(*name).to_owned()],
+            unit: None,
         };
         let mut all = BTreeMap::new();
         let mut folders: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();

@@ -132,7 +132,8 @@ fn variable<'a>(text: &'a str, variables: &Variables, value: &mut String) -> Opt
         value.push_str(&product(inner, variables)?.to_string());
         return Some(rest);
     }
-    if rest.starts_with('(') {
+    // A command's output, or `$'…'`, which dash takes for a dollar and a word.
+    if rest.starts_with(['(', '\'', '"']) {
         return None;
     }
     if let Some(inside) = rest.strip_prefix('{') {

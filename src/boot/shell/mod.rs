@@ -17,7 +17,7 @@ use expand::{expand, expand_quoted};
 use tokens::{Token, raw_word, tokens};
 
 /// A word, if its value can be known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Word {
     /// As it is written.
     pub(super) raw: String,
@@ -115,14 +115,14 @@ impl Command {
         lacks_file || self.words.iter().chain(&self.into).any(ends)
     }
 
-    /// `set -e`, `set +eu`, `set -o errexit`: whether it is on then.
-    fn sets_errexit(&self) -> Option<bool> {
+    /// `set -e`, `set +eu`, `set -o errexit`: whether the option is on then.
+    fn sets(&self, letter: char, name: &str) -> Option<bool> {
         let mut words = self.words.iter().map(|word| word.raw.as_str());
         let options: Vec<&str> = (words.next() == Some("set")).then(|| words.collect())?;
         let one = |at: usize| {
             let word: &str = options[at];
-            let is_named = word.ends_with('o') && options.get(at + 1) == Some(&"errexit");
-            let is_it = is_named || word.starts_with(['-', '+']) && word.contains('e');
+            let is_named = word.ends_with('o') && options.get(at + 1) == Some(&name);
+            let is_it = is_named || word.starts_with(['-', '+']) && word.contains(letter);
             is_it.then(|| word.starts_with('-'))
         };
         (0..options.len()).rev().find_map(one)
@@ -140,21 +140,36 @@ impl Command {
 
 /// The commands of a script, in the order in which they run.
 pub(super) fn commands(text: &str, variables: &Variables, files: &dyn Files) -> Vec<Command> {
+    let first = text.lines().next().and_then(|line| line.strip_prefix("#!"));
     let mut parser = Parser::new(variables.clone(), files, MOST_FILES);
+    parser.has_here_strings =
+        first.is_some_and(|line| ["bash", "ksh", "zsh"].iter().any(|one| line.contains(one)));
     parser.run(tokens(text));
     let mut may_have_ended = false;
-    let first = text.lines().next().and_then(|line| line.strip_prefix("#!"));
+    let mut ends_on_unset = false;
     let mut ends_on_failure = first.is_some_and(|line| {
         let mut options = line.split_ascii_whitespace().skip(1);
         options.any(|one| one.starts_with('-') && one.contains('e'))
     });
     for command in &mut parser.done {
-        if let Some(is_on) = command.sets_errexit() {
+        if let Some(is_on) = command.sets('e', "errexit") {
             ends_on_failure = is_on || ends_on_failure && command.is_conditional;
         }
+        ends_on_unset |= command.sets('u', "nounset") == Some(true);
+        let lacks = |word: &Word| word.value.is_none() && word.raw.contains('$');
+        may_have_ended |= ends_on_unset && command.words.iter().any(lacks);
         command.ends_on_failure = ends_on_failure;
         command.is_conditional |= may_have_ended;
-        may_have_ended |= command.may_end_the_shell() || command.is_conditional && command.leaves();
+        // dash ends a script that returns outside of a function, bash does not.
+        let may_leave = if command.is_conditional {
+            command.leaves()
+        } else {
+            command
+                .words
+                .first()
+                .is_some_and(|word| word.raw == "return")
+        };
+        may_have_ended |= command.may_end_the_shell() || may_leave;
     }
     // What follows an `exit` never runs: an rc.local often ends with one.
     let mut commands = parser.done.iter();
@@ -201,8 +216,15 @@ struct Parser<'a> {
     braces: Vec<bool>,
     /// Whether the next command comes after `&&` or `||`.
     is_guarded: bool,
-    /// Whether the next `{` is a function's.
+    /// Whether the next `{` or `(` is a function's.
     begins_function: bool,
+    /// The functions so far, and the variables that they set.
+    functions: BTreeSet<String>,
+    set_by_functions: BTreeSet<String>,
+    /// For each `(` that is open, the variables before it, and whether it is a function's.
+    subshells: Vec<(Variables, bool)>,
+    /// Whether the shell knows `<<<`, which dash refuses.
+    has_here_strings: bool,
     /// Loops that are open and run.
     loops: usize,
     /// How many more files may be read in a row.
@@ -221,6 +243,10 @@ impl<'a> Parser<'a> {
             braces: Vec::new(),
             is_guarded: false,
             begins_function: false,
+            functions: BTreeSet::new(),
+            set_by_functions: BTreeSet::new(),
+            subshells: Vec::new(),
+            has_here_strings: false,
             loops: 0,
             left,
         }
@@ -240,11 +266,17 @@ impl<'a> Parser<'a> {
                     tokens = rest.split_off(length).into_iter().peekable();
                 }
                 Token::Word(raw) if current.words.is_empty() && self.is_keyword(&raw) => {}
+                // `function NAME`, perhaps with `()` behind it.
+                Token::Word(raw) if current.words.is_empty() && raw == "function" => {
+                    if let Some((_, Token::Word(name))) = tokens.next() {
+                        self.define(name);
+                    }
+                }
                 Token::Word(raw) => {
                     if current.words.is_empty() {
                         current.line = line;
                     }
-                    current.words.push(self.expand(&raw));
+                    current.words.extend(self.words(&raw));
                 }
                 Token::Body(body, is_expanded) => {
                     let expanded = is_expanded.then(|| self.expand_text(&body));
@@ -254,12 +286,27 @@ impl<'a> Parser<'a> {
                 Token::Operator(operator) if operator.contains(['<', '>']) => {
                     let file = tokens.next_if(|(_, next)| matches!(next, Token::Word(_)));
                     if let Some((_, Token::Word(raw))) = file {
+                        current.line = if current.words.is_empty() {
+                            line
+                        } else {
+                            current.line
+                        };
                         self.redirect(&mut current, operator, &raw);
                     }
                 }
-                Token::Operator("(") if current.words.len() == 1 => {
-                    current = Command::default();
-                    self.begins_function = true;
+                Token::Operator("(")
+                    if current.words.len() == 1
+                        && tokens
+                            .next_if(|(_, next)| *next == Token::Operator(")"))
+                            .is_some() =>
+                {
+                    self.define(std::mem::take(&mut current).words.remove(0).raw);
+                }
+                Token::Operator("(") if current.words.is_empty() => {
+                    let is_end = |next: &(usize, Token)| next.1 == Token::Operator(")");
+                    if tokens.next_if(is_end).is_none() {
+                        self.enter();
+                    }
                 }
                 Token::Operator(operator) => self.finish(&mut current, operator),
             }
@@ -303,9 +350,32 @@ impl<'a> Parser<'a> {
         is_one.then(|| self.files.paths(raw))
     }
 
+    fn define(&mut self, function: String) {
+        self.functions.insert(function);
+        self.begins_function = true;
+    }
+
+    fn enter(&mut self) {
+        let is_function = std::mem::take(&mut self.begins_function);
+        self.depth += usize::from(is_function);
+        self.subshells.push((self.variables.clone(), is_function));
+    }
+
+    /// What a subshell sets ends with it.
+    fn leave(&mut self) {
+        if let Some((variables, is_function)) = self.subshells.pop() {
+            self.variables = variables;
+            self.depth = self.depth.saturating_sub(usize::from(is_function));
+        }
+    }
+
     fn redirect(&self, current: &mut Command, operator: &str, raw: &str) {
         match operator {
-            "<<<" => current.input = Some(self.expand(raw)),
+            "<<<" => {
+                let word = self.expand(raw);
+                let value = word.value.filter(|_| self.has_here_strings);
+                current.input = Some(Word { value, ..word });
+            }
             "<" => current.from = Some(self.expand(raw)),
             ">" | ">>" | ">|" | "&>" | "&>>" => current.into.push(self.expand(raw)),
             _ => {}
@@ -335,7 +405,10 @@ impl<'a> Parser<'a> {
     /// Takes a command that ends with this operator.
     fn finish(&mut self, current: &mut Command, operator: &str) {
         let mut command = std::mem::take(current);
-        command.is_conditional = self.depth > 0 || self.is_guarded;
+        let is_group = command.words.is_empty();
+        // What ends a subshell does not end the script; what follows inside may not run.
+        let ends_subshell = !self.subshells.is_empty() && command.leaves();
+        command.is_conditional = self.depth > 0 || self.is_guarded || ends_subshell;
         command.loops = self.loops;
         if !command.words.is_empty() || !command.into.is_empty() {
             self.assign(&mut command);
@@ -349,9 +422,12 @@ impl<'a> Parser<'a> {
             "&&" | "||" => self.is_guarded = true,
             "|" => {
                 current.is_piped = true;
+                // What all the commands of `{ … }` print together is not worked out.
+                current.input = is_group.then(Word::default);
                 // Both sides of a pipe run, or neither does.
                 self.is_guarded = self.done.last().is_some_and(|one| one.is_conditional);
             }
+            ")" => self.leave(),
             _ => {}
         }
     }
@@ -367,11 +443,20 @@ impl<'a> Parser<'a> {
                 continue;
             };
             let value = word.value.as_deref().and_then(|text| text.split_once('='));
-            let value = value.map(|(_, value)| value.to_owned());
+            let before = match word.raw.split_once('=') {
+                Some((name, _)) if name.ends_with('+') => {
+                    self.variables.or(name.trim_end_matches('+'), "", true)
+                }
+                _ => Some(""),
+            };
+            let value = value.and_then(|(_, value)| Some(format!("{}{value}", before?)));
             if lasts {
                 // Where something decides about it, either value may be there then.
                 let is_sure = !command.is_conditional && !command.is_piped;
                 self.variables.set(name, value.filter(|_| is_sure));
+                if self.braces.contains(&true) {
+                    self.set_by_functions.insert(name.to_owned());
+                }
             } else {
                 command.exports.set(name, value);
             }
@@ -408,6 +493,11 @@ impl<'a> Parser<'a> {
             Some(&"set") => {
                 self.exports_all |= words.iter().any(|word| matches!(*word, "-a" | "allexport"));
             }
+            Some(name) if self.functions.contains(*name) => {
+                for name in &self.set_by_functions {
+                    self.variables.set(name, None);
+                }
+            }
             _ if self.exports_all => command.exports = self.variables.clone(),
             _ => {}
         }
@@ -439,11 +529,28 @@ impl<'a> Parser<'a> {
         };
         let mut inner = Parser::new(self.variables.clone(), self.files, self.left - 1);
         inner.run(tokens(text));
+        self.functions.extend(inner.functions);
+        self.set_by_functions.extend(inner.set_by_functions);
         if command.is_conditional {
             self.variables.doubt(&inner.variables);
         } else {
             self.variables.extend(&inner.variables);
         }
+    }
+
+    /// What a word becomes: a variable's value without quotes may be several words.
+    fn words(&self, raw: &str) -> Vec<Word> {
+        let word = self.expand(raw);
+        let may_split = raw.contains('$') && !raw.contains(['"', '\'', '\\', '=']);
+        let pieces = word.value.as_deref().unwrap_or_default();
+        if !may_split || !pieces.contains(char::is_whitespace) {
+            return vec![word];
+        }
+        let piece = |piece: &str| Word {
+            raw: piece.to_owned(),
+            value: Some(piece.to_owned()),
+        };
+        pieces.split_ascii_whitespace().map(piece).collect()
     }
 
     fn expand(&self, raw: &str) -> Word {
@@ -517,9 +624,10 @@ impl<'a> Loop<'a> {
     }
 }
 
-/// `NAME=value` with a name that a variable may have.
+/// `NAME=value`, or `NAME+=value`, with a name that a variable may have.
 fn assignment(word: &str) -> Option<(&str, &str)> {
     let (name, value) = word.split_once('=')?;
+    let name = name.strip_suffix('+').unwrap_or(name);
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     (starts_well && name.chars().all(is_name)).then_some((name, value))
@@ -588,7 +696,12 @@ mod tests {
                 "echo 5 | tee -a /x >/dev/null\n",
                 vec!["1: echo_5", "| 1: tee_-a_/x > /dev/null"],
             ),
-            ("tee /x <<< 5\n", vec!["1: tee_/x < 5"]),
+            ("tee /x <<< 5\n", vec!["1: tee_/x < ?"]),
+            ("#!/bin/bash\ntee /x <<< 5\n", vec!["2: tee_/x < 5"]),
+            ("exec 3> /x; a 3>&1", vec!["1: exec > /x", "1: a"]),
+            ("{ a; b; } | c", vec!["1: a", "1: b", "| 1: c < ?"]),
+            ("> /x | c", vec!["1:  > /x", "| 1: c < ?"]),
+            ("a <(b)", vec!["1: a", "1: b"]),
             ("a < /x >/y\n", vec!["1: a > /y < /x"]),
             (
                 "cat > /x <<'E'\n$5\nE\nb\n",
@@ -633,6 +746,34 @@ mod tests {
                 vec!["1: ._/lib/x", "1: a_?_1"],
             ),
             ("N=5; eval $x; a $N", vec!["1: eval_?", "1: a_?"]),
+            ("N=5; N+=6; a $N", vec!["1: a_56"]),
+            ("N='b c'; a $N \"$N\"", vec!["1: a_b_c_b c"]),
+            ("N=5; (N=6; a $N); a $N", vec!["1: a_6", "1: a_5"]),
+            (
+                "f() { N=$1; }\nN=5; a $N; f 6; a $N",
+                vec!["2: a_5", "2: f_6", "2: a_?"],
+            ),
+            ("function f { b; }\nf", vec!["if 1: b", "2: f"]),
+            (
+                "function f() (\nN=6; b\n)\nN=5; f; a $N",
+                vec!["if 2: b", "4: f", "4: a_5"],
+            ),
+            ("echo $'5'", vec!["1: echo_?"]),
+        ] {
+            assert_eq!(read(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_end_a_script_puts_the_rest_in_doubt() {
+        for (text, expected) in [
+            ("(a; exit 0)\nb", vec!["1: a", "if 1: exit_0", "if 2: b"]),
+            ("return 0; b", vec!["1: return_0", "if 1: b"]),
+            (
+                "set -eu\na $N\nb",
+                vec!["1: set_-eu", "if 2: a_?", "if 3: b"],
+            ),
+            ("set -u\nN=5\na $N", vec!["1: set_-u", "3: a_5"]),
         ] {
             assert_eq!(read(text), expected, "{text:?}");
         }

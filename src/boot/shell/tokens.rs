@@ -118,10 +118,14 @@ impl Scanner<'_> {
         if !self.rest.starts_with(['<', '>']) || !word.bytes().all(|one| one.is_ascii_digit()) {
             self.found.push((line, Token::Word(word)));
         } else if word != "1" {
-            // The number of a descriptor, right before its operator: `2> /dev/null`.
+            // The number of a descriptor, right before its operator: `2> /dev/null`. What is
+            // written to another one later goes to that file too.
             let operator = OPERATORS.iter().find(|one| self.rest.starts_with(**one));
             self.rest = &self.rest[operator.map_or(0, |one| one.len())..];
-            self.found.push((line, Token::Operator("<>")));
+            let is_own = word != "0" && word != "2";
+            let operator = operator.filter(|one| is_own && matches!(**one, ">" | ">>"));
+            self.found
+                .push((line, Token::Operator(operator.copied().unwrap_or("<>"))));
         }
     }
 }

@@ -35,15 +35,8 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
         }
     }
     for folder in SPOOLS {
-        // Only root may write these keys.
-        if facts.names(folder).iter().any(|name| name == "root") {
-            table(
-                facts,
-                &Path::new(folder).join("root"),
-                false,
-                false,
-                scripts,
-            );
+        for name in facts.names(folder) {
+            table(facts, &Path::new(folder).join(name), false, false, scripts);
         }
     }
 }
@@ -62,7 +55,10 @@ fn table(
         let Some((when, user, command)) = divide(line, has_users) else {
             continue;
         };
-        if has_users && user != "root" {
+        // Only root may write these keys.
+        let owner = path.file_name().and_then(|name| name.to_str());
+        let user = user.or(owner).unwrap_or_default();
+        if user != "root" && !command.contains("sudo") {
             continue;
         }
         let runner = Runner {
@@ -85,8 +81,8 @@ fn table(
     }
 }
 
-/// When, who, and the command of a line; none for what is none.
-fn divide(line: &str, has_users: bool) -> Option<(String, &str, &str)> {
+/// When, who where the table says it, and the command of a line; none for what is none.
+fn divide(line: &str, has_users: bool) -> Option<(String, Option<&str>, &str)> {
     let line = line.trim();
     let first = line.chars().next()?;
     let is_time = first == '@' || first == '*' || first.is_ascii_digit() || first == '-';
@@ -103,8 +99,8 @@ fn divide(line: &str, has_users: bool) -> Option<(String, &str, &str)> {
     }
     let when = times.join(" ");
     if !has_users {
-        return Some((when, "root", rest));
+        return Some((when, None, rest));
     }
     let (user, command) = rest.split_once([' ', '\t'])?;
-    Some((when, user, command.trim_start()))
+    Some((when, Some(user), command.trim_start()))
 }

@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::scripts;
-use crate::boot::shell;
+use crate::boot::{SourceLine, shell};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
@@ -17,6 +17,8 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     /// Its command line, the program first.
     pub(crate) arguments: Vec<String>,
+    /// The unit that starts it, where it does not run.
+    pub(crate) unit: Option<SourceLine>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -201,7 +203,9 @@ impl shell::Files for Facts<'_> {
 pub(super) fn assigned(text: &str, name: &str) -> Option<String> {
     let mut values = text.lines().filter_map(|line| {
         let (key, value) = line.trim().split_once('=')?;
-        (key.trim_end() == name).then(|| value.trim().trim_matches(['"', '\'']).to_owned())
+        let is_it = key.trim_start_matches("export ").trim() == name;
+        let value = shell::words(value, &shell::Variables::default());
+        is_it.then(|| value.into_iter().next()?.value)?
     });
     values.next_back().filter(|value| !value.is_empty())
 }

@@ -10,15 +10,17 @@ use std::path::{Path, PathBuf};
 use super::facts::Facts;
 use super::interfaces;
 use super::scripts::{Runner, Scripts};
-use super::units;
+use super::{ufw, units};
 use crate::diagnostic::plain::Shown;
 
 /// Scripts with names of their own.
-const SCRIPTS: [(&str, By); 5] = [
+const SCRIPTS: [(&str, By); 7] = [
     ("/etc/rc.local", By::Boot),
     ("/etc/rc.d/rc.local", By::Boot),
     ("/etc/init.d/boot.local", By::Boot),
     ("/etc/init.d/after.local", By::Boot),
+    ("/etc/ufw/after.init", By::Ufw),
+    ("/etc/ufw/before.init", By::Ufw),
     ("/sbin/ifup-local", By::NetworkScripts),
 ];
 
@@ -31,6 +33,8 @@ enum By {
     NetworkdDispatcher,
     NetworkScripts,
     Ppp,
+    Cron,
+    Ufw,
 }
 
 impl By {
@@ -41,6 +45,8 @@ impl By {
             By::NetworkManager => "when NetworkManager brings an interface up",
             By::NetworkdDispatcher => "when networkd-dispatcher sees an interface come up",
             By::Ppp => "when ppp brings a link up",
+            By::Cron => "when cron or anacron runs its folder",
+            By::Ufw => "when ufw starts",
         }
     }
 
@@ -54,7 +60,8 @@ impl By {
                     && !units::is_masked(facts, "NetworkManager-dispatcher.service")
             }
             By::NetworkdDispatcher => units::starts(facts, "networkd-dispatcher.service"),
-            By::NetworkScripts | By::Ppp => false,
+            By::NetworkScripts | By::Ppp | By::Cron => false,
+            By::Ufw => ufw::file(facts).is_some(),
         }
     }
 }
@@ -72,7 +79,7 @@ enum Names {
 }
 
 /// Folders of scripts, and what runs them.
-const FOLDERS: [(&str, Names, By); 13] = [
+const FOLDERS: [(&str, Names, By); 17] = [
     ("/etc/rcS.d", Names::Started, By::Boot),
     ("/etc/rc2.d", Names::Started, By::Boot),
     ("/etc/rc3.d", Names::Started, By::Boot),
@@ -86,6 +93,10 @@ const FOLDERS: [(&str, Names, By); 13] = [
     ("/etc/network/if-pre-up.d", Names::RunParts, By::Ifupdown),
     ("/etc/network/if-up.d", Names::RunParts, By::Ifupdown),
     ("/etc/ppp/ip-up.d", Names::RunParts, By::Ppp),
+    ("/etc/cron.hourly", Names::RunParts, By::Cron),
+    ("/etc/cron.daily", Names::RunParts, By::Cron),
+    ("/etc/cron.weekly", Names::RunParts, By::Cron),
+    ("/etc/cron.monthly", Names::RunParts, By::Cron),
 ];
 /// Those of programs that look below /etc and below /usr/lib.
 const DISPATCHERS: [(&str, By); 7] = [
@@ -99,7 +110,7 @@ const DISPATCHERS: [(&str, By); 7] = [
 ];
 
 /// Folders of programs that run commands from files of their own, and when.
-const SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("/etc/cloud/cloud.cfg.d", "when cloud-init runs"),
     (
         "/etc/dhcp/dhclient-enter-hooks.d",
@@ -111,6 +122,13 @@ const SETTINGS: [(&str, &str); 9] = [
     ),
     ("/etc/ferm", "when ferm starts"),
     ("/etc/keepalived", "when keepalived changes its state"),
+    ("/etc/libvirt/hooks", "when libvirt runs its hooks"),
+    (
+        "/etc/libvirt/hooks/network.d",
+        "when libvirt runs its hooks",
+    ),
+    ("/etc/libvirt/hooks/qemu.d", "when libvirt runs its hooks"),
+    ("/etc/openvpn", "when openvpn brings a tunnel up"),
     ("/etc/shorewall", "when shorewall starts"),
     ("/etc/shorewall6", "when shorewall6 starts"),
     ("/etc/wireguard", "when wg-quick starts"),

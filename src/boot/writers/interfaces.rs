@@ -9,6 +9,7 @@ use super::facts::Facts;
 use super::scripts::{Runner, Scripts};
 use super::units;
 use crate::boot::SourceLine;
+use crate::boot::shell::Files;
 
 const FILE: &str = "/etc/network/interfaces";
 const FOLDER: &str = "/etc/network/interfaces.d";
@@ -22,21 +23,35 @@ const RUNLEVELS: [&str; 3] = [
 /// A line: its number, its first word, and the rest.
 type Line<'a> = (usize, &'a str, &'a str);
 
-/// The lines of each file that ifupdown reads.
-fn files<'a>(facts: &'a Facts<'_>) -> impl Iterator<Item = (PathBuf, Vec<Line<'a>>)> {
-    let included = facts
-        .names(FOLDER)
-        .iter()
-        .map(|name| Path::new(FOLDER).join(name));
+/// The lines of each file that ifupdown reads, those that others name among them.
+fn files<'a>(facts: &'a Facts<'_>) -> Vec<(PathBuf, Vec<Line<'a>>)> {
+    let in_folder = |folder: &str| -> Vec<PathBuf> {
+        let names = facts.names(folder).iter();
+        names.map(|name| Path::new(folder).join(name)).collect()
+    };
     let line = |(number, line): (usize, &'a str)| {
         let (option, rest) = line.trim().split_once([' ', '\t'])?;
         Some((number, option, rest.trim()))
     };
-    let all = std::iter::once(PathBuf::from(FILE)).chain(included);
-    all.filter_map(move |path| {
-        let text = facts.text(&path)?;
-        Some((path, (1..).zip(text.lines()).filter_map(line).collect()))
-    })
+    let mut open = in_folder(FOLDER);
+    open.push(PathBuf::from(FILE));
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    while let Some(path) = open.pop() {
+        let Some(text) = facts.text(&path).filter(|_| seen.insert(path.clone())) else {
+            continue;
+        };
+        let lines: Vec<Line<'a>> = (1..).zip(text.lines()).filter_map(line).collect();
+        for (_, option, rest) in &lines {
+            match *option {
+                "source" => open.extend(facts.paths(rest).into_iter().map(PathBuf::from)),
+                "source-directory" => open.extend(in_folder(rest)),
+                _ => {}
+            }
+        }
+        found.push((path, lines));
+    }
+    found
 }
 
 /// The interfaces that ifupdown brings up at boot.
@@ -50,7 +65,7 @@ fn brought_up(facts: &Facts<'_>) -> BTreeSet<String> {
                 .iter()
                 .any(|folder| facts.names(folder).iter().any(is_it))
     };
-    let lines = files(facts).flat_map(|(_, lines)| lines);
+    let lines = files(facts).into_iter().flat_map(|(_, lines)| lines);
     let automatic =
         lines.filter(|(_, option, _)| matches!(*option, "auto" | "allow-auto" | "allow-hotplug"));
     let names: BTreeSet<String> = automatic

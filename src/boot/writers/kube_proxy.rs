@@ -1,6 +1,7 @@
 //! kube-proxy: what it sets when it starts, by its command line or its configuration file.
 //!
-//! It runs by itself or inside k3s and microk8s. Flags count only without `--config`; a value of 0
+//! It runs by itself or inside k3s and microk8s, or a unit starts it; the unit counts first, because
+//! k3s hides its arguments. Flags count only without `--config`; a value of 0
 //! leaves the key alone. Versions before 1.22 and from 1.29 on may lower a larger max, those between
 //! do not; from 1.36 the size by CPUs stops at 1,048,576. Follows kube-proxy(8), its configuration
 //! kubeproxy.config.k8s.io/v1alpha1, `cmd/kube-proxy/app/conntrack.go`.
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use super::facts::{Facts, Process};
 use super::{Certainty, LaterWrite};
+use crate::boot::SourceLine;
 use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
 
@@ -89,10 +91,10 @@ pub(crate) struct KubeProxy {
     pub(crate) is_unread: bool,
 }
 
-pub(super) fn read(facts: &Facts<'_>) -> Option<KubeProxy> {
-    let found = facts
-        .processes()
+pub(super) fn read(facts: &Facts<'_>, by_units: &[Process]) -> Option<KubeProxy> {
+    let found = by_units
         .iter()
+        .chain(facts.processes())
         .find_map(|process| settings(facts, process));
     found.map(|settings| settings.kube_proxy(facts.cpus()))
 }
@@ -101,6 +103,8 @@ pub(super) fn read(facts: &Facts<'_>) -> Option<KubeProxy> {
 struct Settings {
     program: &'static str,
     file: PathBuf,
+    /// The line of what is a default.
+    line: usize,
     /// Values by flag, with the line that has them.
     values: Vec<(&'static str, i64, usize)>,
     is_unread: bool,
@@ -130,21 +134,35 @@ fn settings(facts: &Facts<'_>, process: &Process) -> Option<Settings> {
 /// Its own flags, or the file that `--config` names, in its own mount namespace.
 fn of_arguments(facts: &Facts<'_>, process: &Process, arguments: Vec<String>) -> Settings {
     let Some(config) = flag(&arguments, "config") else {
+        let place = place(process);
         return Settings {
             program: process.name,
-            file: PathBuf::from(format!("/proc/{}/cmdline", process.pid)),
-            values: flags(&arguments, 1),
+            line: place.line,
+            values: flags(&arguments, place.line),
+            file: place.file,
             is_unread: false,
         };
     };
-    let path = PathBuf::from(format!("/proc/{}/root{config}", process.pid));
+    let path = match process.unit {
+        Some(_) => PathBuf::from(&config),
+        None => PathBuf::from(format!("/proc/{}/root{config}", process.pid)),
+    };
     let text = facts.text(&path);
     Settings {
         program: process.name,
+        line: 1,
         file: PathBuf::from(config),
         values: text.map(fields).unwrap_or_default(),
         is_unread: text.is_none(),
     }
+}
+
+/// Where the command line of a process is.
+fn place(process: &Process) -> SourceLine {
+    process.unit.clone().unwrap_or_else(|| SourceLine {
+        file: PathBuf::from(format!("/proc/{}/cmdline", process.pid)),
+        line: 1,
+    })
 }
 
 fn of_flags_file(facts: &Facts<'_>, process: &Process, file: String) -> Settings {
@@ -156,6 +174,7 @@ fn of_flags_file(facts: &Facts<'_>, process: &Process, file: String) -> Settings
     });
     Settings {
         program: process.name,
+        line: 1,
         values: values.collect(),
         is_unread: text.is_none(),
         file: PathBuf::from(file),
@@ -171,12 +190,14 @@ fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Set
             .map(|name| format!("{folder}/{name}"))
             .collect::<Vec<_>>()
     };
+    let own = flag(arguments, "config").or_else(|| flag(arguments, "c"));
     let paths = K3S_FILES
-        .iter()
-        .flat_map(|path| [vec![(*path).to_owned()], more(path)].concat());
+        .into_iter()
+        .chain(own.as_deref())
+        .flat_map(|path| [vec![path.to_owned()], more(&path)].concat());
     let files = paths.filter_map(|path| Some((path.clone(), facts.text(&path)?)));
     let mut values = Vec::new();
-    let mut file = PathBuf::from(format!("/proc/{}/cmdline", process.pid));
+    let SourceLine { mut file, line } = place(process);
     for (path, text) in files {
         if text
             .lines()
@@ -214,11 +235,13 @@ fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Set
             None => None,
         };
         if let Some(value) = value {
-            values.extend(flags(&[format!("--{}", value.trim_start_matches('-'))], 1));
+            let argument = format!("--{}", value.trim_start_matches('-'));
+            values.extend(flags(&[argument], line));
         }
     }
     Some(Settings {
         program: process.name,
+        line: if file == place(process).file { line } else { 1 },
         file,
         values,
         is_unread: false,
@@ -335,7 +358,7 @@ fn number(text: &str) -> Option<i64> {
 }
 
 impl Settings {
-    /// A value and the line that has it; line 1 where it is a default.
+    /// A value and the line that has it.
     fn value(&self, flag: &str) -> (i64, usize) {
         let set = self.values.iter().rfind(|(name, ..)| *name == flag);
         let default = || {
@@ -344,7 +367,8 @@ impl Settings {
                 .find(|option| option.name == flag)
                 .map_or(0, |option| option.default)
         };
-        set.map_or_else(|| (default(), 1), |(_, value, line)| (*value, *line))
+        let default = || (default(), self.line);
+        set.map_or_else(default, |(_, value, line)| (*value, *line))
     }
 
     fn kube_proxy(self, cpus: u32) -> KubeProxy {
@@ -413,6 +437,7 @@ mod tests {
             name,
             pid: 7,
             arguments: arguments.split(' ').map(str::to_owned).collect(),
+            unit: None,
         };
         let mut all = BTreeMap::new();
         for (path, text) in files {
@@ -431,7 +456,7 @@ mod tests {
             };
             format!("{mark}{:?} {}", write.key.unwrap(), write.value.unwrap())
         };
-        let found = read(&facts);
+        let found = read(&facts, &[]);
         found
             .iter()
             .flat_map(|found| &found.writes)

@@ -27,7 +27,7 @@ use crate::tunable::Key;
 pub(crate) use facts::{Facts, File, Found, Process};
 pub(crate) use kube_proxy::KubeProxy;
 pub(crate) use tuned::Tuned;
-pub(crate) use udev::OnLoad;
+pub(crate) use udev::{MODPROBE, OnLoad};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LaterWrite {
@@ -100,6 +100,8 @@ pub(crate) struct Writers {
     pub(crate) on_load: OnLoad,
     /// Scripts and units that apply sysctl.d again.
     pub(crate) appliers: Vec<Applier>,
+    /// A file of the admin's that changes how systemd-sysctl starts.
+    pub(crate) changed: Option<String>,
     pub(crate) unread: Vec<PathBuf>,
 }
 
@@ -107,19 +109,20 @@ impl Writers {
     pub(crate) fn of(facts: &Facts<'_>) -> Self {
         let mut script = scripts::Scripts::new(facts);
         hooks::read(facts, &mut script);
-        units::read(facts, &mut script);
         cron::read(facts, &mut script);
         interfaces::read(facts, &mut script);
         settings::read(facts, &mut script);
         let on_load = udev::read(facts, &mut script);
+        let tuned = tuned::read(facts, &mut script);
+        units::read(facts, &mut script);
         let scripts::Scripts {
             mut writes,
             appliers,
             loaded,
+            programs,
             ..
         } = script;
-        let tuned = tuned::read(facts);
-        let kube_proxy = kube_proxy::read(facts);
+        let kube_proxy = kube_proxy::read(facts, &programs);
         writes.extend(ufw::writes(facts));
         writes.extend(tuned.iter().flat_map(|tuned| tuned.writes.clone()));
         writes.extend(kube_proxy.iter().flat_map(|found| found.writes.clone()));
@@ -144,6 +147,7 @@ impl Writers {
             firewalld_unloads: ufw::firewalld_unloads(facts),
             on_load,
             appliers,
+            changed: units::changed(facts, "systemd-sysctl.service"),
             unread: facts.unreadable(),
         }
     }

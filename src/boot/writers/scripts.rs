@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::facts::Facts;
+use super::facts::{Facts, Process};
 use super::{Applier, Certainty, LaterWrite};
 use crate::boot::pattern;
 use crate::boot::shell::{self, Command, Files, Variables, Word};
@@ -14,10 +14,29 @@ use crate::tunable::{self, Key};
 /// Scripts that may run one another in a row.
 const MOST_SCRIPTS: usize = 4;
 /// Programs that run the command after them.
-const WRAPPERS: [&str; 14] = [
+const WRAPPERS: [&str; 13] = [
     "sudo", "nice", "ionice", "exec", "command", "env", "timeout", "nohup", "setsid", "busybox",
-    "eval", "chronic", "taskset", "time",
+    "chronic", "taskset", "time",
 ];
+/// Programs that run a command in another network namespace or on another machine.
+const ELSEWHERE: [&str; 7] = [
+    "docker",
+    "ip",
+    "kubectl",
+    "lxc-attach",
+    "nsenter",
+    "podman",
+    "ssh",
+];
+/// Programs that only read or print their words.
+const PRINT: [&str; 16] = [
+    ":", "[", "[[", "cat", "echo", "export", "false", "grep", "hash", "logger", "ls", "printf",
+    "set", "test", "true", "which",
+];
+/// Commands that programs such as `flock` and `su` run.
+const RUN_BY_OTHERS: [&str; 6] = ["bash", "modprobe", "sh", "sysctl", "systemd-sysctl", "tee"];
+/// What is there is made anew by something at each boot.
+const PASSING: [&str; 4] = ["/dev/shm", "/run", "/tmp", "/var/run"];
 /// systemd's own programs write no conntrack sysctl.
 const OF_SYSTEMD: [&str; 2] = ["/lib/systemd/", "/usr/lib/systemd/"];
 /// Where packages have their scripts, which are many: those without one of [`WORDS`] are not
@@ -33,7 +52,7 @@ const OF_PACKAGES: [&str; 6] = [
 const WORDS: [&str; 4] = ["sysctl", "proc/sys", "conntrack", "hashsize"];
 /// Programs that run a text in another language.
 const INTERPRETERS: [&str; 7] = ["awk", "lua", "node", "perl", "php", "python", "ruby"];
-const HASH_SIZE: &str = "/sys/module/nf_conntrack/parameters/hashsize";
+pub(super) const HASH_SIZE: &str = "/sys/module/nf_conntrack/parameters/hashsize";
 
 /// Who runs a script, and when.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +82,12 @@ pub(super) struct Scripts<'a> {
     pub(super) appliers: Vec<Applier>,
     /// The files that `sysctl -p` reads.
     pub(super) loaded: BTreeSet<PathBuf>,
+    /// Units that a command starts, and when.
+    pub(super) asked: Vec<(String, String)>,
+    /// Programs that a unit starts, of those of [`Facts::PROGRAMS`].
+    pub(super) programs: Vec<Process>,
+    /// The files that scripts write themselves.
+    made: BTreeSet<PathBuf>,
     /// The scripts that led to the one that is read.
     above: Vec<PathBuf>,
     /// Scripts that were read, and whether something decides that they run.
@@ -82,6 +107,9 @@ impl<'a> Scripts<'a> {
             writes: Vec::new(),
             appliers: Vec::new(),
             loaded: BTreeSet::new(),
+            asked: Vec::new(),
+            programs: Vec::new(),
+            made: BTreeSet::new(),
             above: Vec::new(),
             seen: BTreeSet::new(),
         }
@@ -131,6 +159,7 @@ impl<'a> Scripts<'a> {
         runner: &Runner,
     ) -> bool {
         let known = self.writes.len();
+        self.programs.extend(program(&words, place));
         let command = Command {
             line: 1,
             words,
@@ -209,10 +238,16 @@ impl<'a> Scripts<'a> {
             let text = copied.map_or_else(|| printed(&values), |input| input.value.clone());
             self.written(file, text, &place, &runner);
         }
-        let words = unwrapped(&values);
-        let Some((Some(program), arguments)) = words.split_first() else {
+        let Some(at) = unwrapped(&values) else {
             return;
         };
+        let Some((program, arguments)) = values[at..].split_first() else {
+            return;
+        };
+        // `SYSCTL=$(which sysctl); $SYSCTL -w …`
+        let raw = command.words[at].raw.to_lowercase();
+        let program = program.or_else(|| raw.contains("sysctl").then_some("sysctl"));
+        let program = program.unwrap_or_default();
         let name = program.rsplit('/').next().unwrap_or(program);
         match name {
             "sysctl" => {
@@ -222,13 +257,14 @@ impl<'a> Scripts<'a> {
             "tee" => {
                 let input = Input::of(command, before).text;
                 let files = command.words.iter().filter(|word| word.raw.contains('/'));
-                for word in files.filter(|word| word.value.as_deref() != Some(*program)) {
+                for word in files.filter(|word| word.value.as_deref() != Some(program)) {
                     self.written(word, input.clone(), &place, &runner);
                 }
             }
             "modprobe" | "insmod" => self.modprobe(arguments, &place, &runner),
             "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
-                self.shell(command, arguments, &place, &runner);
+                let input = Input::of(command, before).text;
+                self.shell(command, arguments, input, &place, &runner);
             }
             "run-parts" => self.run_parts(arguments, &runner),
             "." | "source" => {
@@ -237,6 +273,7 @@ impl<'a> Scripts<'a> {
                 }
             }
             "systemd-sysctl" => self.systemd_sysctl(arguments, &place, &runner),
+            "systemctl" | "service" => self.start(arguments, &place, &runner),
             "xargs" if arguments.contains(&Some("sysctl")) => {
                 self.unknown("nf_conntrack", &place, &runner);
             }
@@ -244,8 +281,73 @@ impl<'a> Scripts<'a> {
                 self.script(Path::new(program), &runner);
                 self.other_language(command, arguments, &place, &runner);
             }
-            _ if program.starts_with('/') => self.script(Path::new(program), &runner),
-            _ => {}
+            _ if PRINT.contains(&name) => {}
+            _ => self.other(&command.words[at..], &place, &runner),
+        }
+    }
+
+    /// A program that cttune does not know, and its words: a script, or one that may run what is
+    /// named behind it, a command or a text for a shell.
+    fn other(&mut self, words: &[Word], place: &SourceLine, runner: &Runner) {
+        let value = |at: usize| words.get(at)?.value.as_deref();
+        let path = Path::new(value(0).unwrap_or_default());
+        if let Some(file) = self.facts.file(path).filter(|_| path.is_absolute()) {
+            if file.is_executable {
+                self.script(path, runner);
+            }
+            return;
+        }
+        let mut runner = Runner {
+            is_conditional: true,
+            ..runner.clone()
+        };
+        runner.variables.forget();
+        let runs = |at: &usize| {
+            let name = value(*at).and_then(|word| word.rsplit('/').next());
+            name.is_some_and(|name| RUN_BY_OTHERS.contains(&name))
+        };
+        if let Some(at) = (1..words.len()).find(runs) {
+            self.command(words[at..].to_vec(), place, &runner);
+            return;
+        }
+        let texts = (1..words.len()).filter_map(value);
+        let is_text = |text: &&str| {
+            text.contains(' ')
+                && ["sysctl", "/proc/sys", HASH_SIZE]
+                    .iter()
+                    .any(|one| text.contains(one))
+        };
+        let texts: Vec<&str> = texts.filter(is_text).collect();
+        for text in &texts {
+            self.line(text, place, &runner);
+        }
+        let raw: Vec<&str> = words.iter().map(|word| word.raw.as_str()).collect();
+        let raw = raw.join(" ");
+        if texts.is_empty() && names_key(&raw) && !is_packaged(&place.file) {
+            self.unknown(&raw, place, &runner);
+        }
+    }
+
+    /// `systemctl restart UNIT`, `service NAME start`.
+    fn start(&mut self, arguments: &[Option<&str>], place: &SourceLine, runner: &Runner) {
+        let words = arguments
+            .iter()
+            .flatten()
+            .filter(|word| !word.starts_with('-'));
+        let starts = |word: &&&str| word.contains("start") || **word == "enable";
+        if !words.clone().any(|word| starts(&word)) {
+            return;
+        }
+        for name in words.filter(|word| !starts(word)) {
+            match name.trim_end_matches(".service") {
+                "systemd-sysctl" => self.apply(Reader::Systemd, Vec::new(), place, runner),
+                "procps" => self.apply(Reader::Procps, Vec::new(), place, runner),
+                plain if plain == *name && !name.contains('.') => {
+                    self.asked
+                        .push((format!("{name}.service"), runner.when.clone()));
+                }
+                _ => self.asked.push(((*name).to_owned(), runner.when.clone())),
+            }
         }
     }
 
@@ -295,11 +397,12 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// `sh -c TEXT`, `sh FILE`.
+    /// `sh -c TEXT`, `sh FILE`, or what it reads.
     fn shell(
         &mut self,
         command: &Command,
         arguments: &[Option<&str>],
+        input: Option<String>,
         place: &SourceLine,
         runner: &Runner,
     ) {
@@ -314,7 +417,7 @@ impl<'a> Scripts<'a> {
         let first = match arguments.get(options) {
             Some(Some(first)) => first,
             Some(None) => return self.unknown(&command.raw(), place, runner),
-            None => return,
+            None => return self.line(&input.unwrap_or_default(), place, runner),
         };
         if takes_text {
             let source = Source {
@@ -355,6 +458,9 @@ impl<'a> Scripts<'a> {
                     if option.len() > 1 && option.starts_with('-') && !option.contains('=') =>
                 {
                     loads |= !option.starts_with("--") && option.contains(['p', 'f']);
+                    // `-p/etc/my.conf`
+                    let attached = option.find('/').filter(|_| !option.starts_with("--"));
+                    files.extend(attached.map(|at| &option[at..]));
                 }
                 Some(pair) => pairs.push(*pair),
                 None => {}
@@ -417,6 +523,12 @@ impl<'a> Scripts<'a> {
             {
                 self.unknown("nf_conntrack", place, runner);
             }
+            let is_made = self.made.contains(path)
+                || PASSING.iter().any(|folder| path.starts_with(folder))
+                || !path.is_absolute();
+            if is_made {
+                self.unknown("nf_conntrack", place, runner);
+            }
             // In a row with the drop-in, what comes before it has no effect on a key that it sets.
             let drop_in = Path::new(drop_in::PATH);
             let is_before = is_row && path.parent() == drop_in.parent() && path < drop_in;
@@ -463,7 +575,7 @@ impl<'a> Scripts<'a> {
     }
 
     /// The lines of a file that `sysctl -p` reads.
-    fn loaded(&mut self, path: &Path, runner: &Runner) {
+    pub(super) fn loaded(&mut self, path: &Path, runner: &Runner) {
         // cttune writes this one: it says whatever is to hold.
         if path == Path::new(drop_in::PATH) {
             return;
@@ -529,13 +641,16 @@ impl<'a> Scripts<'a> {
         }
         if let Some(name) = path.strip_prefix("/proc/sys/") {
             self.set(name, text.as_deref(), place, runner);
-        } else if !path.contains('/') {
-            // Behind a `cd`, perhaps one to net/netfilter.
+        } else if path.starts_with('/') {
+            self.made.insert(PathBuf::from(path));
+        } else {
+            // Behind a `cd`, perhaps one to net or to net/netfilter.
             let runner = Runner {
                 is_conditional: true,
                 ..runner.clone()
             };
-            let name = format!("net/netfilter/{path}");
+            let name = path.rsplit('/').next().unwrap_or(path);
+            let name = format!("net/netfilter/{name}");
             self.set(&name, text.as_deref(), place, &runner);
         }
     }
@@ -571,6 +686,7 @@ impl<'a> Scripts<'a> {
                 !rest.starts_with(|c: char| c == '_' || c.is_alphanumeric() || c == '$')
             })
         });
+        let key = key.or(raw.contains(HASH_SIZE).then_some(Key::Buckets));
         self.push(key, None, place, runner);
     }
 
@@ -618,15 +734,31 @@ impl Input {
         match (&command.input, &command.from, before) {
             (Some(input), _, _) => text(input.value.clone()),
             (None, Some(file), _) => files(known(file).map(|file| vec![file])),
-            (None, None, Some(before))
-                if before.words[0].raw == "cat" && before.words.len() > 1 =>
-            {
-                files(before.words[1..].iter().map(known).collect())
-            }
-            (None, None, Some(before)) => text(printed(&before.values())),
+            (None, None, Some(before)) => match before.words.split_first() {
+                Some((cat, named)) if cat.raw == "cat" && !named.is_empty() => {
+                    files(named.iter().map(known).collect())
+                }
+                _ => text(printed(&before.values())),
+            },
             (None, None, None) => Input::default(),
         }
     }
+}
+
+/// The command as a process, if it is a program of [`Facts::PROGRAMS`].
+fn program(words: &[Word], place: &SourceLine) -> Option<Process> {
+    let text = |word: &Word| word.value.clone().unwrap_or_else(|| word.raw.clone());
+    let arguments: Vec<String> = words.iter().map(text).collect();
+    let name = arguments.first()?.rsplit('/').next()?;
+    Facts::PROGRAMS
+        .iter()
+        .find(|one| **one == name)
+        .map(|name| Process {
+            name,
+            pid: 0,
+            arguments,
+            unit: Some(place.clone()),
+        })
 }
 
 pub(super) fn is_packaged(path: &Path) -> bool {
@@ -649,7 +781,8 @@ fn mentions_conntrack(text: &str) -> bool {
 }
 
 fn names_key(text: &str) -> bool {
-    mentions_conntrack(text) && Key::ALL.iter().any(|key| text.contains(key.file_name()))
+    let is_named = |key: &Key| text.contains(key.file_name());
+    mentions_conntrack(text) && (text.contains(HASH_SIZE) || Key::ALL.iter().any(is_named))
 }
 
 /// What the kernel has after this text was written; none where it refuses.
@@ -663,7 +796,7 @@ fn printed(words: &[Option<&str>]) -> Option<String> {
     let (program, arguments) = words.split_first()?;
     let program = (*program)?;
     let name = program.rsplit('/').next()?;
-    let is_option = |word: &str| matches!(word, "-n" | "-e" | "-ne" | "-en" | "--");
+    let is_option = |word: &str| matches!(word, "-n" | "--");
     let skipped = arguments
         .iter()
         .take_while(|word| word.is_some_and(is_option))
@@ -671,7 +804,15 @@ fn printed(words: &[Option<&str>]) -> Option<String> {
     let rest: Option<Vec<&str>> = arguments[skipped..].iter().copied().collect();
     let rest = rest?;
     match name {
-        "echo" => Some(rest.join(" ").replace("\\n", "\n")),
+        // What dash prints of `-e` and of a backslash, bash does not.
+        "echo"
+            if rest
+                .iter()
+                .any(|word| word.starts_with('-') || word.contains('\\')) =>
+        {
+            None
+        }
+        "echo" => Some(rest.join(" ")),
         "printf" => {
             let (format, values) = rest.split_first()?;
             let format = format.replace("\\n", "\n");
@@ -690,31 +831,33 @@ fn printed(words: &[Option<&str>]) -> Option<String> {
     }
 }
 
-/// The command without the programs that only run it: `sudo`, `nice -n 5`, `env A=b`.
-fn unwrapped<'a>(words: &[Option<&'a str>]) -> Vec<Option<&'a str>> {
-    let mut rest = words;
-    loop {
-        let Some((Some(program), arguments)) = rest.split_first() else {
-            return rest.to_vec();
-        };
+/// Where the command begins behind the programs that only run it: `sudo`, `nice -n 5`, `env A=b`.
+/// None for one in another network namespace, which has values of its own.
+fn unwrapped(words: &[Option<&str>]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(Some(program)) = words.get(at) {
         let name = program.rsplit('/').next().unwrap_or(program);
-        // Another namespace has values of its own.
-        if matches!(name, "ip" | "nsenter" | "chroot" | "unshare") {
-            return Vec::new();
+        let has_own_network =
+            |word: &&str| word.starts_with("--net") || word.starts_with('-') && word.contains('n');
+        let is_elsewhere = ELSEWHERE.contains(&name)
+            || name == "unshare" && words[at..].iter().flatten().any(has_own_network);
+        if is_elsewhere {
+            return None;
         }
         if !WRAPPERS.contains(&name) {
-            return rest.to_vec();
+            break;
         }
         let is_its_own = |word: &str| {
             let is_number = word.starts_with(|c: char| c.is_ascii_digit());
             word.starts_with('-') || word.contains('=') || is_number
         };
-        let own = arguments
+        let own = words[at + 1..]
             .iter()
             .take_while(|word| word.is_some_and(is_its_own))
             .count();
-        rest = &arguments[own..];
+        at += 1 + own;
     }
+    Some(at)
 }
 
 /// A text that a shell runs: without a line that names another interpreter.

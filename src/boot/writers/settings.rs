@@ -1,5 +1,6 @@
-//! Files with values that a program of the system writes to /proc and /sys at boot: tmpfiles.d and
-//! sysfs.conf. Follows tmpfiles.d(5), systemd-tmpfiles-setup.service, sysfs.conf of sysfsutils.
+//! Files with values that a program of the system writes to /proc and /sys at boot: tmpfiles.d,
+//! sysfs.conf, the credential sysctl.extra. Follows tmpfiles.d(5), systemd-tmpfiles-setup.service,
+//! sysfs.conf of sysfsutils, systemd-sysctl.service(8).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,12 @@ const TMPFILES: [&str; 4] = [
 ];
 const SYSFS: &str = "/etc/sysfs.conf";
 const SYSFS_FOLDER: &str = "/etc/sysfs.d";
+/// systemd-sysctl applies them behind sysctl.d.
+const CREDENTIALS: [&str; 3] = [
+    "/etc/credstore/sysctl.extra",
+    "/usr/lib/credstore/sysctl.extra",
+    "/usr/local/lib/credstore/sysctl.extra",
+];
 
 pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     let mut files: BTreeMap<&str, PathBuf> = BTreeMap::new();
@@ -34,6 +41,14 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     let more = folder.map(|name| Path::new(SYSFS_FOLDER).join(name));
     for path in std::iter::once(PathBuf::from(SYSFS)).chain(more) {
         each_line(facts, &path, "sysfsutils", scripts, attribute);
+    }
+    let runner = Runner {
+        who: "systemd-sysctl".to_owned(),
+        when: "behind sysctl.d".to_owned(),
+        ..Runner::default()
+    };
+    for path in CREDENTIALS {
+        scripts.loaded(Path::new(path), &runner);
     }
 }
 

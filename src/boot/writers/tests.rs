@@ -100,7 +100,7 @@ fn every_way_to_write_a_sysctl_is_known() {
         ),
         (
             "tee /proc/sys/net/netfilter/nf_conntrack_max <<< 5",
-            "max 5",
+            "max ?",
         ),
         (
             "echo 16384 > /sys/module/nf_conntrack/parameters/hashsize",
@@ -137,6 +137,82 @@ fn every_way_to_write_a_sysctl_is_known() {
         );
         let script = format!("#!/bin/sh\n{line}\n");
         assert_eq!(writes(&[("/etc/rc.local", &script)]), [expected], "{line}");
+    }
+}
+
+/// Other programs run it, or the shell gets there in ways of its own.
+#[test]
+fn a_write_that_is_not_worked_out_is_in_doubt() {
+    for (text, expected) in [
+        ("chrt -o 0 SET", "if 2 max 5"),
+        ("flock /run/l SET", "if 2 max 5"),
+        ("flock -n /run/l -c 'SET'", "if 2 max 5"),
+        ("su root -s /bin/sh -c 'SET'", "if 2 max 5"),
+        ("sudo -u root SET", "if 2 max 5"),
+        ("runuser -u root -- SET", "if 2 max 5"),
+        (
+            "start-stop-daemon -S -x /sbin/sysctl -- -w net.netfilter.nf_conntrack_max=5",
+            "if 2 max 5",
+        ),
+        ("env -i PATH=$PATH SET", "if 2 max 5"),
+        ("eval \"SET\"", "if 2 max 5"),
+        ("trap 'SET' EXIT", "if 2 max 5"),
+        ("chroot / SET", "if 2 max 5"),
+        ("unshare -m SET", "if 2 max 5"),
+        ("unshare -rn SET", ""),
+        ("docker exec x SET", ""),
+        ("C='SET'; $C", "2 max 5"),
+        (
+            "SYSCTL=$(which sysctl); $SYSCTL -w net.netfilter.nf_conntrack_max=5",
+            "2 max 5",
+        ),
+        (
+            "alias s='sysctl -w'\ns net.netfilter.nf_conntrack_max=5",
+            "if 3 max ?",
+        ),
+        ("echo SET | sh", "2 max 5"),
+        ("sh << E\nSET\nE", "2 max 5"),
+        (
+            "cd /proc/sys/net; echo 5 > netfilter/nf_conntrack_max",
+            "if 2 max 5",
+        ),
+        (
+            "exec 3> /proc/sys/net/nf_conntrack_max; echo 5 >&3",
+            "2 max ?",
+        ),
+        (
+            "cp /root/v /proc/sys/net/netfilter/nf_conntrack_max",
+            "if 2 max ?",
+        ),
+        (
+            "dd if=/root/v of=/sys/module/nf_conntrack/parameters/hashsize",
+            "if 2 buckets ?",
+        ),
+        (
+            "{ echo net.netfilter.nf_conntrack_max=5; echo a=1; } | sysctl -p -",
+            "2 ? ?",
+        ),
+        (
+            "echo net.netfilter.nf_conntrack_max=5 > /root/c; sysctl -p /root/c",
+            "2 ? ?",
+        ),
+        ("sysctl -p /tmp/c", "2 ? ?"),
+        ("find /root -name c -exec sysctl -p {} \\;", "if 2 ? ?"),
+        ("sysctl -p/opt/c", "/opt/c:1 max 6"),
+        ("echo -e 5 > /proc/sys/net/nf_conntrack_max", "2 max ?"),
+        ("function f { SET; }\nf", "if 2 max 5"),
+        ("/opt/not-executable", ""),
+        ("test -e /proc/sys/net/netfilter/nf_conntrack_max", ""),
+    ] {
+        let set = "sysctl -w net.netfilter.nf_conntrack_max=5";
+        let script = format!("#!/bin/sh\n{}\n", text.replace("SET", set));
+        let found = writes(&[
+            ("/etc/rc.local", &script),
+            ("/opt/c!", "net.netfilter.nf_conntrack_max=6\n"),
+            ("/opt/not-executable!", SET),
+        ]);
+        let found = found.join(" ").replace("/etc/rc.local:", "");
+        assert_eq!(found, expected, "{text}");
     }
 }
 
@@ -703,7 +779,10 @@ fn files_that_are_given_to_sysctl_in_a_row_are_read() {
             "for n in 3 4; do sysctl -w net.netfilter.nf_conntrack_max=$n; done",
             "/etc/rc.local:1 max 3 /etc/rc.local:1 max 4",
         ),
-        ("cd /opt; for f in *.conf; do sysctl -p $f; done", ""),
+        (
+            "cd /opt; for f in *.conf; do sysctl -p $f; done",
+            "/etc/rc.local:1 ? ?",
+        ),
     ] {
         let found = writes(&[
             ("/etc/rc.local", line),
@@ -797,4 +876,187 @@ fn what_a_script_is_given_in_its_environment_counts() {
         let found = writes(&[("/etc/rc.local", line), default, tune]);
         assert_eq!(found, [format!("/opt/tune:1 max {expected}")], "{line}");
     }
+}
+
+#[test]
+fn other_ways_to_write_at_boot_are_known() {
+    let wants = ("/etc/systemd/system/multi-user.target.wants/a.service", "");
+    let echo =
+        "[Service]\nStandardOutput=file:/proc/sys/net/nf_conntrack_max\nExecStart=/bin/echo 5\n";
+    let start = "#!/bin/sh\nsystemctl --no-block start a\n";
+    let rule = |what: &str| format!("ACTION==\"add\", SUBSYSTEM==\"net\", {what}\n");
+    let sysctl = rule("SYSCTL{net/nf_conntrack_max}=\"5\"");
+    let wanted = rule("ENV{SYSTEMD_WANTS}+=\"a.service\"");
+    let tune = "#!/bin/sh\nstart() {\nsysctl -w net.nf_conntrack_max=5\n}\nprocess $@\n";
+    for (files, expected) in [
+        (
+            vec![("/lib/systemd/system/a.service", UNIT), wants],
+            "/lib/systemd/system/a.service:3 max 5",
+        ),
+        (
+            vec![("/run/systemd/generator/a.service", UNIT), wants],
+            "/run/systemd/generator/a.service:3 max 5",
+        ),
+        (
+            vec![("/etc/systemd/system/a.service", echo), wants],
+            "/etc/systemd/system/a.service:3 max ?",
+        ),
+        (
+            vec![
+                ("/etc/systemd/system/a.service", UNIT),
+                ("/etc/rc.local", start),
+            ],
+            "if /etc/systemd/system/a.service:3 max 5",
+        ),
+        (
+            vec![("/etc/credstore/sysctl.extra", "net.nf_conntrack_max=5\n")],
+            "/etc/credstore/sysctl.extra:1 max 5",
+        ),
+        (
+            vec![("/etc/udev/rules.d/a.rules", sysctl.as_str())],
+            "if /etc/udev/rules.d/a.rules:1 max 5",
+        ),
+        (
+            vec![
+                ("/etc/udev/rules.d/a.rules", wanted.as_str()),
+                ("/etc/systemd/system/a.service", UNIT),
+            ],
+            "if /etc/systemd/system/a.service:3 max 5",
+        ),
+        (
+            vec![
+                (
+                    "/etc/anacrontab",
+                    "1 5 cron.daily run-parts /etc/cron.daily\n",
+                ),
+                ("/etc/cron.daily/tune", SET),
+            ],
+            "if /etc/cron.daily/tune:1 max 5",
+        ),
+        (
+            vec![(
+                "/etc/cron.d/tune",
+                "@reboot admin sudo sysctl -w net.nf_conntrack_max=5\n",
+            )],
+            "/etc/cron.d/tune:1 max 5",
+        ),
+        (
+            vec![(
+                "/var/spool/cron/crontabs/admin",
+                "@reboot sysctl -w net.nf_conntrack_max=5\n",
+            )],
+            "",
+        ),
+        (
+            vec![
+                ("/etc/network/interfaces", "source /etc/network/my/*\n"),
+                (
+                    "/etc/network/my/eth0",
+                    "iface eth0 inet dhcp\n up sysctl -w net.nf_conntrack_max=5\n",
+                ),
+            ],
+            "if /etc/network/my/eth0:2 max 5",
+        ),
+        (
+            vec![("/etc/libvirt/hooks/qemu.d/tune", SET)],
+            "if /etc/libvirt/hooks/qemu.d/tune:1 max ?",
+        ),
+        (
+            vec![
+                ("/etc/tuned/active_profile", "own\n"),
+                (
+                    "/etc/tuned/own/tuned.conf",
+                    "[script]\nscript=${i:PROFILE_DIR}/tune.sh\n",
+                ),
+                ("/etc/tuned/own/tune.sh", tune),
+            ],
+            "if /etc/tuned/own/tune.sh:3 max 5",
+        ),
+        (
+            vec![
+                ("/etc/tuned/active_profile", "own\n"),
+                (
+                    "/etc/tuned/own/tuned.conf",
+                    "[sysfs]\n/sys/module/nf_conntrack/parameters/hashsize=512\n",
+                ),
+            ],
+            "/etc/tuned/own/tuned.conf:2 buckets 512",
+        ),
+        (
+            vec![
+                ("/etc/tuned/active_profile", "own\n"),
+                (
+                    "/etc/tuned/own/tuned.conf",
+                    "[main]\ninclude=-old\n[sysctl]\nreplace=1\n",
+                ),
+                (
+                    "/etc/tuned/old/tuned.conf",
+                    "[sysctl]\nnet.nf_conntrack_max=5\n",
+                ),
+            ],
+            "if /etc/tuned/old/tuned.conf:2 max 5",
+        ),
+        (
+            vec![
+                ("/etc/tuned/active_profile", "own\n"),
+                (
+                    "/etc/tuned/own/tuned.conf",
+                    "[sysctl]\nnet.nf_conntrack_max=5\n",
+                ),
+                ("/etc/systemd/system/tuned.service", "/dev/null"),
+            ],
+            "",
+        ),
+        (
+            vec![
+                ("/etc/ufw/ufw.conf", "ENABLED=yes # on\n"),
+                (
+                    "/etc/default/ufw",
+                    "IPT_SYSCTL=/etc/ufw/sysctl.conf # own\n",
+                ),
+                ("/etc/ufw/sysctl.conf", "net.nf_conntrack_max=5\n"),
+            ],
+            "/etc/ufw/sysctl.conf:1 max 5",
+        ),
+        (
+            vec![
+                ("/etc/ufw/ufw.conf", "ENABLED=yes\n"),
+                ("/etc/default/ufw", "IPT_SYSCTL=/etc/ufw/sysctl.conf\n"),
+                ("/etc/ufw/sysctl.conf", "net.nf_conntrack_max=5\n"),
+                ("/etc/systemd/system/ufw.service", "/dev/null"),
+            ],
+            "",
+        ),
+    ] {
+        assert_eq!(writes(&files).join(" "), expected, "{files:?}");
+    }
+}
+
+#[test]
+fn a_unit_that_starts_kube_proxy_says_what_it_sets() {
+    let wants = (
+        "/etc/systemd/system/multi-user.target.wants/k3s.service",
+        "",
+    );
+    let unit = "[Service]\nExecStart=/usr/local/bin/k3s \\\n server \\\n '--kube-proxy-arg=conntrack-tcp-timeout-close-wait=99s' \\\n";
+    let found = writes(&[("/etc/systemd/system/k3s.service", unit), wants]);
+    let has = |text: &str| found.iter().any(|one| one == text);
+    assert!(
+        has("/etc/systemd/system/k3s.service:2 tcp_timeout_close_wait 99"),
+        "{found:?}"
+    );
+    assert!(
+        has("/etc/systemd/system/k3s.service:2 tcp_timeout_established 86400"),
+        "{found:?}"
+    );
+    let config = "conntrack:\n  tcpCloseWaitTimeout: 98s\n";
+    let unit = "[Service]\nExecStart=/usr/bin/kube-proxy --config=/var/lib/kube-proxy/c.yaml\n";
+    let wants = ("/etc/systemd/system/multi-user.target.wants/p.service", "");
+    let found = writes(&[
+        ("/etc/systemd/system/p.service", unit),
+        ("/var/lib/kube-proxy/c.yaml", config),
+        wants,
+    ]);
+    let own = "/var/lib/kube-proxy/c.yaml:2 tcp_timeout_close_wait 98";
+    assert!(found.iter().any(|one| one == own), "{found:?}");
 }

@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, assigned};
-use super::{Certainty, LaterWrite};
+use super::scripts::{HASH_SIZE, Runner, Scripts};
+use super::{Certainty, LaterWrite, units};
 use crate::tunable::{self, Key, kernel_number};
 
 const ACTIVE: &str = "/etc/tuned/active_profile";
+const UNIT: &str = "tuned.service";
 const MAIN: &str = "/etc/tuned/tuned-main.conf";
 /// Where profiles are, the first that has one counts: since tuned 2.23 in a folder of their own.
 const FOLDERS: [&str; 4] = [
@@ -29,10 +31,22 @@ pub(crate) struct Tuned {
     pub(crate) writes: Vec<LaterWrite>,
 }
 
-pub(super) fn read(facts: &Facts<'_>) -> Option<Tuned> {
+pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> Option<Tuned> {
     let profile = facts.text(ACTIVE)?.trim().to_owned();
-    if profile.is_empty() {
+    if profile.is_empty() || units::is_masked(facts, UNIT) {
         return None;
+    }
+    for path in profiles(facts, &profile)
+        .iter()
+        .flat_map(|name| scripts_of(facts, name))
+    {
+        let runner = Runner {
+            who: "tuned".to_owned(),
+            when: "when tuned starts".to_owned(),
+            is_conditional: true,
+            ..Runner::default()
+        };
+        scripts.script(&path, &runner);
     }
     let main = facts.text(MAIN).unwrap_or_default();
     let reapplies = assigned(main, "reapply_sysctl");
@@ -64,6 +78,8 @@ fn include(facts: &Facts<'_>, name: &str, names: &mut Vec<String>, above: &mut V
     if let Some((_, text)) = profile(facts, name) {
         for line in lines(text).filter(|line| line.section == "main" && line.name == "include") {
             let parents = line.value.split([',', ';', ' ']);
+            // One with a dash in front may be missing.
+            let parents = parents.map(|parent| parent.trim_start_matches('-'));
             for parent in parents.filter(|parent| !parent.is_empty()) {
                 include(facts, parent, names, above);
             }
@@ -81,10 +97,23 @@ fn profile<'a>(facts: &'a Facts<'a>, name: &str) -> Option<(PathBuf, &'a str)> {
         .find_map(|path| facts.text(&path).map(|text| (path.clone(), text)))
 }
 
+/// The scripts that a profile's plugin script runs.
+fn scripts_of(facts: &Facts<'_>, name: &str) -> Vec<PathBuf> {
+    let Some((path, text)) = profile(facts, name) else {
+        return Vec::new();
+    };
+    let folder = path.parent().unwrap_or(&path).to_string_lossy();
+    let own = lines(text).filter(|line| line.name == "script" && line.is_of("script"));
+    own.map(|line| PathBuf::from(line.value.replace("${i:PROFILE_DIR}", &folder)))
+        .collect()
+}
+
 /// What the profiles set, each key by the line that wins.
 fn writes(facts: &Facts<'_>, active: &str) -> Vec<LaterWrite> {
     let mut writes: Vec<LaterWrite> = Vec::new();
     let mut variables = Vec::new();
+    // The unit is there and nothing starts it, or a section leaves out what cttune does not follow.
+    let mut may_differ = units::is_there(facts, UNIT) && !units::starts(facts, UNIT);
     for name in profiles(facts, active) {
         let Some((path, text)) = profile(facts, &name) else {
             continue;
@@ -93,6 +122,7 @@ fn writes(facts: &Facts<'_>, active: &str) -> Vec<LaterWrite> {
             if line.section == "variables" {
                 variables.push((format!("${{{}}}", line.name), line.value));
             }
+            may_differ |= matches!(line.name, "drop" | "enabled" | "replace");
             let Some((key, value)) = set_by(&line) else {
                 continue;
             };
@@ -125,6 +155,9 @@ fn writes(facts: &Facts<'_>, active: &str) -> Vec<LaterWrite> {
             });
         }
     }
+    for write in writes.iter_mut().filter(|_| may_differ) {
+        write.certainty = Certainty::MayRun;
+    }
     writes
 }
 
@@ -134,18 +167,18 @@ fn has_sysctl(facts: &Facts<'_>, active: &str) -> bool {
         let text = profile(facts, name)
             .map(|(_, text)| text)
             .unwrap_or_default();
-        lines(text).any(|line| line.section.starts_with("sysctl") || line.kind == "sysctl")
+        lines(text).any(|line| line.section.starts_with("sysctl") || line.is_of("sysctl"))
     })
 }
 
 /// The key that a line of a profile sets, and its value: in a section of the plugin sysctl, or the
-/// hash size in one of the plugin net.
+/// hash size in one of the plugins net and sysfs.
 fn set_by<'a>(line: &Line<'a>) -> Option<(Key, &'a str)> {
-    let is_of = |plugin: &str| line.section == plugin || line.kind == plugin;
-    if is_of("sysctl") || line.section.starts_with("sysctl") {
+    if line.is_of("sysctl") || line.section.starts_with("sysctl") {
         return Key::find(line.name).ok().map(|key| (key, line.value));
     }
-    let is_size = is_of("net") && line.name == "nf_conntrack_hashsize";
+    let is_size = line.is_of("net") && line.name == "nf_conntrack_hashsize"
+        || line.is_of("sysfs") && line.name == HASH_SIZE;
     is_size.then_some((Key::Buckets, line.value))
 }
 
@@ -156,6 +189,12 @@ struct Line<'a> {
     number: usize,
     name: &'a str,
     value: &'a str,
+}
+
+impl Line<'_> {
+    fn is_of(&self, plugin: &str) -> bool {
+        self.section == plugin || self.kind == plugin
+    }
 }
 
 fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {

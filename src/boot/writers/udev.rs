@@ -6,13 +6,16 @@ use std::path::Path;
 use super::facts::{Facts, Found};
 use super::scripts::{Runner, Scripts};
 use super::{Applier, LaterWrite};
-use crate::boot::modules::{ConfFile, UDEV_FOLDERS};
+use crate::boot::modules::{ConfFile, MODPROBE_FOLDERS, ModuleFiles, UDEV_FOLDERS};
 use crate::boot::shell;
 use crate::boot::udev::{self, Match};
 use crate::diagnostic::plain::Shown;
 
+/// Who runs an `install` line of modprobe.d.
+pub(crate) const MODPROBE: &str = "modprobe";
+
 /// Rules with one of these words in them may write a sysctl.
-const WORDS: [&str; 3] = ["sysctl", "conntrack", "proc/sys"];
+const WORDS: [&str; 4] = ["sysctl", "SYSCTL", "conntrack", "proc/sys"];
 
 /// What happens whenever the module is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,32 +48,56 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> OnLoa
             scripts.command(words, &run.place, &runner);
         }
     }
+    let modprobe = ModuleFiles {
+        modprobe: folder_files(facts, &MODPROBE_FOLDERS, "conf", |_, _| true),
+        ..ModuleFiles::default()
+    };
+    if let Some((line, command)) = modprobe.install_command() {
+        let runner = Runner {
+            who: MODPROBE.to_owned(),
+            when: "when the module is loaded".to_owned(),
+            ..Runner::default()
+        };
+        on_load.line(&command, &line, &runner);
+    }
     let Scripts {
-        writes, appliers, ..
+        writes,
+        appliers,
+        asked,
+        ..
     } = on_load;
+    scripts.asked.extend(asked);
     OnLoad { writes, appliers }
 }
 
 /// The rules that are to be evaluated: all of the admin's, of the packages' those that may matter.
 fn rules(facts: &Facts<'_>) -> Vec<ConfFile> {
+    folder_files(facts, &UDEV_FOLDERS, "rules", |folder, text| {
+        folder.starts_with("/etc") || WORDS.iter().any(|word| text.contains(word))
+    })
+}
+
+/// The files of folders; of one name the first counts. Those that do not matter are empty.
+fn folder_files(
+    facts: &Facts<'_>,
+    folders: &[&str],
+    ending: &str,
+    matters: impl Fn(&str, &str) -> bool,
+) -> Vec<ConfFile> {
     let mut files: Vec<ConfFile> = Vec::new();
     let mut seen = BTreeSet::new();
-    for folder in UDEV_FOLDERS {
-        for name in facts.names_ending(folder, "rules") {
+    for folder in folders {
+        for name in facts.names_ending(folder, ending) {
             if !seen.insert(name) {
                 continue;
             }
             let path = Path::new(folder).join(name);
             let bytes = match facts.find(&path) {
-                Found::File(file) => {
-                    let matters = folder.starts_with("/etc")
-                        || WORDS.iter().any(|word| file.text.contains(word));
-                    Some(if matters {
-                        file.text.clone().into_bytes()
-                    } else {
-                        Vec::new()
-                    })
-                }
+                Found::File(file) => Some(if matters(folder, &file.text) {
+                    file.text.clone().into_bytes()
+                } else {
+                    Vec::new()
+                }),
                 Found::Unreadable => None,
                 _ => Some(Vec::new()),
             };

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::facts::{Facts, assigned};
-use super::{Certainty, LaterWrite};
+use super::{Certainty, LaterWrite, units};
 use crate::boot::effective::of_file;
 
 const UFW_CONF: &str = "/etc/ufw/ufw.conf";
@@ -38,7 +38,8 @@ pub(super) fn file(facts: &Facts<'_>) -> Option<String> {
     let assigned = |file, name| assigned(facts.text(file)?, name);
     let is_on = assigned(UFW_CONF, "ENABLED")?.eq_ignore_ascii_case("yes");
     let path = assigned(UFW_DEFAULT, "IPT_SYSCTL")?;
-    (is_on && path.starts_with('/')).then_some(path)
+    let is_masked = units::is_masked(facts, "ufw.service");
+    (is_on && !is_masked && path.starts_with('/')).then_some(path)
 }
 
 pub(super) fn firewalld_unloads(facts: &Facts<'_>) -> bool {

@@ -13,12 +13,17 @@ use crate::boot::SourceLine;
 use crate::boot::shell::{self, Variables, Word};
 
 /// Where units are; of one name the first counts.
-const FOLDERS: [&str; 4] = [
+const FOLDERS: [&str; 7] = [
     "/etc/systemd/system",
     "/run/systemd/system",
+    "/run/systemd/generator",
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
+    LIB,
+    "/run/systemd/generator.late",
 ];
+/// Often the same folder as the one before it.
+const LIB: &str = "/lib/systemd/system";
 /// What may be in front of a command.
 const SIGNS: [char; 6] = ['-', '@', ':', '+', '!', '|'];
 /// In the order in which they run.
@@ -99,12 +104,14 @@ struct Started {
 
 pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     let mut known = BTreeSet::new();
+    let asked = std::mem::take(&mut scripts.asked);
     let first = |(name, is_sure)| Started {
         name,
         why: String::new(),
         is_sure,
     };
     let mut open: Vec<Started> = started(facts).into_iter().map(first).collect();
+    open.extend(asked.into_iter().map(by_command));
     // Those that surely start come first: a unit is read once.
     open.sort_by_key(|one| one.is_sure);
     while let Some(unit) = open.pop() {
@@ -125,13 +132,44 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
         }
         if name.ends_with(".service") {
             run(facts, &unit, &entries, scripts);
+            open.extend(scripts.asked.drain(..).map(by_command));
         }
+    }
+}
+
+/// A unit that a script starts.
+fn by_command((name, why): (String, String)) -> Started {
+    Started {
+        name,
+        why,
+        is_sure: false,
     }
 }
 
 /// Whether a unit surely starts at boot.
 pub(super) fn starts(facts: &Facts<'_>, name: &str) -> bool {
     started(facts).get(name) == Some(&true) && !is_masked(facts, name)
+}
+
+/// The file of the admin's that says how, or whether, a unit of systemd's own starts.
+pub(super) fn changed(facts: &Facts<'_>, name: &str) -> Option<String> {
+    let entries = is_of_admin(facts, name).then(|| load(facts, name))??;
+    let starts = ["Assert", "Condition", "Exec"];
+    let decides = |entry: &&Entry| {
+        let is_packaged = ["/usr/lib", "/lib"]
+            .iter()
+            .any(|one| entry.place.file.starts_with(one));
+        !is_packaged && starts.iter().any(|start| entry.name.starts_with(start))
+    };
+    entries
+        .iter()
+        .find(decides)
+        .map(|entry| entry.place.to_string())
+}
+
+/// Whether some folder has the unit.
+pub(super) fn is_there(facts: &Facts<'_>, name: &str) -> bool {
+    FOLDERS.iter().any(|folder| facts.has(folder, name))
 }
 
 /// Whether a link to `/dev/null` takes the place of a unit.
@@ -171,7 +209,8 @@ fn triggered(unit: &Started, entries: &[Entry]) -> Option<Started> {
 /// reached.
 fn started(facts: &Facts<'_>) -> BTreeMap<String, bool> {
     let mut found = BTreeMap::new();
-    for folder in FOLDERS {
+    let is_linked = facts.names(LIB) == facts.names("/usr/lib/systemd/system");
+    for folder in FOLDERS.into_iter().filter(|one| !is_linked || *one != LIB) {
         let wants = facts.names_ending(folder, "wants");
         for link in wants.chain(facts.names_ending(folder, "requires")) {
             let (target, kind) = link.split_once('.').unwrap_or_default();
@@ -197,7 +236,7 @@ fn started(facts: &Facts<'_>) -> BTreeMap<String, bool> {
 /// Whether the unit is the admin's, or was changed by one.
 fn is_of_admin(facts: &Facts<'_>, name: &str) -> bool {
     let drop_ins = format!("{name}.d");
-    let mut folders = FOLDERS[..3].iter();
+    let mut folders = FOLDERS[..4].iter();
     folders.any(|folder| facts.has(folder, name) || facts.has(folder, &drop_ins))
 }
 
@@ -273,7 +312,8 @@ fn parse(path: &Path, text: &str) -> Vec<Entry> {
     let mut section = String::new();
     let mut entries = Vec::new();
     let mut open: Option<(usize, String)> = None;
-    for (line, number) in text.lines().zip(1..) {
+    // A line that goes on ends with the file.
+    for (line, number) in text.lines().chain([""]).zip(1..) {
         let trimmed = line.trim();
         if trimmed.starts_with(['#', ';']) {
             continue;
@@ -341,8 +381,19 @@ fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry], scripts: &mut Scrip
             || value(entries, "Service", "User").is_some_and(|user| user != "root" && user != "0")
             || !comes_after_sysctl(entries),
     };
+    let output = value(entries, "Service", "StandardOutput");
+    let output = output.as_deref().and_then(|output| {
+        let (kind, path) = output.split_once(':')?;
+        matches!(kind, "append" | "file" | "truncate").then(|| Word {
+            raw: path.to_owned(),
+            value: Some(path.to_owned()),
+        })
+    });
     for key in STARTS {
         for entry in list(entries, key) {
+            if let Some(file) = &output {
+                scripts.written(file, None, &entry.place, &runner);
+            }
             let mut signs = entry.value.chars().take_while(|sign| SIGNS.contains(sign));
             let may_fail = signs.any(|sign| sign == '-');
             for words in command_lines(&entry.value, &runner.variables) {

@@ -72,10 +72,22 @@ pub(crate) struct Check {
     )]
     pub(crate) bundle: Option<PathBuf>,
     /// A fill that is a warning [default: 80%]
-    #[arg(long, short = 'w', value_name = "PERCENT", conflicts_with = "explain")]
+    #[arg(
+        long,
+        short = 'w',
+        value_name = "PERCENT",
+        allow_negative_numbers = true,
+        conflicts_with = "explain"
+    )]
     pub(crate) warn: Option<String>,
     /// A fill that is critical [default: 90%]
-    #[arg(long, short = 'c', value_name = "PERCENT", conflicts_with = "explain")]
+    #[arg(
+        long,
+        short = 'c',
+        value_name = "PERCENT",
+        allow_negative_numbers = true,
+        conflicts_with = "explain"
+    )]
     pub(crate) crit: Option<String>,
 }
 
