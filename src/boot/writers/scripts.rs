@@ -471,7 +471,10 @@ impl<'a> Scripts<'a> {
             return self.load(&files, input, command, place, runner);
         }
         let is_own = !is_packaged(&place.file);
-        let unknown = command.words.iter().filter(|word| word.value.is_none());
+        // The program itself may be `$SYSCTL`.
+        let is_program = |word: &Word| word.raw.to_lowercase().contains("sysctl");
+        let words = command.words.iter().filter(|word| !is_program(word));
+        let unknown = words.filter(|word| word.value.is_none());
         if unknown
             .clone()
             .any(|word| is_own && may_name_conntrack(&word.raw))
