@@ -61,8 +61,8 @@ fn script(file: File, stat: &FileStat) -> Found {
     if u64::try_from(stat.st_size).is_ok_and(|size| size > MOST_BYTES) {
         return Found::Nothing;
     }
-    let mut start = [0; 4];
-    let is_program = file.read_at(&mut start, 0).is_ok() && start == PROGRAM;
+    let mut first = [0; 4];
+    let is_program = file.read_at(&mut first, 0).is_ok() && first == PROGRAM;
     if is_program {
         return Found::Nothing;
     }

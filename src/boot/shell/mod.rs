@@ -142,8 +142,10 @@ impl Command {
 pub(super) fn commands(text: &str, variables: &Variables, files: &dyn Files) -> Vec<Command> {
     let first = text.lines().next().and_then(|line| line.strip_prefix("#!"));
     let mut parser = Parser::new(variables.clone(), files, MOST_FILES);
-    parser.has_here_strings =
-        first.is_some_and(|line| ["bash", "ksh", "zsh"].iter().any(|one| line.contains(one)));
+    let knows_more = |line: &str| ["bash", "ksh", "zsh"].iter().any(|one| line.contains(one));
+    if first.is_some_and(knows_more) {
+        parser.dialect = Dialect::Bash;
+    }
     parser.run(tokens(text));
     let mut may_have_ended = false;
     let mut ends_on_unset = false;
@@ -203,6 +205,13 @@ const MOST_FILES: usize = 4;
 const MOST_WORDS: usize = 64;
 const MOST_COMMANDS: usize = 10_000;
 
+/// What the shell knows: dash refuses `<<<`.
+#[derive(PartialEq, Eq)]
+enum Dialect {
+    Posix,
+    Bash,
+}
+
 struct Parser<'a> {
     files: &'a dyn Files,
     variables: Variables,
@@ -223,8 +232,7 @@ struct Parser<'a> {
     set_by_functions: BTreeSet<String>,
     /// For each `(` that is open, the variables before it, and whether it is a function's.
     subshells: Vec<(Variables, bool)>,
-    /// Whether the shell knows `<<<`, which dash refuses.
-    has_here_strings: bool,
+    dialect: Dialect,
     /// Loops that are open and run.
     loops: usize,
     /// How many more files may be read in a row.
@@ -246,7 +254,7 @@ impl<'a> Parser<'a> {
             functions: BTreeSet::new(),
             set_by_functions: BTreeSet::new(),
             subshells: Vec::new(),
-            has_here_strings: false,
+            dialect: Dialect::Posix,
             loops: 0,
             left,
         }
@@ -373,7 +381,7 @@ impl<'a> Parser<'a> {
         match operator {
             "<<<" => {
                 let word = self.expand(raw);
-                let value = word.value.filter(|_| self.has_here_strings);
+                let value = word.value.filter(|_| self.dialect == Dialect::Bash);
                 current.input = Some(Word { value, ..word });
             }
             "<" => current.from = Some(self.expand(raw)),

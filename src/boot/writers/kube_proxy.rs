@@ -227,6 +227,19 @@ fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Set
     {
         return None;
     }
+    values.extend(given(arguments, line));
+    Some(Settings {
+        program: process.name,
+        line: if file == place(process).file { line } else { 1 },
+        file,
+        values,
+        is_unread: false,
+    })
+}
+
+/// The values of `--kube-proxy-arg`, on the line of its command line.
+fn given(arguments: &[String], line: usize) -> Vec<(&'static str, i64, usize)> {
+    let mut values = Vec::new();
     let mut given = arguments.iter().peekable();
     while let Some(argument) = given.next() {
         let value = match argument.strip_prefix("--kube-proxy-arg") {
@@ -239,13 +252,7 @@ fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Set
             values.extend(flags(&[argument], line));
         }
     }
-    Some(Settings {
-        program: process.name,
-        line: if file == place(process).file { line } else { 1 },
-        file,
-        values,
-        is_unread: false,
-    })
+    values
 }
 
 /// The value of a flag: `--name=value` or `--name value`; the last one counts.
