@@ -808,13 +808,8 @@ fn printed(words: &[Option<&str>]) -> Option<String> {
     let rest = rest?;
     match name {
         // What dash prints of `-e` and of a backslash, bash does not.
-        "echo"
-            if rest
-                .iter()
-                .any(|word| word.starts_with('-') || word.contains('\\')) =>
-        {
-            None
-        }
+        "echo" if rest.first().is_some_and(|word| word.starts_with('-')) => None,
+        "echo" if rest.iter().any(|word| word.contains('\\')) => None,
         "echo" => Some(rest.join(" ")),
         "printf" => {
             let (format, values) = rest.split_first()?;
