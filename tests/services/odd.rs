@@ -18,11 +18,11 @@ fn names_and_terms_may_be_odd() {
     let names = [
         "all", "table", "tcp", "udp_1", "-", "--help", "_", "UPPER", "upper", "a_tcp_b",
     ];
-    let named = names
+    let services = names
         .iter()
         .zip(1..)
         .map(|(name, port)| format!("[service.{name}]\nmatch = [\"dport={port}\"]\nclose = 5\n"));
-    applies(&world, &named.collect::<String>());
+    applies(&world, &services.collect::<String>());
     for name in names {
         assert!(
             listed(&world).contains(&format!("service_{name}_tcp_")),
