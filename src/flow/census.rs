@@ -9,8 +9,6 @@ use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::field::Facts;
 use super::frequent::{Frequent, Summed, Sums};
 use super::remaining::Remaining;
@@ -271,8 +269,9 @@ struct Counts {
     focus: Vec<Focus>,
 }
 
-/// A flow's value under each column; of three or fewer, in one piece.
-type Values = SmallVec<[Value; 3]>;
+/// A flow's value under each column. Of many columns kept in place, they would take most of the
+/// memory.
+type Values = Box<[Value]>;
 
 /// A group that is looked into.
 #[derive(Debug)]

@@ -265,29 +265,33 @@ fn the_session_that_runs_it_is_kept() {
 
 #[test]
 fn inside_of_tmux_the_session_that_is_attached_is_kept() {
-    let world = World::new();
-    world.sh(&format!(
-        "for port in 1001 1002 1003; do {TCP} -t 9000 -s 10.0.0.1 --sport $port --dport 22; done"
-    ));
-    for (inside, ended) in [
-        ("TMUX=/tmp/tmux-0/default", 1),
-        ("STY=7.pts-0.fw", 1),
-        ("A=B", 2),
-    ] {
-        // A shell of its own, whose children are known to the sandbox's /proc.
-        let told = world.sh(&format!(
-            "cat >/run/inside <<'END'
-SSH_CONNECTION='10.0.0.1 1001 192.0.2.1 22' sleep 60 >/dev/null &
-until grep -q SSH_CONNECTION /proc/$!/environ; do sleep 0.01; done
-{inside} SSH_CONNECTION='10.0.0.1 1002 192.0.2.1 22' \\
-    cttune kill --match dport=22 --all-flows --dry-run --format json || true
-kill $!
-END
-            timeout 50 sh -e /run/inside; true"
-        ));
-        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-        assert_eq!(told["selected"], ended, "{inside}: {told}");
-    }
+    // In a sandbox of its own, whose /proc knows the other processes.
+    let script = format!(
+        "export PATH=$PATH:/usr/sbin:/sbin
+        for port in 1001 1002 1003; do
+            {TCP} -t 9000 -s 10.0.0.1 --sport $port --dport 22 >/dev/null
+        done
+        SSH_CONNECTION='10.0.0.1 1001 192.0.2.1 22' sleep 60 >/dev/null 2>&1 &
+        until grep -q SSH_CONNECTION /proc/$!/environ; do sleep 0.01; done
+        export SSH_CONNECTION='10.0.0.1 1002 192.0.2.1 22'
+        for inside in TMUX=/tmp/tmux-0/default STY=7.pts-0.fw A=B; do
+            env -u TMUX -u STY $inside cttune kill --match dport=22 --all-flows --dry-run
+        done
+        kill $!"
+    );
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cttune"));
+    command.env_remove("TMUX").env_remove("STY");
+    command.args(["sandbox", "--flows", "0", "--", "sh", "-ec", &script]);
+    let told = Told::by(&mut command).exits(0);
+    let ended = told.stdout.lines().filter(|line| line.contains("would be"));
+    assert_eq!(
+        ended.collect::<Vec<_>>(),
+        [
+            "1 flow would be ended",
+            "1 flow would be ended",
+            "2 flows would be ended"
+        ]
+    );
 }
 
 #[test]
