@@ -27,7 +27,7 @@ const OTHERS: usize = 16_384;
 /// Sources that wait to be counted together.
 const WAITING: usize = 4096;
 
-/// Flows that wait to be counted together: 40 KiB.
+/// Flows that wait to be counted together: 64 KiB.
 const FLOWS_WAITING: usize = 256;
 
 /// Groups of which those of the same size are in the order of their values.
@@ -263,15 +263,11 @@ struct Counts {
     /// Whether the columns were to be chosen, and nothing stands out.
     nothing_stands_out: bool,
     /// Those that are not looked into.
-    groups: Frequent<Values, Sums>,
+    groups: Frequent<Vec<Value>, Sums>,
     /// Flows of these, with the hash of their values: counted many in a row, as `Focus` does.
-    waiting: Vec<(u64, Values, Sums)>,
+    waiting: Vec<(u64, Facts)>,
     focus: Vec<Focus>,
 }
-
-/// A flow's value under each column. Of many columns kept in place, they would take most of the
-/// memory.
-type Values = Box<[Value]>;
 
 /// A group that is looked into.
 #[derive(Debug)]
@@ -294,12 +290,12 @@ impl Counts {
     fn new(choice: auto::Choice, chosen: bool, sample: &[Facts]) -> Self {
         let auto::Choice { columns, cause } = choice;
         let groups = Frequent::default();
-        let mut first: Frequent<Values, Sums> = groups.part();
+        let mut first = groups.part();
         for facts in sample {
             let hash = hash_of(&columns, facts, &groups);
             first.add_hashed(hash, || values_of(&columns, facts), Sums::default());
         }
-        let largest = ranked(of_vectors(first).collect()).into_iter();
+        let largest = ranked(first.into_sums().collect()).into_iter();
         let largest = largest.map(|(values, ..)| values);
         let others = largest.filter(|values| cause.as_ref() != Some(values));
         let looked_into = cause.clone().into_iter().chain(others).take(LOOKED_INTO);
@@ -344,16 +340,16 @@ impl Counts {
             focus.add(facts);
             return;
         }
-        let values = values_of(&self.columns, facts);
-        self.waiting.push((hash, values, sums_of(facts)));
+        self.waiting.push((hash, *facts));
         if self.waiting.len() == FLOWS_WAITING {
             self.count_waiting();
         }
     }
 
     fn count_waiting(&mut self) {
-        for (hash, values, sums) in self.waiting.drain(..) {
-            self.groups.add_hashed(hash, || values, sums);
+        for (hash, facts) in self.waiting.drain(..) {
+            let values = || values_of(&self.columns, &facts);
+            self.groups.add_hashed(hash, values, sums_of(&facts));
         }
     }
 
@@ -363,7 +359,7 @@ impl Counts {
         let scale = sample.map_or(1.0, Sample::scale);
         let total = scaled(flows, scale);
         let uncounted = self.groups.floor();
-        let mut counted: Vec<Counted> = of_vectors(self.groups).collect();
+        let mut counted: Vec<Counted> = self.groups.into_sums().collect();
         let looked_into = self.focus.iter().filter(|focus| focus.flows > 0);
         counted.extend(looked_into.map(|focus| (focus.values.clone(), focus.flows, focus.sums)));
         let groups: Vec<Group> = ranked(counted)
@@ -490,11 +486,6 @@ impl Focus {
 
 type Counted = (Vec<Value>, u64, Sums);
 
-fn of_vectors(groups: Frequent<Values, Sums>) -> impl Iterator<Item = Counted> {
-    let groups = groups.into_sums();
-    groups.map(|(values, flows, sums)| (values.into_vec(), flows, sums))
-}
-
 /// The largest first; of equals the one with the lower values, so that the order is stable. Behind
 /// the first thousands only the size orders them: to compare the values of groups of one flow each
 /// would take longer than to count them.
@@ -527,17 +518,20 @@ fn mean_left(sums: Sums) -> Option<u32> {
     u32::try_from(mean).ok()
 }
 
-fn values_of(columns: &[Column], facts: &Facts) -> Values {
+fn values_of(columns: &[Column], facts: &Facts) -> Vec<Value> {
     columns.iter().map(|column| column.of(facts)).collect()
 }
 
 #[inline]
-fn hash_of(columns: &[Column], facts: &Facts, groups: &Frequent<Values, Sums>) -> u64 {
+fn hash_of(columns: &[Column], facts: &Facts, groups: &Frequent<Vec<Value>, Sums>) -> u64 {
     hash_values(columns.iter().map(|column| column.of(facts)), groups)
 }
 
 #[inline]
-fn hash_values(values: impl Iterator<Item = impl Hash>, groups: &Frequent<Values, Sums>) -> u64 {
+fn hash_values(
+    values: impl Iterator<Item = impl Hash>,
+    groups: &Frequent<Vec<Value>, Sums>,
+) -> u64 {
     let mut hasher = groups.hasher().build_hasher();
     values.for_each(|value| value.hash(&mut hasher));
     hasher.finish()
