@@ -65,7 +65,7 @@ pub(super) fn with_checked<T>(
     let has_services = desired.as_ref().is_some_and(Desired::has_services);
     let readings = Readings::take(check, global, &root, has_services, out)?;
     let machine = readings.current.machine();
-    let (comparison, blocked) = load::compare(desired.as_ref(), &machine)?;
+    let (comparison, blocked) = load::compare(desired.as_ref(), &check.desired, &machine)?;
     current::demand_readings(&comparison)?;
     let evidence = Evidence {
         levels,

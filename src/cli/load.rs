@@ -57,9 +57,11 @@ pub(super) fn comparison(desired: &Desired, machine: &Machine<'_>) -> anyhow::Re
     Ok(comparison)
 }
 
-/// How the machine differs from the profile, and what blocks persisting it.
+/// How the machine differs from the profile, and what blocks persisting it. Only for services that
+/// the last apply left out nft is asked whether they can be had: that takes longer than all the rest.
 pub(super) fn compare(
     desired: Option<&Desired>,
+    options: &DesiredOptions,
     machine: &Machine<'_>,
 ) -> anyhow::Result<(Comparison, Vec<Blocked>)> {
     let Some(desired) = desired else {
@@ -71,7 +73,10 @@ pub(super) fn compare(
         adopt: false,
         replace: false,
     };
-    let comparison = comparison(desired, machine)?;
+    let mut comparison = Comparison::new(desired, machine).map_err(mistaken::underivable)?;
+    if options.profile.is_none() && comparison.services.is_new() {
+        services::demand(&mut comparison, machine);
+    }
     let plan = plan(desired, &comparison, machine, scope);
     Ok((comparison, plan.blocked))
 }
