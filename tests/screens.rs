@@ -207,6 +207,13 @@ fn masked(screen: &str) -> String {
         // A kernel of its own has keys of its own.
         !is_unread && !line.starts_with("cttune_setting_value{")
     });
+    // What is typed before the prompt reads it is shown twice.
+    let mut last = "";
+    let lines = lines.filter(|line| {
+        let is_again = line.contains("[y/N") && *line == last;
+        last = line;
+        !is_again
+    });
     let mut text = String::new();
     for line in lines {
         let kernel = [", kernel ", "kernel            "];

@@ -278,7 +278,8 @@ impl World {
         command
             .args(["-t", &self.init.to_string(), "--preserve-credentials"])
             .args(namespaces)
-            .args(["--", program])
+            // A terminal keeps Ctrl-C from nsenter, which waits for the program, not from this.
+            .args(["--", "env", "--default-signal=INT", program])
             .env("PATH", &self.path)
             // Words are looked for in lines that are not wrapped; tests/screens.rs sets a width.
             .env("COLUMNS", WIDE)

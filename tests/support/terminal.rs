@@ -70,6 +70,9 @@ impl Terminal {
             .arg("--ctty")
             // A test that was started in the background, or by nohup, ignores some of these.
             .args(["env", "--default-signal=HUP,INT,QUIT,TERM"])
+            // With nsenter the leader of the session would end, and its terminal hang up, before
+            // the program has said what it does about Ctrl-C.
+            .args((command.get_program() == "nsenter").then_some("--ignore-signal=INT"))
             .args(size.map(|_| "--unset=COLUMNS"))
             .arg(command.get_program())
             .args(command.get_args())
