@@ -51,13 +51,9 @@ fn lost(next_boot: &NextBoot) -> Option<Finding> {
         1 => "1 value".to_owned(),
         number => format!("{} values", format_count(number)),
     };
-    let (cause, hint) = match next_boot.loading() {
-        _ if next_boot.not_applied().is_some() => (
-            next_boot.not_applied().unwrap_or_default(),
-            Hint::say("let it start at boot"),
-        ),
-        None => return None,
-        Some(loading) => why_lost(loading)?,
+    let (cause, hint) = match next_boot.not_applied() {
+        Some(why) => (why, Hint::say("let it start at boot")),
+        None => why_lost(next_boot.loading()?)?,
     };
     let on_load = &next_boot.writers().on_load;
     let rule = on_load.appliers.iter().map(|applier| &applier.place).next();

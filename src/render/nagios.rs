@@ -77,7 +77,11 @@ pub(super) fn short(checked: &Checked<'_>) -> Vec<String> {
     let set = desired.map(|desired| super::plan::set_text(&desired.overrides));
     let profile = match (drift(checked), desired) {
         (Some((off, of, name)), _) => Some(format!("{off} of {of} settings of {name} differ")),
-        (None, Some(desired)) => Some(format!("{} holds", desired.name)),
+        (None, Some(desired)) if checked.evidence.comparison.in_line() => {
+            Some(format!("{} holds", desired.name))
+        }
+        // What differs is in a finding.
+        (None, Some(desired)) => Some(format!("the settings of {} hold", desired.name)),
         (None, None) => None,
     };
     told.extend(profile.map(|profile| profile + &set.unwrap_or_default()));

@@ -1,7 +1,9 @@
 //! What somebody made of the table by hand: it is told by `check`, and `apply` writes the table again.
 
 use crate::support::World;
-use crate::{PROFILE, apply, finding, kinds, listed, plan, sorted, world, write};
+use crate::{
+    PROFILE, apply, finding, kinds, listed, plan, sorted, undo_although_changed, world, write,
+};
 
 const LIFELINE: &str = "[lifeline]\nfrom = [\"192.0.2.0/24\"]\nports = [22, 443]\n";
 
@@ -81,12 +83,7 @@ fn an_edit_is_no_reason_for_rollback_to_fail_and_is_not_undone_unasked() {
     apply(&world, &[]).exits(0);
     let edit = |world: &World| world.sh("nft insert rule inet cttune own counter");
     edit(&world);
-    let undo = ["rollback", "--yes"];
-    let told = world.cttune(&undo).exits(1);
-    told.says(&["nft table inet cttune was changed by somebody else since"]);
-    world
-        .cttune(&[&undo[..], &["--overwrite-changed"]].concat())
-        .exits(0);
+    undo_although_changed(&world);
     assert_eq!((world.state(), listed(&world)), before);
 
     // A change that began with an edited table ends with the table that was written.

@@ -137,6 +137,16 @@ fn apply_loads_the_table_and_persists_it_and_rollback_leaves_nothing() {
     assert_eq!(listed(&world), before.1);
 }
 
+/// What somebody else did to the table is not undone by itself.
+fn undo_although_changed(world: &World) {
+    let undo = ["rollback", "--yes"];
+    let told = world.cttune(&undo).exits(1);
+    told.says(&["nft table inet cttune was changed by somebody else since"]);
+    world
+        .cttune(&[&undo[..], &["--overwrite-changed"]].concat())
+        .exits(0);
+}
+
 #[test]
 fn a_flush_under_us_is_told_by_check_and_mended_by_apply() {
     let world = world(PROFILE);
@@ -149,19 +159,13 @@ fn a_flush_under_us_is_told_by_check_and_mended_by_apply() {
     assert_eq!(kinds(&plan(&world, &[])), ["service"]);
     apply(&world, &[]).exits(0);
     assert_eq!(listed(&world), live);
-    // What somebody else did in between is not undone by itself.
     write(&world, &PROFILE.replace("30m", "40m"));
     apply(&world, &["--only", "live"]).exits(0);
     world.sh(
         "nft delete table inet cttune; nft -f /etc/cttune/services.nft; \
               nft flush chain inet cttune own",
     );
-    let undo = ["rollback", "--yes"];
-    let told = world.cttune(&undo).exits(1);
-    told.says(&["nft table inet cttune was changed by somebody else since"]);
-    world
-        .cttune(&[&undo[..], &["--overwrite-changed"]].concat())
-        .exits(0);
+    undo_although_changed(&world);
     assert_eq!(listed(&world), live);
 }
 
