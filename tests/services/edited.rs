@@ -92,7 +92,7 @@ fn an_edit_is_no_reason_for_rollback_to_fail_and_is_not_undone_unasked() {
     edit(&world);
     write(&world, &PROFILE.replace("30m", "40m"));
     apply(&world, &[]).exits(0);
-    world.cttune(&undo).exits(0);
+    world.cttune(&["rollback", "--yes"]).exits(0);
     write(&world, PROFILE);
     assert_eq!(finding(&world), None);
     assert_eq!(sorted(&listed(&world)), sorted(&live));
