@@ -345,6 +345,189 @@ fn the_boot_loader_s_command_line_is_read() {
 }
 
 #[test]
+fn where_nothing_applies_sysctl_d_its_values_are_lost_and_plan_says_so() {
+    let off = "-> /dev/null";
+    let reload = "ACTION==\"add\", SUBSYSTEM==\"module\", KERNEL==\"nf_conntrack\", \
+                  RUN+=\"/usr/lib/systemd/systemd-sysctl\"\n";
+    let procps = ("etc/init.d/procps", "#!/bin/sh\n");
+    let by_word = ("boot/cmdline.txt", "systemd.mask=systemd-sysctl\n");
+    for (files, max, cause, is_lost) in [
+        (
+            vec![
+                MODULE,
+                LOADS,
+                SYSTEMD,
+                ("etc/systemd/system/systemd-sysctl.service", off),
+            ],
+            None,
+            Some("/etc/systemd/system/systemd-sysctl.service masks systemd-sysctl"),
+            false,
+        ),
+        (
+            vec![
+                BUILT_IN,
+                SYSTEMD,
+                ("run/systemd/system/systemd-sysctl.service", off),
+            ],
+            None,
+            Some("/run/systemd/system/systemd-sysctl.service masks systemd-sysctl"),
+            true,
+        ),
+        (
+            vec![BUILT_IN, SYSTEMD, by_word],
+            None,
+            Some("/boot/cmdline.txt:1 masks"),
+            true,
+        ),
+        // What the module's option sets stays.
+        (
+            vec![
+                MODULE,
+                LOADS,
+                SYSTEMD,
+                HASH_SIZE,
+                ("etc/systemd/system/systemd-sysctl.service", off),
+            ],
+            Some(131_072),
+            Some("systemd-sysctl.service masks systemd-sysctl"),
+            false,
+        ),
+        // udev applies them when the module comes.
+        (
+            vec![
+                MODULE,
+                LOADS,
+                SYSTEMD,
+                ("etc/systemd/system/systemd-sysctl.service", off),
+                ("etc/udev/rules.d/50.rules", reload),
+            ],
+            Some(200_000),
+            None,
+            false,
+        ),
+        (
+            vec![
+                MODULE,
+                LOADS,
+                SYSTEMD,
+                ("etc/systemd/system/systemd-modules-load.service", off),
+            ],
+            Some(200_000),
+            Some("systemd-modules-load.service masks systemd-modules-load"),
+            false,
+        ),
+        (
+            vec![
+                BUILT_IN,
+                ("usr/sbin/sysctl", ""),
+                procps,
+                ("etc/rc2.d/K01procps", ""),
+            ],
+            None,
+            Some("no runlevel starts procps"),
+            true,
+        ),
+        (
+            vec![
+                BUILT_IN,
+                ("usr/sbin/sysctl", ""),
+                procps,
+                ("etc/rcS.d/S01procps", ""),
+            ],
+            Some(200_000),
+            None,
+            false,
+        ),
+        (
+            vec![
+                BUILT_IN,
+                ("sbin/openrc", ""),
+                ("etc/runlevels/boot/hostname", ""),
+            ],
+            None,
+            Some("no runlevel starts sysctl"),
+            true,
+        ),
+        (
+            vec![
+                BUILT_IN,
+                ("sbin/openrc", ""),
+                ("etc/runlevels/boot/sysctl", ""),
+            ],
+            Some(200_000),
+            None,
+            false,
+        ),
+    ] {
+        let image = Image::with(&[&[MAX][..], &files].concat());
+        assert_eq!(image.max().0, max, "{files:?}");
+        let findings = image.findings();
+        let lost = findings.iter().find(|one| one.contains(" lost-at-boot: "));
+        let is_told = |cause| lost.is_some_and(|lost| lost.contains(cause));
+        assert_eq!(lost.is_some(), cause.is_some(), "{files:?}: {findings:?}");
+        assert!(cause.is_none_or(is_told), "{files:?}: {findings:?}");
+        let planned = image.json(&["plan", "--no-profile", "--set", "max=300000"]);
+        assert_eq!(
+            planned["lost_at_boot"].is_string(),
+            is_lost,
+            "{files:?}: {planned}"
+        );
+    }
+}
+
+#[test]
+fn a_boot_loader_s_words_count_as_it_reads_them() {
+    let size = "nf_conntrack.hashsize=4096";
+    let limine = format!("timeout: 5\n/a\n  # cmdline: {size}\n  cmdline: quiet\n");
+    let refind = format!("\"a\" \"root=x\"\n\"b\" \"single {size}\"\n");
+    let other = format!("\"a\" \"root=x\"\n\"b\" \"{size}\"\n");
+    let grub = format!("GRUB_CMDLINE_LINUX=\"{size}\"\n");
+    let entry = "options root=x $kernelopts\n";
+    let environment = format!("# GRUB Environment Block\nkernelopts={size}\n");
+    let branch = format!("{grub}if true; then GRUB_CMDLINE_LINUX=\"$(x) y\"; fi\n");
+    let (grub, limine, refind) = (grub.as_str(), limine.as_str(), refind.as_str());
+    let of_all = [
+        (vec![("boot/limine.conf", limine)], None, "known"),
+        (vec![("boot/refind_linux.conf", refind)], None, "known"),
+        (
+            vec![("boot/refind_linux.conf", other.as_str())],
+            None,
+            "depends",
+        ),
+        (vec![("etc/default/grub", grub)], Some(32_768), "known"),
+        (
+            vec![
+                ("etc/default/grub", "\n"),
+                ("etc/default/grub.d/a.cfg", grub),
+            ],
+            Some(32_768),
+            "known",
+        ),
+        (
+            vec![
+                ("etc/default/grub", "\n"),
+                ("etc/default/grub.d/a.cfg.dpkg-old", grub),
+            ],
+            None,
+            "known",
+        ),
+        (vec![("etc/default/grub", branch.as_str())], None, "depends"),
+        (
+            vec![
+                ("boot/loader/entries/a.conf", entry),
+                ("boot/grub2/grubenv", environment.as_str()),
+            ],
+            Some(32_768),
+            "known",
+        ),
+    ];
+    for (files, max, sure) in of_all {
+        let image = Image::with(&[&[MODULE, LOADS, SYSTEMD][..], &files].concat());
+        assert_eq!(image.max(), (max, sure.to_owned()), "{files:?}");
+    }
+}
+
+#[test]
 fn lines_that_do_nothing_are_named() {
     for (files, place) in [
         (

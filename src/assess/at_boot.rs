@@ -52,7 +52,7 @@ fn lost(next_boot: &NextBoot) -> Option<Finding> {
         number => format!("{} values", format_count(number)),
     };
     let (cause, hint) = match next_boot.not_applied() {
-        Some(why) => (why, Hint::say("let it start at boot")),
+        Some(not_applied) => (not_applied.why, not_applied.fix),
         None => why_lost(next_boot.loading()?)?,
     };
     let on_load = &next_boot.writers().on_load;
@@ -82,6 +82,10 @@ fn why_lost(loading: &Loading) -> Option<(String, Hint)> {
             "nothing loads nf_conntrack before sysctl.d is applied".to_owned(),
             Hint::on_host("echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf")
                 .to("`cttune apply` writes a file that loads it; by hand"),
+        ),
+        Loading::Masked(place) => (
+            format!("{place} masks systemd-modules-load, which would load nf_conntrack in time"),
+            Hint::on_host("systemctl unmask systemd-modules-load").to("start it at boot"),
         ),
         Loading::Denied(line) => (
             format!(

@@ -175,9 +175,13 @@ fn effect(is_full: bool, rates: Option<&Rates>) -> &'static str {
     }
 }
 
-/// A plan for a table twice as large, where max can be set here and memory allows it.
+/// A plan for a table twice as large, where max can be set here and memory allows it; no smaller than
+/// that of the next boot.
 pub(super) fn larger(live: &Snapshot, evidence: &Evidence<'_>) -> Option<Hint> {
+    let files = evidence.machine.files;
+    let at_boot = files.and_then(|files| files.next_boot().answer(Key::Max).value);
     let max = live.value(Key::Max)?.checked_mul(2)?;
+    let max = max.max(at_boot.unwrap_or(0));
     let flow_size = evidence.rates.and_then(|rates| rates.flow_size);
     let fits = memory::fits(max, evidence.machine.host, flow_size);
     let values = [(Key::Max, max), (Key::Buckets, max)];

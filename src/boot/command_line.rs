@@ -4,7 +4,7 @@
 //! the module's options and deny lists in it. Follows the kernel's
 //! Documentation/admin-guide/kernel-parameters.txt, modprobe(8), systemd-modules-load(8).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::SourceLine;
 use super::modules::{self, ConfFile};
@@ -20,7 +20,8 @@ pub(crate) struct CommandLine {
     words: Vec<String>,
     /// Where it was read; none where it was not.
     from: Option<SourceLine>,
-    /// Whether the boot loader has another entry that differs in what matters here.
+    /// Whether the boot loader has another entry that differs in what matters here, or a word that
+    /// cttune cannot work out.
     is_open: bool,
 }
 
@@ -29,6 +30,22 @@ pub(crate) struct CommandLine {
 pub(crate) struct LoaderFile {
     pub(crate) path: PathBuf,
     pub(crate) text: String,
+}
+
+impl LoaderFile {
+    /// An entry of the Boot Loader Specification.
+    fn is_entry(&self) -> bool {
+        let folder = self.path.parent();
+        folder.is_some_and(|folder| folder.ends_with("entries"))
+    }
+
+    /// Whether it is read for the sake of another.
+    fn is_part(&self) -> bool {
+        self.path.starts_with(GRUB_FOLDER)
+            || GRUB_ENVIRONMENTS
+                .iter()
+                .any(|path| self.path == Path::new(path))
+    }
 }
 
 /// Where boot loaders keep command lines; the first that has one counts.
@@ -53,8 +70,8 @@ pub(crate) const LOADER_FILES: [&str; 19] = [
     "/boot/efi/EFI/fedora/grub.cfg",
     "/boot/efi/EFI/redhat/grub.cfg",
 ];
-/// A shell reads it, and the files of the folder behind it.
-pub(crate) const GRUB_DEFAULTS: &str = "/etc/default/grub";
+/// A shell reads it, and behind it the files of the folder whose names end in `.cfg`.
+const GRUB_DEFAULTS: &str = "/etc/default/grub";
 pub(crate) const GRUB_FOLDER: &str = "/etc/default/grub.d";
 /// Where `$kernelopts` of an entry is.
 pub(crate) const GRUB_ENVIRONMENTS: [&str; 2] = ["/boot/grub2/grubenv", "/boot/grub/grubenv"];
@@ -80,17 +97,14 @@ impl CommandLine {
     /// The command line that a boot loader's files give, those of entries first. The first counts;
     /// what a later one of the same loader has besides makes it open.
     pub(crate) fn of_loader(files: &[LoaderFile]) -> Self {
-        let is_entry = |file: &&LoaderFile| {
-            file.path
-                .parent()
-                .is_some_and(|folder| folder.ends_with("entries"))
-        };
-        let entries = files.iter().filter(is_entry).flat_map(in_file);
-        let mut found: Vec<CommandLine> = entries.collect();
+        let entries = files.iter().filter(|file| file.is_entry());
+        let mut found: Vec<CommandLine> = entries.flat_map(|file| in_file(file, files)).collect();
         if found.is_empty() {
-            let others = files.iter().filter(|file| !is_entry(file));
+            let others = files
+                .iter()
+                .filter(|file| !file.is_entry() && !file.is_part());
             found = others
-                .map(in_file)
+                .map(|file| in_file(file, files))
                 .find(|lines| !lines.is_empty())
                 .unwrap_or_default();
         }
@@ -104,7 +118,7 @@ impl CommandLine {
         };
         let own = matter(&first);
         let is_rescue = |line: &CommandLine| RESCUE.iter().any(|word| line.has(word));
-        first.is_open = found.any(|other| !is_rescue(&other) && matter(&other) != own);
+        first.is_open |= found.any(|other| !is_rescue(&other) && matter(&other) != own);
         first
     }
 
@@ -120,6 +134,15 @@ impl CommandLine {
 
     pub(crate) fn has(&self, word: &str) -> bool {
         self.words.iter().any(|one| one == word)
+    }
+
+    /// The same, perhaps with options behind a colon.
+    pub(crate) fn has_with_options(&self, word: &str) -> bool {
+        let options = |own: &String| {
+            own.strip_prefix(word)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+        };
+        self.words.iter().any(options)
     }
 
     /// The sysctls that the kernel sets before init runs: the name as it is written, the key that
@@ -170,6 +193,12 @@ impl CommandLine {
             .flat_map(|value| value.split(','))
     }
 
+    /// Whether systemd has to mask a service.
+    pub(crate) fn masks(&self, service: &str) -> bool {
+        self.values("systemd.mask")
+            .any(|unit| unit.trim_end_matches(".service") == service)
+    }
+
     /// The values of an option, in whose name a hyphen is as good as an underscore.
     fn values(&self, option: &str) -> impl Iterator<Item = &str> {
         let pairs = self.words.iter().filter_map(|word| word.split_once('='));
@@ -202,7 +231,10 @@ fn words(text: &str) -> Vec<String> {
 /// Whether a word may decide about conntrack.
 fn matters(word: &str) -> bool {
     let starts = [
+        "boot=",
         "net.",
+        "overlayroot",
+        "rd.live",
         "sysctl",
         "modules_load=",
         "module_blacklist=",
@@ -212,8 +244,8 @@ fn matters(word: &str) -> bool {
     word.contains("conntrack") || starts.iter().any(|start| word.starts_with(start))
 }
 
-/// The command lines in a boot loader's file.
-fn in_file(file: &LoaderFile) -> Vec<CommandLine> {
+/// The command lines in a boot loader's file; `files` has those that are read for its sake.
+fn in_file(file: &LoaderFile, files: &[LoaderFile]) -> Vec<CommandLine> {
     let name = file
         .path
         .file_name()
@@ -228,19 +260,13 @@ fn in_file(file: &LoaderFile) -> Vec<CommandLine> {
                 .filter(|line| !line.trim_start().starts_with('#'));
             vec![(1, lines.collect::<Vec<_>>().join(" "))]
         }
-        "grub" => vec![of_grub_defaults(&file.text)],
-        // `extraargs=…`, `cmdline: …`, `"name" "words"`: the names are words that mean nothing here.
-        "armbianEnv.txt" | "limine.conf" | "refind_linux.conf" | "zipl.conf" => {
-            let text = file.text.replace('"', " ");
-            let names = ["extraargs=", "parameters="];
-            vec![(
-                1,
-                names
-                    .iter()
-                    .fold(text, |text, name| text.replace(name, " ")),
-            )]
-        }
-        _ => of_entries(file, ending == "cfg"),
+        "grub" => return of_grub_defaults(files).into_iter().collect(),
+        "armbianEnv.txt" => assigned(file, &["extraargs="]),
+        "limine.conf" => assigned(file, &["cmdline:", "kernel_cmdline:"]),
+        // `"name" "words"`: the name is a word that means nothing here.
+        "refind_linux.conf" => assigned(file, &["\""]),
+        "zipl.conf" => assigned(file, &["parameters=", "parameters ="]),
+        _ => of_entries(file, ending == "cfg", files),
     };
     let line = |(line, text): (usize, String)| {
         let from = SourceLine {
@@ -256,13 +282,28 @@ fn in_file(file: &LoaderFile) -> Vec<CommandLine> {
         .collect()
 }
 
+/// The lines that begin so, each a command line, without quotes.
+fn assigned(file: &LoaderFile, starts: &[&str]) -> Vec<(usize, String)> {
+    let lines = (1..).zip(file.text.lines());
+    let found = lines.filter_map(|(number, line)| {
+        let line = line.trim_start();
+        let rest = starts.iter().find_map(|start| line.strip_prefix(start))?;
+        Some((number, rest.replace('"', " ")))
+    });
+    found.collect()
+}
+
 /// `linux IMAGE WORDS`, `options WORDS`, `APPEND WORDS`. An entry of the Boot Loader Specification
-/// may have several lines with options.
-fn of_entries(file: &LoaderFile, is_cfg: bool) -> Vec<(usize, String)> {
+/// may have several lines with options, and name grub's variable for the words of all.
+fn of_entries(file: &LoaderFile, is_cfg: bool, files: &[LoaderFile]) -> Vec<(usize, String)> {
     let conf = ConfFile {
         path: file.path.clone(),
         bytes: Some(file.text.clone().into_bytes()),
     };
+    let of_all = files.iter().find_map(|file| {
+        let lines = file.is_part().then(|| file.text.lines());
+        lines?.find_map(|line| line.strip_prefix("kernelopts="))
+    });
     let lines = modules::lines(&conf)
         .into_iter()
         .filter_map(|(place, line)| {
@@ -275,39 +316,51 @@ fn of_entries(file: &LoaderFile, is_cfg: bool) -> Vec<(usize, String)> {
                 "options" | "append" => rest,
                 _ => return None,
             };
-            Some((place.line, rest.to_owned()))
+            let text = rest.replacen("$kernelopts", of_all.unwrap_or_default(), 1);
+            Some((place.line, text))
         });
     let mut found: Vec<(usize, String)> = lines.collect();
-    if file
-        .path
-        .parent()
-        .is_some_and(|folder| folder.ends_with("entries"))
-        && found.len() > 1
-    {
+    if file.is_entry() && found.len() > 1 {
         let all: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
         found = vec![(found[0].0, all.join(" "))];
     }
     found
 }
 
-/// `/etc/default/grub`: both variables make up the command line of the first entry.
-fn of_grub_defaults(text: &str) -> (usize, String) {
-    let asked = "\n: $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT\n";
-    let commands = shell::commands(&format!("{text}{asked}"), &Variables::default(), &NoFiles);
-    let words = commands
-        .last()
-        .map(|last| last.words.as_slice())
-        .unwrap_or_default();
-    let words = words
-        .iter()
-        .skip(1)
-        .filter_map(|word| word.value.as_deref());
-    let lines = text
-        .lines()
-        .zip(1..)
-        .filter(|(line, _)| line.contains("GRUB_CMDLINE_LINUX"));
-    let line = lines.last().map_or(1, |(_, line)| line);
-    (line, words.collect::<Vec<_>>().join(" "))
+/// `/etc/default/grub` and the files behind it: both variables make up the command line of the first
+/// entry.
+fn of_grub_defaults(files: &[LoaderFile]) -> Option<CommandLine> {
+    let is_it = |file: &&LoaderFile| {
+        let is_cfg = file.path.extension().is_some_and(|ending| ending == "cfg");
+        file.path == Path::new(GRUB_DEFAULTS) || is_cfg && file.path.starts_with(GRUB_FOLDER)
+    };
+    // Neither is in the environment of update-grub.
+    let mut text = "GRUB_CMDLINE_LINUX=\nGRUB_CMDLINE_LINUX_DEFAULT=\n".to_owned();
+    let mut from = None;
+    for file in files.iter().filter(is_it) {
+        let lines = (1..).zip(file.text.lines());
+        let named = lines.filter(|(_, line)| line.contains("GRUB_CMDLINE_LINUX"));
+        let place = named.last().map(|(line, _)| SourceLine {
+            file: file.path.clone(),
+            line,
+        });
+        from = place.or(from);
+        text.push_str(&file.text);
+        text.push('\n');
+    }
+    text.push_str(": $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT\n");
+    let commands = shell::commands(&text, &Variables::default(), &NoFiles);
+    let words = commands.last()?.words.iter().skip(1);
+    let known: Vec<&str> = words
+        .clone()
+        .filter_map(|word| word.value.as_deref())
+        .collect();
+    let line = CommandLine {
+        words: self::words(&known.join(" ")),
+        from: Some(from?),
+        is_open: words.clone().any(|word| word.value.is_none()),
+    };
+    (line.is_open || !line.words.is_empty()).then_some(line)
 }
 
 /// A shell that may read no file.

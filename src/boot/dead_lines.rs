@@ -124,7 +124,16 @@ pub(super) fn in_modprobe_d(module_files: &ModuleFiles) -> Vec<DeadLine> {
     for file in modules::in_reading_order(&module_files.modprobe) {
         for (place, text) in modules::lines(file) {
             let mut words = text.split_ascii_whitespace();
-            if words.next() != Some("options") {
+            let command = words.next().unwrap_or_default();
+            if command != "options" {
+                found.extend(
+                    unknown_command(command, &text).map(|(why, instead)| DeadLine {
+                        place,
+                        text: text.clone(),
+                        why,
+                        instead,
+                    }),
+                );
                 continue;
             }
             let Some(module) = words.next() else {
@@ -152,6 +161,51 @@ pub(super) fn in_modprobe_d(module_files: &ModuleFiles) -> Vec<DeadLine> {
         }
     }
     found
+}
+
+/// A line about conntrack that modprobe does not know: `option nf_conntrack hashsize=5`.
+fn unknown_command(command: &str, text: &str) -> Option<(String, Option<String>)> {
+    // Those of modprobe.d(5).
+    const KNOWN: [&str; 8] = [
+        "alias",
+        "blacklist",
+        "config",
+        "include",
+        "install",
+        "remove",
+        "softdep",
+        "weakdep",
+    ];
+    let is_known = command.starts_with('#') || KNOWN.contains(&command);
+    let mut words = text.split_ascii_whitespace();
+    let is_about = words.any(|word| word.replace('-', "_") == MODULE);
+    let sizes: Vec<&str> = words.filter(|word| word.contains('=')).collect();
+    (!is_known && is_about).then(|| {
+        let instead = format!("options {MODULE} {}", sizes.join(" "));
+        (
+            format!("modprobe knows no command `{command}`"),
+            (!sizes.is_empty()).then_some(instead),
+        )
+    })
+}
+
+/// Lines of modules-load.d with more than a name: systemd takes all of it for the name.
+pub(super) fn in_modules_load(module_files: &ModuleFiles) -> Vec<DeadLine> {
+    let files = modules::in_reading_order(&module_files.modules_load);
+    let lines = files.into_iter().flat_map(modules::lines);
+    let dead = lines.filter_map(|(place, text)| {
+        let (name, rest) = text.trim().split_once([' ', '\t'])?;
+        let is_name = modules::is_conntrack(name) && place.file != Path::new(modules::LIST);
+        is_name.then(|| DeadLine {
+            place,
+            why: "modules-load.d takes names alone, a line each".to_owned(),
+            instead: rest
+                .contains('=')
+                .then(|| format!("options {MODULE} {} in modprobe.d", rest.trim())),
+            text: text.clone(),
+        })
+    });
+    dead.collect()
 }
 
 /// Options for a module that is built into the kernel.
@@ -277,7 +331,11 @@ fn in_text(path: &Path, bytes: &[u8], readers: &[Reader]) -> Vec<DeadLine> {
         }
         let is_last = found.len() == MOST_OF_A_FILE;
         let (why, instead) = if is_last {
-            ("the lines behind it were not looked at".to_owned(), None)
+            (
+                "it means nothing, as the 20 before it; those behind it were not looked at"
+                    .to_owned(),
+                None,
+            )
         } else {
             reason(name, value)
         };

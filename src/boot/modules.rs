@@ -68,8 +68,8 @@ pub(crate) struct ModuleFiles {
     pub(crate) dependents: Vec<BTreeSet<String>>,
     /// The kernel command line.
     pub(crate) command_line: CommandLine,
-    /// Whether what loads the modules of modules-load.d is masked.
-    pub(crate) is_masked: bool,
+    /// Where systemd-modules-load is masked, which loads the modules of modules-load.d.
+    pub(crate) mask: Option<String>,
 }
 
 /// What loads the module before sysctl.d is applied.
@@ -87,6 +87,8 @@ pub(crate) enum Loading {
     Soft(SourceLine),
     /// Nothing does.
     Nothing,
+    /// What would is masked here.
+    Masked(String),
     /// A file that could not be read may do it.
     Unknown(PathBuf),
 }
@@ -197,8 +199,8 @@ impl ModuleFiles {
 
     /// The first line that loads the module, and the alias that it names; or why none does.
     fn first_named(&self) -> Result<(SourceLine, Option<String>), Loading> {
-        if self.is_masked {
-            return Err(Loading::Nothing);
+        if let Some(mask) = &self.mask {
+            return Err(Loading::Masked(mask.clone()));
         }
         let files = in_reading_order(&self.modules_load);
         let mut named: Vec<(SourceLine, String)> = files.iter().copied().flat_map(lines).collect();

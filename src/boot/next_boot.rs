@@ -16,6 +16,7 @@ use super::modules::{ConfFile, HashSize, Loading, ModuleFiles, hash_size_of};
 use super::storage::{self, StorageFacts, Volatile};
 use super::writers::{Applier, Certainty, LaterWrite, MODPROBE, Writers};
 use super::{Effective, Reader, SourceLine, Tree, Winner, drop_in};
+use crate::diagnostic::Hint;
 use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
 
@@ -25,8 +26,6 @@ pub(crate) struct BootFiles {
     pub(crate) tree: Tree,
     /// The programs of this machine that apply sysctl.d; none where that is not known.
     pub(crate) readers: Vec<Reader>,
-    /// Why none of them does so at boot, if that is known.
-    pub(crate) not_applied: Option<String>,
     /// A program that applies sysctl.d and that cttune does not know.
     pub(crate) other_reader: Option<&'static str>,
     /// How the module is loaded; none where conntrack is built in.
@@ -67,6 +66,14 @@ pub(crate) struct Answer {
     pub(crate) is_of_writer: bool,
 }
 
+/// What keeps sysctl.d from being applied at boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotApplied {
+    /// A whole clause.
+    pub(crate) why: String,
+    pub(crate) fix: Hint,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct NextBoot {
     files: BootFiles,
@@ -83,7 +90,11 @@ pub(crate) struct NextBoot {
 }
 
 impl NextBoot {
-    pub(crate) fn new(files: BootFiles) -> Self {
+    pub(crate) fn new(mut files: BootFiles) -> Self {
+        let mask = masked(&files, "systemd-modules-load");
+        if let Some(module) = &mut files.module {
+            module.mask = mask.map(|(place, _)| place);
+        }
         let tree = &files.tree;
         let mut all: Vec<Reader> = Reader::ALL.to_vec();
         all.extend(
@@ -210,6 +221,7 @@ impl NextBoot {
         found.extend(dead_lines::in_strays(&self.files.strays));
         if let Some(module) = self.module() {
             found.extend(dead_lines::in_modprobe_d(module));
+            found.extend(dead_lines::in_modules_load(module));
         }
         found.extend(dead_lines::without_module(&self.files.modprobe));
         found.extend(dead_lines::in_command_line(
@@ -319,6 +331,10 @@ impl NextBoot {
             .find(|(reader, _)| *reader != Reader::Procps)
             .or(winners.first());
         if let Some((_, Some(winner))) = first {
+            if let Some(not_applied) = self.not_applied() {
+                answer.is_lost = true;
+                return answer.depends(not_applied.why);
+            }
             let from = SourceLine {
                 file: winner.real.clone(),
                 line: winner.line,
@@ -329,11 +345,7 @@ impl NextBoot {
         let disagreeing = winners
             .iter()
             .find(|(_, winner)| winner.is_some() && value(*winner) != answer.value);
-        if first.is_some_and(|(_, winner)| winner.is_some())
-            && let Some(reason) = self.not_applied()
-        {
-            answer.lose(reason);
-        } else if let Some((reader, Some(winner))) = disagreeing {
+        if let Some((reader, Some(winner))) = disagreeing {
             answer.depends(format!(
                 "{reader} sets {} by {}:{}",
                 winner.value,
@@ -344,22 +356,29 @@ impl NextBoot {
     }
 
     /// Why nothing applies sysctl.d at boot, if that is so.
-    pub(crate) fn not_applied(&self) -> Option<String> {
-        let has_systemd = self.has_systemd();
-        let is_masked = has_systemd
-            && self
-                .files
-                .command_line
-                .has("systemd.mask=systemd-sysctl.service");
-        let place = self.files.command_line.from().filter(|_| is_masked);
-        let by_word =
-            place.map(|place| format!("{place} masks systemd-sysctl, which applies sysctl.d"));
-        self.files.not_applied.clone().or(by_word)
+    pub(crate) fn not_applied(&self) -> Option<NotApplied> {
+        if self.has_systemd() {
+            let (place, fix) = masked(&self.files, "systemd-sysctl")?;
+            let why = format!("{place} masks systemd-sysctl, which applies sysctl.d");
+            return Some(NotApplied { why, fix });
+        }
+        let disabled = &self.files.writers.disabled;
+        let (script, command) = match self.files.readers.as_slice() {
+            [Reader::OpenRc] if disabled.openrc => ("sysctl", "rc-update add sysctl boot"),
+            [Reader::Procps] if disabled.procps => ("procps", "update-rc.d procps defaults"),
+            _ => return None,
+        };
+        Some(NotApplied {
+            why: format!("no runlevel starts {script}, which applies sysctl.d"),
+            fix: Hint::on_host(command).to("start it at boot"),
+        })
     }
 
     /// Whether what sysctl.d sets is set while the key exists.
     fn module_timing(&self, key: Key, answer: &mut Answer) {
         let brought_back = self.brought_back(key);
+        // Later than what udev sets while the module is loaded early.
+        let is_applied = self.not_applied().is_none();
         let Some(loading) = &self.loading else {
             return answer.may_be_set(brought_back);
         };
@@ -368,12 +387,11 @@ impl NextBoot {
             .iter()
             .any(|reader| self.winner(*reader, key).is_some());
         if let Some((write, is_sure)) = &brought_back
-            && !matches!(
-                loading,
-                Loading::Early(_) | Loading::Never(_) | Loading::Soft(_)
-            )
+            && !matches!(loading, Loading::Never(_) | Loading::Soft(_))
+            && !(is_applied && matches!(loading, Loading::Early(_)))
             && *is_sure
         {
+            *answer = Answer::default();
             answer.set(write.0, write.1.clone());
             return;
         }
@@ -396,6 +414,10 @@ impl NextBoot {
                 answer.is_lost = true;
                 answer.depends(reason.to_owned());
             }
+            Loading::Masked(place) => {
+                answer.is_lost = true;
+                answer.depends(format!("{place} masks systemd-modules-load"));
+            }
             Loading::Denied(line) => {
                 answer.lose(format!(
                     "{line} keeps nf_conntrack from being loaded before sysctl.d is applied"
@@ -408,23 +430,27 @@ impl NextBoot {
         }
     }
 
-    /// What is written when the module is loaded, where cttune cannot tell the value.
-    fn unknown_on_load(&self, key: Key, answer: &mut Answer) {
+    /// What is written when the module is loaded. Where that is before sysctl.d is applied, an
+    /// `install` line runs before too.
+    fn writes_on_load(&self, key: Key) -> impl Iterator<Item = &LaterWrite> {
+        let is_early = matches!(self.loading, Some(Loading::Early(_)));
         let writes = self.files.writers.on_load.writes.iter();
-        let is_unknown =
-            |write: &&LaterWrite| write.value.is_none() && write.key.is_none_or(|own| own == key);
-        writes
-            .filter(is_unknown)
+        writes.filter(move |write| {
+            write.key.is_none_or(|own| own == key) && !(is_early && write.who == MODPROBE)
+        })
+    }
+
+    /// Where cttune cannot tell the value.
+    fn unknown_on_load(&self, key: Key, answer: &mut Answer) {
+        self.writes_on_load(key)
+            .filter(|write| write.value.is_none())
             .for_each(|write| answer.unknown(write.told()));
     }
 
     /// The value that udev's rules set when the module is loaded, and whether they surely do.
     fn brought_back(&self, key: Key) -> Option<((i64, SourceLine), bool)> {
-        // Where the module is loaded before sysctl.d is applied, an `install` line runs before too.
-        let is_early = matches!(self.loading, Some(Loading::Early(_)));
-        let counts =
-            |write: &&LaterWrite| write.key == Some(key) && !(is_early && write.who == MODPROBE);
-        let writes = self.files.writers.on_load.writes.iter().filter(counts);
+        let writes = self.writes_on_load(key);
+        let writes = writes.filter(|write| write.key == Some(key));
         let by_write = writes.filter_map(|write| {
             let from = write.place();
             Some(((write.value?, from), write.certainty == Certainty::Sure))
@@ -514,7 +540,8 @@ impl NextBoot {
         }
         if let Some(place) = self.files.command_line.open_at() {
             answer.depends(format!(
-                "the boot loader has other entries, which differ from {place}"
+                "the boot loader has other entries, or words that cttune cannot work out, beside \
+                 {place}"
             ));
         }
         if let Some(unit) = &self.files.writers.changed {
@@ -529,6 +556,27 @@ impl NextBoot {
             answer.depends(volatile.why.clone());
         }
     }
+}
+
+/// Where a service of systemd's is masked, and what helps.
+fn masked(files: &BootFiles, service: &str) -> Option<(String, Hint)> {
+    let disabled = &files.writers.disabled;
+    let link = match service {
+        "systemd-sysctl" => &disabled.sysctl,
+        _ => &disabled.modules_load,
+    };
+    if let Some(link) = link {
+        let unmask = Hint::on_host(format!("systemctl unmask {service}"));
+        return Some((link.shown(), unmask.to("start it at boot")));
+    }
+    let place = files.command_line.from()?;
+    let remove = Hint::say(format!(
+        "remove `systemd.mask={service}` from the kernel command line"
+    ));
+    files
+        .command_line
+        .masks(service)
+        .then(|| (place.to_string(), remove))
 }
 
 impl Answer {

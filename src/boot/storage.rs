@@ -68,15 +68,19 @@ const IMAGES: [(&str, &str); 12] = [
     ("libreelec", "set the sysctls in /storage/.config"),
     ("tails", "set the sysctls in the persistent storage"),
 ];
-/// Words of a kernel command line that have the root file system changed in memory alone.
-const IN_MEMORY: [&str; 8] = [
+/// Words of a kernel command line that have the root file system changed in memory alone; options
+/// may follow a colon.
+const IN_MEMORY: [&str; 11] = [
     "boot=casper",
     "boot=live",
     "boot=overlay",
     "overlayroot=tmpfs",
     "rd.live.image",
     "systemd.volatile",
+    "systemd.volatile=1",
+    "systemd.volatile=on",
     "systemd.volatile=overlay",
+    "systemd.volatile=true",
     "systemd.volatile=yes",
 ];
 /// Words that keep the changes of a live system after all.
@@ -129,7 +133,9 @@ pub(crate) fn volatile(facts: &StorageFacts, command_line: &CommandLine) -> Opti
         let why = "ostree's prepare-root.conf makes /etc transient".to_owned();
         return sure(why, "build the files into the image");
     }
-    let mut words = IN_MEMORY.iter().filter(|word| command_line.has(word));
+    let mut words = IN_MEMORY
+        .iter()
+        .filter(|word| command_line.has_with_options(word));
     let keeps = PERSISTENT.iter().any(|word| command_line.has(word));
     if let (Some(word), false, Some(place)) = (words.next(), keeps, command_line.from()) {
         return sure(

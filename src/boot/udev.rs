@@ -12,6 +12,9 @@ use super::SourceLine;
 use super::modules::{ConfFile, in_reading_order, lines};
 use super::pattern::matches_text;
 
+/// Where udev has programs of its own.
+pub(super) const OWN_PROGRAMS: &str = "/usr/lib/udev/";
+
 /// A program that a rule runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Run {
@@ -150,7 +153,7 @@ impl Event {
             let folder = if command.starts_with(['/', '\'']) {
                 ""
             } else {
-                "/usr/lib/udev/"
+                OWN_PROGRAMS
             };
             self.runs.push(Run {
                 place: place.clone(),
@@ -241,7 +244,29 @@ fn parse(text: &str) -> Option<Vec<Pair>> {
         });
         rest = behind.trim_start_matches([' ', '\t', ',']);
     }
-    (!key_is_missing(&pairs)).then_some(pairs)
+    let is_valid =
+        |pair: &Pair| pair.operator == "==" || pair.operator == "!=" || !is_a_match(pair);
+    (!key_is_missing(&pairs) && pairs.iter().all(is_valid)).then_some(pairs)
+}
+
+/// Whether a key can only be compared: udev refuses a rule that assigns it.
+fn is_a_match(pair: &Pair) -> bool {
+    const MATCHES: [&str; 13] = [
+        "ACTION",
+        "ATTRS",
+        "CONST",
+        "DEVPATH",
+        "DRIVER",
+        "DRIVERS",
+        "KERNEL",
+        "KERNELS",
+        "RESULT",
+        "SUBSYSTEM",
+        "SUBSYSTEMS",
+        "TAGS",
+        "TEST",
+    ];
+    MATCHES.contains(&pair.key.as_str())
 }
 
 fn key_is_missing(pairs: &[Pair]) -> bool {
@@ -288,6 +313,17 @@ mod tests {
             format!("{} {:?} {command}", run.place.line, run.matches)
         };
         programs(&[file]).into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_rule_that_udev_refuses_runs_nothing() {
+        for rule in [
+            r#"ACTION=="add", SUBSYSTEM="module", KERNEL=="nf_conntrack", RUN+="x""#,
+            r#"ACTION=="add", KERNEL+="nf_conntrack", RUN+="x""#,
+            r#"ACTION:="add", RUN+="x""#,
+        ] {
+            assert_eq!(read(rule), [""; 0], "{rule}");
+        }
     }
 
     #[test]

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::{Kind, Root};
 use crate::boot::command_line::{
-    CommandLine, ENTRY_FOLDERS, GRUB_DEFAULTS, GRUB_ENVIRONMENTS, GRUB_FOLDER, LOADER_FILES,
-    LoaderFile,
+    CommandLine, ENTRY_FOLDERS, GRUB_ENVIRONMENTS, GRUB_FOLDER, LOADER_FILES, LoaderFile,
 };
 use crate::boot::modules::{ConfFile, MODPROBE_FOLDERS};
 use crate::boot::storage::StorageFacts;
 use crate::boot::{Reader, SourceLine, Tree};
-use crate::diagnostic::plain::Shown;
 
 /// Where distributions have systemd-sysctl.
 const SYSTEMD_SYSCTL: [&str; 2] = [
@@ -33,16 +31,6 @@ const OTHERS: [(&str, &str); 8] = [
     ("/etc/dinit.d", "dinit"),
     ("/etc/inittab", "init"),
 ];
-
-/// Where a unit is masked.
-const MASKS: [&str; 2] = ["/etc/systemd/system", "/run/systemd/system"];
-/// OpenRC's runlevels at boot, and those of sysvinit.
-const RUNLEVELS: [&str; 3] = [
-    "/etc/runlevels/sysinit",
-    "/etc/runlevels/boot",
-    "/etc/runlevels/default",
-];
-const LINKS: [&str; 3] = ["/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d"];
 
 fn is_there(root: &Root, path: &str) -> bool {
     matches!(root.kind(Path::new(path)), Ok(Some(_)))
@@ -92,46 +80,6 @@ pub(super) fn readers(root: &Root) -> (Vec<Reader>, Option<&'static str>) {
     }
 }
 
-/// Why none of the programs that apply sysctl.d does so at boot, if none does.
-pub(super) fn not_applied(root: &Root, readers: &[Reader]) -> Option<String> {
-    if readers.contains(&Reader::Systemd) {
-        let mask = masked(root, "systemd-sysctl.service")?;
-        return Some(format!(
-            "{mask} masks systemd-sysctl, which applies sysctl.d"
-        ));
-    }
-    let starts = |folders: &[&str], name: &str| {
-        let mut names = folders
-            .iter()
-            .flat_map(|folder| {
-                root.list(Path::new(folder))
-                    .ok()
-                    .flatten()
-                    .unwrap_or_default()
-            })
-            .peekable();
-        // A few files of an image tell nothing.
-        names.peek().is_none() || names.any(|own| own.to_string_lossy().ends_with(name))
-    };
-    let (service, folders) = match readers {
-        [Reader::OpenRc] => ("sysctl", RUNLEVELS),
-        _ if is_there(root, "/etc/init.d/procps") => ("procps", LINKS),
-        _ => return None,
-    };
-    (!starts(&folders, service))
-        .then(|| format!("no runlevel starts {service}, which applies sysctl.d"))
-}
-
-/// The link to `/dev/null` that keeps a unit from starting.
-pub(super) fn masked(root: &Root, unit: &str) -> Option<String> {
-    let mut paths = MASKS.iter().map(|folder| Path::new(folder).join(unit));
-    let is_mask = |path: &PathBuf| {
-        root.resolve(path)
-            .is_ok_and(|real| real == Path::new("/dev/null"))
-    };
-    paths.find(is_mask).map(|path| path.shown())
-}
-
 /// Files that are there and cannot be read.
 pub(super) type UnreadFiles = Vec<PathBuf>;
 
@@ -152,32 +100,18 @@ pub(super) fn command_line(root: &Root, unread: &mut UnreadFiles) -> CommandLine
         entries.collect::<Vec<_>>()
     };
     let entries = ENTRY_FOLDERS.iter().flat_map(in_folder);
-    let paths = entries.chain(LOADER_FILES.iter().map(PathBuf::from));
-    let mut files: Vec<LoaderFile> = paths
+    let mut parts = in_folder(&GRUB_FOLDER);
+    parts.reverse();
+    let others = LOADER_FILES.iter().map(PathBuf::from).chain(parts);
+    let paths = entries
+        .chain(others)
+        .chain(GRUB_ENVIRONMENTS.iter().map(PathBuf::from));
+    let files: Vec<LoaderFile> = paths
         .filter_map(|path| {
             let text = text(root, &path, unread)?;
             Some(LoaderFile { path, text })
         })
         .collect();
-    for file in &mut files {
-        let path = file.path.clone();
-        if path == Path::new(GRUB_DEFAULTS) {
-            let names = root.list(Path::new(GRUB_FOLDER)).ok().flatten();
-            for name in names.unwrap_or_default() {
-                let more = text(root, &Path::new(GRUB_FOLDER).join(name), unread);
-                file.text += &format!("\n{}", more.unwrap_or_default());
-            }
-        } else if file.text.contains("$kernelopts") {
-            let mut environments = GRUB_ENVIRONMENTS.iter().map(Path::new);
-            let environment = environments.find_map(|path| text(root, path, unread));
-            let environment = environment.unwrap_or_default();
-            let mut lines = environment.lines();
-            let options = lines.find_map(|line| line.strip_prefix("kernelopts="));
-            file.text = file
-                .text
-                .replace("$kernelopts", options.unwrap_or_default());
-        }
-    }
     CommandLine::of_loader(&files)
 }
 

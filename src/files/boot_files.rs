@@ -37,10 +37,8 @@ pub(crate) fn read(root: &Root, host: &Host, processes: Vec<Process>) -> Result<
     let (readers, other_reader) = boot_facts::readers(root);
     let next_boot = NextBoot::new(BootFiles {
         tree,
-        not_applied: boot_facts::not_applied(root, &readers),
         module: is_module.then(|| ModuleFiles {
             command_line: command_line.clone(),
-            is_masked: boot_facts::masked(root, "systemd-modules-load.service").is_some(),
             ..conf_folders::read_module_files(root, &readers, &mut unread)
         }),
         readers,

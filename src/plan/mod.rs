@@ -91,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) left_out: Option<String>,
     /// Why what it writes to /etc does not last, if so.
     pub(crate) volatile: Option<Volatile>,
+    /// Why the values that it persists are not there after the next boot, if so.
+    pub(crate) lost_at_boot: Option<String>,
 }
 
 impl Plan {

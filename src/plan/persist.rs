@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Blocked, Compared, Comparison, Lowered, Plan, State, Step, order};
+use crate::boot::modules::Loading;
 use crate::boot::writers::{Certainty, LaterWrite};
 use crate::boot::{self, Effective, NextBoot, Reader, Run, Tree, adopt, at_boot, drop_in, managed};
 use crate::profile::{Desired, Target, active};
@@ -126,6 +127,8 @@ pub(super) fn add_steps(
     let later = written_later(comparison, &next_boot, &plan.steps);
     plan.blocked.extend(later);
     plan.volatile = next_boot.volatile().cloned();
+    let mut persisted = desired_at_boot(comparison);
+    plan.lost_at_boot = lost_at_boot(files).filter(|_| persisted.next().is_some());
     plan.steps.extend(at_boot_steps(comparison, files));
     plan.steps.extend(comparison.services.files.iter().cloned());
     let before = files.text(ACTIVE);
@@ -186,12 +189,28 @@ pub(super) fn write_step(files: &Files, path: &str, text: String, why: String) -
     })
 }
 
+/// Why nothing that cttune writes to /etc sets a value at the next boot. A module that is loaded
+/// has its values from the udev rule.
+fn lost_at_boot(files: &Files) -> Option<String> {
+    let next_boot = &files.next_boot;
+    if let Some(Loading::Never(line)) = next_boot.loading() {
+        return Some(format!("{line} keeps nf_conntrack from being loaded"));
+    }
+    let has_rule = next_boot.module().is_some() && files.has_systemd();
+    let not_applied = next_boot.not_applied().filter(|_| !has_rule)?;
+    Some(not_applied.why)
+}
+
 /// What applies sysctl.d to a module, which systemd-sysctl does not wait for.
 fn at_boot_steps(comparison: &Comparison, files: &Files) -> Vec<Step> {
     if files.next_boot.module().is_none() || comparison.settings.is_empty() {
         return Vec::new();
     }
-    let why = "sysctl.d is applied before the module would be loaded".to_owned();
+    let why = match files.next_boot.not_applied() {
+        None => "sysctl.d is applied before the module would be loaded",
+        Some(_) => "the values come with the module: nothing applies sysctl.d at boot",
+    }
+    .to_owned();
     let load = write_step(files, MODULES_LOAD, at_boot::modules_load(), why);
     let why = "the values are lost when the module is unloaded and loaded again".to_owned();
     let rules = files.systemd_sysctl.as_deref().map(at_boot::udev_rules);

@@ -90,7 +90,12 @@ pub(crate) fn text(explanation: &Explanation, next_boot: &NextBoot) -> String {
     }
     let writers = next_boot.later(explanation.key);
     if explanation.lines.is_empty() && writers.is_empty() {
-        text.push_str("no line sets it: the kernel's default stays\n");
+        let is_set = next_boot.is_set(explanation.key);
+        text.push_str(if is_set {
+            "no line of sysctl.d sets it\n"
+        } else {
+            "no line sets it: the kernel's default stays\n"
+        });
         return text;
     }
     if !explanation.lines.is_empty() {

@@ -38,6 +38,8 @@ pub(crate) struct Output<'a> {
     services_left_out: Option<&'a str>,
     /// Why what it writes to /etc does not last, if so.
     files_lost: Option<&'a str>,
+    /// Why the values are not there after the next boot, if so.
+    lost_at_boot: Option<&'a str>,
     steps: Vec<ToDo<'a>>,
     skipped: Vec<Skipped>,
     blocked: Vec<Blocks>,
@@ -181,6 +183,7 @@ pub(crate) fn json(plan: &Plan) -> Output<'_> {
         lowers: plan.lowered.iter().map(lowers).collect(),
         services_left_out: plan.left_out.as_deref(),
         files_lost: volatile.map(|volatile| volatile.why.as_str()),
+        lost_at_boot: plan.lost_at_boot.as_deref(),
         steps: plan.steps.iter().map(to_do).collect(),
         skipped: plan.skipped.iter().map(skipped).collect(),
         obstacles: blocked.clone(),
@@ -408,6 +411,7 @@ fn warnings(plan: &Plan) -> Vec<String> {
     lines
         .chain(dropped_line(plan))
         .chain(volatile_line(plan))
+        .chain(lost_at_boot_line(plan))
         .chain(left_out_line(plan))
         .collect()
 }
@@ -420,6 +424,7 @@ pub(crate) fn warnings_beside_steps(plan: &Plan) -> Vec<String> {
     lines
         .chain(dropped_line(plan))
         .chain(volatile_line(plan))
+        .chain(lost_at_boot_line(plan))
         .collect()
 }
 
@@ -439,6 +444,11 @@ fn volatile_line(plan: &Plan) -> Option<String> {
         volatile.instead
     );
     writes.then_some(text)
+}
+
+fn lost_at_boot_line(plan: &Plan) -> Option<String> {
+    let why = plan.lost_at_boot.as_ref()?;
+    Some(format!("sets values that are lost at the next boot: {why}"))
 }
 
 fn dropped_line(plan: &Plan) -> Option<String> {

@@ -125,7 +125,7 @@ fn ufw_finding(write: &LaterWrite, evidence: &Evidence<'_>) -> Finding {
         Id::WriterUfw,
         severity,
         message,
-        "remove that line: sysctl.d has the value",
+        advice(write, evidence, "line"),
     )
 }
 
@@ -135,8 +135,28 @@ fn later_writer(write: &LaterWrite, evidence: &Evidence<'_>) -> Finding {
         Id::LaterWriter,
         severity,
         message,
-        "remove that command: sysctl.d has the value, or set it there",
+        advice(write, evidence, "command"),
     )
+}
+
+/// What it takes that sysctl.d alone decides, and that the next boot does not get less by it.
+fn advice(write: &LaterWrite, evidence: &Evidence<'_>, what: &str) -> String {
+    let by_files = evidence.machine.files.and_then(|files| {
+        let next_boot = files.next_boot();
+        let reader = next_boot.readers().last()?;
+        Some(next_boot.winner(*reader, write.key?)?.value)
+    });
+    match (by_files, write.value) {
+        (Some(own), Some(value)) if own >= value => {
+            format!("remove that {what}: sysctl.d has the value")
+        }
+        (Some(own), Some(_)) => format!(
+            "to keep its value, write it to sysctl.d in place of {own} and remove that {what}"
+        ),
+        _ => {
+            format!("to have one place for it, write the value to sysctl.d and remove that {what}")
+        }
+    }
 }
 
 /// `FILE:LINE (WHO) sets KEY = VALUE WHEN, not DESIRED`, and a warning where that matters.

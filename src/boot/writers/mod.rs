@@ -7,6 +7,7 @@
 
 mod conntrackd;
 mod cron;
+mod disabled;
 mod facts;
 mod hooks;
 mod interfaces;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use super::{Reader, SourceLine};
 use crate::tunable::Key;
 
+pub(crate) use disabled::Disabled;
 pub(crate) use facts::{Facts, File, Found, Process};
 pub(crate) use kube_proxy::KubeProxy;
 pub(crate) use tuned::Tuned;
@@ -102,6 +104,7 @@ pub(crate) struct Writers {
     pub(crate) appliers: Vec<Applier>,
     /// A file of the admin's that changes how systemd-sysctl starts.
     pub(crate) changed: Option<String>,
+    pub(crate) disabled: Disabled,
     pub(crate) unread: Vec<PathBuf>,
 }
 
@@ -148,6 +151,7 @@ impl Writers {
             on_load,
             appliers,
             changed: units::changed(facts, "systemd-sysctl.service"),
+            disabled: disabled::read(facts),
             unread: facts.unreadable(),
         }
     }

@@ -28,7 +28,13 @@ pub(crate) struct OnLoad {
 /// Reads the rules: those for the module's own event apart from those for other devices.
 pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> OnLoad {
     let mut on_load = Scripts::new(facts);
-    for run in udev::programs(&rules(facts)) {
+    // udev looks for a name without a folder in its own.
+    let is_there = |run: &udev::Run| {
+        let program = run.command.split(' ').next().unwrap_or_default();
+        !program.starts_with(udev::OWN_PROGRAMS)
+            || *facts.find(Path::new(program)) != Found::Nothing
+    };
+    for run in udev::programs(&rules(facts)).into_iter().filter(is_there) {
         let words = shell::words(&run.command, &shell::Variables::default());
         let is_own = run.matches != Match::No;
         let runner = Runner {

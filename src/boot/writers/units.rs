@@ -174,9 +174,14 @@ pub(super) fn is_there(facts: &Facts<'_>, name: &str) -> bool {
 
 /// Whether a link to `/dev/null` takes the place of a unit.
 pub(super) fn is_masked(facts: &Facts<'_>, name: &str) -> bool {
-    let paths = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
-    let found = paths.map(|path| facts.find(&path));
-    found.into_iter().find(|found| **found != Found::Nothing) == Some(&Found::Masked)
+    mask(facts, name).is_some()
+}
+
+/// That link.
+pub(super) fn mask(facts: &Facts<'_>, name: &str) -> Option<PathBuf> {
+    let mut paths = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
+    let path = paths.find(|path| *facts.find(path) != Found::Nothing)?;
+    (*facts.find(&path) == Found::Masked).then_some(path)
 }
 
 /// The service that a timer, a path or a socket starts.
