@@ -344,121 +344,12 @@ fn the_boot_loader_s_command_line_is_read() {
     one(&image.findings(), "warning lost-at-boot: ");
 }
 
-#[test]
-fn where_nothing_applies_sysctl_d_its_values_are_lost_and_plan_says_so() {
-    let off = "-> /dev/null";
-    let reload = "ACTION==\"add\", SUBSYSTEM==\"module\", KERNEL==\"nf_conntrack\", \
-                  RUN+=\"/usr/lib/systemd/systemd-sysctl\"\n";
-    let procps = ("etc/init.d/procps", "#!/bin/sh\n");
-    let by_word = ("boot/cmdline.txt", "systemd.mask=systemd-sysctl\n");
-    for (files, max, cause, is_lost) in [
-        (
-            vec![
-                MODULE,
-                LOADS,
-                SYSTEMD,
-                ("etc/systemd/system/systemd-sysctl.service", off),
-            ],
-            None,
-            Some("/etc/systemd/system/systemd-sysctl.service masks systemd-sysctl"),
-            false,
-        ),
-        (
-            vec![
-                BUILT_IN,
-                SYSTEMD,
-                ("run/systemd/system/systemd-sysctl.service", off),
-            ],
-            None,
-            Some("/run/systemd/system/systemd-sysctl.service masks systemd-sysctl"),
-            true,
-        ),
-        (
-            vec![BUILT_IN, SYSTEMD, by_word],
-            None,
-            Some("/boot/cmdline.txt:1 masks"),
-            true,
-        ),
-        // What the module's option sets stays.
-        (
-            vec![
-                MODULE,
-                LOADS,
-                SYSTEMD,
-                HASH_SIZE,
-                ("etc/systemd/system/systemd-sysctl.service", off),
-            ],
-            Some(131_072),
-            Some("systemd-sysctl.service masks systemd-sysctl"),
-            false,
-        ),
-        // udev applies them when the module comes.
-        (
-            vec![
-                MODULE,
-                LOADS,
-                SYSTEMD,
-                ("etc/systemd/system/systemd-sysctl.service", off),
-                ("etc/udev/rules.d/50.rules", reload),
-            ],
-            Some(200_000),
-            None,
-            false,
-        ),
-        (
-            vec![
-                MODULE,
-                LOADS,
-                SYSTEMD,
-                ("etc/systemd/system/systemd-modules-load.service", off),
-            ],
-            Some(200_000),
-            Some("systemd-modules-load.service masks systemd-modules-load"),
-            false,
-        ),
-        (
-            vec![
-                BUILT_IN,
-                ("usr/sbin/sysctl", ""),
-                procps,
-                ("etc/rc2.d/K01procps", ""),
-            ],
-            None,
-            Some("no runlevel starts procps"),
-            true,
-        ),
-        (
-            vec![
-                BUILT_IN,
-                ("usr/sbin/sysctl", ""),
-                procps,
-                ("etc/rcS.d/S01procps", ""),
-            ],
-            Some(200_000),
-            None,
-            false,
-        ),
-        (
-            vec![
-                BUILT_IN,
-                ("sbin/openrc", ""),
-                ("etc/runlevels/boot/hostname", ""),
-            ],
-            None,
-            Some("no runlevel starts sysctl"),
-            true,
-        ),
-        (
-            vec![
-                BUILT_IN,
-                ("sbin/openrc", ""),
-                ("etc/runlevels/boot/sysctl", ""),
-            ],
-            Some(200_000),
-            None,
-            false,
-        ),
-    ] {
+/// Files, max after the next boot, why it is lost, and whether the values of a plan are.
+type Lost<'a> = (Vec<(&'a str, &'a str)>, Option<i64>, Option<&'a str>, bool);
+
+#[track_caller]
+fn values_are_lost(cases: Vec<Lost<'_>>) {
+    for (files, max, cause, is_lost) in cases {
         let image = Image::with(&[&[MAX][..], &files].concat());
         assert_eq!(image.max().0, max, "{files:?}");
         let findings = image.findings();
@@ -467,12 +358,63 @@ fn where_nothing_applies_sysctl_d_its_values_are_lost_and_plan_says_so() {
         assert_eq!(lost.is_some(), cause.is_some(), "{files:?}: {findings:?}");
         assert!(cause.is_none_or(is_told), "{files:?}: {findings:?}");
         let planned = image.json(&["plan", "--no-profile", "--set", "max=300000"]);
-        assert_eq!(
-            planned["lost_at_boot"].is_string(),
-            is_lost,
-            "{files:?}: {planned}"
-        );
+        let told = planned["lost_at_boot"].is_string();
+        assert_eq!(told, is_lost, "{files:?}: {planned}");
     }
+}
+
+#[test]
+fn where_systemd_sysctl_is_masked_its_values_are_lost() {
+    let off = "-> /dev/null";
+    let sysctl = ("etc/systemd/system/systemd-sysctl.service", off);
+    let until_boot = ("run/systemd/system/systemd-sysctl.service", off);
+    let load = ("etc/systemd/system/systemd-modules-load.service", off);
+    let by_word = ("boot/cmdline.txt", "systemd.mask=systemd-sysctl\n");
+    let reload = "ACTION==\"add\", SUBSYSTEM==\"module\", KERNEL==\"nf_conntrack\", \
+                  RUN+=\"/usr/lib/systemd/systemd-sysctl\"\n";
+    let rule = ("etc/udev/rules.d/50.rules", reload);
+    let link = "/etc/systemd/system/systemd-sysctl.service masks systemd-sysctl";
+    let run = "/run/systemd/system/systemd-sysctl.service masks systemd-sysctl";
+    let word = "/boot/cmdline.txt:1 masks";
+    let loading = "systemd-modules-load.service masks systemd-modules-load";
+    let loads = |more: &[_]| [&[MODULE, LOADS, SYSTEMD][..], more].concat();
+    values_are_lost(vec![
+        (loads(&[sysctl]), None, Some(link), false),
+        (vec![BUILT_IN, SYSTEMD, until_boot], None, Some(run), true),
+        (vec![BUILT_IN, SYSTEMD, by_word], None, Some(word), true),
+        // What the module's option sets stays.
+        (
+            loads(&[HASH_SIZE, sysctl]),
+            Some(131_072),
+            Some(link),
+            false,
+        ),
+        // udev applies them when the module comes.
+        (loads(&[sysctl, rule]), Some(200_000), None, false),
+        (loads(&[load]), Some(200_000), Some(loading), false),
+    ]);
+}
+
+#[test]
+fn where_no_runlevel_applies_sysctl_d_its_values_are_lost() {
+    let procps = |link| {
+        let script = ("etc/init.d/procps", "#!/bin/sh\n");
+        vec![BUILT_IN, ("usr/sbin/sysctl", ""), script, (link, "")]
+    };
+    let openrc = |script| vec![BUILT_IN, ("sbin/openrc", ""), (script, "")];
+    let (no_procps, no_sysctl) = ("no runlevel starts procps", "no runlevel starts sysctl");
+    let max = Some(200_000);
+    values_are_lost(vec![
+        (procps("etc/rc2.d/K01procps"), None, Some(no_procps), true),
+        (procps("etc/rcS.d/S01procps"), max, None, false),
+        (
+            openrc("etc/runlevels/boot/hostname"),
+            None,
+            Some(no_sysctl),
+            true,
+        ),
+        (openrc("etc/runlevels/boot/sysctl"), max, None, false),
+    ]);
 }
 
 #[test]
