@@ -236,7 +236,7 @@ pub(crate) fn unknown_id(name: &str) -> Option<String> {
         return None;
     }
     let names = Id::ALL.iter().map(|id| id.name().to_owned());
-    let nearest = nearest_name(name, names, 0.8);
+    let nearest = nearest_name(name, names);
     let advice = nearest.map(|nearest| format!("; did you mean `{nearest}`?"));
     let advice = advice.unwrap_or_default();
     Some(format!("no finding is called `{name}`{advice}"))

@@ -448,7 +448,7 @@ fn misspelt_module(module: &str) -> Option<(String, Option<String>)> {
     if name.starts_with("nf_conntrack") {
         return None;
     }
-    nearest_name(&name, ["nf_conntrack".to_owned()].into_iter(), 0.93).map(|nearest| {
+    nearest_name(&name, ["nf_conntrack".to_owned()].into_iter()).map(|nearest| {
         (
             format!("no module is called {module}"),
             Some(format!("options {nearest} …")),

@@ -42,7 +42,7 @@ pub(super) fn meant_key(name: &str) -> Option<Key> {
     let named = |name: &str| Key::ALL.iter().copied().find(|key| key.file_name() == name);
     named(&tail).or_else(|| {
         let all = Key::ALL.iter().map(|key| key.file_name().to_owned());
-        named(&nearest_name(&tail, all, 0.93)?)
+        named(&nearest_name(&tail, all)?)
     })
 }
 

@@ -177,7 +177,7 @@ fn chain(mut found: Found) -> anyhow::Result<Vec<Profile>> {
         let parent = match profiles::find_parent(&extends.name, &found) {
             Ok(parent) => parent,
             Err(ProfileError::NotFound { name, known }) => {
-                let nearest = nearest_name(&name, known.into_iter(), 0.8);
+                let nearest = nearest_name(&name, known.into_iter());
                 mistakes.extend(child.mistaken_parent(&NoParent::NotFound { nearest }));
                 break;
             }

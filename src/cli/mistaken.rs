@@ -58,7 +58,7 @@ pub(super) fn not_found(error: ProfileError) -> anyhow::Error {
             quoted(&name)
         ))),
         ProfileError::NotFound { name, known } => {
-            Some(match nearest_name(&name, known.iter().cloned(), 0.8) {
+            Some(match nearest_name(&name, known.iter().cloned()) {
                 Some(nearest) => Hint::say(format!("did you mean `{nearest}`?"))
                     .and(Hint::cttune("profile list").to("see all")),
                 None => Hint::say(format!(

@@ -14,9 +14,6 @@ use crate::files::profiles;
 use crate::profile::builtin;
 use crate::tunable::nearest_name;
 
-/// How alike a name must be to be offered, from 0 to 1: what is further off misleads.
-const ALIKE: f64 = 0.88;
-
 /// Words of other programs, and what does that here.
 const WORDS: [(&[&str], &str, &str); 9] = [
     (
@@ -161,7 +158,7 @@ fn meant_command(word: &str, command: &Command) -> Option<Hint> {
     }
     let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     let names = shown.flat_map(|sub| sub.get_all_aliases().chain([sub.get_name()]));
-    nearest_name(&lower, names.map(str::to_owned), ALIKE).map(|near| did_you_mean(&near))
+    nearest_name(&lower, names.map(str::to_owned)).map(|near| did_you_mean(&near))
 }
 
 fn meant_argument(word: &str, command: &Command, path: &str, own: &[&str]) -> Option<Hint> {
@@ -181,7 +178,7 @@ fn meant_argument(word: &str, command: &Command, path: &str, own: &[&str]) -> Op
         return Some(Hint::cttune(line).to("write it behind the command"));
     }
     let names = shown.iter().filter_map(|one| one.get_long());
-    let near = nearest_name(name, names.map(str::to_owned), ALIKE)?;
+    let near = nearest_name(name, names.map(str::to_owned))?;
     Some(did_you_mean(&format!("--{near}")))
 }
 

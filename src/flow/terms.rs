@@ -285,7 +285,7 @@ fn sctp_state(text: &str) -> Option<u8> {
 /// The nearest of the names, or all of them.
 pub(super) fn offer<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     let candidates = names.clone().map(str::to_owned);
-    match nearest_name(&name.to_ascii_lowercase(), candidates, 0.8) {
+    match nearest_name(name, candidates) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("one of {}", names.collect::<Vec<_>>().join(", ")),
     }
@@ -310,7 +310,7 @@ fn protocol(value: &str) -> Result<Protocol, Trouble> {
         let names = Protocol::NAMES.iter().map(|(name, _)| *name);
         Trouble::value(
             format!("no protocol is called `{value}`"),
-            format!("{}, or a number from 0 to 255", offer(value, names)),
+            offer(value, names.chain(["a number from 0 to 255"])),
         )
     })
 }

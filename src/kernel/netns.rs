@@ -22,6 +22,7 @@ use super::host::read_netns_inode;
 use crate::conntrack::{Buffer, Head};
 use crate::diagnostic::{Advise, Hint, said};
 use crate::files::{ReadError, Root};
+use crate::tunable::nearest_name;
 
 /// Where `ip netns` keeps its names; the second where /var/run is no link to /run.
 const NAMED: [&str; 2] = ["/run/netns", "/var/run/netns"];
@@ -219,12 +220,7 @@ fn find_name(name: &str) -> Result<PathBuf, NetnsError> {
 }
 
 fn no_such_name(name: &str, known: Vec<String>) -> NetnsError {
-    let nearest = known
-        .iter()
-        .map(|other| (strsim::jaro_winkler(name, other), other))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, other)| other.clone());
+    let nearest = nearest_name(name, known.iter().cloned());
     NetnsError::NoSuchName {
         name: name.into(),
         nearest,

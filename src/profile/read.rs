@@ -339,7 +339,7 @@ fn first_of(tree: &DeTable<'_>, name: &str, end: usize) -> Option<Range<usize>> 
 /// The nearest of the names, as a profile spells them.
 pub(super) fn nearest(name: &str, names: &[&str]) -> Option<String> {
     let plain = name.to_ascii_lowercase().replace('_', "-");
-    nearest_name(&plain, names.iter().map(|name| (*name).to_owned()), 0.8)
+    nearest_name(&plain, names.iter().map(|name| (*name).to_owned()))
 }
 
 /// A value as the rules of values see it.

@@ -241,22 +241,22 @@ impl Key {
         if let Some(key) = Key::lookup(spelling) {
             return Ok(key);
         }
-        let dotted = spelling.replace('/', ".");
+        let dotted = spelling.to_lowercase().replace('/', ".");
         let name = dotted.strip_prefix(SUBTREE).unwrap_or(&dotted);
         if name == "nf_conntrack_count" || name == "count" {
             return Err(UnknownKey::ReadingOnly(spelling.to_owned()));
         }
         let keys = Key::ALL.iter().copied();
         let nearest = if name.contains('.') {
-            let nearest = nearest_name(&dotted, keys.map(Key::name), 0.93);
+            let nearest = nearest_name(&dotted, keys.map(Key::name));
             if nearest.is_none() {
                 return Err(UnknownKey::OtherSubtree(spelling.to_owned()));
             }
             nearest
         } else if name.starts_with("nf_") {
-            nearest_name(name, keys.map(|key| key.file_name().to_owned()), 0.8)
+            nearest_name(name, keys.map(|key| key.file_name().to_owned()))
         } else {
-            nearest_name(name, keys.map(|key| key.short_name().to_owned()), 0.8)
+            nearest_name(name, keys.map(|key| key.short_name().to_owned()))
         };
         let name = spelling.to_owned();
         Err(UnknownKey::NoSuchKey { name, nearest })
@@ -287,21 +287,56 @@ impl UnknownKey {
 
 /// Keys, profiles and terms are shorter.
 const LONGEST_NAME: usize = 200;
+/// Letters of a misspelt name.
+const MOST_WRONG: usize = 3;
 
-/// The candidate most like `name`, if one is at least `floor` alike (0 to 1).
-pub(crate) fn nearest_name(
-    name: &str,
-    candidates: impl Iterator<Item = String>,
-    floor: f64,
-) -> Option<String> {
+/// The candidate that `name` is a misspelling of, if there is one: what is further off misleads.
+///
+/// The words that both begin and end with do not count, and of the rest one letter in three may be
+/// wrong, at least one and at most three; whether letters are large never matters. A short form is
+/// found as well: `src` for `source`.
+pub(crate) fn nearest_name(name: &str, candidates: impl Iterator<Item = String>) -> Option<String> {
     // To compare takes the product of both lengths, and nobody meant a name by a longer text.
     let is_name = name.len() <= LONGEST_NAME;
+    let wrong = |candidate: String| {
+        let (one, other) = (name.to_lowercase(), candidate.to_lowercase());
+        let (one, other) = without_shared_words(&one, &other);
+        let letters = one.chars().count().max(other.chars().count());
+        let wrong = strsim::osa_distance(one, other);
+        let most = (letters / 3).clamp(usize::from(letters > 1), MOST_WRONG);
+        (wrong <= most || is_short_for(other, one)).then_some((wrong, candidate))
+    };
+    let candidates = candidates.filter(|_| is_name).filter_map(wrong);
     candidates
-        .filter(|_| is_name)
-        .map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= floor)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .min_by_key(|(wrong, _)| *wrong)
         .map(|(_, candidate)| candidate)
+}
+
+/// Whether the letters of one are in the other in this order, from the first on.
+fn is_short_for(short: &str, long: &str) -> bool {
+    let mut letters = long.chars();
+    let is_near = short.len() >= 3 && long.len() <= 3 * short.len();
+    is_near
+        && short.chars().next() == long.chars().next()
+        && short.chars().all(|letter| letters.any(|one| one == letter))
+}
+
+/// Both without the words with which both begin and both end.
+fn without_shared_words<'a>(mut one: &'a str, mut other: &'a str) -> (&'a str, &'a str) {
+    const ENDS: [char; 4] = ['_', '-', '.', '/'];
+    while let (Some((first, rest)), Some((same, others))) =
+        (one.split_once(ENDS), other.split_once(ENDS))
+        && first == same
+    {
+        (one, other) = (rest, others);
+    }
+    while let (Some((rest, last)), Some((others, same))) =
+        (one.rsplit_once(ENDS), other.rsplit_once(ENDS))
+        && last == same
+    {
+        (one, other) = (rest, others);
+    }
+    (one, other)
 }
 
 impl fmt::Display for Key {
@@ -359,7 +394,10 @@ mod tests {
             help("net.netfilter.nf_conntrack_udp_timeout_streem"),
             "did you mean `nf_conntrack_udp_timeout_stream`?"
         );
-        assert!(help("zzz").contains("lists all keys"));
+        assert_eq!(help("NF_CONNTRACK_MAX"), "did you mean `nf_conntrack_max`?");
+        for far in ["zzz", "nf_conntrack_x1", "nf_conntrack_tcp_timeout_x"] {
+            assert!(help(far).contains("lists all keys"), "{far}");
+        }
         assert!(matches!(
             Key::find("net.core.somaxconn"),
             Err(UnknownKey::OtherSubtree(_))
