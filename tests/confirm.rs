@@ -269,7 +269,7 @@ fn a_file_that_was_edited_meanwhile_is_not_overwritten() {
     cttune(&world, &at_once("10m")).exits(0);
     world.sh("echo '# by hand' >>/etc/sysctl.conf");
     let told = cttune(&world, &["confirm"]).exits(1);
-    told.says(&["/etc/sysctl.conf changed since", "still pending"]);
+    told.says(&["/etc/sysctl.conf differs", "still pending"]);
     assert!(world.read("/etc/sysctl.conf").ends_with("# by hand\n"));
     cttune(&world, &["rollback"]).exits(0);
 }

@@ -194,13 +194,13 @@ fn what_changes_while_the_question_is_open_is_named_and_nothing_is_applied() {
         ),
         (
             "echo 31 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout".to_owned(),
-            "udp_timeout changed from 30 to 31",
+            "udp_timeout is 31 now, and was 30 when the plan was made",
         ),
         (
             "echo 60 >/proc/sys/net/netfilter/nf_conntrack_icmp_timeout
              echo '# more' >>/etc/sysctl.conf; mkdir -p /etc/cttune; echo x >/etc/cttune/active.toml"
                 .to_owned(),
-            "changed since the plan was made",
+            "differs from what it was when the plan was made",
         ),
     ] {
         let world = World::new();

@@ -67,7 +67,7 @@ fn whatever_changed_since_is_named_and_nothing_is_done() {
         ),
         (
             "echo '# a note' >>/etc/sysctl.conf",
-            "/etc/sysctl.conf changed".to_owned(),
+            "/etc/sysctl.conf differs".to_owned(),
         ),
         (
             "echo hello >/etc/sysctl.d/90-cttune.conf",
@@ -75,11 +75,11 @@ fn whatever_changed_since_is_named_and_nothing_is_done() {
         ),
         (
             "echo 'net.netfilter.nf_conntrack_max = 5' >/etc/sysctl.d/99-z.conf",
-            "/etc/sysctl.d/99-z.conf changed".to_owned(),
+            "/etc/sysctl.d/99-z.conf differs".to_owned(),
         ),
         (
             "sed -i s/100000/90000/ PROFILE",
-            format!("{max} was to become 100000, and is to become 90000 now"),
+            format!("the plan would now set {max} to 90000, not to 100000"),
         ),
     ] {
         let planned = Planned::new();
@@ -93,7 +93,7 @@ fn whatever_changed_since_is_named_and_nothing_is_done() {
             let told = world.cttune(&[&args[..], more].concat()).exits(1);
             told.says(&[
                 "refusing",
-                "something changed since",
+                "the plan would now be another one than at",
                 &named,
                 "--adopt --out",
             ]);
@@ -139,11 +139,11 @@ fn a_file_that_others_may_write_or_that_is_no_plan_is_refused() {
         // A step of somebody's own is no step of the plan.
         (
             text.replacen("/etc/cttune/active.toml", "/etc/passwd", 1),
-            "something changed since",
+            "the plan would now be another one than at",
         ),
         (
             text.replacen("\"to\": 100000", "\"to\": 7", 1),
-            "was to become 7, and is to become 100000 now",
+            "to 100000, not to 7",
         ),
     ] {
         assert!(damaged != text, "{said}");

@@ -86,10 +86,7 @@ fn refuse_overridden(record: &Record, again: &Plan) -> Result<(), ChangeError> {
         if let Step::EditLine { path, why, .. } = step
             && !is_known(path)
         {
-            messages.push(format!(
-                "since then it is also to {}: {why}",
-                step.summary()
-            ));
+            messages.push(format!("the plan would now also {}: {why}", step.summary()));
         }
     }
     refuse(messages)

@@ -11,7 +11,7 @@ pub(crate) enum PreflightError {
     #[error(transparent)]
     System(#[from] SystemError),
     /// Something is no longer as the plan found it.
-    #[error("{0} since the plan was made")]
+    #[error("{0} when the plan was made")]
     Moved(String),
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn preflight(plan: &Plan, system: &mut dyn System) -> Result<(), Pref
                 if let (true, Some(planned)) = (is_first, from)
                     && let Some(now) = system.read(*key)?.filter(|now| now != planned)
                 {
-                    let moved = format!("{key} changed from {planned} to {now}");
+                    let moved = format!("{key} is {now} now, and was {planned}");
                     return Err(PreflightError::Moved(moved));
                 }
                 system.rehearse_write(*key)?;
@@ -61,7 +61,7 @@ fn check_table(
 ) -> Result<(), PreflightError> {
     let planned = from.cloned().unwrap_or_default();
     if system.read_table()? != Found::Ours(planned) {
-        let moved = "nft table inet cttune changed".to_owned();
+        let moved = "nft table inet cttune differs from what it was".to_owned();
         return Err(PreflightError::Moved(moved));
     }
     // nft would load the module.
@@ -77,6 +77,6 @@ fn check_file(step: &Step, system: &mut dyn System) -> Result<(), PreflightError
     if system.read_file(change.path)?.as_deref() == change.from {
         return Ok(());
     }
-    let moved = format!("{} changed", change.path.shown());
+    let moved = format!("{} differs from what it was", change.path.shown());
     Err(PreflightError::Moved(moved))
 }

@@ -155,7 +155,7 @@ impl Order {
             return Ok((plan, current));
         }
         let mut messages = vec![format!(
-            "refusing {file}: something changed since {}",
+            "refusing {file}: the plan would now be another one than at {}",
             saved.time
         )];
         messages.extend(changed);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::diagnostic::plain::Shown;
 use crate::tunable::Key;
 
-use super::Step;
+use super::{FileChange, Step};
 
 /// What differs, the running kernel first; nothing where both are the same plan.
 pub(crate) fn differences(
@@ -72,9 +72,9 @@ fn lost_step(step: &Step, now: &[Step], live: &impl Fn(Key) -> Option<i64>) -> S
             if from != is {
                 format!("{key} was {}, and is {} now", number(*from), number(*is))
             } else if to != becomes {
-                format!("{key} was to become {to}, and is to become {becomes} now")
+                format!("the plan would now set {key} to {becomes}, not to {to}")
             } else {
-                format!("{key} has another reason now")
+                format!("the reason for {key} is different now")
             }
         }
         (Step::WriteLive { key, from, .. }, _) => {
@@ -85,25 +85,31 @@ fn lost_step(step: &Step, now: &[Step], live: &impl Fn(Key) -> Option<i64>) -> S
             )
         }
         (Step::Service { from, .. }, Some(Step::Service { from: is, .. })) => {
-            let how = if from == is {
-                "is to become another one now"
+            if from == is {
+                "the plan would now write another nft table inet cttune".to_owned()
             } else {
-                "changed"
-            };
-            format!("nft table inet cttune {how}")
+                "nft table inet cttune differs from what it was then".to_owned()
+            }
         }
         (Step::LoadModule { .. }, _) => "the module nf_conntrack is loaded by now".to_owned(),
         (step, twin) => match (step.file(), twin.and_then(Step::file)) {
             (Some(then), Some(now)) if then == now => {
-                format!("{} has another reason now", then.path.shown())
+                format!("the reason for {} is different now", then.path.shown())
             }
             (Some(then), Some(now)) if then.from == now.from => {
-                format!("{} is to get another text now", then.path.shown())
+                format!(
+                    "the plan would now write another text to {}",
+                    then.path.shown()
+                )
             }
-            (Some(then), _) => format!("{} changed", then.path.shown()),
-            (None, _) => format!("it is no longer to {}", step.summary()),
+            (Some(then), _) => differs(&then),
+            (None, _) => format!("no longer needed: {}", step.summary()),
         },
     }
+}
+
+fn differs(file: &FileChange<'_>) -> String {
+    format!("{} differs from what it was then", file.path.shown())
 }
 
 /// A step of now that the earlier plan lacks; the same sentence as for the step that it replaces.
@@ -114,13 +120,13 @@ fn added_step(step: &Step, then: &[Step]) -> String {
     match step {
         Step::WriteLive { key, from, to, .. } => {
             format!(
-                "{key} is {} now, and would have to become {to}",
+                "{key} is {} now: the plan would now set it to {to}",
                 number(*from)
             )
         }
         step => match step.file() {
-            Some(change) => format!("{} changed", change.path.shown()),
-            None => format!("it is also to {} now", step.summary()),
+            Some(change) => differs(&change),
+            None => format!("the plan would now also {}", step.summary()),
         },
     }
 }
@@ -180,7 +186,7 @@ mod tests {
             (
                 vec![one.clone()],
                 vec![live(Key::Max, 1, 8)],
-                vec![format!("{max} was to become 9, and is to become 8 now")],
+                vec![format!("the plan would now set {max} to 8, not to 9")],
             ),
             (
                 vec![one.clone()],
@@ -190,17 +196,17 @@ mod tests {
             (
                 vec![],
                 vec![one.clone()],
-                vec![format!("{max} is 1 now, and would have to become 9")],
+                vec![format!("{max} is 1 now: the plan would now set it to 9")],
             ),
             (
                 vec![file("/a", "x", "z")],
                 vec![file("/a", "y", "z")],
-                vec!["/a changed".to_owned()],
+                vec!["/a differs from what it was then".to_owned()],
             ),
             (
                 vec![file("/a", "x", "y")],
                 vec![file("/a", "x", "z")],
-                vec!["/a is to get another text now".to_owned()],
+                vec!["the plan would now write another text to /a".to_owned()],
             ),
             (
                 vec![one.clone()],
@@ -210,12 +216,12 @@ mod tests {
                     to: 9,
                     why: "another".to_owned(),
                 }],
-                vec![format!("{max} has another reason now")],
+                vec![format!("the reason for {max} is different now")],
             ),
             (
                 vec![table(80)],
                 vec![table(81)],
-                vec!["nft table inet cttune is to become another one now".to_owned()],
+                vec!["the plan would now write another nft table inet cttune".to_owned()],
             ),
             (
                 vec![one.clone(), two.clone()],
