@@ -37,7 +37,7 @@ pub(super) fn load_table(
         Found::Ours(from) => from,
         // What is written replaces the rules of the table alone: it must be ours.
         Found::Foreign(part) => {
-            return Err(SystemError::TableReadBack(format!("it has {part}")));
+            return Err(SystemError::TableReadBack(part.to_string()));
         }
         Found::Unread(why) => return Err(SystemError::TableReadBack(why)),
     };
@@ -52,7 +52,7 @@ pub(super) fn load_table(
             Err(SystemError::TableReadBack("it was gone".to_owned()))
         }
         Found::Ours(now) => Err(SystemError::TableReadBack(now.difference(&wanted))),
-        Found::Foreign(part) => Err(SystemError::TableReadBack(format!("it had {part}"))),
+        Found::Foreign(part) => Err(SystemError::TableReadBack(part.to_string())),
         Found::Unread(why) => Err(SystemError::TableReadBack(why)),
     }
 }

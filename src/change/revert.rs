@@ -95,11 +95,15 @@ impl fmt::Display for Conflict {
                 "{key} was {before}, the change set it to {after}, and now it is {now}: somebody \
                  else changed it since"
             ),
-            Conflict::Table => {
-                f.write_str("nft table inet cttune was changed by somebody else since")
-            }
+            Conflict::Table => f.write_str(
+                "nft table inet cttune differs from what the change left: somebody edited it",
+            ),
             Conflict::File(path) => {
-                write!(f, "{} was changed by somebody else since", path.shown())
+                write!(
+                    f,
+                    "{} differs from what the change left: somebody edited it",
+                    path.shown()
+                )
             }
         }
     }
@@ -233,8 +237,7 @@ fn net_tables(entry: &Entry) -> Option<Net<Table>> {
     let mut net: Option<Net<Table>> = None;
     for step in entry.perhaps_applied() {
         if let Step::Service { from, to, .. } = step {
-            let net =
-                net.get_or_insert_with(|| Net::new(from.clone().unwrap_or_default().unedited()));
+            let net = net.get_or_insert_with(|| Net::new(from.clone().unwrap_or_default()));
             net.after.push(to.clone().unwrap_or_default());
         }
     }
@@ -322,7 +325,7 @@ impl Computing<'_> {
         let now = match &self.present.table {
             Some(Found::Ours(now)) => now,
             Some(Found::Foreign(part)) => {
-                let kept = format!("nft table inet cttune was not restored: it has {part} now");
+                let kept = format!("nft table inet cttune was not restored: {part}");
                 self.revert.kept.push(kept);
                 return;
             }
@@ -334,13 +337,16 @@ impl Computing<'_> {
             None => return,
         };
         let is_ours = net.after.iter().any(|after| after.is_same(now));
-        if now.unedited().is_same(&net.before) || (!is_ours && !self.goes_on(Conflict::Table)) {
+        // What somebody edited before the change is not written: only cttune's own rules are.
+        let before = net.before.unedited();
+        let is_before = now.is_same(&net.before) || now.is_same(&before);
+        if is_before || (!is_ours && !self.goes_on(Conflict::Table)) {
             return;
         }
         let some = |table: &Table| Some(table.clone()).filter(|table| !table.is_empty());
         self.revert.plan.steps.push(Step::Service {
             from: some(now),
-            to: some(&net.before),
+            to: some(&before),
             replace: false,
             why: "as before the change".to_owned(),
         });

@@ -36,7 +36,7 @@ pub(crate) trait Console {
     fn flows(&self, read: u64);
     fn note(&self, text: &str);
     /// Proves in private that a table does what it says; the error says what it did instead.
-    fn prove(&self, table: &Table) -> Result<(), String>;
+    fn prove(&self, table: &Table) -> Result<(), ChangeError>;
     /// What is known about the past of flows, if this plan is applied now.
     fn past(&self, plan: &Plan) -> Past;
 }
@@ -172,12 +172,7 @@ impl<'a> Session<'a> {
     fn prove(&self, plan: &Plan) -> Result<(), ChangeError> {
         let mut steps = plan.steps.iter();
         let table = steps.find_map(Step::table);
-        let proved = table.map_or(Ok(()), |table| self.console.prove(table));
-        proved.map_err(|why| {
-            let why = format!("tried in a private namespace: {why}");
-            ChangeError::of(why.lines().map(str::to_owned).collect())
-                .hint("the trial needs ip and nft; without [service] and [lifeline] there is none")
-        })
+        table.map_or(Ok(()), |table| self.console.prove(table))
     }
 
     fn apply_agreed(
@@ -336,11 +331,11 @@ fn refuse_other(plan: &Plan, again: &Plan) -> Result<(), ChangeError> {
     let come = now.iter().find(|step| !planned.contains(step));
     let gone = planned.iter().find(|step| !now.contains(step));
     let message = match (come, gone) {
-        (Some(step), _) => format!("it is also to {} by now", step.summary()),
-        (None, Some(step)) => format!("it is no longer to {}", step.summary()),
-        (None, None) => "the plan is another one by now".to_owned(),
+        (Some(step), _) => format!("the plan would now also {}", step.summary()),
+        (None, Some(step)) => format!("no longer needed: {}", step.summary()),
+        (None, None) => "the plan would now be another one".to_owned(),
     };
-    let message = format!("something changed while the question was open: {message}");
+    let message = format!("the machine is another one since the question: {message}");
     Err(ChangeError::new(message).hint("run it again: it plans anew"))
 }
 

@@ -53,7 +53,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     match applied.map_err(change::told)? {
         Applied::Nothing(plan) => {
             let told = Told::nothing(&plan);
-            let text = || render::plan::text(&plan, &name, "");
+            let text = || render::plan::text(&plan, &name, "", &place);
             out.result(text, || render::outcome::json(told));
             Ok(0)
         }
@@ -84,7 +84,8 @@ fn choose(
     global: &Global,
     out: Out,
 ) -> anyhow::Result<Plan> {
-    out.question(&(render::plan::steps(&plan, host) + &foreseen(&plan, global, out).text()));
+    let steps = render::plan::steps(&plan, host, &place::of(global));
+    out.question(&(steps + &foreseen(&plan, global, out).text()));
     match prompt::ask(&plan, session.signals(), out)? {
         Answer::Yes => Ok(plan),
         Answer::Steps(chosen) => Ok(plan.choose(&chosen)),

@@ -31,9 +31,10 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
 /// Prints a plan. Gives the exit code: whether something is to be done, or blocked.
 pub(super) fn show(plan: &plan::Plan, current: &Current, global: &Global, out: Out) -> u8 {
     let foreseen = forecast::foreseen(plan, global, out);
+    let place = place::of(global);
     out.result(
-        || render::plan::text(plan, &current.name, &foreseen.text()),
-        || render::plan::json(plan).foreseen(&foreseen),
+        || render::plan::text(plan, &current.name, &foreseen.text(), &place),
+        || render::plan::json(plan, &place).foreseen(&foreseen),
     );
     if plan.steps.is_empty() && plan.blocked.is_empty() {
         0

@@ -7,10 +7,10 @@ use super::expire::{FlowProgress, past_of, tell_pace};
 use super::failure::Failure;
 use super::out::Out;
 use crate::change::flows::Past;
-use crate::change::{Console, Here, Session};
-use crate::plan::{Plan, Report, Step};
+use crate::change::{ChangeError, Console, Here, Session};
+use crate::plan::{Blocked, Plan, Report, Step};
 use crate::service::Table;
-use crate::trial::{passes, prove};
+use crate::trial::{TrialError, passes, prove};
 
 /// Tells what a session does.
 pub(super) struct Terminal {
@@ -40,6 +40,21 @@ pub(super) fn wait_time(wait: Option<&str>) -> Result<Duration, Failure> {
     Ok(wait.unwrap_or_default())
 }
 
+/// Why a table was not proved, and what to do about it.
+fn unproved(error: TrialError) -> ChangeError {
+    let tried =
+        |error: &TrialError| ChangeError::new(format!("tried in a private namespace: {error}"));
+    match error {
+        TrialError::LifelineDropped(add) => {
+            let blocked = Blocked::LifelineDropped { add };
+            ChangeError::new(blocked.to_string()).hint(blocked.hint())
+        }
+        TrialError::NotInstalled(_) => tried(&error)
+            .hint("the trial needs ip and nft; without [service] and [lifeline] there is none"),
+        error => tried(&error),
+    }
+}
+
 impl Console for Terminal {
     fn start(&self, plan: &Plan) {
         tell_pace(plan, self.out);
@@ -57,15 +72,15 @@ impl Console for Terminal {
         self.out.note(text);
     }
 
-    fn prove(&self, table: &Table) -> Result<(), String> {
-        let untried = prove(table).map_err(|error| error.to_string())?;
+    fn prove(&self, table: &Table) -> Result<(), ChangeError> {
+        let untried = prove(table).map_err(unproved)?;
         if !untried.is_empty() {
             let untried = untried.join("`, `");
             self.note(&format!(
                 "note: not tried, as no router passes such packets: `{untried}`"
             ));
         }
-        passes(table).map_err(|error| error.to_string())
+        passes(table).map_err(unproved)
     }
 
     fn past(&self, plan: &Plan) -> Past {

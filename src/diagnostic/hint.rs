@@ -19,6 +19,8 @@ pub(crate) enum Hint {
     Say(Text),
     /// What a command is for, then the command.
     To(Text, Box<Hint>),
+    /// What commands are for, then each on a line of its own.
+    Lines(Text, Vec<Hint>),
     /// Several, the most helpful first.
     All(Vec<Hint>),
 }
@@ -63,6 +65,10 @@ impl Hint {
         let texts = self.each().iter().map(|one| match one {
             Hint::To(purpose, hint) => format!("{purpose}: {}", hint.text(place)),
             Hint::Say(sentence) => sentence.to_string(),
+            Hint::Lines(purpose, commands) => {
+                let lines = commands.iter().map(|one| format!("\n{}", one.text(place)));
+                format!("{purpose}:{}", lines.collect::<String>())
+            }
             command => command.command_line(place).unwrap_or_default(),
         });
         texts.collect::<Vec<_>>().join("; ")
@@ -83,7 +89,7 @@ impl Hint {
             Hint::Command(line) => Some(place.command(line)),
             Hint::OnHost(line) => Some(line.to_string()),
             Hint::To(_, hint) => hint.command_line(place),
-            Hint::Say(_) | Hint::All(_) => None,
+            Hint::Say(_) | Hint::Lines(..) | Hint::All(_) => None,
         }
     }
 }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use crate::boot::Reader;
 use crate::boot::writers::LaterWrite;
+use crate::diagnostic::Hint;
 use crate::diagnostic::plain::Shown;
+use crate::service::Part;
 use crate::tunable::{Key, format_count, plural};
-
-const LIFELINE_NEEDS: &str = "the present rules drop untracked packets; the lifeline needs";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Blocked {
@@ -42,10 +42,10 @@ pub(crate) enum Blocked {
     /// This key and some others are off, and nobody can write them here, though no namespace was
     /// named.
     ReadOnly { key: Key, others: usize },
-    /// nft's table of our name is somebody else's, known by this part of it.
-    ForeignTable { part: String },
+    /// nft's table of our name has a part that is somebody else's.
+    ForeignTable { part: Part },
     /// The present rules drop untracked packets: the commands that let the lifeline pass.
-    LifelineDropped { add: String },
+    LifelineDropped { add: Vec<String> },
     /// The two fragment thresholds, in bytes, would cross after the plan.
     ThresholdsCross { high: i64, low: i64 },
 }
@@ -66,7 +66,25 @@ impl Blocked {
         }
     }
 
-    pub(crate) fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> Hint {
+        match self {
+            Blocked::ForeignTable { part } => {
+                if let Some(command) = part.removal() {
+                    return Hint::command(command).to("remove it");
+                }
+                Hint::command("nft list table inet cttune")
+                    .to("see it")
+                    .and(Hint::say("give that table another name"))
+            }
+            Blocked::LifelineDropped { add } => {
+                let commands = add.iter().cloned().map(Hint::command);
+                Hint::Lines("run these, then apply again".into(), commands.collect())
+            }
+            blocked => Hint::say(blocked.advice()),
+        }
+    }
+
+    fn advice(&self) -> &'static str {
         match self {
             Blocked::Overridden { .. } | Blocked::WrittenLater { is_plain: true, .. } => {
                 "--adopt comments that line out, which rollback reverts; --allow-overridden \
@@ -88,13 +106,10 @@ impl Blocked {
                 "run it on the host or with a writable /proc/sys; --only persist writes the files \
                  alone"
             }
-            Blocked::ForeignTable { .. } => {
-                "see it with `nft list table inet cttune`, and give that table another name"
-            }
-            Blocked::LifelineDropped { .. } => "run those commands, then try again",
             Blocked::ThresholdsCross { .. } => {
                 "set both thresholds, the high one above the low one"
             }
+            Blocked::ForeignTable { .. } | Blocked::LifelineDropped { .. } => "",
         }
     }
 }
@@ -147,11 +162,10 @@ impl fmt::Display for Blocked {
                 let others = plural(*others, "more key");
                 write!(f, "{key} and {others} are read-only here")
             }
-            Blocked::ForeignTable { part } => write!(
-                f,
-                "nft table inet cttune was not written by cttune: it has {part}"
-            ),
-            Blocked::LifelineDropped { add } => write!(f, "{LIFELINE_NEEDS}\n{add}"),
+            Blocked::ForeignTable { part } => part.fmt(f),
+            Blocked::LifelineDropped { .. } => {
+                f.write_str("the present rules drop untracked packets, and with them the lifeline")
+            }
             Blocked::ThresholdsCross { high, low } => write!(
                 f,
                 "{} = {high} would be below {} = {low}, which the kernel refuses",

@@ -7,7 +7,7 @@ use super::{Blocked, Compared, Machine, Step};
 use crate::diagnostic::plain::Shown;
 use crate::profile::{Desired, Target, Targets};
 use crate::service::{Found, Table};
-use crate::tunable::{Key, plural};
+use crate::tunable::Key;
 
 /// nft's text.
 pub(crate) const SERVICES: &str = "/etc/cttune/services.nft";
@@ -124,23 +124,17 @@ impl Services {
     pub(crate) fn differences(&self) -> Vec<String> {
         let mut differences = Vec::new();
         match &self.found {
-            Some(Found::Foreign(part)) if !self.wanted.is_empty() => differences.push(format!(
-                "nft table inet cttune was not written by cttune: it has {part}"
-            )),
+            Some(Found::Foreign(part)) if !self.wanted.is_empty() => {
+                differences.push(part.to_string());
+            }
             Some(Found::Ours(now)) if now.is_empty() && !self.wanted.is_empty() => {
                 let now = if self.is_persisted {
-                    "is gone"
+                    "is missing"
                 } else {
                     "is not there yet"
                 };
-                let parts = self.wanted.parts();
-                let told = match self.wanted.services().len() {
-                    0 => format!("nft table inet cttune {now}: there is no {parts}"),
-                    services => {
-                        let services = plural(services, "service");
-                        format!("nft table inet cttune {now}: {services} without effect ({parts})")
-                    }
-                };
+                let effect = self.wanted.without_effect();
+                let told = format!("nft table inet cttune {now}: {effect}");
                 if !self.is_persisted {
                     return vec![told];
                 }

@@ -50,6 +50,11 @@ pub(super) fn marked(hint: &Hint, place: &Place) -> String {
     let one = |one: &Hint| match (one, one.command_line(place)) {
         (Hint::To(purpose, _), Some(line)) => format!("{purpose}: {}", command(&line)),
         (_, Some(line)) => command(&line),
+        (Hint::Lines(purpose, commands), None) => {
+            let lines = commands.iter().map(|one| one.text(place));
+            let lines = lines.map(|line| format!("\n{}", command(&line)));
+            format!("{purpose}:{}", lines.collect::<String>())
+        }
         (sentence, None) => sentence.text(place),
     };
     let all: Vec<String> = hint.each().iter().map(one).collect();

@@ -7,10 +7,12 @@ use std::path::Path;
 use serde::Serialize;
 use similar::TextDiff;
 
+use super::advice::marked;
 use super::forecast::{Foreseen, InPlan};
 use super::layout::{BELOW, CELL, HANG, RIGHT};
 use super::shape::Schema;
 use super::style::{BAD, FAINT, GONE, GOOD, HEAD, HINT, WARN};
+use crate::diagnostic::Place;
 use crate::diagnostic::plain::Shown;
 use crate::plan::{Blocked, FileChange, Lowered, Plan, Skip, Step};
 use crate::profile::ExpireMode;
@@ -88,7 +90,7 @@ struct Skipped {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Blocks {
     message: String,
-    hint: &'static str,
+    hint: String,
 }
 
 /// One step, without what became of it.
@@ -153,7 +155,7 @@ enum ToDoWhat<'a> {
     },
 }
 
-pub(crate) fn json(plan: &Plan) -> Output<'_> {
+pub(crate) fn json<'a>(plan: &'a Plan, place: &Place) -> Output<'a> {
     let lowers = |one: &Lowered| Lowers {
         key: one.key,
         when: if one.at_boot {
@@ -170,7 +172,7 @@ pub(crate) fn json(plan: &Plan) -> Output<'_> {
     };
     let blocks = |blocked: &Blocked| Blocks {
         message: blocked.to_string(),
-        hint: blocked.hint(),
+        hint: blocked.hint().text(place),
     };
     let blocked: Vec<Blocks> = plan.blocked.iter().map(blocks).collect();
     let volatile = plan.volatile.as_ref();
@@ -256,8 +258,8 @@ pub(super) fn to_do(step: &Step) -> ToDo<'_> {
 /// As people read it.
 ///
 /// `foreseen` says what its timeouts would have ended.
-pub(crate) fn text(plan: &Plan, host: &str, foreseen: &str) -> String {
-    let mut text = steps(plan, host) + foreseen;
+pub(crate) fn text(plan: &Plan, host: &str, foreseen: &str, place: &Place) -> String {
+    let mut text = steps(plan, host, place) + foreseen;
     if !plan.steps.is_empty() {
         text.push_str(&format!("{HEAD}{}{HEAD:#}\n", summary(plan)));
     }
@@ -265,7 +267,7 @@ pub(crate) fn text(plan: &Plan, host: &str, foreseen: &str) -> String {
 }
 
 /// All of it but the summary, which a prompt has.
-pub(crate) fn steps(plan: &Plan, host: &str) -> String {
+pub(crate) fn steps(plan: &Plan, host: &str, place: &Place) -> String {
     let profile = format!("{HEAD}{}{HEAD:#}", plan.profile);
     let host = format!("{HEAD}{host}{HEAD:#}");
     let set = set_text(&plan.overrides);
@@ -278,7 +280,7 @@ pub(crate) fn steps(plan: &Plan, host: &str) -> String {
             format!("{profile} on {host}: {BAD}{blocked} blocked{BAD:#}, {steps}{set}\n")
         }
     };
-    text.push_str(&blocked_text(&plan.blocked));
+    text.push_str(&blocked_text(&plan.blocked, place));
     for warning in warnings(plan) {
         text.push_str(&format!("  {WARN}{warning}{WARN:#}\n"));
     }
@@ -524,9 +526,9 @@ fn skipped_text(plan: &Plan) -> String {
 }
 
 /// What keeps a plan from being applied, with what to do about it.
-fn blocked_text(blocked: &[Blocked]) -> String {
+fn blocked_text(blocked: &[Blocked], place: &Place) -> String {
     let line = |blocked: &Blocked| {
-        let hint = blocked.hint();
+        let hint = marked(&blocked.hint(), place);
         format!("{BAD}blocked{BAD:#}: {HANG}{blocked}\n  {HINT}hint{HINT:#}: {HANG}{hint}\n")
     };
     blocked.iter().map(line).collect()
@@ -613,7 +615,8 @@ mod tests {
             overrides: [(Key::Max, 3000)].into(),
             ..Plan::of("p", vec![write(Key::Max, 5000, 3000)])
         };
-        let text = crate::render::layout::shown(&text(&plan, "fw", ""), 80);
+        let place = Place::default();
+        let text = crate::render::layout::shown(&text(&plan, "fw", "", &place), 80);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines,

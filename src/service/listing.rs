@@ -3,45 +3,71 @@
 
 use std::collections::BTreeMap;
 
-/// The first line that is there and should not be, or is not there and should be; with the policy of
+/// A line of a listing, and the chain that it is in.
+type Line = (String, String);
+
+/// The lines that are there and should not be, or are not there and should be; with the policy of
 /// a chain and the flags of the table. Objects are compared with every value elsewhere.
 pub(crate) fn edited(listed: &str, expected: &str) -> Option<String> {
     let (listed, expected) = (blocks(listed), blocks(expected));
-    let mut names = listed.keys().chain(expected.keys());
-    names.find_map(|name| {
-        let of = |blocks: &BTreeMap<&str, Vec<String>>| blocks.get(name).cloned();
-        let (now, wanted) = (of(&listed), of(&expected));
-        if now == wanted {
-            return None;
+    if listed == expected {
+        return None;
+    }
+    let lines = |blocks: &BTreeMap<String, Vec<Line>>| -> Vec<Line> {
+        blocks.values().flatten().cloned().collect()
+    };
+    let mut lacking = lines(&expected);
+    let mut more = lines(&listed);
+    more.retain(|line| match lacking.iter().position(|one| one == line) {
+        Some(place) => {
+            lacking.remove(place);
+            false
         }
-        let (now, wanted) = (now.unwrap_or_default(), wanted.unwrap_or_default());
-        let more = now.iter().find(|line| !wanted.contains(line));
-        let less = wanted.iter().find(|line| !now.contains(line));
-        Some(match (more, less) {
-            (Some(line), _) => format!("it has `{line}`"),
-            (None, Some(line)) => format!("it lacks `{line}`"),
-            (None, None) => format!("the rules of {name} are in another order"),
-        })
+        None => true,
+    });
+    let mut told = Vec::new();
+    told.extend(some(&more, "has", "there and not cttune's"));
+    // As many are the same lines edited.
+    if lacking.len() > more.len() {
+        told.extend(some(&lacking, "lacks", "missing"));
+    }
+    if told.is_empty() {
+        let mut names = listed.keys();
+        let name = names.find(|name| listed.get(*name) != expected.get(*name));
+        told.extend(name.map(|name| format!("the rules of {name} are in another order")));
+    }
+    Some(told.join("; "))
+}
+
+/// One line with its chain, or how many there are and the first.
+fn some(lines: &[Line], has: &str, are: &str) -> Option<String> {
+    let (place, line) = lines.first()?;
+    Some(match lines.len() {
+        1 => format!("{place} {has} `{line}`"),
+        number => format!("{number} lines are {are}, the first in {place}: `{line}`"),
     })
 }
 
-/// The lines of each chain by its name, and those of the table itself by none.
-fn blocks(text: &str) -> BTreeMap<&str, Vec<String>> {
-    let mut blocks: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let (mut name, mut depth) = ("", 0_usize);
+/// The lines of each chain by its name, and those of the table itself.
+fn blocks(text: &str) -> BTreeMap<String, Vec<Line>> {
+    const TABLE: &str = "the table";
+    let mut blocks: BTreeMap<String, Vec<Line>> = BTreeMap::new();
+    let (mut name, mut depth) = (TABLE, 0_usize);
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if line == "}" {
             depth = depth.saturating_sub(1);
             continue;
         }
-        match depth {
-            0 => {}
-            1 if line.ends_with('{') => {
-                name = line.trim_end_matches([' ', '{']);
-                blocks.insert(name, vec![name.to_owned()]);
-            }
-            1 => blocks.entry("").or_default().push(line.to_owned()),
-            _ => blocks.entry(name).or_default().push(line.to_owned()),
+        if depth == 1 {
+            let head = line.strip_suffix('{').map(str::trim_end);
+            let block = head.unwrap_or(TABLE);
+            let line = head.unwrap_or(line);
+            let entry = blocks.entry(block.to_owned()).or_default();
+            entry.push((TABLE.to_owned(), line.to_owned()));
+            name = block;
+        } else if depth > 1 {
+            let entry = blocks.entry(name.to_owned()).or_default();
+            entry.push((name.to_owned(), line.to_owned()));
         }
         depth += usize::from(line.ends_with('{'));
     }
@@ -75,22 +101,34 @@ mod tests {
             (
                 "tcp accept",
                 "udp accept",
-                Some("it has `meta l4proto udp accept comment \"a\"`"),
+                Some("chain arriving has `meta l4proto udp accept comment \"a\"`"),
             ),
             (
                 "\t\tct state != new accept\n",
                 "",
-                Some("it lacks `ct state != new accept`"),
+                Some("chain arriving lacks `ct state != new accept`"),
             ),
             (
                 "\tct timeout",
                 "\tflags dormant\n\tct timeout",
-                Some("it has `flags dormant`"),
+                Some("the table has `flags dormant`"),
+            ),
+            (
+                "\t\tct state != new accept\n\t\tmeta l4proto tcp accept comment \"a\"\n",
+                "",
+                Some("2 lines are missing, the first in chain arriving: `ct state != new accept`"),
+            ),
+            (
+                "\t\tct state != new accept\n",
+                "\t\tct state != new accept\n\t\tct state != new accept\n",
+                Some("chain arriving has `ct state != new accept`"),
             ),
             (
                 "policy accept;",
                 "policy drop;",
-                Some("it has `type filter hook prerouting priority mangle; policy drop;`"),
+                Some(
+                    "chain arriving has `type filter hook prerouting priority mangle; policy drop;`",
+                ),
             ),
             (
                 "\t\tct state != new accept\n\t\tmeta l4proto tcp accept comment \"a\"\n",
@@ -100,7 +138,7 @@ mod tests {
             (
                 "\tchain arriving",
                 "\tchain b {\n\t}\n\tchain arriving",
-                Some("it has `chain b`"),
+                Some("the table has `chain b`"),
             ),
         ] {
             assert!(LISTED.contains(from), "{from}");

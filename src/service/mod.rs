@@ -20,7 +20,7 @@ pub(crate) use lifeline::Lifeline;
 pub(crate) use listing::edited;
 pub(crate) use nft::{LONGEST_COMMENT, asks};
 pub(crate) use packet::{Overlap, can_match, overlaps, packet};
-pub(crate) use reading::{Found, Reading};
+pub(crate) use reading::{Found, Listed, Part, Reading};
 pub(crate) use state::{Layer, State};
 pub(crate) use table::{NAME, Object, Rule, Table, service_of};
 

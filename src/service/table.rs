@@ -185,6 +185,21 @@ impl Table {
         parts.join(", ")
     }
 
+    /// That nothing of it has an effect, in words.
+    pub(crate) fn without_effect(&self) -> String {
+        let names: Vec<&str> = self.services().into_iter().collect();
+        let services = match names.as_slice() {
+            [] => return "the lifeline has no effect".to_owned(),
+            [name] => format!("service {name}"),
+            [names @ .., last] => format!("services {} and {last}", names.join(", ")),
+        };
+        match (&self.lifeline, names.len()) {
+            (Some(_), _) => format!("{services} and the lifeline have no effect"),
+            (None, 1) => format!("{services} has no effect"),
+            (None, _) => format!("{services} have no effect"),
+        }
+    }
+
     /// The same with the objects of these services that are in `present` and not wanted any more:
     /// flows that have one keep it.
     #[must_use]
@@ -241,7 +256,16 @@ impl Table {
     /// How new flows are treated otherwise than is wanted, in a sentence.
     pub(crate) fn told(&self, wanted: &Table) -> String {
         if let Some(edited) = &self.edited {
-            return format!("nft table inet cttune was changed by somebody else: {edited}");
+            let lost = wanted.lost_in(self);
+            if (&lost.rules, &lost.lifeline) == (&wanted.rules, &wanted.lifeline) {
+                let effect = lost.without_effect();
+                return format!("nft table inet cttune has none of cttune's rules: {effect}");
+            }
+            let told = format!("somebody edited nft table inet cttune: {edited}");
+            if lost.is_empty() {
+                return told;
+            }
+            return format!("{told}; {}", lost.without_effect());
         }
         let (now, wanted) = (self.for_new_flows(), wanted.for_new_flows());
         for object in &wanted.objects {
@@ -272,13 +296,33 @@ impl Table {
         match (others.as_slice(), now.rules == wanted.rules) {
             ([], false) => "nft table inet cttune has other rules".to_owned(),
             ([], true) if now.lifeline != wanted.lifeline => {
-                "nft table inet cttune has another lifeline".to_owned()
+                let how = match wanted.lost_in(&now).lifeline {
+                    Some(_) => "lacks the lifeline",
+                    None => "has another lifeline",
+                };
+                format!("nft table inet cttune {how}")
             }
             ([], true) => "nft table inet cttune has more objects".to_owned(),
             (names, _) => format!(
                 "nft table inet cttune has services that the profile does not: {}",
                 names.join(", ")
             ),
+        }
+    }
+
+    /// The services that the other table has no rule of, and the lifeline that it lacks.
+    fn lost_in(&self, other: &Table) -> Table {
+        let there = other.services();
+        let is_tracked = other
+            .lifeline
+            .as_ref()
+            .is_none_or(|one| one.from.is_empty());
+        let is_lost =
+            |rule: &&Rule| service_of(&rule.object).is_some_and(|one| !there.contains(one));
+        Table {
+            rules: self.rules.iter().filter(is_lost).cloned().collect(),
+            lifeline: self.lifeline.clone().filter(|_| is_tracked),
+            ..Table::default()
         }
     }
 

@@ -176,7 +176,7 @@ fn counted() -> Result<[u64; 3], TrialError> {
 }
 
 /// A command for each chain of these hooks that comes before the filter of `nft list ruleset`.
-fn rules_to_add(ruleset: &str, hooks: &[&str]) -> String {
+fn rules_to_add(ruleset: &str, hooks: &[&str]) -> Vec<String> {
     let (mut table, mut chain) = ("", "");
     let mut commands = Vec::new();
     for line in ruleset.lines().map(str::trim) {
@@ -202,7 +202,7 @@ fn rules_to_add(ruleset: &str, hooks: &[&str]) -> String {
             }
         }
     }
-    commands.join("\n")
+    commands
 }
 
 #[cfg(test)]
@@ -243,8 +243,10 @@ mod tests {
                        lifeline_own {\n\t\ttype filter hook output priority raw; policy accept;\n\t}\n}\n";
         assert_eq!(
             rules_to_add(ruleset, &["input", "output"]),
-            "nft insert rule ip filter INPUT ct state untracked accept\n\
-             nft insert rule ip filter INPUT icmp type destination-unreachable accept"
+            [
+                "nft insert rule ip filter INPUT ct state untracked accept",
+                "nft insert rule ip filter INPUT icmp type destination-unreachable accept"
+            ]
         );
     }
 }

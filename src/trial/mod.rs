@@ -45,11 +45,9 @@ pub(crate) enum TrialError {
     LinkDown,
     #[error("the packets did not make flows without the rules either")]
     NoFlows,
-    /// The rules that the ruleset lacks.
-    #[error(
-        "the present rules drop untracked packets; to let the lifeline pass, run\n{0}\nand apply again"
-    )]
-    LifelineDropped(String),
+    /// The commands for the rules that the ruleset lacks.
+    #[error("the present rules drop untracked packets")]
+    LifelineDropped(Vec<String>),
     /// What a service gave a flow, and what it should have.
     #[error("{0}")]
     NotTheService(String),

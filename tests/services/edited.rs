@@ -24,11 +24,11 @@ fn a_table_that_somebody_edited_is_told_and_written_again() {
     for (edit, told) in [
         (
             "nft insert rule inet cttune arriving tcp dport 5228 accept".to_owned(),
-            "it has `tcp dport 5228 accept`",
+            "chain arriving has `tcp dport 5228 accept`",
         ),
         (
             "nft 'add table inet cttune { flags dormant; }'".to_owned(),
-            "it has `flags dormant`",
+            "the table has `flags dormant`",
         ),
         (
             "nft 'add chain inet cttune own { policy drop; }'".to_owned(),
@@ -40,15 +40,26 @@ fn a_table_that_somebody_edited_is_told_and_written_again() {
         ),
         (
             replace("meta l4proto udp ct original proto-dst 53 ", ""),
-            "it has `ct label set",
+            "chain arriving has `ct label set",
         ),
         (
             replace("\\(set \"service_dns_udp_[0-9a-f]*\"\\) accept", "\\1"),
-            "it has `",
+            "`",
         ),
         (
             replace("\\t\\tct state != new accept\\n", ""),
-            "it lacks `ct state != new accept`",
+            "chain arriving lacks `ct state != new accept`",
+        ),
+        (
+            replace(
+                "\\(chain arriving {\\n[^}]*\\)\\n[^\\n]*proto-dst 5228-5230[^\\n]*\\n",
+                "\\1\\n",
+            ),
+            "chain arriving lacks `meta l4proto tcp ct original proto-dst 5228-5230 ",
+        ),
+        (
+            "nft flush table inet cttune".to_owned(),
+            "has none of cttune's rules: services dns and push and the lifeline have no effect",
         ),
         (
             replace(
@@ -73,6 +84,41 @@ fn a_table_that_somebody_edited_is_told_and_written_again() {
         apply(&world, &[]).exits(0);
         assert_eq!(finding(&world), None, "{edit}");
         assert_eq!(sorted(&listed(&world)), sorted(&live), "{edit}");
+    }
+}
+
+#[test]
+fn what_somebody_added_to_the_table_is_told_with_the_command_that_removes_it() {
+    let world = world(&(PROFILE.to_owned() + LIFELINE));
+    apply(&world, &[]).exits(0);
+    for (add, part) in [
+        ("add chain inet cttune foo", "chain foo"),
+        ("add set inet cttune s { type ipv4_addr; }", "set s"),
+        (
+            "add map inet cttune m { type ipv4_addr : verdict; }",
+            "map m",
+        ),
+        ("add counter inet cttune c", "counter c"),
+        (
+            "add ct helper inet cttune h { type \"ftp\" protocol tcp; }",
+            "ct helper h",
+        ),
+        (
+            "add rule inet cttune own accept comment \"x y\"",
+            "a rule of chain own",
+        ),
+    ] {
+        world.sh(&format!("nft '{add}'"));
+        let told = format!("somebody added {part} to nft table inet cttune");
+        assert!(finding(&world).unwrap().contains(&told), "{add}");
+        let blocked = apply(&world, &[]).exits(1).error();
+        assert!(
+            blocked["message"].as_str().unwrap().contains(&told),
+            "{add}"
+        );
+        let hint = blocked["hint"].as_str().unwrap();
+        world.sh(hint.strip_prefix("remove it: ").unwrap());
+        assert_eq!(finding(&world), None, "{add}");
     }
 }
 

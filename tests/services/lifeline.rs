@@ -110,7 +110,12 @@ fn a_lifeline_that_the_rules_would_drop_is_refused_with_the_rules_to_add() {
     let before = (world.state(), listed(&world));
     let told = apply(&world, &[]).exits(1).error();
     let message = told["message"].as_str().unwrap();
-    let add: Vec<&str> = message
+    assert!(
+        message.ends_with("the lifeline; nothing was changed"),
+        "{message}"
+    );
+    let hint = told["hint"].as_str().unwrap();
+    let add: Vec<&str> = hint
         .lines()
         .filter(|line| line.starts_with("nft insert"))
         .collect();

@@ -84,7 +84,6 @@ fn every_network_of_a_lifeline_is_tried() {
     );
     applies(&world, &lifeline("\"192.0.2.0/24\""));
     write(&world, &both);
-    apply(&world, &[])
-        .exits(1)
-        .says(&["nft insert rule inet f i ct state untracked accept"]);
+    let told = apply(&world, &[]).exits(1);
+    told.says(&["nft insert rule inet f i ct state untracked accept"]);
 }

@@ -10,7 +10,7 @@ use crate::cli::out::{self, Out};
 use crate::cli::prompt::{self, Answer};
 use crate::cli::terminal::Terminal;
 use crate::cli::{change, place};
-use crate::diagnostic::{plain::Shown, quoted};
+use crate::diagnostic::{Hint, plain::Shown, quoted};
 use crate::files::{Root, profiles};
 use crate::kernel::units;
 use crate::plan::{Permission, Plan, Step};
@@ -33,20 +33,20 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     // A profile with a mistake fails here, before anything is written.
     parameters(args, &root)?;
     let here = change::here(global)?;
-    let name = place::name(global);
+    let (name, place) = (place::name(global), place::of(global));
     let mut plan = || plan(args, global, &root);
     if args.dry_run {
         let plan = plan()?;
         out.result(
-            || render::plan::text(&plan, &name, ""),
-            || render::plan::json(&plan),
+            || render::plan::text(&plan, &name, "", &place),
+            || render::plan::json(&plan, &place),
         );
         return Ok(if plan.steps.is_empty() { 0 } else { 2 });
     }
     let terminal = Terminal::new(&here, out);
     let session = terminal.session(None)?;
     let mut choose = |plan: Plan| {
-        out.question(&render::plan::steps(&plan, &name));
+        out.question(&render::plan::steps(&plan, &name, &place));
         match prompt::ask(&plan, session.signals(), out)? {
             Answer::Yes => Ok(plan),
             Answer::Steps(chosen) => Ok(plan.choose(&chosen)),
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
                 out.note("the guard that runs uses its old unit until: systemctl daemon-reload && systemctl restart 'cttune-guard*'");
             }
             let applied = render::outcome::applied;
-            change::show(&done, applied, &place::of(global), false, out)
+            change::show(&done, applied, &place, false, out)
         }
         Applied::Pending(entry, outcome) => change::end(&outcome, entry.record.id, false),
         Applied::Nothing(plan) => {
@@ -95,7 +95,7 @@ fn plan(args: &Args, global: &Global, root: &Root) -> anyhow::Result<Plan> {
         let message = "systemd does not run here, and there is nothing to install for others";
         return Err(Failure::new(FAILED, message)
             .unchanged()
-            .hint("let your supervisor run: cttune guard")
+            .hint(Hint::cttune("guard").to("let your supervisor run"))
             .into());
     }
     let program = program()?.display().to_string();

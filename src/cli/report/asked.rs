@@ -9,7 +9,10 @@ use crate::render;
 /// What machines read of the plan.
 pub(super) fn plan(args: &Report, global: &Global) -> anyhow::Result<Value> {
     let (plan, _) = plan::make(&planning_of(args), global, &place::root(global)?)?;
-    Ok(render::shape::value(&render::plan::json(&plan)))
+    Ok(render::shape::value(&render::plan::json(
+        &plan,
+        &place::of(global),
+    )))
 }
 
 /// A check of everything that needs no second look.

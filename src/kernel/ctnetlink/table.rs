@@ -4,7 +4,7 @@
 //! Follows linux/netfilter/nf_tables.h; comments are libnftnl's `NFTNL_UDATA_RULE_COMMENT`.
 
 use crate::conntrack::{Attribute, Attributes, Malformed};
-use crate::service::{Found, Layer, NAME, Object, Reading};
+use crate::service::{Found, Layer, Listed, NAME, Object, Reading};
 
 use super::listing::{ListError, list, list_of};
 use super::policies::CT_TIMEOUT;
@@ -18,6 +18,8 @@ const GET_CHAIN: u16 = 0x0a04;
 const GET_RULE: u16 = 0x0a07;
 const GET_SET: u16 = 0x0a0a;
 const GET_OBJECT: u16 = 0x0a13;
+/// `NFT_SET_MAP`.
+const MAP: u32 = 8;
 
 /// Reads the table of the calling thread's network namespace.
 ///
@@ -41,7 +43,10 @@ pub(crate) fn read_table() -> Result<Found, ListError> {
     })?;
     list(GET_SET, |family, attributes| {
         if family == INET && string(attributes.clone(), 1)? == NAME {
-            reading.set(&string(attributes, 2)?);
+            let flags = find(attributes.clone(), 3)?.map(Attribute::u32);
+            let is_map = flags.transpose()?.is_some_and(|flags| flags & MAP != 0);
+            let kind = if is_map { "map" } else { "set" };
+            reading.set(kind, &string(attributes, 2)?);
         }
         Ok(())
     })?;
@@ -49,13 +54,13 @@ pub(crate) fn read_table() -> Result<Found, ListError> {
         if let Some(object) = object(attributes.clone())? {
             reading.object(object);
         } else {
-            reading.other(&string(attributes, 2)?);
+            let kind = find(attributes.clone(), 3)?.map(Attribute::u32);
+            reading.other(kind_of(kind.transpose()?), &string(attributes, 2)?);
         }
         Ok(())
     })?;
     list_of(GET_RULE, INET, NAME, |_, attributes| {
-        let rule = rule(attributes)?;
-        reading.rule(&rule.chain, &rule.comment, &rule.object, rule.label);
+        reading.rule(rule(attributes)?);
         Ok(())
     })?;
     Ok(reading.finish())
@@ -120,18 +125,27 @@ fn object(attributes: Attributes<'_>) -> Result<Option<Object>, Malformed> {
     }))
 }
 
-#[derive(Default)]
-struct Told {
-    chain: String,
-    comment: String,
-    object: String,
-    label: Option<u8>,
+/// What nft calls an object of this number: `NFT_OBJECT_COUNTER` and its siblings.
+fn kind_of(number: Option<u32>) -> &'static str {
+    match number {
+        Some(1) => "counter",
+        Some(2) => "quota",
+        Some(3) => "ct helper",
+        Some(4) => "limit",
+        Some(CT_TIMEOUT) => "ct timeout",
+        Some(8) => "secmark",
+        Some(9) => "ct expectation",
+        Some(10) => "synproxy",
+        _ => "object",
+    }
 }
 
-fn rule(attributes: Attributes<'_>) -> Result<Told, Malformed> {
-    let mut told = Told {
+fn rule(attributes: Attributes<'_>) -> Result<Listed, Malformed> {
+    let handle = find(attributes.clone(), 3)?.map(Attribute::u64);
+    let mut told = Listed {
         chain: string(attributes.clone(), 2)?,
-        ..Told::default()
+        handle: handle.transpose()?.unwrap_or_default(),
+        ..Listed::default()
     };
     if let Some(data) = find(attributes.clone(), 7)? {
         told.comment = comment(data.value);
