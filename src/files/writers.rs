@@ -3,6 +3,7 @@
 //! In: a root and the processes that run. Out: every file and folder that the evaluation asked for.
 //! Rule: decides nothing. A program's own binary is not read.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -13,19 +14,34 @@ use super::root::read_up_to;
 use super::{Kind, ReadError, Root};
 use crate::boot::writers::{self, Facts, Found, Process, Writers};
 
-/// No script or unit is larger.
+/// No script or unit is larger, nor are all of them together.
 const MOST_BYTES: u64 = 2 << 20;
+const MOST_OF_ALL: usize = 32 << 20;
 /// How a program begins that is no script.
 const PROGRAM: [u8; 4] = *b"\x7fELF";
 
 /// Evaluates them, reading each file once, when it is first asked for.
 pub(super) fn read(root: &Root, processes: Vec<Process>, cpus: u32) -> Writers {
+    let left = Cell::new(MOST_OF_ALL);
     let found = |path: &Path| {
-        if path.starts_with("/proc") {
+        let found = if path.starts_with("/proc") {
             of_process(root, path)
         } else {
             find(root, path).unwrap_or(Found::Unreadable)
-        }
+        };
+        let Found::File(file) = &found else {
+            return found;
+        };
+        let is_executable = file.is_executable;
+        let rest = left.get().checked_sub(file.text.len());
+        left.set(rest.unwrap_or_default());
+        rest.map_or(
+            Found::Unfollowed {
+                is_program: false,
+                is_executable,
+            },
+            |_| found,
+        )
     };
     Writers::of(&Facts::new(processes, cpus, found))
 }
@@ -58,22 +74,24 @@ fn is_link_to_null(root: &Root, path: &Path) -> Result<bool, ReadError> {
 }
 
 fn script(file: File, stat: &FileStat) -> Found {
-    if u64::try_from(stat.st_size).is_ok_and(|size| size > MOST_BYTES) {
-        return Found::Nothing;
-    }
+    let is_executable = Mode::from_bits_truncate(stat.st_mode)
+        .intersects(Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH);
     let mut first = [0; 4];
     let is_program = file.read_at(&mut first, 0).is_ok() && first == PROGRAM;
-    if is_program {
-        return Found::Nothing;
+    let unfollowed = Found::Unfollowed {
+        is_program,
+        is_executable,
+    };
+    if is_program || u64::try_from(stat.st_size).is_ok_and(|size| size > MOST_BYTES) {
+        return unfollowed;
     }
     match read_up_to(file, stat, MOST_BYTES) {
         Ok(Some(bytes)) if !bytes.contains(&0) => Found::File(writers::File {
             text: String::from_utf8(bytes)
                 .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-            is_executable: Mode::from_bits_truncate(stat.st_mode)
-                .intersects(Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH),
+            is_executable,
         }),
-        Ok(_) => Found::Nothing,
+        Ok(_) => unfollowed,
         Err(_) => Found::Unreadable,
     }
 }
@@ -97,6 +115,7 @@ mod tests {
     use std::process;
 
     use super::*;
+    use crate::boot::writers::Certainty;
     use crate::tunable::Key;
 
     #[test]
@@ -131,15 +150,18 @@ mod tests {
         let root = Root::at(image.path()).unwrap();
         let writes = |mode| {
             fs::set_permissions(&rc_local, fs::Permissions::from_mode(mode)).unwrap();
-            read(&root, Vec::new(), 1).writes.len()
+            read(&root, Vec::new(), 1).writes
         };
         fs::write(&rc_local, format!("#!/bin/sh\n{line}")).unwrap();
-        assert_eq!(writes(0o644), 0);
-        assert_eq!(writes(0o755), 1);
-        fs::write(&rc_local, format!("\x7fELF\0\n{line}")).unwrap();
-        assert_eq!(writes(0o755), 0);
-        fs::write(&rc_local, line.repeat(50000)).unwrap();
-        assert_eq!(writes(0o755), 0);
+        assert!(writes(0o644).is_empty());
+        assert_eq!(writes(0o755)[0].value, Some(5));
+        // What these write is not known.
+        for text in [format!("\x7fELF\0\n{line}"), line.repeat(50000)] {
+            fs::write(&rc_local, text).unwrap();
+            let write = writes(0o755).pop().unwrap();
+            assert_eq!((write.key, write.certainty), (None, Certainty::MayRun));
+            assert!(writes(0o644).is_empty());
+        }
     }
 
     #[test]

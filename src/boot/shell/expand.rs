@@ -1,58 +1,154 @@
 //! What a word expands to, as far as that is known without running the script.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::tokens::quoted_length;
+
+/// A shell with more variables is not followed: all of them are unknown then.
+const MOST_VARIABLES: usize = 1024;
+/// What one costs of the budget.
+const VARIABLE: usize = 64;
+/// A longer value is unknown.
+pub(in crate::boot) const MOST_LENGTH: usize = 4096;
+
+/// Some hundred thousand words.
+const MOST_WORK: usize = 1 << 24;
+
+/// How much may still be worked out, in bytes of words, more or less: what a script makes of its
+/// own text may be far larger than the text.
+#[derive(Debug)]
+pub(in crate::boot) struct Budget(Cell<usize>);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget(Cell::new(MOST_WORK))
+    }
+}
+
+impl Budget {
+    /// Takes this much; none, now and later, where there is less.
+    pub(in crate::boot) fn spend(&self, amount: usize) -> Option<()> {
+        let left = self.0.get().checked_sub(amount);
+        self.0.set(left.unwrap_or_default());
+        left.map(|_| ())
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.get() == 0
+    }
+
+    #[cfg(test)]
+    pub(super) fn spent(&self) -> usize {
+        MOST_WORK - self.0.get()
+    }
+}
 
 /// The variables of a shell, as far as they can be known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::boot) struct Variables {
-    /// The value of each that was set; none where it cannot be known.
-    set: BTreeMap<String, Option<String>>,
+    set: Rc<BTreeMap<Rc<str>, Variable>>,
     /// Whether others may be set too, as by a file that cannot be read.
     has_others: bool,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Variable {
+    /// None where it cannot be known.
+    value: Option<Rc<str>>,
+    /// Whether other programs get it in their environment.
+    is_exported: bool,
+}
+
 impl Variables {
+    /// Sets one, which is exported if it was before.
+    pub(super) fn assign(&mut self, name: &str, value: Option<String>) {
+        if let Some(variable) = self.place(name) {
+            variable.value = value.filter(|one| one.len() <= MOST_LENGTH).map(Rc::from);
+        }
+    }
+
+    /// Sets one that other programs get too.
     pub(in crate::boot) fn set(&mut self, name: &str, value: Option<String>) {
-        self.set.insert(name.to_owned(), value);
+        self.assign(name, value);
+        self.export(name);
     }
 
-    /// Takes over what somebody else has set.
-    pub(in crate::boot) fn extend(&mut self, others: &Variables) {
-        self.set.extend(others.set.clone());
-        self.has_others |= others.has_others;
+    /// From here on other programs get it; it is unknown if it was not set.
+    pub(super) fn export(&mut self, name: &str) {
+        if let Some(variable) = self.place(name) {
+            variable.is_exported = true;
+        }
     }
 
-    /// Makes unknown what somebody else has changed, which may have happened or not.
-    pub(super) fn doubt(&mut self, others: &Variables) {
-        for (name, value) in &others.set {
-            if self.set.get(name) != Some(value) {
-                self.set.insert(name.clone(), None);
+    fn place(&mut self, name: &str) -> Option<&mut Variable> {
+        if !self.set.contains_key(name) {
+            if self.set.len() >= MOST_VARIABLES {
+                self.forget();
+                return None;
             }
+            Rc::make_mut(&mut self.set).insert(name.into(), Variable::default());
+        }
+        Rc::make_mut(&mut self.set).get_mut(name)
+    }
+
+    /// What setting one costs: all are copied where somebody else has them too.
+    pub(super) fn cost(&self) -> usize {
+        if Rc::strong_count(&self.set) > 1 {
+            self.weight()
+        } else {
+            VARIABLE
+        }
+    }
+
+    /// What going through all of them costs.
+    pub(in crate::boot) fn weight(&self) -> usize {
+        VARIABLE * (8 + self.set.len())
+    }
+
+    /// Makes unknown what differs in a shell that began with these variables and that may have run
+    /// or not.
+    pub(super) fn doubt(&mut self, others: &Variables) {
+        let names = self.set.keys().chain(others.set.keys());
+        let differs = |name: &&Rc<str>| self.set.get(*name) != others.set.get(*name);
+        let names: Vec<Rc<str>> = names.filter(differs).cloned().collect();
+        for name in names {
+            self.assign(&name, None);
         }
         self.has_others |= others.has_others;
     }
 
+    /// Makes those unknown that these have, whatever their value.
+    pub(super) fn lose(&mut self, others: &Variables) {
+        for name in others.set.keys() {
+            self.assign(name, None);
+        }
+        if others.has_others {
+            self.forget();
+        }
+    }
+
     /// From here on everything may be set, to anything.
     pub(in crate::boot) fn forget(&mut self) {
-        self.set.clear();
+        self.set = Rc::default();
         self.has_others = true;
     }
 
-    /// Those of these names alone.
-    pub(super) fn only(&self, names: &BTreeSet<String>) -> Variables {
-        let own = self.set.iter().filter(|(name, _)| names.contains(*name));
+    /// Those that other programs get.
+    pub(in crate::boot) fn exported(&self) -> Variables {
+        let own = self.set.iter().filter(|(_, variable)| variable.is_exported);
         Variables {
-            set: own
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
+            set: Rc::new(
+                own.map(|(name, variable)| (name.clone(), variable.clone()))
+                    .collect(),
+            ),
             has_others: self.has_others,
         }
     }
 
     fn value(&self, name: &str) -> Option<&str> {
-        self.set.get(name)?.as_deref()
+        self.set.get(name)?.value.as_deref()
     }
 
     /// The value, or the default of one that is surely not set or empty.
@@ -62,7 +158,7 @@ impl Variables {
         default: &'a str,
         takes_empty: bool,
     ) -> Option<&'a str> {
-        match self.set.get(name) {
+        match self.set.get(name).map(|variable| variable.value.as_deref()) {
             Some(None) => None,
             Some(Some(value)) if takes_empty || !value.is_empty() => Some(value),
             None if self.has_others => None,
@@ -143,7 +239,7 @@ fn variable<'a>(text: &'a str, variables: &Variables, value: &mut String) -> Opt
             (None, Some((name, default))) => variables.or(name, default, true),
             (None, None) => variables.value(inside),
         };
-        value.push_str(known?);
+        put(known?, value)?;
         return Some(rest);
     }
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -156,8 +252,13 @@ fn variable<'a>(text: &'a str, variables: &Variables, value: &mut String) -> Opt
         value.push('$');
         return Some(rest);
     }
-    value.push_str(variables.value(&rest[..end])?);
+    put(variables.value(&rest[..end])?, value)?;
     Some(&rest[end..])
+}
+
+/// Appends what a variable has, where that does not make too long a text.
+fn put(known: &str, value: &mut String) -> Option<()> {
+    (value.len() + known.len() <= MOST_LENGTH).then(|| value.push_str(known))
 }
 
 /// A product, the arithmetic that sizes are written with: `4 * 65536`.

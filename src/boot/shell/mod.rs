@@ -4,7 +4,7 @@
 //! words, where their output goes and what they read, and whether they run in any case. A word with
 //! a part that only a running shell could know (`$(…)`, an unset variable) has no value.
 //! Follows POSIX.1-2017, Shell Command Language. A `for` loop over words that are known is run;
-//! functions and other loops are only read.
+//! functions and other loops are only read. A script that makes too much of its text is given up.
 
 mod expand;
 mod tokens;
@@ -12,7 +12,7 @@ mod tokens;
 use std::collections::BTreeSet;
 
 use super::pattern;
-pub(super) use expand::Variables;
+pub(super) use expand::{Budget, MOST_LENGTH, Variables};
 use expand::{expand, expand_quoted};
 use tokens::{Token, raw_word, tokens};
 
@@ -45,8 +45,9 @@ pub(super) struct Command {
     pub(super) ends_on_failure: bool,
     /// The loops that run it once for each of their words.
     pub(super) loops: usize,
-    /// What the shell passes on to it in its environment.
-    pub(super) exports: Variables,
+    /// The variables of the shell, with those that are set for it alone; other programs get those
+    /// that are exported.
+    pub(super) variables: Variables,
 }
 
 /// The files that a script may read.
@@ -59,12 +60,13 @@ pub(super) trait Files {
     fn is_packaged(&self, path: &str) -> bool;
 
     /// The paths that a pattern stands for: `FOLDER/*.conf`. A word without one, or that no file
-    /// fits, stands for itself.
-    fn paths(&self, word: &str) -> Vec<String> {
+    /// fits, stands for itself. None where the budget does not allow to look for them.
+    fn paths(&self, word: &str, budget: &Budget) -> Option<Vec<String>> {
         let Some((folder, name)) = word.rsplit_once('/').filter(|_| pattern::is_glob(word)) else {
-            return vec![word.to_owned()];
+            return Some(vec![word.to_owned()]);
         };
         let names = self.names(folder).iter();
+        budget.spend(names.len() * (WORD + name.len()))?;
         let is_meant = |one: &&String| {
             let is_hidden = one.starts_with('.') && !name.starts_with('.');
             !is_hidden && pattern::matches_text(name, one)
@@ -73,11 +75,11 @@ pub(super) trait Files {
             .filter(is_meant)
             .map(|one| format!("{folder}/{one}"))
             .collect();
-        if paths.is_empty() {
+        Some(if paths.is_empty() {
             vec![word.to_owned()]
         } else {
             paths
-        }
+        })
     }
 }
 
@@ -112,7 +114,11 @@ impl Command {
             let raw = &word.raw;
             word.value.is_none() && (raw.contains("$((") || raw.contains("${") && raw.contains('?'))
         };
-        lacks_file || self.words.iter().chain(&self.into).any(ends)
+        // `kill $$`
+        let kills = |word: &Word| word.raw.contains("$$") || word.raw == "0";
+        let kills_itself = self.words.first().is_some_and(|word| word.raw == "kill")
+            && self.words.iter().any(kills);
+        lacks_file || kills_itself || self.words.iter().chain(&self.into).any(ends)
     }
 
     /// `set -e`, `set +eu`, `set -o errexit`: whether the option is on then.
@@ -138,22 +144,53 @@ impl Command {
     }
 }
 
-/// The commands of a script, in the order in which they run.
+/// The commands of a text that a shell with these variables reads, in the order in which they run.
+/// Of a text that is given up there is one, of which nothing is known.
 pub(super) fn commands(text: &str, variables: &Variables, files: &dyn Files) -> Vec<Command> {
+    let commands = commands_within(text, variables.clone(), files, &Budget::default());
+    commands.unwrap_or_else(|| {
+        let unknown = Word::default();
+        vec![Command {
+            words: vec![unknown.clone(), unknown],
+            is_conditional: true,
+            ..Command::default()
+        }]
+    })
+}
+
+/// The same; none if that is more than the budget allows.
+pub(super) fn commands_within(
+    text: &str,
+    variables: Variables,
+    files: &dyn Files,
+    budget: &Budget,
+) -> Option<Vec<Command>> {
     let first = text.lines().next().and_then(|line| line.strip_prefix("#!"));
-    let mut parser = Parser::new(variables.clone(), files, MOST_FILES);
+    let mut parser = Parser::new(variables, files, budget, MOST_FILES);
     let knows_more = |line: &str| ["bash", "ksh", "zsh"].iter().any(|one| line.contains(one));
     if first.is_some_and(knows_more) {
         parser.dialect = Dialect::Bash;
     }
-    parser.run(tokens(text));
+    parser.read(text)?;
+    mark_doubts(&mut parser.done, first);
+    // What follows an `exit` never runs: an rc.local often ends with one.
+    let mut commands = parser.done.iter();
+    let end = commands.position(|one| !one.is_conditional && one.leaves());
+    let is_program = |at: usize| parser.done[at].words[0].raw == "exec";
+    let end = end.map(|at| at + usize::from(is_program(at)));
+    parser.done.truncate(end.unwrap_or(parser.done.len()));
+    Some(parser.done)
+}
+
+/// Marks what may not run because the script, whose interpreter is this, may have ended before.
+fn mark_doubts(commands: &mut [Command], interpreter: Option<&str>) {
     let mut may_have_ended = false;
     let mut ends_on_unset = false;
-    let mut ends_on_failure = first.is_some_and(|line| {
+    let mut ends_on_failure = interpreter.is_some_and(|line| {
         let mut options = line.split_ascii_whitespace().skip(1);
         options.any(|one| one.starts_with('-') && one.contains('e'))
     });
-    for command in &mut parser.done {
+    for command in commands {
         if let Some(is_on) = command.sets('e', "errexit") {
             ends_on_failure = is_on || ends_on_failure && command.is_conditional;
         }
@@ -171,28 +208,26 @@ pub(super) fn commands(text: &str, variables: &Variables, files: &dyn Files) -> 
                 .first()
                 .is_some_and(|word| word.raw == "return")
         };
-        may_have_ended |= command.may_end_the_shell() || may_leave;
+        // After `set -n`, dash runs nothing.
+        let runs_nothing = command.sets('n', "noexec") == Some(true);
+        may_have_ended |= command.may_end_the_shell() || may_leave || runs_nothing;
     }
-    // What follows an `exit` never runs: an rc.local often ends with one.
-    let mut commands = parser.done.iter();
-    let end = commands.position(|one| !one.is_conditional && one.leaves());
-    let is_program = |at: usize| parser.done[at].words[0].raw == "exec";
-    let end = end.map(|at| at + usize::from(is_program(at)));
-    parser.done.truncate(end.unwrap_or(parser.done.len()));
-    parser.done
 }
 
-/// The words of a text in which no operator has a meaning.
+/// The words of a text in which no operator has a meaning. What they are of variables that are put
+/// in again and again is not known.
 pub(super) fn words(text: &str, variables: &Variables) -> Vec<Word> {
     let mut found = Vec::new();
     let mut rest = text.trim_start();
+    let mut left = MOST_LENGTH + 2 * text.len();
     while !rest.is_empty() {
         let mut length = 0;
         while rest[length..].starts_with(|c: char| !c.is_whitespace()) {
             length += raw_word(&rest[length..]).1;
         }
         let raw = rest[..length].to_owned();
-        let value = expand(&raw, variables);
+        let value = expand(&raw, variables).filter(|value| value.len() <= left);
+        left -= value.as_ref().map_or(0, String::len);
         found.push(Word { raw, value });
         rest = rest[length..].trim_start();
     }
@@ -201,9 +236,17 @@ pub(super) fn words(text: &str, variables: &Variables) -> Vec<Word> {
 
 /// Files that may read one another in a row by `.`.
 const MOST_FILES: usize = 4;
-/// The words that a loop may have, and the commands of a script, if loops are to be run.
+/// The words that a loop may have, the loops around it, and the commands of a script, if loops are
+/// to be run.
 const MOST_WORDS: usize = 64;
+const MOST_LOOPS: usize = 8;
 const MOST_COMMANDS: usize = 10_000;
+/// What a command costs of the budget, a word of it, and what is only read.
+const COMMAND: usize = 256;
+const WORD: usize = 64;
+const TOKEN: usize = 4;
+/// They set variables; those of `local` and its like are unknown.
+const DECLARES: [&str; 5] = ["export", "readonly", "local", "declare", "typeset"];
 
 /// What the shell knows: dash refuses `<<<`.
 #[derive(PartialEq, Eq)]
@@ -214,9 +257,8 @@ enum Dialect {
 
 struct Parser<'a> {
     files: &'a dyn Files,
+    budget: &'a Budget,
     variables: Variables,
-    /// The names that are passed on to other programs.
-    exported: BTreeSet<String>,
     exports_all: bool,
     done: Vec<Command>,
     /// How many of `if`, `while`, `for`, `case` and functions are open.
@@ -227,9 +269,11 @@ struct Parser<'a> {
     is_guarded: bool,
     /// Whether the next `{` or `(` is a function's.
     begins_function: bool,
-    /// The functions so far, and the variables that they set.
+    /// How many functions in `{ … }` are open.
+    inside: usize,
+    /// The functions so far, and the variables that they set, whose values do not matter.
     functions: BTreeSet<String>,
-    set_by_functions: BTreeSet<String>,
+    set_by_functions: Variables,
     /// For each `(` that is open, the variables before it, and whether it is a function's.
     subshells: Vec<(Variables, bool)>,
     dialect: Dialect,
@@ -240,19 +284,20 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(variables: Variables, files: &'a dyn Files, left: usize) -> Self {
+    fn new(variables: Variables, files: &'a dyn Files, budget: &'a Budget, left: usize) -> Self {
         Parser {
             files,
+            budget,
             variables,
-            exported: BTreeSet::new(),
             exports_all: false,
             done: Vec::new(),
             depth: 0,
             braces: Vec::new(),
             is_guarded: false,
             begins_function: false,
+            inside: 0,
             functions: BTreeSet::new(),
-            set_by_functions: BTreeSet::new(),
+            set_by_functions: Variables::default(),
             subshells: Vec::new(),
             dialect: Dialect::Posix,
             loops: 0,
@@ -260,62 +305,69 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn run(&mut self, tokens: Vec<(usize, Token)>) {
+    /// Reads a text; none where the budget does not allow all of it.
+    fn read(&mut self, text: &str) -> Option<()> {
+        self.budget.spend(text.len())?;
+        self.run(&tokens(text));
+        (!self.budget.is_spent()).then_some(())
+    }
+
+    fn run(&mut self, tokens: &[(usize, Token)]) {
         let mut current = Command::default();
-        let mut tokens = tokens.into_iter().peekable();
-        while let Some((line, token)) = tokens.next() {
+        let mut at = 0;
+        while let Some((line, token)) = tokens.get(at) {
+            if self.budget.spend(TOKEN).is_none() {
+                return;
+            }
+            at += 1;
+            let next = tokens.get(at).map(|(_, next)| next);
+            let is_first = current.words.is_empty();
             match token {
-                Token::Word(raw) if current.words.is_empty() && raw == "for" => {
-                    let mut rest: Vec<_> = tokens.collect();
-                    let length = self.repeat(&rest).unwrap_or_else(|| {
-                        self.depth += 1;
-                        0
-                    });
-                    tokens = rest.split_off(length).into_iter().peekable();
+                Token::Word(raw) if is_first && raw == "for" => {
+                    let length = self.repeat(&tokens[at..]);
+                    self.depth += usize::from(length.is_none());
+                    at += length.unwrap_or_default();
                 }
-                Token::Word(raw) if current.words.is_empty() && self.is_keyword(&raw) => {}
+                Token::Word(raw) if is_first && self.is_keyword(raw) => {}
                 // `function NAME`, perhaps with `()` behind it.
-                Token::Word(raw) if current.words.is_empty() && raw == "function" => {
-                    if let Some((_, Token::Word(name))) = tokens.next() {
+                Token::Word(raw) if is_first && raw == "function" => {
+                    if let Some(Token::Word(name)) = next {
                         self.define(name);
                     }
+                    at += 1;
                 }
                 Token::Word(raw) => {
-                    if current.words.is_empty() {
-                        current.line = line;
+                    if is_first {
+                        current.line = *line;
                     }
-                    current.words.extend(self.words(&raw));
+                    current.words.extend(self.words(raw));
                 }
                 Token::Body(body, is_expanded) => {
-                    let expanded = is_expanded.then(|| self.expand_text(&body));
-                    let value = expanded.unwrap_or_else(|| Some(body.clone()));
-                    current.input = Some(Word { raw: body, value });
+                    let value = if *is_expanded {
+                        self.expand_text(body)
+                    } else {
+                        Some(body.clone())
+                    };
+                    let cost = WORD + body.len() + value.as_ref().map_or(0, String::len);
+                    let value = value.filter(|_| self.budget.spend(cost).is_some());
+                    let raw = body.clone();
+                    current.input = Some(Word { raw, value });
                 }
                 Token::Operator(operator) if operator.contains(['<', '>']) => {
-                    let file = tokens.next_if(|(_, next)| matches!(next, Token::Word(_)));
-                    if let Some((_, Token::Word(raw))) = file {
-                        current.line = if current.words.is_empty() {
-                            line
-                        } else {
-                            current.line
-                        };
-                        self.redirect(&mut current, operator, &raw);
+                    if let Some(Token::Word(raw)) = next {
+                        at += 1;
+                        if is_first {
+                            current.line = *line;
+                        }
+                        self.redirect(&mut current, operator, raw);
                     }
                 }
-                Token::Operator("(")
-                    if current.words.len() == 1
-                        && tokens
-                            .next_if(|(_, next)| *next == Token::Operator(")"))
-                            .is_some() =>
-                {
-                    self.define(std::mem::take(&mut current).words.remove(0).raw);
+                Token::Operator("(") if current.words.len() == 1 && next == Some(&CLOSED) => {
+                    at += 1;
+                    self.define(&std::mem::take(&mut current).words[0].raw);
                 }
-                Token::Operator("(") if current.words.is_empty() => {
-                    let is_end = |next: &(usize, Token)| next.1 == Token::Operator(")");
-                    if tokens.next_if(is_end).is_none() {
-                        self.enter();
-                    }
-                }
+                Token::Operator("(") if is_first && next == Some(&CLOSED) => at += 1,
+                Token::Operator("(") if is_first => self.enter(),
                 Token::Operator(operator) => self.finish(&mut current, operator),
             }
         }
@@ -326,24 +378,35 @@ impl<'a> Parser<'a> {
     /// only read: what its variable is then is not known.
     fn repeat(&mut self, tokens: &[(usize, Token)]) -> Option<usize> {
         if let Some((_, Token::Word(name))) = tokens.first() {
-            self.variables.set(name, None);
+            self.set(name, None);
         }
-        let found = Loop::read(tokens)?;
+        let found = Loop::read(tokens);
+        let length = found.as_ref().map_or(tokens.len(), |found| found.length);
+        self.budget.spend(length * TOKEN)?;
+        let found = found?;
+        let fits = self.loops < MOST_LOOPS
+            && found.words.len() <= MOST_WORDS
+            && self.done.len() <= MOST_COMMANDS;
+        if !fits || found.leaves() {
+            return None;
+        }
         let each = |word: &&str| self.each(word);
         let values: Option<Vec<Vec<String>>> = found.words.iter().map(each).collect();
         let values = values?.concat();
-        let fits = values.len() <= MOST_WORDS && self.done.len() <= MOST_COMMANDS;
-        if !fits || found.leaves() {
+        if values.len() > MOST_WORDS {
             return None;
         }
         let is_guarded = usize::from(self.is_guarded);
         self.depth += is_guarded;
         self.loops += 1;
         for value in values {
-            self.variables.set(found.name, Some(value));
-            self.run(found.body.to_vec());
+            self.set(found.name, Some(value));
+            self.run(found.body);
         }
         self.loops -= 1;
+        if self.depth > 0 {
+            self.set(found.name, None);
+        }
         self.depth = self.depth.saturating_sub(is_guarded);
         self.is_guarded = false;
         Some(found.length)
@@ -355,12 +418,34 @@ impl<'a> Parser<'a> {
             return expand(raw, &self.variables).map(|value| vec![value]);
         }
         let is_one = !raw.contains(['$', '`', '{', '~']);
-        is_one.then(|| self.files.paths(raw))
+        self.files.paths(raw, self.budget).filter(|_| is_one)
     }
 
-    fn define(&mut self, function: String) {
-        self.functions.insert(function);
+    fn define(&mut self, function: &str) {
+        self.functions.insert(function.to_owned());
         self.begins_function = true;
+    }
+
+    /// Sets a variable; none where the value is not known.
+    fn set(&mut self, name: &str, value: Option<String>) {
+        let cost = self.variables.cost();
+        if self.budget.spend(cost).is_none() {
+            return self.forget();
+        }
+        self.variables.assign(name, value);
+        if self.exports_all {
+            self.variables.export(name);
+        }
+        if self.inside > 0 {
+            self.set_by_functions.assign(name, None);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.variables.forget();
+        if self.inside > 0 {
+            self.set_by_functions.forget();
+        }
     }
 
     fn enter(&mut self) {
@@ -388,6 +473,8 @@ impl<'a> Parser<'a> {
             ">" | ">>" | ">|" | "&>" | "&>>" => current.into.push(self.expand(raw)),
             _ => {}
         }
+        // dash takes the `&` of `&>` for the end of the command: what it prints goes elsewhere.
+        current.is_conditional |= self.dialect == Dialect::Posix && operator.starts_with('&');
     }
 
     /// Whether a word at the start of a command only says how the next ones are run.
@@ -399,10 +486,12 @@ impl<'a> Parser<'a> {
                 let is_function = std::mem::take(&mut self.begins_function);
                 self.braces.push(is_function);
                 self.depth += usize::from(is_function);
+                self.inside += usize::from(is_function);
             }
             "}" => {
-                let is_function = self.braces.pop().unwrap_or(false);
-                self.depth = self.depth.saturating_sub(usize::from(is_function));
+                let is_function = usize::from(self.braces.pop().unwrap_or(false));
+                self.depth = self.depth.saturating_sub(is_function);
+                self.inside = self.inside.saturating_sub(is_function);
             }
             "then" | "do" | "else" | "elif" | "!" | "time" => {}
             _ => return false,
@@ -416,12 +505,17 @@ impl<'a> Parser<'a> {
         let is_group = command.words.is_empty();
         // What ends a subshell does not end the script; what follows inside may not run.
         let ends_subshell = !self.subshells.is_empty() && command.leaves();
-        command.is_conditional = self.depth > 0 || self.is_guarded || ends_subshell;
+        let may_print_elsewhere =
+            command.is_conditional && command.into.iter().any(|file| file.raw != "/dev/null");
+        command.is_conditional =
+            self.depth > 0 || self.is_guarded || ends_subshell || may_print_elsewhere;
         command.loops = self.loops;
         if !command.words.is_empty() || !command.into.is_empty() {
-            self.assign(&mut command);
+            let own = self.assign(&mut command);
             if !command.words.is_empty() || !command.into.is_empty() {
-                self.set_by(&mut command);
+                self.set_by(&mut command, own);
+                // It fails for all that follows, too.
+                let _ = self.budget.spend(COMMAND);
                 self.done.push(command);
             }
             self.is_guarded = false;
@@ -440,83 +534,99 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes the assignments in front of a command away; without a command they last.
-    fn assign(&mut self, command: &mut Command) {
-        let is_assignment = |word: &Word| assignment(&word.raw).is_some();
-        let before = command.words.iter().take_while(|word| is_assignment(word));
-        let count = before.count();
-        let lasts = count == command.words.len();
-        for word in command.words.drain(..count) {
-            let Some((name, _)) = assignment(&word.raw) else {
-                continue;
-            };
-            let value = word.value.as_deref().and_then(|text| text.split_once('='));
-            let before = match word.raw.split_once('=') {
-                Some((name, _)) if name.ends_with('+') => {
-                    self.variables.or(name.trim_end_matches('+'), "", true)
-                }
-                _ => Some(""),
-            };
-            let value = value.and_then(|(_, value)| Some(format!("{}{value}", before?)));
-            if lasts {
-                // Where something decides about it, either value may be there then.
-                let is_sure = !command.is_conditional && !command.is_piped;
-                self.variables.set(name, value.filter(|_| is_sure));
-                if self.braces.contains(&true) {
-                    self.set_by_functions.insert(name.to_owned());
-                }
-            } else {
-                command.exports.set(name, value);
-            }
-        }
+    /// Takes the assignments in front of a command away; without a command they last. Gives those
+    /// that are for the command alone.
+    fn assign(&mut self, command: &mut Command) -> Vec<(String, Option<String>)> {
+        let is_assignment = |word: &&Word| assignment(&word.raw).is_some();
+        let count = command.words.iter().take_while(is_assignment).count();
+        let rest = command.words.split_off(count);
+        let words = std::mem::replace(&mut command.words, rest);
+        let own: Vec<_> = words
+            .iter()
+            .filter_map(|word| self.assigned(word))
+            .collect();
+        // Where something decides about it, either value may be there then.
+        let is_sure = !command.is_conditional && !command.is_piped;
         let first = command.words.first().map(|word| word.raw.as_str());
-        let declares = ["export", "readonly", "local", "declare", "typeset"];
-        if first.is_some_and(|word| declares.contains(&word)) {
-            if first == Some("export") {
-                let names = command.words[1..]
-                    .iter()
-                    .map(|word| assignment(&word.raw).map_or(word.raw.as_str(), |(name, _)| name));
-                self.exported.extend(names.map(str::to_owned));
+        if first.is_none() {
+            for (name, value) in own {
+                self.set(&name, value.filter(|_| is_sure));
             }
-            command.words.remove(0);
-            self.assign(command);
+            return Vec::new();
         }
+        let Some(declares) = first.filter(|word| DECLARES.contains(word)) else {
+            return own;
+        };
+        let exports =
+            declares == "export" || command.words.iter().any(|word| word.raw.contains("-x"));
+        let keeps = declares == "export" || declares == "readonly";
+        for word in std::mem::take(&mut command.words).iter().skip(1) {
+            let pair = self.assigned(word);
+            let name = pair.as_ref().map_or(word.raw.as_str(), |(name, _)| name);
+            if let Some((name, value)) = &pair {
+                self.set(name, value.clone().filter(|_| is_sure));
+            } else if !keeps {
+                self.set(name, None);
+            }
+            if exports && !name.starts_with('-') {
+                self.variables.export(name);
+            }
+        }
+        for (name, _) in own {
+            self.set(&name, None);
+        }
+        Vec::new()
+    }
+
+    /// The name and the value of an assignment.
+    fn assigned(&self, word: &Word) -> Option<(String, Option<String>)> {
+        let (name, _) = assignment(&word.raw)?;
+        let value = word.value.as_deref().and_then(|text| text.split_once('='));
+        let before = match word.raw.split_once('=') {
+            Some((name, _)) if name.ends_with('+') => {
+                self.variables.or(name.trim_end_matches('+'), "", true)
+            }
+            _ => Some(""),
+        };
+        let value = value.and_then(|(_, value)| Some(format!("{}{value}", before?)));
+        Some((name.to_owned(), value))
     }
 
     /// What a command does to the variables, and which of them it gets.
-    fn set_by(&mut self, command: &mut Command) {
+    fn set_by(&mut self, command: &mut Command, own: Vec<(String, Option<String>)>) {
+        command.variables = self.variables.clone();
+        for (name, value) in own {
+            if self.budget.spend(command.variables.cost()).is_none() {
+                return;
+            }
+            command.variables.set(&name, value);
+        }
         let words: Vec<&str> = command.words.iter().map(|word| word.raw.as_str()).collect();
         let names = words.iter().skip(1).filter(|word| !word.starts_with('-'));
-        let own = std::mem::take(&mut command.exports);
-        command.exports = self.variables.only(&self.exported);
         match words.first() {
             Some(&("read" | "unset" | "getopts" | "mapfile")) => {
-                names.for_each(|name| self.variables.set(name, None));
+                names.for_each(|name| self.set(name, None));
             }
-            Some(&"eval") => self.variables.forget(),
-            Some(&("." | "source")) => {
-                command.exports = self.variables.clone();
-                self.source(command);
-            }
+            Some(&"eval") => self.forget(),
+            Some(&("." | "source")) => self.source(command),
             Some(&"set") => {
                 self.exports_all |= words.iter().any(|word| matches!(*word, "-a" | "allexport"));
             }
-            Some(name) if self.functions.contains(*name) => {
-                for name in &self.set_by_functions {
-                    self.variables.set(name, None);
-                }
+            Some(name)
+                if self.functions.contains(*name)
+                    && self.budget.spend(self.set_by_functions.weight()).is_some() =>
+            {
+                self.variables.lose(&self.set_by_functions);
             }
-            _ if self.exports_all => command.exports = self.variables.clone(),
             _ => {}
         }
-        command.exports.extend(&own);
     }
 
     /// Takes over the variables of a file that the shell reads by `.`.
     fn source(&mut self, command: &mut Command) {
         let path = command.words.get(1).and_then(|word| word.value.as_deref());
         if path.is_some_and(|path| self.files.is_packaged(path)) {
-            return self.variables.forget();
+            return self.forget();
         }
         let text = path.and_then(|path| self.files.text(path));
         let (Some(text), true) = (text, self.left > 0) else {
@@ -531,18 +641,28 @@ impl<'a> Parser<'a> {
                     .iter_mut()
                     .skip(1)
                     .for_each(|word| word.value = None);
-                self.variables.forget();
+                self.forget();
             }
             return;
         };
-        let mut inner = Parser::new(self.variables.clone(), self.files, self.left - 1);
-        inner.run(tokens(text));
+        let variables = self.variables.clone();
+        let mut inner = Parser::new(variables, self.files, self.budget, self.left - 1);
+        inner.exports_all = self.exports_all;
+        let has_all = inner.read(text).is_some();
+        let weight = inner.variables.weight() + inner.set_by_functions.weight();
+        if !has_all || self.budget.spend(weight).is_none() {
+            return self.forget();
+        }
         self.functions.extend(inner.functions);
-        self.set_by_functions.extend(inner.set_by_functions);
+        self.set_by_functions.lose(&inner.set_by_functions);
+        if self.inside > 0 {
+            self.set_by_functions.forget();
+        }
         if command.is_conditional {
             self.variables.doubt(&inner.variables);
         } else {
-            self.variables.extend(&inner.variables);
+            self.variables = inner.variables;
+            self.exports_all = inner.exports_all;
         }
     }
 
@@ -558,13 +678,18 @@ impl<'a> Parser<'a> {
             raw: piece.to_owned(),
             value: Some(piece.to_owned()),
         };
-        pieces.split_ascii_whitespace().map(piece).collect()
+        let pieces = pieces.split_ascii_whitespace().map(piece);
+        pieces
+            .take_while(|_| self.budget.spend(WORD).is_some())
+            .collect()
     }
 
     fn expand(&self, raw: &str) -> Word {
+        let value = expand(raw, &self.variables);
+        let cost = WORD + raw.len() + value.as_ref().map_or(0, String::len);
         Word {
             raw: raw.to_owned(),
-            value: expand(raw, &self.variables),
+            value: value.filter(|_| self.budget.spend(cost).is_some()),
         }
     }
 
@@ -574,6 +699,9 @@ impl<'a> Parser<'a> {
         Some(value)
     }
 }
+
+/// What makes a function of a name and a `(`.
+const CLOSED: Token = Token::Operator(")");
 
 /// A `for` loop over words.
 struct Loop<'a> {
@@ -861,5 +989,83 @@ mod tests {
         ] {
             assert_eq!(read(text), expected, "{text:?}");
         }
+    }
+
+    /// Scripts that make much of a text of about this size.
+    fn nasty(size: usize) -> Vec<String> {
+        let times = |text: &str| text.repeat(size / text.len() + 1);
+        let words = "1 2 3 4 5 6 7 8 9 10 ".repeat(6);
+        let open = format!("for a in {words}; do ").repeat(8);
+        let long = "x".repeat(4000);
+        let variables: String = (0..size / 40)
+            .map(|at| format!("export V{at}=$L; a\n"))
+            .collect();
+        let sets: String = (0..size / 20)
+            .map(|at| format!("V{}=1\n", at % 1000))
+            .collect();
+        vec![
+            times("V=$V$V; a $V\n"),
+            format!(
+                "V=x; {open} V=$V$V; {} {}",
+                times("a $V; "),
+                "done; ".repeat(8)
+            ),
+            times("for a in b c; do "),
+            format!("L={long}; {variables}"),
+            format!("f() {{\n{sets}}}\n{sets}{}", times("f; V=1\n")),
+            format!("V='{words}'; {}", times("a $V $V $V $V\n")),
+            format!("L={long}\n{}", times("a << E\n$L\nE\n")),
+            format!(
+                "{open} {} {}",
+                times("a '\"b\"' \"c\"; "),
+                "done; ".repeat(8)
+            ),
+            times(". /etc/default/x\n"),
+            times("(V=1; "),
+            times("for f in /etc/x.d/*; do a $f; done\n"),
+            times("a b c\n"),
+        ]
+    }
+
+    #[test]
+    fn what_is_made_of_a_script_has_a_bound() {
+        let size_of = |word: &Word| {
+            let value = word.value.as_ref().map_or(0, String::len);
+            size_of::<Word>() + word.raw.len() + value
+        };
+        for size in [1_000, 200_000] {
+            for script in nasty(size) {
+                let budget = Budget::default();
+                let found = commands_within(&script, Variables::default(), &Disk, &budget);
+                let commands = found.as_deref().unwrap_or_default();
+                let words = commands
+                    .iter()
+                    .flat_map(|one| one.words.iter().chain(&one.input));
+                let size: usize = words.map(size_of).sum();
+                let start = &script[..script.len().min(60)];
+                assert!(size <= 2 * budget.spent(), "{start}: {size}");
+                assert_eq!(found.is_none(), budget.is_spent(), "{start}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_script_costs_in_proportion() {
+        let spent = |times: usize| {
+            let budget = Budget::default();
+            let script = "a b 'c d' > /x\nN=5; e $N && f\n".repeat(times);
+            let found = commands_within(&script, Variables::default(), &Disk, &budget);
+            assert_eq!(found.unwrap().len(), 3 * times);
+            budget.spent()
+        };
+        assert!(spent(8000) <= 9 * spent(1000));
+    }
+
+    #[test]
+    fn of_a_script_that_is_given_up_nothing_is_known() {
+        let script = nasty(30_000).remove(1);
+        let found = commands(&script, &Variables::default(), &Disk);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].values(), [None, None]);
     }
 }

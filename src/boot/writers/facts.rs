@@ -32,6 +32,11 @@ pub(crate) enum Found {
     /// Nothing, or nothing that a program would read there.
     Nothing,
     File(File),
+    /// A program that is no text, or a text that is too large for a script.
+    Unfollowed {
+        is_program: bool,
+        is_executable: bool,
+    },
     /// The names in a folder, sorted.
     Folder(Vec<String>),
     /// A link to `/dev/null`.
@@ -44,6 +49,8 @@ pub(crate) enum Found {
 pub(crate) struct Facts<'a> {
     processes: Vec<Process>,
     cpus: u32,
+    /// For all scripts of the machine together.
+    budget: shell::Budget,
     read: Box<dyn Fn(&Path) -> Found + 'a>,
     /// What was read, in lists by the hash of the path: what is in a list never moves, so that
     /// texts can be lent while more is read.
@@ -83,6 +90,7 @@ impl<'a> Facts<'a> {
         Facts {
             processes,
             cpus,
+            budget: shell::Budget::default(),
             read: Box::new(read),
             lists: std::array::from_fn(|_| Place::new()),
         }
@@ -165,6 +173,10 @@ impl<'a> Facts<'a> {
 
     pub(super) fn cpus(&self) -> u32 {
         self.cpus
+    }
+
+    pub(super) fn budget(&self) -> &shell::Budget {
+        &self.budget
     }
 
     pub(super) fn running(&self) -> Vec<&'static str> {

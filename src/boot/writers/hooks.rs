@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::facts::Facts;
+use super::facts::{Facts, Found};
 use super::interfaces;
-use super::scripts::{Runner, Scripts};
+use super::scripts::{Runner, Scripts, first_line};
 use super::{ufw, units};
 use crate::diagnostic::plain::Shown;
 
@@ -186,16 +186,26 @@ struct Hooks<'a, 'b> {
 }
 
 impl Hooks<'_, '_> {
-    /// A script counts only if it is executable.
+    /// A script counts only if it is executable; of a program in its place nothing is known.
     fn run(&mut self, path: &Path, by: By) {
-        if self.facts.file(path).is_some_and(|file| file.is_executable) {
-            let in_use = self.in_use.entry(by);
-            let runner = Runner {
-                who: path.shown(),
-                when: by.when().to_owned(),
-                is_conditional: !*in_use.or_insert_with(|| by.is_in_use(self.facts)),
-                ..Runner::default()
-            };
+        let is_program = match self.facts.find(path) {
+            Found::File(file) if file.is_executable => false,
+            Found::Unfollowed {
+                is_program,
+                is_executable: true,
+            } => *is_program,
+            _ => return,
+        };
+        let in_use = self.in_use.entry(by);
+        let runner = Runner {
+            who: path.shown(),
+            when: by.when().to_owned(),
+            is_conditional: !*in_use.or_insert_with(|| by.is_in_use(self.facts)),
+            ..Runner::default()
+        };
+        if is_program {
+            self.scripts.unfollowed(&first_line(path), &runner);
+        } else {
             self.scripts.script(path, &runner);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::facts::{Facts, Process};
+use super::facts::{Facts, Found, Process};
 use super::{Applier, Certainty, LaterWrite};
 use crate::boot::pattern;
 use crate::boot::shell::{self, Command, Files, Variables, Word};
@@ -11,8 +11,10 @@ use crate::boot::statement;
 use crate::boot::{Reader, SourceLine, Tree, drop_in};
 use crate::tunable::{self, Key};
 
-/// Scripts that may run one another in a row.
-const MOST_SCRIPTS: usize = 4;
+/// Scripts and texts that may run one another in a row.
+const MOST_SCRIPTS: usize = 8;
+/// What a byte of a file that is read line by line costs of the budget.
+const READ: usize = 8;
 /// Programs that run the command after them.
 const WRAPPERS: [&str; 13] = [
     "sudo", "nice", "ionice", "exec", "command", "env", "timeout", "nohup", "setsid", "busybox",
@@ -60,8 +62,10 @@ pub(super) struct Runner {
     pub(super) who: String,
     pub(super) when: String,
     pub(super) is_conditional: bool,
-    /// The environment that it gets.
+    /// The variables of the shell that runs it. It gets those that are exported.
     pub(super) variables: Variables,
+    /// Whether that shell reads it itself, with all of its variables.
+    pub(super) is_sourced: bool,
 }
 
 impl Runner {
@@ -88,8 +92,8 @@ pub(super) struct Scripts<'a> {
     pub(super) programs: Vec<Process>,
     /// The files that scripts write themselves.
     made: BTreeSet<PathBuf>,
-    /// The scripts that led to the one that is read.
-    above: Vec<PathBuf>,
+    /// How many scripts and texts led to the one that is read.
+    above: usize,
     /// Scripts that were read, and whether something decides that they run.
     seen: BTreeSet<(PathBuf, bool)>,
 }
@@ -98,6 +102,16 @@ pub(super) struct Scripts<'a> {
 struct Source<'a> {
     file: &'a Path,
     line: usize,
+}
+
+impl Source<'_> {
+    /// The place of a line of its text.
+    fn place(&self, line: usize) -> SourceLine {
+        SourceLine {
+            file: self.file.to_owned(),
+            line: self.line + line.saturating_sub(1),
+        }
+    }
 }
 
 impl<'a> Scripts<'a> {
@@ -110,7 +124,7 @@ impl<'a> Scripts<'a> {
             asked: Vec::new(),
             programs: Vec::new(),
             made: BTreeSet::new(),
-            above: Vec::new(),
+            above: 0,
             seen: BTreeSet::new(),
         }
     }
@@ -119,16 +133,19 @@ impl<'a> Scripts<'a> {
     pub(super) fn script(&mut self, path: &Path, runner: &Runner) {
         let is_of_systemd = OF_SYSTEMD.iter().any(|folder| path.starts_with(folder));
         let visit = (path.to_owned(), runner.is_conditional);
-        if is_of_systemd || self.above.len() >= MOST_SCRIPTS || !self.seen.insert(visit) {
+        if is_of_systemd || !self.seen.insert(visit) {
             return;
         }
-        let Some(file) = self.facts.file(path) else {
-            return;
+        let file = match self.facts.find(path) {
+            Found::File(file) => file,
+            Found::Unfollowed { is_program, .. } if !is_program => {
+                return self.unfollowed(&first_line(path), runner);
+            }
+            _ => return,
         };
         if is_packaged(path) && !WORDS.iter().any(|word| file.text.contains(word)) {
             return;
         }
-        self.above.push(path.to_owned());
         let source = Source {
             file: path,
             line: 1,
@@ -138,7 +155,6 @@ impl<'a> Scripts<'a> {
         } else {
             self.mentions(&file.text, &source, runner);
         }
-        self.above.pop();
     }
 
     /// Reads commands of a shell that are written in a line of another file.
@@ -163,6 +179,7 @@ impl<'a> Scripts<'a> {
         let command = Command {
             line: 1,
             words,
+            variables: runner.variables.clone(),
             ..Command::default()
         };
         let source = Source {
@@ -173,9 +190,23 @@ impl<'a> Scripts<'a> {
         self.succeeds(&command, known)
     }
 
+    /// Runs what a shell reads. What is too much to be followed may write anything.
     fn text(&mut self, text: &str, source: &Source<'_>, runner: &Runner) {
-        let commands = shell::commands(text, &runner.variables, self.facts);
         let mut runner = runner.clone();
+        if !std::mem::take(&mut runner.is_sourced) {
+            runner.variables = runner.variables.exported();
+        }
+        let budget = self.facts.budget();
+        let commands = budget
+            .spend(runner.variables.weight())
+            .filter(|()| self.above < MOST_SCRIPTS)
+            .and_then(|()| {
+                shell::commands_within(text, runner.variables.clone(), self.facts, budget)
+            });
+        let Some(commands) = commands else {
+            return self.unfollowed(&source.place(1), &runner);
+        };
+        self.above += 1;
         for (at, command) in commands.iter().enumerate() {
             let before = at.checked_sub(1).and_then(|at| commands.get(at));
             let before = before.filter(|_| command.is_piped);
@@ -183,6 +214,16 @@ impl<'a> Scripts<'a> {
             self.run(command, before, source, &runner);
             runner.is_conditional |= command.ends_on_failure && !self.succeeds(command, known);
         }
+        self.above -= 1;
+    }
+
+    /// What is not followed may write anything.
+    pub(super) fn unfollowed(&mut self, place: &SourceLine, runner: &Runner) {
+        let runner = Runner {
+            is_conditional: true,
+            ..runner.clone()
+        };
+        self.push(None, None, place, &runner);
     }
 
     /// Whether a command that was read surely succeeds: it only prints, or what it wrote, behind the
@@ -224,19 +265,16 @@ impl<'a> Scripts<'a> {
         runner: &Runner,
     ) {
         let values = command.values();
-        let place = SourceLine {
-            file: source.file.to_owned(),
-            line: source.line + command.line.saturating_sub(1),
-        };
+        let place = source.place(command.line);
         let mut runner = Runner {
             is_conditional: runner.is_conditional || command.is_conditional,
+            variables: command.variables.clone(),
             ..runner.clone()
         };
-        runner.variables.extend(&command.exports);
         let copied = command.input.as_ref().filter(|_| values == [Some("cat")]);
         for file in &command.into {
             let text = copied.map_or_else(|| printed(&values), |input| input.value.clone());
-            self.written(file, text, &place, &runner);
+            self.written(file, text.as_deref(), &place, &runner);
         }
         let Some(at) = unwrapped(&values) else {
             return;
@@ -258,7 +296,7 @@ impl<'a> Scripts<'a> {
                 let input = Input::of(command, before).text;
                 let files = command.words.iter().filter(|word| word.raw.contains('/'));
                 for word in files.filter(|word| word.value.as_deref() != Some(program)) {
-                    self.written(word, input.clone(), &place, &runner);
+                    self.written(word, input.as_deref(), &place, &runner);
                 }
             }
             "modprobe" | "insmod" => self.modprobe(arguments, &place, &runner),
@@ -268,6 +306,7 @@ impl<'a> Scripts<'a> {
             }
             "run-parts" => self.run_parts(arguments, &runner),
             "." | "source" => {
+                runner.is_sourced = true;
                 if let Some(Some(path)) = arguments.first() {
                     self.script(Path::new(path), &runner);
                 }
@@ -291,11 +330,19 @@ impl<'a> Scripts<'a> {
     fn other(&mut self, words: &[Word], place: &SourceLine, runner: &Runner) {
         let value = |at: usize| words.get(at)?.value.as_deref();
         let path = Path::new(value(0).unwrap_or_default());
-        if let Some(file) = self.facts.file(path).filter(|_| path.is_absolute()) {
-            if file.is_executable {
-                self.script(path, runner);
+        let found = path.is_absolute().then(|| self.facts.find(path));
+        match found {
+            Some(Found::File(file)) => {
+                if file.is_executable {
+                    self.script(path, runner);
+                }
+                return;
             }
-            return;
+            Some(Found::Unfollowed {
+                is_program: false,
+                is_executable: true,
+            }) => return self.script(path, runner),
+            _ => {}
         }
         let mut runner = Runner {
             is_conditional: true,
@@ -371,12 +418,14 @@ impl<'a> Scripts<'a> {
     /// A file with commands that no shell reads as they are: what they set is not evaluated.
     pub(super) fn settings(&mut self, path: &Path, runner: &Runner) {
         let text = self.facts.text(path).unwrap_or_default();
+        if self.facts.budget().spend(text.len() * READ).is_none() {
+            return self.unfollowed(&first_line(path), runner);
+        }
         for (line, number) in text.lines().zip(1..) {
             if names_key(line) && !line.trim_start().starts_with(['#', ';']) {
-                let (file, line_number) = (path.to_owned(), number);
                 let place = SourceLine {
-                    file,
-                    line: line_number,
+                    line: number,
+                    ..first_line(path)
                 };
                 self.unknown(line, &place, runner);
             }
@@ -509,10 +558,11 @@ impl<'a> Scripts<'a> {
             match (*file, &input.text, &input.files) {
                 ("-" | "/dev/stdin", Some(text), _) => self.lines(text, place, runner),
                 ("-" | "/dev/stdin", None, Some(read)) => {
-                    paths.extend(read.iter().flat_map(|one| self.facts.paths(one)));
+                    let found = read.iter().map(|one| self.paths(one, place, runner));
+                    paths.extend(found.collect::<Vec<_>>().concat());
                 }
                 ("-" | "/dev/stdin", None, None) => self.unknown("nf_conntrack", place, runner),
-                (file, _, _) => paths.extend(self.facts.paths(file)),
+                (file, _, _) => paths.extend(self.paths(file, place, runner)),
             }
         }
         if files.is_empty() && is_known {
@@ -583,9 +633,14 @@ impl<'a> Scripts<'a> {
         if path == Path::new(drop_in::PATH) {
             return;
         }
-        let Some(text) = self.facts.text(path) else {
-            return;
+        let text = match self.facts.find(path) {
+            Found::File(file) => &file.text,
+            Found::Unfollowed { .. } => return self.unfollowed(&first_line(path), runner),
+            _ => return,
         };
+        if self.facts.budget().spend(text.len() * READ).is_none() {
+            return self.unfollowed(&first_line(path), runner);
+        }
         self.loaded.insert(path.to_owned());
         for (key, winner) in crate::boot::effective::of_file(text.as_bytes()) {
             self.writes.push(LaterWrite {
@@ -598,6 +653,15 @@ impl<'a> Scripts<'a> {
                 certainty: runner.certainty(),
             });
         }
+    }
+
+    /// The files that a word stands for.
+    fn paths(&mut self, word: &str, place: &SourceLine, runner: &Runner) -> Vec<String> {
+        let paths = self.facts.paths(word, self.facts.budget());
+        paths.unwrap_or_else(|| {
+            self.unfollowed(place, runner);
+            Vec::new()
+        })
     }
 
     /// Lines that a script itself gives to `sysctl -p -`.
@@ -631,7 +695,7 @@ impl<'a> Scripts<'a> {
     pub(super) fn written(
         &mut self,
         file: &Word,
-        text: Option<String>,
+        text: Option<&str>,
         place: &SourceLine,
         runner: &Runner,
     ) {
@@ -639,11 +703,11 @@ impl<'a> Scripts<'a> {
             return self.unknown(&file.raw, place, runner);
         };
         if path == HASH_SIZE {
-            let value = text.as_deref().map(|text| value_of(Key::Buckets, text));
+            let value = text.map(|text| value_of(Key::Buckets, text));
             return self.push(Some(Key::Buckets), value.flatten(), place, runner);
         }
         if let Some(name) = path.strip_prefix("/proc/sys/") {
-            self.set(name, text.as_deref(), place, runner);
+            self.set(name, text, place, runner);
         } else if path.starts_with('/') {
             self.made.insert(PathBuf::from(path));
         } else {
@@ -654,7 +718,7 @@ impl<'a> Scripts<'a> {
             };
             let name = path.rsplit('/').next().unwrap_or(path);
             let name = format!("net/netfilter/{name}");
-            self.set(&name, text.as_deref(), place, &runner);
+            self.set(&name, text, place, &runner);
         }
     }
 
@@ -762,6 +826,14 @@ fn program(words: &[Word], place: &SourceLine) -> Option<Process> {
             arguments,
             unit: Some(place.clone()),
         })
+}
+
+/// Where a file begins.
+pub(super) fn first_line(path: &Path) -> SourceLine {
+    SourceLine {
+        file: path.to_owned(),
+        line: 1,
+    }
 }
 
 pub(super) fn is_packaged(path: &Path) -> bool {

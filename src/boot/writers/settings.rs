@@ -67,7 +67,7 @@ fn each_line(
     for (line, number) in facts.text(file).unwrap_or_default().lines().zip(1..) {
         if let Some((path, text)) = write(line.trim()) {
             let (file, line) = (file.to_owned(), number);
-            scripts.written(&path, text, &SourceLine { file, line }, &runner);
+            scripts.written(&path, text.as_deref(), &SourceLine { file, line }, &runner);
         }
     }
 }

@@ -486,7 +486,7 @@ fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
             "if 2 max 5",
         ),
         (
-            "/etc/network/interfaces.d/a!",
+            "/etc/network/interfaces!",
             "  down sysctl -w net.netfilter.nf_conntrack_max=5\n",
             "",
         ),
@@ -672,7 +672,7 @@ fn a_hook_surely_runs_only_where_its_program_is_in_use() {
         "/etc/network/interfaces!",
         "auto lo\niface lo inet loopback\n",
     );
-    let hotplug = ("/etc/network/interfaces.d/a!", "allow-hotplug eth0\n");
+    let hotplug = ("/etc/network/interfaces!", "allow-hotplug eth0\n");
     let by_hand = ("/etc/network/interfaces!", "iface eth0 inet dhcp\n");
     let masked = ("/etc/systemd/system/networking.service", "/dev/null");
     let no_dispatcher = (
@@ -1059,4 +1059,126 @@ fn a_unit_that_starts_kube_proxy_says_what_it_sets() {
     ]);
     let own = "/var/lib/kube-proxy/c.yaml:2 tcp_timeout_close_wait 98";
     assert!(found.iter().any(|one| one == own), "{found:?}");
+}
+
+#[test]
+fn a_script_that_is_not_followed_may_write_anything() {
+    let loops = "for a in 1 2 3 4 5 6 7 8 9; do ".repeat(8);
+    let ends = "done; ".repeat(8);
+    let twice = format!("#!/bin/sh\nV=net.nf_conntrack_max=5; {loops} V=$V$V; {ends}\n");
+    let again = format!("#!/bin/sh\n{loops} sysctl -p /opt/x.conf; {ends}\n");
+    let itself = "#!/bin/sh\nexport A='sh -c \"$A\"'; sh -c \"$A\"\n".to_owned();
+    let conf = "net.core.somaxconn=5\n".repeat(1000);
+    for (script, place) in [
+        (twice.clone(), "/etc/rc.local:1"),
+        (again, "/opt/x.conf:1"),
+        (itself, "/etc/rc.local:2"),
+    ] {
+        let found = writes(&[("/etc/rc.local", &script), ("/opt/x.conf!", &conf)]);
+        assert_eq!(found, [format!("if {place} ? ?")], "{script}");
+    }
+    // What comes behind it is not followed either.
+    let unit = "/etc/systemd/system/a.service";
+    let link = ("/etc/systemd/system/multi-user.target.wants/a.service", "");
+    let found = writes(&[
+        ("/etc/rc.local", &twice),
+        (unit, "[Service]\nExecStart=/opt/tune\n"),
+        link,
+        ("/opt/tune", SET),
+    ]);
+    assert_eq!(found, ["if /etc/rc.local:1 ? ?", "if /opt/tune:1 ? ?"]);
+}
+
+#[test]
+fn profiles_of_tuned_that_make_much_of_little_are_not_followed() {
+    let name = |at: usize| format!("/etc/tuned/p{at}/tuned.conf");
+    let includes = |at: usize| format!("[main]\ninclude={}\n", format!("p{} ", at + 1).repeat(9));
+    let paths: Vec<(String, String)> = (0..12).map(|at| (name(at), includes(at))).collect();
+    let mut files = vec![("/etc/tuned/active_profile", "p0\n")];
+    files.extend(
+        paths
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str())),
+    );
+    assert_eq!(writes(&files), ["if /etc/tuned/active_profile:1 ? ?"]);
+    let twice: String = (1..40)
+        .map(|at| format!("v{at}=${{v{}}}${{v{0}}}\n", at - 1))
+        .collect();
+    let text = format!("[variables]\nv0=5\n{twice}[sysctl]\nnet.nf_conntrack_max=${{v39}}\n");
+    let found = writes(&[
+        ("/etc/tuned/active_profile", "p\n"),
+        ("/etc/tuned/p/tuned.conf", &text),
+    ]);
+    assert_eq!(found, ["/etc/tuned/p/tuned.conf:43 max ?"]);
+}
+
+#[test]
+fn included_descriptions_are_read_at_the_place_of_their_line() {
+    let unit = ("/usr/lib/systemd/system/networking.service", UNIT);
+    let link = (
+        "/etc/systemd/system/multi-user.target.wants/networking.service",
+        "",
+    );
+    let up = |name: &str, key: &str, value: u32| {
+        format!(
+            "iface {name} inet static\n up sysctl -w net.netfilter.nf_conntrack_{key}={value}\n"
+        )
+    };
+    let (first, second) = (up("eth0", "max", 1), up("eth1", "max", 2));
+    let pre_up = second.replace(" up", " pre-up");
+    for (main, files, expected) in [
+        (
+            "source interfaces.d/*\nauto eth0 eth1\nIFACE",
+            vec![("interfaces.d/b", second.as_str())],
+            "interfaces:4 max 1, interfaces.d/b:2 max 2",
+        ),
+        (
+            "source interfaces.d/*\nauto eth1 eth0\nIFACE",
+            vec![("interfaces.d/b", second.as_str())],
+            "interfaces.d/b:2 max 2, interfaces:4 max 1",
+        ),
+        // Nothing includes it.
+        (
+            "auto eth0 eth1\nIFACE",
+            vec![("interfaces.d/b", second.as_str())],
+            "interfaces:3 max 1",
+        ),
+        (
+            "source-directory interfaces.d\nIFACE",
+            vec![
+                ("interfaces.d/a", "auto eth0\nauto eth1\nsource c\n"),
+                ("interfaces.d/b.x", &second),
+                ("interfaces.d/c", &pre_up),
+            ],
+            "interfaces:3 max 1, interfaces.d/c:2 max 2",
+        ),
+        (
+            "auto eth0\nIFACE\n pre-up sysctl \\\n -w net.nf_conntrack_max=7\n",
+            vec![],
+            "interfaces:4 max 7, interfaces:3 max 1",
+        ),
+        // What follows the line belongs to no interface.
+        (
+            "auto eth0\nsource b\n up sysctl -w net.nf_conntrack_max=3\n",
+            vec![("b", &first)],
+            "b:2 max 1, if interfaces:3 max 3",
+        ),
+        (
+            "auto eth0\nsource interfaces\nIFACE",
+            vec![],
+            "interfaces:4 max 1",
+        ),
+    ] {
+        let main = main.replace("IFACE", first.trim_end());
+        let files = files.into_iter().chain([("interfaces", main.as_str())]);
+        let files: Vec<(String, &str)> = files
+            .map(|(name, text)| (format!("/etc/network/{name}"), text))
+            .collect();
+        let files = files.iter().map(|(path, text)| (path.as_str(), *text));
+        let found = writes(&files.chain([unit, link]).collect::<Vec<_>>());
+        let own = |one: &&String| one.contains("/etc/network/");
+        let found: Vec<&str> = found.iter().filter(own).map(String::as_str).collect();
+        let found = found.join(", ").replace("/etc/network/", "");
+        assert_eq!(found, expected, "{main}");
+    }
 }

@@ -1,11 +1,13 @@
 //! tuned: what its active profile, and the profiles that this one includes, set.
 //! Follows tuned.conf(5), tuned-main.conf(5), and tuned's plugins sysctl and net.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, assigned};
-use super::scripts::{HASH_SIZE, Runner, Scripts};
+use super::scripts::{HASH_SIZE, Runner, Scripts, first_line};
 use super::{Certainty, LaterWrite, units};
+use crate::boot::shell::MOST_LENGTH;
 use crate::tunable::{self, Key, kernel_number};
 
 const ACTIVE: &str = "/etc/tuned/active_profile";
@@ -18,8 +20,9 @@ const FOLDERS: [&str; 4] = [
     "/usr/lib/tuned/profiles",
     "/usr/lib/tuned",
 ];
-/// Profiles that may include one another in a row.
+/// Profiles that may include one another in a row, and all of them.
 const MOST_INCLUDES: usize = 16;
+const MOST_PROFILES: usize = 64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Tuned {
@@ -36,16 +39,17 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> Optio
     if profile.is_empty() || units::is_masked(facts, UNIT) {
         return None;
     }
-    for path in profiles(facts, &profile)
-        .iter()
-        .flat_map(|name| scripts_of(facts, name))
-    {
-        let runner = Runner {
-            who: "tuned".to_owned(),
-            when: "when tuned starts".to_owned(),
-            is_conditional: true,
-            ..Runner::default()
-        };
+    let runner = Runner {
+        who: "tuned".to_owned(),
+        when: "when tuned starts".to_owned(),
+        is_conditional: true,
+        ..Runner::default()
+    };
+    let (profiles, is_whole) = profiles(facts, &profile);
+    if !is_whole {
+        scripts.unfollowed(&first_line(Path::new(ACTIVE)), &runner);
+    }
+    for path in profiles.iter().flat_map(|name| scripts_of(facts, name)) {
         scripts.script(&path, &runner);
     }
     let main = facts.text(MAIN).unwrap_or_default();
@@ -53,40 +57,51 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> Optio
     let is_off =
         |value: String| matches!(value.to_lowercase().as_str(), "0" | "false" | "no" | "off");
     Some(Tuned {
-        writes: writes(facts, &profile),
-        reapplies: has_sysctl(facts, &profile) && !reapplies.is_some_and(is_off),
+        writes: writes(facts, &profiles),
+        reapplies: has_sysctl(facts, &profiles) && !reapplies.is_some_and(is_off),
         profile,
     })
 }
 
-/// The active profiles and those that they include; what comes later wins.
-fn profiles(facts: &Facts<'_>, active: &str) -> Vec<String> {
+/// The active profiles and those that they include, and whether these are all; what comes later
+/// wins.
+fn profiles(facts: &Facts<'_>, active: &str) -> (Vec<String>, bool) {
     let mut names = Vec::new();
-    for name in active.split_ascii_whitespace() {
-        include(facts, name, &mut names, &mut Vec::new());
-    }
-    names
+    let include = |name| include(facts, name, &mut names, &mut Vec::new());
+    let is_whole = active.split_ascii_whitespace().try_for_each(include);
+    (names, is_whole.is_some())
 }
 
-/// Puts what a profile includes before the profile itself; `above` are those that include it.
-fn include(facts: &Facts<'_>, name: &str, names: &mut Vec<String>, above: &mut Vec<String>) {
+/// Puts what a profile includes before the profile itself; `above` are those that include it. None
+/// where that is too much to be followed.
+fn include(
+    facts: &Facts<'_>,
+    name: &str,
+    names: &mut Vec<String>,
+    above: &mut Vec<String>,
+) -> Option<()> {
     let is_circle = above.iter().any(|one| one == name);
-    if is_circle || above.len() > MOST_INCLUDES || name.contains('/') {
-        return;
+    if is_circle || name.contains('/') {
+        return Some(());
+    }
+    if above.len() > MOST_INCLUDES || names.len() >= MOST_PROFILES {
+        return None;
     }
     above.push(name.to_owned());
     if let Some((_, text)) = profile(facts, name) {
+        facts.budget().spend(text.len())?;
         for line in lines(text).filter(|line| line.section == "main" && line.name == "include") {
             let parents = line.value.split([',', ';', ' ']);
             // One with a dash in front may be missing.
             let parents = parents.map(|parent| parent.trim_start_matches('-'));
             for parent in parents.filter(|parent| !parent.is_empty()) {
-                include(facts, parent, names, above);
+                include(facts, parent, names, above)?;
             }
         }
     }
     above.pop();
     names.push(name.to_owned());
+    Some(())
 }
 
 fn profile<'a>(facts: &'a Facts<'a>, name: &str) -> Option<(PathBuf, &'a str)> {
@@ -109,27 +124,24 @@ fn scripts_of(facts: &Facts<'_>, name: &str) -> Vec<PathBuf> {
 }
 
 /// What the profiles set, each key by the line that wins.
-fn writes(facts: &Facts<'_>, active: &str) -> Vec<LaterWrite> {
+fn writes(facts: &Facts<'_>, profiles: &[String]) -> Vec<LaterWrite> {
     let mut writes: Vec<LaterWrite> = Vec::new();
-    let mut variables = Vec::new();
+    let mut variables = BTreeMap::new();
     // The unit is there and nothing starts it, or a section leaves out what cttune does not follow.
     let mut may_differ = units::is_there(facts, UNIT) && !units::starts(facts, UNIT);
-    for name in profiles(facts, active) {
-        let Some((path, text)) = profile(facts, &name) else {
+    for name in profiles {
+        let Some((path, text)) = profile(facts, name) else {
             continue;
         };
         for line in lines(text) {
             if line.section == "variables" {
-                variables.push((format!("${{{}}}", line.name), line.value));
+                variables.insert(line.name, with_variables(line.value, &variables));
             }
             may_differ |= matches!(line.name, "drop" | "enabled" | "replace");
             let Some((key, value)) = set_by(&line) else {
                 continue;
             };
-            let with = variables.iter().rev();
-            let value = with.fold(value.to_owned(), |text, (name, value)| {
-                text.replace(name, value)
-            });
+            let value = with_variables(value, &variables);
             // A value may begin with `>` or `<`: at least, at most this.
             let number = value.trim_start_matches(['>', '<']);
             let is_bound = number != value;
@@ -161,9 +173,30 @@ fn writes(facts: &Facts<'_>, active: &str) -> Vec<LaterWrite> {
     writes
 }
 
-/// Whether an active profile uses the plugin sysctl.
-fn has_sysctl(facts: &Facts<'_>, active: &str) -> bool {
-    profiles(facts, active).iter().any(|name| {
+/// Puts in the variables that were set before; where that makes too long a text, the text stays.
+fn with_variables(text: &str, variables: &BTreeMap<&str, String>) -> String {
+    let mut pieces = text.split("${");
+    let mut all = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let named = piece.split_once('}');
+        match named.and_then(|(name, rest)| Some((variables.get(name)?, rest))) {
+            Some((value, _)) if all.len() + value.len() > MOST_LENGTH => return text.to_owned(),
+            Some((value, rest)) => {
+                all.push_str(value);
+                all.push_str(rest);
+            }
+            None => {
+                all.push_str("${");
+                all.push_str(piece);
+            }
+        }
+    }
+    all
+}
+
+/// Whether a profile uses the plugin sysctl.
+fn has_sysctl(facts: &Facts<'_>, profiles: &[String]) -> bool {
+    profiles.iter().any(|name| {
         let text = profile(facts, name)
             .map(|(_, text)| text)
             .unwrap_or_default();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::facts::{Facts, Found};
 use super::scripts::{Runner, Scripts};
 use crate::boot::SourceLine;
-use crate::boot::shell::{self, Variables, Word};
+use crate::boot::shell::{self, MOST_LENGTH, Variables, Word};
 
 /// Where units are; of one name the first counts.
 const FOLDERS: [&str; 7] = [
@@ -323,9 +323,11 @@ fn parse(path: &Path, text: &str) -> Vec<Entry> {
         if trimmed.starts_with(['#', ';']) {
             continue;
         }
-        let (first, before) = open.take().unwrap_or((number, String::new()));
+        let (first, mut before) = open.take().unwrap_or((number, String::new()));
         if let Some(start) = trimmed.strip_suffix('\\') {
-            open = Some((first, format!("{before}{start} ")));
+            before.push_str(start);
+            before.push(' ');
+            open = Some((first, before));
             continue;
         }
         let whole = before + trimmed;
@@ -385,6 +387,7 @@ fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry], scripts: &mut Scrip
             || CONFINES.into_iter().any(is_set)
             || value(entries, "Service", "User").is_some_and(|user| user != "root" && user != "0")
             || !comes_after_sysctl(entries),
+        is_sourced: false,
     };
     let output = value(entries, "Service", "StandardOutput");
     let output = output.as_deref().and_then(|output| {
@@ -552,7 +555,11 @@ fn put_in(text: &str, variables: &Variables) -> Option<String> {
     let mut all = pieces.next()?.to_owned();
     for piece in pieces {
         let (name, rest) = piece.split_once('}')?;
-        all.push_str(variables.or(name, "", true)?);
+        let value = variables.or(name, "", true)?;
+        if all.len() + value.len() > MOST_LENGTH {
+            return None;
+        }
+        all.push_str(value);
         all.push_str(rest);
     }
     Some(all)
