@@ -26,6 +26,10 @@ pub(crate) const LIFELINE_CHAINS: [(&str, &str); 2] = [
     ("lifeline_own", "output"),
 ];
 
+/// The kernel gives an object to the first packet of a flow alone: whatever comes later asks no
+/// rule, answered or not, nor does what is no new flow.
+const KNOWN: [&str; 2] = ["ct status confirmed accept", "ct state != new accept"];
+
 /// Everything in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -386,7 +390,7 @@ impl Table {
         }
         if !self.objects.is_empty() {
             let rules: Vec<String> = self.rules.iter().flat_map(Rule::texts).collect();
-            let first = ["ct state != new accept".to_owned()];
+            let first = KNOWN.map(str::to_owned);
             let rules: Vec<String> = first.into_iter().chain(rules).collect();
             for chain in CHAINS {
                 text.push_str(&chain_text(chain, PRIORITY, &rules));
@@ -558,7 +562,7 @@ mod tests {
             };
             format!(
                 "type filter hook {hook} priority -150; policy accept;\n\
-                 \t\tct state != new accept\n{}{}{}\t}}\n",
+                 \t\tct status confirmed accept\n\t\tct state != new accept\n{}{}{}\t}}\n",
                 rule("tcp", "53", 97, "service_dns_tcp_c68f9a73"),
                 rule("udp", "53", 97, "service_dns_udp_b8bb7b49"),
                 rule("tcp", "5228-5230", 65, "service_push_tcp_da3d4c86"),

@@ -95,7 +95,8 @@ $C python3 /run/send.py $$
 "#,
     );
     println!("microseconds a packet without, ratio: median, least, most\n{told}");
-    let answered: Vec<&str> = told.lines().next().unwrap().split(' ').collect();
-    let ratio: f64 = answered[2].parse().unwrap();
-    assert!(ratio <= 1.05, "{told}");
+    let medians = told.lines().map(|line| line.split(' ').nth(2).unwrap());
+    let medians: Vec<f64> = medians.map(|median| median.parse().unwrap()).collect();
+    assert_eq!(medians.len(), 2, "{told}");
+    assert!(medians.iter().all(|median| *median <= 1.05), "{told}");
 }
