@@ -192,6 +192,12 @@ fn what_changes_while_the_question_is_open_is_named_and_nothing_is_applied() {
             format!("echo {line} >/etc/sysctl.d/99-later.conf"),
             "/etc/sysctl.d/99-later.conf:1",
         ),
+        // The drop-in overrides it, so that the steps stay the same.
+        (
+            "echo net.netfilter.nf_conntrack_tcp_timeout_established=600000 >/etc/sysctl.d/30-a.conf"
+                .to_owned(),
+            "without the plan",
+        ),
         (
             "echo 31 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout".to_owned(),
             "udp_timeout is 31 now, and was 30 when the plan was made",

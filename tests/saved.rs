@@ -77,6 +77,15 @@ fn whatever_changed_since_is_named_and_nothing_is_done() {
             "echo 'net.netfilter.nf_conntrack_max = 5' >/etc/sysctl.d/99-z.conf",
             "/etc/sysctl.d/99-z.conf differs".to_owned(),
         ),
+        // The drop-in overrides it, so that the steps stay the same.
+        (
+            "echo 'net.netfilter.nf_conntrack_udp_timeout = 600' >/etc/sysctl.d/30-a.conf",
+            format!("the plan would now lower {udp} from 600 to 45 at the next boot"),
+        ),
+        (
+            "echo 'net.netfilter.nf_conntrack_udp_timeout = 10' >/etc/sysctl.d/30-a.conf",
+            format!("{udp} at the next boot, without the plan: was not set, is 10 now"),
+        ),
         (
             "sed -i s/100000/90000/ PROFILE",
             format!("the plan would now set {max} to 90000, not to 100000"),

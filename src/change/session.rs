@@ -24,7 +24,7 @@ use super::watcher::arm_watcher;
 use crate::diagnostic::{Hint, told};
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl;
-use crate::plan::{Blocked, Permission, Plan, Report, Step};
+use crate::plan::{AtBoot, Blocked, Permission, Plan, Report, Step};
 use crate::profile::ExpireMode;
 use crate::service::Table;
 
@@ -325,7 +325,8 @@ fn refuse_other(plan: &Plan, again: &Plan) -> Result<(), ChangeError> {
         fixed.collect()
     }
     let (planned, now) = (fixed(plan), fixed(again));
-    if planned == now && plan.blocked == again.blocked {
+    let at_boot = AtBoot::of(plan).differences(&AtBoot::of(again));
+    if planned == now && plan.blocked == again.blocked && at_boot.is_empty() {
         return Ok(());
     }
     let come = now.iter().find(|step| !planned.contains(step));
@@ -333,6 +334,7 @@ fn refuse_other(plan: &Plan, again: &Plan) -> Result<(), ChangeError> {
     let message = match (come, gone) {
         (Some(step), _) => format!("the plan would now also {}", step.summary()),
         (None, Some(step)) => format!("no longer needed: {}", step.summary()),
+        (None, None) if !at_boot.is_empty() => at_boot.join("; "),
         (None, None) => "the plan would now be another one".to_owned(),
     };
     let message = format!("the machine is another one since the question: {message}");

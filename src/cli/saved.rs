@@ -17,7 +17,7 @@ use crate::diagnostic::{Advise, Hint, quoted};
 use crate::files::profiles::ProfileError;
 use crate::files::{Root, profiles};
 use crate::kernel::host;
-use crate::plan::{Blocked, Plan, Step, differences};
+use crate::plan::{AtBoot, Blocked, Plan, Step, differences};
 use crate::render::{self, layout};
 
 const ENDING: &str = "json";
@@ -37,6 +37,7 @@ pub(super) struct Saved {
     asked: Asked,
     profile: String,
     blocked: Vec<String>,
+    at_boot: AtBoot,
     steps: Vec<Step>,
 }
 
@@ -146,6 +147,7 @@ impl Order {
         let (plan, current) = made.map_err(|error| saved.cannot_be_made(file, error))?;
         let live = |key| current.live.as_ref().and_then(|live| live.value(key));
         let mut changed = differences(&saved.steps, &plan.steps, live);
+        changed.extend(saved.at_boot.differences(&AtBoot::of(&plan)));
         let now = blocked(&plan.blocked);
         let come = now.iter().filter(|one| !saved.blocked.contains(one));
         changed.extend(come.map(|one| format!("blocked now: {one}")));
@@ -324,6 +326,7 @@ pub(super) fn write(
         asked: Asked::of(asked, plan),
         profile: plan.profile.clone(),
         blocked: blocked(&plan.blocked),
+        at_boot: AtBoot::of(plan),
         steps: plan.steps.clone(),
     };
     let mut text = serde_json::to_string_pretty(&saved)?;

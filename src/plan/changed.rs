@@ -1,14 +1,83 @@
 //! How a plan differs from one that was made earlier: what changed on the machine meanwhile.
 //!
-//! In: the steps then and now, and what the kernel has now. Out: a sentence for each difference.
+//! In: the steps and the next boot then and now, and what the kernel has now. Out: a sentence for
+//! each difference.
 //! Rule: every difference counts but the number of flows, which changes all the time.
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::diagnostic::plain::Shown;
 use crate::tunable::Key;
 
-use super::{FileChange, Step};
+use super::{BootValues, FileChange, Lowered, Plan, Step};
+
+/// What a plan makes of the next boot, beyond its steps: they are the same where somebody else's
+/// line is overridden by the drop-in, though it raised what the plan lowers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct AtBoot {
+    /// As the files are, and with the plan.
+    before: BootValues,
+    after: BootValues,
+    lowered: BTreeSet<Lowered>,
+    /// Why what is persisted does not last.
+    lost: BTreeSet<String>,
+}
+
+impl AtBoot {
+    pub(crate) fn of(plan: &Plan) -> AtBoot {
+        let [before, after] = plan.boot.clone();
+        let lowered = plan.lowered.iter().filter(|one| one.at_boot);
+        let volatile = plan.volatile.iter().map(|volatile| volatile.why.clone());
+        AtBoot {
+            before,
+            after,
+            lowered: lowered.copied().collect(),
+            lost: volatile.chain(plan.lost_at_boot.clone()).collect(),
+        }
+    }
+
+    /// What differs of it now, each in a sentence.
+    pub(crate) fn differences(&self, now: &AtBoot) -> Vec<String> {
+        let before = other_values(&self.before, &now.before).map(|(key, then, now)| {
+            format!("{key} at the next boot, without the plan: was {then}, is {now} now")
+        });
+        let after = other_values(&self.after, &now.after).map(|(key, then, now)| {
+            format!("{key} at the next boot, with the plan: would now be {now}, not {then}")
+        });
+        let lowered = now.lowered.difference(&self.lowered).map(|one| {
+            let Lowered { key, from, to, .. } = one;
+            format!("the plan would now lower {key} from {from} to {to} at the next boot")
+        });
+        let lost = now.lost.difference(&self.lost);
+        let lost = lost.map(|why| format!("what is persisted would now be lost: {why}"));
+        let kept = self.lost.difference(&now.lost);
+        let kept = kept.map(|why| format!("no longer so: {why}"));
+        let told = before.chain(after).chain(lowered).chain(lost);
+        told.chain(kept).collect()
+    }
+}
+
+/// The keys whose values differ, with both.
+fn other_values<'a>(
+    then: &'a BootValues,
+    now: &'a BootValues,
+) -> impl Iterator<Item = (Key, String, String)> + 'a {
+    let text = |values: &BootValues, key| {
+        let values = values.get(&key).into_iter().flatten();
+        let values: Vec<String> = values.map(ToString::to_string).collect();
+        if values.is_empty() {
+            return "not set".to_owned();
+        }
+        values.join(" or ")
+    };
+    let keys: BTreeSet<Key> = then.keys().chain(now.keys()).copied().collect();
+    let texts = keys.into_iter();
+    let texts = texts.map(move |key| (key, text(then, key), text(now, key)));
+    texts.filter(|(_, then, now)| then != now)
+}
 
 /// What differs, the running kernel first; nothing where both are the same plan.
 pub(crate) fn differences(
@@ -231,5 +300,36 @@ mod tests {
         ] {
             assert_eq!(differences(&then, &now, |_| Some(7)), expected);
         }
+    }
+
+    #[test]
+    fn another_next_boot_is_named_though_the_steps_are_the_same() {
+        let values =
+            |value: Option<i64>| BootValues::from([(Key::Max, value.into_iter().collect())]);
+        let plan = |before, lowered: Vec<Lowered>| Plan {
+            boot: [values(before), values(Some(9))],
+            lost_at_boot: lowered.first().map(|_| "masked".to_owned()),
+            lowered,
+            ..Plan::default()
+        };
+        let lower = Lowered {
+            key: Key::Max,
+            from: 20,
+            to: 9,
+            at_boot: true,
+        };
+        let (then, now) = (plan(None, vec![]), plan(Some(20), vec![lower]));
+        let told = AtBoot::of(&then).differences(&AtBoot::of(&now));
+        assert_eq!(
+            told,
+            [
+                "net.netfilter.nf_conntrack_max at the next boot, without the plan: was not set, is \
+                 20 now",
+                "the plan would now lower net.netfilter.nf_conntrack_max from 20 to 9 at the next \
+                 boot",
+                "what is persisted would now be lost: masked",
+            ]
+        );
+        assert!(AtBoot::of(&now).differences(&AtBoot::of(&now)).is_empty());
     }
 }

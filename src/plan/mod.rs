@@ -16,7 +16,7 @@ mod services;
 mod step;
 
 pub(crate) use blocked::{Blocked, Permission};
-pub(crate) use changed::differences;
+pub(crate) use changed::{AtBoot, differences};
 pub(crate) use compare::{Compared, Comparison, State};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};
@@ -24,7 +24,9 @@ pub(crate) use report::{Report, StepResult};
 pub(crate) use services::{NO_NFT, SERVICE_FILES, Services};
 pub(crate) use step::{FileChange, Step, lowest_safe_max};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 use crate::boot::storage::Volatile;
 use crate::profile::Desired;
@@ -56,7 +58,7 @@ pub(crate) struct Scope {
     pub(crate) replace: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Skip {
@@ -66,7 +68,8 @@ pub(crate) enum Skip {
 }
 
 /// A value that a plan makes smaller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Lowered {
     pub(crate) key: Key,
     pub(crate) from: i64,
@@ -74,6 +77,9 @@ pub(crate) struct Lowered {
     /// Of the next boot, and not of the running kernel.
     pub(crate) at_boot: bool,
 }
+
+/// What the readers of sysctl.d, and in the end the boot, set keys to; none where nothing does.
+pub(crate) type BootValues = BTreeMap<Key, BTreeSet<i64>>;
 
 /// The steps that make a machine what a profile asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,6 +93,8 @@ pub(crate) struct Plan {
     pub(crate) skipped: Vec<(Key, Skip)>,
     pub(crate) blocked: Vec<Blocked>,
     pub(crate) lowered: Vec<Lowered>,
+    /// What the next boot has of the keys of the profile as the files are, and with the plan.
+    pub(crate) boot: [BootValues; 2],
     /// Why the services and the lifeline are not part of it, if so.
     pub(crate) left_out: Option<String>,
     /// Why what it writes to /etc does not last, if so.

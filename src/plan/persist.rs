@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Blocked, Compared, Comparison, Lowered, Plan, State, Step, order};
+use super::{Blocked, BootValues, Compared, Comparison, Lowered, Plan, State, Step, order};
 use crate::boot::modules::Loading;
 use crate::boot::writers::{Certainty, LaterWrite};
 use crate::boot::{self, Effective, NextBoot, Reader, Run, Tree, adopt, at_boot, drop_in, managed};
@@ -124,6 +124,7 @@ pub(super) fn add_steps(
     plan.blocked.extend(overridden(comparison, &readers));
     plan.lowered.extend(lowered(comparison, &readers));
     let next_boot = files.next_boot.with(future, true);
+    plan.boot = boot_values(comparison, &readers, &next_boot);
     let later = written_later(comparison, &next_boot, &plan.steps);
     plan.blocked.extend(later);
     plan.volatile = next_boot.volatile().cloned();
@@ -310,6 +311,30 @@ fn written_later(comparison: &Comparison, next_boot: &NextBoot, steps: &[Step]) 
         }
     }
     found
+}
+
+/// What the next boot has as the files are, and with the plan.
+fn boot_values(
+    comparison: &Comparison,
+    readers: &[(Reader, Effective)],
+    next_boot: &NextBoot,
+) -> [BootValues; 2] {
+    let settings = || comparison.settings.iter();
+    let before = settings().map(|setting| {
+        let persisted = setting.persisted.iter();
+        let values = persisted.flat_map(|one| {
+            let read = readers.iter().map(|(reader, _)| one.value_for(*reader));
+            read.chain([one.answer.value])
+        });
+        (setting.key, values.flatten().collect())
+    });
+    let after = settings().map(|setting| {
+        let read = readers.iter();
+        let read = read.map(|(_, effective)| Some(effective.winner(setting.key)?.value));
+        let values = read.chain([next_boot.answer(setting.key).value]);
+        (setting.key, values.flatten().collect())
+    });
+    [before.collect(), after.collect()]
 }
 
 /// The values of the next boot that get smaller, each once.
