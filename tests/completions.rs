@@ -37,7 +37,7 @@ fn shell(world: &World, name: &str) -> Terminal {
 }
 
 /// What a shell makes of the start of a line.
-const LINES: [(&str, &str); 5] = [
+const LINES: [(&str, &str); 7] = [
     ("cttune apply --profile ca", "campus-fw"),
     ("cttune apply rfc", "rfc-nat"),
     (
@@ -46,6 +46,9 @@ const LINES: [(&str, &str); 5] = [
     ),
     ("cttune check --netns blu", "blue"),
     ("cttune rollback ", "1"),
+    ("cttune check --format na", "nagios"),
+    // Only one of its formats begins so.
+    ("cttune plan --format s", "salt"),
 ];
 
 fn world() -> World {

@@ -82,6 +82,8 @@ fn every_way_to_collect_gives_the_same_table() {
         one_line(&bad)
     );
     let salt = json!({ "fw1": pretty(&good), "fw2": pretty(&bad) });
+    let module = json!({ "fw1": good, "fw2": bad });
+    let (fw1, fw2) = (json!({ "fw1": pretty(&good) }), json!({ "fw2": bad }));
     let mut seen = Vec::new();
     for (args, stdin) in [
         (folder("flat"), ""),
@@ -92,6 +94,11 @@ fn every_way_to_collect_gives_the_same_table() {
         ("-".to_owned(), plain.as_str()),
         ("-".to_owned(), short.as_str()),
         ("-".to_owned(), &format!("{salt:#}")),
+        ("-".to_owned(), &format!("{salt}")),
+        ("-".to_owned(), &format!("{module:#}")),
+        ("-".to_owned(), &format!("{fw1:#}\n{fw2:#}\n")),
+        ("-".to_owned(), &format!("{fw1}\n{fw2}\n")),
+        ("-".to_owned(), &format!("{fw1}{fw2}")),
     ] {
         let told = fleet(&[&args, "--json"], stdin).exits(2);
         assert_eq!(told.stderr, "", "{told}");

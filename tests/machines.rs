@@ -305,10 +305,10 @@ fn without_a_terminal_nothing_is_asked_or_coloured_and_no_locale_matters() {
     }
 }
 
-/// The last line, which `cmd.run` with `stateful: True` reads.
+/// All of stdout, which `cmd.run` with `stateful` reads as one object.
 fn salt_answer(told: &Told) -> (bool, String) {
-    let last = told.stdout.lines().last().unwrap_or_default();
-    let answer: Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{told}"));
+    let answer: Value = serde_json::from_str(&told.stdout).unwrap_or_else(|_| panic!("{told}"));
+    assert_eq!(answer.as_object().unwrap().len(), 2, "{told}");
     let comment = answer["comment"].as_str().unwrap().to_owned();
     (answer["changed"].as_bool().unwrap(), comment)
 }
@@ -335,10 +335,75 @@ fn salt_is_told_what_changed_what_did_not_and_what_failed() {
         salt_answer(&told),
         (
             false,
-            "no profile `nowhere`; nothing was changed".to_owned()
+            told.stderr
+                .trim()
+                .trim_start_matches("error: ")
+                .replace('\n', "; ")
         )
     );
     let kill = ["kill", "--match", "proto=tcp", "--yes", "--format", "salt"];
     assert!(salt_answer(&world.cttune(&kill).exits(0)).0);
-    world.cttune(&["check", "--format", "salt"]).exits(64);
+    let (changed, comment) = salt_answer(&world.cttune(&kill).exits(1));
+    assert!(
+        !changed && comment.starts_with("no flow matches --match;"),
+        "{comment}"
+    );
+}
+
+#[test]
+fn salt_gets_one_object_of_every_command_whatever_becomes_of_it() {
+    let world = World::with_flows(100);
+    let profile = world
+        .place
+        .write("site.toml", "[sysctl]\nudp_timeout = 45\n");
+    let site = profile.as_str();
+    let line = "net.netfilter.nf_conntrack_udp_timeout = 46";
+    world.sh(&format!("echo '{line}' >/etc/sysctl.d/99-other.conf"));
+    let (changed, kept) = (true, false);
+    for (args, code, expected, said) in [
+        (&["plan", site][..], 1, kept, "overrides our drop-in"),
+        (&["plan", site, "--allow-overridden"], 0, changed, "1 live"),
+        (&["plan", site, "--adopt"], 0, changed, "1 live"),
+        (
+            &["apply", site, "--adopt", "--dry-run"],
+            0,
+            changed,
+            "1 live",
+        ),
+        (&["apply", site, "--yes"], 1, kept, "overrides our drop-in"),
+        (&["apply", site, "--adopt", "--yes"], 0, changed, "to undo"),
+        (&["plan", site, "--adopt"], 0, kept, "nothing to do"),
+        (&["rollback", "--dry-run"], 0, changed, "to undo change 1"),
+        (&["rollback", "--yes"], 0, changed, "undone"),
+        (
+            &["rollback", "7", "--yes"],
+            1,
+            kept,
+            "hint: see all changes",
+        ),
+        (&["confirm"], 1, kept, "no change is pending"),
+        (&["expire", "--dry-run"], 0, kept, "no flow has more time"),
+        (&["expire", "--yes"], 0, kept, "clamped 0 flows"),
+        (
+            &["kill", "--match", "proto=tcp", "--dry-run"],
+            0,
+            changed,
+            "",
+        ),
+        (
+            &["plan", "--set", "maxx=5"],
+            64,
+            kept,
+            "did you mean `max`?",
+        ),
+        (&["plan"], 64, kept, "no profile is named"),
+        (&["apply", "--nonsense"], 64, kept, "unexpected argument"),
+        (&["check"], 64, kept, "does not have that format"),
+        (&["history"], 64, kept, "does not have that format"),
+    ] {
+        let told = world.cttune(&[args, &["--format", "salt"]].concat());
+        let (is_changed, comment) = salt_answer(&told.exits(code));
+        assert_eq!(is_changed, expected, "{args:?}: {comment}");
+        assert!(comment.contains(said), "{args:?}: {comment}");
+    }
 }

@@ -44,7 +44,9 @@ pub(crate) use pending::watch;
 pub(crate) use record::{Entry, Kind, Record};
 pub(crate) use revert::{Conflict, Revert};
 pub(crate) use rollback::Which;
-pub(crate) use session::{Applied, Consent, Console, Done, Request, Session, remaining, undo_rest};
+pub(crate) use session::{
+    Applied, Consent, Console, Done, Request, Session, refuse_blocked, remaining, undo_rest,
+};
 pub(crate) use signal::{Signal, Signals};
 pub(crate) use status::Status;
 pub(crate) use watcher::{READY, close_stdout, leave_session};

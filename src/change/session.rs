@@ -305,7 +305,7 @@ impl Consent<'_> {
 }
 
 /// Refuses a plan that is blocked, unless the operator allowed it.
-fn refuse_blocked(plan: &Plan, permission: Permission) -> Result<(), ChangeError> {
+pub(crate) fn refuse_blocked(plan: &Plan, permission: Permission) -> Result<(), ChangeError> {
     let blocked = plan.blocked.iter();
     let blocked = blocked.filter(|blocked| !blocked.is_permitted(permission));
     let blocked: Vec<&Blocked> = blocked.collect();

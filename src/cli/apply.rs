@@ -10,7 +10,7 @@ use super::saved::Order;
 use super::terminal::Terminal;
 use super::{deadline, pending, place, plan as plan_command, services};
 use crate::change::{Applied, ChangeError, Consent, Request, Session};
-use crate::plan::{Permission, Plan};
+use crate::plan::Plan;
 use crate::render::{self, outcome::Told};
 
 pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -19,7 +19,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     if args.dry_run {
         let (mut plan, current) = order.make(global, here.root())?;
         services::try_lifeline(&mut plan, out);
-        let code = plan_command::show(&plan, &current, global, out);
+        let code = plan_command::show(&plan, &current, &order.planning, global, out)?;
         plan_command::note_open_files(&plan, here.root(), out);
         return Ok(code);
     }
@@ -38,10 +38,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let mut choose = |plan| choose(plan, &name, &session, global, out);
     let applied = session.apply(Request {
         plan: &mut plan,
-        permission: Permission {
-            overridden: order.planning.allow_overridden,
-            max_below_count: order.planning.allow_max_below_count,
-        },
+        permission: plan_command::permission(&order.planning),
         within,
         consent: match (args.yes, out::is_interactive()) {
             (true, _) => Consent::Given,

@@ -6,11 +6,12 @@
 
 use std::path::Path;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::builder::PossibleValue;
+use clap::{Arg, Command, CommandFactory, ValueEnum};
 
-use super::args::{Cli, Complete};
+use super::args::{Cli, Complete, Format};
 use super::failure::DONE;
-use super::{load, out};
+use super::{load, out, refusals};
 use crate::assess::Id;
 use crate::change::{Here, Kind, list};
 use crate::files::{Root, profiles};
@@ -138,9 +139,9 @@ fn positional(command: &Command, given: usize) -> Option<&Arg> {
 fn values(arg: &Arg, command: &Command, current: &str) -> Vec<Candidate> {
     let possible = arg.get_possible_values();
     if !possible.is_empty() {
-        let about =
-            |value: &clap::builder::PossibleValue| value.get_help().map(ToString::to_string);
+        let about = |value: &PossibleValue| value.get_help().map(ToString::to_string);
         let shown = possible.iter().filter(|value| !value.is_hide_set());
+        let shown = shown.filter(|value| arg.get_id() != "format" || has_format(command, value));
         return shown
             .map(|value| {
                 (
@@ -162,6 +163,16 @@ fn values(arg: &Arg, command: &Command, current: &str) -> Vec<Candidate> {
         "FIELDS" => lists(current, "", Field::ALL.iter().map(|field| field.name())),
         "TERM,TERM" => terms(current),
         _ => Vec::new(),
+    }
+}
+
+/// Whether the command has this format; before a command is typed, one may.
+fn has_format(command: &Command, format: &PossibleValue) -> bool {
+    let path = command.get_bin_name().unwrap_or_default();
+    let owners = Format::from_str(format.get_name(), false).ok();
+    match (path.split_once(' '), owners.and_then(refusals::owners)) {
+        (Some((_, name)), Some(owners)) => owners.contains(&name),
+        _ => true,
     }
 }
 
@@ -271,6 +282,12 @@ mod tests {
             ("check --netns x --explain m", "max", "buckets"),
             ("check --format n", "nagios", "json"),
             ("check --format=n", "--format=npd", "nagios"),
+            ("check --format ", "npd", "salt"),
+            ("metrics --format ", "munin", "nagios"),
+            ("plan --format ", "salt", "npd"),
+            ("top --format ", "json", "prometheus"),
+            ("profile check --format ", "text", "nagios"),
+            ("--format ", "salt", ""),
             ("top --by src,d", "src,dport", "src,src"),
             ("kill --match proto=tcp,st", "proto=tcp,state=", "state="),
             (

@@ -72,20 +72,25 @@ use crate::kernel::{netns, processes};
 /// Runs the command line and gives the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli.in_one_spelling(),
-        Err(error) => return unparsed::answer(&error, &arguments),
+    let code = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => run_parsed(&cli.in_one_spelling(), &arguments),
+        Err(error) => unparsed::answer(&error, &arguments),
     };
+    out::end();
+    code
+}
+
+fn run_parsed(cli: &Cli, arguments: &[OsString]) -> u8 {
     let out = Out::new(&cli.global);
     processes::survive_size_limit();
     let own_failure = match cli.command {
         Command::Sandbox(_) | Command::SandboxInside(_) => SANDBOX,
         _ => FAILED,
     };
-    let ran = refusals::format(&cli)
+    let ran = refusals::format(cli, arguments)
         .and_then(|()| refusals::little_memory())
         .map_err(anyhow::Error::from)
-        .and_then(|()| in_namespace(&cli, out));
+        .and_then(|()| in_namespace(cli, out));
     match ran {
         Ok(code) => code,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! What a command prints: results on stdout, everything else on stderr, in the format asked for.
 
 use std::io::{self, IsTerminal};
+use std::sync::{Mutex, PoisonError};
 
 use anstream::ColorChoice;
 use serde::Serialize;
@@ -9,9 +10,28 @@ use super::args::{Color, Format, Global};
 use super::failure::{DONE, Failure, LEFT, NPD_UNKNOWN, UNKNOWN};
 use super::writer;
 use crate::diagnostic::Place;
-use crate::render;
+use crate::render::{self, salt};
 
 pub(super) use super::writer::{is_interactive, raw};
+
+/// Salt reads all of stdout as one object: what a command tells is gathered here.
+static SALT: Mutex<Option<salt::Answer>> = Mutex::new(None);
+
+fn gather(answer: salt::Answer) {
+    let mut told = SALT.lock().unwrap_or_else(PoisonError::into_inner);
+    *told = Some(match told.take() {
+        Some(before) => before.before(answer),
+        None => answer,
+    });
+}
+
+/// Prints what waits for the end of the command.
+pub(super) fn end() {
+    let mut told = SALT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = told.take() {
+        writer::json_line(&answer);
+    }
+}
 
 /// Where and how to print.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +123,7 @@ impl Out {
             Format::Json => writer::json(&json()),
             Format::Salt => {
                 let result = render::shape::value(&json());
-                writer::json_line(&render::salt::answer(&result, &text()));
+                gather(salt::answer(&result, &text()));
             }
             Format::Text if self.quiet => {}
             Format::Text => writer::stdout(&text(), self.color),
@@ -145,12 +165,15 @@ impl Out {
     /// Prints a failure: what went wrong and what to do next. Gives the exit code: monitors have
     /// one for all of them, and read stdout alone.
     pub(super) fn failure(self, failure: &Failure, place: &Place) -> u8 {
+        let parts = failure.parts(place);
         if failure.code == DONE {
             self.note(&failure.to_string());
-            self.result(String::new, || render::outcome::UNCHANGED);
+            match self.format {
+                Format::Salt => gather(salt::failed(&parts, false)),
+                _ => self.result(String::new, || render::outcome::UNCHANGED),
+            }
             return DONE;
         }
-        let parts = failure.parts(place);
         match self.format {
             Format::Text | Format::Prometheus | Format::Munin => {
                 writer::stderr(&render::failure::text(&parts), self.color);
@@ -162,8 +185,7 @@ impl Out {
             }
             Format::Salt => {
                 writer::stderr(&render::failure::text(&parts), self.color);
-                let is_left = failure.code == LEFT;
-                writer::json_line(&render::salt::failed(&parts.messages, is_left));
+                gather(salt::failed(&parts, failure.code == LEFT));
                 failure.code
             }
             Format::Nagios => {

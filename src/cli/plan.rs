@@ -1,13 +1,14 @@
 //! `cttune plan`: what apply would do.
 
-use super::args::{Global, Plan, Planning};
+use super::args::{Format, Global, Plan, Planning};
 use super::current::{self, Current};
-use super::failure::{DIFFERS, Failure};
+use super::failure::{DIFFERS, DONE, Failure};
 use super::out::Out;
-use super::{expire, forecast, load, mistaken, place, saved, services};
+use super::{change, expire, forecast, load, mistaken, place, saved, services};
+use crate::change::refuse_blocked;
 use crate::diagnostic::plain::Shown;
 use crate::files::Root;
-use crate::plan;
+use crate::plan::{self, Permission};
 use crate::profile::Desired;
 use crate::render;
 
@@ -22,14 +23,27 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
     if let Some(file) = &args.out {
         saved::write(file, planning, &plan, global)?;
     }
-    let code = show(&plan, &current, global, out);
+    let code = show(&plan, &current, planning, global, out)?;
     note_open_files(&plan, &root, out);
     saved::note_next(args, &plan, global, out);
     Ok(code)
 }
 
-/// Prints a plan. Gives the exit code: whether something is to be done, or blocked.
-pub(super) fn show(plan: &plan::Plan, current: &Current, global: &Global, out: Out) -> u8 {
+/// Prints a plan. Gives the exit code: whether something is to be done, or blocked. Salt's test mode
+/// has only worked or failed for that: blocked is failed, as it is of apply.
+pub(super) fn show(
+    plan: &plan::Plan,
+    current: &Current,
+    planning: &Planning,
+    global: &Global,
+    out: Out,
+) -> anyhow::Result<u8> {
+    if out.format == Format::Salt {
+        refuse_blocked(plan, permission(planning)).map_err(change::failure)?;
+        let text = || render::plan::brief(plan, &current.name);
+        out.result(text, || render::plan::json(plan));
+        return Ok(DONE);
+    }
     let foreseen = forecast::foreseen(plan, global, out);
     let place = place::of(global);
     out.result(
@@ -37,9 +51,17 @@ pub(super) fn show(plan: &plan::Plan, current: &Current, global: &Global, out: O
         || render::plan::json(plan, &place).foreseen(&foreseen),
     );
     if plan.steps.is_empty() && plan.blocked.is_empty() {
-        0
+        Ok(DONE)
     } else {
-        DIFFERS
+        Ok(DIFFERS)
+    }
+}
+
+/// The dangers that the options allow.
+pub(super) fn permission(planning: &Planning) -> Permission {
+    Permission {
+        overridden: planning.allow_overridden,
+        max_below_count: planning.allow_max_below_count,
     }
 }
 

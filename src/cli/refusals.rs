@@ -1,30 +1,37 @@
 //! Options that cannot go together, refused before anything is read.
 
+use std::ffi::OsString;
+
+use clap::CommandFactory;
+
 use super::args::{Check, Cli, Command, Format, Global};
 use super::failure::{FAILED, Failure};
 use super::out::Out;
 use crate::diagnostic::Hint;
 
+/// The commands that have a format; all have text and JSON.
+pub(super) fn owners(format: Format) -> Option<&'static [&'static str]> {
+    match format {
+        Format::Text | Format::Json => None,
+        Format::Nagios | Format::Npd => Some(&["check"]),
+        Format::Prometheus | Format::Munin => Some(&["metrics"]),
+        Format::Salt => Some(&["apply", "plan", "confirm", "rollback", "expire", "kill"]),
+    }
+}
+
 /// Refuses a format that another command has.
-pub(super) fn format(cli: &Cli) -> Result<(), Failure> {
-    let owner = match (cli.global.format, &cli.command) {
-        (Format::Text | Format::Json, _)
-        | (Format::Nagios | Format::Npd, Command::Check(_))
-        | (Format::Prometheus | Format::Munin, Command::Metrics(_))
-        | (
-            Format::Salt,
-            Command::Apply(_)
-            | Command::Confirm(_)
-            | Command::Rollback(_)
-            | Command::Expire(_)
-            | Command::Kill(_),
-        ) => return Ok(()),
-        (Format::Salt, _) => "apply",
-        (Format::Nagios | Format::Npd, _) => "check",
-        (Format::Prometheus | Format::Munin, _) => "metrics",
+pub(super) fn format(cli: &Cli, arguments: &[OsString]) -> Result<(), Failure> {
+    let Some(owners) = owners(cli.global.format) else {
+        return Ok(());
     };
+    let matches = Cli::command().try_get_matches_from(arguments).ok();
+    let name = matches.as_ref().and_then(clap::ArgMatches::subcommand_name);
+    if name.is_some_and(|name| owners.contains(&name)) {
+        return Ok(());
+    }
+    let first = owners.first().copied().unwrap_or_default();
     Err(Failure::usage("this command does not have that format")
-        .hint(format!("it belongs to `cttune {owner}`")))
+        .hint(format!("it belongs to `cttune {first}`")))
 }
 
 /// Refuses to begin with so little memory that a command may be ended in the middle of its work.

@@ -80,12 +80,33 @@ pub(crate) enum ProfileError {
         /// That file, or the folder on the way to it.
         open: PathBuf,
     },
-    #[error("the {what} {} is not UTF-8 text: line {line} has a byte that no text has", path.shown())]
+    #[error("the {what} {} is not UTF-8 text: {}", path.shown(), said_of(*kind, *line))]
     NotText {
         what: &'static str,
         path: PathBuf,
         line: usize,
+        kind: Option<&'static str>,
     },
+}
+
+/// What a file that is no text begins with.
+const KINDS: [(&[u8], &str); 6] = [
+    (b"\x7fELF", "it is a program"),
+    (b"\x1f\x8b", "it is compressed (gzip)"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed (zstd)"),
+    (b"\xfd7zXZ", "it is compressed (xz)"),
+    (b"PK\x03\x04", "it is a zip archive"),
+    (b"\x89PNG", "it is a picture"),
+];
+
+fn kind(bytes: &[u8]) -> Option<&'static str> {
+    let known = KINDS.iter().find(|(magic, _)| bytes.starts_with(magic));
+    known.map(|(_, kind)| *kind)
+}
+
+fn said_of(kind: Option<&str>, line: usize) -> String {
+    let byte = || format!("line {line} has a byte that no text has");
+    kind.map_or_else(byte, str::to_owned)
 }
 
 /// Finds and reads a profile. A path ([`is_path`]) is taken from `folder`; a name is looked for on
@@ -240,11 +261,19 @@ fn read_checked(root: &Root, inside: &Path, what: What) -> Result<Option<String>
         });
     }
     let bytes = root.read_whole(file, &stat, inside, what.most)?;
-    String::from_utf8(bytes).map(Some).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let before = error.as_bytes().iter().take(valid);
+    let valid = std::str::from_utf8(&bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    let text = bytes.iter().position(|byte| *byte == 0).unwrap_or(valid);
+    if text.min(valid) < bytes.len() {
+        let before = bytes.iter().take(text.min(valid));
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
         let what = what.name;
-        ProfileError::NotText { what, path, line }
-    })
+        let kind = kind(&bytes);
+        return Err(ProfileError::NotText {
+            what,
+            path,
+            line,
+            kind,
+        });
+    }
+    Ok(String::from_utf8(bytes).ok())
 }

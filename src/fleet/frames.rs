@@ -5,8 +5,10 @@
 
 use super::ansible::header;
 
-/// No check of a host is as long.
-const MOST: usize = 16 << 20;
+/// No checks of as many hosts are as long, and no other record.
+pub(crate) const MOST: usize = 256 << 20;
+/// What each check has near its beginning, where it is text of another JSON.
+const INSIDE: &str = r#"\"schema\":"#;
 
 /// A record of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) struct Frames {
     line: usize,
     host: Option<String>,
     open: Option<Frame>,
+    /// Whether lines of the open record were told as records of their own.
+    has_told: bool,
     /// Whether an object of `ansible` ended: its own words may follow.
     after: bool,
 }
@@ -35,11 +39,16 @@ impl Frames {
         // What some editors and shells put before each file of UTF-8.
         let line = line.trim_start_matches('\u{feff}');
         if let Some(frame) = &mut self.open {
+            // Salt's object of all minions has a line for each: none waits for the others.
+            if let Some(minion) = minion(line).filter(|_| frame.host.is_none()) {
+                self.has_told = true;
+                return Some(self.frame(None, &format!("{{{minion}}}")));
+            }
             let ends = line.starts_with('}') || frame.text.len() > MOST;
             frame.text.push_str(if ends { "}" } else { line });
             frame.text.push('\n');
             self.after = ends && frame.host.is_some();
-            return if ends { self.open.take() } else { None };
+            return if ends { self.take() } else { None };
         }
         let line = line.trim_end();
         if let Some(header) = header(line) {
@@ -78,8 +87,22 @@ impl Frames {
     }
 
     /// What is left at the end of the stream.
-    pub(crate) fn end(self) -> Option<Frame> {
-        self.open
+    pub(crate) fn end(mut self) -> Option<Frame> {
+        self.take()
+    }
+
+    /// The open record, without the lines that were cut out of it.
+    fn take(&mut self) -> Option<Frame> {
+        let frame = self.open.take()?;
+        if !std::mem::take(&mut self.has_told) {
+            return Some(frame);
+        }
+        let inside = frame.text.strip_suffix("}\n").unwrap_or(&frame.text);
+        let inside = inside.trim_end().trim_end_matches(',');
+        (inside != "{").then(|| Frame {
+            text: format!("{inside}}}"),
+            ..frame
+        })
     }
 
     fn begin(&mut self, host: Option<String>, line: &str) {
@@ -94,6 +117,13 @@ impl Frames {
             text: text.to_owned(),
         }
     }
+}
+
+/// A minion and the check that it printed, on a line of Salt's object of all minions.
+fn minion(line: &str) -> Option<&str> {
+    let member = line.trim().trim_end_matches(',');
+    let is_one = member.starts_with('"') && member.ends_with('"') && member.contains(INSIDE);
+    is_one.then_some(member)
 }
 
 /// The object that a line begins with, without what `ansible` says of stderr behind it.
@@ -140,6 +170,17 @@ mod tests {
                     own(2, "hello"),
                     own(3, "{\"b\":2}"),
                     own(4, "{\n  \"c\""),
+                ],
+            ),
+            // The minions of `salt --out json --static`.
+            (
+                "{\n \"a\": \"{\\\"schema\\\": 1}\",\n \"b\": false,\n \"c\": \"{\\\"schema\\\": 1}\"\n}\n\
+                 {\n \"d\": \"{\\\"schema\\\": 1}\"\n}\n",
+                vec![
+                    own(2, "{\"a\": \"{\\\"schema\\\": 1}\"}"),
+                    own(4, "{\"c\": \"{\\\"schema\\\": 1}\"}"),
+                    own(1, "{\n \"b\": false}"),
+                    own(7, "{\"d\": \"{\\\"schema\\\": 1}\"}"),
                 ],
             ),
             (

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::assess::Severity;
 
-pub(crate) use frames::{Frame, Frames};
+pub(crate) use frames::{Frame, Frames, MOST};
 pub(crate) use record::{Record, parse};
 pub(crate) use summary::{Group, Summary};
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::assess::Severity;
 
@@ -17,6 +18,7 @@ const MOST_SAID: usize = 120;
 /// The longest name, and the most keys and findings, that a check has.
 const LONGEST_NAME: usize = 512;
 const MOST_NAMES: usize = 1000;
+const NO_CHECK: &str = "it is no output of cttune check";
 /// How deep the JSON of fleet tools may wrap each other.
 const MOST_WRAPPED: usize = 3;
 
@@ -37,9 +39,9 @@ pub(crate) struct Record {
 /// A name, where the text itself has one for the host, and the record or why there is none.
 pub(crate) type Read = (Option<String>, Result<Record, String>);
 
-/// The names of check that are read, those of an error, and those of Ansible's results.
+/// The names of check that are read, those of an error, and those of Ansible's and Salt's results.
 #[derive(Deserialize)]
-struct Object {
+struct Object<'a> {
     schema: Option<u32>,
     host: Option<String>,
     version: Option<String>,
@@ -53,6 +55,8 @@ struct Object {
     stdout: Option<String>,
     stderr: Option<String>,
     msg: Option<String>,
+    #[serde(borrow)]
+    ret: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -81,14 +85,6 @@ struct Failed {
     message: String,
 }
 
-/// What Salt has of a minion.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Returned {
-    Text(String),
-    Other(IgnoredAny),
-}
-
 /// What a text says of hosts.
 pub(crate) fn parse(text: &str) -> Vec<Read> {
     parse_wrapped(text, MOST_WRAPPED)
@@ -103,26 +99,55 @@ fn parse_wrapped(text: &str, depth: usize) -> Vec<Read> {
             Err(format!("it is no JSON object: {}", first_line(text))),
         )];
     }
-    let object: Object = match serde_json::from_str(text) {
+    let object: Object<'_> = match serde_json::from_str(text) {
         Ok(object) => object,
-        // A minion may be called as one of the names above.
         Err(error) => {
-            return by_minion(text, depth).unwrap_or(vec![(None, Err(error.to_string()))]);
+            // A minion may be called as one of the names above.
+            return by_minion(text, depth)
+                .or_else(|| one_by_one(text, depth))
+                .unwrap_or(vec![(None, Err(error.to_string()))]);
         }
     };
+    if let Some(ret) = object.ret {
+        return vec![(None, returned(ret, depth))];
+    }
     if object.schema.is_some() || object.error.is_some() {
         return vec![(None, checked(object))];
     }
     match (object.stdout, object.stderr, object.msg) {
         (Some(stdout), stderr, msg) => vec![(None, output(&stdout, stderr, msg, depth))],
         (None, _, Some(msg)) => vec![(None, Err(first_line(&msg)))],
-        (None, _, None) => by_minion(text, depth)
-            .filter(|records| !records.is_empty())
-            .unwrap_or(vec![(
-                None,
-                Err("it is no output of cttune check".to_owned()),
-            )]),
+        (None, _, None) => by_minion(text, depth).unwrap_or(vec![(None, Err(NO_CHECK.to_owned()))]),
     }
+}
+
+/// Objects behind each other, without a line end between.
+fn one_by_one(text: &str, depth: usize) -> Option<Vec<Read>> {
+    let (first, rest) = object_in(text)?;
+    let rest = rest.trim();
+    if rest.is_empty() {
+        return None;
+    }
+    let mut records = parse_wrapped(first, depth);
+    let mut rest = Some(rest);
+    while let Some(text) = rest.filter(|text| !text.is_empty()) {
+        let (next, behind) = object_in(text).unwrap_or((text, ""));
+        records.extend(parse_wrapped(next, depth.checked_sub(1)?));
+        rest = Some(behind.trim());
+    }
+    Some(records)
+}
+
+/// The first object that begins a line, and what is behind it.
+fn object_in(text: &str) -> Option<(&str, &str)> {
+    let start = match text.trim_start().starts_with('{') {
+        true => text.find('{'),
+        false => text.find("\n{").map(|end| end + 1),
+    };
+    let from = text.get(start?..)?;
+    let mut objects = serde_json::Deserializer::from_str(from).into_iter::<IgnoredAny>();
+    objects.next()?.ok()?;
+    from.split_at_checked(objects.byte_offset())
 }
 
 /// The output that Ansible collected.
@@ -137,12 +162,11 @@ fn output(
     } else {
         stdout.to_owned()
     };
-    if said.trim_start().starts_with('{') && depth > 0 {
-        let mut inner = parse_wrapped(&said, depth - 1);
-        return match inner.pop() {
-            Some((_, record)) if inner.is_empty() => record,
-            _ => Err("it is no output of cttune check".to_owned()),
-        };
+    // Salt puts the notes of stderr before the object, or behind it.
+    let object = object_in(&said).map(|(object, _)| object);
+    let object = object.or(said.trim_start().starts_with('{').then_some(said.as_str()));
+    if let Some(object) = object.filter(|_| depth > 0) {
+        return only_one(parse_wrapped(object, depth - 1));
     }
     let said = if said.trim().is_empty() {
         msg.unwrap_or_default()
@@ -152,22 +176,38 @@ fn output(
     Err(first_line(&said))
 }
 
-/// Salt's JSON: an object with the output of each minion.
+/// Salt's JSON: an object with what each minion returned.
 fn by_minion(text: &str, depth: usize) -> Option<Vec<Read>> {
-    let minions: BTreeMap<String, Returned> = serde_json::from_str(text).ok()?;
-    let is_text = |one: &Returned| matches!(one, Returned::Text(_));
-    let is_check = minions.get("schema").is_some_and(|one| !is_text(one));
-    if depth == 0 || is_check || !minions.values().any(is_text) {
+    let minions: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    // A number is no answer of a minion: this is something else.
+    let is_number = |one: &&RawValue| one.get().starts_with(|c: char| c == '-' || c.is_numeric());
+    if depth == 0 || minions.is_empty() || minions.values().any(is_number) {
         return None;
     }
-    let one = |(minion, returned): (String, Returned)| match returned {
-        Returned::Text(text) => (Some(minion), output(&text, None, None, depth)),
-        Returned::Other(_) => (Some(minion), Err("the minion did not return".to_owned())),
-    };
+    let one = |(minion, answer)| (Some(minion), returned(answer, depth));
     Some(minions.into_iter().map(one).collect())
 }
 
-fn checked(object: Object) -> Result<Record, String> {
+/// What a minion returned: the output as text, or as what it means.
+fn returned(answer: &RawValue, depth: usize) -> Result<Record, String> {
+    if let Ok(text) = serde_json::from_str::<String>(answer.get()) {
+        return output(&text, None, None, depth);
+    }
+    match (answer.get(), depth.checked_sub(1)) {
+        (object, Some(depth)) if object.starts_with('{') => only_one(parse_wrapped(object, depth)),
+        ("false" | "null", _) => Err("the minion did not return".to_owned()),
+        _ => Err(NO_CHECK.to_owned()),
+    }
+}
+
+fn only_one(mut records: Vec<Read>) -> Result<Record, String> {
+    match records.pop() {
+        Some((_, record)) if records.is_empty() => record,
+        _ => Err(NO_CHECK.to_owned()),
+    }
+}
+
+fn checked(object: Object<'_>) -> Result<Record, String> {
     if let Some(failed) = object.error {
         return Err(first_line(&failed.message));
     }
@@ -181,7 +221,7 @@ fn checked(object: Object) -> Result<Record, String> {
         }
     }
     let (Some(settings), Some(findings)) = (object.settings, object.findings) else {
-        return Err("it is no output of cttune check".to_owned());
+        return Err(NO_CHECK.to_owned());
     };
     // Without a profile there is nothing to drift from.
     let settings = settings.into_iter().filter(|_| object.in_line.is_some());
@@ -275,9 +315,60 @@ mod tests {
                 None,
             ),
             (format!("{{\"fw9\":{quoted}}}"), Some("fw9")),
+            (format!("{{\"fw9\":{CHECK}}}"), Some("fw9")),
+            (
+                format!("{{\"fw9\":{{\"jid\":\"1\",\"ret\":{quoted},\"retcode\":2}}}}"),
+                Some("fw9"),
+            ),
+            (
+                format!("{{\"fw9\":{{\"ret\":{CHECK},\"retcode\":2}}}}"),
+                Some("fw9"),
+            ),
+            (
+                format!(
+                    "{{\"fw9\":{{\"pid\":7,\"retcode\":2,\"stdout\":{quoted},\"stderr\":\"\"}}}}"
+                ),
+                Some("fw9"),
+            ),
         ] {
             let read = parse(&text);
             assert_eq!(read, [(host.map(str::to_owned), Ok(expected()))], "{text}");
+        }
+    }
+
+    #[test]
+    fn every_minion_of_salt_is_read_or_named() {
+        let quoted = serde_json::to_string(CHECK).unwrap();
+        let noted = serde_json::to_string(&format!("note: a\n{CHECK}\nnote: {{b")).unwrap();
+        let text = format!(
+            r#"{{"fw1":{quoted},"fw2":{CHECK},"fw3":{noted},"fw4":false,"fw5":null,"fw6":"",
+                "fw7":"Minion did not return. [No response]","fw8":{{}},"fw9":[],
+                "host":"command not found"}}"#
+        );
+        let read = parse(&text);
+        let told = read.iter().map(|(minion, record)| {
+            let why = record.as_ref().map(|_| "").unwrap_or_else(String::as_str);
+            (minion.as_deref().unwrap(), why)
+        });
+        let expected = [
+            ("fw1", ""),
+            ("fw2", ""),
+            ("fw3", ""),
+            ("fw4", "the minion did not return"),
+            ("fw5", "the minion did not return"),
+            ("fw6", "it is empty"),
+            ("fw7", "Minion did not return. [No response]"),
+            ("fw8", NO_CHECK),
+            ("fw9", NO_CHECK),
+            ("host", "command not found"),
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        for (minion, why) in expected.into_iter().skip(3) {
+            let answer = serde_json::from_str::<BTreeMap<String, &RawValue>>(&text).unwrap();
+            let alone = format!("{{\"{minion}\": {}}}", answer[minion]);
+            let alone = format!("{alone}{alone}");
+            let told = (Some(minion.to_owned()), Err(why.to_owned()));
+            assert_eq!(parse(&alone), [told.clone(), told], "{alone}");
         }
     }
 

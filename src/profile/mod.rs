@@ -12,6 +12,7 @@ pub(crate) mod builtin;
 mod derive;
 pub(crate) mod edit;
 mod expire;
+mod foreign;
 mod guard;
 mod inherit;
 mod mistake;

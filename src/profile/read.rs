@@ -9,7 +9,9 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::foreign;
 use super::service::Places;
+use super::setting::ROOTS;
 use super::value::Written;
 use super::{Accepted, Desired, Extends, Mistake, Profile, Role, Source, Wrong};
 use crate::tunable::{Key, nearest_name};
@@ -17,7 +19,7 @@ use crate::tunable::{Key, nearest_name};
 /// Mistakes that are shown with help; nobody reads more of them.
 pub(crate) const TOLD_WITH_HELP: usize = 200;
 
-const PARTS: [&str; 9] = [
+pub(super) const PARTS: [&str; 9] = [
     "description",
     "role",
     "extends",
@@ -28,6 +30,8 @@ const PARTS: [&str; 9] = [
     "lifeline",
     "accept",
 ];
+
+const SYSCTL: &str = "sysctl keys belong under [sysctl]";
 
 /// A value in the tree, with its bytes.
 pub(super) type Value<'t> = Spanned<DeValue<'t>>;
@@ -42,13 +46,23 @@ pub(crate) fn parse(source: &Source) -> Result<Profile, Vec<Mistake>> {
 
 /// What can be read of a profile, and every mistake in it.
 pub(crate) fn read(source: &Source) -> (Profile, Vec<Mistake>) {
-    let (tree, errors) = DeTable::parse_recoverable(&source.text);
     let mut reader = Reader {
         source: Arc::new(source.clone()),
         mistakes: Vec::new(),
     };
+    if let Some((span, wrong)) = foreign::kind(&source.text) {
+        return reader.nothing(&span, wrong);
+    }
+    let (tree, errors) = DeTable::parse_recoverable(&source.text);
     let mut profile = reader.profile(tree.get_ref());
     let mut mistakes = reader.syntax(&errors, tree.get_ref());
+    if let Some(first) = mistakes.first()
+        && let Some(wrong) = foreign::many_errors(&source.text, mistakes.len())
+    {
+        let span = first.span.clone();
+        reader.mistakes.clear();
+        return reader.nothing(&span, wrong);
+    }
     // What the parser made up to get past a syntax error is not the author's mistake: neither is
     // what touches one. The furthest end so far tells in one look whether anything does.
     let ends: Vec<usize> = mistakes
@@ -97,6 +111,18 @@ impl Reader {
     ) {
         let mistake = Mistake::new(&self.source, span.clone(), Wrong::new(title, label));
         self.mistakes.push(mistake.also(other.clone(), there));
+    }
+
+    /// The answer about a text that is no profile at all.
+    fn nothing(mut self, span: &Range<usize>, wrong: Wrong) -> (Profile, Vec<Mistake>) {
+        self.fault(span, wrong);
+        let profile = Profile {
+            source: self.source,
+            extends: None,
+            desired: Desired::default(),
+            places: Places::new(),
+        };
+        (profile, self.mistakes)
     }
 
     /// How many mistakes there are so far.
@@ -174,7 +200,8 @@ impl Reader {
                 }
                 unknown => {
                     let help = match Key::lookup(unknown) {
-                        Some(_) => "sysctl keys belong under [sysctl]".to_owned(),
+                        Some(_) => SYSCTL.to_owned(),
+                        None if ROOTS.contains(&unknown) => SYSCTL.to_owned(),
                         None => self.offer(unknown, &PARTS),
                     };
                     let wrong = Wrong::new(format!("a profile has no `{unknown}`"), "unknown");

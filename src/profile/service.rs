@@ -11,7 +11,7 @@ use crate::flow::{Protocol, Terms, Test, can_ask};
 use crate::service::{
     LONGEST_COMMENT, Layer, Lifeline, MOST, Overlap, Service, State, can_match, layers, overlaps,
 };
-use crate::tunable::Unit;
+use crate::tunable::{Key, Unit};
 
 /// nft takes more; the name is a part of the names of objects.
 const LONGEST_NAME: usize = 32;
@@ -80,7 +80,13 @@ impl Reader {
                     let states = State::ALL.map(State::name);
                     let fields = [&["match", "why"][..], &states].concat();
                     let title = format!("a service has no `{text}`");
-                    let help = self.offer(text, &fields);
+                    // A key of [sysctl] says the protocol too.
+                    let state = match Key::lookup(text) {
+                        Some(Key::UdpTimeout) => "unreplied",
+                        Some(Key::UdpTimeoutStream) => "replied",
+                        _ => text.rsplit("timeout_").next().unwrap_or(text),
+                    };
+                    let help = self.offer(state, &fields);
                     self.fault(&field.span(), Wrong::new(title, "unknown").help(help));
                 }
             }

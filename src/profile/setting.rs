@@ -30,7 +30,7 @@ pub(super) fn is_bound(field: &str) -> bool {
 }
 
 /// First parts of dotted names: without quotes TOML reads `net.core.somaxconn` as nested tables.
-const ROOTS: [&str; 4] = ["net", "kernel", "vm", "fs"];
+pub(super) const ROOTS: [&str; 4] = ["net", "kernel", "vm", "fs"];
 
 /// The fields of one setting, as far as they are right, and where each was given.
 #[derive(Default)]

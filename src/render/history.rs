@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::layout::{CELL, HANG, RIGHT};
+use super::layout::{BELOW, CELL, HANG, RIGHT};
 use super::outcome::step_line;
 use super::plan::{ToDo, step_words, to_do};
 use super::shape::Schema;
@@ -205,7 +205,7 @@ fn line(change: &Change<'_>) -> String {
     };
     let set: String = change.overrides.iter().map(set).collect();
     let set = Some(set).filter(|set| !set.is_empty());
-    let set = set.map(|set| format!("      with{set}\n"));
+    let set = set.map(|set| format!("{CELL}{BELOW}with{set}"));
     let files = change.steps.iter().filter_map(Step::file).count();
     let live = change.steps.len() - files;
     let files = plural(files, "file");
@@ -218,7 +218,7 @@ fn line(change: &Change<'_>) -> String {
         .replace('T', " ");
     let netns = netns.unwrap_or_default();
     format!(
-        "{RIGHT}{id}{CELL}{time}Z{CELL}{status}{CELL}{style}{now}{style:#}{CELL}{what}{netns}: {live} live, {files}\n{}",
+        "{RIGHT}{id}{CELL}{time}Z{CELL}{status}{CELL}{style}{now}{style:#}{CELL}{what}{netns}: {live} live, {files}{}\n",
         set.unwrap_or_default()
     )
 }

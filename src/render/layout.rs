@@ -275,12 +275,13 @@ fn total(widths: &[usize], gap: usize) -> usize {
 fn folds(widths: &[usize], gap: usize, width: usize) -> Vec<Range<usize>> {
     let mut lines = Vec::new();
     let mut start = 0;
+    let last = widths.iter().rposition(|width| *width > 0);
     for at in 1..widths.len() {
         let own = widths.get(start..at).map_or(0, |own| total(own, gap));
         let column = widths.get(at).copied().unwrap_or(0);
         let indent = if start == 0 { 0 } else { 2 * DEEPER };
         // The last column may be wrapped where it has some room.
-        let needs = if at + 1 == widths.len() {
+        let needs = if last == Some(at) {
             column.min(NARROWEST)
         } else {
             column
@@ -311,22 +312,27 @@ fn laid_row(
         let mut column = line.len();
         for at in columns.clone() {
             let cell = row.get(at).copied().unwrap_or_default();
-            let (Some(room), false) = (widths.get(at), cell.starts_with(BELOW)) else {
+            let room = widths.get(at).filter(|room| **room > 0);
+            let (Some(room), false) = (room, cell.starts_with(BELOW)) else {
                 continue;
             };
             let text = bare(cell);
             let pad = " ".repeat(room.saturating_sub(display_width(text)));
             if column + room > width {
-                line.push_str(&wrap(text, column, 0, width));
+                let text = wrapped_cell(text, column, width);
+                let before = if text.starts_with('\n') {
+                    line.trim_end()
+                } else {
+                    &line
+                };
+                line = format!("{before}{text}");
             } else if cell.contains(RIGHT) {
                 line.push_str(&format!("{pad}{text}"));
             } else {
                 line.push_str(&format!("{text}{pad}"));
             }
-            if *room > 0 {
-                line.push_str(&" ".repeat(gap));
-                column += room + gap;
-            }
+            line.push_str(&" ".repeat(gap));
+            column += room + gap;
         }
         // Of a folded head nothing may be left.
         if number == 0 || display_width(line.trim()) > 0 {
@@ -342,6 +348,25 @@ fn laid_row(
         .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A cell with no room for one line, from its column; a word that is too long for that begins on a
+/// line of its own.
+fn wrapped_cell(text: &str, column: usize, width: usize) -> String {
+    let longest = text.split(' ').map(display_width).max().unwrap_or(0);
+    let indent = 2 * DEEPER;
+    if column + longest <= width || column <= indent || text.contains(GLUE) {
+        return wrap(text, column, 0, width);
+    }
+    let room = width.saturating_sub(indent).max(1);
+    let options = Options::new(room)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation);
+    let lines = textwrap::wrap(text, options);
+    let lines = lines
+        .iter()
+        .map(|line| format!("\n{}{line}", " ".repeat(indent)));
+    lines.collect()
 }
 
 /// A cell without the marks at its beginning.
@@ -507,6 +532,26 @@ max   76,800
 acct       1
     a note
 "
+        );
+    }
+
+    #[test]
+    fn a_word_with_no_room_in_its_column_has_lines_of_its_own() {
+        let long = "/a/path/that/has/no/room/in/its/column";
+        let rows = format!(
+            "id{CELL}when{CELL}change\n1{CELL}noon{CELL}apply {long} now{CELL}{BELOW}below\n"
+        );
+        assert_eq!(
+            at(47, &rows),
+            format!("id  when  change\n1   noon\n    apply\n    {long} now\n    below\n")
+        );
+        let (begin, end) = ("x".repeat(43), "y".repeat(9));
+        let rows = rows.replace(long, &format!("{begin}{end}"));
+        assert_eq!(
+            at(47, &rows),
+            format!(
+                "id  when  change\n1   noon\n    apply\n    {begin}\n    {end} now\n    below\n"
+            )
         );
     }
 

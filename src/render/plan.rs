@@ -266,6 +266,15 @@ pub(crate) fn text(plan: &Plan, host: &str, foreseen: &str, place: &Place) -> St
     text
 }
 
+/// In a few words: its first line, what it warns of, and the summary.
+pub(crate) fn brief(plan: &Plan, host: &str) -> String {
+    let steps = steps(plan, host);
+    let mut lines: Vec<String> = steps.lines().take(1).map(str::to_owned).collect();
+    lines.extend(warnings(plan));
+    lines.extend((!plan.steps.is_empty()).then(|| summary(plan)));
+    lines.join("\n")
+}
+
 /// All of it but the summary, which a prompt has.
 pub(crate) fn steps(plan: &Plan, host: &str, place: &Place) -> String {
     let profile = format!("{HEAD}{}{HEAD:#}", plan.profile);

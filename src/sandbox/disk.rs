@@ -6,7 +6,7 @@
 //! the home folder, /tmp, and the folder that the sandbox is started in, unless that one belongs to
 //! the system.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,9 +48,13 @@ pub(super) fn protect(started_in: Option<&Path>) -> anyhow::Result<()> {
         mount(Some(folder), folder, NOTHING, whole, NOTHING)
             .map_err(|errno| refusal::because(&doing, errno))?;
     }
-    for mount in read_mounts().context("reading the mounts of the machine")? {
+    let mounts = read_mounts().context("reading the mounts of the machine")?;
+    // Of several at one place, as a sandbox makes them, a path leads to the last one, and its flags
+    // alone count.
+    let top: BTreeMap<&Path, &Mount> = mounts.iter().map(|one| (&*one.point, one)).collect();
+    for mount in top.into_values() {
         if !is_below(&mount.point, &own) && !is_below(&mount.point, &COVERED) {
-            make_read_only(&mount)?;
+            make_read_only(mount)?;
         }
     }
     Ok(())

@@ -2,6 +2,8 @@
 //!
 //! It makes no mount namespace: even a mistake here cannot change a mount of the host.
 
+use std::path::Path;
+
 use anyhow::{Context, bail};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -9,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use super::idmap::IdMap;
 use super::signals::Signals;
 use super::terminal::Terminal;
-use super::{Options, init, own_pid_in_proc, refusal, start_again};
+use super::{Options, init, mounts, own_pid_in_proc, refusal, start_again};
 
 /// Runs the command in a sandbox and returns its exit code, 128 + n if signal n ended it, 126 if
 /// it could not be executed, 127 if it was not found.
@@ -19,6 +21,9 @@ use super::{Options, init, own_pid_in_proc, refusal, start_again};
 pub(crate) fn run(options: &Options) -> anyhow::Result<u8> {
     if options.command.is_empty() {
         bail!("no command to run in the sandbox");
+    }
+    if Path::new(mounts::HOME).exists() {
+        return Err(refusal::inside());
     }
     // From here on no signal is lost: PID 1 inherits the mask and answers them once it can.
     let signals = Signals::block().context("blocking signals")?;

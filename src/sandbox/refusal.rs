@@ -35,6 +35,14 @@ pub(super) fn because(doing: &str, error: impl Into<io::Error>) -> anyhow::Error
     Diagnostic { message, hint }.into()
 }
 
+/// The refusal inside of a sandbox: the kernel gives no /proc of its own where one is read-only.
+pub(super) fn inside() -> anyhow::Error {
+    let message = "this is a sandbox already: none can be made inside of it".to_owned();
+    let hint = "run the command itself: whatever it does stays in this sandbox";
+    let hint = Some(Hint::say(hint));
+    Diagnostic { message, hint }.into()
+}
+
 fn hint(errno: Errno, switches: &Switches) -> Option<Hint> {
     Some(match errno {
         Errno::ENOSPC | Errno::EUSERS if switches.max_user_namespaces == Some(0) => {

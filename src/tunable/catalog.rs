@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use super::alias;
+
 const INT_MAX: i64 = i32::MAX as i64;
 
 /// The longest timeout that any kernel build takes: `INT_MAX / HZ` with the smallest HZ, 100.
@@ -247,7 +249,13 @@ impl Key {
             return Err(UnknownKey::ReadingOnly(spelling.to_owned()));
         }
         let keys = Key::ALL.iter().copied();
-        let nearest = if name.contains('.') {
+        let nearest = if let Some(key) = alias::meant(spelling) {
+            Some(match (name.contains('.'), name.to_ascii_lowercase()) {
+                (true, _) => key.name(),
+                (_, lower) if lower.starts_with("nf_") => key.file_name().to_owned(),
+                _ => key.short_name().to_owned(),
+            })
+        } else if name.contains('.') {
             let nearest = nearest_name(&dotted, keys.map(Key::name));
             if nearest.is_none() {
                 return Err(UnknownKey::OtherSubtree(spelling.to_owned()));

@@ -7,6 +7,7 @@
 //! Follows the kernel's Documentation/networking/nf_conntrack-sysctl.rst and
 //! net/netfilter/nf_conntrack_standalone.c (6.1 to 6.18).
 
+mod alias;
 mod catalog;
 mod counters;
 mod host;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Place, on_a_host_of_its_own, output};
+use super::{Place, callers, on_a_host_of_its_own, output, sandbox};
 
 #[test]
 fn user_namespaces_switched_off_are_named() {
@@ -53,6 +53,40 @@ fn a_proc_that_hides_things_is_named_and_nothing_runs() {
         stderr.contains("mounting a fresh /proc: ") && stderr.contains("masks /proc"),
         "{stderr}"
     );
+}
+
+#[test]
+fn a_sandbox_in_a_sandbox_is_refused_and_the_outer_one_goes_on() {
+    let place = Place::new();
+    for caller in callers() {
+        let inner = "cttune sandbox --flows 0 -- echo never; echo $?; cttune apply kernel-defaults \
+            --set udp_timeout=44 --adopt --yes >/dev/null && cttune rollback --yes";
+        let (code, stdout, stderr) = output(sandbox(
+            &place,
+            caller,
+            &["--flows", "0", "--", "sh", "-c", inner],
+        ));
+        assert_eq!(code, 0, "{stderr}");
+        assert!(
+            stdout.starts_with("125\n") && !stdout.contains("never"),
+            "{stdout}"
+        );
+        let told = "error: this is a sandbox already";
+        assert!(
+            stderr.contains(told) && stderr.contains("hint: run the command"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn mounts_on_each_other_are_made_read_only_with_the_flags_of_the_last() {
+    let (code, stdout, stderr) = on_a_host_of_its_own(
+        &Place::new(),
+        "mount -t tmpfs t /srv; mount -t tmpfs -o nosuid,nodev t /srv
+         unshare -Urm ./cttune sandbox --flows 0 -- sh -c 'touch /srv/a || echo read-only'",
+    );
+    assert_eq!((code, stdout.as_str()), (0, "read-only\n"), "{stderr}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(crate) enum ProfileCommand {
         name: String,
     },
     /// Check profiles and show every mistake with its line
-    #[command(after_help = MORE, after_long_help = "\
+    #[command(alias = "lint", after_help = MORE, after_long_help = "\
   cttune profile check ./mine.toml /etc/cttune/profiles/*.toml")]
     Check {
         /// Files, or names

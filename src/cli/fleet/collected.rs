@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::failure::{FAILED, Failure};
 use crate::diagnostic::plain::Shown;
 use crate::files::{Kind, Root};
-use crate::fleet::{Fleet, Frame, Frames, parse};
+use crate::fleet::{Fleet, Frame, Frames, MOST, parse};
 
 /// Folders in folders that are looked into: Ansible's fetch keeps the path of each file.
 const DEEPEST: usize = 16;
-/// A line of standard input: no check of a host is as long.
-const LONGEST: u64 = 16 << 20;
 
 /// A host's files are in a folder with its name, or are called as it is.
 pub(super) fn read_folder(folder: &Path, fleet: &mut Fleet) -> anyhow::Result<()> {
@@ -88,7 +86,10 @@ pub(super) fn read_stream(
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        let read = from.by_ref().take(LONGEST).read_until(b'\n', &mut bytes)?;
+        let read = from
+            .by_ref()
+            .take(MOST as u64)
+            .read_until(b'\n', &mut bytes)?;
         if read == 0 {
             break;
         }

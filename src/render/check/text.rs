@@ -13,10 +13,12 @@ use crate::render::layout::{BELOW, CELL, HANG, RIGHT, SPARE, TAIL, gauge};
 use crate::render::plan::set_text;
 use crate::render::style::{BAD, FAINT, GOOD, HEAD, HINT, WARN};
 use crate::service::Found;
-use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size};
+use crate::tunable::{Counter, Key, Snapshot, format_count, format_share, format_size, plural};
 
 /// Characters of the bar that shows how full a table is.
 const GAUGE: u8 = 20;
+/// Values set beside the profile that the verdict names.
+const SET_NAMED: usize = 2;
 
 /// As people read it.
 pub(crate) fn text(checked: &Checked<'_>) -> String {
@@ -120,7 +122,14 @@ fn summary(checked: &Checked<'_>) -> String {
         (None, Some(desired)) => format!("; {}", matching(checked, &desired.name)),
         (None, None) => String::new(),
     };
-    format!("{findings}{settings}")
+    let set = checked.evidence.desired.map(|desired| &desired.overrides);
+    let set = match set {
+        Some(set) if set.len() > SET_NAMED => {
+            format!(", with {} of --set", plural(set.len(), "value"))
+        }
+        set => set.map(set_text).unwrap_or_default(),
+    };
+    format!("{findings}{settings}{set}")
 }
 
 /// `5 of 5 settings of campus-fw match, live and persisted`
