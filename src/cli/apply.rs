@@ -20,7 +20,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
         let (mut plan, current) = order.make(global, here.root())?;
         services::try_lifeline(&mut plan, out);
         let code = plan_command::show(&plan, &current, &order.planning, global, out)?;
-        plan_command::note_open_files(&plan, here.root(), out);
+        change::note_open_files(&plan, here.root(), out);
         return Ok(code);
     }
     let within = args.confirm_within.as_deref();
@@ -38,7 +38,7 @@ pub(super) fn run(args: &Apply, global: &Global, out: Out) -> anyhow::Result<u8>
     let mut choose = |plan| choose(plan, &name, &session, global, out);
     let applied = session.apply(Request {
         plan: &mut plan,
-        permission: plan_command::permission(&order.planning),
+        permission: place::permission(&order.planning),
         within,
         consent: match (args.yes, out::is_interactive()) {
             (true, _) => Consent::Given,

@@ -11,7 +11,9 @@ use crate::change::{
     ChangeError, Done, Effect, Ending, Here, Lock, Outcome, Record, Signal, undo_rest,
 };
 use crate::diagnostic::Place;
-use crate::plan::Step;
+use crate::diagnostic::plain::Shown;
+use crate::files::Root;
+use crate::plan::{Plan, Step};
 use crate::profile;
 use crate::render::outcome::{self, Told};
 
@@ -38,6 +40,17 @@ pub(super) fn planning_of(record: &Record) -> Planning {
         allow_overridden: record.allow_overridden,
         allow_max_below_count: false,
         replace: false,
+    }
+}
+
+/// Names the files that the plan edits and that other users may write: they can undo the change.
+pub(super) fn note_open_files(plan: &Plan, root: &Root, out: Out) {
+    let files = plan.steps.iter().filter_map(Step::file);
+    for change in files {
+        if let Some(who) = root.writers(change.path) {
+            let path = root.outside(change.path);
+            out.note(&format!("note: {}: {who}", path.shown()));
+        }
     }
 }
 

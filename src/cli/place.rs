@@ -5,7 +5,7 @@ use super::failure::{FAILED, Failure};
 use crate::diagnostic::{Advise, Hint, Place};
 use crate::files::Root;
 use crate::kernel::host;
-use crate::plan::Scope;
+use crate::plan::{Permission, Scope};
 
 pub(super) fn root(global: &Global) -> anyhow::Result<Root> {
     match &global.root {
@@ -56,4 +56,12 @@ pub(super) fn scope(global: &Global, planning: &Planning) -> anyhow::Result<Scop
         adopt: planning.adopt,
         replace: planning.replace,
     })
+}
+
+/// The dangers that the options allow.
+pub(super) fn permission(planning: &Planning) -> Permission {
+    Permission {
+        overridden: planning.allow_overridden,
+        max_below_count: planning.allow_max_below_count,
+    }
 }

@@ -6,9 +6,8 @@ use super::failure::{DIFFERS, DONE, Failure};
 use super::out::Out;
 use super::{change, expire, forecast, load, mistaken, place, saved, services};
 use crate::change::refuse_blocked;
-use crate::diagnostic::plain::Shown;
 use crate::files::Root;
-use crate::plan::{self, Permission};
+use crate::plan;
 use crate::profile::Desired;
 use crate::render;
 
@@ -24,7 +23,7 @@ pub(super) fn run(args: &Plan, global: &Global, out: Out) -> anyhow::Result<u8> 
         saved::write(file, planning, &plan, global)?;
     }
     let code = show(&plan, &current, planning, global, out)?;
-    note_open_files(&plan, &root, out);
+    change::note_open_files(&plan, &root, out);
     saved::note_next(args, &plan, global, out);
     Ok(code)
 }
@@ -38,14 +37,14 @@ pub(super) fn show(
     global: &Global,
     out: Out,
 ) -> anyhow::Result<u8> {
+    let place = place::of(global);
     if out.format == Format::Salt {
-        refuse_blocked(plan, permission(planning)).map_err(change::failure)?;
-        let text = || render::plan::brief(plan, &current.name);
-        out.result(text, || render::plan::json(plan));
+        refuse_blocked(plan, place::permission(planning)).map_err(change::failure)?;
+        let text = || render::plan::brief(plan, &current.name, &place);
+        out.result(text, || render::plan::json(plan, &place));
         return Ok(DONE);
     }
     let foreseen = forecast::foreseen(plan, global, out);
-    let place = place::of(global);
     out.result(
         || render::plan::text(plan, &current.name, &foreseen.text(), &place),
         || render::plan::json(plan, &place).foreseen(&foreseen),
@@ -54,25 +53,6 @@ pub(super) fn show(
         Ok(DONE)
     } else {
         Ok(DIFFERS)
-    }
-}
-
-/// The dangers that the options allow.
-pub(super) fn permission(planning: &Planning) -> Permission {
-    Permission {
-        overridden: planning.allow_overridden,
-        max_below_count: planning.allow_max_below_count,
-    }
-}
-
-/// Names the files that the plan edits and that other users may write: they can undo the change.
-pub(super) fn note_open_files(plan: &plan::Plan, root: &Root, out: Out) {
-    let files = plan.steps.iter().filter_map(plan::Step::file);
-    for change in files {
-        if let Some(who) = root.writers(change.path) {
-            let path = root.outside(change.path);
-            out.note(&format!("note: {}: {who}", path.shown()));
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::args::{DesiredOptions, Global, Mode, Named, Only, Plan as Args, Plann
 use super::current::Current;
 use super::failure::{FAILED, Failure};
 use super::out::Out;
-use super::{interrupted, mistaken, place, plan as plan_command, profile_edit};
+use super::{change, interrupted, mistaken, place, plan as plan_command, profile_edit};
 use crate::change::Here;
 use crate::diagnostic::{Advise, Hint, quoted};
 use crate::files::profiles::ProfileError;
@@ -129,7 +129,7 @@ impl Order {
     ) -> anyhow::Result<Plan> {
         let (plan, _) = self.make(global, root)?;
         if let Some(out) = out.take() {
-            plan_command::note_open_files(&plan, root, out);
+            change::note_open_files(&plan, root, out);
             let left_out = render::plan::left_out_line(&plan).filter(|_| !asks);
             if let Some(line) = left_out {
                 out.note(&format!("note: {line}"));

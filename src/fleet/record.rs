@@ -140,9 +140,10 @@ fn one_by_one(text: &str, depth: usize) -> Option<Vec<Read>> {
 
 /// The first object that begins a line, and what is behind it.
 fn object_in(text: &str) -> Option<(&str, &str)> {
-    let start = match text.trim_start().starts_with('{') {
-        true => text.find('{'),
-        false => text.find("\n{").map(|end| end + 1),
+    let start = if text.trim_start().starts_with('{') {
+        text.find('{')
+    } else {
+        text.find("\n{").map(|end| end + 1)
     };
     let from = text.get(start?..)?;
     let mut objects = serde_json::Deserializer::from_str(from).into_iter::<IgnoredAny>();

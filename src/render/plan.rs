@@ -267,8 +267,8 @@ pub(crate) fn text(plan: &Plan, host: &str, foreseen: &str, place: &Place) -> St
 }
 
 /// In a few words: its first line, what it warns of, and the summary.
-pub(crate) fn brief(plan: &Plan, host: &str) -> String {
-    let steps = steps(plan, host);
+pub(crate) fn brief(plan: &Plan, host: &str, place: &Place) -> String {
+    let steps = steps(plan, host, place);
     let mut lines: Vec<String> = steps.lines().take(1).map(str::to_owned).collect();
     lines.extend(warnings(plan));
     lines.extend((!plan.steps.is_empty()).then(|| summary(plan)));
