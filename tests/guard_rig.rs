@@ -13,6 +13,8 @@
 )]
 #![allow(dead_code)] // of the network that it shares with tests/harm
 
+#[path = "guard_rig/day.rs"]
+mod day;
 mod inside;
 #[path = "harm/net.rs"]
 mod net;
@@ -65,7 +67,8 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         // The kernel's max, and not the sandbox's.
-        inside::sh("umount /proc/sys/net/netfilter/nf_conntrack_max");
+        let max = "/proc/sys/net/netfilter/nf_conntrack_max";
+        inside::sh(&format!("if mountpoint -q {max}; then umount {max}; fi"));
         let net = Net::new(OPEN);
         net.sh("
             cd /proc/sys/net
@@ -319,12 +322,17 @@ struct Guard {
 }
 
 impl Guard {
+    /// One whose events are JSON.
     fn start(rig: &Rig, args: &[&str]) -> Self {
+        Guard::run(rig, &[&["--json"], args].concat())
+    }
+
+    fn run(rig: &Rig, args: &[&str]) -> Self {
         let events =
             std::path::PathBuf::from(format!("/run/events-{}", rig.net.netns().replace(':', "-")));
         let mut command = Command::new(env!("CARGO_BIN_EXE_cttune"));
         command
-            .args(["guard", "--json", "--netns", &rig.net.netns()])
+            .args(["guard", "--netns", &rig.net.netns()])
             .args(args);
         command.env("CTTUNE_STATE_DIR", rig.net.state());
         let file = std::fs::File::create(&events).unwrap();
