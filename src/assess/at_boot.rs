@@ -3,6 +3,7 @@
 
 mod drift;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::command::command;
@@ -12,7 +13,7 @@ use crate::boot::{DeadLine, NextBoot, Reader, Tree};
 use crate::diagnostic::Hint;
 use crate::diagnostic::plain::Shown;
 use crate::plan::{Blocked, Compared, DROP_IN};
-use crate::tunable::{Key, Reading, Snapshot, format_count};
+use crate::tunable::{Key, Reading, Snapshot, format_count, plural};
 
 pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
     let comparison = evidence.comparison;
@@ -178,22 +179,36 @@ fn missing_keys(next_boot: &NextBoot, live: &Snapshot) -> Vec<Finding> {
     // These two come with a module of their own.
     let comes_later = |key: Key| matches!(key, Key::FlowtableTcpTimeout | Key::FlowtableUdpTimeout);
     let is_missing = |key: &Key| live.reading(*key) == Reading::Missing && !comes_later(*key);
-    let finding = |key: Key| {
+    let line_of = |key: Key| {
         let mut readers = next_boot.readers().iter().rev();
         let winner = readers.find_map(|reader| next_boot.winner(*reader, key))?;
-        Some(Finding::new(
-            Id::DeadLine,
-            Severity::Info,
-            format!(
-                "{}:{} does nothing on this kernel, which does not have {key}",
-                winner.file.shown(),
-                winner.line
-            ),
-            "remove it, unless another kernel is started too",
-        ))
+        Some((winner.file.as_path(), winner.line))
     };
-    let missing = Key::ALL.iter().copied().filter(is_missing);
-    missing.filter_map(finding).collect()
+    // A glob is about keys of every kernel.
+    let mut lines: BTreeMap<(&Path, usize), Vec<Key>> = BTreeMap::new();
+    for (key, line) in Key::ALL
+        .iter()
+        .filter_map(|key| Some((*key, line_of(*key)?)))
+    {
+        lines.entry(line).or_default().push(key);
+    }
+    let dead = lines
+        .into_iter()
+        .filter(|(_, keys)| keys.iter().all(is_missing));
+    let finding = |((file, line), keys): ((&Path, usize), Vec<Key>)| {
+        let (key, others) = keys.split_first()?;
+        let others = match others.len() {
+            0 => String::new(),
+            others => format!(" and {}", plural(others, "other key")),
+        };
+        let message = format!(
+            "{}:{line} does nothing on this kernel, which does not have {key}{others}",
+            file.shown()
+        );
+        let hint = "remove it, unless another kernel is started too";
+        Some(Finding::new(Id::DeadLine, Severity::Info, message, hint))
+    };
+    dead.filter_map(finding).collect()
 }
 
 /// What decides about the next boot and cannot be told.

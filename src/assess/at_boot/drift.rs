@@ -4,15 +4,30 @@ use super::super::command::plan;
 use super::super::{Evidence, Finding, Id, Severity};
 use crate::boot::{Answer, NextBoot, Reader, Sure};
 use crate::diagnostic::Hint;
-use crate::tunable::{Key, format_count};
+use crate::diagnostic::plain::Shown;
+use crate::tunable::{Key, format_count, plural};
 
 const GIB: u64 = 1 << 30;
+
+/// Findings of one kind and one cause that stand apart; more of them are one.
+const APART: usize = 3;
+
+/// A key that drifted, and why.
+struct Drifted {
+    finding: Finding,
+    /// What all with this cause have before their values, and behind them.
+    cause: (String, String),
+    /// `KEY is 600 (10m) now`
+    value: String,
+    /// What applies the persisted value.
+    apply: Option<Hint>,
+}
 
 pub(super) fn findings(evidence: &Evidence<'_>, next_boot: &NextBoot) -> Vec<Finding> {
     let Some(live) = evidence.machine.live else {
         return Vec::new();
     };
-    let mut findings = Vec::new();
+    let mut groups: Vec<Vec<Drifted>> = Vec::new();
     for key in Key::ALL.iter().copied() {
         let Some(value) = live.value(key) else {
             continue;
@@ -22,19 +37,52 @@ pub(super) fn findings(evidence: &Evidence<'_>, next_boot: &NextBoot) -> Vec<Fin
             continue;
         }
         let answer = next_boot.answer(key);
-        if answer.is_lost {
-            findings.push(lost(key, value, &answer));
+        let drifted = match answer.value {
+            _ if answer.is_lost => Some(lost(key, value, &answer)),
+            Some(next) if next != value => Some(persisted(key, value, next, &answer, next_boot)),
+            Some(_) => None,
+            None => unset(key, value, evidence, &answer),
+        };
+        let Some(one) = drifted else {
             continue;
-        }
-        match answer.value {
-            Some(next) if next != value => {
-                findings.push(persisted(key, value, next, &answer, next_boot));
-            }
-            Some(_) => {}
-            None => findings.extend(unset(key, value, evidence, &answer)),
+        };
+        let is_same = |group: &&mut Vec<Drifted>| {
+            let first = group.first();
+            first.is_some_and(|first| {
+                first.cause == one.cause && first.finding.severity == one.finding.severity
+            })
+        };
+        match groups.iter_mut().find(is_same) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
         }
     }
-    findings
+    groups.into_iter().flat_map(together).collect()
+}
+
+/// The findings of one cause: each alone, or all in one with the first few.
+fn together(group: Vec<Drifted>) -> Vec<Finding> {
+    let (Some(first), true) = (group.first(), group.len() > APART) else {
+        return group.into_iter().map(|one| one.finding).collect();
+    };
+    let (before, behind) = &first.cause;
+    let shown: Vec<&str> = group.iter().take(APART).map(|one| &*one.value).collect();
+    let message = format!(
+        "{before}{}: {}, and {} more{behind}",
+        plural(group.len(), "value"),
+        shown.join(", "),
+        format_count(group.len() - APART)
+    );
+    let hint = Hint::cttune("check --keys")
+        .to("to see them all")
+        .and(Hint::cttune("profile capture live.toml").to("to keep the live values"));
+    let same = group.iter().all(|one| one.apply == first.apply);
+    let hint = match first.apply.clone().filter(|_| same) {
+        Some(apply) => hint.and(apply.to("to apply the persisted ones")),
+        None => hint,
+    };
+    let Finding { id, severity, .. } = first.finding;
+    vec![Finding::new(id, severity, message, hint)]
 }
 
 fn number(key: Key, value: i64) -> String {
@@ -45,7 +93,7 @@ fn number(key: Key, value: i64) -> String {
 }
 
 /// A value for the next boot that the kernel does not have now, with who probably changed it.
-fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextBoot) -> Finding {
+fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextBoot) -> Drifted {
     let from = answer
         .from
         .as_ref()
@@ -79,59 +127,75 @@ fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextB
         || plan(None, &[(key, next)]),
         |_| Hint::on_host("sysctl --system"),
     );
-    Finding::new(
+    let (now, then) = (number(key, value), number(key, next));
+    let finding = Finding::new(
         Id::PersistedNotLive,
         Severity::Warning,
         format!(
-            "persisted but not live: {key} is {} now and {} after the next boot{from}{doubt}; {likely}",
-            number(key, value),
-            number(key, next)
+            "persisted but not live: {key} is {now} now and {then} after the next boot{from}{doubt}; {likely}"
         ),
         plan(None, &[(key, value)])
             .to("to keep the live value")
-            .and(apply.to("to apply the persisted one")),
-    )
+            .and(apply.clone().to("to apply the persisted one")),
+    );
+    let file = answer.from.as_ref().map(|line| line.file.shown());
+    let file = file.unwrap_or_else(|| "something".to_owned());
+    Drifted {
+        finding,
+        cause: (
+            format!("persisted but not live: at the next boot {file} changes "),
+            format!("{doubt}; {likely}"),
+        ),
+        value: format!("{key} is {now} now and {then} then"),
+        apply: by_procps.map(|_| apply),
+    }
 }
 
 /// A value that something sets, in vain.
-fn lost(key: Key, value: i64, answer: &Answer) -> Finding {
+fn lost(key: Key, value: i64, answer: &Answer) -> Drifted {
     let reason = answer
         .reasons
         .first()
         .map_or("nothing sets it when the module is loaded", String::as_str);
-    Finding::new(
-        Id::LiveNotPersisted,
-        Severity::Warning,
-        format!(
-            "live but lost at boot: {key} is {} now; {reason}",
-            number(key, value)
+    let value_now = format!("{key} is {} now", number(key, value));
+    let message = format!("live but lost at boot: {value_now}; {reason}");
+    Drifted {
+        finding: Finding::new(
+            Id::LiveNotPersisted,
+            Severity::Warning,
+            message,
+            keep(key, value),
         ),
-        keep(key, value),
-    )
+        cause: ("live but lost at boot: ".to_owned(), format!("; {reason}")),
+        value: value_now,
+        apply: None,
+    }
 }
 
 /// A value that is not the kernel's default, and that nothing sets at boot.
-fn unset(key: Key, value: i64, evidence: &Evidence<'_>, answer: &Answer) -> Option<Finding> {
+fn unset(key: Key, value: i64, evidence: &Evidence<'_>, answer: &Answer) -> Option<Drifted> {
     let default = default_of(key, evidence.machine.host.memory)?;
     let sets = match answer.sure {
         Sure::Known => "nothing sets it at boot".to_owned(),
         _ => answer.reasons.first()?.clone(),
     };
-    (value != default).then(|| {
-        Finding::new(
+    let usual = match key {
+        Key::Max => format_count(default),
+        _ => number(key, default),
+    };
+    let now = number(key, value);
+    (value != default).then(|| Drifted {
+        finding: Finding::new(
             Id::LiveNotPersisted,
             Severity::Info,
             format!(
-                "live but lost at boot: {key} is {} now; {sets}, and the kernel's default is {}",
-                number(key, value),
-                if key == Key::Max {
-                    format_count(default)
-                } else {
-                    number(key, default)
-                }
+                "live but lost at boot: {key} is {now} now; {sets}, and the kernel's default is {usual}"
             ),
             keep(key, value),
-        )
+        ),
+        cause: ("live but lost at boot: ".to_owned(), format!("; {sets}")),
+        value: format!("{key} is {now} now and {usual} by default"),
+        apply: None,
     })
 }
 
@@ -171,6 +235,16 @@ mod tests {
 
     /// `id: message` of each finding about these live values and lines of sysctl.d.
     fn found(live: &[(Key, i64)], sysctl: &str, is_module: bool) -> Vec<String> {
+        found_beside(live, sysctl, is_module, &[])
+    }
+
+    /// The same while a change is pending that has set these.
+    fn found_beside(
+        live: &[(Key, i64)],
+        sysctl: &str,
+        is_module: bool,
+        pending: &[(Key, i64)],
+    ) -> Vec<String> {
         let host = Host {
             cpus: 2,
             memory: 8 << 30,
@@ -201,7 +275,10 @@ mod tests {
             table: None,
         };
         let comparison = Comparison::without_profile(&machine);
-        let evidence = Evidence::of(machine, &comparison);
+        let evidence = Evidence {
+            pending,
+            ..Evidence::of(machine, &comparison)
+        };
         let told = |finding: Finding| format!("{}: {}", finding.id.name(), finding.message);
         findings(&evidence, files.next_boot())
             .into_iter()
@@ -242,5 +319,54 @@ mod tests {
             assert!(found.starts_with(start), "{found}");
             assert_eq!(found.is_empty(), start.is_empty(), "{found}");
         }
+    }
+
+    #[test]
+    fn what_a_pending_change_has_set_is_no_drift_and_every_other_value_is() {
+        let live = [(Key::Max, 6), (Key::UdpTimeout, 60)];
+        let sysctl = "net.netfilter.nf_conntrack_max = 5\n";
+        for (pending, drifted) in [
+            (vec![], vec!["nf_conntrack_max", "nf_conntrack_udp_timeout"]),
+            (vec![(Key::Max, 6)], vec!["nf_conntrack_udp_timeout"]),
+            // Somebody changed it again since.
+            (
+                vec![(Key::Max, 7), (Key::UdpTimeout, 60)],
+                vec!["nf_conntrack_max"],
+            ),
+            (live.to_vec(), vec![]),
+        ] {
+            let found = found_beside(&live, sysctl, false, &pending);
+            assert_eq!(found.len(), drifted.len(), "{pending:?}: {found:?}");
+            for (one, key) in found.iter().zip(drifted) {
+                assert!(one.contains(&format!("net.netfilter.{key} is ")), "{one}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_values_of_one_cause_are_one_finding() {
+        let timeouts = [
+            Key::TcpTimeoutSynSent,
+            Key::TcpTimeoutFinWait,
+            Key::TcpTimeoutTimeWait,
+            Key::UdpTimeoutStream,
+        ];
+        let live = timeouts.map(|key| (key, 7));
+        let glob = "net.netfilter.nf_conntrack_*_timeout_* = 60\n";
+        assert_eq!(found(&live[..3], glob, false).len(), 3);
+        assert_eq!(
+            found(&live, glob, false),
+            [
+                "persisted-not-live: persisted but not live: at the next boot \
+              /etc/sysctl.d/a.conf changes 4 values: net.netfilter.nf_conntrack_tcp_timeout_syn_sent is 7 \
+              now and 60 (1m) then, net.netfilter.nf_conntrack_tcp_timeout_fin_wait is 7 now and 60 \
+              (1m) then, net.netfilter.nf_conntrack_tcp_timeout_time_wait is 7 now and 60 (1m) \
+              then, and 1 more; somebody set it by hand, or nobody has applied that line yet"
+            ]
+        );
+        let unset = found(&live, "", false).concat();
+        assert!(
+            unset.contains("lost at boot: 4 values: ") && unset.contains("and 1 more; nothing")
+        );
     }
 }
