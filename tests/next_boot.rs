@@ -418,6 +418,22 @@ fn where_no_runlevel_applies_sysctl_d_its_values_are_lost() {
 }
 
 #[test]
+fn where_no_runlevel_loads_modules_the_values_are_lost() {
+    let sysctl = ("etc/runlevels/boot/sysctl", "");
+    let modules = ("etc/runlevels/boot/modules", "");
+    let list = ("etc/modules", "nf_conntrack\n");
+    let machine =
+        |more: &[(&'static str, &'static str)]| [&[("sbin/openrc", ""), sysctl][..], more].concat();
+    let max = Some(200_000);
+    let (idle, unnamed) = ("no runlevel starts modules", "nothing loads nf_conntrack");
+    values_are_lost(vec![
+        (machine(&[list]), max, Some(idle), false),
+        (machine(&[list, modules]), max, None, false),
+        (machine(&[modules]), max, Some(unnamed), false),
+    ]);
+}
+
+#[test]
 fn a_boot_loader_s_words_count_as_it_reads_them() {
     let size = "nf_conntrack.hashsize=4096";
     let limine = format!("timeout: 5\n/a\n  # cmdline: {size}\n  cmdline: quiet\n");

@@ -84,10 +84,7 @@ fn why_lost(loading: &Loading) -> Option<(String, Hint)> {
             Hint::on_host("echo nf_conntrack > /etc/modules-load.d/nf_conntrack.conf")
                 .to("`cttune apply` writes a file that loads it; by hand"),
         ),
-        Loading::Masked(place) => (
-            format!("{place} masks systemd-modules-load, which would load nf_conntrack in time"),
-            Hint::on_host("systemctl unmask systemd-modules-load").to("start it at boot"),
-        ),
+        Loading::Idle(idle) => (idle.why.clone(), idle.fix.clone()),
         Loading::Denied(line) => (
             format!(
                 "{line} keeps modules-load.d from loading nf_conntrack before sysctl.d is applied"

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use super::SourceLine;
 use super::command_line::CommandLine;
+use super::next_boot::NotApplied;
 use super::pattern::matches_text;
 use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
@@ -68,8 +69,8 @@ pub(crate) struct ModuleFiles {
     pub(crate) dependents: Vec<BTreeSet<String>>,
     /// The kernel command line.
     pub(crate) command_line: CommandLine,
-    /// Where systemd-modules-load is masked, which loads the modules of modules-load.d.
-    pub(crate) mask: Option<String>,
+    /// What keeps the program from being run that loads the modules of modules-load.d.
+    pub(crate) idle: Option<NotApplied>,
 }
 
 /// What loads the module before sysctl.d is applied.
@@ -87,8 +88,8 @@ pub(crate) enum Loading {
     Soft(SourceLine),
     /// Nothing does.
     Nothing,
-    /// What would is masked here.
-    Masked(String),
+    /// A file names it, and nothing reads the files.
+    Idle(NotApplied),
     /// A file that could not be read may do it.
     Unknown(PathBuf),
 }
@@ -199,9 +200,6 @@ impl ModuleFiles {
 
     /// The first line that loads the module, and the alias that it names; or why none does.
     fn first_named(&self) -> Result<(SourceLine, Option<String>), Loading> {
-        if let Some(mask) = &self.mask {
-            return Err(Loading::Masked(mask.clone()));
-        }
         let files = in_reading_order(&self.modules_load);
         let mut named: Vec<(SourceLine, String)> = files.iter().copied().flat_map(lines).collect();
         named.retain(|(_, text)| !text.starts_with(['#', ';']));
@@ -212,7 +210,10 @@ impl ModuleFiles {
         let mut denied = None;
         for (line, name) in named {
             match self.leads(&plain(&name)) {
-                Leads::Module(alias) => return Ok((line, alias)),
+                Leads::Module(alias) => {
+                    let idle = self.idle.clone().map(Loading::Idle);
+                    return idle.map_or(Ok((line, alias)), Err);
+                }
                 Leads::Denied(by) => denied = denied.or(Some(by)),
                 Leads::Elsewhere => {}
             }

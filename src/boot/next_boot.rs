@@ -66,7 +66,7 @@ pub(crate) struct Answer {
     pub(crate) is_of_writer: bool,
 }
 
-/// What keeps sysctl.d from being applied at boot.
+/// What keeps sysctl.d from being applied at boot, or modules-load.d.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NotApplied {
     /// A whole clause.
@@ -91,9 +91,9 @@ pub(crate) struct NextBoot {
 
 impl NextBoot {
     pub(crate) fn new(mut files: BootFiles) -> Self {
-        let mask = masked(&files, "systemd-modules-load");
+        let idle = loads_nothing(&files);
         if let Some(module) = &mut files.module {
-            module.mask = mask.map(|(place, _)| place);
+            module.idle = idle;
         }
         let tree = &files.tree;
         let mut all: Vec<Reader> = Reader::ALL.to_vec();
@@ -414,9 +414,9 @@ impl NextBoot {
                 answer.is_lost = true;
                 answer.depends(reason.to_owned());
             }
-            Loading::Masked(place) => {
+            Loading::Idle(idle) => {
                 answer.is_lost = true;
-                answer.depends(format!("{place} masks systemd-modules-load"));
+                answer.depends(idle.why.clone());
             }
             Loading::Denied(line) => {
                 answer.lose(format!(
@@ -556,6 +556,19 @@ impl NextBoot {
             answer.depends(volatile.why.clone());
         }
     }
+}
+
+/// Why nothing loads the modules that modules-load.d and /etc/modules name, if that is so.
+fn loads_nothing(files: &BootFiles) -> Option<NotApplied> {
+    if files.readers == [Reader::OpenRc] && files.writers.disabled.modules {
+        return Some(NotApplied {
+            why: "no runlevel starts modules, which would load nf_conntrack in time".to_owned(),
+            fix: Hint::on_host("rc-update add modules boot").to("start it at boot"),
+        });
+    }
+    let (place, fix) = masked(files, "systemd-modules-load")?;
+    let why = format!("{place} masks systemd-modules-load, which would load nf_conntrack in time");
+    Some(NotApplied { why, fix })
 }
 
 /// Where a service of systemd's is masked, and what helps.

@@ -21,6 +21,8 @@ pub(crate) struct Disabled {
     pub(crate) modules_load: Option<PathBuf>,
     /// Whether OpenRC's runlevels leave out `sysctl`, and those of sysvinit its script `procps`.
     pub(crate) openrc: bool,
+    /// Whether OpenRC's leave out `modules`, which loads what modules-load.d and /etc/modules name.
+    pub(crate) modules: bool,
     pub(crate) procps: bool,
 }
 
@@ -29,6 +31,7 @@ pub(super) fn read(facts: &Facts<'_>) -> Disabled {
         sysctl: units::mask(facts, "systemd-sysctl.service"),
         modules_load: units::mask(facts, "systemd-modules-load.service"),
         openrc: leaves_out(facts, &OPENRC, "sysctl"),
+        modules: leaves_out(facts, &OPENRC, "modules"),
         procps: facts.has("/etc/init.d", "procps") && leaves_out(facts, &SYSVINIT, "procps"),
     }
 }
