@@ -78,6 +78,16 @@ pub(crate) struct SourceLine {
     pub(crate) line: usize,
 }
 
+impl SourceLine {
+    /// Another line of the same file.
+    fn at(&self, line: usize) -> Self {
+        SourceLine {
+            file: self.file.clone(),
+            line,
+        }
+    }
+}
+
 impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.shown(), self.line)

@@ -43,11 +43,22 @@ pub(super) struct Command {
     pub(super) is_conditional: bool,
     /// Whether the script may end with it where it fails: after `set -e`.
     pub(super) ends_on_failure: bool,
+    /// What runs it.
+    pub(super) dialect: Dialect,
     /// The loops that run it once for each of their words.
     pub(super) loops: usize,
     /// The variables of the shell, with those that are set for it alone; other programs get those
     /// that are exported.
     pub(super) variables: Variables,
+}
+
+/// What the shell knows: one that is called `sh` may be dash, which refuses `<<<`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Dialect {
+    #[default]
+    Posix,
+    Bash,
+    Other,
 }
 
 /// The files that a script may read.
@@ -167,9 +178,12 @@ pub(super) fn commands_within(
 ) -> Option<Vec<Command>> {
     let first = text.lines().next().and_then(|line| line.strip_prefix("#!"));
     let mut parser = Parser::new(variables, files, budget, MOST_FILES);
-    let knows_more = |line: &str| ["bash", "ksh", "zsh"].iter().any(|one| line.contains(one));
-    if first.is_some_and(knows_more) {
+    let is_one =
+        |names: &[&str]| first.is_some_and(|line| names.iter().any(|name| line.contains(name)));
+    if is_one(&["bash"]) {
         parser.dialect = Dialect::Bash;
+    } else if is_one(&["ksh", "zsh"]) {
+        parser.dialect = Dialect::Other;
     }
     parser.read(text)?;
     mark_doubts(&mut parser.done, first);
@@ -247,13 +261,6 @@ const WORD: usize = 64;
 const TOKEN: usize = 4;
 /// They set variables; those of `local` and its like are unknown.
 const DECLARES: [&str; 5] = ["export", "readonly", "local", "declare", "typeset"];
-
-/// What the shell knows: dash refuses `<<<`.
-#[derive(PartialEq, Eq)]
-enum Dialect {
-    Posix,
-    Bash,
-}
 
 struct Parser<'a> {
     files: &'a dyn Files,
@@ -466,7 +473,7 @@ impl<'a> Parser<'a> {
         match operator {
             "<<<" => {
                 let word = self.expand(raw);
-                let value = word.value.filter(|_| self.dialect == Dialect::Bash);
+                let value = word.value.filter(|_| self.dialect != Dialect::Posix);
                 current.input = Some(Word { value, ..word });
             }
             "<" => current.from = Some(self.expand(raw)),
@@ -510,6 +517,7 @@ impl<'a> Parser<'a> {
         command.is_conditional =
             self.depth > 0 || self.is_guarded || ends_subshell || may_print_elsewhere;
         command.loops = self.loops;
+        command.dialect = self.dialect;
         if !command.words.is_empty() || !command.into.is_empty() {
             let own = self.assign(&mut command);
             if !command.words.is_empty() || !command.into.is_empty() {
@@ -648,6 +656,7 @@ impl<'a> Parser<'a> {
         let variables = self.variables.clone();
         let mut inner = Parser::new(variables, self.files, self.budget, self.left - 1);
         inner.exports_all = self.exports_all;
+        inner.dialect = self.dialect;
         let has_all = inner.read(text).is_some();
         let weight = inner.variables.weight() + inner.set_by_functions.weight();
         if !has_all || self.budget.spend(weight).is_none() {

@@ -69,16 +69,18 @@ struct Node {
 
 impl<'a> Facts<'a> {
     /// The programs to look for among the processes.
-    pub(crate) const PROGRAMS: [&'static str; 9] = [
+    pub(crate) const PROGRAMS: [&'static str; 11] = [
         "conntrackd",
         "dockerd",
         "firewalld",
         "hyperkube",
+        "k0s",
         "k3s",
         "k3s-agent",
         "k3s-server",
         "kube-proxy",
         "kubelite",
+        "rke2",
     ];
 
     /// `read` tells what is at a path of the machine.
@@ -211,13 +213,23 @@ impl shell::Files for Facts<'_> {
     }
 }
 
-/// The value of `NAME=value` in a file for a shell; the last one counts.
-pub(super) fn assigned(text: &str, name: &str) -> Option<String> {
-    let mut values = text.lines().filter_map(|line| {
-        let (key, value) = line.trim().split_once('=')?;
-        let is_it = key.trim_start_matches("export ").trim() == name;
-        let value = shell::words(value, &shell::Variables::default());
-        is_it.then(|| value.into_iter().next()?.value)?
-    });
-    values.next_back().filter(|value| !value.is_empty())
+/// What a file that a shell reads leaves in a variable; none where that is nothing, or is not known.
+pub(super) fn assigned(facts: &Facts<'_>, path: &str, name: &str) -> Option<String> {
+    let text = format!("{}\n: \"${name}\"\n", facts.text(path)?);
+    let variables = shell::Variables::default();
+    let commands = shell::commands_within(&text, variables, facts, facts.budget())?;
+    let [asks, word] = commands.last()?.words.as_slice() else {
+        return None;
+    };
+    let value = word.value.clone().filter(|_| asks.raw == ":");
+    value.filter(|value| !value.is_empty())
+}
+
+/// The value of `NAME = value` in a file that its program reads by itself; the last one counts.
+pub(super) fn setting(text: &str, name: &str) -> Option<String> {
+    let values = text.lines().filter_map(|line| line.split_once('='));
+    let mut own = values.filter(|(own, _)| own.trim() == name);
+    let (_, value) = own.next_back()?;
+    let words = shell::words(value, &shell::Variables::default());
+    words.into_iter().next()?.value
 }

@@ -1,15 +1,17 @@
 //! kube-proxy: what it sets when it starts, by its command line or its configuration file.
 //!
-//! It runs by itself or inside k3s and microk8s, or a unit starts it; the unit counts first, because
-//! k3s hides its arguments. Flags count only without `--config`; a value of 0
-//! leaves the key alone. Versions before 1.22 and from 1.29 on may lower a larger max, those between
+//! It runs by itself or inside k3s, rke2, k0s and microk8s, or a unit starts it; the unit counts
+//! first, because k3s hides its arguments. One that a unit surely starts, or that runs beside a
+//! kubelet which one starts, is there after the next boot, another perhaps. Flags count only without
+//! `--config`; a value of 0 leaves the key alone. Versions before 1.22 and from 1.29 on may lower a larger max, those between
 //! do not; from 1.36 the size by CPUs stops at 1,048,576. Follows kube-proxy(8), its configuration
 //! kubeproxy.config.k8s.io/v1alpha1, `cmd/kube-proxy/app/conntrack.go`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, Process};
-use super::{Certainty, LaterWrite};
+use super::scripts::first_line;
+use super::{Certainty, LaterWrite, units};
 use crate::boot::SourceLine;
 use crate::diagnostic::plain::Shown;
 use crate::tunable::{self, Key};
@@ -20,9 +22,20 @@ const PER_CORE: i64 = 32768;
 const LEAST: i64 = 131_072;
 /// Microk8s keeps the flags in a file.
 const MICROK8S: &str = "/var/snap/microk8s/current/args/kube-proxy";
-const K3S_FILES: [&str; 2] = [
-    "/etc/rancher/k3s/config.yaml",
-    "/etc/rancher/rke2/config.yaml",
+const K3S: &str = "/etc/rancher/k3s/config.yaml";
+const RKE2: &str = "/etc/rancher/rke2/config.yaml";
+const K0S: &str = "/etc/k0s/k0s.yaml";
+/// Units that start what keeps a kube-proxy running.
+const KEEPERS: [&str; 9] = [
+    "k0scontroller.service",
+    "k0sworker.service",
+    "k3s-agent.service",
+    "k3s.service",
+    "kube-proxy.service",
+    "kubelet.service",
+    "rke2-agent.service",
+    "rke2-server.service",
+    "snap.microk8s.daemon-kubelite.service",
 ];
 
 /// A flag of kube-proxy's: its name, the same in the configuration file, its default.
@@ -91,23 +104,49 @@ pub(crate) struct KubeProxy {
     pub(crate) is_unread: bool,
 }
 
-pub(super) fn read(facts: &Facts<'_>, by_units: &[Process]) -> Option<KubeProxy> {
-    let found = by_units
-        .iter()
-        .chain(facts.processes())
-        .find_map(|process| settings(facts, process));
-    found.map(|settings| settings.kube_proxy(facts.cpus()))
+/// `by_units` are programs that units start, and whether they surely do.
+pub(super) fn read(facts: &Facts<'_>, by_units: &[(Process, bool)]) -> Option<KubeProxy> {
+    let is_kept = KEEPERS.iter().any(|unit| units::starts(facts, unit));
+    let started = |sure: bool| by_units.iter().filter(move |(_, is_sure)| *is_sure == sure);
+    let running = facts.processes().iter().map(|process| (process, is_kept));
+    let units = |sure| started(sure).map(move |(process, _)| (process, sure));
+    let mut all: Vec<(&Process, bool)> = units(true).chain(running).chain(units(false)).collect();
+    // What k0s makes of its cluster's settings is best known by the kube-proxy that runs.
+    all.sort_by_key(|(process, _)| process.name == "k0s");
+    all.into_iter().find_map(|(process, is_sure)| {
+        let settings = settings(facts, process)?;
+        Some(settings.kube_proxy(facts.cpus(), is_sure))
+    })
+}
+
+/// The value of a flag, and where it is.
+struct Value {
+    flag: &'static str,
+    number: i64,
+    place: SourceLine,
 }
 
 /// Where the values of a kube-proxy come from.
 struct Settings {
     program: &'static str,
-    file: PathBuf,
-    /// The line of what is a default.
-    line: usize,
-    /// Values by flag, with the line that has them.
-    values: Vec<(&'static str, i64, usize)>,
+    /// The place of what is a default.
+    place: SourceLine,
+    values: Vec<Value>,
     is_unread: bool,
+    /// Whether a cluster may have other settings.
+    is_open: bool,
+}
+
+impl Settings {
+    fn new(process: &Process, place: SourceLine, values: Vec<Value>) -> Self {
+        Settings {
+            program: process.name,
+            place,
+            values,
+            is_unread: false,
+            is_open: false,
+        }
+    }
 }
 
 fn settings(facts: &Facts<'_>, process: &Process) -> Option<Settings> {
@@ -122,11 +161,13 @@ fn settings(facts: &Facts<'_>, process: &Process) -> Option<Settings> {
             Some(of_arguments(facts, process, arguments.to_vec()))
         }
         "kubelite" => {
-            let file =
-                flag(arguments, "kube-proxy-args-file").unwrap_or_else(|| MICROK8S.to_owned());
+            let file = flag(arguments, "kube-proxy-args-file");
+            let file = file.as_deref().unwrap_or(MICROK8S);
             Some(of_flags_file(facts, process, file))
         }
-        "k3s" | "k3s-server" | "k3s-agent" => k3s(facts, process, arguments),
+        "k3s" | "k3s-server" | "k3s-agent" => k3s(facts, process, arguments, K3S),
+        "rke2" => k3s(facts, process, arguments, RKE2),
+        "k0s" => k0s(facts, process, arguments),
         _ => None,
     }
 }
@@ -135,25 +176,19 @@ fn settings(facts: &Facts<'_>, process: &Process) -> Option<Settings> {
 fn of_arguments(facts: &Facts<'_>, process: &Process, arguments: Vec<String>) -> Settings {
     let Some(config) = flag(&arguments, "config") else {
         let place = place(process);
-        return Settings {
-            program: process.name,
-            line: place.line,
-            values: flags(&arguments, place.line),
-            file: place.file,
-            is_unread: false,
-        };
+        let values = flags(&arguments, &place);
+        return Settings::new(process, place, values);
     };
     let path = match process.unit {
         Some(_) => PathBuf::from(&config),
         None => PathBuf::from(format!("/proc/{}/root{config}", process.pid)),
     };
     let text = facts.text(&path);
+    let place = first_line(Path::new(&config));
+    let values = text.map(|text| fields(text, &place)).unwrap_or_default();
     Settings {
-        program: process.name,
-        line: 1,
-        file: PathBuf::from(config),
-        values: text.map(fields).unwrap_or_default(),
         is_unread: text.is_none(),
+        ..Settings::new(process, place, values)
     }
 }
 
@@ -165,94 +200,114 @@ fn place(process: &Process) -> SourceLine {
     })
 }
 
-fn of_flags_file(facts: &Facts<'_>, process: &Process, file: String) -> Settings {
-    let text = facts.text(&file);
+fn of_flags_file(facts: &Facts<'_>, process: &Process, file: &str) -> Settings {
+    let text = facts.text(file);
+    let place = first_line(Path::new(file));
     let lines = text.unwrap_or_default().lines().zip(1..);
     let values = lines.flat_map(|(line, number)| {
         let words: Vec<String> = line.split_ascii_whitespace().map(str::to_owned).collect();
-        flags(&words, number)
+        flags(&words, &place.at(number))
     });
     Settings {
-        program: process.name,
-        line: 1,
-        values: values.collect(),
         is_unread: text.is_none(),
-        file: PathBuf::from(file),
+        ..Settings::new(process, place.clone(), values.collect())
     }
 }
 
-/// `--kube-proxy-arg=NAME=VALUE`, on its command line and in its configuration file.
-fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Settings> {
-    let more = |path: &&str| {
-        let folder = format!("{path}.d");
-        let names = facts.names(&folder).iter();
-        names
-            .map(|name| format!("{folder}/{name}"))
-            .collect::<Vec<_>>()
-    };
+/// `--kube-proxy-arg=NAME=VALUE` on its command line, or else in its configuration: a file's list
+/// takes the place of those before it, unless a `+` is behind its name.
+fn k3s(facts: &Facts<'_>, process: &Process, arguments: &[String], file: &str) -> Option<Settings> {
     let own = flag(arguments, "config").or_else(|| flag(arguments, "c"));
-    let paths = K3S_FILES
-        .into_iter()
-        .chain(own.as_deref())
-        .flat_map(|path| [vec![path.to_owned()], more(&path)].concat());
-    let files = paths.filter_map(|path| Some((path.clone(), facts.text(&path)?)));
+    let file = own.as_deref().unwrap_or(file);
+    let folder = format!("{file}.d");
+    let more = facts.names(&folder).iter();
+    let more = more.map(|name| format!("{folder}/{name}"));
     let mut values = Vec::new();
-    let SourceLine { mut file, line } = place(process);
-    for (path, text) in files {
-        if text
-            .lines()
-            .any(|line| line.replace(['"', '\'', ' '], "") == "disable-kube-proxy:true")
-        {
-            return None;
-        }
+    let mut is_disabled = false;
+    for path in std::iter::once(file.to_owned()).chain(more) {
+        let place = first_line(Path::new(&path));
         let mut is_inside = false;
-        for (line, number) in text.lines().zip(1..) {
-            if !line.starts_with([' ', '-', '\t']) {
-                is_inside = line.starts_with("kube-proxy-arg");
-            }
-            let words = line
-                .split(['"', '\'', ' ', ',', '[', ']'])
-                .filter(|_| is_inside);
-            for argument in words.map(|word| word.trim_start_matches('-')) {
-                if argument.starts_with("conntrack-") {
-                    values.extend(flags(&[format!("--{argument}")], number));
-                    file = PathBuf::from(&path);
+        for (line, number) in facts.text(&path).unwrap_or_default().lines().zip(1..) {
+            if !line.starts_with([' ', '-', '\t', '#']) {
+                let (name, value) = line.split_once(':').unwrap_or_default();
+                let name = name.trim_matches(['"', '\'', ' ']);
+                is_inside = name.trim_end_matches('+') == "kube-proxy-arg";
+                if is_inside && !name.ends_with('+') {
+                    values.clear();
                 }
+                if name == "disable-kube-proxy" {
+                    is_disabled = value.trim_matches(['"', '\'', ' ']) == "true";
+                }
+            }
+            let words = line.split(['"', '\'', ' ', ',', '[', ']']);
+            let words = words.filter(|_| is_inside && !line.trim_start().starts_with('#'));
+            for argument in words.map(|word| word.trim_start_matches('-')) {
+                values.extend(flags(&[format!("--{argument}")], &place.at(number)));
             }
         }
     }
-    if arguments
+    let mut switches = arguments
         .iter()
-        .any(|one| one == "--disable-kube-proxy" || one == "--disable-kube-proxy=true")
+        .filter_map(|one| one.strip_prefix("--disable-kube-proxy"));
+    if switches
+        .next_back()
+        .map_or(is_disabled, |value| value != "=false")
     {
         return None;
     }
-    values.extend(given(arguments, line));
-    Some(Settings {
-        program: process.name,
-        line: if file == place(process).file { line } else { 1 },
-        file,
-        values,
-        is_unread: false,
-    })
+    let place = place(process);
+    let given = given(arguments);
+    if !given.is_empty() {
+        values = flags(&given, &place);
+    }
+    Some(Settings::new(process, place, values))
 }
 
-/// The values of `--kube-proxy-arg`, on the line of its command line.
-fn given(arguments: &[String], line: usize) -> Vec<(&'static str, i64, usize)> {
-    let mut values = Vec::new();
-    let mut given = arguments.iter().peekable();
-    while let Some(argument) = given.next() {
+/// The flags in `--kube-proxy-arg`.
+fn given(arguments: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
         let value = match argument.strip_prefix("--kube-proxy-arg") {
-            Some("") => given.next().cloned(),
-            Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+            Some("") => rest.next().map(String::as_str),
+            Some(value) => value.strip_prefix('='),
             None => None,
         };
-        if let Some(value) = value {
-            let argument = format!("--{}", value.trim_start_matches('-'));
-            values.extend(flags(&[argument], line));
+        found.extend(value.map(|value| format!("--{}", value.trim_start_matches('-'))));
+    }
+    found
+}
+
+/// A worker of k0s: the kube-proxy that it starts leaves max alone and has its own timeouts.
+fn k0s(facts: &Facts<'_>, process: &Process, arguments: &[String]) -> Option<Settings> {
+    let has = |word: &str| arguments.iter().any(|one| one == word);
+    if !has("worker") && !has("--enable-worker") && !has("--single") {
+        return None;
+    }
+    let own = flag(arguments, "config").or_else(|| flag(arguments, "c"));
+    let text = facts
+        .text(own.as_deref().unwrap_or(K0S))
+        .unwrap_or_default();
+    let mut inside = None;
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let depth = line.len() - line.trim_start().len();
+        inside = inside.filter(|outer| depth > *outer);
+        if line.trim() == "kubeProxy:" {
+            inside = Some(depth);
+        } else if inside.is_some() && line.trim() == "disabled: true" {
+            return None;
         }
     }
-    values
+    let place = place(process);
+    let none = Value {
+        flag: "conntrack-max-per-core",
+        number: 0,
+        place: place.clone(),
+    };
+    Some(Settings {
+        is_open: true,
+        ..Settings::new(process, place, vec![none])
+    })
 }
 
 /// The value of a flag: `--name=value` or `--name value`; the last one counts.
@@ -274,7 +329,7 @@ fn flag(arguments: &[String], name: &str) -> Option<String> {
     found
 }
 
-fn flags(arguments: &[String], line: usize) -> Vec<(&'static str, i64, usize)> {
+fn flags(arguments: &[String], place: &SourceLine) -> Vec<Value> {
     let value = |option: &Flag| {
         let is_bare = arguments
             .iter()
@@ -285,13 +340,13 @@ fn flags(arguments: &[String], line: usize) -> Vec<(&'static str, i64, usize)> {
             // A switch without a value is on.
             None => (is_bare && option.key == Some(Key::TcpBeLiberal)).then_some(1),
         };
-        value.map(|value| (option.name, value, line))
+        value.map(|value| option.value(value, place.clone()))
     };
     OPTIONS.iter().filter_map(value).collect()
 }
 
 /// The fields below `conntrack:` of a configuration file, which is YAML or JSON.
-fn fields(text: &str) -> Vec<(&'static str, i64, usize)> {
+fn fields(text: &str, place: &SourceLine) -> Vec<Value> {
     let mut values = Vec::new();
     if let Ok(json) = serde_json::from_str::<serde_json::Value>(text) {
         let pairs = json
@@ -299,11 +354,11 @@ fn fields(text: &str) -> Vec<(&'static str, i64, usize)> {
             .and_then(|conntrack| conntrack.as_object());
         let pairs = pairs.into_iter().flatten();
         return pairs
-            .filter_map(|(name, value)| field(&format!("{name}: {value}"), 1))
+            .filter_map(|(name, value)| field(&format!("{name}: {value}"), place.clone()))
             .collect();
     }
     let mut is_inside = false;
-    for (line, number_of_line) in text.lines().zip(1..) {
+    for (line, number) in text.lines().zip(1..) {
         let line = line.split(" #").next().unwrap_or(line);
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
@@ -313,21 +368,21 @@ fn fields(text: &str) -> Vec<(&'static str, i64, usize)> {
             // `conntrack: {maxPerCore: 0}` in one line.
             let inner = line.strip_prefix("conntrack:").unwrap_or_default();
             for pair in inner.trim().trim_matches(['{', '}']).split(',') {
-                values.extend(field(pair, number_of_line));
+                values.extend(field(pair, place.at(number)));
             }
         } else if is_inside {
-            values.extend(field(line, number_of_line));
+            values.extend(field(line, place.at(number)));
         }
     }
     values
 }
 
-fn field(line: &str, number_of_line: usize) -> Option<(&'static str, i64, usize)> {
+fn field(line: &str, place: SourceLine) -> Option<Value> {
     let (name, value) = line.trim().split_once(':')?;
     let name = name.trim_matches(['"', '\'', ' ']);
     let option = OPTIONS.iter().find(|option| option.field == name)?;
     let value = number(value.trim().trim_matches(['"', '\'', ',']))?;
-    Some((option.name, value, number_of_line))
+    Some(option.value(value, place))
 }
 
 /// A count, a switch, or a duration as Go writes it: `1h30m`, `60s`, `500ms`.
@@ -364,34 +419,48 @@ fn number(text: &str) -> Option<i64> {
     Some(whole)
 }
 
+impl Flag {
+    fn value(&self, number: i64, place: SourceLine) -> Value {
+        Value {
+            flag: self.name,
+            number,
+            place,
+        }
+    }
+}
+
 impl Settings {
-    /// A value and the line that has it.
-    fn value(&self, flag: &str) -> (i64, usize) {
-        let set = self.values.iter().rfind(|(name, ..)| *name == flag);
-        let default = || {
-            OPTIONS
-                .iter()
-                .find(|option| option.name == flag)
-                .map_or(0, |option| option.default)
-        };
-        let default = || (default(), self.line);
-        set.map_or_else(default, |(_, value, line)| (*value, *line))
+    /// A value and its place.
+    fn value(&self, flag: &str) -> (i64, &SourceLine) {
+        if let Some(set) = self.values.iter().rfind(|value| value.flag == flag) {
+            return (set.number, &set.place);
+        }
+        let option = OPTIONS.iter().find(|option| option.name == flag);
+        (option.map_or(0, |option| option.default), &self.place)
     }
 
-    fn kube_proxy(self, cpus: u32) -> KubeProxy {
+    fn kube_proxy(self, cpus: u32, is_sure: bool) -> KubeProxy {
         let mut writes = Vec::new();
-        let (per_core, line) = self.value("conntrack-max-per-core");
+        let (per_core, place) = self.value("conntrack-max-per-core");
         let scaled = per_core.saturating_mul(cpus.into());
         if per_core > 0 {
-            let max = scaled.min(MOST_SCALED).max(self.value("conntrack-min").0);
-            writes.push(self.write(Key::Max, max, line, Certainty::DependsOnVersion));
+            let (least, of_least) = self.value("conntrack-min");
+            let by_cpus = scaled.min(MOST_SCALED);
+            let place = if least > by_cpus { of_least } else { place };
+            let max = by_cpus.max(least);
+            writes.push(self.write(Key::Max, max, place, Certainty::DependsOnVersion));
             let buckets = tunable::as_held(Key::Buckets, max / 4);
-            writes.push(self.write(Key::Buckets, buckets, line, Certainty::DependsOnVersion));
+            writes.push(self.write(Key::Buckets, buckets, place, Certainty::DependsOnVersion));
         }
+        let certainty = if is_sure && !self.is_open {
+            Certainty::Sure
+        } else {
+            Certainty::MayRun
+        };
         for option in &OPTIONS {
-            let (value, line) = self.value(option.name);
+            let (value, place) = self.value(option.name);
             if let Some(key) = option.key.filter(|_| value > 0) {
-                writes.push(self.write(key, value, line, Certainty::Sure));
+                writes.push(self.write(key, value, place, certainty));
             }
         }
         if self.is_unread {
@@ -401,14 +470,14 @@ impl Settings {
         }
         KubeProxy {
             program: self.program,
-            told_by: self.file.shown(),
+            told_by: self.place.file.shown(),
             writes,
             is_scaled_past_the_cap: scaled > MOST_SCALED,
             is_unread: self.is_unread,
         }
     }
 
-    fn write(&self, key: Key, value: i64, line: usize, certainty: Certainty) -> LaterWrite {
+    fn write(&self, key: Key, value: i64, place: &SourceLine, certainty: Certainty) -> LaterWrite {
         LaterWrite {
             who: if self.program == "kube-proxy" {
                 "kube-proxy".to_owned()
@@ -416,8 +485,8 @@ impl Settings {
                 format!("the kube-proxy in {}", self.program)
             },
             when: "when it starts".to_owned(),
-            file: self.file.clone(),
-            line,
+            file: place.file.clone(),
+            line: place.line,
             key: Some(key),
             value: Some(value),
             certainty,
@@ -454,6 +523,12 @@ mod tests {
             };
             all.insert(path.into(), Found::File(file));
         }
+        let wants = "multi-user.target.wants";
+        let folders = [("", wants), ("/multi-user.target.wants", "kubelet.service")];
+        all.extend(folders.map(|(folder, name)| {
+            let path = PathBuf::from(format!("/etc/systemd/system{folder}"));
+            (path, Found::Folder(vec![name.to_owned()]))
+        }));
         let facts = Facts::of_files(vec![process], cpus, all);
         let shown = |write: &LaterWrite| {
             let mark = match write.certainty {
@@ -554,7 +629,7 @@ mod tests {
             [""; 0]
         );
         let file = (
-            K3S_FILES[0],
+            K3S,
             "kube-proxy-arg:\n  - \"conntrack-max-per-core=0\"\nother:\n  - conntrack-min=5\n",
         );
         assert_eq!(writes("k3s-agent", "k3s agent", &[file], 8), DEFAULTS[2..]);

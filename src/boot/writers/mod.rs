@@ -8,10 +8,13 @@
 mod conntrackd;
 mod cron;
 mod disabled;
+mod elsewhere;
 mod facts;
 mod hooks;
 mod interfaces;
 mod kube_proxy;
+mod printed;
+mod requests;
 mod scripts;
 mod settings;
 mod tuned;

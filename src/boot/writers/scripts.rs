@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::elsewhere::is_elsewhere;
 use super::facts::{Facts, Found, Process};
-use super::{Applier, Certainty, LaterWrite};
+use super::printed::printed;
+use super::requests::{self, Request};
+use super::{Applier, Certainty, LaterWrite, units};
 use crate::boot::pattern;
 use crate::boot::shell::{self, Command, Files, Variables, Word};
 use crate::boot::statement;
@@ -20,16 +23,6 @@ const WRAPPERS: [&str; 13] = [
     "sudo", "nice", "ionice", "exec", "command", "env", "timeout", "nohup", "setsid", "busybox",
     "chronic", "taskset", "time",
 ];
-/// Programs that run a command in another network namespace or on another machine.
-const ELSEWHERE: [&str; 7] = [
-    "docker",
-    "ip",
-    "kubectl",
-    "lxc-attach",
-    "nsenter",
-    "podman",
-    "ssh",
-];
 /// Programs that only read or print their words.
 const PRINT: [&str; 16] = [
     ":", "[", "[[", "cat", "echo", "export", "false", "grep", "hash", "logger", "ls", "printf",
@@ -38,7 +31,7 @@ const PRINT: [&str; 16] = [
 /// Commands that programs such as `flock` and `su` run.
 const RUN_BY_OTHERS: [&str; 6] = ["bash", "modprobe", "sh", "sysctl", "systemd-sysctl", "tee"];
 /// What is there is made anew by something at each boot.
-const PASSING: [&str; 4] = ["/dev/shm", "/run", "/tmp", "/var/run"];
+const PASSING: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"];
 /// systemd's own programs write no conntrack sysctl.
 const OF_SYSTEMD: [&str; 2] = ["/lib/systemd/", "/usr/lib/systemd/"];
 /// Where packages have their scripts, which are many: those without one of [`WORDS`] are not
@@ -86,10 +79,10 @@ pub(super) struct Scripts<'a> {
     pub(super) appliers: Vec<Applier>,
     /// The files that `sysctl -p` reads.
     pub(super) loaded: BTreeSet<PathBuf>,
-    /// Units that a command starts, and when.
-    pub(super) asked: Vec<(String, String)>,
-    /// Programs that a unit starts, of those of [`Facts::PROGRAMS`].
-    pub(super) programs: Vec<Process>,
+    /// Units that a command starts, when, and whether it surely does.
+    pub(super) asked: Vec<(String, String, bool)>,
+    /// Programs that a unit starts, of those of [`Facts::PROGRAMS`], and whether it surely does.
+    pub(super) programs: Vec<(Process, bool)>,
     /// The files that scripts write themselves.
     made: BTreeSet<PathBuf>,
     /// How many scripts and texts led to the one that is read.
@@ -175,7 +168,9 @@ impl<'a> Scripts<'a> {
         runner: &Runner,
     ) -> bool {
         let known = self.writes.len();
-        self.programs.extend(program(&words, place));
+        let program = program(&words, place);
+        let program = program.map(|program| (program, !runner.is_conditional));
+        self.programs.extend(program);
         let command = Command {
             line: 1,
             words,
@@ -271,11 +266,7 @@ impl<'a> Scripts<'a> {
             variables: command.variables.clone(),
             ..runner.clone()
         };
-        let copied = command.input.as_ref().filter(|_| values == [Some("cat")]);
-        for file in &command.into {
-            let text = copied.map_or_else(|| printed(&values), |input| input.value.clone());
-            self.written(file, text.as_deref(), &place, &runner);
-        }
+        self.redirected(command, before, &place, &runner);
         let Some(at) = unwrapped(&values) else {
             return;
         };
@@ -293,15 +284,15 @@ impl<'a> Scripts<'a> {
                 self.sysctl(arguments, &input, command, &place, &runner);
             }
             "tee" => {
-                let input = Input::of(command, before).text;
-                let files = command.words.iter().filter(|word| word.raw.contains('/'));
-                for word in files.filter(|word| word.value.as_deref() != Some(program)) {
+                let input = self.input(command, before);
+                let files = command.words[at + 1..].iter();
+                for word in files.filter(|word| !word.raw.starts_with('-')) {
                     self.written(word, input.as_deref(), &place, &runner);
                 }
             }
             "modprobe" | "insmod" => self.modprobe(arguments, &place, &runner),
             "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
-                let input = Input::of(command, before).text;
+                let input = self.input(command, before);
                 self.shell(command, arguments, input, &place, &runner);
             }
             "run-parts" => self.run_parts(arguments, &runner),
@@ -312,7 +303,11 @@ impl<'a> Scripts<'a> {
                 }
             }
             "systemd-sysctl" => self.systemd_sysctl(arguments, &place, &runner),
-            "systemctl" | "service" => self.start(arguments, &place, &runner),
+            "systemctl" => self.start(requests::of_systemctl(arguments), &place, &runner),
+            "service" | "invoke-rc.d" | "rc-service" => {
+                let request = requests::of_service(arguments, self.has_systemd());
+                self.start(request, &place, &runner);
+            }
             "xargs" if arguments.contains(&Some("sysctl")) => {
                 self.unknown("nf_conntrack", &place, &runner);
             }
@@ -323,6 +318,60 @@ impl<'a> Scripts<'a> {
             _ if PRINT.contains(&name) => {}
             _ => self.other(&command.words[at..], &place, &runner),
         }
+    }
+
+    /// Writes what a command prints to the files that it goes to.
+    fn redirected(
+        &mut self,
+        command: &Command,
+        before: Option<&Command>,
+        place: &SourceLine,
+        runner: &Runner,
+    ) {
+        let into = command.into.iter().filter(|file| file.raw != "/dev/null");
+        let mut into = into.peekable();
+        if into.peek().is_some() {
+            let text = self.output(command, before);
+            into.for_each(|file| self.written(file, text.as_deref(), place, runner));
+        }
+    }
+
+    /// What a command prints, where that is known.
+    fn output(&self, command: &Command, before: Option<&Command>) -> Option<String> {
+        match command.words.split_first() {
+            Some((cat, files)) if cat.raw == "cat" && !files.is_empty() => {
+                let files = files.iter().map(|word| word.value.as_deref());
+                self.contents(files)
+            }
+            Some((copies, _)) if copies.raw == "cat" || copies.raw == "tee" => {
+                self.input(command, before)
+            }
+            _ => printed(&command.values(), command.dialect),
+        }
+    }
+
+    /// What a command reads, where that is known.
+    fn input(&self, command: &Command, before: Option<&Command>) -> Option<String> {
+        let Input { text, files } = Input::of(command, before);
+        let files = files.as_deref();
+        text.or_else(|| self.contents(files?.iter().map(|file| Some(file.as_str()))))
+    }
+
+    /// The texts of files, one behind the other, where nothing makes them anew.
+    fn contents<'f>(&self, files: impl Iterator<Item = Option<&'f str>>) -> Option<String> {
+        let text = |file: Option<&str>| {
+            let path = Path::new(file?);
+            let text = (!self.is_made(path)).then(|| self.facts.text(path))??;
+            self.facts.budget().spend(text.len())?;
+            Some(text)
+        };
+        files.map(text).collect()
+    }
+
+    /// Whether a script makes the file, or something at each boot.
+    fn is_made(&self, path: &Path) -> bool {
+        let is_passing = PASSING.iter().any(|folder| path.starts_with(folder));
+        is_passing || !path.is_absolute() || self.made.contains(path)
     }
 
     /// A program that cttune does not know, and its words: a script, or one that may run what is
@@ -354,7 +403,15 @@ impl<'a> Scripts<'a> {
             name.is_some_and(|name| RUN_BY_OTHERS.contains(&name))
         };
         if let Some(at) = (1..words.len()).find(runs) {
-            self.command(words[at..].to_vec(), place, &runner);
+            let values: Vec<Option<&str>> =
+                words.iter().map(|word| word.value.as_deref()).collect();
+            let leads_away = |place: usize| {
+                let name = values[place].and_then(|word| word.rsplit('/').next());
+                name.is_some_and(|name| is_elsewhere(name, &values[place + 1..]))
+            };
+            if !(1..at).any(leads_away) {
+                self.command(words[at..].to_vec(), place, &runner);
+            }
             return;
         }
         let texts = (1..words.len()).filter_map(value);
@@ -375,27 +432,37 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// `systemctl restart UNIT`, `service NAME start`.
-    fn start(&mut self, arguments: &[Option<&str>], place: &SourceLine, runner: &Runner) {
-        let words = arguments
-            .iter()
-            .flatten()
-            .filter(|word| !word.starts_with('-'));
-        let starts = |word: &&&str| word.contains("start") || **word == "enable";
-        if !words.clone().any(|word| starts(&word)) {
+    /// Starts what a command asks of init. A service that is active already stays as it is, as
+    /// systemd-sysctl does, unless it is restarted.
+    fn start(&mut self, request: Option<Request<'_>>, place: &SourceLine, runner: &Runner) {
+        let Some(request) = request else {
             return;
-        }
-        for name in words.filter(|word| !starts(word)) {
-            match name.trim_end_matches(".service") {
-                "systemd-sysctl" => self.apply(Reader::Systemd, Vec::new(), place, runner),
-                "procps" => self.apply(Reader::Procps, Vec::new(), place, runner),
-                plain if plain == *name && !name.contains('.') => {
-                    self.asked
-                        .push((format!("{name}.service"), runner.when.clone()));
+        };
+        let runner = Runner {
+            is_conditional: runner.is_conditional || !request.is_restart,
+            ..runner.clone()
+        };
+        for name in request.units {
+            let reader = match name.trim_end_matches(".service") {
+                "systemd-sysctl" => Reader::Systemd,
+                // systemd's own by another name.
+                "procps" if self.has_systemd() => Reader::Systemd,
+                "procps" => Reader::Procps,
+                "sysctl" if self.facts.has("/etc/init.d", "sysctl") => Reader::OpenRc,
+                _ => {
+                    let ending = if name.contains('.') { "" } else { ".service" };
+                    let unit = format!("{name}{ending}");
+                    let is_sure = !runner.is_conditional;
+                    self.asked.push((unit, runner.when.clone(), is_sure));
+                    continue;
                 }
-                _ => self.asked.push(((*name).to_owned(), runner.when.clone())),
-            }
+            };
+            self.apply(reader, Vec::new(), place, &runner);
         }
+    }
+
+    fn has_systemd(&self) -> bool {
+        units::is_there(self.facts, "systemd-sysctl.service")
     }
 
     /// `python3 -c TEXT`, `perl FILE`.
@@ -576,10 +643,7 @@ impl<'a> Scripts<'a> {
             {
                 self.unknown("nf_conntrack", place, runner);
             }
-            let is_made = self.made.contains(path)
-                || PASSING.iter().any(|folder| path.starts_with(folder))
-                || !path.is_absolute();
-            if is_made {
+            if self.is_made(path) {
                 self.unknown("nf_conntrack", place, runner);
             }
             // In a row with the drop-in, what comes before it has no effect on a key that it sets.
@@ -805,7 +869,7 @@ impl Input {
                 Some((cat, named)) if cat.raw == "cat" && !named.is_empty() => {
                     files(named.iter().map(known).collect())
                 }
-                _ => text(printed(&before.values())),
+                _ => text(printed(&before.values(), before.dialect)),
             },
             (None, None, None) => Input::default(),
         }
@@ -866,52 +930,13 @@ fn value_of(key: Key, text: &str) -> Option<i64> {
     Some(tunable::as_held(key, number))
 }
 
-/// What `echo` and `printf` print.
-fn printed(words: &[Option<&str>]) -> Option<String> {
-    let (program, arguments) = words.split_first()?;
-    let program = (*program)?;
-    let name = program.rsplit('/').next()?;
-    let is_option = |word: &str| matches!(word, "-n" | "--");
-    let skipped = arguments
-        .iter()
-        .take_while(|word| word.is_some_and(is_option))
-        .count();
-    let rest: Option<Vec<&str>> = arguments[skipped..].iter().copied().collect();
-    let rest = rest?;
-    match name {
-        // What dash prints of `-e` and of a backslash, bash does not.
-        "echo" if rest.first().is_some_and(|word| word.starts_with('-')) => None,
-        "echo" if rest.iter().any(|word| word.contains('\\')) => None,
-        "echo" => Some(rest.join(" ")),
-        "printf" => {
-            let (format, values) = rest.split_first()?;
-            let format = format.replace("\\n", "\n");
-            let mut values = values.iter();
-            let mut text = String::new();
-            let mut pieces = format.split('%');
-            text.push_str(pieces.next()?);
-            for piece in pieces {
-                let behind = piece.strip_prefix(['s', 'd', 'u', 'i'])?;
-                text.push_str(values.next().copied().unwrap_or_default());
-                text.push_str(behind);
-            }
-            Some(text)
-        }
-        _ => None,
-    }
-}
-
 /// Where the command begins behind the programs that only run it: `sudo`, `nice -n 5`, `env A=b`.
 /// None for one in another network namespace, which has values of its own.
 fn unwrapped(words: &[Option<&str>]) -> Option<usize> {
     let mut at = 0;
     while let Some(Some(program)) = words.get(at) {
         let name = program.rsplit('/').next().unwrap_or(program);
-        let has_own_network =
-            |word: &&str| word.starts_with("--net") || word.starts_with('-') && word.contains('n');
-        let is_elsewhere = ELSEWHERE.contains(&name)
-            || name == "unshare" && words[at..].iter().flatten().any(has_own_network);
-        if is_elsewhere {
+        if is_elsewhere(name, &words[at + 1..]) {
             return None;
         }
         if !WRAPPERS.contains(&name) {

@@ -160,7 +160,17 @@ fn a_write_that_is_not_worked_out_is_in_doubt() {
         ("chroot / SET", "if 2 max 5"),
         ("unshare -m SET", "if 2 max 5"),
         ("unshare -rn SET", ""),
-        ("docker exec x SET", ""),
+        ("unshare -mn SET", ""),
+        ("nsenter -t 7 -n SET", ""),
+        ("nsenter -t 1 -n SET", "if 2 max 5"),
+        ("nsenter -t $(pidof x) -n SET", "if 2 max 5"),
+        ("sudo docker run image SET", ""),
+        ("docker run --privileged --net=host image SET", "if 2 max 5"),
+        ("docker exec x SET", "if 2 max 5"),
+        ("ip vrf exec blue SET", "if 2 max 5"),
+        ("flock /run/l ip netns exec blue SET", ""),
+        ("set -n\nSET", "if 3 max 5"),
+        ("kill $$\nSET", "if 3 max 5"),
         ("C='SET'; $C", "2 max 5"),
         (
             "SYSCTL=$(which sysctl); $SYSCTL -w net.netfilter.nf_conntrack_max=5",
@@ -1180,5 +1190,268 @@ fn included_descriptions_are_read_at_the_place_of_their_line() {
         let found: Vec<&str> = found.iter().filter(own).map(String::as_str).collect();
         let found = found.join(", ").replace("/etc/network/", "");
         assert_eq!(found, expected, "{main}");
+    }
+}
+
+#[test]
+fn what_is_printed_into_a_sysctl_is_known_in_every_form() {
+    for (shell, line, expected) in [
+        ("sh", "printf '%s' 5 > MAX", "max 5"),
+        ("sh", "printf '5\\n' >> MAX", "max 5"),
+        ("sh", "/bin/echo -e '5\\n' > MAX", "max 5"),
+        ("sh", "echo -e 5 > MAX", "max ?"),
+        ("bash", "echo -e '5\\n' > MAX", "max 5"),
+        ("bash", "echo -ne 5 | sudo tee -a /run/x MAX", "max 5"),
+        ("sh", "echo 5 | cat > MAX", "max 5"),
+        ("sh", "echo 5 | tee /run/x > MAX", "max 5"),
+        ("sh", "cat /opt/v > MAX", "max 7"),
+        ("sh", "cat < /opt/v > MAX", "max 7"),
+        ("sh", "cat /opt/v | tee MAX > /dev/null", "max 7"),
+        ("sh", "tee MAX < /opt/v", "max 7"),
+        ("sh", "cat /opt/none > MAX", "max ?"),
+        ("sh", "echo 8 > /opt/v; cat /opt/v > MAX", "max ?"),
+        ("sh", "cat /run/v > MAX", "max ?"),
+        ("sh", "cat /proc/cmdline > MAX", "max ?"),
+        ("bash", "echo 5 &> MAX", "max 5"),
+        ("sh", "echo 5 &> MAX", "if max 5"),
+        ("sh", "echo 5 &> /dev/null > MAX", "if max 5"),
+        (
+            "sh",
+            "sysctl -w net.nf_conntrack_max=5 &> /run/log",
+            "if max 5",
+        ),
+        ("sh", "echo -- 5 > MAX", ""),
+        ("sh", "printf 'five' > MAX", ""),
+    ] {
+        let line = line.replace("MAX", "/proc/sys/net/nf_conntrack_max");
+        let script = format!("#!/bin/{shell}\n{line}\n");
+        let found = writes(&[
+            ("/etc/rc.local", &script),
+            ("/opt/v!", "7\n"),
+            ("/run/v!", "7\n"),
+        ]);
+        let found = found.concat().replace("/etc/rc.local:2 ", "");
+        assert_eq!(found, expected, "{shell}: {line}");
+    }
+}
+
+#[test]
+fn sysctl_d_is_surely_applied_again_where_its_service_is_restarted() {
+    let rule = |what: &str| format!("KERNEL==\"nf_conntrack\", {what}\n");
+    let applied = |path: &str, text: &str, has_systemd: bool| {
+        let mut files = vec![(path, text)];
+        if has_systemd {
+            files.push(("/usr/lib/systemd/system/systemd-sysctl.service", ""));
+        }
+        let writers = Writers::of(&facts(&files));
+        let all = writers.appliers.iter().chain(&writers.on_load.appliers);
+        let shown = all.map(|one| format!("{:?} {}", one.reader, one.is_sure));
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    for (line, expected) in [
+        ("systemctl restart systemd-sysctl", "Systemd true"),
+        (
+            "systemctl -q restart a systemd-sysctl.service",
+            "Systemd true",
+        ),
+        ("systemctl start systemd-sysctl", "Systemd false"),
+        ("systemctl try-restart systemd-sysctl", "Systemd false"),
+        ("systemctl stop systemd-sysctl", ""),
+        ("systemctl status systemd-sysctl start", ""),
+        ("systemctl --user restart systemd-sysctl", ""),
+        ("service procps restart", "Systemd true"),
+        ("service procps start", "Systemd false"),
+        ("service procps stop", ""),
+    ] {
+        assert_eq!(applied("/etc/rc.local", line, true), expected, "{line}");
+    }
+    let by_init = |line| applied("/etc/rc.local", line, false);
+    assert_eq!(by_init("service procps start"), "Procps true");
+    assert_eq!(by_init("invoke-rc.d procps start"), "Procps true");
+    for (what, expected) in [
+        (
+            "RUN+=\"/bin/systemctl restart systemd-sysctl\"",
+            "Systemd true",
+        ),
+        (
+            "RUN+=\"/bin/systemctl start systemd-sysctl\"",
+            "Systemd false",
+        ),
+        (
+            "ENV{SYSTEMD_WANTS}=\"systemd-sysctl.service\"",
+            "Systemd false",
+        ),
+    ] {
+        let found = applied("/etc/udev/rules.d/a.rules", &rule(what), true);
+        assert_eq!(found, expected, "{what}");
+    }
+    let unit = ("/etc/systemd/system/a.service", UNIT);
+    for (verb, expected) in [
+        ("restart a", "/etc/systemd/system/a.service:3 max 5"),
+        (
+            "start a.service",
+            "if /etc/systemd/system/a.service:3 max 5",
+        ),
+        ("enable --now a", "if /etc/systemd/system/a.service:3 max 5"),
+        ("stop a", ""),
+        ("restart b", ""),
+    ] {
+        let line = format!("systemctl {verb}\n");
+        assert_eq!(
+            writes(&[("/etc/rc.local", &line), unit]).concat(),
+            expected,
+            "{verb}"
+        );
+    }
+}
+
+#[test]
+fn ufw_s_settings_are_what_a_shell_makes_of_them() {
+    let conf = "/etc/ufw/sysctl.conf";
+    for (enabled, default, is_on) in [
+        ("ENABLED=yes", "IPT_SYSCTL=/etc/ufw/sysctl.conf", true),
+        (
+            "ENABLED=\"yes\" # on",
+            "IPT_SYSCTL='/etc/ufw/sysctl.conf' # own",
+            true,
+        ),
+        (
+            "export ENABLED=yes",
+            "D=/etc/ufw; IPT_SYSCTL=$D/sysctl.conf",
+            true,
+        ),
+        (
+            "ENABLED=no\nENABLED=yes",
+            "IPT_SYSCTL=/x\nIPT_SYSCTL=/etc/ufw/sysctl.conf",
+            true,
+        ),
+        (
+            "ENABLED=yes\nENABLED=no",
+            "IPT_SYSCTL=/etc/ufw/sysctl.conf",
+            false,
+        ),
+        (
+            "ENABLED=yes",
+            "IPT_SYSCTL=/etc/ufw/sysctl.conf\nIPT_SYSCTL=",
+            false,
+        ),
+        ("#ENABLED=yes", "IPT_SYSCTL=/etc/ufw/sysctl.conf", false),
+        ("ENABLED = yes", "IPT_SYSCTL=/etc/ufw/sysctl.conf", false),
+    ] {
+        let found = writes(&[
+            ("/etc/ufw/ufw.conf", enabled),
+            ("/etc/default/ufw", default),
+            (conf, "net.nf_conntrack_max=5\n"),
+        ]);
+        assert_eq!(!found.is_empty(), is_on, "{enabled}; {default}: {found:?}");
+    }
+}
+
+#[test]
+fn a_kube_proxy_surely_writes_where_its_unit_surely_starts() {
+    let unit = "/etc/systemd/system/p.service";
+    let text = "[Service]\nExecStart=/usr/bin/kube-proxy --conntrack-max-per-core=0\n";
+    let wanted = |target: &str| format!("/etc/systemd/system/{target}.wants/p.service");
+    let own = |files: &[(&str, &str)]| {
+        let found = writes(files);
+        let own = found.iter().find(|one| one.contains("close_wait"));
+        own.cloned().unwrap_or_default()
+    };
+    let sure = format!("{unit}:2 tcp_timeout_close_wait 3600");
+    let perhaps = format!("if {sure}");
+    let at_boot = wanted("multi-user.target");
+    assert_eq!(own(&[(unit, text), (&at_boot, "")]), sure);
+    assert_eq!(own(&[(unit, text), (&wanted("x.target"), "")]), perhaps);
+    let condition = format!("{text}[Unit]\nConditionPathExists=/x\n");
+    assert_eq!(own(&[(unit, &condition), (&at_boot, "")]), perhaps);
+    assert_eq!(own(&[(unit, text)]), "", "nothing starts it");
+    assert_eq!(own(&[("/usr/bin/kube-proxy", "")]), "", "a program alone");
+}
+
+#[test]
+fn a_value_of_k3s_names_the_line_that_sets_it() {
+    let k3s = "/etc/rancher/k3s/config.yaml";
+    let more = "/etc/rancher/k3s/config.yaml.d/a.yaml";
+    let close_wait = "kube-proxy-arg:\n- conntrack-tcp-timeout-close-wait=9s\n";
+    let both = "# x\nkube-proxy-arg:\n  - conntrack-tcp-timeout-established=8s\n  - \"conntrack-tcp-timeout-close-wait=7s\"\n";
+    let added = close_wait.replace("arg:", "arg+:");
+    for (command, files, established, of_close_wait) in [
+        ("k3s server", vec![], "UNIT:3 86400", "UNIT:3 3600"),
+        ("k3s server", vec![(k3s, both)], "CONF:3 8", "CONF:4 7"),
+        (
+            "k3s agent",
+            vec![(k3s, both), (more, close_wait)],
+            "UNIT:3 86400",
+            "MORE:2 9",
+        ),
+        (
+            "k3s agent",
+            vec![(k3s, both), (more, &added)],
+            "CONF:3 8",
+            "MORE:2 9",
+        ),
+        (
+            "k3s agent --kube-proxy-arg=conntrack-tcp-timeout-close-wait=6s",
+            vec![(k3s, both)],
+            "UNIT:3 86400",
+            "UNIT:3 6",
+        ),
+        (
+            "k3s server -c /opt/c.yaml",
+            vec![(k3s, both), ("/opt/c.yaml", close_wait)],
+            "UNIT:3 86400",
+            "/opt/c.yaml:2 9",
+        ),
+        (
+            "rke2 server",
+            vec![(k3s, both)],
+            "UNIT:3 86400",
+            "UNIT:3 3600",
+        ),
+        (
+            "rke2 server",
+            vec![("/etc/rancher/rke2/config.yaml", both)],
+            "/etc/rancher/rke2/config.yaml:3 8",
+            "/etc/rancher/rke2/config.yaml:4 7",
+        ),
+        ("k0s worker", vec![], "if UNIT:3 86400", "if UNIT:3 3600"),
+        ("k0s controller", vec![], "", ""),
+        ("k3s server --disable-kube-proxy", vec![], "", ""),
+        (
+            "k3s server",
+            vec![(k3s, "disable-kube-proxy: true\n")],
+            "",
+            "",
+        ),
+        (
+            "k0s controller --single",
+            vec![(
+                "/etc/k0s/k0s.yaml",
+                "spec:\n  kubeProxy:\n    disabled: true\n",
+            )],
+            "",
+            "",
+        ),
+    ] {
+        let unit = format!("[Unit]\n[Service]\nExecStart=/usr/local/bin/{command}\n");
+        let place = "/etc/systemd/system/k.service";
+        let link = ("/etc/systemd/system/multi-user.target.wants/k.service", "");
+        let found = writes(&[&files[..], &[(place, unit.as_str()), link]].concat());
+        let own = |key: &str| {
+            let one = found.iter().find(|one| one.contains(key));
+            let one = one.map(|one| one.replace(&format!("{key} "), ""));
+            let one = one.unwrap_or_default().replace(place, "UNIT");
+            one.replace(k3s, "CONF").replace("CONF.d/a.yaml", "MORE")
+        };
+        assert_eq!(
+            own("tcp_timeout_established"),
+            established,
+            "{command} {files:?}"
+        );
+        assert_eq!(
+            own("tcp_timeout_close_wait"),
+            of_close_wait,
+            "{command} {files:?}"
+        );
     }
 }

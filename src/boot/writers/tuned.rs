@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::facts::{Facts, assigned};
+use super::facts::{Facts, setting};
 use super::scripts::{HASH_SIZE, Runner, Scripts, first_line};
 use super::{Certainty, LaterWrite, units};
 use crate::boot::shell::MOST_LENGTH;
@@ -53,7 +53,7 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> Optio
         scripts.script(&path, &runner);
     }
     let main = facts.text(MAIN).unwrap_or_default();
-    let reapplies = assigned(main, "reapply_sysctl");
+    let reapplies = setting(main, "reapply_sysctl");
     let is_off =
         |value: String| matches!(value.to_lowercase().as_str(), "0" | "false" | "no" | "off");
     Some(Tuned {

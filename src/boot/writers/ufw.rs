@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::facts::{Facts, assigned};
+use super::facts::{Facts, assigned, setting};
 use super::{Certainty, LaterWrite, units};
 use crate::boot::effective::of_file;
 
@@ -35,15 +35,14 @@ pub(super) fn writes(facts: &Facts<'_>) -> Vec<LaterWrite> {
 
 /// The sysctl file that ufw applies; none where it does not start.
 pub(super) fn file(facts: &Facts<'_>) -> Option<String> {
-    let assigned = |file, name| assigned(facts.text(file)?, name);
-    let is_on = assigned(UFW_CONF, "ENABLED")?.eq_ignore_ascii_case("yes");
-    let path = assigned(UFW_DEFAULT, "IPT_SYSCTL")?;
+    let is_on = assigned(facts, UFW_CONF, "ENABLED")?.eq_ignore_ascii_case("yes");
+    let path = assigned(facts, UFW_DEFAULT, "IPT_SYSCTL")?;
     let is_masked = units::is_masked(facts, "ufw.service");
     (is_on && !is_masked && path.starts_with('/')).then_some(path)
 }
 
 pub(super) fn firewalld_unloads(facts: &Facts<'_>) -> bool {
     let conf = facts.text(FIREWALLD_CONF).unwrap_or_default();
-    let value = assigned(conf, "CleanupModulesOnExit");
+    let value = setting(conf, "CleanupModulesOnExit");
     value.is_some_and(|value| matches!(value.to_lowercase().as_str(), "yes" | "true"))
 }

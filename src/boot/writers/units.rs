@@ -138,12 +138,8 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
 }
 
 /// A unit that a script starts.
-fn by_command((name, why): (String, String)) -> Started {
-    Started {
-        name,
-        why,
-        is_sure: false,
-    }
+fn by_command((name, why, is_sure): (String, String, bool)) -> Started {
+    Started { name, why, is_sure }
 }
 
 /// Whether a unit surely starts at boot.
