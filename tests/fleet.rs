@@ -84,6 +84,8 @@ fn every_way_to_collect_gives_the_same_table() {
     let salt = json!({ "fw1": pretty(&good), "fw2": pretty(&bad) });
     let module = json!({ "fw1": good, "fw2": bad });
     let (fw1, fw2) = (json!({ "fw1": pretty(&good) }), json!({ "fw2": bad }));
+    let ran = json!({ "retcode": 0, "stdout": pretty(&good), "stderr": "" });
+    let returns = json!({ "fw1": ran, "fw2": { "ret": pretty(&bad), "retcode": 2 } });
     let mut seen = Vec::new();
     for (args, stdin) in [
         (folder("flat"), ""),
@@ -99,6 +101,7 @@ fn every_way_to_collect_gives_the_same_table() {
         ("-".to_owned(), &format!("{fw1:#}\n{fw2:#}\n")),
         ("-".to_owned(), &format!("{fw1}\n{fw2}\n")),
         ("-".to_owned(), &format!("{fw1}{fw2}")),
+        ("-".to_owned(), &format!("{returns:#}")),
     ] {
         let told = fleet(&[&args, "--json"], stdin).exits(2);
         assert_eq!(told.stderr, "", "{told}");

@@ -40,7 +40,8 @@ impl Frames {
         let line = line.trim_start_matches('\u{feff}');
         if let Some(frame) = &mut self.open {
             // Salt's object of all minions has a line for each: none waits for the others.
-            if let Some(minion) = minion(line).filter(|_| frame.host.is_none()) {
+            let is_member = || frame.host.is_none() && is_outermost(&frame.text, line);
+            if let Some(minion) = minion(line).filter(|_| is_member()) {
                 self.has_told = true;
                 return Some(self.frame(None, &format!("{{{minion}}}")));
             }
@@ -126,6 +127,16 @@ fn minion(line: &str) -> Option<&str> {
     is_one.then_some(member)
 }
 
+/// Whether a line is no member of an inner object, by its indent.
+fn is_outermost(text: &str, line: &str) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let first = text
+        .strip_prefix("{\n")
+        .and_then(|rest| rest.lines().next());
+    let own = indent(line);
+    own > 0 && text.starts_with("{\n") && first.is_none_or(|first| indent(first) == own)
+}
+
 /// The object that a line begins with, without what `ansible` says of stderr behind it.
 fn json_alone(text: &str) -> &str {
     let end = text.rfind('}').filter(|_| text.starts_with('{'));
@@ -182,6 +193,14 @@ mod tests {
                     own(1, "{\n \"b\": false}"),
                     own(7, "{\"d\": \"{\\\"schema\\\": 1}\"}"),
                 ],
+            ),
+            // What a minion's object has is its own.
+            (
+                "{\n \"a\": {\n  \"pid\": 1,\n  \"stdout\": \"{\\\"schema\\\": 1}\"\n }\n}\n",
+                vec![own(
+                    1,
+                    "{\n \"a\": {\n  \"pid\": 1,\n  \"stdout\": \"{\\\"schema\\\": 1}\"\n }\n}",
+                )],
             ),
             (
                 "fw1 | FAILED | rc=2 >>\n{\n  \"a\": 1\n}non-zero return code\n\
