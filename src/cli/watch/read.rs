@@ -15,7 +15,7 @@ use crate::render::watch::{Flows, Reading, Watch};
 use crate::tunable::{Counter, Counters, Key};
 
 /// The part of the time that the flows may be read for.
-const PART: f64 = 0.03;
+const PART: f64 = 0.02;
 /// Flows of the first sample; of a later one at least and at most.
 const FIRST: u64 = 10_000;
 const SAMPLE: (u64, u64) = (2000, 50_000);
