@@ -70,7 +70,14 @@ fn find_setting(name: &str) -> Result<(Key, &str), EditError> {
         _ if name.contains('_') || name.starts_with("net") || Key::lookup(name).is_some() => {
             Ok((Key::find(name)?, "value"))
         }
-        _ => Err(EditError::NoSuchField(name.to_owned())),
+        _ => match Key::find(name) {
+            Err(
+                near @ UnknownKey::NoSuchKey {
+                    nearest: Some(_), ..
+                },
+            ) => Err(near.into()),
+            _ => Err(EditError::NoSuchField(name.to_owned())),
+        },
     }
 }
 
@@ -458,6 +465,7 @@ mod tests {
                 "has a value and no bounds",
             ),
             ("", "maxi_mum", "6", "no conntrack sysctl is called"),
+            ("", "Established", "6", "no conntrack sysctl is called"),
             ("", "color", "red", "a profile has no `color`"),
             (
                 "",

@@ -63,11 +63,11 @@ fn is_change(result: &Value) -> bool {
 
 /// The answer of a command that failed; `changed` where something is left of it.
 pub(crate) fn failed(parts: &Parts<'_>, changed: bool) -> Answer {
-    let mistakes = parts
-        .mistakes
-        .iter()
-        .take(MISTAKES)
-        .map(ToString::to_string);
+    let mistakes = parts.mistakes.iter().take(MISTAKES);
+    let mistakes = mistakes.map(|mistake| match &mistake.help {
+        Some(help) => format!("{mistake} ({help})"),
+        None => mistake.to_string(),
+    });
     let hint = parts.hint().map(|hint| format!("hint: {hint}"));
     let told = mistakes.chain(parts.messages.iter().cloned()).chain(hint);
     let told: Vec<String> = told.map(|one| one_line(&one)).collect();
