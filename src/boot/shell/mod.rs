@@ -1042,7 +1042,7 @@ mod tests {
             let value = word.value.as_ref().map_or(0, String::len);
             size_of::<Word>() + word.raw.len() + value
         };
-        for size in [1_000, 200_000] {
+        for size in [1_000, 50_000] {
             for script in nasty(size) {
                 let budget = Budget::default();
                 let found = commands_within(&script, Variables::default(), &Disk, &budget);

@@ -204,7 +204,8 @@ impl Hooks<'_, '_> {
             ..Runner::default()
         };
         if is_program {
-            self.scripts.unfollowed(&first_line(path), &runner);
+            self.scripts
+                .unfollowed(&first_line(path), &runner, "a program, no script");
         } else {
             self.scripts.script(path, &runner);
         }

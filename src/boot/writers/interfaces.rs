@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::facts::Facts;
-use super::scripts::{Runner, Scripts, first_line};
+use super::scripts::{Runner, Scripts, TOO_MUCH, first_line};
 use super::units;
 use crate::boot::SourceLine;
 use crate::boot::shell::Files;
@@ -163,7 +163,7 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     };
     let Some(lines) = lines(facts) else {
         let runner = runner("an interface", true);
-        return scripts.unfollowed(&first_line(Path::new(FILE)), &runner);
+        return scripts.unfollowed(&first_line(Path::new(FILE)), &runner, TOO_MUCH);
     };
     let brought_up = brought_up(facts, &lines);
     // Of a name that stands twice the first place counts.

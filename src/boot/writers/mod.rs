@@ -9,6 +9,7 @@ mod conntrackd;
 mod cron;
 mod disabled;
 mod elsewhere;
+mod environment;
 mod facts;
 mod hooks;
 mod interfaces;
@@ -22,7 +23,7 @@ mod udev;
 mod ufw;
 mod units;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::{Reader, SourceLine};
@@ -170,10 +171,22 @@ impl Writers {
     }
 }
 
+/// Lines of a file that may write any key and that are told: more of them change no answer.
+const MOST_UNKNOWN: usize = 16;
+
 /// One line may be reached by several ways: two interfaces' hooks, a script that two units run.
 fn dedup(writes: &mut Vec<LaterWrite>) {
-    let mut seen = std::collections::BTreeSet::new();
-    writes.retain(|one| seen.insert((one.file.clone(), one.line, one.key, one.value)));
+    let mut seen = BTreeSet::new();
+    let mut unknown: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    writes.retain(|one| {
+        let is_new = seen.insert((one.file.clone(), one.line, one.key, one.value));
+        if is_new && one.key.is_none() {
+            let count = unknown.entry(one.file.clone()).or_default();
+            *count += 1;
+            return *count <= MOST_UNKNOWN;
+        }
+        is_new
+    });
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use crate::tunable::{self, Key};
 
 /// Scripts and texts that may run one another in a row.
 const MOST_SCRIPTS: usize = 8;
+/// Why something is not followed.
+const TOO_LARGE: &str = "too large to be read";
+pub(super) const TOO_MUCH: &str = "too much to be followed";
 /// What a byte of a file that is read line by line costs of the budget.
 const READ: usize = 8;
 /// Programs that run the command after them.
@@ -83,6 +86,8 @@ pub(super) struct Scripts<'a> {
     pub(super) asked: Vec<(String, String, bool)>,
     /// Programs that a unit starts, of those of [`Facts::PROGRAMS`], and whether it surely does.
     pub(super) programs: Vec<(Process, bool)>,
+    /// Files that are not followed, and who runs them.
+    unfollowed: BTreeSet<(PathBuf, String)>,
     /// The files that scripts write themselves.
     made: BTreeSet<PathBuf>,
     /// How many scripts and texts led to the one that is read.
@@ -116,6 +121,7 @@ impl<'a> Scripts<'a> {
             loaded: BTreeSet::new(),
             asked: Vec::new(),
             programs: Vec::new(),
+            unfollowed: BTreeSet::new(),
             made: BTreeSet::new(),
             above: 0,
             seen: BTreeSet::new(),
@@ -132,7 +138,7 @@ impl<'a> Scripts<'a> {
         let file = match self.facts.find(path) {
             Found::File(file) => file,
             Found::Unfollowed { is_program, .. } if !is_program => {
-                return self.unfollowed(&first_line(path), runner);
+                return self.unfollowed(&first_line(path), runner, TOO_LARGE);
             }
             _ => return,
         };
@@ -199,7 +205,7 @@ impl<'a> Scripts<'a> {
                 shell::commands_within(text, runner.variables.clone(), self.facts, budget)
             });
         let Some(commands) = commands else {
-            return self.unfollowed(&source.place(1), &runner);
+            return self.unfollowed(&source.place(1), &runner, TOO_MUCH);
         };
         self.above += 1;
         for (at, command) in commands.iter().enumerate() {
@@ -212,13 +218,19 @@ impl<'a> Scripts<'a> {
         self.above -= 1;
     }
 
-    /// What is not followed may write anything.
-    pub(super) fn unfollowed(&mut self, place: &SourceLine, runner: &Runner) {
+    /// What is not followed may write anything, which is told once of a file.
+    pub(super) fn unfollowed(&mut self, place: &SourceLine, runner: &Runner, why: &str) {
         let runner = Runner {
+            who: format!("{}, {why}", runner.who),
             is_conditional: true,
             ..runner.clone()
         };
-        self.push(None, None, place, &runner);
+        if self
+            .unfollowed
+            .insert((place.file.clone(), runner.who.clone()))
+        {
+            self.push(None, None, place, &runner);
+        }
     }
 
     /// Whether a command that was read surely succeeds: it only prints, or what it wrote, behind the
@@ -486,7 +498,7 @@ impl<'a> Scripts<'a> {
     pub(super) fn settings(&mut self, path: &Path, runner: &Runner) {
         let text = self.facts.text(path).unwrap_or_default();
         if self.facts.budget().spend(text.len() * READ).is_none() {
-            return self.unfollowed(&first_line(path), runner);
+            return self.unfollowed(&first_line(path), runner, TOO_MUCH);
         }
         for (line, number) in text.lines().zip(1..) {
             if names_key(line) && !line.trim_start().starts_with(['#', ';']) {
@@ -699,11 +711,13 @@ impl<'a> Scripts<'a> {
         }
         let text = match self.facts.find(path) {
             Found::File(file) => &file.text,
-            Found::Unfollowed { .. } => return self.unfollowed(&first_line(path), runner),
+            Found::Unfollowed { .. } => {
+                return self.unfollowed(&first_line(path), runner, TOO_LARGE);
+            }
             _ => return,
         };
         if self.facts.budget().spend(text.len() * READ).is_none() {
-            return self.unfollowed(&first_line(path), runner);
+            return self.unfollowed(&first_line(path), runner, TOO_MUCH);
         }
         self.loaded.insert(path.to_owned());
         for (key, winner) in crate::boot::effective::of_file(text.as_bytes()) {
@@ -723,7 +737,7 @@ impl<'a> Scripts<'a> {
     fn paths(&mut self, word: &str, place: &SourceLine, runner: &Runner) -> Vec<String> {
         let paths = self.facts.paths(word, self.facts.budget());
         paths.unwrap_or_else(|| {
-            self.unfollowed(place, runner);
+            self.unfollowed(place, runner, TOO_MUCH);
             Vec::new()
         })
     }

@@ -1100,6 +1100,14 @@ fn a_script_that_is_not_followed_may_write_anything() {
 }
 
 #[test]
+fn many_lines_that_may_write_any_key_are_told_a_few_times() {
+    let script = "sysctl -w net.$x=5\n".repeat(1000) + SET;
+    let found = writes(&[("/etc/rc.local", &script)]);
+    assert_eq!(found.len(), MOST_UNKNOWN + 1);
+    assert_eq!(found[MOST_UNKNOWN], "/etc/rc.local:1001 max 5");
+}
+
+#[test]
 fn profiles_of_tuned_that_make_much_of_little_are_not_followed() {
     let name = |at: usize| format!("/etc/tuned/p{at}/tuned.conf");
     let includes = |at: usize| format!("[main]\ninclude={}\n", format!("p{} ", at + 1).repeat(9));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::facts::{Facts, setting};
-use super::scripts::{HASH_SIZE, Runner, Scripts, first_line};
+use super::scripts::{HASH_SIZE, Runner, Scripts, TOO_MUCH, first_line};
 use super::{Certainty, LaterWrite, units};
 use crate::boot::shell::MOST_LENGTH;
 use crate::tunable::{self, Key, kernel_number};
@@ -47,7 +47,7 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> Optio
     };
     let (profiles, is_whole) = profiles(facts, &profile);
     if !is_whole {
-        scripts.unfollowed(&first_line(Path::new(ACTIVE)), &runner);
+        scripts.unfollowed(&first_line(Path::new(ACTIVE)), &runner, TOO_MUCH);
     }
     for path in profiles.iter().flat_map(|name| scripts_of(facts, name)) {
         scripts.script(&path, &runner);

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::environment;
 use super::facts::{Facts, Found};
 use super::scripts::{Runner, Scripts};
 use crate::boot::SourceLine;
@@ -490,15 +491,8 @@ fn environment(facts: &Facts<'_>, entries: &[Entry]) -> (Variables, bool) {
                 continue;
             }
         };
-        let lines = text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.starts_with(['#', ';']));
-        for (name, value) in lines.filter_map(|line| line.split_once('=')) {
-            let value = value.trim();
-            let plain = value.trim_matches(['"', '\'']);
-            let is_known = !value.ends_with('\\') && !plain.contains(['"', '\'']);
-            variables.set(name.trim(), is_known.then(|| plain.to_owned()));
+        for (name, value) in environment::of_file(text) {
+            variables.set(&name, Some(value));
         }
     }
     (variables, has_files)
