@@ -171,7 +171,7 @@ impl Writers {
     }
 }
 
-/// Lines of a file that may write any key and that are told: more of them change no answer.
+/// The most lines of a file that may write any key: more of them change no answer.
 const MOST_UNKNOWN: usize = 16;
 
 /// One line may be reached by several ways: two interfaces' hooks, a script that two units run.

@@ -218,7 +218,7 @@ impl<'a> Scripts<'a> {
         self.above -= 1;
     }
 
-    /// What is not followed may write anything, which is told once of a file.
+    /// What is not followed may write anything: one write for each file says so.
     pub(super) fn unfollowed(&mut self, place: &SourceLine, runner: &Runner, why: &str) {
         let runner = Runner {
             who: format!("{}, {why}", runner.who),
