@@ -147,6 +147,9 @@ fn text_html_and_csv_say_the_same_and_fit_the_screen() {
     let html = fs::read_to_string(html).unwrap();
     assert!(html.starts_with("<!DOCTYPE html>") && html.contains("fw2"));
     let csv = fs::read_to_string(csv).unwrap();
+    let printed = fleet(&[&file("checks"), "--csv", "-"], "").exits(2);
+    assert_eq!(printed.stdout, csv);
+    fleet(&[&file("checks"), "--csv", "-", "--json"], "").exits(64);
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 3);
     assert!(

@@ -11,7 +11,7 @@ use super::prompt::{self, Answer};
 use super::{change, place, session};
 use crate::change::flows::{FlowContext, FlowError, Log, Pace, Past};
 use crate::change::{Here, Lock, Signal, Signals};
-use crate::diagnostic::Advise;
+use crate::diagnostic::{Advise, Hint};
 use crate::files::Root;
 use crate::flow::expire::Tally;
 use crate::flow::guard::Lent;
@@ -70,16 +70,29 @@ pub(super) fn is_lent(out: Out, borrow: impl FnOnce(Lent<'static>, Instant) -> b
 }
 
 pub(super) fn no_match(matching: &[String]) -> Failure {
+    let see = || Hint::cttune("top").to("see which flows there are");
     let failure = Failure::new(FAILED, "no flow matches --match").unchanged();
+    failure.hint(uncounted(matching).unwrap_or_else(see))
+}
+
+/// What to do where flows are chosen by bytes that nothing counts.
+fn uncounted(matching: &[String]) -> Option<Hint> {
     let mut terms = matching.iter().flat_map(|terms| terms.split(','));
     let asks_bytes = terms.any(|term| term.trim().to_ascii_lowercase().starts_with("bytes"));
-    if asks_bytes && sysctl::read(Key::Acct).is_ok_and(|acct| acct.value() == Some(0)) {
-        return failure.hint(
-            "flows have no counters: nf_conntrack_acct = 1 counts the bytes of flows that begin \
-             from then on",
-        );
+    let is_off = || sysctl::read(Key::Acct).is_ok_and(|acct| acct.value() == Some(0));
+    let count =
+        || Hint::cttune("plan --set acct=1").to("count the bytes of flows that begin later");
+    (asks_bytes && is_off()).then(count)
+}
+
+/// Says why no flow has the bytes that are asked for, if nothing counts them.
+pub(super) fn note_uncounted(matching: &[String], global: &Global, out: Out) {
+    if let Some(hint) = uncounted(matching) {
+        let hint = hint.text(&place::of(global));
+        out.note(&format!(
+            "note: flows have no counters (nf_conntrack_acct is 0); {hint}"
+        ));
     }
-    failure
 }
 
 /// Refuses what cannot be done: flows of an image, and a question that nobody answers.

@@ -125,6 +125,9 @@ pub(super) fn tally_now(mode: Act, tally: &Tally, dry_run: bool, count: Option<i
 /// The sentence that comes before the question.
 pub(crate) fn foresight(mode: ExpireMode, tally: &Tally) -> String {
     let flows = flows(tally.selected());
+    if tally.examined() == 0 {
+        return "no flow matches\n".to_owned();
+    }
     if tally.selected() == 0 {
         return match mode {
             ExpireMode::Clamp => "no flow has more time left than its timeout\n".to_owned(),
@@ -372,6 +375,12 @@ mod tests {
              tcp_timeout_established  10m\n          1  udp_timeout_stream       2m\n"
         );
         let nothing = foresight(ExpireMode::Delete, &Tally::default());
+        assert_eq!(nothing, "no flow matches\n");
+        let unknown = Tally {
+            unknown: 1,
+            ..Tally::default()
+        };
+        let nothing = foresight(ExpireMode::Delete, &unknown);
         assert_eq!(nothing, "no flow is proven idle\n");
     }
 

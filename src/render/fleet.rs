@@ -223,7 +223,7 @@ fn verdict(fleet: &Fleet, summary: &Summary<'_>) -> (&'static str, String) {
     }
     let unread = fleet.unread.len();
     if unread > 0 {
-        parts.push(format!("{} not read", plural(unread, "record")));
+        parts.push(format!("{} could not be read", plural(unread, "record")));
     }
     let class = match (critical, differ) {
         (0, 0) if unread == 0 => "ok",
@@ -262,7 +262,7 @@ fn sections(fleet: &Fleet, summary: &Summary<'_>, most: usize) -> Vec<Section<'s
         "Versions of cttune",
         among("version", &summary.versions),
     );
-    section("unread", "Not read", unread(fleet));
+    section("unread", "Records that could not be read", unread(fleet));
     sections
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::layout::HANG;
 use super::shape::{Named, Schema};
 use super::style::{BAD, FAINT, GOOD, WARN};
-use crate::flow::guard::{Class, Event, GuardParameters, GuardSeen, LastPass, What};
+use crate::flow::guard::{Class, Event, GuardParameters, GuardSeen, LastPass, Mark, What};
 use crate::tunable::{format_count, format_rounded_seconds, format_share, plural};
 
 /// Said at the beginning, and when other parameters hold.
@@ -26,9 +26,14 @@ pub(crate) fn begins(
         (false, _) => ("were watched and silent for", ""),
     };
     let end = if dry_run { "would end" } else { "end" };
-    let (high, low) = (parameters.high, parameters.low);
+    let level = |mark: Mark| match mark {
+        Mark::Share(_) => format!("is {mark} full"),
+        Mark::Flows(1) => "has 1 entry".to_owned(),
+        Mark::Flows(flows) => format!("has {} entries", format_count(flows)),
+    };
+    let (high, low) = (level(parameters.high), level(parameters.low));
     format!(
-        "From {high} on, flows {end} until {low} is reached.\n\
+        "Once the table {high}, flows {end} until it {low}.\n\
          Established flows {end} once they {known} {idle}.{note}"
     )
 }
@@ -191,8 +196,8 @@ pub(super) fn seen(guard: &GuardSeen) -> String {
         ),
     };
     format!(
-        "guard: {HANG}runs since {since} (pid {pid}), {observed} flows watched; ends flows from \
-         {high} entries down to {low}: {did}\n"
+        "guard: {HANG}runs since {since} (pid {pid}), {observed} flows watched; ends flows \
+         once there are {high} entries, until {low} are left: {did}\n"
     )
 }
 

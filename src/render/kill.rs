@@ -33,6 +33,9 @@ pub(crate) struct Parts<'a> {
 /// What comes before the question: how many, the largest groups, a few of them.
 pub(crate) fn preview(preview: &Preview) -> String {
     let selected = preview.tally.selected();
+    if preview.tally.examined() == 0 {
+        return "no flow matches\n".to_owned();
+    }
     if selected == 0 {
         return "no flow would be ended\n".to_owned();
     }

@@ -117,7 +117,7 @@ pub(crate) struct Fleet {
     /// Write one HTML file
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Write a line for each host, for a spreadsheet
-    #[arg(long, value_name = "FILE")]
+    /// Write a line for each host, for a spreadsheet; - prints it instead of the table
+    #[arg(long, value_name = "FILE|-")]
     pub(crate) csv: Option<PathBuf>,
 }

@@ -35,6 +35,9 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
             .map_err(untouched)?;
         if options.dry_run || tally.selected() == 0 {
             show(mode, &tally, options.dry_run, out);
+            if tally.examined() == 0 && options.dry_run {
+                flows::note_uncounted(&args.matching, global, out);
+            }
             return nothing_done(args, &tally, is_proven);
         }
         refuse_more_than(parameters.max_flows, &tally)?;

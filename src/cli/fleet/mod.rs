@@ -3,12 +3,13 @@
 mod collected;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{Fleet as Args, Global};
 use super::failure::{DIFFERS, DONE, FAILED, Failure};
 use super::forecast::{rehearse, write};
 use super::out::Out;
+use super::writer;
 use crate::diagnostic::plain::Shown;
 use crate::fleet::{Fleet, Summary};
 use crate::render;
@@ -28,7 +29,15 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         let failure = Failure::usage("--html and --csv name the same file");
         return Err(failure.hint("give each a file of its own").into());
     }
-    for file in [&args.html, &args.csv].into_iter().flatten() {
+    let is_stdout = |file: &&PathBuf| file.as_path() == Path::new("-");
+    let csv = args.csv.as_ref();
+    let prints_csv = csv.is_some_and(|file| is_stdout(&file));
+    if prints_csv && out.is_json() {
+        let failure = Failure::usage("--csv - cannot go with --json");
+        return Err(failure.hint("both are printed: write --csv FILE").into());
+    }
+    let csv = csv.filter(|_| !prints_csv);
+    for file in args.html.iter().chain(csv) {
         rehearse(file)?;
     }
     let mut fleet = Fleet::default();
@@ -50,13 +59,17 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         let footer = format!("cttune {}, {time}", env!("CARGO_PKG_VERSION"));
         write(file, &render::fleet::html(&fleet, &summary, &footer))?;
     }
-    if let Some(file) = &args.csv {
+    if let Some(file) = csv {
         write(file, &render::fleet::csv(&fleet))?;
     }
-    out.result(
-        || render::fleet::text(&fleet, &summary, out.verbose),
-        || render::fleet::json(&fleet, &summary),
-    );
+    if prints_csv {
+        writer::raw(&render::fleet::csv(&fleet));
+    } else {
+        out.result(
+            || render::fleet::text(&fleet, &summary, out.verbose),
+            || render::fleet::json(&fleet, &summary),
+        );
+    }
     for one in fleet.unread.iter().take(MOST_NAMED) {
         out.note(&format!("note: not read: {} ({})", one.source, one.why));
     }

@@ -41,6 +41,9 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         let preview = with_progress("counting", &stop, out, |context| kill.preview(context));
         let preview = preview.map_err(untouched)?;
         if let Some(code) = settled(args, is_wide, &preview, out)? {
+            if preview.tally.examined() == 0 {
+                flows::note_uncounted(&args.matching, global, out);
+            }
             return Ok(code);
         }
         if !options.yes {

@@ -5,6 +5,7 @@ mod remedy;
 
 use super::args::{self, Global};
 use super::failure::Failure;
+use super::flows::note_uncounted;
 use super::out::Out;
 use super::walk::Table;
 use super::{place, watch, writer};
@@ -62,6 +63,9 @@ fn show(query: &Query, args: &args::Top, global: &Global, out: Out) -> anyhow::R
         );
     } else {
         out.result(text, || render::top::json(&shown));
+    }
+    if top.total == 0 {
+        note_uncounted(&args.matching, global, out);
     }
     Ok(())
 }

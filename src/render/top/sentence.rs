@@ -76,7 +76,7 @@ fn description(columns: &[Column], group: &Group) -> String {
         (Field::Status, "with status"),
         (Field::Helper, "with helper"),
         (Field::Label, "with label"),
-        (Field::Service, "of the service"),
+        (Field::Service, "of service"),
     ] {
         let before = match field {
             Field::Dport if said(Field::Dst).is_none() => "to port",
@@ -86,7 +86,13 @@ fn description(columns: &[Column], group: &Group) -> String {
         words.extend(said(field).map(|value| format!("{before} {value}")));
     }
     if words.is_empty() {
-        words.push("without any of these".to_owned());
+        let is_service = columns.iter().all(|column| column.field == Field::Service);
+        let what = if is_service {
+            "of no service"
+        } else {
+            "without any of these"
+        };
+        words.push(what.to_owned());
     }
     words.join(" ")
 }
@@ -184,6 +190,7 @@ mod tests {
                 "ESP answered to 192.0.2.1 with mark 0x10",
             ),
             (&[Field::State], &[Value::Absent], "without any of these"),
+            (&[Field::Service], &[Value::Absent], "of no service"),
         ] {
             let columns: Vec<_> = columns.iter().copied().map(Column::whole).collect();
             let group = group(1, 1, 0.0, values);
