@@ -38,7 +38,14 @@ fn no_lifeline(evidence: &Evidence<'_>) -> Option<Finding> {
 fn drift(evidence: &Evidence<'_>) -> Option<Finding> {
     let services = &evidence.comparison.services;
     let differences = services.differences();
-    let plan = plan(evidence.desired, &[]).to("see what changes");
+    let see = || plan(evidence.desired, &[]).to("see what changes");
+    let hint = match services.blocked() {
+        Some(blocked) => blocked.hint(),
+        None if services.is_lost() => {
+            see().and(command("apply", evidence.desired, &[]).to("load them again"))
+        }
+        None => see(),
+    };
     // Settings of a profile that was never applied are no finding either.
     let severity = if services.is_new() {
         Severity::Info
@@ -46,7 +53,7 @@ fn drift(evidence: &Evidence<'_>) -> Option<Finding> {
         Severity::Warning
     };
     (!differences.is_empty())
-        .then(|| Finding::new(Id::ServiceDrift, severity, differences.join("; "), plan))
+        .then(|| Finding::new(Id::ServiceDrift, severity, differences.join("; "), hint))
 }
 
 /// Who empties the ruleset, of those that are seen here, and who does not.

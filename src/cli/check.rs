@@ -81,12 +81,15 @@ pub(super) fn with_checked<T>(
         ..Evidence::of(machine, &comparison)
     };
     let verbose = out.verbose || check.bundle.is_some();
+    let plan = load::plan_hint(&check.desired);
+    let has_plan = desired.as_ref();
+    let has_plan = has_plan.is_some_and(|one| load::has_plan(one, &comparison, &machine));
     let checked = Checked {
         host: &readings.current.name,
         evidence,
         findings: &assess(evidence),
         pending: readings.pending.as_ref(),
-        plan: &load::plan_hint(&check.desired),
+        plan: has_plan.then_some(&plan),
         place: &place::of(global),
         keys: check.keys || verbose,
         verbose,

@@ -81,6 +81,18 @@ pub(super) fn compare(
     Ok((comparison, plan.blocked))
 }
 
+/// Whether `plan` would have something to show.
+pub(super) fn has_plan(desired: &Desired, comparison: &Comparison, machine: &Machine<'_>) -> bool {
+    let scope = Scope {
+        live: true,
+        persist: true,
+        adopt: false,
+        replace: false,
+    };
+    let plan = plan(desired, comparison, machine, scope);
+    !plan.steps.is_empty() || !plan.blocked.is_empty()
+}
+
 /// A profile by name or path, with its parents.
 pub(super) fn named(name: &str) -> anyhow::Result<Desired> {
     let found = find(name)?;

@@ -111,7 +111,7 @@ impl Services {
     }
 
     /// A table of our name that is not ours, where one is wanted.
-    pub(super) fn blocked(&self) -> Option<Blocked> {
+    pub(crate) fn blocked(&self) -> Option<Blocked> {
         match &self.found {
             Some(Found::Foreign(part)) if !self.wanted.is_empty() => {
                 Some(Blocked::ForeignTable { part: part.clone() })
@@ -152,6 +152,15 @@ impl Services {
         });
         differences.extend(files);
         differences
+    }
+
+    /// Whether the table that was applied was flushed or deleted since.
+    pub(crate) fn is_lost(&self) -> bool {
+        let has_no_rule = |found: &Found| match found {
+            Found::Ours(now) => self.wanted.is_lost_in(now),
+            Found::Foreign(_) | Found::Unread(_) => false,
+        };
+        self.is_persisted && self.found.as_ref().is_some_and(has_no_rule)
     }
 
     /// Whether nothing of them was ever applied here.

@@ -30,8 +30,8 @@ pub(crate) struct Checked<'a> {
     pub(crate) findings: &'a [Finding],
     /// The change that has to be confirmed.
     pub(crate) pending: Option<&'a Pending>,
-    /// The command that shows the plan for the same profile.
-    pub(crate) plan: &'a Hint,
+    /// The command that shows the plan for the same profile, where it has something to do.
+    pub(crate) plan: Option<&'a Hint>,
     /// The place that commands in advice are about.
     pub(crate) place: &'a Place,
     /// Whether to show settings without drift as well.

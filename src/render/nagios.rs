@@ -238,7 +238,7 @@ mod tests {
             evidence,
             findings,
             pending: None,
-            plan: &"".into(),
+            plan: None,
             place: &Place::default(),
             keys: false,
             verbose: false,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::nft::rules;
 use super::{Layer, Lifeline, MOST, Service, State, layers};
 use crate::flow::{Policy, Protocol, Selection, Term, Terms, Test};
-use crate::tunable::{Key, format_seconds};
+use crate::tunable::{Key, format_seconds, plural};
 
 /// As nft names it.
 pub(crate) const NAME: &str = "cttune";
@@ -192,15 +192,18 @@ impl Table {
     /// That nothing of it has an effect, in words.
     pub(crate) fn without_effect(&self) -> String {
         let names: Vec<&str> = self.services().into_iter().collect();
-        let services = match names.as_slice() {
-            [] => return "the lifeline has no effect".to_owned(),
-            [name] => format!("service {name}"),
-            [names @ .., last] => format!("services {} and {last}", names.join(", ")),
-        };
-        match (&self.lifeline, names.len()) {
-            (Some(_), _) => format!("{services} and the lifeline have no effect"),
-            (None, 1) => format!("{services} has no effect"),
-            (None, _) => format!("{services} have no effect"),
+        let services = format!("{} ({})", plural(names.len(), "service"), names.join(", "));
+        let lifeline = self.lifeline.as_ref();
+        let lifeline = lifeline.map(|one| {
+            let networks = plural(one.from.len(), "network");
+            format!("the lifeline of {networks}")
+        });
+        match (names.len(), lifeline) {
+            (0, None) => "nothing of it has an effect".to_owned(),
+            (0, Some(lifeline)) => format!("{lifeline} has no effect"),
+            (1, None) => format!("{services} has no effect"),
+            (_, None) => format!("{services} have no effect"),
+            (_, Some(lifeline)) => format!("{services} and {lifeline} have no effect"),
         }
     }
 
@@ -261,7 +264,7 @@ impl Table {
     pub(crate) fn told(&self, wanted: &Table) -> String {
         if let Some(edited) = &self.edited {
             let lost = wanted.lost_in(self);
-            if (&lost.rules, &lost.lifeline) == (&wanted.rules, &wanted.lifeline) {
+            if wanted.is_lost_in(self) {
                 let effect = lost.without_effect();
                 return format!("nft table inet cttune has none of cttune's rules: {effect}");
             }
@@ -312,6 +315,12 @@ impl Table {
                 names.join(", ")
             ),
         }
+    }
+
+    /// Whether the other table has none of its rules.
+    pub(crate) fn is_lost_in(&self, other: &Table) -> bool {
+        let lost = self.lost_in(other);
+        !self.is_empty() && (&lost.rules, &lost.lifeline) == (&self.rules, &self.lifeline)
     }
 
     /// The services that the other table has no rule of, and the lifeline that it lacks.

@@ -59,7 +59,8 @@ fn a_table_that_somebody_edited_is_told_and_written_again() {
         ),
         (
             "nft flush table inet cttune".to_owned(),
-            "has none of cttune's rules: services dns and push and the lifeline have no effect",
+            "has none of cttune's rules: 2 services (dns, push) and the lifeline of 1 network have no \
+             effect",
         ),
         (
             replace(

@@ -157,6 +157,7 @@ fn tracked_by(rules: &NatRules) -> Option<Finding> {
 }
 
 fn policies(policies: &Policies) -> Option<Finding> {
+    let has_own = policies.0.iter().any(|policy| policy.label.is_some());
     // What a service of cttune does to its flows is known.
     let foreign = policies.0.iter().filter(|policy| policy.label.is_none());
     let mut said: Vec<String> = foreign
@@ -165,6 +166,11 @@ fn policies(policies: &Policies) -> Option<Finding> {
             None => policy.protocol.to_string(),
         })
         .collect();
+    // nft lists both.
+    let own = match has_own {
+        true => Hint::say("those of table inet cttune are its services, and not counted here"),
+        false => Hint::All(Vec::new()),
+    };
     let number = said.len();
     said.sort();
     said.dedup();
@@ -181,6 +187,7 @@ fn policies(policies: &Policies) -> Option<Finding> {
             Hint::command("nft list ruleset | grep -A9 'ct timeout'")
                 .to("see them")
                 .and(Hint::command("nfct list timeout"))
+                .and(own)
                 .and(Hint::say(
                     "expire gives no flow less than one of them may give it, and leaves it alone \
                      where that is not known",

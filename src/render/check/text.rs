@@ -24,9 +24,9 @@ const SET_NAMED: usize = 2;
 pub(crate) fn text(checked: &Checked<'_>) -> String {
     let mut advice = Advice::new(checked.place);
     let mut text = heading(checked);
-    let differs = drift(checked).is_some();
-    if differs {
-        advice.leave_out(checked.plan);
+    let plan = checked.plan.filter(|_| drift(checked).is_some());
+    if let Some(plan) = plan {
+        advice.leave_out(plan);
     }
     let (critical, others): (Vec<_>, Vec<_>) = checked
         .findings
@@ -36,8 +36,8 @@ pub(crate) fn text(checked: &Checked<'_>) -> String {
     for finding in critical {
         text.push_str(&finding_text(finding, checked, &mut advice));
     }
-    if differs {
-        text.push_str(&Advice::new(checked.place).lines("next", checked.plan));
+    if let Some(plan) = plan {
+        text.push_str(&Advice::new(checked.place).lines("next", plan));
     }
     text.push('\n');
     text.push_str(&state(checked));
@@ -138,9 +138,9 @@ fn matching(checked: &Checked<'_>, name: &str) -> String {
     let ok = settings.iter().filter(|one| one.state == State::Ok).count();
     let of = settings.len();
     // With --netns no file was compared, with --root no kernel.
-    let live = settings.iter().any(|setting| setting.live.is_some());
-    let persisted = settings.iter().any(|setting| setting.persisted.is_some());
-    let how = match (live, persisted) {
+    let machine = &checked.evidence.machine;
+    let live = machine.live.is_some();
+    let how = match (live, machine.files.is_some()) {
         (true, false) => "live",
         (false, true) => "persisted",
         _ => "live and persisted",
@@ -151,7 +151,12 @@ fn matching(checked: &Checked<'_>, name: &str) -> String {
         open if live => format!("live, but the next boot may change {open} of them"),
         open => format!("but the next boot may change {open} of them"),
     };
-    format!("{ok} of {of} settings of {name} match, {how}")
+    match of {
+        0 if checked.evidence.comparison.in_line() => format!("{name} matches, {how}"),
+        // A finding says what.
+        0 => format!("{name} differs"),
+        of => format!("{ok} of {of} settings of {name} match, {how}"),
+    }
 }
 
 /// Whether something may change the value at the next boot.
