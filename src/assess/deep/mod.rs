@@ -167,9 +167,10 @@ fn policies(policies: &Policies) -> Option<Finding> {
         })
         .collect();
     // nft lists both.
-    let own = match has_own {
-        true => Hint::say("those of table inet cttune are its services, and not counted here"),
-        false => Hint::All(Vec::new()),
+    let own = if has_own {
+        Hint::say("those of table inet cttune are its services, and not counted here")
+    } else {
+        Hint::All(Vec::new())
     };
     let number = said.len();
     said.sort();

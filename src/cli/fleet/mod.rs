@@ -70,6 +70,15 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
             || render::fleet::json(&fleet, &summary),
         );
     }
+    note_unread(&fleet, out);
+    Ok(match (fleet.unread.is_empty(), summary.work.is_empty()) {
+        (false, _) => FAILED,
+        (true, false) => DIFFERS,
+        (true, true) => DONE,
+    })
+}
+
+fn note_unread(fleet: &Fleet, out: Out) {
     for one in fleet.unread.iter().take(MOST_NAMED) {
         out.note(&format!("note: not read: {} ({})", one.source, one.why));
     }
@@ -78,9 +87,4 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         let more = format_count(i64::try_from(more).unwrap_or(i64::MAX));
         out.note(&format!("note: and {more} more were not read"));
     }
-    Ok(match (fleet.unread.is_empty(), summary.work.is_empty()) {
-        (false, _) => FAILED,
-        (true, false) => DIFFERS,
-        (true, true) => DONE,
-    })
 }

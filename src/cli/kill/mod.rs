@@ -40,10 +40,7 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     if is_counted {
         let preview = with_progress("counting", &stop, out, |context| kill.preview(context));
         let preview = preview.map_err(untouched)?;
-        if let Some(code) = settled(args, is_wide, &preview, out)? {
-            if preview.tally.examined() == 0 {
-                flows::note_uncounted(&args.matching, global, out);
-            }
+        if let Some(code) = settled(args, is_wide, &preview, global, out)? {
             return Ok(code);
         }
         if !options.yes {

@@ -5,9 +5,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::change::kill::Kill;
-use crate::cli::args::Kill as Args;
+use crate::cli::args::{Global, Kill as Args};
 use crate::cli::failure::{FAILED, Failure};
-use crate::cli::flows::{no_match, refuse_more_than, untouched};
+use crate::cli::flows::{no_match, note_uncounted, refuse_more_than, untouched};
 use crate::cli::out::Out;
 use crate::diagnostic::said;
 use crate::flow::expire::Preview;
@@ -23,6 +23,7 @@ pub(super) fn settled(
     args: &Args,
     is_wide: bool,
     preview: &Preview,
+    global: &Global,
     out: Out,
 ) -> anyhow::Result<Option<u8>> {
     let tally = &preview.tally;
@@ -39,6 +40,9 @@ pub(super) fn settled(
         out.result(|| render::text(parts), || render::json(parts));
     }
     if args.changing.dry_run {
+        if tally.examined() == 0 {
+            note_uncounted(&args.matching, global, out);
+        }
         return Ok(Some(0));
     }
     if tally.examined() == 0 {
