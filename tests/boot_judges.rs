@@ -153,6 +153,12 @@ fn commands() -> Vec<&'static str> {
         "/bin/sh -c 'sysctl -p - < /etc/sysctl.d/99-c.conf'",
         "/bin/sh -c '. /etc/sysctl.d/no-such; sysctl -w net.netfilter.KEY=VALUE'",
         "/bin/sh -c 'x=5; echo VALUE | while read x; do :; done; sysctl -w net.netfilter.KEY=$x'",
+        "/bin/sh -c 'printf VALUE > /proc/sys/net/netfilter/KEY'",
+        "/bin/sh -c 'echo -n VALUE | cat > /proc/sys/net/netfilter/KEY'",
+        "/bin/sh -c 'echo VALUE &> /proc/sys/net/netfilter/KEY'",
+        "/bin/sh -c 'echo -e VALUE > /proc/sys/net/netfilter/KEY'",
+        "/bin/echo -n VALUE > /proc/sys/net/netfilter/KEY",
+        "/bin/sh -c 'set -n; sysctl -w net.netfilter.KEY=VALUE'",
         "/bin/true",
         "/bin/false",
     ]
