@@ -161,7 +161,7 @@ pub(crate) enum Format {
     Prometheus,
     /// The answers of a munin plugin (`metrics` only)
     Munin,
-    /// The answer of a stateful `cmd.run` of Salt (what changes something)
+    /// The answer of a stateful `cmd.run` of Salt (`plan`, and what changes something)
     Salt,
 }
 
