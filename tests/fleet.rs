@@ -107,9 +107,7 @@ fn every_way_to_collect_gives_the_same_table() {
         assert_eq!(told.stderr, "", "{told}");
         seen.push(told.json());
     }
-    for one in &seen {
-        assert_eq!(one, &seen[0]);
-    }
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
     assert_the_second_differs(&seen[0]);
 }
 

@@ -16,12 +16,9 @@ fn replace(from: &str, to: &str) -> String {
     )
 }
 
-#[test]
-fn a_table_that_somebody_edited_is_told_and_written_again() {
-    let world = world(&(PROFILE.to_owned() + LIFELINE));
-    apply(&world, &[]).exits(0);
-    let live = listed(&world);
-    for (edit, told) in [
+/// What somebody does, and what is said of it.
+fn edits() -> Vec<(String, &'static str)> {
+    vec![
         (
             "nft insert rule inet cttune arriving tcp dport 5228 accept".to_owned(),
             "chain arriving has `tcp dport 5228 accept`",
@@ -76,7 +73,15 @@ fn a_table_that_somebody_edited_is_told_and_written_again() {
             ),
             "",
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn a_table_that_somebody_edited_is_told_and_written_again() {
+    let world = world(&(PROFILE.to_owned() + LIFELINE));
+    apply(&world, &[]).exits(0);
+    let live = listed(&world);
+    for (edit, told) in edits() {
         world.sh(&edit);
         let found = finding(&world).unwrap_or_else(|| panic!("{edit}"));
         assert!(found.contains(told), "{edit}: {found}");

@@ -166,12 +166,14 @@ fn policies(policies: &Policies) -> Option<Finding> {
             None => policy.protocol.to_string(),
         })
         .collect();
+    let mut see = Hint::command("nft list ruleset | grep -A9 'ct timeout'")
+        .to("see them")
+        .and(Hint::command("nfct list timeout"));
     // nft lists both.
-    let own = if has_own {
-        Hint::say("those of table inet cttune are its services, and not counted here")
-    } else {
-        Hint::All(Vec::new())
-    };
+    if has_own {
+        let own = "those of table inet cttune are its services, and not counted here";
+        see = see.and(Hint::say(own));
+    }
     let number = said.len();
     said.sort();
     said.dedup();
@@ -185,14 +187,10 @@ fn policies(policies: &Policies) -> Option<Finding> {
                 if number == 1 { "policy" } else { "policies" },
                 said.join(", ")
             ),
-            Hint::command("nft list ruleset | grep -A9 'ct timeout'")
-                .to("see them")
-                .and(Hint::command("nfct list timeout"))
-                .and(own)
-                .and(Hint::say(
-                    "expire gives no flow less than one of them may give it, and leaves it alone \
+            see.and(Hint::say(
+                "expire gives no flow less than one of them may give it, and leaves it alone \
                      where that is not known",
-                )),
+            )),
         )
     })
 }
