@@ -348,7 +348,7 @@ mod tests {
         );
         let read = parse(&text);
         let told = read.iter().map(|(minion, record)| {
-            let why = record.as_ref().map(|_| "").unwrap_or_else(String::as_str);
+            let why = record.as_ref().map_or_else(String::as_str, |_| "");
             (minion.as_deref().unwrap(), why)
         });
         let expected = [
