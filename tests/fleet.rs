@@ -55,7 +55,6 @@ fn every_way_to_collect_gives_the_same_table() {
     assert_eq!(bad["in_line"], false);
     let place = Place::new();
     let folder = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
-    let pretty = |one: &Value| format!("{one:#}\n");
     place.write("flat/fw1.json", &pretty(&good));
     place.write("flat/fw2.json", &bad.to_string());
     place.write("fetched/fw1/tmp/check.json", &pretty(&good));
@@ -81,11 +80,7 @@ fn every_way_to_collect_gives_the_same_table() {
         one_line(&good),
         one_line(&bad)
     );
-    let salt = json!({ "fw1": pretty(&good), "fw2": pretty(&bad) });
-    let module = json!({ "fw1": good, "fw2": bad });
-    let (fw1, fw2) = (json!({ "fw1": pretty(&good) }), json!({ "fw2": bad }));
-    let ran = json!({ "retcode": 0, "stdout": pretty(&good), "stderr": "" });
-    let returns = json!({ "fw1": ran, "fw2": { "ret": pretty(&bad), "retcode": 2 } });
+    let salt = salt_forms(&good, &bad);
     let mut seen = Vec::new();
     for (args, stdin) in [
         (folder("flat"), ""),
@@ -95,20 +90,39 @@ fn every_way_to_collect_gives_the_same_table() {
         ("-".to_owned(), objects.as_str()),
         ("-".to_owned(), plain.as_str()),
         ("-".to_owned(), short.as_str()),
-        ("-".to_owned(), &format!("{salt:#}")),
-        ("-".to_owned(), &format!("{salt}")),
-        ("-".to_owned(), &format!("{module:#}")),
-        ("-".to_owned(), &format!("{fw1:#}\n{fw2:#}\n")),
-        ("-".to_owned(), &format!("{fw1}\n{fw2}\n")),
-        ("-".to_owned(), &format!("{fw1}{fw2}")),
-        ("-".to_owned(), &format!("{returns:#}")),
-    ] {
+    ]
+    .into_iter()
+    .chain(salt.iter().map(|text| ("-".to_owned(), text.as_str())))
+    {
         let told = fleet(&[&args, "--json"], stdin).exits(2);
         assert_eq!(told.stderr, "", "{told}");
         seen.push(told.json());
     }
     assert!(seen.iter().all(|one| *one == seen[0]), "{seen:#?}");
     assert_the_second_differs(&seen[0]);
+}
+
+fn pretty(one: &Value) -> String {
+    format!("{one:#}\n")
+}
+
+/// What Salt prints of two minions: `--static` or each by itself, of `cmd.run`, of cttune's module and
+/// with all that Salt returns.
+fn salt_forms(good: &Value, bad: &Value) -> Vec<String> {
+    let salt = json!({ "fw1": pretty(good), "fw2": pretty(bad) });
+    let module = json!({ "fw1": good, "fw2": bad });
+    let (fw1, fw2) = (json!({ "fw1": pretty(good) }), json!({ "fw2": bad }));
+    let ran = json!({ "retcode": 0, "stdout": pretty(good), "stderr": "" });
+    let returns = json!({ "fw1": ran, "fw2": { "ret": pretty(bad), "retcode": 2 } });
+    vec![
+        format!("{salt:#}"),
+        format!("{salt}"),
+        format!("{module:#}"),
+        format!("{fw1:#}\n{fw2:#}\n"),
+        format!("{fw1}\n{fw2}\n"),
+        format!("{fw1}{fw2}"),
+        format!("{returns:#}"),
+    ]
 }
 
 fn assert_the_second_differs(first: &Value) {
