@@ -162,6 +162,8 @@ fn text_html_and_csv_say_the_same_and_fit_the_screen() {
     let printed = fleet(&[&file("checks"), "--csv", "-"], "").exits(2);
     assert_eq!(printed.stdout, csv);
     fleet(&[&file("checks"), "--csv", "-", "--json"], "").exits(64);
+    let printed = fleet(&[&file("checks"), "--html", "-"], "").exits(2);
+    assert!(printed.stdout.starts_with("<!DOCTYPE html>"));
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(lines.len(), 3);
     assert!(

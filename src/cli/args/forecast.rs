@@ -114,8 +114,8 @@ pub(crate) struct Fleet {
     /// A folder with the checks of many hosts, or - for standard input
     #[arg(value_name = "DIR|-")]
     pub(crate) from: PathBuf,
-    /// Write one HTML file
-    #[arg(long, value_name = "FILE")]
+    /// Write one HTML file; - prints it instead of the table
+    #[arg(long, value_name = "FILE|-")]
     pub(crate) html: Option<PathBuf>,
     /// Write a line for each host, for a spreadsheet; - prints it instead of the table
     #[arg(long, value_name = "FILE|-")]

@@ -3,7 +3,7 @@
 mod collected;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args::{Fleet as Args, Global};
 use super::failure::{DIFFERS, DONE, FAILED, Failure};
@@ -29,15 +29,13 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         let failure = Failure::usage("--html and --csv name the same file");
         return Err(failure.hint("give each a file of its own").into());
     }
-    let is_stdout = |file: &&PathBuf| file.as_path() == Path::new("-");
-    let csv = args.csv.as_ref();
-    let prints_csv = csv.is_some_and(|file| is_stdout(&file));
-    if prints_csv && out.is_json() {
-        let failure = Failure::usage("--csv - cannot go with --json");
-        return Err(failure.hint("both are printed: write --csv FILE").into());
+    let files = || args.html.iter().chain(&args.csv);
+    let prints = files().any(|file| is_stdout(file));
+    if prints && out.is_json() {
+        let failure = Failure::usage("--html - and --csv - cannot go with --json");
+        return Err(failure.hint("both are printed: name a file").into());
     }
-    let csv = csv.filter(|_| !prints_csv);
-    for file in args.html.iter().chain(csv) {
+    for file in files().filter(|file| !is_stdout(file)) {
         rehearse(file)?;
     }
     let mut fleet = Fleet::default();
@@ -57,14 +55,12 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     if let Some(file) = &args.html {
         let time = jiff::Timestamp::now().strftime("%FT%TZ");
         let footer = format!("cttune {}, {time}", env!("CARGO_PKG_VERSION"));
-        write(file, &render::fleet::html(&fleet, &summary, &footer))?;
+        give(file, &render::fleet::html(&fleet, &summary, &footer))?;
     }
-    if let Some(file) = csv {
-        write(file, &render::fleet::csv(&fleet))?;
+    if let Some(file) = &args.csv {
+        give(file, &render::fleet::csv(&fleet))?;
     }
-    if prints_csv {
-        writer::raw(&render::fleet::csv(&fleet));
-    } else {
+    if !prints {
         out.result(
             || render::fleet::text(&fleet, &summary, out.verbose),
             || render::fleet::json(&fleet, &summary),
@@ -76,6 +72,18 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         (true, false) => DIFFERS,
         (true, true) => DONE,
     })
+}
+
+fn is_stdout(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+fn give(file: &Path, text: &str) -> anyhow::Result<()> {
+    if is_stdout(file) {
+        writer::raw(text);
+        return Ok(());
+    }
+    write(file, text)
 }
 
 fn note_unread(fleet: &Fleet, out: Out) {
