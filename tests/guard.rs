@@ -398,7 +398,7 @@ fn it_ends_with_its_namespace() {
         "
          ip netns add blue
          cttune --netns blue guard >/run/out 2>&1 & guard=$!
-         until grep -q From /run/out; do sleep 0.1; kill -0 $guard || exit 9; done
+         until grep -q 'Once the table' /run/out; do sleep 0.1; kill -0 $guard || exit 9; done
          ip netns delete blue
          wait $guard; echo ended $?; cat /run/out; ls /run/cttune",
     ]));

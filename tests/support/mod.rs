@@ -16,8 +16,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use nix::unistd::geteuid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -42,10 +45,30 @@ pub struct Told {
     pub stderr: String,
 }
 
+/// Longer than any command of a test takes, on a slow machine too.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What a command prints; one that does not end is ended, and fails the test.
+fn output(command: &mut Command) -> Output {
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = child.unwrap();
+    let id = Pid::from_raw(child.id().cast_signed());
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    let ended = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let _ = kill(id, Signal::SIGKILL);
+        panic!("{command:?} does not end")
+    });
+    ended.unwrap()
+}
+
 impl Told {
     /// Runs a command to its end.
     pub fn by(command: &mut Command) -> Self {
-        let told = Told::from(&command.stdin(Stdio::null()).output().unwrap());
+        let told = Told::from(&output(command.stdin(Stdio::null())));
         let is_cttune = |arg: &String| arg == "cttune" || arg.ends_with("/cttune");
         let typed = std::iter::once(command.get_program()).chain(command.get_args());
         let typed = typed.map(|arg| arg.to_string_lossy().into_owned());
