@@ -70,9 +70,15 @@ pub(super) fn is_lent(out: Out, borrow: impl FnOnce(Lent<'static>, Instant) -> b
 }
 
 pub(super) fn no_match(matching: &[String]) -> Failure {
-    let see = || Hint::cttune("top").to("see which flows there are");
-    let failure = Failure::new(FAILED, "no flow matches --match").unchanged();
-    failure.hint(uncounted(matching).unwrap_or_else(see))
+    let (why, hint) = match uncounted(matching) {
+        Some(count) => (
+            ": bytes are not counted, because nf_conntrack_acct is 0",
+            count,
+        ),
+        None => ("", Hint::cttune("top").to("see which flows there are")),
+    };
+    let message = format!("no flow matches --match{why}");
+    Failure::new(FAILED, message).unchanged().hint(hint)
 }
 
 /// What to do where flows are chosen by bytes that nothing counts.
