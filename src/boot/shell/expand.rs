@@ -147,7 +147,17 @@ impl Variables {
         }
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    /// Whether a command that was read sets one.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.set.contains_key(name)
+    }
+
+    /// Whether one was set, or may have been.
+    pub(in crate::boot) fn has(&self, name: &str) -> bool {
+        self.has_others || self.set.contains_key(name)
+    }
+
+    pub(in crate::boot) fn value(&self, name: &str) -> Option<&str> {
         self.set.get(name)?.value.as_deref()
     }
 
@@ -234,16 +244,20 @@ fn variable<'a>(text: &'a str, variables: &Variables, value: &mut String) -> Opt
     }
     if let Some(inside) = rest.strip_prefix('{') {
         let (inside, rest) = inside.split_once('}')?;
-        let known = match (inside.split_once(":-"), inside.split_once('-')) {
-            (Some((name, default)), _) => variables.or(name, default, false),
-            (None, Some((name, default))) => variables.or(name, default, true),
-            (None, None) => variables.value(inside),
+        let length = inside.find(|c| !is_of_name(c)).unwrap_or(inside.len());
+        let (name, operation) = inside.split_at(length);
+        // What is cut off or put in place of a part is not worked out, nor is one in another.
+        let known = match (operation.strip_prefix(":-"), operation.strip_prefix('-')) {
+            _ if operation.contains(['$', '`', '{', '\'', '"', '\\']) => None,
+            (Some(default), _) => variables.or(name, default, false),
+            (None, Some(default)) => variables.or(name, default, true),
+            (None, None) if operation.is_empty() => variables.value(name),
+            (None, None) => None,
         };
         put(known?, value)?;
         return Some(rest);
     }
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let end = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
+    let end = rest.find(|c| !is_of_name(c)).unwrap_or(rest.len());
     if end == 0 {
         // A lone dollar is one; `$1`, `$?`, `$@` are known to a running shell alone.
         if rest.starts_with(['?', '@', '*', '#', '!', '$', '-']) {
@@ -254,6 +268,10 @@ fn variable<'a>(text: &'a str, variables: &Variables, value: &mut String) -> Opt
     }
     put(variables.value(&rest[..end])?, value)?;
     Some(&rest[end..])
+}
+
+pub(super) fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// Appends what a variable has, where that does not make too long a text.
@@ -267,7 +285,9 @@ fn product(text: &str, variables: &Variables) -> Option<i64> {
         let part = part.trim();
         let name = part.trim_start_matches('$');
         let known = variables.value(name).unwrap_or(part);
-        known.parse::<i64>().ok()
+        // A zero in front makes it octal.
+        let is_octal = known.len() > 1 && known.starts_with('0');
+        known.parse::<i64>().ok().filter(|_| !is_octal)
     };
     text.split('*')
         .map(factor)

@@ -47,11 +47,22 @@ pub(super) struct Command {
     pub(super) ends_on_failure: bool,
     /// What runs it.
     pub(super) dialect: Dialect,
+    pub(super) shell: Shell,
     /// The loops that run it once for each of their words.
     pub(super) loops: usize,
     /// The variables of the shell, with those that are set for it alone; other programs get those
     /// that are exported.
     pub(super) variables: Variables,
+}
+
+/// Which shell runs a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Shell {
+    /// The one that reads the script.
+    #[default]
+    Own,
+    /// A child of it: `&`, a side of a pipe.
+    Child,
 }
 
 /// What the shell knows: one that is called `sh` may be dash, which refuses `<<<`.
@@ -109,8 +120,10 @@ impl Command {
     fn leaves(&self) -> bool {
         let mut words = self.words.iter().map(|word| word.raw.as_str());
         match words.next() {
+            _ if self.shell == Shell::Child => false,
             Some("exit") => true,
-            Some("exec") => words.next().is_some(),
+            // `exec {fd}>FILE` names a descriptor.
+            Some("exec") => words.next().is_some_and(|word| !word.starts_with('{')),
             _ => false,
         }
     }
@@ -131,7 +144,19 @@ impl Command {
         let kills = |word: &Word| word.raw.contains("$$") || word.raw == "0";
         let kills_itself = self.words.first().is_some_and(|word| word.raw == "kill")
             && self.words.iter().any(kills);
-        lacks_file || kills_itself || self.words.iter().chain(&self.into).any(ends)
+        // `command exit`
+        let leads = ["builtin", "command", "eval"];
+        let may_lead_to_exit = self
+            .words
+            .first()
+            .is_some_and(|word| leads.contains(&&*word.raw))
+            && self.words[1..].iter().any(|word| {
+                word.value.is_none() || word.raw.contains("exit") || word.raw.contains("exec")
+            });
+        lacks_file
+            || kills_itself
+            || may_lead_to_exit
+            || self.words.iter().chain(&self.into).any(ends)
     }
 
     /// `set -e`, `set +eu`, `set -o errexit`: whether the option is on then.
@@ -225,8 +250,9 @@ fn mark_doubts(commands: &mut [Command], interpreter: Option<&str>) {
                 .first()
                 .is_some_and(|word| word.raw == "return")
         };
-        // After `set -n`, dash runs nothing.
-        let runs_nothing = command.sets('n', "noexec") == Some(true);
+        // After `set -n`, dash runs nothing; after `set -C` no file is written that is there.
+        let runs_nothing = command.sets('n', "noexec") == Some(true)
+            || command.sets('C', "noclobber") == Some(true);
         may_have_ended |= command.may_end_the_shell() || may_leave || runs_nothing;
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::expand::{expand, expand_quoted};
+use super::expand::{expand, expand_quoted, is_of_name};
 use super::tokens::{Token, tokens};
-use super::{Budget, Command, Dialect, Files, Variables, Word};
+use super::{Budget, Command, Dialect, Files, Shell, Variables, Word};
 
 /// Files that may read one another in a row by `.`.
 const MOST_FILES: usize = 4;
@@ -42,24 +42,43 @@ struct Parser<'a> {
     done: Vec<Command>,
     /// How many of `if`, `while`, `for`, `case` and functions are open.
     depth: usize,
+    /// How many of them are `case`.
+    cases: usize,
     /// For each `{` that is open, whether it is a function's.
     braces: Vec<bool>,
     /// Whether the next command comes after `&&` or `||`.
     is_guarded: bool,
-    /// Whether the next `{` or `(` is a function's.
-    begins_function: bool,
+    next: Next,
     /// How many functions in `{ … }` are open.
     inside: usize,
-    /// The functions so far, and the variables that they set, whose values do not matter.
-    functions: BTreeSet<String>,
-    set_by_functions: Variables,
+    functions: Functions,
     /// For each `(` that is open, the variables before it, and whether it is a function's.
     subshells: Vec<(Variables, bool)>,
     dialect: Dialect,
     /// Loops that are open and run.
     loops: usize,
-    /// How many more files may be read in a row.
+    /// How many more files and texts in `$(…)` may be read in a row.
     left: usize,
+    /// Whether something may have ended the shell.
+    may_have_ended: bool,
+}
+
+/// What the next `{` or `(` begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Next {
+    #[default]
+    Group,
+    Function,
+}
+
+/// The functions so far.
+#[derive(Debug, Default)]
+struct Functions {
+    names: BTreeSet<String>,
+    /// The variables that they set; what to does not matter.
+    set: Variables,
+    /// Whether one may end the shell.
+    may_leave: bool,
 }
 
 impl<'a> Parser<'a> {
@@ -71,16 +90,17 @@ impl<'a> Parser<'a> {
             exports_all: false,
             done: Vec::new(),
             depth: 0,
+            cases: 0,
             braces: Vec::new(),
             is_guarded: false,
-            begins_function: false,
+            next: Next::Group,
             inside: 0,
-            functions: BTreeSet::new(),
-            set_by_functions: Variables::default(),
+            functions: Functions::default(),
             subshells: Vec::new(),
             dialect: Dialect::Posix,
             loops: 0,
             left,
+            may_have_ended: false,
         }
     }
 
@@ -102,35 +122,13 @@ impl<'a> Parser<'a> {
             let next = tokens.get(at).map(|(_, next)| next);
             let is_first = current.words.is_empty();
             match token {
-                Token::Word(raw) if is_first && raw == "for" => {
-                    let length = self.repeat(&tokens[at..]);
-                    self.depth += usize::from(length.is_none());
-                    at += length.unwrap_or_default();
-                }
-                Token::Word(raw) if is_first && self.is_keyword(raw) => {}
-                // `function NAME`, perhaps with `()` behind it.
-                Token::Word(raw) if is_first && raw == "function" => {
-                    if let Some(Token::Word(name)) = next {
-                        self.define(name);
-                    }
-                    at += 1;
-                }
-                Token::Word(raw) => {
-                    if is_first {
-                        current.line = *line;
-                    }
-                    current.words.extend(self.words(raw));
-                }
+                Token::Word(raw) => at += self.word(&mut current, raw, *line, &tokens[at..]),
                 Token::Body(body, is_expanded) => {
-                    let value = if *is_expanded {
-                        self.expand_text(body)
-                    } else {
-                        Some(body.clone())
-                    };
-                    let cost = WORD + body.len() + value.as_ref().map_or(0, String::len);
-                    let value = value.filter(|_| self.budget.spend(cost).is_some());
-                    let raw = body.clone();
-                    current.input = Some(Word { raw, value });
+                    current.input = Some(self.body(body, *is_expanded));
+                }
+                Token::Operator("<" | ">") if next == Some(&OPENED) => {
+                    // `<(…)` is a file.
+                    current.words.push(Word::default());
                 }
                 Token::Operator(operator) if operator.contains(['<', '>']) => {
                     if let Some(Token::Word(raw)) = next {
@@ -146,11 +144,68 @@ impl<'a> Parser<'a> {
                     self.define(&std::mem::take(&mut current).words[0].raw);
                 }
                 Token::Operator("(") if is_first && next == Some(&CLOSED) => at += 1,
-                Token::Operator("(") if is_first => self.enter(),
+                Token::Operator("(") if is_first => {
+                    // `((N *= 2))` in bash.
+                    if next == Some(&OPENED) {
+                        self.forget();
+                    }
+                    self.enter();
+                }
                 Token::Operator(operator) => self.finish(&mut current, operator),
             }
         }
         self.finish(&mut current, "\n");
+    }
+
+    /// Takes a word, and tells how many tokens behind it belong to it.
+    fn word(
+        &mut self,
+        current: &mut Command,
+        raw: &str,
+        line: usize,
+        rest: &[(usize, Token)],
+    ) -> usize {
+        self.look_inside(raw, line);
+        if raw != "{" && std::mem::take(&mut self.next) == Next::Function {
+            // `f() for …`: where that ends is not worked out.
+            self.depth += 1;
+        }
+        let next = rest.first().map(|(_, next)| next);
+        // `case … in done)`
+        let is_pattern = self.cases > 0 && next == Some(&CLOSED);
+        match raw {
+            _ if !current.words.is_empty() => {}
+            "for" => {
+                let length = self.repeat(rest);
+                self.depth += usize::from(length.is_none());
+                return length.unwrap_or_default();
+            }
+            // `function NAME`, perhaps with `()` behind it.
+            "function" => {
+                if let Some(Token::Word(name)) = next {
+                    self.define(name);
+                }
+                return 1;
+            }
+            _ if !is_pattern && self.is_keyword(raw) => return 0,
+            _ => current.line = line,
+        }
+        current.words.extend(self.words(raw));
+        0
+    }
+
+    /// The text of a here-document.
+    fn body(&self, body: &str, is_expanded: bool) -> Word {
+        let value = if is_expanded {
+            self.expand_text(body)
+        } else {
+            Some(body.to_owned())
+        };
+        let cost = WORD + body.len() + value.as_ref().map_or(0, String::len);
+        Word {
+            raw: body.to_owned(),
+            value: value.filter(|_| self.budget.spend(cost).is_some()),
+        }
     }
 
     /// Runs a `for` loop whose words are known, and tells how many tokens it took. None where it is
@@ -201,8 +256,8 @@ impl<'a> Parser<'a> {
     }
 
     fn define(&mut self, function: &str) {
-        self.functions.insert(function.to_owned());
-        self.begins_function = true;
+        self.functions.names.insert(function.to_owned());
+        self.next = Next::Function;
     }
 
     /// Sets a variable; none where the value is not known.
@@ -216,19 +271,19 @@ impl<'a> Parser<'a> {
             self.variables.export(name);
         }
         if self.inside > 0 {
-            self.set_by_functions.assign(name, None);
+            self.functions.set.assign(name, None);
         }
     }
 
     fn forget(&mut self) {
         self.variables.forget();
         if self.inside > 0 {
-            self.set_by_functions.forget();
+            self.functions.set.forget();
         }
     }
 
     fn enter(&mut self) {
-        let is_function = std::mem::take(&mut self.begins_function);
+        let is_function = std::mem::take(&mut self.next) == Next::Function;
         self.depth += usize::from(is_function);
         self.subshells.push((self.variables.clone(), is_function));
     }
@@ -250,19 +305,30 @@ impl<'a> Parser<'a> {
             }
             "<" => current.from = Some(self.expand(raw)),
             ">" | ">>" | ">|" | "&>" | "&>>" => current.into.push(self.expand(raw)),
+            ">&" if !raw.starts_with(is_fd) => {
+                current.into.push(self.expand(raw));
+            }
             _ => {}
         }
-        // dash takes the `&` of `&>` for the end of the command: what it prints goes elsewhere.
-        current.is_conditional |= self.dialect == Dialect::Posix && operator.starts_with('&');
+        // dash takes the `&` of `&>` for the end of the command: what it prints goes elsewhere. It
+        // refuses `>& FILE`.
+        current.is_conditional |=
+            self.dialect == Dialect::Posix && operator.contains('&') && !raw.starts_with(is_fd);
     }
 
     /// Whether a word at the start of a command only says how the next ones are run.
     fn is_keyword(&mut self, word: &str) -> bool {
         match word {
-            "if" | "while" | "until" | "case" | "select" => self.depth += 1,
-            "fi" | "done" | "esac" => self.depth = self.depth.saturating_sub(1),
+            "if" | "while" | "until" | "case" | "select" => {
+                self.depth += 1;
+                self.cases += usize::from(word == "case");
+            }
+            "fi" | "done" | "esac" => {
+                self.depth = self.depth.saturating_sub(1);
+                self.cases = self.cases.saturating_sub(usize::from(word == "esac"));
+            }
             "{" => {
-                let is_function = std::mem::take(&mut self.begins_function);
+                let is_function = std::mem::take(&mut self.next) == Next::Function;
                 self.braces.push(is_function);
                 self.depth += usize::from(is_function);
                 self.inside += usize::from(is_function);
@@ -283,11 +349,20 @@ impl<'a> Parser<'a> {
         let mut command = std::mem::take(current);
         let is_group = command.words.is_empty();
         // What ends a subshell does not end the script; what follows inside may not run.
+        if command.is_piped || matches!(operator, "&" | "|") {
+            command.shell = Shell::Child;
+        }
         let ends_subshell = !self.subshells.is_empty() && command.leaves();
+        let first = command.words.first().map_or("", |word| word.raw.as_str());
+        let is_function = self.functions.names.contains(first);
+        self.functions.may_leave |= self.depth > 0 && command.leaves();
         let may_print_elsewhere =
             command.is_conditional && command.into.iter().any(|file| file.raw != "/dev/null");
         command.is_conditional =
             self.depth > 0 || self.is_guarded || ends_subshell || may_print_elsewhere;
+        // One that has the name of a function is that.
+        command.is_conditional |= is_function || self.may_have_ended;
+        self.may_have_ended |= is_function && self.functions.may_leave;
         command.loops = self.loops;
         command.dialect = self.dialect;
         if !command.words.is_empty() || !command.into.is_empty() {
@@ -344,7 +419,8 @@ impl<'a> Parser<'a> {
             let pair = self.assigned(word);
             let name = pair.as_ref().map_or(word.raw.as_str(), |(name, _)| name);
             if let Some((name, value)) = &pair {
-                self.set(name, value.clone().filter(|_| is_sure));
+                // `declare -i N=5*2`
+                self.set(name, value.clone().filter(|_| is_sure && keeps));
             } else if !keeps {
                 self.set(name, None);
             }
@@ -387,16 +463,34 @@ impl<'a> Parser<'a> {
             Some(&("read" | "unset" | "getopts" | "mapfile")) => {
                 names.for_each(|name| self.set(name, None));
             }
-            Some(&"eval") => self.forget(),
+            Some(&("eval" | "let")) => self.forget(),
+            Some(&"printf") if words.get(1) == Some(&"-v") => {
+                if let Some(name) = words.get(2) {
+                    self.set(name, None);
+                }
+            }
+            Some(&"cd") => {
+                let folder = command.words.get(1).and_then(|word| word.value.clone());
+                let is_sure = command.words.len() == 2 && !command.is_conditional;
+                let folder = folder.filter(|folder| is_sure && folder.starts_with('/'));
+                self.set("PWD", folder);
+            }
+            Some(&("pushd" | "popd")) => self.set("PWD", None),
+            // `N[0]=5`
+            Some(word) if word.contains("]=") => {
+                if let Some((name, _)) = word.split_once('[') {
+                    self.set(name, None);
+                }
+            }
             Some(&("." | "source")) => self.source(command),
             Some(&"set") => {
                 self.exports_all |= words.iter().any(|word| matches!(*word, "-a" | "allexport"));
             }
             Some(name)
-                if self.functions.contains(*name)
-                    && self.budget.spend(self.set_by_functions.weight()).is_some() =>
+                if self.functions.names.contains(*name)
+                    && self.budget.spend(self.functions.set.weight()).is_some() =>
             {
-                self.variables.lose(&self.set_by_functions);
+                self.variables.lose(&self.functions.set);
             }
             _ => {}
         }
@@ -430,14 +524,19 @@ impl<'a> Parser<'a> {
         inner.exports_all = self.exports_all;
         inner.dialect = self.dialect;
         let has_all = inner.read(text).is_some();
-        let weight = inner.variables.weight() + inner.set_by_functions.weight();
+        let weight = inner.variables.weight() + inner.functions.set.weight();
         if !has_all || self.budget.spend(weight).is_none() {
             return self.forget();
         }
-        self.functions.extend(inner.functions);
-        self.set_by_functions.lose(&inner.set_by_functions);
+        self.functions.names.extend(inner.functions.names);
+        self.functions.may_leave |= inner.functions.may_leave;
+        let ends = |one: &Command| {
+            one.leaves() || one.may_end_the_shell() || one.sets('e', "errexit") == Some(true)
+        };
+        self.may_have_ended |= inner.may_have_ended || inner.done.iter().any(ends);
+        self.functions.set.lose(&inner.functions.set);
         if self.inside > 0 {
-            self.set_by_functions.forget();
+            self.functions.set.forget();
         }
         if command.is_conditional {
             self.variables.doubt(&inner.variables);
@@ -451,6 +550,12 @@ impl<'a> Parser<'a> {
     fn words(&self, raw: &str) -> Vec<Word> {
         let word = self.expand(raw);
         let may_split = raw.contains('$') && !raw.contains(['"', '\'', '\\', '=']);
+        if may_split && self.variables.names("IFS") {
+            return vec![Word {
+                value: None,
+                ..word
+            }];
+        }
         let pieces = word.value.as_deref().unwrap_or_default();
         if !may_split || !pieces.contains(char::is_whitespace) {
             return vec![word];
@@ -465,13 +570,52 @@ impl<'a> Parser<'a> {
             .collect()
     }
 
+    /// What a word runs in a shell of its own, `$(…)`, runs too, and what it sets is not known:
+    /// `${N:=5}`.
+    fn look_inside(&mut self, raw: &str, line: usize) {
+        for piece in raw.split("${").skip(1) {
+            let length = piece.find(|c| !is_of_name(c)).unwrap_or(piece.len());
+            let (name, operation) = piece.split_at(length);
+            if operation.starts_with('=') || operation.starts_with(":=") {
+                self.set(name, None);
+            }
+        }
+        for text in substituted(raw) {
+            let variables = self.variables.clone();
+            if self.left == 0 || self.budget.spend(variables.cost()).is_none() {
+                continue;
+            }
+            let mut inner = Parser::new(variables, self.files, self.budget, self.left - 1);
+            inner.dialect = self.dialect;
+            if inner.read(text).is_some() {
+                let done = inner.done.into_iter().map(|one| Command {
+                    line: line + one.line.saturating_sub(1),
+                    is_conditional: true,
+                    ..one
+                });
+                self.done.extend(done);
+            }
+        }
+    }
+
     fn expand(&self, raw: &str) -> Word {
-        let value = expand(raw, &self.variables);
+        let value = expand(raw, &self.variables).filter(|_| !self.is_braced(raw));
         let cost = WORD + raw.len() + value.as_ref().map_or(0, String::len);
         Word {
             raw: raw.to_owned(),
             value: value.filter(|_| self.budget.spend(cost).is_some()),
         }
+    }
+
+    /// Whether bash makes several words of it: `{a,b}`.
+    fn is_braced(&self, raw: &str) -> bool {
+        let is_quoted = raw.contains(['"', '\'']);
+        let inside = raw
+            .split_once('{')
+            .and_then(|(_, rest)| rest.split_once('}'));
+        self.dialect != Dialect::Posix
+            && !is_quoted
+            && inside.is_some_and(|(inside, _)| inside.contains(',') || inside.contains(".."))
     }
 
     fn expand_text(&self, text: &str) -> Option<String> {
@@ -481,7 +625,55 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// What makes a function of a name and a `(`.
+/// The texts in `$(…)` and between backquotes; not what is in one another.
+fn substituted(raw: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = raw;
+    while let Some(at) = rest.find(['\'', '\\', '`', '$']) {
+        let (sign, behind) = rest[at..].split_at(1);
+        rest = match sign {
+            "\\" => behind.get(1..).unwrap_or_default(),
+            "'" if !rest[..at].contains('"') => {
+                behind.split_once('\'').map_or("", |(_, rest)| rest)
+            }
+            "`" => match behind.split_once('`') {
+                Some((text, rest)) => {
+                    found.push(text);
+                    rest
+                }
+                None => "",
+            },
+            "$" if behind.starts_with('(') && !behind.starts_with("((") => {
+                let end = closing(behind);
+                found.extend(behind.get(1..end));
+                behind.get(end..).unwrap_or_default()
+            }
+            _ => behind,
+        };
+    }
+    found
+}
+
+/// Where the parenthesis that a text begins with is closed.
+fn closing(text: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' if depth == 1 => return at,
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// Whether a file descriptor follows: `>&2`, `>&-`.
+fn is_fd(c: char) -> bool {
+    c == '-' || c.is_ascii_digit()
+}
+
+const OPENED: Token = Token::Operator("(");
 const CLOSED: Token = Token::Operator(")");
 
 /// A `for` loop over words.

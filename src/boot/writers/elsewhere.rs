@@ -52,7 +52,7 @@ const ATTACHED: &str = "CTUimnpruw";
 pub(super) fn is_elsewhere(program: &str, words: &[Option<&str>]) -> bool {
     let known = || words.iter().flatten();
     match program {
-        "kubectl" | "lxc-attach" | "ssh" => true,
+        "kubectl" | "lxc" | "lxc-attach" | "pct" | "ssh" => true,
         "ip" => known().take(4).any(|word| *word == "netns"),
         "unshare" => {
             let given = options(words, |name| OF_UNSHARE.contains(&name), "");
@@ -221,6 +221,8 @@ mod tests {
             ("docker compose exec x a", false),
             ("docker pull image", true),
             ("ssh x a", true),
+            ("pct exec 100 -- a", true),
+            ("lxc exec x -- a", true),
             ("kubectl exec x -- a", true),
             ("systemd-nspawn -D /x a", false),
             ("systemd-nspawn --private-network -D /x a", true),

@@ -474,6 +474,11 @@ fn environment(facts: &Facts<'_>, entries: &[Entry]) -> (Variables, bool) {
         let names = entry.value.split_ascii_whitespace();
         names.for_each(|name| variables.set(name, None));
     }
+    if let Some(folder) = value(entries, "Service", "WorkingDirectory") {
+        let folder = folder.trim_start_matches('-').to_owned();
+        let is_known = folder.starts_with('/') && !folder.contains('%');
+        variables.set("PWD", Some(folder).filter(|_| is_known));
+    }
     let mut has_files = true;
     for entry in list(entries, "EnvironmentFile") {
         let (path, may_miss) = match entry.value.strip_prefix('-') {

@@ -1,7 +1,7 @@
 //! What the commands of scripts do: which run others, which write a file, which set sysctls.
 //!
 //! In: scripts, lines and commands of units, hooks and rules, each with who runs it and when. Out:
-//! what they write, in [`Scripts`]. Rule: what cannot be followed may write anything, and is told so.
+//! what they write, in [`Scripts`]. Rule: what cannot be followed may write anything.
 
 mod values;
 
@@ -22,6 +22,9 @@ const MOST_SCRIPTS: usize = 8;
 /// Why something is not followed.
 const TOO_LARGE: &str = "too large to be read";
 pub(super) const TOO_MUCH: &str = "too much to be followed";
+const NOWHERE: &str = "it is not known where";
+/// Where programs are that no package brings.
+const OWN_PROGRAMS: [&str; 2] = ["/usr/local/sbin", "/usr/local/bin"];
 /// What a byte of a file that is read line by line costs of the budget.
 const READ: usize = 8;
 /// Programs that run the command after them.
@@ -36,6 +39,8 @@ const PRINT: [&str; 16] = [
 ];
 /// Commands that programs such as `flock` and `su` run.
 const RUN_BY_OTHERS: [&str; 6] = ["bash", "modprobe", "sh", "sysctl", "systemd-sysctl", "tee"];
+/// Long options of shells that take no word.
+const LONG_OPTIONS: [&str; 5] = ["--", "--login", "--noprofile", "--norc", "--posix"];
 /// What is there is made anew by something at each boot.
 const PASSING: [&str; 6] = ["/dev", "/proc", "/run", "/sys", "/tmp", "/var/run"];
 /// systemd's own programs write no conntrack sysctl.
@@ -131,8 +136,18 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// Reads a script that somebody runs.
+    /// Reads a script that somebody runs. One without `#!` is run by shells, not by init.
     pub(super) fn script(&mut self, path: &Path, runner: &Runner) {
+        let text = self.facts.text(path).unwrap_or_default();
+        let runner = Runner {
+            is_conditional: runner.is_conditional || !text.starts_with("#!"),
+            ..runner.clone()
+        };
+        self.read(path, &runner);
+    }
+
+    /// Reads a script that a shell is given.
+    fn read(&mut self, path: &Path, runner: &Runner) {
         let is_of_systemd = OF_SYSTEMD.iter().any(|folder| path.starts_with(folder));
         let visit = (path.to_owned(), runner.is_conditional);
         if is_of_systemd || !self.seen.insert(visit) {
@@ -200,6 +215,8 @@ impl<'a> Scripts<'a> {
         if !std::mem::take(&mut runner.is_sourced) {
             runner.variables = runner.variables.exported();
         }
+        // A sign at the end of a line that no shell takes for one.
+        runner.is_conditional |= text.contains('\r');
         let budget = self.facts.budget();
         let commands = budget
             .spend(runner.variables.weight())
@@ -294,16 +311,14 @@ impl<'a> Scripts<'a> {
         let program = program.unwrap_or_default();
         let name = program.rsplit('/').next().unwrap_or(program);
         match name {
+            "cp" | "install" | "ln" | "mv" => self.copied(arguments, command, &place, &runner),
             "sysctl" => {
                 let input = Input::of(command, before);
                 self.sysctl(arguments, &input, command, &place, &runner);
             }
             "tee" => {
                 let input = self.input(command, before);
-                let files = command.words[at + 1..].iter();
-                for word in files.filter(|word| !word.raw.starts_with('-')) {
-                    self.written(word, input.as_deref(), &place, &runner);
-                }
+                self.tee(&command.words[at + 1..], input.as_deref(), &place, &runner);
             }
             "modprobe" | "insmod" => self.modprobe(arguments, &place, &runner),
             "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
@@ -314,8 +329,13 @@ impl<'a> Scripts<'a> {
             "." | "source" => {
                 runner.is_sourced = true;
                 if let Some(Some(path)) = arguments.first() {
-                    self.script(Path::new(path), &runner);
+                    self.given(path, &place, &runner);
                 }
+            }
+            "at" | "batch" => {
+                runner.is_conditional = true;
+                let input = self.input(command, before).unwrap_or_default();
+                self.line(&input, &place, &runner);
             }
             "systemd-sysctl" => self.systemd_sysctl(arguments, &place, &runner),
             "systemctl" => self.start(requests::of_systemctl(arguments), &place, &runner),
@@ -323,15 +343,18 @@ impl<'a> Scripts<'a> {
                 let request = requests::of_service(arguments, self.has_systemd());
                 self.start(request, &place, &runner);
             }
-            "xargs" if arguments.contains(&Some("sysctl")) => {
-                self.unknown("nf_conntrack", &place, &runner);
-            }
             _ if INTERPRETERS.iter().any(|one| name.starts_with(one)) => {
                 self.script(Path::new(program), &runner);
                 self.other_language(command, arguments, &place, &runner);
             }
             _ if PRINT.contains(&name) => {}
             _ => self.other(&command.words[at..], &place, &runner),
+        }
+    }
+
+    fn tee(&mut self, words: &[Word], text: Option<&str>, place: &SourceLine, runner: &Runner) {
+        for file in words.iter().filter(|word| !word.raw.starts_with('-')) {
+            self.written(file, text, place, runner);
         }
     }
 
@@ -389,11 +412,71 @@ impl<'a> Scripts<'a> {
         is_passing || !path.is_absolute() || self.made.contains(path)
     }
 
+    /// Files that are made of others.
+    fn copied(
+        &mut self,
+        arguments: &[Option<&str>],
+        command: &Command,
+        place: &SourceLine,
+        runner: &Runner,
+    ) {
+        if names_key(&command.raw()) {
+            let runner = Runner {
+                is_conditional: true,
+                ..runner.clone()
+            };
+            self.unknown(&command.raw(), place, &runner);
+        }
+        let mut files = arguments
+            .iter()
+            .flatten()
+            .filter(|word| !word.starts_with('-'));
+        if let Some(to) = files.next_back().map(Path::new) {
+            let names = files.filter_map(|from| Path::new(from).file_name());
+            self.made.extend(names.map(|name| to.join(name)));
+            self.made.insert(to.to_owned());
+        }
+    }
+
+    /// A script that a shell reads, by the name that it is given.
+    fn given(&mut self, path: &str, place: &SourceLine, runner: &Runner) {
+        match resolved(path, &runner.variables) {
+            Some(path) => self.read(&path, runner),
+            None if is_packaged(&place.file) => {}
+            None => self.unfollowed(place, runner, NOWHERE),
+        }
+    }
+
+    /// The file of a program: by its path, or in the folders of the admin's own programs.
+    fn program_file(&self, name: &str, variables: &Variables) -> Option<PathBuf> {
+        if name.contains('/') {
+            return resolved(name, variables);
+        }
+        let mut paths = OWN_PROGRAMS
+            .iter()
+            .map(|folder| Path::new(folder).join(name));
+        paths.find(|path| *self.facts.find(path) != Found::Nothing)
+    }
+
     /// A program that cttune does not know, and its words: a script, or one that may run what is
     /// named behind it, a command or a text for a shell.
     fn other(&mut self, words: &[Word], place: &SourceLine, runner: &Runner) {
         let value = |at: usize| words.get(at)?.value.as_deref();
-        let path = Path::new(value(0).unwrap_or_default());
+        let name = value(0).unwrap_or_default();
+        if name == "xargs" && words.iter().any(|word| word.raw == "sysctl") {
+            return self.unknown("nf_conntrack", place, runner);
+        }
+        let path = self.program_file(name, &runner.variables);
+        if path.is_none() && name.contains('/') && !is_packaged(&place.file) {
+            self.unfollowed(place, runner, NOWHERE);
+        }
+        let path = path.unwrap_or_default();
+        // Where a name is looked for may have been changed.
+        let runner = &Runner {
+            is_conditional: runner.is_conditional || !name.contains('/'),
+            ..runner.clone()
+        };
+        let path = path.as_path();
         let found = path.is_absolute().then(|| self.facts.find(path));
         match found {
             Some(Found::File(file)) => {
@@ -408,6 +491,13 @@ impl<'a> Scripts<'a> {
             }) => return self.script(path, runner),
             _ => {}
         }
+        self.other_words(words, place, runner);
+    }
+
+    /// The words of a program that cttune does not know: a command or a text for a shell may be
+    /// among them.
+    fn other_words(&mut self, words: &[Word], place: &SourceLine, runner: &Runner) {
+        let value = |at: usize| words.get(at)?.value.as_deref();
         let mut runner = Runner {
             is_conditional: true,
             ..runner.clone()
@@ -424,10 +514,14 @@ impl<'a> Scripts<'a> {
                 let name = values[place].and_then(|word| word.rsplit('/').next());
                 name.is_some_and(|name| is_elsewhere(name, &values[place + 1..]))
             };
-            if !(1..at).any(leads_away) {
-                self.command(words[at..].to_vec(), place, &runner);
+            if (1..at).any(leads_away) {
+                return;
             }
-            return;
+            let known = self.writes.len();
+            self.command(words[at..].to_vec(), place, &runner);
+            if self.writes.len() > known {
+                return;
+            }
         }
         let texts = (1..words.len()).filter_map(value);
         let is_text = |text: &&str| {
@@ -524,6 +618,14 @@ impl<'a> Scripts<'a> {
             .iter()
             .take_while(|word| word.is_some_and(|word| word.starts_with('-')))
             .count();
+        let is_its_own = |option: &&str| !option.starts_with("--") || LONG_OPTIONS.contains(option);
+        if !arguments[..options].iter().flatten().all(is_its_own) {
+            // `start-stop-daemon --startas /bin/sh --chuid man -- -c TEXT`
+            if names_key(&command.raw()) {
+                self.unknown(&command.raw(), place, runner);
+            }
+            return;
+        }
         let takes_text = arguments[..options]
             .iter()
             .flatten()
@@ -545,7 +647,7 @@ impl<'a> Scripts<'a> {
             let strict = if is_strict { "set -e;" } else { "" };
             self.text(&format!("{strict}{first}"), &source, runner);
         } else {
-            self.script(Path::new(first), runner);
+            self.given(first, place, runner);
         }
     }
 }
@@ -608,6 +710,21 @@ pub(super) fn is_packaged(path: &Path) -> bool {
     in_folder && !path.starts_with("/usr/local") && !path.ends_with("rc.local")
 }
 
+/// A path from where a script is, if that is known: `cd FOLDER` may have come before. init begins at
+/// the root.
+fn resolved(path: &str, variables: &Variables) -> Option<PathBuf> {
+    let folder = if variables.has("PWD") {
+        variables.value("PWD")
+    } else {
+        Some("/")
+    };
+    let plain = path.trim_start_matches("./");
+    if path.starts_with('/') {
+        return Some(PathBuf::from(path));
+    }
+    folder.map(|folder| Path::new(folder).join(plain))
+}
+
 /// Where the command begins behind the programs that only run it: `sudo`, `nice -n 5`, `env A=b`.
 /// None for one in another network namespace, which has values of its own.
 fn unwrapped(words: &[Option<&str>]) -> Option<usize> {
@@ -619,6 +736,10 @@ fn unwrapped(words: &[Option<&str>]) -> Option<usize> {
         }
         if !WRAPPERS.contains(&name) {
             break;
+        }
+        let is_asked = matches!(words.get(at + 1), Some(Some("-v" | "-V")));
+        if name == "command" && is_asked {
+            return None;
         }
         let is_its_own = |word: &str| {
             let is_number = word.starts_with(|c: char| c.is_ascii_digit());

@@ -46,6 +46,7 @@ impl Scripts<'_> {
         let mut pairs = Vec::new();
         for argument in arguments {
             match argument {
+                Some("--dry-run") => return,
                 Some("--system") => return self.apply(Reader::Procps, Vec::new(), place, runner),
                 Some("--load") => loads = true,
                 Some(option) if option.starts_with("--load=") => {
@@ -170,6 +171,13 @@ impl Scripts<'_> {
         place: &SourceLine,
         runner: &Runner,
     ) {
+        let is_read = |path: &PathBuf| {
+            let folder = path.parent().unwrap_or(path);
+            folder.ends_with("sysctl.d") || path.ends_with("sysctl.conf")
+        };
+        if self.made.iter().any(is_read) {
+            self.unknown("nf_conntrack", place, runner);
+        }
         self.appliers.push(Applier {
             place: place.clone(),
             reader,
@@ -256,6 +264,7 @@ impl Scripts<'_> {
         let Some(path) = &file.value else {
             return self.unknown(&file.raw, place, runner);
         };
+        let path = &path.replace("//", "/");
         if path == HASH_SIZE {
             let value = text.map(|text| value_of(Key::Buckets, text));
             return self.push(Some(Key::Buckets), value.flatten(), place, runner);
