@@ -190,7 +190,7 @@ fn what_changes_while_the_question_is_open_is_named_and_nothing_is_applied() {
     for (change, says) in [
         (
             format!("echo {line} >/etc/sysctl.d/99-later.conf"),
-            "/etc/sysctl.d/99-later.conf:1",
+            "without the plan: was not set, is 9 now",
         ),
         // The drop-in overrides it, so that the steps stay the same.
         (

@@ -100,12 +100,7 @@ fn whatever_changed_since_is_named_and_nothing_is_done() {
             let args = ["apply", &planned.file];
             let more = if more.is_empty() { &["--yes"] } else { more };
             let told = world.cttune(&[&args[..], more].concat()).exits(1);
-            told.says(&[
-                "refusing",
-                "the plan would now be another one than at",
-                &named,
-                "--adopt --out",
-            ]);
+            told.says(&["refusing", "is out of date", &named, "--adopt --out"]);
         }
         let told = planned.apply(&["--json"]).exits(1);
         let message = told.error()["message"].as_str().unwrap().to_owned();
@@ -148,7 +143,7 @@ fn a_file_that_others_may_write_or_that_is_no_plan_is_refused() {
         // A step of somebody's own is no step of the plan.
         (
             text.replacen("/etc/cttune/active.toml", "/etc/passwd", 1),
-            "the plan would now be another one than at",
+            "is out of date",
         ),
         (
             text.replacen("\"to\": 100000", "\"to\": 7", 1),

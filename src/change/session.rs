@@ -24,9 +24,10 @@ use super::watcher::arm_watcher;
 use crate::diagnostic::{Hint, told};
 use crate::flow::expire::Tally;
 use crate::kernel::sysctl;
-use crate::plan::{AtBoot, Blocked, Permission, Plan, Report, Step};
+use crate::plan::{Blocked, Made, Permission, Plan, Report, Step};
 use crate::profile::ExpireMode;
 use crate::service::Table;
+use crate::tunable::Reading;
 
 /// What a session tells the command that opened it, and asks of it.
 pub(crate) trait Console {
@@ -319,26 +320,14 @@ pub(crate) fn refuse_blocked(plan: &Plan, permission: Permission) -> Result<(), 
 /// Refuses to apply a plan that would be another one by now. How many flows there are does not
 /// matter.
 fn refuse_other(plan: &Plan, again: &Plan) -> Result<(), ChangeError> {
-    fn fixed(plan: &Plan) -> Vec<&Step> {
-        let steps = plan.steps.iter();
-        let fixed = steps.filter(|step| !matches!(step, Step::Expire { .. }));
-        fixed.collect()
-    }
-    let (planned, now) = (fixed(plan), fixed(again));
-    let at_boot = AtBoot::of(plan).differences(&AtBoot::of(again));
-    if planned == now && plan.blocked == again.blocked && at_boot.is_empty() {
+    let live = |key| sysctl::read(key).ok().and_then(Reading::value);
+    let changed = Made::of(plan).differences(again, live);
+    if changed.is_empty() {
         return Ok(());
     }
-    let come = now.iter().find(|step| !planned.contains(step));
-    let gone = planned.iter().find(|step| !now.contains(step));
-    let message = match (come, gone) {
-        (Some(step), _) => format!("the plan would now also {}", step.summary()),
-        (None, Some(step)) => format!("no longer needed: {}", step.summary()),
-        (None, None) if !at_boot.is_empty() => at_boot.join("; "),
-        (None, None) => "the plan would now be another one".to_owned(),
-    };
-    let message = format!("the machine is another one since the question: {message}");
-    Err(ChangeError::new(message).hint("run it again: it plans anew"))
+    let mut messages = vec!["the plan is out of date".to_owned()];
+    messages.extend(changed);
+    Err(ChangeError::of(messages).hint("run it again: it plans anew"))
 }
 
 /// What remains of a change that could not be undone completely.

@@ -89,7 +89,8 @@ pub(super) fn with_checked<T>(
         evidence,
         findings: &assess(evidence),
         pending: readings.pending.as_ref(),
-        plan: has_plan.then_some(&plan),
+        // While a change waits, confirm or rollback comes first.
+        plan: (has_plan && readings.pending.is_none()).then_some(&plan),
         place: &place::of(global),
         keys: check.keys || verbose,
         verbose,

@@ -29,9 +29,8 @@ pub(super) fn format(cli: &Cli, arguments: &[OsString]) -> Result<(), Failure> {
     if name.is_some_and(|name| owners.contains(&name)) {
         return Ok(());
     }
-    let first = owners.first().copied().unwrap_or_default();
     Err(Failure::usage("this command does not have that format")
-        .hint(format!("it belongs to `cttune {first}`")))
+        .hint(format!("it belongs to: cttune {}", owners.join(", "))))
 }
 
 /// Refuses to begin with so little memory that a command may be ended in the middle of its work.

@@ -17,10 +17,13 @@ use crate::diagnostic::{Advise, Hint, quoted};
 use crate::files::profiles::ProfileError;
 use crate::files::{Root, profiles};
 use crate::kernel::host;
-use crate::plan::{AtBoot, Blocked, Plan, Step, differences};
+use crate::plan::{Made, Plan};
 use crate::render::{self, layout};
+use crate::tunable::plural;
 
 const ENDING: &str = "json";
+/// Differences that are named.
+const MOST_NAMED: usize = 8;
 
 /// What is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +39,8 @@ pub(super) struct Saved {
     root: Option<PathBuf>,
     asked: Asked,
     profile: String,
-    blocked: Vec<String>,
-    at_boot: AtBoot,
-    steps: Vec<Step>,
+    #[serde(flatten)]
+    made: Made,
 }
 
 /// What was typed, with the profile as any folder would name it.
@@ -146,21 +148,22 @@ impl Order {
         };
         let (plan, current) = made.map_err(|error| saved.cannot_be_made(file, error))?;
         let live = |key| current.live.as_ref().and_then(|live| live.value(key));
-        let mut changed = differences(&saved.steps, &plan.steps, live);
-        changed.extend(saved.at_boot.differences(&AtBoot::of(&plan)));
-        let now = blocked(&plan.blocked);
-        let come = now.iter().filter(|one| !saved.blocked.contains(one));
-        changed.extend(come.map(|one| format!("blocked now: {one}")));
-        let gone = saved.blocked.iter().filter(|one| !now.contains(one));
-        changed.extend(gone.map(|one| format!("no longer blocked: {one}")));
+        let changed = saved.made.differences(&plan, live);
         if changed.is_empty() {
             return Ok((plan, current));
         }
+        let time = &saved.time;
         let mut messages = vec![format!(
-            "refusing {file}: the plan would now be another one than at {}",
-            saved.time
+            "refusing {file}: the plan of {time} is out of date"
         )];
-        messages.extend(changed);
+        if plan.steps.is_empty() && plan.blocked.is_empty() {
+            messages.push("nothing of it is left to do".to_owned());
+        }
+        let more = changed.len().saturating_sub(MOST_NAMED);
+        messages.extend(changed.into_iter().take(MOST_NAMED));
+        if more > 0 {
+            messages.push(format!("and {}", plural(more, "more difference")));
+        }
         Err(Failure {
             messages,
             ..Failure::new(FAILED, "").unchanged()
@@ -292,7 +295,8 @@ pub(super) fn note_next(args: &Args, plan: &Plan, global: &Global, out: Out) {
     let is_ready = !plan.steps.is_empty() && plan.blocked.is_empty();
     let (said, line) = match &args.out {
         Some(file) => {
-            if !plan.blocked.is_empty() {
+            let permission = place::permission(&args.planning);
+            if !plan.blocked.iter().all(|one| one.is_permitted(permission)) {
                 out.note("note: saved, but apply refuses a plan that is blocked: see above");
                 return;
             }
@@ -325,9 +329,7 @@ pub(super) fn write(
         root: global.root.as_deref().map(real),
         asked: Asked::of(asked, plan),
         profile: plan.profile.clone(),
-        blocked: blocked(&plan.blocked),
-        at_boot: AtBoot::of(plan),
-        steps: plan.steps.clone(),
+        made: Made::of(plan),
     };
     let mut text = serde_json::to_string_pretty(&saved)?;
     text.push('\n');
@@ -411,8 +413,4 @@ fn refuse_other_options(asked: &Planning) -> Result<(), Failure> {
 
 fn real(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn blocked(blocked: &[Blocked]) -> Vec<String> {
-    blocked.iter().map(ToString::to_string).collect()
 }

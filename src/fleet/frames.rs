@@ -49,7 +49,16 @@ impl Frames {
             frame.text.push_str(if ends { "}" } else { line });
             frame.text.push('\n');
             self.after = ends && frame.host.is_some();
-            return if ends { self.take() } else { None };
+            if !ends {
+                return None;
+            }
+            let ended = self.take();
+            // `}{`, where nothing ends the line between two.
+            let next = line.strip_prefix('}').map(str::trim_start);
+            if let Some(next) = next.filter(|next| next.starts_with('{')) {
+                self.begin(None, next.trim_end());
+            }
+            return ended;
         }
         let line = line.trim_end();
         if let Some(header) = header(line) {
@@ -168,6 +177,10 @@ mod tests {
             (
                 "{\n  \"a\": {\n  }\n}\n{\n  \"b\": 2\n}\n",
                 vec![own(1, "{\n  \"a\": {\n  }\n}"), own(5, "{\n  \"b\": 2\n}")],
+            ),
+            (
+                "{\n  \"a\": 1\n} {\n  \"b\": 2\n}\n",
+                vec![own(1, "{\n  \"a\": 1\n}"), own(3, "{\n  \"b\": 2\n}")],
             ),
             (
                 "\u{feff}{\n}\n\u{feff}{}\n",

@@ -67,25 +67,7 @@ impl Blocked {
     }
 
     pub(crate) fn hint(&self) -> Hint {
-        match self {
-            Blocked::ForeignTable { part } => {
-                if let Some(command) = part.removal() {
-                    return Hint::command(command).to("remove it");
-                }
-                Hint::command("nft list table inet cttune")
-                    .to("see it")
-                    .and(Hint::say("give that table another name"))
-            }
-            Blocked::LifelineDropped { add } => {
-                let commands = add.iter().cloned().map(Hint::command);
-                Hint::Lines("run these, then apply again".into(), commands.collect())
-            }
-            blocked => Hint::say(blocked.advice()),
-        }
-    }
-
-    fn advice(&self) -> &'static str {
-        match self {
+        Hint::say(match self {
             Blocked::Overridden { .. } | Blocked::WrittenLater { is_plain: true, .. } => {
                 "--adopt comments that line out, which rollback reverts; --allow-overridden \
                  leaves it"
@@ -109,8 +91,17 @@ impl Blocked {
             Blocked::ThresholdsCross { .. } => {
                 "set both thresholds, the high one above the low one"
             }
-            Blocked::ForeignTable { .. } | Blocked::LifelineDropped { .. } => "",
-        }
+            Blocked::LifelineDropped { add } => {
+                let commands = add.iter().cloned().map(Hint::command).collect();
+                return Hint::Lines("run these, then apply again".into(), commands);
+            }
+            Blocked::ForeignTable { part } => {
+                let see = || Hint::command("nft list table inet cttune").to("see it");
+                let rename = || see().and(Hint::say("give that table another name"));
+                let remove = part.removal().map(Hint::command);
+                return remove.map_or_else(rename, |remove| remove.to("remove it"));
+            }
+        })
     }
 }
 

@@ -11,13 +11,49 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::plain::Shown;
 use crate::tunable::Key;
 
-use super::{BootValues, FileChange, Lowered, Plan, Step};
+use super::{Blocked, BootValues, FileChange, Lowered, Plan, Step};
+
+/// A plan as it was made, to be compared with that of now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Made {
+    blocked: Vec<String>,
+    at_boot: AtBoot,
+    steps: Vec<Step>,
+}
+
+impl Made {
+    pub(crate) fn of(plan: &Plan) -> Made {
+        Made {
+            blocked: blocked(&plan.blocked),
+            at_boot: AtBoot::of(plan),
+            steps: plan.steps.clone(),
+        }
+    }
+
+    /// What differs, each in a sentence, the running kernel first; nothing where both are the same
+    /// plan.
+    pub(crate) fn differences(&self, now: &Plan, live: impl Fn(Key) -> Option<i64>) -> Vec<String> {
+        let mut told = differences(&self.steps, &now.steps, live);
+        told.extend(self.at_boot.differences(&AtBoot::of(now)));
+        let now = blocked(&now.blocked);
+        let come = now.iter().filter(|one| !self.blocked.contains(one));
+        told.extend(come.map(|one| format!("blocked now: {one}")));
+        let gone = self.blocked.iter().filter(|one| !now.contains(one));
+        told.extend(gone.map(|one| format!("no longer blocked: {one}")));
+        told
+    }
+}
+
+fn blocked(blocked: &[Blocked]) -> Vec<String> {
+    blocked.iter().map(ToString::to_string).collect()
+}
 
 /// What a plan makes of the next boot, beyond its steps: they are the same where somebody else's
 /// line is overridden by the drop-in, though it raised what the plan lowers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct AtBoot {
+struct AtBoot {
     /// As the files are, and with the plan.
     before: BootValues,
     after: BootValues,
@@ -27,7 +63,7 @@ pub(crate) struct AtBoot {
 }
 
 impl AtBoot {
-    pub(crate) fn of(plan: &Plan) -> AtBoot {
+    fn of(plan: &Plan) -> AtBoot {
         let [before, after] = plan.boot.clone();
         let lowered = plan.lowered.iter().filter(|one| one.at_boot);
         let volatile = plan.volatile.iter().map(|volatile| volatile.why.clone());
@@ -40,7 +76,7 @@ impl AtBoot {
     }
 
     /// What differs of it now, each in a sentence.
-    pub(crate) fn differences(&self, now: &AtBoot) -> Vec<String> {
+    fn differences(&self, now: &AtBoot) -> Vec<String> {
         let before = other_values(&self.before, &now.before).map(|(key, then, now)| {
             format!("{key} at the next boot, without the plan: was {then}, is {now} now")
         });
@@ -79,12 +115,8 @@ fn other_values<'a>(
     texts.filter(|(_, then, now)| then != now)
 }
 
-/// What differs, the running kernel first; nothing where both are the same plan.
-pub(crate) fn differences(
-    then: &[Step],
-    now: &[Step],
-    live: impl Fn(Key) -> Option<i64>,
-) -> Vec<String> {
+/// What differs of the steps.
+fn differences(then: &[Step], now: &[Step], live: impl Fn(Key) -> Option<i64>) -> Vec<String> {
     if then.len() == now.len() && then.iter().zip(now).all(|(then, now)| is_same(then, now)) {
         return Vec::new();
     }

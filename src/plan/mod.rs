@@ -16,7 +16,7 @@ mod services;
 mod step;
 
 pub(crate) use blocked::{Blocked, Permission};
-pub(crate) use changed::{AtBoot, differences};
+pub(crate) use changed::Made;
 pub(crate) use compare::{Compared, Comparison, State};
 pub(crate) use order::ENTRIES_PER_BUCKET;
 pub(crate) use persist::{ACTIVE, DROP_IN, Files, MODULES_LOAD, UDEV_RULE};

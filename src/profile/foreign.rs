@@ -56,12 +56,16 @@ fn sysctl_conf(text: &str) -> Option<(Range<usize>, Wrong)> {
     }
     let (name, _) = assigned.first().filter(|_| assigned.len() > others)?;
     let at = text.find(name)?;
-    let own = assigned.iter().filter_map(|(name, value)| {
-        let key = Key::lookup(name.trim_start_matches('-'))?;
-        let value: i64 = value.parse().ok()?;
-        Some(format!("{} = {value}", key.file_name()))
-    });
-    let mut own: Vec<String> = own.collect();
+    // The last line of a key is the one that counts.
+    let mut values: Vec<(Key, i64)> = Vec::new();
+    for (name, value) in &assigned {
+        if let (Some(key), Ok(value)) = (Key::lookup(name.trim_start_matches('-')), value.parse()) {
+            values.retain(|(other, _)| *other != key);
+            values.push((key, value));
+        }
+    }
+    let line = |(key, value): (Key, i64)| format!("{} = {value}", key.file_name());
+    let mut own: Vec<String> = values.into_iter().map(line).collect();
     let more = own.len().saturating_sub(SHOWN);
     own.truncate(SHOWN);
     let help = match (own.as_slice(), more) {
@@ -113,8 +117,8 @@ mod tests {
 
     #[test]
     fn a_sysctl_conf_is_shown_as_a_profile() {
-        let text = "net.netfilter.nf_conntrack_max = 5\nvm.swappiness=1\n\
-                    net/netfilter/nf_conntrack_udp_timeout=60\n";
+        let text = "net.nf_conntrack_max = 4\nnet.netfilter.nf_conntrack_max = 5\n\
+                    vm.swappiness=1\nnet/netfilter/nf_conntrack_udp_timeout=60\n";
         let help = kind(text).unwrap().1.help.unwrap();
         assert_eq!(
             help,

@@ -38,11 +38,26 @@ pub(crate) fn answer(result: &Value, text: &str) -> Answer {
     // Columns are no use in a sentence.
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let lines = text.lines().map(words).filter(|line| !line.is_empty());
-    let lines: Vec<String> = lines.map(|line| one_line(&line)).collect();
     Answer {
         changed,
-        comment: lines.join("; "),
+        comment: sentence(lines),
     }
+}
+
+/// All lines in one.
+fn sentence(lines: impl Iterator<Item = String>) -> String {
+    let mut all = String::new();
+    for line in lines {
+        let between = match all.chars().next_back() {
+            None => "",
+            // What it is about follows.
+            Some(':') => " ",
+            Some(_) => "; ",
+        };
+        all.push_str(between);
+        all.push_str(&one_line(&line));
+    }
+    all
 }
 
 /// Whether something was changed, or would be.
@@ -70,8 +85,8 @@ pub(crate) fn failed(parts: &Parts<'_>, changed: bool) -> Answer {
     });
     let hint = parts.hint().map(|hint| format!("hint: {hint}"));
     let told = mistakes.chain(parts.messages.iter().cloned()).chain(hint);
-    let told: Vec<String> = told.map(|one| one_line(&one)).collect();
-    let comment = told.join("; ");
+    let lines: Vec<String> = told.collect();
+    let comment = sentence(lines.iter().flat_map(|one| one.lines()).map(str::to_owned));
     Answer { changed, comment }
 }
 

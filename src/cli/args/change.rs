@@ -65,7 +65,8 @@ pub(crate) struct Planning {
   cttune plan --no-profile --set tcp_timeout_established=2h4m
   cttune plan campus-fw --out tonight.json     then: cttune apply tonight.json
 
-Exit codes: 0 nothing to do; 2 there are changes, or apply would be blocked.")]
+Exit codes: 0 nothing to do; 2 there are changes, or apply would be blocked.
+With --format salt: 0 with changes too; 1 apply would be blocked.")]
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) planning: Planning,

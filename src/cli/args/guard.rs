@@ -33,8 +33,8 @@ after it has watched them for their minimum, or with --trust-history at once.
   cttune guard --install                        as a service; needs systemd
 
 Exit codes: 0 ended by --once or a signal, or installed; 2 with --once: the
-table is still above the high mark; with --install --dry-run: there are steps;
-1 failed; 3 another guard is at work here.")]
+table is still above the high mark (with --dry-run: 0); with --install
+--dry-run: there are steps; 1 failed; 3 another guard is at work here.")]
 pub(crate) struct Guard {
     /// The profile whose `[guard]` holds [default: the active one]
     #[arg(value_name = "PROFILE")]
