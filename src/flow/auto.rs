@@ -10,7 +10,7 @@
 
 use super::field::Facts;
 use super::sample::lower_bound;
-use super::{Column, Field, Prefixes, Protocol, TcpState, Value};
+use super::{Column, Field, Prefixes, Protocol, TcpState, Value, Values};
 
 /// What is tried. Of two that score the same the earlier wins. A network comes behind the hosts of
 /// the same field.
@@ -54,7 +54,7 @@ pub(super) struct Choice {
     /// In the order in which a listing shows them.
     pub(super) columns: Vec<Column>,
     /// The group that stands out, a value for each column; none where nothing does.
-    pub(super) cause: Option<Vec<Value>>,
+    pub(super) cause: Option<Values>,
 }
 
 /// Chooses the columns. `prefixes` are those that the operator wants, and then the only ones;

@@ -13,7 +13,7 @@ use super::field::Facts;
 use super::frequent::{Frequent, Summed, Sums};
 use super::remaining::Remaining;
 use super::sample::{Sample, as_f64, margin, scaled};
-use super::{Column, Field, Flow, Gather, Prefixes, Query, Services, Value, auto};
+use super::{Column, Field, Flow, Gather, Prefixes, Query, Services, Value, Values, auto};
 
 /// Flows that are held back: a quarter of a megabyte.
 const HELD_BACK: usize = 2048;
@@ -83,7 +83,7 @@ pub(crate) struct Top {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Group {
     /// One for each column.
-    pub(crate) values: Vec<Value>,
+    pub(crate) values: Values,
     /// In the whole table; estimated from the sample if there is one.
     pub(crate) flows: u64,
     /// Of all flows that match, 0 to 1.
@@ -259,11 +259,11 @@ impl Gather for Census {
 struct Counts {
     columns: Vec<Column>,
     /// The group that stands out.
-    cause: Option<Vec<Value>>,
+    cause: Option<Values>,
     /// Whether the columns were to be chosen, and nothing stands out.
     nothing_stands_out: bool,
     /// Those that are not looked into.
-    groups: Frequent<Vec<Value>, Sums>,
+    groups: Frequent<Values, Sums>,
     /// Flows of these, with the hash of their values: counted many in a row, as `Focus` does.
     waiting: Vec<(u64, Facts)>,
     focus: Vec<Focus>,
@@ -272,7 +272,7 @@ struct Counts {
 /// A group that is looked into.
 #[derive(Debug)]
 struct Focus {
-    values: Vec<Value>,
+    values: Values,
     /// That of the values.
     hash: u64,
     other: Option<Column>,
@@ -295,8 +295,8 @@ impl Counts {
             let hash = hash_of(&columns, facts, &groups);
             first.add_hashed(hash, || values_of(&columns, facts), Sums::default());
         }
-        let largest = ranked(first.into_sums().collect()).into_iter();
-        let largest = largest.map(|(values, ..)| values);
+        let first: Vec<Counted> = first.into_sums().collect();
+        let largest = ranked(&first).map(|(values, ..)| values.clone());
         let others = largest.filter(|values| cause.as_ref() != Some(values));
         let looked_into = cause.clone().into_iter().chain(others).take(LOOKED_INTO);
         let focus = looked_into
@@ -362,12 +362,12 @@ impl Counts {
         let mut counted: Vec<Counted> = self.groups.into_sums().collect();
         let looked_into = self.focus.iter().filter(|focus| focus.flows > 0);
         counted.extend(looked_into.map(|focus| (focus.values.clone(), focus.flows, focus.sums)));
-        let groups: Vec<Group> = ranked(counted)
-            .into_iter()
+        let groups: Vec<Group> = ranked(&counted)
             .map(|(values, counted, sums)| {
+                let (counted, sums) = (*counted, *sums);
                 let share = as_f64(counted) / as_f64(flows.max(1));
                 Group {
-                    values,
+                    values: values.clone(),
                     flows: scaled(counted, scale),
                     share,
                     margin: sample.map_or(0.0, |_| margin(share, flows, total)),
@@ -397,7 +397,7 @@ impl Counts {
 }
 
 impl Focus {
-    fn new(hash: u64, values: Vec<Value>, columns: &[Column]) -> Self {
+    fn new(hash: u64, values: Values, columns: &[Column]) -> Self {
         let whole = |field| {
             let fixed = |column: &Column| {
                 column.field == field
@@ -484,21 +484,29 @@ impl Focus {
     }
 }
 
-type Counted = (Vec<Value>, u64, Sums);
+type Counted = (Values, u64, Sums);
 
 /// The largest first; of equals the one with the lower values, so that the order is stable. Behind
 /// the first thousands only the size orders them: to compare the values of groups of one flow each
 /// would take longer than to count them.
-fn ranked(mut counted: Vec<Counted>) -> Vec<Counted> {
-    let by_values = |one: &Counted, other: &Counted| other.1.cmp(&one.1).then(one.0.cmp(&other.0));
-    if counted.len() > IN_FULL_ORDER {
-        counted.select_nth_unstable_by(IN_FULL_ORDER, by_values);
-        let (_, rest) = counted.split_at_mut(IN_FULL_ORDER);
-        rest.sort_unstable_by_key(|counted| Reverse(counted.1));
+fn ranked(counted: &[Counted]) -> impl Iterator<Item = &Counted> {
+    // Places, which are small, are sorted instead of groups.
+    let mut ranked: Vec<(Reverse<u64>, usize)> =
+        counted.iter().map(|one| Reverse(one.1)).zip(0..).collect();
+    let by_values = |one: &(Reverse<u64>, usize), other: &(Reverse<u64>, usize)| {
+        let values = |place: usize| &counted[place].0;
+        one.0
+            .cmp(&other.0)
+            .then_with(|| values(one.1).cmp(values(other.1)))
+    };
+    if ranked.len() > IN_FULL_ORDER {
+        ranked.select_nth_unstable_by(IN_FULL_ORDER, by_values);
+        let (_, rest) = ranked.split_at_mut(IN_FULL_ORDER);
+        rest.sort_unstable();
     }
-    let first = counted.len().min(IN_FULL_ORDER);
-    counted[..first].sort_unstable_by(by_values);
-    counted
+    let first = ranked.len().min(IN_FULL_ORDER);
+    ranked[..first].sort_unstable_by(by_values);
+    ranked.into_iter().map(|(_, place)| &counted[place])
 }
 
 /// What a flow adds to its group.
@@ -518,20 +526,17 @@ fn mean_left(sums: Sums) -> Option<u32> {
     u32::try_from(mean).ok()
 }
 
-fn values_of(columns: &[Column], facts: &Facts) -> Vec<Value> {
+fn values_of(columns: &[Column], facts: &Facts) -> Values {
     columns.iter().map(|column| column.of(facts)).collect()
 }
 
 #[inline]
-fn hash_of(columns: &[Column], facts: &Facts, groups: &Frequent<Vec<Value>, Sums>) -> u64 {
+fn hash_of(columns: &[Column], facts: &Facts, groups: &Frequent<Values, Sums>) -> u64 {
     hash_values(columns.iter().map(|column| column.of(facts)), groups)
 }
 
 #[inline]
-fn hash_values(
-    values: impl Iterator<Item = impl Hash>,
-    groups: &Frequent<Vec<Value>, Sums>,
-) -> u64 {
+fn hash_values(values: impl Iterator<Item = impl Hash>, groups: &Frequent<Values, Sums>) -> u64 {
     let mut hasher = groups.hasher().build_hasher();
     values.for_each(|value| value.hash(&mut hasher));
     hasher.finish()

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::terms::offer;
 use super::{Family, Flow, Protocol, Status, StatusBit, TcpState};
@@ -92,11 +93,15 @@ pub(crate) enum Value {
     Status(u32),
     /// The name of a helper, filled up with zeros.
     Helper([u8; 16]),
-    /// Labels, by their bits.
-    Labels(u128),
+    /// Labels, by their bits, the highest first.
+    Labels([u8; 16]),
     /// A service.
     Service(&'static str),
 }
+
+/// The values of a group, one under each column. Up to two take no memory of their own: a large
+/// table has hundreds of thousands of groups.
+pub(crate) type Values = SmallVec<[Value; 2]>;
 
 /// Why `--by` or `--prefix` was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -242,7 +247,7 @@ pub(crate) struct Facts {
     /// Packets and bytes of both directions, where they are counted.
     pub(super) traffic: Option<(u64, u64)>,
     helper: Option<[u8; 16]>,
-    labels: Option<u128>,
+    labels: Option<[u8; 16]>,
     /// Whoever counts by services fills it in.
     pub(super) service: Option<&'static str>,
 }
@@ -273,7 +278,7 @@ impl From<&Flow<'_>> for Facts {
             helper: flow.helper.map(filled),
             labels: flow
                 .labels
-                .map(|labels| u128::from_le_bytes(filled(labels))),
+                .map(|labels| u128::from_le_bytes(filled(labels)).to_be_bytes()),
             service: None,
         }
     }
@@ -300,7 +305,7 @@ impl Hash for Value {
             Value::Family(family) => (1, family.number().into()),
             Value::Mark(number) | Value::Status(number) => (1, number.into()),
             Value::Helper(name) => (1, u128::from_le_bytes(name)),
-            Value::Labels(bits) => (1, bits),
+            Value::Labels(bits) => (1, u128::from_be_bytes(bits)),
             Value::Service(name) => {
                 name.hash(state);
                 (1, 0)
@@ -349,7 +354,7 @@ impl fmt::Display for Value {
                 let printable = |c: &char| c.is_ascii_graphic();
                 f.pad(&name.chars().filter(printable).collect::<String>())
             }
-            Value::Labels(bits) => f.pad(&label_numbers(*bits)),
+            Value::Labels(bits) => f.pad(&label_numbers(u128::from_be_bytes(*bits))),
             Value::Service(name) => f.pad(name),
         }
     }

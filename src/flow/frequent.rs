@@ -10,6 +10,9 @@ use foldhash::quality::RandomState;
 /// Keys that are counted before the rare ones are dropped.
 const LIMIT: usize = 32_768;
 
+/// From so many keys on there is room for all of them.
+const MANY: usize = 1024;
+
 /// The half of a slot that holds a place.
 const PLACE: u64 = 0xffff_ffff;
 
@@ -109,7 +112,10 @@ impl<K, S: Summed> Frequent<K, S> {
     }
 
     /// Adds what a part has counted.
-    pub(super) fn merge(&mut self, part: Self) {
+    pub(super) fn merge(&mut self, mut part: Self) {
+        if part.counts.len() > self.counts.len() {
+            std::mem::swap(self, &mut part);
+        }
         for count in &mut self.counts {
             count.before = count.before.saturating_add(part.floor);
         }
@@ -171,6 +177,11 @@ impl<K, S: Summed> Frequent<K, S> {
 
     /// Appends a key that is not there. At least half of the slots stay free.
     fn push(&mut self, key: K, count: Count<S>) {
+        if self.counts.len() == MANY {
+            // They will be more: to grow by and by copies them again and again.
+            self.keys.reserve_exact(self.limit.saturating_sub(MANY));
+            self.counts.reserve_exact(self.limit.saturating_sub(MANY));
+        }
         self.keys.push(key);
         self.counts.push(count);
         if self.counts.len() * 2 > self.slots.len() {

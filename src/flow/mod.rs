@@ -42,7 +42,7 @@ pub(crate) use crate::conntrack::{
     Family, Filter, Flow, Layer4, Mark, Protocol, Status, StatusBit, Tcp, TcpState, Tuple,
 };
 pub(crate) use census::{By, Census, Group, Lead, Others, Top};
-pub(crate) use field::{Column, Field, FieldError, Prefixes, Value};
+pub(crate) use field::{Column, Field, FieldError, Prefixes, Value, Values};
 pub(crate) use gather::{Gather, Selected};
 pub(crate) use kinds::{Kind, Kinds, Population};
 pub(crate) use named::terms_of;

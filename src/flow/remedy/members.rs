@@ -7,7 +7,9 @@ use std::time::Duration;
 use foldhash::quality::RandomState;
 
 use crate::flow::field::Facts;
-use crate::flow::{Column, Field, Flow, Gather, Prefixes, StatusBit, TcpState, Top, Tuple, Value};
+use crate::flow::{
+    Column, Field, Flow, Gather, Prefixes, StatusBit, TcpState, Top, Tuple, Value, Values,
+};
 
 /// Flows that are kept: two megabytes, and enough for a share that is right within 1 %.
 const MOST: usize = 20_000;
@@ -16,7 +18,7 @@ const MOST: usize = 20_000;
 #[derive(Debug)]
 pub(crate) struct Members {
     columns: Vec<Column>,
-    values: Vec<Value>,
+    values: Values,
     /// The first of them, which are a random sample.
     kept: Vec<Member>,
     /// All of them that were read.

@@ -194,6 +194,7 @@ impl Dump {
 impl<'a> Iterator for Chunk<'a> {
     type Item = Result<Flow<'a>, Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.messages.next()? {

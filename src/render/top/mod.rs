@@ -159,14 +159,14 @@ fn share(group: &Group) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::flow::{Field, Lead, Others, Protocol, TcpState};
+    use crate::flow::{Field, Lead, Others, Protocol, TcpState, Values};
     use crate::render::shape::value;
 
     pub(super) fn group(flows: u64, of: u64, margin: f64, values: &[Value]) -> Group {
         #[expect(clippy::cast_precision_loss)] // small numbers
         let share = flows as f64 / of as f64;
         Group {
-            values: values.to_vec(),
+            values: Values::from_slice(values),
             flows,
             share,
             margin,

@@ -20,7 +20,7 @@ use past::{Past, Point};
 use rows::Rows;
 
 use crate::assess::{Finding, Severity};
-use crate::flow::{By, Top, Value};
+use crate::flow::{By, Top, Values};
 
 /// How long columns that were chosen by `auto` stay.
 const CHOSEN_FOR: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ pub(crate) struct Watch {
     rows: Rows,
     /// When `auto` chose the columns.
     chosen: Option<Duration>,
-    selected: Option<Vec<Value>>,
+    selected: Option<Values>,
     findings: Option<Vec<Found>>,
     mode: Mode,
     is_frozen: bool,

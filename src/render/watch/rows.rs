@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::flow::{Column, Top, Value};
+use crate::flow::{Column, Top, Values};
 
 /// Groups that are followed.
 const MOST: usize = 100;
@@ -14,7 +14,7 @@ const OVERTAKES: f64 = 1.2;
 /// One group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
-    pub(super) values: Vec<Value>,
+    pub(super) values: Values,
     pub(super) flows: u64,
     pub(super) share: f64,
     pub(super) margin: f64,
@@ -85,13 +85,13 @@ impl Rows {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::flow::{Field, Group};
+    use crate::flow::{Field, Group, Value};
 
     /// What was read: ports and their flows, the largest first.
     pub(in crate::render::watch) fn top(groups: &[(u16, u64)]) -> Top {
         let total = groups.iter().map(|(_, flows)| flows).sum();
         let group = |(port, flows): &(u16, u64)| Group {
-            values: vec![Value::Port(*port)],
+            values: Values::from_elem(Value::Port(*port), 1),
             flows: *flows,
             share: f64::from(u32::try_from(*flows).unwrap())
                 / f64::from(u32::try_from(total).unwrap()),

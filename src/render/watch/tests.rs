@@ -3,12 +3,12 @@
 use super::keys::Key::{Char, Down, End, Enter, Escape, Interrupt, PageUp, Up};
 use super::*;
 use crate::assess::Id;
-use crate::flow::{Column, Field, Group, Protocol, TcpState};
+use crate::flow::{Column, Field, Group, Protocol, TcpState, Value};
 
 fn group(values: &[Value], flows: u64, of: u64) -> Group {
     let number = |number: u64| f64::from(u32::try_from(number).unwrap());
     Group {
-        values: values.to_vec(),
+        values: Values::from_slice(values),
         flows,
         share: number(flows) / number(of),
         margin: 0.004_01,
