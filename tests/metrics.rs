@@ -297,8 +297,14 @@ fn what_does_not_go_together_is_refused() {
             &["metrics", "--format", "munin", "--textfile", "/x.prom"],
             "--textfile",
         ),
-        (&["check", "--format", "prometheus"], "`cttune metrics`"),
-        (&["top", "--format", "munin"], "`cttune metrics`"),
+        (
+            &["check", "--format", "prometheus"],
+            "it belongs to: cttune metrics",
+        ),
+        (
+            &["top", "--format", "munin"],
+            "it belongs to: cttune metrics",
+        ),
     ] {
         world.cttune(args).exits(64).briefly().says(&[says]);
     }
