@@ -452,10 +452,9 @@ impl<'a> Scripts<'a> {
         if name.contains('/') {
             return resolved(name, variables);
         }
-        let mut paths = OWN_PROGRAMS
-            .iter()
-            .map(|folder| Path::new(folder).join(name));
-        paths.find(|path| *self.facts.find(path) != Found::Nothing)
+        let mut folders = OWN_PROGRAMS.iter();
+        let folder = folders.find(|folder| self.facts.has(folder, name))?;
+        Some(Path::new(folder).join(name))
     }
 
     /// A program that cttune does not know, and its words: a script, or one that may run what is
