@@ -156,9 +156,12 @@ fn every_trouble_is_unknown() {
             &["check", "--set", "udp_timeout=0"],
             "--set udp_timeout=0: a timeout of zero",
         ),
-        (&["top"], "`cttune check`"),
-        (&["metrics"], "`cttune check`"),
-        (&["plan", "--profile", "campus-fw"], "`cttune check`"),
+        (&["top"], "it belongs to: cttune check"),
+        (&["metrics"], "it belongs to: cttune check"),
+        (
+            &["plan", "--profile", "campus-fw"],
+            "it belongs to: cttune check",
+        ),
         // Of what is asked for.
         (&["check", "--profile", "no-such"], "no-such"),
         (&["check", "--profile", &broken], "broken.toml:2"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::expand::{expand, expand_quoted, is_of_name};
-use super::tokens::{Token, tokens};
+use super::tokens::{Token, bracket_length, tokens};
 use super::{Budget, Command, Dialect, Files, Shell, Variables, Word};
 
 /// Files that may read one another in a row by `.`.
@@ -644,28 +644,14 @@ fn substituted(raw: &str) -> Vec<&str> {
                 None => "",
             },
             "$" if behind.starts_with('(') && !behind.starts_with("((") => {
-                let end = closing(behind);
-                found.extend(behind.get(1..end));
+                let end = bracket_length(behind, '(', ')');
+                found.extend(behind.get(1..end.saturating_sub(1)));
                 behind.get(end..).unwrap_or_default()
             }
             _ => behind,
         };
     }
     found
-}
-
-/// Where the parenthesis that a text begins with is closed.
-fn closing(text: &str) -> usize {
-    let mut depth = 0_usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' if depth == 1 => return at,
-            ')' => depth -= 1,
-            _ => {}
-        }
-    }
-    text.len()
 }
 
 /// Whether a file descriptor follows: `>&2`, `>&-`.

@@ -86,6 +86,11 @@ fn variables_that_are_set_before_are_put_in() {
         ("export N=5; a $N", vec!["1: a_5"]),
         ("a ${N:-7} $N", vec!["1: a_7_?"]),
         ("N=$(nproc)\na $N", vec!["if 1: nproc", "2: a_?"]),
+        (
+            r#"N="$(a "$M" 2>/dev/null|b "s|/x \([^ ]*\) y|\1|p")"; c"#,
+            vec!["if 1: a_?", r"if | 1: b_s|/x \([^ ]*\) y|\1|p", "1: c"],
+        ),
+        (r#"a "$(b ")" '(')" c"#, vec!["if 1: b_)_(", "1: a_?_c"]),
         ("if x; then N=5; fi\na $N", vec!["if 1: x", "2: a_?"]),
         ("N=4\na $((N * 65536)) $((1+1))", vec!["2: a_262144_?"]),
         ("N=5 a", vec!["1: a"]),

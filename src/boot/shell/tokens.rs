@@ -15,6 +15,9 @@ const OPERATORS: [&str; 21] = [
     "&", "|", "(", ")", "<", ">",
 ];
 
+/// How deep quotes and `$(…)` in one another are looked into.
+const MOST_NESTED: usize = 32;
+
 /// The tokens of a script with the line of each.
 pub(super) fn tokens(text: &str) -> Vec<(usize, Token)> {
     let mut scanner = Scanner {
@@ -141,7 +144,7 @@ pub(super) fn raw_word(text: &str) -> (String, usize) {
             '\'' => rest[1..].find('\'').map_or(rest.len(), |at| at + 2),
             '"' => quoted_length(rest),
             '`' => rest[1..].find('`').map_or(rest.len(), |at| at + 2),
-            '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            '\\' => escaped_length(rest),
             '$' if rest[1..].starts_with('(') => 1 + bracket_length(&rest[1..], '(', ')'),
             '$' if rest[1..].starts_with('{') => 1 + bracket_length(&rest[1..], '{', '}'),
             other => other.len_utf8(),
@@ -158,30 +161,57 @@ pub(super) fn raw_word(text: &str) -> (String, usize) {
 
 /// The length of a text in double quotes, both included.
 pub(super) fn quoted_length(text: &str) -> usize {
-    let mut is_escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
+    quoted_within(text, MOST_NESTED)
+}
+
+/// The length of a bracket with all that are inside it.
+pub(super) fn bracket_length(text: &str, open: char, close: char) -> usize {
+    bracket_within(text, (open, close), MOST_NESTED)
+}
+
+fn quoted_within(text: &str, left: usize) -> usize {
+    let mut at = 1;
+    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        let rest = &text[at..];
+        at += match c {
             '"' => return at + 1,
-            _ => {}
-        }
+            '\\' => escaped_length(rest),
+            // What is quoted in there does not end the quotes around it.
+            '$' if rest[1..].starts_with('(') => {
+                1 + bracket_within(&rest[1..], ('(', ')'), left.saturating_sub(1))
+            }
+            other => other.len_utf8(),
+        };
     }
     text.len()
 }
 
-/// The length of a bracket with all that are inside it.
-fn bracket_length(text: &str, open: char, close: char) -> usize {
+fn bracket_within(text: &str, (open, close): (char, char), left: usize) -> usize {
     let mut depth = 0_usize;
-    for (at, c) in text.char_indices() {
+    let mut at = 0;
+    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+        let rest = &text[at..];
+        at += match c {
+            // Nobody nests so deep.
+            _ if left == 0 => return text.len(),
+            '\\' => escaped_length(rest),
+            '"' => quoted_within(rest, left - 1),
+            '\'' if open == '(' => rest[1..].find('\'').map_or(rest.len(), |at| at + 2),
+            other => other.len_utf8(),
+        };
         if c == open {
             depth += 1;
         } else if c == close {
             depth = depth.saturating_sub(1);
             if depth == 0 {
-                return at + c.len_utf8();
+                return at;
             }
         }
     }
     text.len()
+}
+
+/// The length of a backslash and what is behind it.
+fn escaped_length(text: &str) -> usize {
+    1 + text[1..].chars().next().map_or(0, char::len_utf8)
 }

@@ -23,6 +23,18 @@ const MOST_SCRIPTS: usize = 8;
 const TOO_LARGE: &str = "too large to be read";
 pub(super) const TOO_MUCH: &str = "too much to be followed";
 const NOWHERE: &str = "it is not known where";
+/// Where packages have hooks beside those of the admin.
+const HOOKS: [&str; 9] = [
+    "/etc/NetworkManager",
+    "/etc/cron.d",
+    "/etc/cron.daily",
+    "/etc/cron.hourly",
+    "/etc/cron.monthly",
+    "/etc/cron.weekly",
+    "/etc/dhcp",
+    "/etc/network",
+    "/etc/ppp",
+];
 /// Where programs are that no package brings.
 const OWN_PROGRAMS: [&str; 2] = ["/usr/local/sbin", "/usr/local/bin"];
 /// What a byte of a file that is read line by line costs of the budget.
@@ -442,8 +454,15 @@ impl<'a> Scripts<'a> {
     fn given(&mut self, path: &str, place: &SourceLine, runner: &Runner) {
         match resolved(path, &runner.variables) {
             Some(path) => self.read(&path, runner),
-            None if is_packaged(&place.file) => {}
-            None => self.unfollowed(place, runner, NOWHERE),
+            None => self.nowhere(place, runner),
+        }
+    }
+
+    /// A script or program in a folder that is not known. What packages bring runs its own.
+    fn nowhere(&mut self, place: &SourceLine, runner: &Runner) {
+        let is_hook = HOOKS.iter().any(|folder| place.file.starts_with(folder));
+        if !is_hook && !is_packaged(&place.file) {
+            self.unfollowed(place, runner, NOWHERE);
         }
     }
 
@@ -466,8 +485,8 @@ impl<'a> Scripts<'a> {
             return self.unknown("nf_conntrack", place, runner);
         }
         let path = self.program_file(name, &runner.variables);
-        if path.is_none() && name.contains('/') && !is_packaged(&place.file) {
-            self.unfollowed(place, runner, NOWHERE);
+        if path.is_none() && name.contains('/') {
+            self.nowhere(place, runner);
         }
         let path = path.unwrap_or_default();
         // Where a name is looked for may have been changed.
