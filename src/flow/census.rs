@@ -490,23 +490,25 @@ type Counted = (Values, u64, Sums);
 /// the first thousands only the size orders them: to compare the values of groups of one flow each
 /// would take longer than to count them.
 fn ranked(counted: &[Counted]) -> impl Iterator<Item = &Counted> {
-    // Places, which are small, are sorted instead of groups.
-    let mut ranked: Vec<(Reverse<u64>, usize)> =
-        counted.iter().map(|one| Reverse(one.1)).zip(0..).collect();
-    let by_values = |one: &(Reverse<u64>, usize), other: &(Reverse<u64>, usize)| {
+    // Of each group what nearly always decides, which is small, and its place.
+    type Rank = (Reverse<u64>, u64, usize);
+    let first = |values: &Values| values.first().map_or(0, Value::leading);
+    let rank =
+        |(place, (values, flows, _)): (usize, &Counted)| (Reverse(*flows), first(values), place);
+    let mut ranked: Vec<Rank> = counted.iter().enumerate().map(rank).collect();
+    let by_values = |one: &Rank, other: &Rank| {
         let values = |place: usize| &counted[place].0;
-        one.0
-            .cmp(&other.0)
-            .then_with(|| values(one.1).cmp(values(other.1)))
+        let known = (one.0, one.1).cmp(&(other.0, other.1));
+        known.then_with(|| values(one.2).cmp(values(other.2)))
     };
     if ranked.len() > IN_FULL_ORDER {
         ranked.select_nth_unstable_by(IN_FULL_ORDER, by_values);
         let (_, rest) = ranked.split_at_mut(IN_FULL_ORDER);
-        rest.sort_unstable();
+        rest.sort_unstable_by_key(|rank| rank.0);
     }
     let first = ranked.len().min(IN_FULL_ORDER);
     ranked[..first].sort_unstable_by(by_values);
-    ranked.into_iter().map(|(_, place)| &counted[place])
+    ranked.into_iter().map(|(.., place)| &counted[place])
 }
 
 /// What a flow adds to its group.

@@ -317,6 +317,20 @@ impl Hash for Value {
 }
 
 impl Value {
+    /// A number that is not larger where the value is not: of addresses the bits in front.
+    pub(super) fn leading(&self) -> u64 {
+        let bits = |address| match address {
+            IpAddr::V4(address) => u64::from(address.to_bits()),
+            // Behind all of IPv4.
+            IpAddr::V6(address) => (1 << 63) | (address.to_bits() >> 65) as u64,
+        };
+        match *self {
+            Value::Address(address) => bits(address),
+            Value::Port(number) => number.into(),
+            _ => 0,
+        }
+    }
+
     /// The family of an address.
     pub(crate) fn family(self) -> Option<Family> {
         match self {
@@ -383,5 +397,32 @@ fn status_names(word: u32) -> String {
         "-".to_owned()
     } else {
         names.join("+")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leading_number_of_values_has_their_order() {
+        let address = |text: &str| Value::Address(text.parse().unwrap());
+        let values = [
+            Value::Absent,
+            address("0.0.0.1"),
+            address("9.255.0.1"),
+            address("10.0.0.1"),
+            address("255.255.255.255"),
+            address("::"),
+            address("::1"),
+            address("2001:db8::1"),
+            address("2001:db8:0:1::"),
+            address("ffff::"),
+        ];
+        assert!(values.is_sorted());
+        assert!(values.map(|value| value.leading()).is_sorted());
+        let ports = [0, 80, 256, 65_535].map(Value::Port);
+        assert!(ports.is_sorted() && ports.map(|port| port.leading()).is_sorted());
+        assert!(address("10.0.0.1").leading() < address("10.0.0.2").leading());
     }
 }

@@ -29,7 +29,7 @@ const LARGE: i64 = 16_384;
 
 /// Chunks that the other thread gets at once, and how many of those wait for it. Each time it is
 /// woken costs as much as a chunk takes to copy: with single chunks that is a twelfth of the whole.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 16;
 const AHEAD: usize = 2;
 
 /// How a table is read.
