@@ -223,6 +223,23 @@ fn what_changes_while_the_question_is_open_is_named_and_nothing_is_applied() {
 }
 
 #[test]
+fn flows_that_end_while_the_question_is_open_are_no_reason_to_refuse() {
+    let world = World::with_flows(2000);
+    let mut terminal = Terminal::start(world.command("cttune").args(APPLY).arg("--expire"));
+    terminal.wait_for(QUESTION);
+    assert!(
+        terminal.screen.contains("14. clamp "),
+        "{}",
+        terminal.screen
+    );
+    world.sh("conntrack -F");
+    terminal.send("y\r");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, 0, "{screen}");
+    assert!(screen.contains("changes made"), "{screen}");
+}
+
+#[test]
 fn a_terminal_that_hangs_up_changes_nothing() {
     let world = World::new();
     let state = world.state();

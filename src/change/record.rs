@@ -170,8 +170,7 @@ impl Record {
 
     /// Whether it shortened flows, or was about to.
     pub(crate) fn is_about_flows(&self) -> bool {
-        let is_expire = |step: &Step| matches!(step, Step::Expire { .. });
-        self.steps.iter().any(is_expire)
+        self.steps.iter().any(Step::is_expire)
     }
 
     pub(crate) fn plan(&self) -> Plan {

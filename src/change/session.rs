@@ -165,7 +165,7 @@ impl<'a> Session<'a> {
         preflight(&chosen, system).map_err(ChangeError::from)?;
         let again = (request.plan)()?;
         refuse_blocked(&again, request.permission)?;
-        refuse_other(&plan, &again)?;
+        refuse_other(&plan, again)?;
         let is_whole = chosen.steps == plan.steps;
         Ok((chosen, is_whole))
     }
@@ -318,10 +318,13 @@ pub(crate) fn refuse_blocked(plan: &Plan, permission: Permission) -> Result<(), 
 }
 
 /// Refuses to apply a plan that would be another one by now. How many flows there are does not
-/// matter.
-fn refuse_other(plan: &Plan, again: &Plan) -> Result<(), ChangeError> {
+/// matter: those that come are left alone if the plan had none to shorten.
+fn refuse_other(plan: &Plan, mut again: Plan) -> Result<(), ChangeError> {
+    if !plan.steps.iter().any(Step::is_expire) {
+        again.steps.retain(|step| !step.is_expire());
+    }
     let live = |key| sysctl::read(key).ok().and_then(Reading::value);
-    let changed = Made::of(plan).differences(again, live);
+    let changed = Made::of(plan).differences(&again, live);
     if changed.is_empty() {
         return Ok(());
     }

@@ -19,11 +19,8 @@ use crate::files::{Root, profiles};
 use crate::kernel::host;
 use crate::plan::{Made, Plan};
 use crate::render::{self, layout};
-use crate::tunable::plural;
 
 const ENDING: &str = "json";
-/// Differences that are named.
-const MOST_NAMED: usize = 8;
 
 /// What is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,11 +156,7 @@ impl Order {
         if plan.steps.is_empty() && plan.blocked.is_empty() {
             messages.push("nothing of it is left to do".to_owned());
         }
-        let more = changed.len().saturating_sub(MOST_NAMED);
-        messages.extend(changed.into_iter().take(MOST_NAMED));
-        if more > 0 {
-            messages.push(format!("and {}", plural(more, "more difference")));
-        }
+        messages.extend(changed);
         Err(Failure {
             messages,
             ..Failure::new(FAILED, "").unchanged()

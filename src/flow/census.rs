@@ -15,7 +15,7 @@ use super::remaining::Remaining;
 use super::sample::{Sample, as_f64, margin, scaled};
 use super::{Column, Field, Flow, Gather, Prefixes, Query, Services, Value, Values, auto};
 
-/// Flows that are held back: a quarter of a megabyte.
+/// Flows that are held back: 360 kB.
 const HELD_BACK: usize = 2048;
 
 /// Groups that are looked into, since the largest of the first flows may not stay the largest.
@@ -27,7 +27,7 @@ const OTHERS: usize = 16_384;
 /// Sources that wait to be counted together.
 const WAITING: usize = 4096;
 
-/// Flows that wait to be counted together: 64 KiB.
+/// Flows that wait to be counted together: 47 kB.
 const FLOWS_WAITING: usize = 256;
 
 /// Groups of which those of the same size are in the order of their values.

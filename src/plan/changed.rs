@@ -9,9 +9,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::plain::Shown;
-use crate::tunable::Key;
+use crate::tunable::{Key, plural};
 
 use super::{Blocked, BootValues, FileChange, Lowered, Plan, Step};
+
+/// Differences that are named.
+const MOST_NAMED: usize = 8;
 
 /// A plan as it was made, to be compared with that of now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +34,8 @@ impl Made {
         }
     }
 
-    /// What differs, each in a sentence, the running kernel first; nothing where both are the same
-    /// plan.
+    /// What differs, each in a sentence, the running kernel first, and how much more there is;
+    /// nothing where both are the same plan.
     pub(crate) fn differences(&self, now: &Plan, live: impl Fn(Key) -> Option<i64>) -> Vec<String> {
         let mut told = differences(&self.steps, &now.steps, live);
         told.extend(self.at_boot.differences(&AtBoot::of(now)));
@@ -41,6 +44,11 @@ impl Made {
         told.extend(come.map(|one| format!("blocked now: {one}")));
         let gone = self.blocked.iter().filter(|one| !now.contains(one));
         told.extend(gone.map(|one| format!("no longer blocked: {one}")));
+        let more = told.len().saturating_sub(MOST_NAMED);
+        told.truncate(MOST_NAMED);
+        if more > 0 {
+            told.push(format!("and {}", plural(more, "more difference")));
+        }
         told
     }
 }
@@ -117,10 +125,14 @@ fn other_values<'a>(
 
 /// What differs of the steps.
 fn differences(then: &[Step], now: &[Step], live: impl Fn(Key) -> Option<i64>) -> Vec<String> {
-    if then.len() == now.len() && then.iter().zip(now).all(|(then, now)| is_same(then, now)) {
+    // Where no flow is left to be shortened there is no such step.
+    let has_expire = now.iter().any(Step::is_expire);
+    let counts = |step: &&Step| has_expire || !step.is_expire();
+    let earlier: Vec<&Step> = then.iter().filter(counts).collect();
+    if earlier.len() == now.len() && earlier.iter().zip(now).all(|(one, now)| is_same(one, now)) {
         return Vec::new();
     }
-    let lost = then.iter().filter(|step| !has(now, step));
+    let lost = earlier.into_iter().filter(|step| !has(now, step));
     let mut told: Vec<String> = lost.map(|step| lost_step(step, now, &live)).collect();
     let added = now.iter().filter(|step| !has(then, step));
     told.extend(added.map(|step| added_step(step, then)));
@@ -235,6 +247,7 @@ fn added_step(step: &Step, then: &[Step]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::{ExpireMode, ExpireParameters, ExpireSettings};
     use crate::service::{Rule, Table};
 
     fn live(key: Key, from: i64, to: i64) -> Step {
@@ -271,6 +284,50 @@ mod tests {
             replace: false,
             why: String::new(),
         }
+    }
+
+    fn expire(mode: ExpireMode, flows: u64) -> Step {
+        Step::Expire {
+            parameters: ExpireParameters {
+                mode,
+                ..ExpireSettings::default().into()
+            },
+            flows: Some(flows),
+            why: String::new(),
+        }
+    }
+
+    #[test]
+    fn how_many_flows_there_are_is_no_difference() {
+        let (clamp, delete) = (ExpireMode::Clamp, ExpireMode::Delete);
+        let max = || live(Key::Max, 1, 9);
+        for (then, now, differs) in [
+            (
+                vec![max(), expire(clamp, 2)],
+                vec![max(), expire(clamp, 7)],
+                false,
+            ),
+            (vec![max(), expire(clamp, 2)], vec![max()], false),
+            (vec![max()], vec![max(), expire(clamp, 7)], true),
+            (vec![expire(clamp, 2)], vec![expire(delete, 2)], true),
+        ] {
+            let told = differences(&then, &now, |_| Some(7));
+            assert_eq!(!told.is_empty(), differs, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_first_differences_are_named() {
+        let plan = |from| Plan {
+            steps: Key::ALL[..12]
+                .iter()
+                .map(|key| live(*key, from, 9))
+                .collect(),
+            ..Plan::default()
+        };
+        let told = Made::of(&plan(1)).differences(&plan(2), |_| None);
+        assert_eq!(told.len(), MOST_NAMED + 1);
+        assert_eq!(told[MOST_NAMED], "and 4 more differences");
     }
 
     #[test]

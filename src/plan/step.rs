@@ -144,6 +144,11 @@ impl Step {
         }
     }
 
+    /// Whether it is about flows.
+    pub(crate) fn is_expire(&self) -> bool {
+        matches!(self, Step::Expire { .. })
+    }
+
     /// The table of nft that it makes.
     pub(crate) fn table(&self) -> Option<&Table> {
         match self {

@@ -85,6 +85,19 @@ pub(super) struct Runner {
 }
 
 impl Runner {
+    /// The same, where it also depends on something else whether it runs.
+    fn if_also(&self, is_conditional: bool) -> Self {
+        Runner {
+            is_conditional: self.is_conditional || is_conditional,
+            ..self.clone()
+        }
+    }
+
+    /// The same, where it is not known whether it runs.
+    fn perhaps(&self) -> Self {
+        self.if_also(true)
+    }
+
     fn certainty(&self) -> Certainty {
         if self.is_conditional {
             Certainty::MayRun
@@ -151,11 +164,7 @@ impl<'a> Scripts<'a> {
     /// Reads a script that somebody runs. One without `#!` is run by shells, not by init.
     pub(super) fn script(&mut self, path: &Path, runner: &Runner) {
         let text = self.facts.text(path).unwrap_or_default();
-        let runner = Runner {
-            is_conditional: runner.is_conditional || !text.starts_with("#!"),
-            ..runner.clone()
-        };
-        self.read(path, &runner);
+        self.read(path, &runner.if_also(!text.starts_with("#!")));
     }
 
     /// Reads a script that a shell is given.
@@ -254,8 +263,7 @@ impl<'a> Scripts<'a> {
     pub(super) fn unfollowed(&mut self, place: &SourceLine, runner: &Runner, why: &str) {
         let runner = Runner {
             who: format!("{}, {why}", runner.who),
-            is_conditional: true,
-            ..runner.clone()
+            ..runner.perhaps()
         };
         if self
             .unfollowed
@@ -306,9 +314,8 @@ impl<'a> Scripts<'a> {
         let values = command.values();
         let place = source.place(command.line);
         let mut runner = Runner {
-            is_conditional: runner.is_conditional || command.is_conditional,
             variables: command.variables.clone(),
-            ..runner.clone()
+            ..runner.if_also(command.is_conditional)
         };
         self.redirected(command, before, &place, &runner);
         let Some(at) = unwrapped(&values) else {
@@ -433,11 +440,7 @@ impl<'a> Scripts<'a> {
         runner: &Runner,
     ) {
         if names_key(&command.raw()) {
-            let runner = Runner {
-                is_conditional: true,
-                ..runner.clone()
-            };
-            self.unknown(&command.raw(), place, &runner);
+            self.unknown(&command.raw(), place, &runner.perhaps());
         }
         let mut files = arguments
             .iter()
@@ -490,10 +493,7 @@ impl<'a> Scripts<'a> {
         }
         let path = path.unwrap_or_default();
         // Where a name is looked for may have been changed.
-        let runner = &Runner {
-            is_conditional: runner.is_conditional || !name.contains('/'),
-            ..runner.clone()
-        };
+        let runner = &runner.if_also(!name.contains('/'));
         let path = path.as_path();
         let found = path.is_absolute().then(|| self.facts.find(path));
         match found {
@@ -516,10 +516,7 @@ impl<'a> Scripts<'a> {
     /// among them.
     fn other_words(&mut self, words: &[Word], place: &SourceLine, runner: &Runner) {
         let value = |at: usize| words.get(at)?.value.as_deref();
-        let mut runner = Runner {
-            is_conditional: true,
-            ..runner.clone()
-        };
+        let mut runner = runner.perhaps();
         runner.variables.forget();
         let runs = |at: &usize| {
             let name = value(*at).and_then(|word| word.rsplit('/').next());
@@ -565,10 +562,7 @@ impl<'a> Scripts<'a> {
         let Some(request) = request else {
             return;
         };
-        let runner = Runner {
-            is_conditional: runner.is_conditional || !request.is_restart,
-            ..runner.clone()
-        };
+        let runner = runner.if_also(!request.is_restart);
         for name in request.units {
             let reader = match name.trim_end_matches(".service") {
                 "systemd-sysctl" => Reader::Systemd,

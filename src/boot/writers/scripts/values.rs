@@ -132,11 +132,7 @@ impl Scripts<'_> {
             // In a row with the drop-in, what comes before it has no effect on a key that it sets.
             let drop_in = Path::new(drop_in::PATH);
             let is_before = is_row && path.parent() == drop_in.parent() && path < drop_in;
-            let runner = Runner {
-                is_conditional: runner.is_conditional || is_before,
-                ..runner.clone()
-            };
-            self.loaded(path, &runner);
+            self.loaded(path, &runner.if_also(is_before));
         }
     }
 
@@ -239,10 +235,7 @@ impl Scripts<'_> {
         if !words.any(|word| modules::is_conntrack(word)) {
             return;
         }
-        let runner = Runner {
-            is_conditional: true,
-            ..runner.clone()
-        };
+        let runner = runner.perhaps();
         for value in words.filter_map(|word| word.strip_prefix("hashsize=")) {
             self.push(
                 Some(Key::Buckets),
@@ -275,13 +268,9 @@ impl Scripts<'_> {
             self.made.insert(PathBuf::from(path));
         } else {
             // Behind a `cd`, perhaps one to net or to net/netfilter.
-            let runner = Runner {
-                is_conditional: true,
-                ..runner.clone()
-            };
             let name = path.rsplit('/').next().unwrap_or(path);
             let name = format!("net/netfilter/{name}");
-            self.set(&name, text, place, &runner);
+            self.set(&name, text, place, &runner.perhaps());
         }
     }
 
