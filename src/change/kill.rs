@@ -38,6 +38,9 @@ const BETWEEN_PACKETS: Duration = Duration::from_millis(25);
 /// Flows that a preview shows.
 const EXAMPLES: usize = 10;
 
+/// Groups that are told.
+const GROUPS: usize = 5;
+
 /// Flows that are to be ended.
 #[derive(Debug)]
 pub(crate) struct Kill {
@@ -358,7 +361,7 @@ impl Sum {
     fn finish(self) -> Preview {
         Preview {
             tally: self.tally,
-            top: self.census.finish(None),
+            top: self.census.finish(None, GROUPS),
             examples: self.examples,
         }
     }

@@ -328,7 +328,7 @@ fn refuse_other(plan: &Plan, mut again: Plan) -> Result<(), ChangeError> {
     if changed.is_empty() {
         return Ok(());
     }
-    let mut messages = vec!["the plan is out of date".to_owned()];
+    let mut messages = vec!["the plan is out of date: this changed since the question".to_owned()];
     messages.extend(changed);
     Err(ChangeError::of(messages).hint("run it again: it plans anew"))
 }

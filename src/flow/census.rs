@@ -30,9 +30,6 @@ const WAITING: usize = 4096;
 /// Flows that wait to be counted together: 47 kB.
 const FLOWS_WAITING: usize = 256;
 
-/// Groups of which those of the same size are in the order of their values.
-const IN_FULL_ORDER: usize = 4096;
-
 /// How flows are grouped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum By {
@@ -66,10 +63,12 @@ pub(crate) struct Top {
     pub(crate) sampled: Option<u64>,
     /// The fields that groups differ in.
     pub(crate) columns: Vec<Column>,
-    /// The groups, largest first.
+    /// The largest groups, as many as were asked for, the largest first.
     pub(crate) groups: Vec<Group>,
-    /// Which of the groups to speak of: the one that stands out, else the largest.
-    pub(crate) cause: usize,
+    /// The groups behind them.
+    pub(crate) smaller: Smaller,
+    /// The group to speak of: the one that stands out, else the largest; none of an empty table.
+    pub(crate) cause: Option<Group>,
     /// Whether the columns were to be chosen, and no group stands out.
     pub(crate) nothing_stands_out: bool,
     /// By how many of the flows counted a group may be larger; 0 unless there were more groups
@@ -77,6 +76,14 @@ pub(crate) struct Top {
     pub(crate) uncounted: u64,
     /// What else is known of that group.
     pub(crate) lead: Option<Lead>,
+}
+
+/// Groups that are counted, but not told one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Smaller {
+    pub(crate) groups: u64,
+    /// Flows in them.
+    pub(crate) flows: u64,
 }
 
 /// Flows that have the same value under every column.
@@ -116,13 +123,6 @@ pub(crate) struct Others {
     pub(crate) or_more: bool,
     /// The share of the group that the largest of them has, 0 to 1.
     pub(crate) largest: f64,
-}
-
-impl Top {
-    /// The group to speak of; none of an empty table.
-    pub(crate) fn group(&self) -> Option<&Group> {
-        self.groups.get(self.cause)
-    }
 }
 
 impl Census {
@@ -172,13 +172,13 @@ impl Census {
         }
     }
 
-    /// Ends the census. `sample` is none where the whole table was read.
-    pub(crate) fn finish(mut self, sample: Option<Sample>) -> Top {
+    /// Ends the census, and tells of so many groups. `sample` is none where the whole table was read.
+    pub(crate) fn finish(mut self, sample: Option<Sample>, groups: usize) -> Top {
         let counts = match self.counts.take() {
             Some(counts) => counts,
             None => self.decided(),
         };
-        counts.into_top(self.flows, sample)
+        counts.into_top(self.flows, sample, groups)
     }
 
     fn decide(&mut self) {
@@ -295,9 +295,9 @@ impl Counts {
             let hash = hash_of(&columns, facts, &groups);
             first.add_hashed(hash, || values_of(&columns, facts), Sums::default());
         }
-        let first: Vec<Counted> = first.into_sums().collect();
-        let largest = ranked(&first).map(|(values, ..)| values.clone());
-        let others = largest.filter(|values| cause.as_ref() != Some(values));
+        let largest = largest(first.sums(), LOOKED_INTO);
+        let others = largest.into_iter().map(|(values, ..)| values.clone());
+        let others = others.filter(|values| cause.as_ref() != Some(values));
         let looked_into = cause.clone().into_iter().chain(others).take(LOOKED_INTO);
         let focus = looked_into
             .map(|values| Focus::new(hash_values(values.iter(), &groups), values, &columns))
@@ -353,45 +353,85 @@ impl Counts {
         }
     }
 
-    fn into_top(mut self, flows: u64, sample: Option<Sample>) -> Top {
+    fn into_top(mut self, flows: u64, sample: Option<Sample>, most: usize) -> Top {
         self.count_waiting();
-        let sample = sample.filter(|sample| sample.is_part());
-        let scale = sample.map_or(1.0, Sample::scale);
-        let total = scaled(flows, scale);
-        let uncounted = self.groups.floor();
-        let mut counted: Vec<Counted> = self.groups.into_sums().collect();
+        let scale = Scale::new(flows, sample);
         let looked_into = self.focus.iter().filter(|focus| focus.flows > 0);
-        counted.extend(looked_into.map(|focus| (focus.values.clone(), focus.flows, focus.sums)));
-        let groups: Vec<Group> = ranked(&counted)
-            .map(|(values, counted, sums)| {
-                let (counted, sums) = (*counted, *sums);
-                let share = as_f64(counted) / as_f64(flows.max(1));
-                Group {
-                    values: values.clone(),
-                    flows: scaled(counted, scale),
-                    share,
-                    margin: sample.map_or(0.0, |_| margin(share, flows, total)),
-                    traffic: (sums.counted > 0)
-                        .then(|| (scaled(sums.packets, scale), scaled(sums.bytes, scale))),
-                    left: mean_left(sums),
-                }
-            })
-            .collect();
-        let is_cause = |group: &Group| self.cause.as_ref() == Some(&group.values);
-        let cause = groups.iter().position(is_cause).unwrap_or(0);
-        let group = groups.get(cause);
-        let mut focus = self.focus.into_iter();
-        let focus = focus.find(|focus| group.is_some_and(|group| group.values == focus.values));
-        let lead = focus.map(|focus| focus.into_lead(sample.is_some()));
+        let looked_into = looked_into.map(|focus| (&focus.values, focus.flows, &focus.sums));
+        let counted = self.groups.sums().chain(looked_into);
+        let known = counted
+            .clone()
+            .fold(Smaller::default(), |known, one| Smaller {
+                groups: known.groups + 1,
+                flows: known.flows + one.1,
+            });
+        let told = largest(counted, most.max(1));
+        let cause = self
+            .focus
+            .iter()
+            .find(|focus| Some(&focus.values) == self.cause.as_ref());
+        let cause = cause.filter(|cause| cause.flows > 0);
+        let cause = cause.map(|cause| (&cause.values, cause.flows, &cause.sums));
+        let cause = cause.or(told.first().copied()).map(|one| scale.group(one));
+        let told = told.get(..most.min(told.len())).unwrap_or_default();
+        let groups: Vec<Group> = told.iter().map(|one| scale.group(*one)).collect();
+        let in_told: u64 = told.iter().map(|(_, flows, _)| flows).sum();
+        let smaller = Smaller {
+            groups: known.groups - groups.len() as u64,
+            flows: scale.of(known.flows - in_told),
+        };
+        let uncounted = scale.of(self.groups.floor());
+        let is_cause = |focus: &Focus| cause.as_ref().is_some_and(|one| one.values == focus.values);
+        let focus = self.focus.into_iter().find(is_cause);
         Top {
-            cause,
-            nothing_stands_out: self.nothing_stands_out,
-            total,
-            sampled: sample.map(|sample| sample.looked_at),
+            total: scale.total,
+            sampled: scale.sample.map(|sample| sample.looked_at),
             columns: self.columns,
             groups,
-            uncounted: scaled(uncounted, scale),
-            lead,
+            smaller,
+            nothing_stands_out: self.nothing_stands_out,
+            uncounted,
+            lead: focus.map(|focus| focus.into_lead(scale.sample.is_some())),
+            cause,
+        }
+    }
+}
+
+/// What was counted, as part of the whole table.
+struct Scale {
+    /// None where the whole table was read.
+    sample: Option<Sample>,
+    /// Flows that were counted, and those that match in the whole table.
+    counted: u64,
+    total: u64,
+}
+
+impl Scale {
+    fn new(counted: u64, sample: Option<Sample>) -> Self {
+        let mut scale = Scale {
+            sample: sample.filter(|sample| sample.is_part()),
+            counted,
+            total: 0,
+        };
+        scale.total = scale.of(counted);
+        scale
+    }
+
+    fn of(&self, counted: u64) -> u64 {
+        scaled(counted, self.sample.map_or(1.0, Sample::scale))
+    }
+
+    fn group(&self, (values, counted, sums): Counted<'_>) -> Group {
+        let share = as_f64(counted) / as_f64(self.counted.max(1));
+        Group {
+            values: values.clone(),
+            flows: self.of(counted),
+            share,
+            margin: self
+                .sample
+                .map_or(0.0, |_| margin(share, self.counted, self.total)),
+            traffic: (sums.counted > 0).then(|| (self.of(sums.packets), self.of(sums.bytes))),
+            left: mean_left(*sums),
         }
     }
 }
@@ -484,31 +524,25 @@ impl Focus {
     }
 }
 
-type Counted = (Values, u64, Sums);
+/// A group, how often it came, and what its flows add up to.
+type Counted<'a> = (&'a Values, u64, &'a Sums);
 
-/// The largest first; of equals the one with the lower values, so that the order is stable. Behind
-/// the first thousands only the size orders them: to compare the values of groups of one flow each
-/// would take longer than to count them.
-fn ranked(counted: &[Counted]) -> impl Iterator<Item = &Counted> {
-    // Of each group what nearly always decides, which is small, and its place.
-    type Rank = (Reverse<u64>, u64, usize);
-    let first = |values: &Values| values.first().map_or(0, Value::leading);
-    let rank =
-        |(place, (values, flows, _)): (usize, &Counted)| (Reverse(*flows), first(values), place);
-    let mut ranked: Vec<Rank> = counted.iter().enumerate().map(rank).collect();
-    let by_values = |one: &Rank, other: &Rank| {
-        let values = |place: usize| &counted[place].0;
+/// The largest, the largest first; of equals the one with the lower values, so that the order is
+/// stable.
+fn largest<'a>(counted: impl Iterator<Item = Counted<'a>>, most: usize) -> Vec<Counted<'a>> {
+    // What nearly always decides comes first, and is small.
+    let rank = |one: Counted<'a>| (Reverse(one.1), one.0.first().map_or(0, Value::leading), one);
+    let mut ranked: Vec<_> = counted.map(rank).collect();
+    let order = |one: &(_, u64, Counted<'_>), other: &(_, u64, Counted<'_>)| {
         let known = (one.0, one.1).cmp(&(other.0, other.1));
-        known.then_with(|| values(one.2).cmp(values(other.2)))
+        known.then_with(|| one.2.0.cmp(other.2.0))
     };
-    if ranked.len() > IN_FULL_ORDER {
-        ranked.select_nth_unstable_by(IN_FULL_ORDER, by_values);
-        let (_, rest) = ranked.split_at_mut(IN_FULL_ORDER);
-        rest.sort_unstable_by_key(|rank| rank.0);
+    if most < ranked.len() {
+        ranked.select_nth_unstable_by(most, order);
+        ranked.truncate(most);
     }
-    let first = ranked.len().min(IN_FULL_ORDER);
-    ranked[..first].sort_unstable_by(by_values);
-    ranked.into_iter().map(|(.., place)| &counted[place])
+    ranked.sort_unstable_by(order);
+    ranked.into_iter().map(|(.., one)| one).collect()
 }
 
 /// What a flow adds to its group.
@@ -584,7 +618,7 @@ mod tests {
         for flow in flows {
             census.add(&flow);
         }
-        census.finish(sample)
+        census.finish(sample, usize::MAX)
     }
 
     fn sizes(top: &Top) -> Vec<(String, u64)> {
@@ -630,6 +664,40 @@ mod tests {
     }
 
     #[test]
+    fn groups_that_are_not_asked_for_are_added_up_and_the_cause_is_told_all_the_same() {
+        // Server n has n flows; of server 1 and 2 there are two each.
+        let servers = (1..=60_u32).flat_map(|server| std::iter::repeat_n(server, server as usize));
+        let made = || {
+            servers
+                .clone()
+                .chain([1])
+                .map(|server| flow(server, server, 80, 60))
+        };
+        for most in [0, 1, 2, 59, 60, 1000] {
+            let mut census = census(By::Fields(vec![Field::Dst]));
+            made().for_each(|flow| census.add(&flow));
+            let top = census.finish(None, most);
+            let told = sizes(&top);
+            assert_eq!(told.len(), most.min(60));
+            assert!(
+                told.first()
+                    .is_none_or(|first| *first == ("192.0.2.60".to_owned(), 60))
+            );
+            if most == 59 {
+                // Of equals the one with the lower address comes first.
+                assert_eq!(told[58], ("192.0.2.1".to_owned(), 2));
+            }
+            let in_told: u64 = told.iter().map(|(_, flows)| flows).sum();
+            let smaller = Smaller {
+                groups: 60 - told.len() as u64,
+                flows: 1831 - in_told,
+            };
+            assert_eq!((top.smaller, top.total), (smaller, 1831));
+            assert_eq!(top.cause.unwrap().flows, 60);
+        }
+    }
+
+    #[test]
     fn the_cause_is_spoken_of_though_another_group_is_larger() {
         // A fifth goes to one unusual port, a third to HTTPS, all to different servers.
         let port = |n: u32| match n % 15 {
@@ -643,7 +711,7 @@ mod tests {
             [Field::Proto, Field::State, Field::Dport].map(Column::whole)
         );
         assert_eq!(sizes(&top)[0], ("tcp established 443".to_owned(), 1000));
-        assert_eq!(top.group().unwrap().flows, 600);
+        assert_eq!(top.cause.unwrap().flows, 600);
         assert!(!top.nothing_stands_out);
     }
 
@@ -718,7 +786,7 @@ mod tests {
                 part.add(&flow);
             }
             one.merge(other);
-            assert_eq!(one.finish(None), whole);
+            assert_eq!(one.finish(None, usize::MAX), whole);
         }
     }
 
@@ -729,6 +797,6 @@ mod tests {
             (top.total, top.groups.len(), top.lead.clone()),
             (0, 0, None)
         );
-        assert_eq!(top.group(), None);
+        assert_eq!(top.cause, None);
     }
 }

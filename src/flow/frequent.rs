@@ -119,20 +119,25 @@ impl<K, S: Summed> Frequent<K, S> {
         for count in &mut self.counts {
             count.before = count.before.saturating_add(part.floor);
         }
+        self.keys.reserve_exact(part.keys.len());
+        self.counts.reserve_exact(part.counts.len());
         for (key, mut other) in part.keys.into_iter().zip(part.counts) {
             if let Some(count) = self.find(other.hash) {
                 count.seen = count.seen.saturating_add(other.seen);
                 count.before = count.before.saturating_sub(part.floor) + other.before;
                 count.sums.add(other.sums);
             } else {
+                // No key of the part is there twice: they need no slots before all are there.
                 other.before = other.before.saturating_add(self.floor);
-                self.push(key, other);
+                self.keys.push(key);
+                self.counts.push(other);
             }
         }
         self.floor = self.floor.saturating_add(part.floor);
         while self.counts.len() > self.limit {
             self.drop_the_rarer_half();
         }
+        self.fill_slots();
     }
 
     /// What makes the hashes of keys.
@@ -151,6 +156,7 @@ impl<K, S: Summed> Frequent<K, S> {
         }
         if self.counts.len() >= self.limit {
             self.drop_the_rarer_half();
+            self.fill_slots();
         }
         let count = Count {
             hash,
@@ -175,7 +181,7 @@ impl<K, S: Summed> Frequent<K, S> {
         }
     }
 
-    /// Appends a key that is not there. At least half of the slots stay free.
+    /// Appends a key that is not there.
     fn push(&mut self, key: K, count: Count<S>) {
         if self.counts.len() == MANY {
             // They will be more: to grow by and by copies them again and again.
@@ -185,13 +191,18 @@ impl<K, S: Summed> Frequent<K, S> {
         self.keys.push(key);
         self.counts.push(count);
         if self.counts.len() * 2 > self.slots.len() {
-            self.fill_slots(self.slots.len() * 4);
+            self.fill_slots();
         } else {
             self.fill_slot(self.counts.len(), count.hash);
         }
     }
 
-    fn fill_slots(&mut self, slots: usize) {
+    /// Gives each key its slot anew. At least half of the slots stay free.
+    fn fill_slots(&mut self) {
+        let mut slots = self.slots.len();
+        while self.counts.len() * 2 > slots {
+            slots *= 4;
+        }
         self.slots.clear();
         self.slots.resize(slots, 0);
         for place in 0..self.counts.len() {
@@ -208,6 +219,7 @@ impl<K, S: Summed> Frequent<K, S> {
         self.slots[slot] = (hash & !PLACE) | number as u64;
     }
 
+    /// Leaves the slots as they were: fill them before a key is looked for.
     fn drop_the_rarer_half(&mut self) {
         let mut most: Vec<u32> = self.counts.iter().map(Count::most).collect();
         let middle = most.len() / 2;
@@ -216,19 +228,13 @@ impl<K, S: Summed> Frequent<K, S> {
         let mut stays = || counts.next().is_some_and(|count| count.most() > floor);
         self.keys.retain(|_| stays());
         self.counts.retain(|count| count.most() > floor);
-        self.fill_slots(self.slots.len());
         self.floor = floor;
     }
 
-    /// Every key with how often it came at least, in no order.
-    pub(super) fn into_counted(self) -> impl Iterator<Item = (K, u64)> {
-        self.into_sums().map(|(key, seen, _)| (key, seen))
-    }
-
-    /// The same with what was added up.
-    pub(super) fn into_sums(self) -> impl Iterator<Item = (K, u64, S)> {
-        let counts = self.keys.into_iter().zip(self.counts);
-        counts.map(|(key, count)| (key, u64::from(count.seen), count.sums))
+    /// Every key with how often it came at least and what was added up, in no order.
+    pub(super) fn sums(&self) -> impl Iterator<Item = (&K, u64, &S)> + Clone {
+        let counts = self.keys.iter().zip(&self.counts);
+        counts.map(|(key, count)| (key, u64::from(count.seen), &count.sums))
     }
 
     /// By how much a count may be too low; 0 while all keys are counted.
@@ -278,7 +284,10 @@ mod tests {
             (frequent.floor(), frequent.len(), frequent.largest()),
             (0, 4, 3)
         );
-        let mut counted: Vec<_> = frequent.into_counted().collect();
+        let mut counted: Vec<_> = frequent
+            .sums()
+            .map(|(key, seen, ())| (*key, seen))
+            .collect();
         counted.sort_unstable();
         assert_eq!(counted, [(1, 2), (2, 1), (3, 3), (4, 1)]);
     }
@@ -295,11 +304,7 @@ mod tests {
         }
         let floor = frequent.floor();
         assert!(floor > 0);
-        assert!(
-            frequent
-                .into_counted()
-                .any(|counted| counted == (7, 25_000))
-        );
+        assert!(frequent.sums().any(|counted| counted == (&7, 25_000, &())));
     }
 
     proptest! {
@@ -322,7 +327,7 @@ mod tests {
             frequent.merge(part);
             prop_assert!(frequent.len() <= limit);
             let floor = frequent.floor();
-            let counted: HashMap<u8, u64> = frequent.into_counted().collect();
+            let counted: HashMap<u8, u64> = frequent.sums().map(|(key, seen, ())| (*key, seen)).collect();
             for (key, times) in exact {
                 let said = counted.get(&key).copied().unwrap_or(0);
                 prop_assert!(said <= times && times <= said + floor);

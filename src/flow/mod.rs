@@ -41,6 +41,8 @@ mod written;
 pub(crate) use crate::conntrack::{
     Family, Filter, Flow, Layer4, Mark, Protocol, Status, StatusBit, Tcp, TcpState, Tuple,
 };
+#[cfg(test)]
+pub(crate) use census::Smaller;
 pub(crate) use census::{By, Census, Group, Lead, Others, Top};
 pub(crate) use field::{Column, Field, FieldError, Prefixes, Value, Values};
 pub(crate) use gather::{Gather, Selected};

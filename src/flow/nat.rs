@@ -188,17 +188,18 @@ impl NatCount {
         let table = sample.map_or(looked_at, |sample| sample.table.max(looked_at));
         let estimate = |seen| estimate(seen, looked_at, table);
         let most = |counted: Frequent<IpAddr>| {
-            let mut counted: Vec<_> = counted.into_counted().collect();
-            counted
-                .sort_unstable_by(|(one, more), (other, less)| less.cmp(more).then(one.cmp(other)));
+            let mut counted: Vec<_> = counted.sums().collect();
+            counted.sort_unstable_by(|(one, more, ()), (other, less, ())| {
+                less.cmp(more).then(one.cmp(other))
+            });
             counted.truncate(TOLD);
             let counted = counted.into_iter();
             counted
-                .map(|(address, seen)| (address, estimate(seen)))
+                .map(|(address, seen, ())| (*address, estimate(seen)))
                 .collect()
         };
         let ranges = &self.ranges;
-        let ports = self.ports.into_counted().map(|(key, seen)| {
+        let ports = self.ports.sums().map(|(key, seen, ())| {
             let (ports, by_rule) = match key.pool {
                 Pool::Rule(place) => (ranges.get(place).map(|range| range.ports.clone()), true),
                 Pool::Low => (Some(LOW), false),

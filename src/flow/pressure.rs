@@ -150,10 +150,10 @@ impl PressureCount {
                 opening: estimate(unanswered.opening),
                 half_open: estimate(unanswered.half_open),
                 udp: estimate(unanswered.udp),
-                source: most(unanswered.sources).map(|(host, seen)| (host, share(seen))),
-                destination: most(unanswered.destinations).map(|(to, seen)| (to, share(seen))),
+                source: most(&unanswered.sources).map(|(host, seen)| (host, share(seen))),
+                destination: most(&unanswered.destinations).map(|(to, seen)| (to, share(seen))),
             },
-            source: most(self.hosts).map(|(host, seen)| (host, estimate(seen))),
+            source: most(&self.hosts).map(|(host, seen)| (host, estimate(seen))),
         }
     }
 }
@@ -183,8 +183,9 @@ impl UnansweredCount {
     }
 }
 
-fn most<K>(counted: Frequent<K>) -> Option<(K, u64)> {
-    counted.into_counted().max_by_key(|(_, seen)| *seen)
+fn most<K: Copy>(counted: &Frequent<K>) -> Option<(K, u64)> {
+    let most = counted.sums().max_by_key(|(_, seen, ())| *seen);
+    most.map(|(key, seen, ())| (*key, seen))
 }
 
 /// A number of the table, from the number among the flows that were read.

@@ -13,9 +13,6 @@ use crate::flow::expire::{Preview, Tally};
 use crate::flow::{Group, Top};
 use crate::tunable::{format_count, format_share, plural};
 
-/// Groups that are shown.
-const GROUPS: usize = 5;
-
 /// What there is to show.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parts<'a> {
@@ -40,8 +37,7 @@ pub(crate) fn preview(preview: &Preview) -> String {
         return "no flow would be ended\n".to_owned();
     }
     let mut text = format!("{HEAD}{} would be ended{HEAD:#}\n", flows(selected));
-    let groups = preview.top.groups.iter();
-    for group in groups.take(GROUPS).filter(|group| group.flows > 1) {
+    for group in preview.top.groups.iter().filter(|group| group.flows > 1) {
         let values: Vec<String> = named(&preview.top, group)
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
@@ -138,7 +134,7 @@ pub(crate) fn json(parts: Parts<'_>) -> Output<'_> {
         schema: Schema,
         flows: tally_now(Act::Kill, parts.tally, parts.dry_run, parts.count),
         recreated: parts.recreated,
-        groups: top.groups.iter().take(GROUPS).map(ended).collect(),
+        groups: top.groups.iter().map(ended).collect(),
         examples,
         saved: parts.saved.map(|path| path.display().to_string()),
     }
@@ -162,7 +158,7 @@ mod tests {
         tally.keep(KeptWhy::SshSession);
         Preview {
             tally,
-            top: census.finish(None),
+            top: census.finish(None, 5),
             examples: vec!["tcp 192.168.1.1:1000 > 10.0.0.2:80".to_owned()],
         }
     }

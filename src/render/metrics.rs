@@ -16,7 +16,7 @@ use crate::plan::{Compared, Comparison};
 use crate::tunable::{Key, Snapshot};
 
 /// Groups of destinations that are shown.
-pub(super) const DESTINATIONS: usize = 5;
+pub(crate) const DESTINATIONS: usize = 5;
 
 /// The numbers of one moment, as far as they could be read.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ fn flows_now(flows: &Flows) -> FlowsNow {
         share: group.share,
         margin: group.margin,
     };
-    let destinations = flows.destinations.groups.iter().take(DESTINATIONS);
+    let destinations = flows.destinations.groups.iter();
     FlowsNow {
         total: population.total,
         sampled: population.sampled,
@@ -239,7 +239,7 @@ pub(super) mod example {
         };
         let flows = Flows {
             population: Kinds::default().finish(None),
-            destinations: Census::by(&[Field::Dst]).finish(None),
+            destinations: Census::by(&[Field::Dst]).finish(None, DESTINATIONS),
         };
         (Snapshot::new(readings, Some(count)), rates, flows)
     }

@@ -13,7 +13,7 @@ use crate::flow::{Census, Extent, Field, Filter, Kinds};
 use crate::guard;
 use crate::kernel::ctnetlink::DumpError;
 use crate::kernel::namespaces;
-use crate::render::metrics::{Flows, LastApply, Source};
+use crate::render::metrics::{DESTINATIONS, Flows, LastApply, Source};
 use crate::tunable::Snapshot;
 
 /// What was to be read, and whether it was.
@@ -103,7 +103,7 @@ pub(super) fn read_flows(
     let ((kinds, census), sample) = table.gather(&Filter::default(), extent, start)?;
     Ok(Flows {
         population: kinds.finish(sample),
-        destinations: census.finish(sample),
+        destinations: census.finish(sample, DESTINATIONS),
     })
 }
 

@@ -40,7 +40,7 @@ pub(super) fn run(args: &args::Top, global: &Global, out: Out) -> anyhow::Result
 /// Reads and prints once.
 fn show(query: &Query, args: &args::Top, global: &Global, out: Out) -> anyhow::Result<()> {
     let table = Table::find(out)?;
-    let top = read(query, &table)?;
+    let top = read(query, &table, args.rows)?;
 
     let sentence = render::top::sentence(&top, query.is_selection());
     let place = place::of(global);
@@ -48,7 +48,6 @@ fn show(query: &Query, args: &args::Top, global: &Global, out: Out) -> anyhow::R
     let remedy = args.remedy.then(fragment).transpose()?;
     let shown = render::top::Shown {
         top: &top,
-        rows: args.rows,
         is_selection: query.is_selection(),
         remedy: remedy.as_deref(),
     };
@@ -70,14 +69,14 @@ fn show(query: &Query, args: &args::Top, global: &Global, out: Out) -> anyhow::R
     Ok(())
 }
 
-/// The groups of a table.
-fn read(query: &Query, table: &Table) -> anyhow::Result<Top> {
+/// The largest groups of a table.
+fn read(query: &Query, table: &Table, rows: usize) -> anyhow::Result<Top> {
     let extent = query.extent(table.entries);
     let (selected, sample) = table.gather(&query.filter(extent), extent, || Selected {
         selection: &query.selection,
         gather: Census::new(query),
     })?;
-    Ok(selected.gather.finish(sample))
+    Ok(selected.gather.finish(sample, rows))
 }
 
 /// What machines read of the groups that explain most.
@@ -90,8 +89,7 @@ pub(super) fn object(out: Out) -> anyhow::Result<serde_json::Value> {
         services: Services::default(),
     };
     let shown = render::top::Shown {
-        top: &read(&query, &Table::find(out)?)?,
-        rows: 20,
+        top: &read(&query, &Table::find(out)?, 20)?,
         is_selection: false,
         remedy: None,
     };

@@ -25,7 +25,7 @@ pub(super) fn fragment(
     place: &Place,
     out: Out,
 ) -> anyhow::Result<String> {
-    let Some(group) = top.group() else {
+    let Some(group) = &top.cause else {
         out.note(sentence);
         return Ok(String::new());
     };

@@ -11,7 +11,7 @@ use crate::diagnostic::told;
 use crate::flow::turnover;
 use crate::flow::{By, Census, Extent, Field, Filter, Query, Selected};
 use crate::kernel::{counters, sysctl};
-use crate::render::watch::{Flows, Reading, Watch};
+use crate::render::watch::{Flows, GROUPS, Reading, Watch};
 use crate::tunable::{Counter, Counters, Key};
 
 /// The part of the time that the flows may be read for.
@@ -132,8 +132,8 @@ impl<'a> Reader<'a> {
         });
         self.flows = Some((begun, names, is_part));
         Ok(Flows {
-            top: selected.gather.finish(sample),
-            kinds: kinds.finish(sample),
+            top: selected.gather.finish(sample, GROUPS),
+            kinds: kinds.finish(sample, usize::MAX),
             began: rates.map(|[began, _]| began),
             ended: rates.map(|[_, ended]| ended),
         })

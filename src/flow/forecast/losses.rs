@@ -75,10 +75,10 @@ impl Losses {
 
     /// The largest losses under each of so many candidates.
     pub(super) fn largest(self, candidates: usize, scale: impl Fn(u64) -> u64) -> Vec<Vec<Loss>> {
-        let all: Vec<_> = self.0.into_sums().collect();
+        let all: Vec<_> = self.0.sums().collect();
         let of_candidate = |place: usize| {
-            let loss = |(by, flows, ended): &([Value; 3], u64, Ended)| Loss {
-                by: *by,
+            let loss = |(by, flows, ended): &(&[Value; 3], u64, &Ended)| Loss {
+                by: **by,
                 dropped: scale(ended.0.get(place).copied().unwrap_or(0).into()),
                 flows: scale(*flows),
             };

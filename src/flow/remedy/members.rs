@@ -71,7 +71,8 @@ impl Members {
         Members {
             columns: top.columns.clone(),
             values: top
-                .group()
+                .cause
+                .as_ref()
                 .map(|group| group.values.clone())
                 .unwrap_or_default(),
             kept: Vec::new(),

@@ -85,7 +85,7 @@ impl Remedy {
         members: &Members,
         live: &Snapshot,
     ) -> Option<Remedy> {
-        let group = top.group().filter(|_| !members.kept().is_empty())?;
+        let group = top.cause.as_ref().filter(|_| !members.kept().is_empty())?;
         if let Some(advice) = long_timeout(top, members, live).or_else(|| forged(members)) {
             return Some(advice);
         }

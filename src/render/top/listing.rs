@@ -9,8 +9,8 @@ use crate::tunable::{format_count, format_rounded_seconds};
 /// Characters of the bar of a group that has all flows.
 const BAR: u8 = 10;
 
-pub(super) fn listing(top: &Top, rows: usize) -> String {
-    let shown = || top.groups.iter().take(rows);
+pub(super) fn listing(top: &Top) -> String {
+    let shown = || top.groups.iter();
     let has_traffic = shown().any(|group| group.traffic.is_some());
     let has_left = shown().any(|group| group.left.is_some());
     let faint = |name: &str| format!("{FAINT}{name}{FAINT:#}");

@@ -17,8 +17,6 @@ use crate::tunable::{format_count, format_share, plural};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown<'a> {
     pub(crate) top: &'a Top,
-    /// Groups to show.
-    pub(crate) rows: usize,
     /// Whether `--match` or `--keep` left flows out.
     pub(crate) is_selection: bool,
     /// The fragment of `--remedy`, if it was asked for.
@@ -68,14 +66,17 @@ struct GroupNow {
 
 pub(crate) fn json<'a>(shown: &Shown<'a>) -> Output<'a> {
     let top = shown.top;
-    let groups = top.groups.iter().take(shown.rows);
-    let cause = top.group().filter(|_| !top.nothing_stands_out);
+    let cause = top.cause.as_ref().filter(|_| !top.nothing_stands_out);
     Output {
         schema: Schema,
         total: top.total,
         sampled: top.sampled,
         by: top.columns.iter().map(|one| one.field.name()).collect(),
-        groups: groups.map(|group| group_now(&top.columns, group)).collect(),
+        groups: top
+            .groups
+            .iter()
+            .map(|group| group_now(&top.columns, group))
+            .collect(),
         uncounted: top.uncounted,
         cause: cause.map(|group| Cause {
             by: by(&top.columns, group),
@@ -116,18 +117,16 @@ pub(super) fn scalar(value: Value) -> Scalar {
 pub(crate) fn text(shown: &Shown<'_>) -> String {
     let top = shown.top;
     let mut text = format!("{HEAD}{}{HEAD:#}\n", sentence(top, shown.is_selection));
-    if top.groups.is_empty() {
+    if top.cause.is_none() {
         return text;
     }
     text.push('\n');
-    text.push_str(&listing::listing(top, shown.rows));
-    let rest = top.groups.get(shown.rows..).unwrap_or_default();
-    if !rest.is_empty() {
-        let flows: u64 = rest.iter().map(|group| group.flows).sum();
+    text.push_str(&listing::listing(top));
+    if top.smaller.groups > 0 {
         text.push_str(&format!(
             "{FAINT}and {} in {}{FAINT:#}\n",
-            plural(flows, "flow"),
-            plural(rest.len() as u64, "smaller group"),
+            plural(top.smaller.flows, "flow"),
+            plural(top.smaller.groups, "smaller group"),
         ));
     }
     if let Some(sampled) = top.sampled {
@@ -159,7 +158,7 @@ fn share(group: &Group) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::flow::{Field, Lead, Others, Protocol, TcpState, Values};
+    use crate::flow::{Field, Lead, Others, Protocol, Smaller, TcpState, Values};
     use crate::render::shape::value;
 
     pub(super) fn group(flows: u64, of: u64, margin: f64, values: &[Value]) -> Group {
@@ -204,12 +203,13 @@ pub(super) mod tests {
             total: 76_768,
             sampled: None,
             columns: fields.map(Column::whole).into(),
+            cause: Some(group(52_000, 76_768, 0.0, &push)),
+            smaller: Smaller::default(),
             groups: vec![
                 group(52_000, 76_768, 0.0, &push),
                 group(4_300, 76_768, 0.0, &dns),
                 group(300, 76_768, 0.0, &ping),
             ],
-            cause: 0,
             nothing_stands_out: false,
             uncounted: 0,
             lead: Some(Lead {
@@ -224,10 +224,9 @@ pub(super) mod tests {
         }
     }
 
-    fn shown(top: &Top, rows: usize) -> String {
+    fn shown(top: &Top) -> String {
         let text = text(&Shown {
             top,
-            rows,
             is_selection: false,
             remedy: None,
         });
@@ -237,7 +236,7 @@ pub(super) mod tests {
     #[test]
     fn the_story_is_a_sentence_and_a_row_for_each_group() {
         assert_eq!(
-            shown(&story(), 20),
+            shown(&story()),
             "\
 52,000 of 76,768 flows (67.7 %) are established TCP to 2a00:1450:400b:c02::bc
   port 5228, from 17 /64 networks (the largest 6.2 %); if idle, half of them end
@@ -253,7 +252,13 @@ pub(super) mod tests {
 
     #[test]
     fn groups_that_are_not_shown_are_added_up() {
-        let text = shown(&story(), 1);
+        let mut top = story();
+        let smaller = top.groups.split_off(1);
+        top.smaller = Smaller {
+            groups: 2,
+            flows: smaller.iter().map(|group| group.flows).sum(),
+        };
+        let text = shown(&top);
         let rest = text.lines().skip(6).collect::<Vec<_>>();
         assert_eq!(rest, ["and 4,600 flows in 2 smaller groups"]);
     }
@@ -265,9 +270,10 @@ pub(super) mod tests {
         top.uncounted = 7;
         top.groups.truncate(1);
         top.groups[0].margin = 0.004_01;
+        top.cause = top.groups.first().cloned();
         top.lead.as_mut().unwrap().others.as_mut().unwrap().or_more = true;
         assert_eq!(
-            shown(&top, 20),
+            shown(&top),
             "\
 about 52,000 of 76,768 flows (67.7 % ± 0.5) are established TCP to
   2a00:1450:400b:c02::bc port 5228, from at least 17 /64 networks (the largest
@@ -287,7 +293,6 @@ note: too many groups to count each: a row may be too low by up to 7 flows
         let cause = |top: &Top| {
             let told = value(&json(&Shown {
                 top,
-                rows: 1,
                 is_selection: false,
                 remedy: None,
             }));
@@ -300,7 +305,7 @@ note: too many groups to count each: a row may be too low by up to 7 flows
         assert!(told.starts_with(part), "{told}");
         assert_eq!(cause(&top), None);
         top.nothing_stands_out = false;
-        (top.cause, top.lead) = (1, None);
+        (top.cause, top.lead) = (Some(top.groups[1].clone()), None);
         let told = sentence(&top, false);
         let part = "4,300 of 76,768 flows (5.6 %) are UDP to 2001:db8:ffff::9 port 53.";
         assert_eq!((told.as_str(), cause(&top)), (part, Some(53)));
@@ -312,7 +317,7 @@ note: too many groups to count each: a row may be too low by up to 7 flows
         top.groups[0].traffic = Some((1_000_000, 12_345_678));
         top.groups[0].left = Some(216_000);
         top.groups[2].left = Some(25);
-        let told = shown(&top, 20);
+        let told = shown(&top);
         let rows: Vec<&str> = told.lines().skip(4).collect();
         assert_eq!(
             rows,

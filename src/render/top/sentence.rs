@@ -12,7 +12,7 @@ pub(crate) fn sentence(top: &Top, is_selection: bool) -> String {
     } else {
         "flow"
     };
-    let Some(group) = top.group() else {
+    let Some(group) = &top.cause else {
         return if is_selection {
             "no flow matches".to_owned()
         } else {
@@ -203,11 +203,11 @@ mod tests {
         let mut top = story();
         top.lead = None;
         top.total = 1;
-        top.groups.truncate(1);
-        (top.groups[0].flows, top.groups[0].share) = (1, 1.0);
+        let group = top.cause.as_mut().unwrap();
+        (group.flows, group.share) = (1, 1.0);
         let told = sentence(&top, true);
         assert!(told.starts_with("1 of 1 matching flow (100.0 %) is established TCP to"));
-        top.groups.clear();
+        top.cause = None;
         assert_eq!(sentence(&top, false), "the table is empty");
         assert_eq!(sentence(&top, true), "no flow matches");
     }

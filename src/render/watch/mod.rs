@@ -15,6 +15,7 @@ use std::time::Duration;
 pub(crate) use ask::Ask;
 pub(crate) use frame::{Look, frame};
 pub(crate) use keys::{Action, Key, Verb};
+pub(crate) use rows::GROUPS;
 
 use past::{Past, Point};
 use rows::Rows;

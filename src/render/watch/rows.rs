@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::flow::{Column, Top, Values};
 
 /// Groups that are followed.
-const MOST: usize = 100;
+pub(crate) const GROUPS: usize = 100;
 /// How long a group without flows is shown.
 const FADE: Duration = Duration::from_secs(10);
 /// A group that has so many times the flows of the one above it changes places with it.
@@ -38,7 +38,7 @@ impl Rows {
         for row in &mut self.rows {
             (row.flows, row.share) = (0, 0.0);
         }
-        for group in top.groups.iter().take(MOST) {
+        for group in &top.groups {
             let row = Row {
                 values: group.values.clone(),
                 flows: group.flows,
@@ -59,7 +59,7 @@ impl Rows {
         let is_shown = |row: &Row| row.gone.is_none_or(|gone| at.saturating_sub(gone) < FADE);
         self.rows.retain(is_shown);
         self.settle();
-        self.rows.truncate(MOST);
+        self.rows.truncate(GROUPS);
     }
 
     /// Moves a row up past those that it clearly has more flows than. One that fades keeps its
@@ -85,7 +85,7 @@ impl Rows {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::flow::{Field, Group, Value};
+    use crate::flow::{Field, Group, Smaller, Value};
 
     /// What was read: ports and their flows, the largest first.
     pub(in crate::render::watch) fn top(groups: &[(u16, u64)]) -> Top {
@@ -104,7 +104,8 @@ pub(super) mod tests {
             sampled: None,
             columns: vec![Column::whole(Field::Dport)],
             groups: groups.iter().map(group).collect(),
-            cause: 0,
+            smaller: Smaller::default(),
+            cause: None,
             nothing_stands_out: false,
             uncounted: 0,
             lead: None,

@@ -3,7 +3,7 @@
 use super::keys::Key::{Char, Down, End, Enter, Escape, Interrupt, PageUp, Up};
 use super::*;
 use crate::assess::Id;
-use crate::flow::{Column, Field, Group, Protocol, TcpState, Value};
+use crate::flow::{Column, Field, Group, Protocol, Smaller, TcpState, Value};
 
 fn group(values: &[Value], flows: u64, of: u64) -> Group {
     let number = |number: u64| f64::from(u32::try_from(number).unwrap());
@@ -23,7 +23,8 @@ fn top(fields: &[Field], groups: Vec<Group>) -> Top {
         sampled: Some(20_000),
         columns: fields.iter().copied().map(Column::whole).collect(),
         groups,
-        cause: 0,
+        smaller: Smaller::default(),
+        cause: None,
         nothing_stands_out: false,
         uncounted: 0,
         lead: None,

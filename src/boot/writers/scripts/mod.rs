@@ -22,7 +22,7 @@ const MOST_SCRIPTS: usize = 8;
 /// Why something is not followed.
 const TOO_LARGE: &str = "too large to be read";
 pub(super) const TOO_MUCH: &str = "too much to be followed";
-const NOWHERE: &str = "it is not known where";
+const NOWHERE: &str = "runs a file from an unknown folder";
 /// Where packages have hooks beside those of the admin.
 const HOOKS: [&str; 9] = [
     "/etc/NetworkManager",
