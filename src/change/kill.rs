@@ -38,7 +38,7 @@ const BETWEEN_PACKETS: Duration = Duration::from_millis(25);
 /// Flows that a preview shows.
 const EXAMPLES: usize = 10;
 
-/// Groups that are told.
+/// Groups that are named.
 const GROUPS: usize = 5;
 
 /// Flows that are to be ended.

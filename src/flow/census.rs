@@ -65,7 +65,7 @@ pub(crate) struct Top {
     pub(crate) columns: Vec<Column>,
     /// The largest groups, as many as were asked for, the largest first.
     pub(crate) groups: Vec<Group>,
-    /// The groups behind them.
+    /// The other groups.
     pub(crate) smaller: Smaller,
     /// The group to speak of: the one that stands out, else the largest; none of an empty table.
     pub(crate) cause: Option<Group>,
