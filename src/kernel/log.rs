@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::thread::{Builder, JoinHandle};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
@@ -37,18 +37,28 @@ pub(crate) enum Journal {
 }
 
 /// The kernel log as another thread reads it: /dev/kmsg takes a read for each of its records.
-pub(crate) struct Reading(JoinHandle<io::Result<KernelLog>>);
+pub(crate) enum Reading {
+    Started(JoinHandle<io::Result<KernelLog>>),
+    /// No thread is to be had.
+    Waiting(Journal),
+}
 
 impl Reading {
     pub(crate) fn start(journal: Journal) -> Self {
-        Reading(thread::spawn(move || read_kernel_log(journal)))
+        let thread = Builder::new().name("log".into());
+        let thread = thread.spawn(move || read_kernel_log(journal));
+        thread.map_or(Reading::Waiting(journal), Reading::Started)
     }
 
     /// # Errors
     /// Where no source can be read; it is the reason of the first.
     pub(crate) fn finish(self) -> io::Result<KernelLog> {
-        let read = self.0.join();
-        read.unwrap_or_else(|_| Err(io::Error::other("the thread that reads it stopped")))
+        match self {
+            Reading::Started(thread) => thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread that reads it stopped"))),
+            Reading::Waiting(journal) => read_kernel_log(journal),
+        }
     }
 }
 
