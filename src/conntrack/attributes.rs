@@ -104,7 +104,7 @@ impl<'a> Attributes<'a> {
 impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>, Malformed>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         // After an error nothing follows: no length behind it could be trusted.
         let bytes = std::mem::take(&mut self.0);
@@ -123,7 +123,7 @@ impl<'a> Iterator for Attributes<'a> {
 
 /// `struct nlattr`: the length, this header included, and the kind. Taken apart so that each is
 /// one load: there are two dozen in a flow.
-#[inline]
+#[inline(always)]
 fn read_header(bytes: &[u8]) -> Option<(usize, u16)> {
     let ([length, kind], []) = bytes.first_chunk::<HEADER>()?.as_chunks() else {
         return None;
@@ -134,6 +134,7 @@ fn read_header(bytes: &[u8]) -> Option<(usize, u16)> {
 
 impl<'a> Attribute<'a> {
     /// The first bytes of the value, which must have as many.
+    #[inline(always)]
     pub(crate) fn bytes<const N: usize>(self) -> Result<[u8; N], Malformed> {
         let bytes = self.value.first_chunk();
         bytes.copied().ok_or(Malformed("part of a number"))
@@ -148,6 +149,7 @@ impl<'a> Attribute<'a> {
         self.bytes().map(u16::from_be_bytes)
     }
 
+    #[inline(always)]
     pub(crate) fn u32(self) -> Result<u32, Malformed> {
         self.bytes().map(u32::from_be_bytes)
     }

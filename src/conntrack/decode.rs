@@ -27,6 +27,7 @@ impl<'a> Flow<'a> {
     ///
     /// # Errors
     /// If the bytes end too early, or lack a tuple, the id or a family that conntrack has.
+    #[inline(always)]
     pub(crate) fn parse(message: &'a [u8]) -> Result<Flow<'a>, Malformed> {
         let (&[family, ..], attributes) = message
             .split_first_chunk::<4>()
@@ -62,6 +63,7 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
+    #[inline(always)]
     fn take(&mut self, attribute: Attribute<'a>) -> Result<(), Malformed> {
         match attribute.kind {
             cta::TUPLE_ORIG => {
@@ -127,6 +129,7 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     fn into_flow(self, family: Family) -> Result<Flow<'a>, Malformed> {
         Ok(Flow {
             family,

@@ -24,6 +24,7 @@ pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<Message<'a>, Malformed>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         let bytes = self.0;
         if bytes.is_empty() {
@@ -46,7 +47,7 @@ impl<'a> Iterator for Messages<'a> {
 }
 
 /// `struct nlmsghdr`: length, type, flags, sequence number, port; in the machine's byte order.
-#[inline]
+#[inline(always)]
 fn header(bytes: &[u8]) -> Option<(usize, u16, u32)> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (kind, rest) = rest.split_first_chunk()?;

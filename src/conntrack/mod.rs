@@ -9,6 +9,9 @@
 //! Follows include/uapi/linux/netfilter/nfnetlink_conntrack.h and
 //! net/netfilter/nf_conntrack_netlink.c (6.18).
 
+// A release is built for size, which would call a function for each attribute of each flow.
+#![allow(clippy::inline_always)]
+
 mod attributes;
 mod buffer;
 #[cfg(test)]

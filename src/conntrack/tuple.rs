@@ -70,7 +70,7 @@ impl Tuple {
     }
 
     /// Reads the value of a tuple's attribute.
-    #[inline]
+    #[inline(always)]
     pub(super) fn parse(value: &[u8]) -> Result<Tuple, Malformed> {
         match usual(value) {
             Some(tuple) => Ok(tuple),
@@ -134,7 +134,7 @@ fn put_address(buffer: &mut Buffer, kinds: (u16, u16), address: IpAddr) {
 /// A tuple with ports and without a zone, in the very order in which the kernel writes it, as nearly
 /// all are; `None` for any other. Reading attribute by attribute takes three times as many
 /// instructions, and there are two tuples in a flow.
-#[inline]
+#[inline(always)]
 fn usual(value: &[u8]) -> Option<Tuple> {
     const V4: [u8; 4] = header(4 + 2 * 8, NESTED | cta_tuple::IP);
     const V6: [u8; 4] = header(4 + 2 * 20, NESTED | cta_tuple::IP);
@@ -173,6 +173,7 @@ fn usual(value: &[u8]) -> Option<Tuple> {
 }
 
 /// The bytes behind an attribute's header, if it is this one, and the rest.
+#[inline(always)]
 fn behind<const N: usize>(header: [u8; 4], bytes: &[u8]) -> Option<(&[u8; N], &[u8])> {
     let (head, rest) = bytes.split_first_chunk()?;
     if *head == header {

@@ -347,10 +347,11 @@ impl Counts {
     }
 
     fn count_waiting(&mut self) {
-        for (hash, facts) in self.waiting.drain(..) {
-            let values = || values_of(&self.columns, &facts);
-            self.groups.add_hashed(hash, values, sums_of(&facts));
+        for (hash, facts) in &self.waiting {
+            let values = || values_of(&self.columns, facts);
+            self.groups.add_hashed(*hash, values, sums_of(facts));
         }
+        self.waiting.clear();
     }
 
     fn into_top(mut self, flows: u64, sample: Option<Sample>, most: usize) -> Top {

@@ -6,6 +6,7 @@
 //! does not say so. A dump may also miss flows that come and tell twice of a bucket while others
 //! go: who acts on flows must not mind.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -191,19 +192,19 @@ impl Dump {
     }
 }
 
-impl<'a> Iterator for Chunk<'a> {
-    type Item = Result<Flow<'a>, Malformed>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            match self.messages.next()? {
-                Ok(message) if message.kind == IS_FLOW => {
-                    return Some(Flow::parse(message.body));
-                }
-                Ok(_) => {}
-                Err(error) => return Some(Err(error)),
+impl Chunk<'_> {
+    /// Shows its flows in turn, until `show` breaks. What shows them is one function for all who
+    /// read a table: everything that decodes a flow is inlined into it.
+    pub(super) fn each(
+        self,
+        show: &mut dyn FnMut(&Flow<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Malformed> {
+        for message in self.messages {
+            let message = message?;
+            if message.kind == IS_FLOW && show(&Flow::parse(message.body)?).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
 }

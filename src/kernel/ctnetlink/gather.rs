@@ -267,14 +267,14 @@ impl<G: Gather> Gathered<G> {
     fn show(&mut self, chunk: Chunk<'_>, reading: &Reading<'_>) -> Result<(), DumpError> {
         let most = reading.sample.unwrap_or(u64::MAX);
         let at = chunk.filled.saturating_duration_since(reading.clock);
-        for flow in chunk {
-            let flow = flow?;
+        let _enough = chunk.each(&mut |flow| {
             // Kernels before 5.15 do not filter by status.
-            if reading.filter.tells_of(&flow) && self.looked_at < most {
-                self.gather.add(&flow, at);
+            if reading.filter.tells_of(flow) {
+                self.gather.add(flow, at);
                 self.looked_at += 1;
             }
-        }
+            break_if(self.looked_at >= most)
+        })?;
         Ok(())
     }
 

@@ -58,13 +58,8 @@ pub(crate) fn walk<V: Visitor>(filter: &Filter, visitor: &mut V) -> Result<(), V
     let mut dump = Dump::start(filter)?;
     while let Some(chunk) = dump.next_chunk()? {
         visitor.start_of_chunk(chunk.filled);
-        let mut wants_more = ControlFlow::Continue(());
-        for flow in chunk {
-            wants_more = visitor.flow(&flow.map_err(DumpError::from)?);
-            if wants_more.is_break() {
-                break;
-            }
-        }
+        let shown = chunk.each(&mut |flow| visitor.flow(flow));
+        let wants_more = shown.map_err(DumpError::from)?;
         if visitor.end_of_chunk()?.is_break() || wants_more.is_break() {
             return Ok(dump.check_buckets()?);
         }
