@@ -155,20 +155,26 @@ impl Census {
     /// Counts a flow.
     pub(crate) fn add(&mut self, flow: &Flow<'_>) {
         self.flows += 1;
-        let mut facts = Facts::from(flow);
-        facts.service = self.services.of(flow);
-        self.count(&facts);
-    }
-
-    #[inline]
-    fn count(&mut self, facts: &Facts) {
+        let service = self.services.of(flow);
+        let facts = || Facts::of(flow, service);
         if let Some(counts) = &mut self.counts {
             counts.add(facts);
-            return;
+        } else {
+            self.hold_back(facts());
         }
-        self.held_back.push(*facts);
+    }
+
+    fn hold_back(&mut self, facts: Facts) {
+        self.held_back.push(facts);
         if self.held_back.len() == HELD_BACK {
             self.decide();
+        }
+    }
+
+    fn count(&mut self, facts: Facts) {
+        match &mut self.counts {
+            Some(counts) => counts.add(|| facts),
+            None => self.hold_back(facts),
         }
     }
 
@@ -212,8 +218,8 @@ impl Census {
             }
         };
         let mut counts = Counts::new(choice, self.by == By::Auto, &sample);
-        for facts in &sample {
-            counts.add(facts);
+        for facts in sample {
+            counts.add(|| facts);
         }
         counts
     }
@@ -243,10 +249,13 @@ impl Gather for Census {
             (None, Some(part)) => {
                 self.counts = Some(part);
                 for facts in std::mem::take(&mut self.held_back) {
-                    self.count(&facts);
+                    self.count(facts);
                 }
             }
-            (_, None) => part.held_back.iter().for_each(|facts| self.count(facts)),
+            (_, None) => part
+                .held_back
+                .into_iter()
+                .for_each(|facts| self.count(facts)),
         }
     }
 
@@ -333,15 +342,19 @@ impl Counts {
     }
 
     /// Most flows are of a group that is looked into: comparing finds them, and no key is made.
+    ///
+    /// `facts` are made where they wait: to copy them takes as long as to make them.
     #[inline]
-    fn add(&mut self, facts: &Facts) {
-        let hash = hash_of(&self.columns, facts, &self.groups);
-        if let Some(focus) = self.focus.iter_mut().find(|focus| focus.hash == hash) {
-            focus.add(facts);
+    fn add(&mut self, facts: impl FnOnce() -> Facts) {
+        self.waiting.push((0, facts()));
+        let Some((hash, facts)) = self.waiting.last_mut() else {
             return;
-        }
-        self.waiting.push((hash, *facts));
-        if self.waiting.len() == FLOWS_WAITING {
+        };
+        *hash = hash_of(&self.columns, facts, &self.groups);
+        if let Some(focus) = self.focus.iter_mut().find(|focus| focus.hash == *hash) {
+            focus.add(facts);
+            self.waiting.pop();
+        } else if self.waiting.len() == FLOWS_WAITING {
             self.count_waiting();
         }
     }

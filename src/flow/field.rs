@@ -248,13 +248,14 @@ pub(crate) struct Facts {
     pub(super) traffic: Option<(u64, u64)>,
     helper: Option<[u8; 16]>,
     labels: Option<[u8; 16]>,
-    /// Whoever counts by services fills it in.
     pub(super) service: Option<&'static str>,
 }
 
-impl From<&Flow<'_>> for Facts {
-    #[inline]
-    fn from(flow: &Flow<'_>) -> Self {
+impl Facts {
+    /// Those of a flow that one of the services has, if flows are counted by services.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // a release is built for size
+    pub(super) fn of(flow: &Flow<'_>, service: Option<&'static str>) -> Self {
         Facts {
             src: flow.original.src,
             dst: flow.original.dst,
@@ -279,8 +280,14 @@ impl From<&Flow<'_>> for Facts {
             labels: flow
                 .labels
                 .map(|labels| u128::from_le_bytes(filled(labels)).to_be_bytes()),
-            service: None,
+            service,
         }
+    }
+}
+
+impl From<&Flow<'_>> for Facts {
+    fn from(flow: &Flow<'_>) -> Self {
+        Facts::of(flow, None)
     }
 }
 

@@ -8,15 +8,19 @@ use std::time::Duration;
 use super::{Flow, Selection};
 
 /// Somebody who is shown flows.
-pub(crate) trait Gather: Send + Sized {
+pub(crate) trait Gather: Send {
     /// A flow, and how far the clock of the reading was when the kernel told of it, at most.
     fn add(&mut self, flow: &Flow<'_>, at: Duration);
 
     /// The same without flows. What the first flows decided stays decided.
-    fn part(&self) -> Self;
+    fn part(&self) -> Self
+    where
+        Self: Sized;
 
     /// Adds what a part has gathered.
-    fn merge(&mut self, part: Self);
+    fn merge(&mut self, part: Self)
+    where
+        Self: Sized;
 
     /// Whether the first flows have decided what there is to decide.
     fn is_decided(&self) -> bool {

@@ -49,6 +49,12 @@ pub(crate) struct Reading<'a> {
 #[derive(Debug)]
 pub(crate) struct Gathered<G> {
     pub(crate) gather: G,
+    pub(crate) seen: Seen,
+}
+
+/// How far a table was read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
     /// Flows that were shown.
     pub(crate) looked_at: u64,
     /// Whether the reading ended before the table did.
@@ -64,41 +70,34 @@ pub(crate) type Told<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
 /// That of any thread; what was gathered is lost then.
 pub(crate) fn gather<G: Gather>(
     reading: &Reading<'_>,
-    gather: G,
+    mut gather: G,
     told: Told<'_>,
 ) -> Result<Gathered<G>, DumpError> {
     let mut dump = Dump::start(reading.filter)?;
+    let mut seen = Seen::default();
     if !may_split(reading)? {
-        let mut whole = Gathered::none(gather);
-        whole.read(&mut dump, reading, &mut |looked_at, _| told(looked_at))?;
-        return Ok(whole);
+        seen.read_rest(&mut dump, reading, &mut gather, told)?;
+        return Ok(Gathered { gather, seen });
     }
-    let mut first = Gathered::none((Split::default(), gather));
-    let mut is_stopped = false;
-    first.read(&mut dump, reading, &mut |looked_at, gather| {
-        is_stopped = told(looked_at).is_break();
-        let is_decided = looked_at >= FIRST && gather.is_decided();
-        break_if(is_stopped || is_decided || looked_at >= LAST_OF_FIRST)
-    })?;
-    let (split, gather) = first.gather;
-    let mut rest = Gathered {
-        gather,
-        looked_at: first.looked_at,
-        is_part: is_stopped,
-    };
-    if is_stopped || !first.is_part {
-        return Ok(rest);
+    let mut first = (Split::default(), gather);
+    let is_over = seen.read_first(&mut dump, reading, &mut first, told)?;
+    let (split, mut gather) = first;
+    if is_over {
+        return Ok(Gathered { gather, seen });
     }
-    match split.halves(reading.filter) {
-        Some(halves) if rest.gather.is_decided() => {
-            side_by_side(&halves, reading, &rest.gather, told)
-        }
-        _ if rest.gather.is_decided() => received_here(&mut dump, rest, reading, told),
-        _ => {
-            rest.read(&mut dump, reading, &mut |looked_at, _| told(looked_at))?;
-            Ok(rest)
-        }
+    if !gather.is_decided() {
+        seen.read_rest(&mut dump, reading, &mut gather, told)?;
+        return Ok(Gathered { gather, seen });
     }
+    let mut part = gather.part();
+    if let Some(halves) = split.halves(reading.filter) {
+        gather = gather.part();
+        seen = side_by_side(&halves, reading, [&mut gather, &mut part], told)?;
+    } else {
+        seen.receive_here(&mut dump, reading, &mut part, told)?;
+    }
+    gather.merge(part);
+    Ok(Gathered { gather, seen })
 }
 
 /// Whether two threads may read, and would be faster.
@@ -112,119 +111,50 @@ fn may_split(reading: &Reading<'_>) -> Result<bool, DumpError> {
 }
 
 /// Reads both halves at once, the first one in this thread.
-fn side_by_side<G: Gather>(
+fn side_by_side(
     halves: &[Filter; 2],
     reading: &Reading<'_>,
-    gather: &G,
+    [here, there]: [&mut dyn Gather; 2],
     told: Told<'_>,
-) -> Result<Gathered<G>, DumpError> {
+) -> Result<Seen, DumpError> {
     let [one, other] = halves
         .each_ref()
         .map(|filter| Reading { filter, ..*reading });
-    let mine = gather.part();
-    let (theirs, spare) = (mine.part(), mine.part());
     let (read_there, is_stopped) = (AtomicU64::new(0), AtomicBool::new(false));
-    scope(|scope| {
+    let (here, in_thread) = scope(|scope| {
         let thread = Builder::new().name("dump".into());
         let thread = thread.spawn_scoped(scope, || {
-            half(&other, theirs, &mut |looked_at| {
+            half(&other, there, &mut |looked_at| {
                 read_there.store(looked_at, Relaxed);
                 break_if(is_stopped.load(Relaxed))
             })
         });
-        let mine = half(&one, mine, &mut |looked_at| {
+        let here = half(&one, here, &mut |looked_at| {
             told(looked_at + read_there.load(Relaxed))
         });
-        if mine.as_ref().map_or(true, |half| half.is_part) {
+        if here.as_ref().map_or(true, |half| half.is_part) {
             is_stopped.store(true, Relaxed);
         }
-        let theirs = match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            // No thread is to be had.
-            Err(_) => half(&other, spare, told),
-        };
-        let (mut whole, other) = (mine?, theirs?);
-        let is_part = other.is_part;
-        whole.add(other, is_part);
-        Ok(whole)
-    })
-}
-
-/// Receives the rest of a dump in this thread, and lets another look at it.
-fn received_here<G: Gather>(
-    dump: &mut Dump,
-    mut whole: Gathered<G>,
-    reading: &Reading<'_>,
-    told: Told<'_>,
-) -> Result<Gathered<G>, DumpError> {
-    let mut part = Gathered::none(whole.gather.part());
-    let (before, seen) = (whole.looked_at, AtomicU64::new(0));
-    let (to_show, batches) = sync_channel::<Vec<Taken>>(AHEAD);
-    let (to_reuse, looked_at) = channel();
-    let ended: Result<_, DumpError> = scope(|scope| {
-        let thread = Builder::new().name("count".into());
-        let thread = thread.spawn_scoped(scope, || {
-            for batch in batches {
-                for taken in &batch {
-                    part.show(taken.chunk(), reading)?;
-                }
-                seen.store(part.looked_at, Relaxed);
-                // Nobody waits for the last ones.
-                let _ = to_reuse.send(batch);
-            }
-            Ok::<_, DumpError>(part)
-        });
-        let Ok(thread) = thread else { return Ok(None) };
-        let mut is_part = false;
-        let mut receive = || {
-            let (mut batch, mut spare) = (Vec::new(), Vec::new());
-            loop {
-                spare.extend(
-                    looked_at
-                        .try_iter()
-                        .flatten()
-                        .map(|taken: Taken| taken.bytes),
-                );
-                let taken = dump.take_chunk(spare.pop().unwrap_or_default())?;
-                is_part = told(before + seen.load(Relaxed)).is_break();
-                let is_over = taken.is_none() || is_part;
-                batch.extend(taken);
-                if is_over || batch.len() == TOGETHER {
-                    // The other thread ends early only with an error.
-                    let sent = to_show.send(std::mem::take(&mut batch));
-                    if is_over || sent.is_err() {
-                        return if is_part {
-                            dump.check_buckets()
-                        } else {
-                            Ok(())
-                        };
-                    }
-                }
-            }
-        };
-        let received = receive();
-        drop(to_show);
-        let part = thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-        received?;
-        Ok(Some((part, is_part)))
+        // No thread may be to be had.
+        let thread = thread.ok();
+        let thread =
+            thread.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        (here, thread)
     });
-    match ended? {
-        Some((part, is_part)) => whole.add(part, is_part),
-        // No thread is to be had.
-        None => whole.read(dump, reading, &mut |looked_at, _| told(looked_at))?,
-    }
+    let mut whole = here?;
+    let other = match in_thread {
+        Some(other) => other?,
+        None => half(&other, there, told)?,
+    };
+    whole.add(other);
     Ok(whole)
 }
 
 /// Reads what one filter lets pass.
-fn half<G: Gather>(
-    reading: &Reading<'_>,
-    gather: G,
-    told: Told<'_>,
-) -> Result<Gathered<G>, DumpError> {
-    let mut half = Gathered::none(gather);
+fn half(reading: &Reading<'_>, gather: &mut dyn Gather, told: Told<'_>) -> Result<Seen, DumpError> {
+    let mut half = Seen::default();
     let mut dump = Dump::start(reading.filter)?;
-    half.read(&mut dump, reading, &mut |looked_at, _| told(looked_at))?;
+    half.read_rest(&mut dump, reading, gather, told)?;
     Ok(half)
 }
 
@@ -236,26 +166,48 @@ fn break_if(is_over: bool) -> ControlFlow<()> {
     }
 }
 
-impl<G: Gather> Gathered<G> {
-    fn none(gather: G) -> Self {
-        Gathered {
-            gather,
-            looked_at: 0,
-            is_part: false,
-        }
+impl Seen {
+    /// Reads the flows that decide how the rest is read. Tells whether nothing is left to read.
+    fn read_first(
+        &mut self,
+        dump: &mut Dump,
+        reading: &Reading<'_>,
+        gather: &mut dyn Gather,
+        told: Told<'_>,
+    ) -> Result<bool, DumpError> {
+        let mut is_stopped = false;
+        self.read(dump, reading, gather, &mut |looked_at, gather| {
+            is_stopped = told(looked_at).is_break();
+            let is_decided = looked_at >= FIRST && gather.is_decided();
+            break_if(is_stopped || is_decided || looked_at >= LAST_OF_FIRST)
+        })?;
+        let has_more = self.is_part && !is_stopped;
+        self.is_part = is_stopped;
+        Ok(!has_more)
     }
 
     /// Reads what is left of a dump.
+    fn read_rest(
+        &mut self,
+        dump: &mut Dump,
+        reading: &Reading<'_>,
+        gather: &mut dyn Gather,
+        told: Told<'_>,
+    ) -> Result<(), DumpError> {
+        self.read(dump, reading, gather, &mut |looked_at, _| told(looked_at))
+    }
+
     fn read(
         &mut self,
         dump: &mut Dump,
         reading: &Reading<'_>,
-        told: &mut dyn FnMut(u64, &G) -> ControlFlow<()>,
+        gather: &mut dyn Gather,
+        told: &mut dyn FnMut(u64, &dyn Gather) -> ControlFlow<()>,
     ) -> Result<(), DumpError> {
         while let Some(chunk) = dump.next_chunk()? {
-            self.show(chunk, reading)?;
+            self.show(chunk, reading, gather)?;
             let is_enough = reading.sample.is_some_and(|most| self.looked_at >= most);
-            if told(self.looked_at, &self.gather).is_break() || is_enough {
+            if told(self.looked_at, gather).is_break() || is_enough {
                 self.is_part = true;
                 return dump.check_buckets();
             }
@@ -263,14 +215,86 @@ impl<G: Gather> Gathered<G> {
         Ok(())
     }
 
+    /// Receives the rest of a dump in this thread, and lets another show it.
+    fn receive_here(
+        &mut self,
+        dump: &mut Dump,
+        reading: &Reading<'_>,
+        gather: &mut dyn Gather,
+        told: Told<'_>,
+    ) -> Result<(), DumpError> {
+        let (before, seen) = (self.looked_at, AtomicU64::new(0));
+        let (to_show, batches) = sync_channel::<Vec<Taken>>(AHEAD);
+        let (to_reuse, looked_at) = channel();
+        let ended: Result<_, DumpError> = scope(|scope| {
+            let thread = Builder::new().name("count".into());
+            let thread = thread.spawn_scoped(scope, || {
+                let mut part = Seen::default();
+                for batch in batches {
+                    for taken in &batch {
+                        part.show(taken.chunk(), reading, gather)?;
+                    }
+                    seen.store(part.looked_at, Relaxed);
+                    // Nobody waits for the last ones.
+                    let _ = to_reuse.send(batch);
+                }
+                Ok::<_, DumpError>(part)
+            });
+            let Ok(thread) = thread else { return Ok(None) };
+            let mut is_part = false;
+            let mut receive = || {
+                let (mut batch, mut spare) = (Vec::new(), Vec::new());
+                loop {
+                    spare.extend(
+                        looked_at
+                            .try_iter()
+                            .flatten()
+                            .map(|taken: Taken| taken.bytes),
+                    );
+                    let taken = dump.take_chunk(spare.pop().unwrap_or_default())?;
+                    is_part = told(before + seen.load(Relaxed)).is_break();
+                    let is_over = taken.is_none() || is_part;
+                    batch.extend(taken);
+                    if is_over || batch.len() == TOGETHER {
+                        // The other thread ends early only with an error.
+                        let sent = to_show.send(std::mem::take(&mut batch));
+                        if is_over || sent.is_err() {
+                            return if is_part {
+                                dump.check_buckets()
+                            } else {
+                                Ok(())
+                            };
+                        }
+                    }
+                }
+            };
+            let received = receive();
+            drop(to_show);
+            let part = thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            received?;
+            Ok(Some(Seen { is_part, ..part }))
+        });
+        match ended? {
+            Some(part) => self.add(part),
+            // No thread is to be had.
+            None => self.read_rest(dump, reading, gather, told)?,
+        }
+        Ok(())
+    }
+
     /// Shows the flows of a chunk, as many as a sample has.
-    fn show(&mut self, chunk: Chunk<'_>, reading: &Reading<'_>) -> Result<(), DumpError> {
+    fn show(
+        &mut self,
+        chunk: Chunk<'_>,
+        reading: &Reading<'_>,
+        gather: &mut dyn Gather,
+    ) -> Result<(), DumpError> {
         let most = reading.sample.unwrap_or(u64::MAX);
         let at = chunk.filled.saturating_duration_since(reading.clock);
         let _enough = chunk.each(&mut |flow| {
             // Kernels before 5.15 do not filter by status.
             if reading.filter.tells_of(flow) {
-                self.gather.add(flow, at);
+                gather.add(flow, at);
                 self.looked_at += 1;
             }
             break_if(self.looked_at >= most)
@@ -278,9 +302,8 @@ impl<G: Gather> Gathered<G> {
         Ok(())
     }
 
-    fn add(&mut self, part: Gathered<G>, is_part: bool) {
-        self.gather.merge(part.gather);
+    fn add(&mut self, part: Seen) {
         self.looked_at += part.looked_at;
-        self.is_part |= is_part;
+        self.is_part |= part.is_part;
     }
 }
