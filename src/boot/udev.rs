@@ -201,6 +201,9 @@ impl Match {
 
 /// What udev puts in for the module's own names.
 fn substituted(command: &str) -> String {
+    if !command.contains(['%', '$']) {
+        return command.to_owned();
+    }
     let pairs = [
         ("%k", "nf_conntrack"),
         ("$kernel", "nf_conntrack"),

@@ -188,7 +188,7 @@ impl Column {
     }
 
     /// The flow's value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(self, flow: &Facts) -> Value {
         let port = |port: Option<u16>| port.map_or(Value::Absent, Value::Port);
         match self.field {
@@ -212,7 +212,7 @@ impl Column {
 }
 
 impl Prefixes {
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(self, address: IpAddr) -> Value {
         let length = match address {
             IpAddr::V4(_) => self.v4,
@@ -254,7 +254,6 @@ pub(crate) struct Facts {
 impl Facts {
     /// Those of a flow that one of the services has, if flows are counted by services.
     #[inline(always)]
-    #[allow(clippy::inline_always)] // a release is built for size
     pub(super) fn of(flow: &Flow<'_>, service: Option<&'static str>) -> Self {
         Facts {
             src: flow.original.src,
@@ -293,7 +292,7 @@ impl From<&Flow<'_>> for Facts {
 
 /// Two values of a column differ in what is hashed. The derived hash takes three times as long.
 impl Hash for Value {
-    #[inline]
+    #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let bits = |address| match address {
             IpAddr::V4(address) => (1, u128::from(address.to_bits())),

@@ -147,7 +147,7 @@ impl<K, S: Summed> Frequent<K, S> {
 
     /// Counts the key with this hash once, and what else is added up for it. The key is made where
     /// it is not counted already: only their seeded hash tells keys apart.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add_hashed(&mut self, hash: u64, key: impl FnOnce() -> K, sums: S) {
         if let Some(count) = self.find(hash) {
             count.seen = count.seen.saturating_add(1);
@@ -167,7 +167,7 @@ impl<K, S: Summed> Frequent<K, S> {
         self.push(key(), count);
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&mut self, hash: u64) -> Option<&mut Count<S>> {
         let mask = self.slots.len() - 1;
         let mut slot = start(hash, mask);

@@ -1,11 +1,12 @@
 //! What is known of a machine: the processes that run, and each file that the evaluation asks for.
 
 use std::cell::OnceCell;
-#[cfg(test)]
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
+
+use foldhash::fast::RandomState;
 
 use super::scripts;
 use crate::boot::{SourceLine, shell};
@@ -55,7 +56,13 @@ pub(crate) struct Facts<'a> {
     /// What was read, in lists by the hash of the path: what is in a list never moves, so that
     /// texts can be lent while more is read.
     lists: [Place; LISTS],
+    hasher: RandomState,
+    /// The units that start, once somebody asks.
+    pub(super) started: OnceCell<Started>,
 }
+
+/// Units that some folder names as wanted, and whether that is surely at boot.
+pub(super) type Started = BTreeMap<String, bool>;
 
 const LISTS: usize = 256;
 /// A place of a list, which is filled once.
@@ -95,6 +102,8 @@ impl<'a> Facts<'a> {
             budget: shell::Budget::default(),
             read: Box::new(read),
             lists: std::array::from_fn(|_| Place::new()),
+            hasher: RandomState::default(),
+            started: OnceCell::new(),
         }
     }
 
@@ -111,9 +120,8 @@ impl<'a> Facts<'a> {
     }
 
     pub(super) fn find(&self, path: &Path) -> &Found {
-        let mut hasher = DefaultHasher::new();
-        path.as_os_str().hash(&mut hasher);
-        let list = usize::try_from(hasher.finish() % LISTS as u64).unwrap_or_default();
+        let hash = self.hasher.hash_one(path.as_os_str());
+        let list = usize::try_from(hash % LISTS as u64).unwrap_or_default();
         let mut place = &self.lists[list];
         loop {
             let node = place.get_or_init(|| {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::environment;
-use super::facts::{Facts, Found};
+use super::facts::{self, Facts, Found};
 use super::scripts::{Runner, Scripts};
 use crate::boot::SourceLine;
 use crate::boot::shell::{self, MOST_LENGTH, Variables, Word};
@@ -106,12 +106,12 @@ struct Started {
 pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
     let mut known = BTreeSet::new();
     let asked = std::mem::take(&mut scripts.asked);
-    let first = |(name, is_sure)| Started {
-        name,
+    let first = |(name, is_sure): (&String, &bool)| Started {
+        name: name.clone(),
         why: String::new(),
-        is_sure,
+        is_sure: *is_sure,
     };
-    let mut open: Vec<Started> = started(facts).into_iter().map(first).collect();
+    let mut open: Vec<Started> = started(facts).iter().map(first).collect();
     open.extend(asked.into_iter().map(by_command));
     // Those that surely start come first: a unit is read once.
     open.sort_by_key(|one| one.is_sure);
@@ -209,7 +209,11 @@ fn triggered(unit: &Started, entries: &[Entry]) -> Option<Started> {
 
 /// The units that some `.wants` or `.requires` folder names, and whether its target is surely
 /// reached.
-fn started(facts: &Facts<'_>) -> BTreeMap<String, bool> {
+fn started<'a>(facts: &'a Facts<'_>) -> &'a facts::Started {
+    facts.started.get_or_init(|| find_started(facts))
+}
+
+fn find_started(facts: &Facts<'_>) -> facts::Started {
     let mut found = BTreeMap::new();
     let is_linked = facts.names(LIB) == facts.names("/usr/lib/systemd/system");
     for folder in FOLDERS.into_iter().filter(|one| !is_linked || *one != LIB) {
