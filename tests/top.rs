@@ -626,6 +626,37 @@ END
     }
 }
 
+/// Where processes are limited a thread cannot be started either: the reading thread does the work.
+#[test]
+fn where_no_thread_is_to_be_had_nothing_is_missing() {
+    let script = r#"
+        alone() {
+            setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+net_admin,+dac_read_search \
+                --ambient-caps=+net_admin,+dac_read_search prlimit --nproc=1 "$@"
+        }
+        ! alone sh -c '(:) & wait $!' 2>/dev/null
+        alone cttune check >/dev/null || [ $? -le 2 ]
+        for match in proto!=icmp status=assured; do
+            alone cttune top --exact --threads 2 --by proto --match $match --format json
+            cttune top --exact --threads 1 --by proto --match $match --format json
+        done"#;
+    let text = in_sandbox("30000", script);
+    let tables = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let counts: Vec<Vec<(Value, Value)>> = tables
+        .map(|table| {
+            let groups = table.unwrap()["groups"].as_array().cloned();
+            let groups = groups.unwrap().into_iter();
+            let count = |group: Value| (group["by"].clone(), group["flows"].clone());
+            groups.map(count).collect()
+        })
+        .collect();
+    let [all, all_of_one, assured, assured_of_one] = counts.as_slice() else {
+        panic!("{text}");
+    };
+    assert!(!all.is_empty() && !assured.is_empty(), "{text}");
+    assert_eq!((all, assured), (all_of_one, assured_of_one));
+}
+
 #[test]
 fn what_cannot_be_is_a_wrong_command_line_and_says_what_can() {
     for (arguments, said) in [

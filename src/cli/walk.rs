@@ -69,13 +69,13 @@ impl Table {
                     ControlFlow::Continue(())
                 }
             })?;
-            if !read.seen.is_part {
+            if !read.is_part {
                 return Ok((read.gather, None));
             }
             let table = sysctl::read_count()?.and_then(|count| u64::try_from(count).ok());
             let sample = Sample {
-                looked_at: read.seen.looked_at,
-                table: table.unwrap_or(0).max(read.seen.looked_at),
+                looked_at: read.looked_at,
+                table: table.unwrap_or(0).max(read.looked_at),
             };
             Ok((read.gather, Some(sample)))
         })

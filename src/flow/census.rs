@@ -156,25 +156,18 @@ impl Census {
     pub(crate) fn add(&mut self, flow: &Flow<'_>) {
         self.flows += 1;
         let service = self.services.of(flow);
-        let facts = || Facts::of(flow, service);
+        self.count(|| Facts::of(flow, service));
+    }
+
+    #[inline(always)]
+    fn count(&mut self, facts: impl FnOnce() -> Facts) {
         if let Some(counts) = &mut self.counts {
             counts.add(facts);
-        } else {
-            self.hold_back(facts());
+            return;
         }
-    }
-
-    fn hold_back(&mut self, facts: Facts) {
-        self.held_back.push(facts);
+        self.held_back.push(facts());
         if self.held_back.len() == HELD_BACK {
             self.decide();
-        }
-    }
-
-    fn count(&mut self, facts: Facts) {
-        match &mut self.counts {
-            Some(counts) => counts.add(|| facts),
-            None => self.hold_back(facts),
         }
     }
 
@@ -249,13 +242,13 @@ impl Gather for Census {
             (None, Some(part)) => {
                 self.counts = Some(part);
                 for facts in std::mem::take(&mut self.held_back) {
-                    self.count(facts);
+                    self.count(|| facts);
                 }
             }
             (_, None) => part
                 .held_back
                 .into_iter()
-                .for_each(|facts| self.count(facts)),
+                .for_each(|facts| self.count(|| facts)),
         }
     }
 

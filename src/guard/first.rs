@@ -44,13 +44,9 @@ pub(super) fn choice(guard: &Guard, wanted: u64) -> Result<Option<Choice>, Guard
         &guard.judge,
         parameters,
         at,
-        (wanted * read.seen.looked_at).div_ceil(count),
+        (wanted * read.looked_at).div_ceil(count),
     );
-    let of_all = choice.of_all(
-        count.div_ceil(read.seen.looked_at.max(1)),
-        wanted,
-        parameters,
-    );
+    let of_all = choice.of_all(count.div_ceil(read.looked_at.max(1)), wanted, parameters);
     Ok(Some(of_all).filter(|choice| choice.flows() > 0))
 }
 

@@ -57,12 +57,10 @@ pub(crate) struct Facts<'a> {
     /// texts can be lent while more is read.
     lists: [Place; LISTS],
     hasher: RandomState,
-    /// The units that start, once somebody asks.
-    pub(super) started: OnceCell<Started>,
+    /// What `units` finds first and asks for again: the units that some folder wants, and whether
+    /// that is surely at boot.
+    pub(super) wanted: OnceCell<BTreeMap<String, bool>>,
 }
-
-/// Units that some folder names as wanted, and whether that is surely at boot.
-pub(super) type Started = BTreeMap<String, bool>;
 
 const LISTS: usize = 256;
 /// A place of a list, which is filled once.
@@ -103,7 +101,7 @@ impl<'a> Facts<'a> {
             read: Box::new(read),
             lists: std::array::from_fn(|_| Place::new()),
             hasher: RandomState::default(),
-            started: OnceCell::new(),
+            wanted: OnceCell::new(),
         }
     }
 

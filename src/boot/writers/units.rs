@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::environment;
-use super::facts::{self, Facts, Found};
+use super::facts::{Facts, Found};
 use super::scripts::{Runner, Scripts};
 use crate::boot::SourceLine;
 use crate::boot::shell::{self, MOST_LENGTH, Variables, Word};
@@ -209,11 +209,11 @@ fn triggered(unit: &Started, entries: &[Entry]) -> Option<Started> {
 
 /// The units that some `.wants` or `.requires` folder names, and whether its target is surely
 /// reached.
-fn started<'a>(facts: &'a Facts<'_>) -> &'a facts::Started {
-    facts.started.get_or_init(|| find_started(facts))
+fn started<'a>(facts: &'a Facts<'_>) -> &'a BTreeMap<String, bool> {
+    facts.wanted.get_or_init(|| find_started(facts))
 }
 
-fn find_started(facts: &Facts<'_>) -> facts::Started {
+fn find_started(facts: &Facts<'_>) -> BTreeMap<String, bool> {
     let mut found = BTreeMap::new();
     let is_linked = facts.names(LIB) == facts.names("/usr/lib/systemd/system");
     for folder in FOLDERS.into_iter().filter(|one| !is_linked || *one != LIB) {

@@ -49,12 +49,6 @@ pub(crate) struct Reading<'a> {
 #[derive(Debug)]
 pub(crate) struct Gathered<G> {
     pub(crate) gather: G,
-    pub(crate) seen: Seen,
-}
-
-/// How far a table was read.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Seen {
     /// Flows that were shown.
     pub(crate) looked_at: u64,
     /// Whether the reading ended before the table did.
@@ -73,31 +67,31 @@ pub(crate) fn gather<G: Gather>(
     mut gather: G,
     told: Told<'_>,
 ) -> Result<Gathered<G>, DumpError> {
-    let mut dump = Dump::start(reading.filter)?;
-    let mut seen = Seen::default();
+    let mut reader = Reader::start(reading)?;
     if !may_split(reading)? {
-        seen.read_rest(&mut dump, reading, &mut gather, told)?;
-        return Ok(Gathered { gather, seen });
+        reader.read_rest(&mut gather, told)?;
+        return Ok(reader.shown.gathered(gather));
     }
     let mut first = (Split::default(), gather);
-    let is_over = seen.read_first(&mut dump, reading, &mut first, told)?;
+    let is_over = reader.read_first(&mut first, told)?;
     let (split, mut gather) = first;
     if is_over {
-        return Ok(Gathered { gather, seen });
+        return Ok(reader.shown.gathered(gather));
     }
     if !gather.is_decided() {
-        seen.read_rest(&mut dump, reading, &mut gather, told)?;
-        return Ok(Gathered { gather, seen });
+        reader.read_rest(&mut gather, told)?;
+        return Ok(reader.shown.gathered(gather));
     }
     let mut part = gather.part();
-    if let Some(halves) = split.halves(reading.filter) {
+    let shown = if let Some(halves) = split.halves(reading.filter) {
         gather = gather.part();
-        seen = side_by_side(&halves, reading, [&mut gather, &mut part], told)?;
+        side_by_side(&halves, reading, [&mut gather, &mut part], told)?
     } else {
-        seen.receive_here(&mut dump, reading, &mut part, told)?;
-    }
+        reader.receive_here(&mut part, told)?;
+        reader.shown
+    };
     gather.merge(part);
-    Ok(Gathered { gather, seen })
+    Ok(shown.gathered(gather))
 }
 
 /// Whether two threads may read, and would be faster.
@@ -116,7 +110,7 @@ fn side_by_side(
     reading: &Reading<'_>,
     [here, there]: [&mut dyn Gather; 2],
     told: Told<'_>,
-) -> Result<Seen, DumpError> {
+) -> Result<Shown, DumpError> {
     let [one, other] = halves
         .each_ref()
         .map(|filter| Reading { filter, ..*reading });
@@ -151,11 +145,14 @@ fn side_by_side(
 }
 
 /// Reads what one filter lets pass.
-fn half(reading: &Reading<'_>, gather: &mut dyn Gather, told: Told<'_>) -> Result<Seen, DumpError> {
-    let mut half = Seen::default();
-    let mut dump = Dump::start(reading.filter)?;
-    half.read_rest(&mut dump, reading, gather, told)?;
-    Ok(half)
+fn half(
+    reading: &Reading<'_>,
+    gather: &mut dyn Gather,
+    told: Told<'_>,
+) -> Result<Shown, DumpError> {
+    let mut half = Reader::start(reading)?;
+    half.read_rest(gather, told)?;
+    Ok(half.shown)
 }
 
 fn break_if(is_over: bool) -> ControlFlow<()> {
@@ -166,70 +163,75 @@ fn break_if(is_over: bool) -> ControlFlow<()> {
     }
 }
 
-impl Seen {
+/// What was shown of a table.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shown {
+    looked_at: u64,
+    is_part: bool,
+}
+
+/// A dump, and what was shown of it.
+struct Reader<'a> {
+    dump: Dump,
+    reading: &'a Reading<'a>,
+    shown: Shown,
+}
+
+impl<'a> Reader<'a> {
+    fn start(reading: &'a Reading<'a>) -> Result<Self, DumpError> {
+        Ok(Reader {
+            dump: Dump::start(reading.filter)?,
+            reading,
+            shown: Shown::default(),
+        })
+    }
+
     /// Reads the flows that decide how the rest is read. Tells whether nothing is left to read.
-    fn read_first(
-        &mut self,
-        dump: &mut Dump,
-        reading: &Reading<'_>,
-        gather: &mut dyn Gather,
-        told: Told<'_>,
-    ) -> Result<bool, DumpError> {
+    fn read_first(&mut self, gather: &mut dyn Gather, told: Told<'_>) -> Result<bool, DumpError> {
         let mut is_stopped = false;
-        self.read(dump, reading, gather, &mut |looked_at, gather| {
+        self.read(gather, &mut |looked_at, gather| {
             is_stopped = told(looked_at).is_break();
             let is_decided = looked_at >= FIRST && gather.is_decided();
             break_if(is_stopped || is_decided || looked_at >= LAST_OF_FIRST)
         })?;
-        let has_more = self.is_part && !is_stopped;
-        self.is_part = is_stopped;
+        let has_more = self.shown.is_part && !is_stopped;
+        self.shown.is_part = is_stopped;
         Ok(!has_more)
     }
 
     /// Reads what is left of a dump.
-    fn read_rest(
-        &mut self,
-        dump: &mut Dump,
-        reading: &Reading<'_>,
-        gather: &mut dyn Gather,
-        told: Told<'_>,
-    ) -> Result<(), DumpError> {
-        self.read(dump, reading, gather, &mut |looked_at, _| told(looked_at))
+    fn read_rest(&mut self, gather: &mut dyn Gather, told: Told<'_>) -> Result<(), DumpError> {
+        self.read(gather, &mut |looked_at, _| told(looked_at))
     }
 
     fn read(
         &mut self,
-        dump: &mut Dump,
-        reading: &Reading<'_>,
         gather: &mut dyn Gather,
         told: &mut dyn FnMut(u64, &dyn Gather) -> ControlFlow<()>,
     ) -> Result<(), DumpError> {
-        while let Some(chunk) = dump.next_chunk()? {
-            self.show(chunk, reading, gather)?;
-            let is_enough = reading.sample.is_some_and(|most| self.looked_at >= most);
-            if told(self.looked_at, gather).is_break() || is_enough {
-                self.is_part = true;
-                return dump.check_buckets();
+        let shown = &mut self.shown;
+        while let Some(chunk) = self.dump.next_chunk()? {
+            shown.show(chunk, self.reading, gather)?;
+            let sample = self.reading.sample;
+            let is_enough = sample.is_some_and(|most| shown.looked_at >= most);
+            if told(shown.looked_at, gather).is_break() || is_enough {
+                shown.is_part = true;
+                return self.dump.check_buckets();
             }
         }
         Ok(())
     }
 
     /// Receives the rest of a dump in this thread, and lets another show it.
-    fn receive_here(
-        &mut self,
-        dump: &mut Dump,
-        reading: &Reading<'_>,
-        gather: &mut dyn Gather,
-        told: Told<'_>,
-    ) -> Result<(), DumpError> {
-        let (before, seen) = (self.looked_at, AtomicU64::new(0));
+    fn receive_here(&mut self, gather: &mut dyn Gather, told: Told<'_>) -> Result<(), DumpError> {
+        let Reader { dump, reading, .. } = self;
+        let (before, seen) = (self.shown.looked_at, AtomicU64::new(0));
         let (to_show, batches) = sync_channel::<Vec<Taken>>(AHEAD);
         let (to_reuse, looked_at) = channel();
         let ended: Result<_, DumpError> = scope(|scope| {
             let thread = Builder::new().name("count".into());
             let thread = thread.spawn_scoped(scope, || {
-                let mut part = Seen::default();
+                let mut part = Shown::default();
                 for batch in batches {
                     for taken in &batch {
                         part.show(taken.chunk(), reading, gather)?;
@@ -272,14 +274,24 @@ impl Seen {
             drop(to_show);
             let part = thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             received?;
-            Ok(Some(Seen { is_part, ..part }))
+            Ok(Some(Shown { is_part, ..part }))
         });
         match ended? {
-            Some(part) => self.add(part),
+            Some(part) => self.shown.add(part),
             // No thread is to be had.
-            None => self.read_rest(dump, reading, gather, told)?,
+            None => self.read_rest(gather, told)?,
         }
         Ok(())
+    }
+}
+
+impl Shown {
+    fn gathered<G>(self, gather: G) -> Gathered<G> {
+        Gathered {
+            gather,
+            looked_at: self.looked_at,
+            is_part: self.is_part,
+        }
     }
 
     /// Shows the flows of a chunk, as many as a sample has.
@@ -302,7 +314,7 @@ impl Seen {
         Ok(())
     }
 
-    fn add(&mut self, part: Seen) {
+    fn add(&mut self, part: Shown) {
         self.looked_at += part.looked_at;
         self.is_part |= part.is_part;
     }
