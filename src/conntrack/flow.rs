@@ -131,6 +131,17 @@ impl<'a> Flow<'a> {
     }
 }
 
+impl Counters {
+    /// Packets and bytes of both directions.
+    pub(crate) fn both(self) -> (u64, u64) {
+        let packets = self.original_packets.saturating_add(self.reply_packets);
+        (
+            packets,
+            self.original_bytes.saturating_add(self.reply_bytes),
+        )
+    }
+}
+
 impl Status {
     /// Whether the bit is set.
     pub(crate) fn has(self, bit: StatusBit) -> bool {

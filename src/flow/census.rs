@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::time::Duration;
 
-use super::field::Facts;
+use super::field::{Facts, Seen, Told};
 use super::frequent::{Frequent, Summed, Sums};
 use super::remaining::Remaining;
 use super::sample::{Sample, as_f64, margin, scaled};
@@ -27,7 +27,7 @@ const OTHERS: usize = 16_384;
 /// Sources that wait to be counted together.
 const WAITING: usize = 4096;
 
-/// Flows that wait to be counted together: 47 kB.
+/// Flows that wait to be counted together: 25 kB by two columns.
 const FLOWS_WAITING: usize = 256;
 
 /// How flows are grouped.
@@ -156,16 +156,16 @@ impl Census {
     pub(crate) fn add(&mut self, flow: &Flow<'_>) {
         self.flows += 1;
         let service = self.services.of(flow);
-        self.count(|| Facts::of(flow, service));
+        self.count(&Seen { flow, service });
     }
 
     #[inline(always)]
-    fn count(&mut self, facts: impl FnOnce() -> Facts) {
+    fn count(&mut self, flow: &impl Told) {
         if let Some(counts) = &mut self.counts {
-            counts.add(facts);
+            counts.add(flow);
             return;
         }
-        self.held_back.push(facts());
+        self.held_back.push(Facts::of(flow));
         if self.held_back.len() == HELD_BACK {
             self.decide();
         }
@@ -211,8 +211,8 @@ impl Census {
             }
         };
         let mut counts = Counts::new(choice, self.by == By::Auto, &sample);
-        for facts in sample {
-            counts.add(|| facts);
+        for facts in &sample {
+            counts.add(facts);
         }
         counts
     }
@@ -241,14 +241,11 @@ impl Gather for Census {
             (Some(counts), Some(part)) => counts.merge(part),
             (None, Some(part)) => {
                 self.counts = Some(part);
-                for facts in std::mem::take(&mut self.held_back) {
-                    self.count(|| facts);
+                for facts in &std::mem::take(&mut self.held_back) {
+                    self.count(facts);
                 }
             }
-            (_, None) => part
-                .held_back
-                .into_iter()
-                .for_each(|facts| self.count(|| facts)),
+            (_, None) => part.held_back.iter().for_each(|facts| self.count(facts)),
         }
     }
 
@@ -266,8 +263,12 @@ struct Counts {
     nothing_stands_out: bool,
     /// Those that are not looked into.
     groups: Frequent<Values, Sums>,
-    /// Flows of these, with the hash of their values: counted many in a row, as `Focus` does.
-    waiting: Vec<(u64, Facts)>,
+    /// Flows of these: the hash of their values, and what they add. They are counted many in a row,
+    /// as `Focus` does.
+    waiting: Vec<(u64, Sums)>,
+    /// The values of flows, one for each column, in the order of those that wait. There is room
+    /// for as many as wait at most.
+    values: Vec<Value>,
     focus: Vec<Focus>,
 }
 
@@ -294,19 +295,21 @@ impl Counts {
         let groups = Frequent::default();
         let mut first = groups.part();
         for facts in sample {
-            let hash = hash_of(&columns, facts, &groups);
-            first.add_hashed(hash, || values_of(&columns, facts), Sums::default());
+            let values: Values = columns.iter().map(|column| column.of(facts)).collect();
+            let hash = hash_values(&values, &groups);
+            first.add_hashed(hash, || values, Sums::default());
         }
         let largest = largest(first.sums(), LOOKED_INTO);
         let others = largest.into_iter().map(|(values, ..)| values.clone());
         let others = others.filter(|values| cause.as_ref() != Some(values));
         let looked_into = cause.clone().into_iter().chain(others).take(LOOKED_INTO);
         let focus = looked_into
-            .map(|values| Focus::new(hash_values(values.iter(), &groups), values, &columns))
+            .map(|values| Focus::new(hash_values(&values, &groups), values, &columns))
             .collect();
         Counts {
             nothing_stands_out: chosen && cause.is_none(),
             cause,
+            values: waiting_values(&columns),
             columns,
             groups,
             waiting: Vec::with_capacity(FLOWS_WAITING),
@@ -320,6 +323,7 @@ impl Counts {
             cause: self.cause.clone(),
             groups: self.groups.part(),
             waiting: Vec::with_capacity(FLOWS_WAITING),
+            values: waiting_values(&self.columns),
             focus: self.focus.iter().map(Focus::part).collect(),
             ..*self
         }
@@ -335,29 +339,35 @@ impl Counts {
     }
 
     /// Most flows are of a group that is looked into: comparing finds them, and no key is made.
-    ///
-    /// `facts` are made where they wait: to copy them takes as long as to make them.
     #[inline]
-    fn add(&mut self, facts: impl FnOnce() -> Facts) {
-        self.waiting.push((0, facts()));
-        let Some((hash, facts)) = self.waiting.last_mut() else {
+    fn add(&mut self, flow: &impl Told) {
+        let mut hasher = self.groups.hasher().build_hasher();
+        let first = self.waiting.len() * self.columns.len();
+        for (column, value) in self.columns.iter().zip(&mut self.values[first..]) {
+            *value = column.of(flow);
+            Value::hash(value, &mut hasher);
+        }
+        let hash = hasher.finish();
+        if let Some(focus) = self.focus.iter_mut().find(|focus| focus.hash == hash) {
+            focus.add(flow);
             return;
-        };
-        *hash = hash_of(&self.columns, facts, &self.groups);
-        if let Some(focus) = self.focus.iter_mut().find(|focus| focus.hash == *hash) {
-            focus.add(facts);
-            self.waiting.pop();
-        } else if self.waiting.len() == FLOWS_WAITING {
+        }
+        self.waiting.push((hash, sums_of(flow)));
+        if self.waiting.len() == FLOWS_WAITING {
             self.count_waiting();
         }
     }
 
     fn count_waiting(&mut self) {
-        for (hash, facts) in &self.waiting {
-            let values = || values_of(&self.columns, facts);
-            self.groups.add_hashed(*hash, values, sums_of(facts));
+        self.groups
+            .fetch(self.waiting.iter().map(|(hash, _)| *hash));
+        let mut rest = &self.values[..];
+        for (hash, sums) in self.waiting.drain(..) {
+            let (values, others) = rest.split_at(self.columns.len());
+            rest = others;
+            self.groups
+                .add_hashed(hash, || Values::from_slice(values), sums);
         }
-        self.waiting.clear();
     }
 
     fn into_top(mut self, flows: u64, sample: Option<Sample>, most: usize) -> Top {
@@ -493,10 +503,10 @@ impl Focus {
         self.flows += part.flows;
     }
 
-    fn add(&mut self, facts: &Facts) {
+    fn add(&mut self, flow: &impl Told) {
         self.flows += 1;
-        self.sums.add(sums_of(facts));
-        let other = self.other.map(|other| other.of(facts));
+        self.sums.add(sums_of(flow));
+        let other = self.other.map(|other| other.of(flow));
         // ICMP and GRE have no ports to be told.
         if let Some(value) = other.filter(|value| *value != Value::Absent) {
             self.waiting.push(self.others.hasher().hash_one(value));
@@ -504,12 +514,13 @@ impl Focus {
                 self.count_waiting();
             }
         }
-        if let Some(seconds) = facts.timeout {
+        if let Some(seconds) = flow.timeout() {
             self.remaining.add(seconds);
         }
     }
 
     fn count_waiting(&mut self) {
+        self.others.fetch(self.waiting.iter().copied());
         for hash in self.waiting.drain(..) {
             self.others.add_hashed(hash, || (), ());
         }
@@ -553,14 +564,16 @@ fn largest<'a>(counted: impl Iterator<Item = Counted<'a>>, most: usize) -> Vec<C
 }
 
 /// What a flow adds to its group.
-fn sums_of(facts: &Facts) -> Sums {
-    let (packets, bytes) = facts.traffic.unwrap_or_default();
+#[inline(always)]
+fn sums_of(flow: &impl Told) -> Sums {
+    let (traffic, left) = (flow.traffic(), flow.timeout());
+    let (packets, bytes) = traffic.unwrap_or_default();
     Sums {
         packets,
         bytes,
-        counted: u32::from(facts.traffic.is_some()),
-        left: facts.timeout.map_or(0, u64::from),
-        timed: u32::from(facts.timeout.is_some()),
+        counted: u32::from(traffic.is_some()),
+        left: left.map_or(0, u64::from),
+        timed: u32::from(left.is_some()),
     }
 }
 
@@ -569,19 +582,14 @@ fn mean_left(sums: Sums) -> Option<u32> {
     u32::try_from(mean).ok()
 }
 
-fn values_of(columns: &[Column], facts: &Facts) -> Values {
-    columns.iter().map(|column| column.of(facts)).collect()
+/// Room for the values of the flows that wait.
+fn waiting_values(columns: &[Column]) -> Vec<Value> {
+    vec![Value::Absent; FLOWS_WAITING * columns.len()]
 }
 
-#[inline]
-fn hash_of(columns: &[Column], facts: &Facts, groups: &Frequent<Values, Sums>) -> u64 {
-    hash_values(columns.iter().map(|column| column.of(facts)), groups)
-}
-
-#[inline]
-fn hash_values(values: impl Iterator<Item = impl Hash>, groups: &Frequent<Values, Sums>) -> u64 {
+fn hash_values(values: &Values, groups: &Frequent<Values, Sums>) -> u64 {
     let mut hasher = groups.hasher().build_hasher();
-    values.for_each(|value| value.hash(&mut hasher));
+    values.iter().for_each(|value| value.hash(&mut hasher));
     hasher.finish()
 }
 

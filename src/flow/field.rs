@@ -189,24 +189,24 @@ impl Column {
 
     /// The flow's value.
     #[inline(always)]
-    pub(crate) fn of(self, flow: &Facts) -> Value {
+    pub(super) fn of(self, flow: &impl Told) -> Value {
         let port = |port: Option<u16>| port.map_or(Value::Absent, Value::Port);
         match self.field {
-            Field::Family => Value::Family(flow.family),
-            Field::Proto => Value::Protocol(flow.protocol),
-            Field::State => flow.state.map_or(Value::Absent, Value::State),
-            Field::Src => self.prefixes.of(flow.src),
-            Field::Dst => self.prefixes.of(flow.dst),
-            Field::ReplySrc => self.prefixes.of(flow.reply_src),
-            Field::ReplyDst => self.prefixes.of(flow.reply_dst),
-            Field::Sport => port(flow.ports.map(|(src, _)| src)),
-            Field::Dport => port(flow.ports.map(|(_, dst)| dst)),
-            Field::Zone => Value::Zone(flow.zone),
-            Field::Mark => Value::Mark(flow.mark),
-            Field::Status => Value::Status(flow.status.0),
-            Field::Helper => flow.helper.map_or(Value::Absent, Value::Helper),
-            Field::Label => flow.labels.map_or(Value::Absent, Value::Labels),
-            Field::Service => flow.service.map_or(Value::Absent, Value::Service),
+            Field::Family => Value::Family(flow.family()),
+            Field::Proto => Value::Protocol(flow.protocol()),
+            Field::State => flow.state().map_or(Value::Absent, Value::State),
+            Field::Src => self.prefixes.of(flow.src()),
+            Field::Dst => self.prefixes.of(flow.dst()),
+            Field::ReplySrc => self.prefixes.of(flow.reply_src()),
+            Field::ReplyDst => self.prefixes.of(flow.reply_dst()),
+            Field::Sport => port(flow.ports().map(|(src, _)| src)),
+            Field::Dport => port(flow.ports().map(|(_, dst)| dst)),
+            Field::Zone => Value::Zone(flow.zone()),
+            Field::Mark => Value::Mark(flow.mark()),
+            Field::Status => Value::Status(flow.status().0),
+            Field::Helper => flow.helper().map_or(Value::Absent, Value::Helper),
+            Field::Label => flow.labels().map_or(Value::Absent, Value::Labels),
+            Field::Service => flow.service().map_or(Value::Absent, Value::Service),
         }
     }
 }
@@ -228,10 +228,33 @@ impl Prefixes {
     }
 }
 
-/// What a listing wants to know of a flow, without the bytes that told of it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts {
-    pub(super) src: IpAddr,
+macro_rules! told {
+    ($( $(#[$doc:meta])* $name:ident: $kind:ty, )*) => {
+        /// What a listing wants to know of a flow.
+        pub(super) trait Told {
+            $( $(#[$doc])* fn $name(&self) -> $kind; )*
+        }
+
+        /// The same, without the bytes that told of it.
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct Facts {
+            $( pub(super) $name: $kind, )*
+        }
+
+        impl Facts {
+            pub(super) fn of(flow: &impl Told) -> Self {
+                Facts { $( $name: flow.$name(), )* }
+            }
+        }
+
+        impl Told for Facts {
+            $( #[inline(always)] fn $name(&self) -> $kind { self.$name } )*
+        }
+    };
+}
+
+told! {
+    src: IpAddr,
     dst: IpAddr,
     reply_src: IpAddr,
     reply_dst: IpAddr,
@@ -243,50 +266,55 @@ pub(crate) struct Facts {
     zone: u16,
     status: Status,
     /// Remaining seconds.
-    pub(super) timeout: Option<u32>,
+    timeout: Option<u32>,
     /// Packets and bytes of both directions, where they are counted.
-    pub(super) traffic: Option<(u64, u64)>,
+    traffic: Option<(u64, u64)>,
     helper: Option<[u8; 16]>,
     labels: Option<[u8; 16]>,
+    service: Option<&'static str>,
+}
+
+/// A flow while its bytes are there, and the service that it is of, if flows are counted by
+/// services.
+pub(super) struct Seen<'a> {
+    pub(super) flow: &'a Flow<'a>,
     pub(super) service: Option<&'static str>,
 }
 
-impl Facts {
-    /// Those of a flow that one of the services has, if flows are counted by services.
-    #[inline(always)]
-    pub(super) fn of(flow: &Flow<'_>, service: Option<&'static str>) -> Self {
-        Facts {
-            src: flow.original.src,
-            dst: flow.original.dst,
-            reply_src: flow.reply.src,
-            reply_dst: flow.reply.dst,
-            ports: flow.original.ports(),
-            protocol: flow.original.protocol,
-            state: flow.tcp_state(),
-            family: flow.family,
-            mark: flow.mark,
-            zone: flow.zone(),
-            status: flow.status,
-            timeout: flow.timeout,
-            traffic: flow.counters.map(|counters| {
-                let packets = counters
-                    .original_packets
-                    .saturating_add(counters.reply_packets);
-                let bytes = counters.original_bytes.saturating_add(counters.reply_bytes);
-                (packets, bytes)
-            }),
-            helper: flow.helper.map(filled),
-            labels: flow
-                .labels
-                .map(|labels| u128::from_le_bytes(filled(labels)).to_be_bytes()),
-            service,
-        }
+#[rustfmt::skip] // one line for each
+impl Told for Seen<'_> {
+    #[inline(always)] fn src(&self) -> IpAddr { self.flow.original.src }
+    #[inline(always)] fn dst(&self) -> IpAddr { self.flow.original.dst }
+    #[inline(always)] fn reply_src(&self) -> IpAddr { self.flow.reply.src }
+    #[inline(always)] fn reply_dst(&self) -> IpAddr { self.flow.reply.dst }
+    #[inline(always)] fn ports(&self) -> Option<(u16, u16)> { self.flow.original.ports() }
+    #[inline(always)] fn protocol(&self) -> Protocol { self.flow.original.protocol }
+    #[inline(always)] fn state(&self) -> Option<TcpState> { self.flow.tcp_state() }
+    #[inline(always)] fn family(&self) -> Family { self.flow.family }
+    #[inline(always)] fn mark(&self) -> u32 { self.flow.mark }
+    #[inline(always)] fn zone(&self) -> u16 { self.flow.zone() }
+    #[inline(always)] fn status(&self) -> Status { self.flow.status }
+    #[inline(always)] fn timeout(&self) -> Option<u32> { self.flow.timeout }
+    #[inline(always)] fn traffic(&self) -> Option<(u64, u64)> { Some(self.flow.counters?.both()) }
+    #[inline(always)] fn helper(&self) -> Option<[u8; 16]> { self.flow.helper.map(filled) }
+    #[inline(always)] fn labels(&self) -> Option<[u8; 16]> {
+        let bits = |labels| u128::from_le_bytes(filled(labels)).to_be_bytes();
+        self.flow.labels.map(bits)
+    }
+    #[inline(always)] fn service(&self) -> Option<&'static str> { self.service }
+}
+
+impl<'a> From<&'a Flow<'a>> for Seen<'a> {
+    fn from(flow: &'a Flow<'a>) -> Self {
+        let service = None;
+        Seen { flow, service }
     }
 }
 
+#[cfg(test)]
 impl From<&Flow<'_>> for Facts {
     fn from(flow: &Flow<'_>) -> Self {
-        Facts::of(flow, None)
+        Facts::of(&Seen::from(flow))
     }
 }
 

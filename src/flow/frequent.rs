@@ -4,6 +4,7 @@
 //! many at a time. A hostile table, where every flow is a group of its own, cannot make it grow.
 
 use std::hash::{BuildHasher, Hash};
+use std::hint::black_box;
 
 use foldhash::quality::RandomState;
 
@@ -165,6 +166,14 @@ impl<K, S: Summed> Frequent<K, S> {
             sums,
         };
         self.push(key(), count);
+    }
+
+    /// Reads where keys with these hashes would be found, so that the memory is on its way into the
+    /// processor's cache for all of them at once: to look for one after the other waits for each.
+    pub(super) fn fetch(&self, hashes: impl Iterator<Item = u64>) {
+        let mask = self.slots.len() - 1;
+        let slots = hashes.map(|hash| self.slots.get(start(hash, mask)).copied());
+        black_box(slots.fold(0, |all, slot| all ^ slot.unwrap_or(0)));
     }
 
     #[inline(always)]

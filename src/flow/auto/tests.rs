@@ -304,7 +304,7 @@ fn has_equal_parts(sample: &[Facts], planted: Planted, v6: bool) -> bool {
     let dst = Column::whole(Field::Dst);
     let flows = |number| {
         let host = Value::Address(server(v6, number));
-        sample.iter().filter(|flow| dst.of(flow) == host).count()
+        sample.iter().filter(|flow| dst.of(*flow) == host).count()
     };
     let parts = 0..u16::try_from(planted.parts()).unwrap();
     let parts: Vec<usize> = parts.map(flows).collect();

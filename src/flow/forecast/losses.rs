@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use crate::flow::field::Facts;
+use crate::flow::field::Seen;
 use crate::flow::frequent::{Frequent, Summed};
 use crate::flow::{Column, Field, Flow, Value};
 
@@ -63,12 +63,12 @@ impl Losses {
 
     /// Counts a flow that would have ended under the first `ended` candidates.
     pub(super) fn add(&mut self, flow: &Flow<'_>, ended: usize) {
-        let facts = Facts::from(flow);
+        let seen = Seen::from(flow);
         let mut sums = Ended::default();
         for sum in sums.0.iter_mut().take(ended) {
             *sum = 1;
         }
-        let group = COLUMNS.map(|column| column.of(&facts));
+        let group = COLUMNS.map(|column| column.of(&seen));
         let hash = self.0.hasher().hash_one(group);
         self.0.add_hashed(hash, || group, sums);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use foldhash::quality::RandomState;
 
-use crate::flow::field::Facts;
+use crate::flow::field::Seen;
 use crate::flow::{
     Column, Field, Flow, Gather, Prefixes, StatusBit, TcpState, Top, Tuple, Value, Values,
 };
@@ -82,9 +82,9 @@ impl Members {
 
     /// Keeps a flow if it belongs to the group.
     fn add(&mut self, flow: &Flow<'_>) {
-        let facts = Facts::from(flow);
+        let seen = Seen::from(flow);
         let mut values = self.columns.iter().zip(&self.values);
-        if !values.all(|(column, value)| column.of(&facts) == *value) {
+        if !values.all(|(column, value)| column.of(&seen) == *value) {
             return;
         }
         self.read += 1;
