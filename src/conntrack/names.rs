@@ -146,17 +146,25 @@ named! {
 
 impl TcpState {
     /// The one that the kernel gives this number.
+    #[inline(always)]
     pub(crate) fn from_number(number: u8) -> Option<TcpState> {
-        let mut all = Self::ALL.iter().copied();
-        all.find(|one| one.number() == number)
+        // They are numbered from 0, without a gap.
+        let state = Self::ALL.get(usize::from(number)).copied();
+        state.filter(|state| state.number() == number)
     }
 }
 
 impl Family {
     /// The one that the kernel gives this number.
+    #[inline(always)]
     pub(crate) fn from_number(number: u8) -> Option<Family> {
-        let mut all = Self::ALL.iter().copied();
-        all.find(|one| one.number() == number)
+        const IPV4: u8 = Family::Ipv4 as u8;
+        const IPV6: u8 = Family::Ipv6 as u8;
+        match number {
+            IPV4 => Some(Family::Ipv4),
+            IPV6 => Some(Family::Ipv6),
+            _ => None,
+        }
     }
 }
 
