@@ -28,7 +28,6 @@ use crate::flow::{
     summary_line,
 };
 use crate::kernel::ctnetlink::{Changes, each_flow, read_listeners, undisturbed};
-use crate::kernel::host::read_idle_cores;
 
 /// Passes at most, should new flows match all the time.
 const PASSES: usize = 8;
@@ -243,17 +242,9 @@ impl Kill {
         context: &mut FlowContext<'_>,
     ) -> Result<(), FlowError> {
         std::thread::scope(|scope| {
-            // Beside the dump, where a core is idle; a flow that was watched may speak meanwhile.
-            let is_beside =
-                self.first.is_none() && context.threads.unwrap_or_else(read_idle_cores) > 1;
-            let changes = if is_beside {
-                Changes::beside(scope)
-            } else {
-                Changes::open()
-            };
             let mut ender = Ender {
                 kill: self,
-                changes: changes?,
+                changes: Changes::beside(scope, context.threads)?,
                 run: self.pace.start(),
                 save,
                 lines: String::new(),

@@ -63,12 +63,13 @@ impl Expire {
             .map_err(|error| error.to_string())
     }
 
-    /// Acts; calls `after_chunk` after each chunk with how many flows of this pass were looked at.
-    pub fn run(&self, mut after_chunk: impl FnMut(u64)) -> Counts {
+    /// Acts, with so many threads or as many as cores are idle; calls `after_chunk` after each chunk
+    /// with how many flows of this pass were looked at.
+    pub fn run(&self, threads: Option<usize>, mut after_chunk: impl FnMut(u64)) -> Counts {
         let expired = self.0.run(&mut FlowContext {
             stop: &|| None,
             progress: &mut after_chunk,
-            threads: None,
+            threads,
         });
         let tally = expired.tally;
         Counts {

@@ -17,8 +17,8 @@ fn prepare(mode: &str) -> Expire {
 }
 
 /// Acts; `after_chunk` comes between the chunks of a dump, with how many flows they held so far.
-fn run(expire: &Expire, after_chunk: impl FnMut(u64)) -> Counts {
-    let counts = expire.run(after_chunk);
+fn run(expire: &Expire, threads: usize, after_chunk: impl FnMut(u64)) -> Counts {
+    let counts = expire.run(Some(threads), after_chunk);
     assert_eq!(counts.broken_off, None);
     counts
 }
@@ -26,10 +26,10 @@ fn run(expire: &Expire, after_chunk: impl FnMut(u64)) -> Counts {
 /// More than two chunks of 32 KiB hold.
 const FLOWS: usize = 300;
 
-/// The kernel dumps a chunk when it context out the one before. Connections that close while the
+/// The kernel dumps a chunk when it hands out the one before. Connections that close while the
 /// first is acted upon are still established in the second: what is sent for them gives a closing
 /// flow the time of a live one, and a later pass has to put that right.
-fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: &str) {
+fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: &str, threads: usize) {
     let net = Net::syn_only();
     let connections: Vec<Connection> = (0..FLOWS).map(|n| net.connect(SERVERS[n % 2])).collect();
     net.settle();
@@ -39,7 +39,7 @@ fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: &str) {
     let tally = net.on_firewall(|| {
         let mut expire = prepare(mode);
         expire.look().unwrap();
-        run(&expire, |looked_at| {
+        run(&expire, threads, |looked_at| {
             chunks.push(looked_at);
             if connections.take().is_some() {
                 until("all are closing", || {
@@ -54,9 +54,16 @@ fn no_closing_flow_is_left_with_the_time_of_a_live_one(mode: &str) {
     for ((client, _), (state, seconds)) in &flows {
         assert!(*seconds <= 120, "{client} {state} has {seconds} s");
     }
-    // The first chunk was acted upon in time, the second too late, and once more.
+    // The first chunk was acted upon in time, the second too late, and once more. Another thread may
+    // still be at the first one when its connections close.
     let (first, second) = (chunks[0], chunks[1] - chunks[0]);
-    assert_eq!(tally.selected, first + 2 * second, "{tally:?}");
+    let in_time = first + 2 * second;
+    let most = if threads > 1 {
+        in_time + first
+    } else {
+        in_time
+    };
+    assert!((in_time..=most).contains(&tally.selected), "{tally:?}");
     assert_eq!(tally.failed, 0, "{tally:?}");
 }
 
@@ -65,7 +72,9 @@ fn clamp_brings_down_what_it_raised_while_it_closed() {
     if goes_inside("race::clamp_brings_down_what_it_raised_while_it_closed") {
         return;
     }
-    no_closing_flow_is_left_with_the_time_of_a_live_one("clamp");
+    for threads in [1, 2] {
+        no_closing_flow_is_left_with_the_time_of_a_live_one("clamp", threads);
+    }
 }
 
 #[test]
@@ -73,7 +82,9 @@ fn re_age_brings_down_what_it_raised_while_it_closed() {
     if goes_inside("race::re_age_brings_down_what_it_raised_while_it_closed") {
         return;
     }
-    no_closing_flow_is_left_with_the_time_of_a_live_one("re-age");
+    for threads in [1, 2] {
+        no_closing_flow_is_left_with_the_time_of_a_live_one("re-age", threads);
+    }
 }
 
 /// A flow without a connection, which was silent for five days less `seconds`.
@@ -115,7 +126,7 @@ fn who_speaks_between_the_samples_and_who_takes_the_place_of_another_is_kept() {
             net.sh("conntrack -D -p tcp --sport 2; conntrack -D -p tcp --sport 3");
             silent(&net, 2, 432_000);
             silent(&net, 3, 299_998);
-            run(&expire, |_| ())
+            run(&expire, 2, |_| ())
         });
         let not_stale = u64::from(mode == "delete");
         assert_eq!(tally.selected, 2 - not_stale, "{tally:?}");

@@ -24,20 +24,23 @@ impl Expiry {
         context: &mut FlowContext<'_>,
     ) -> (Pass, Result<(), FlowError>) {
         let mut pass = Pass::default();
-        // Here and not beside: a flow may speak between its dump and what is done to it, so each
-        // chunk is acted upon before the next one is received.
-        let changes = match Changes::open() {
-            Ok(changes) => changes,
-            Err(error) => return (pass, Err(error.into())),
-        };
-        let mut actor = Actor {
-            expiry: self,
-            is_later: number > 1,
-            changes,
-            pass: &mut pass,
-            run: self.pace.start(),
-        };
-        let ended = look(self.selection(), self.clock, &mut actor, context);
+        let ended = std::thread::scope(|scope| {
+            // A flow may speak between its dump and what is done to it: what is asked of a chunk
+            // is under way before the next one is received.
+            let mut actor = Actor {
+                expiry: self,
+                is_later: number > 1,
+                changes: Changes::beside(scope, context.threads)?,
+                pass: &mut pass,
+                run: self.pace.start(),
+            };
+            let outcome = look(self.selection(), self.clock, &mut actor, context);
+            let Actor {
+                mut changes, pass, ..
+            } = actor;
+            let answered = changes.finish(|(), answer| pass.answered(answer, self.done()));
+            outcome.and(answered.map_err(Into::into))
+        });
         (pass, ended)
     }
 }

@@ -3,23 +3,21 @@
 //! In: a [`Flow`] and what is to become of it. Out: an [`Answer`] for each request. Rule: 128
 //! requests a send, and all answers are read before the next send. One socket does this while
 //! another dumps: in a thread of its own where a core is idle, so that the kernel works on both at
-//! once. That thread gets no more than two batches ahead of what it has sent, so that no flow
-//! waits long for its request, and nobody else sends any.
+//! once. That thread sends at once what it gets, and gets more only when all of it is answered: no
+//! flow waits longer for its request than where one thread dumps and sends in turn.
 
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};
 
 use nix::errno::Errno;
 
 use crate::conntrack::{Buffer, Flow, Shorter, put_delete, put_update};
+use crate::kernel::host;
 
 use super::socket::Socket;
 
 /// Requests in one send. Each may be answered by an error, and the default receive buffer holds 256.
 const BATCH: usize = 128;
-
-/// Batches that wait for another thread to send them.
-const AHEAD: usize = 2;
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +45,8 @@ pub(crate) struct ChangeError(Errno);
 pub(crate) struct Changes<T> {
     way: Way<T>,
     batches: Vec<Batch<T>>,
+    /// Batches that another thread has.
+    under_way: usize,
     /// Batches that were sent, for their memory.
     spare: Vec<Batch<T>>,
 }
@@ -57,7 +57,7 @@ enum Way<T> {
     /// The caller.
     Here(Socket),
     /// Another thread: batches go there and come back with their answers.
-    Beside(Option<SyncSender<Batch<T>>>, Receiver<Answered<T>>),
+    Beside(Sender<Batch<T>>, Receiver<Answered<T>>),
 }
 
 type Answered<T> = (Batch<T>, Result<(), ChangeError>);
@@ -77,13 +77,19 @@ impl<T> Changes<T> {
         Ok(Changes::new(Way::Here(socket)))
     }
 
-    /// The same, with a thread that sends.
-    pub(crate) fn beside<'scope>(scope: &'scope Scope<'scope, '_>) -> Result<Self, ChangeError>
+    /// The same, with a thread that sends if a core is idle, or if so many `threads` may work.
+    pub(crate) fn beside<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        threads: Option<usize>,
+    ) -> Result<Self, ChangeError>
     where
         T: Send + 'scope,
     {
+        if threads.unwrap_or_else(host::read_idle_cores) < 2 {
+            return Changes::open();
+        }
         let mut socket = Socket::netfilter().map_err(ChangeError)?;
-        let (to_send, batches) = sync_channel::<Batch<T>>(AHEAD);
+        let (to_send, batches) = channel::<Batch<T>>();
         let (to_answer, answered) = channel();
         let thread = Builder::new().name("change".into());
         let thread = thread.spawn_scoped(scope, move || {
@@ -96,7 +102,7 @@ impl<T> Changes<T> {
             }
         });
         match thread {
-            Ok(_) => Ok(Changes::new(Way::Beside(Some(to_send), answered))),
+            Ok(_) => Ok(Changes::new(Way::Beside(to_send, answered))),
             // No thread is to be had.
             Err(_) => Changes::open(),
         }
@@ -106,6 +112,7 @@ impl<T> Changes<T> {
         Changes {
             way,
             batches: Vec::new(),
+            under_way: 0,
             spare: Vec::new(),
         }
     }
@@ -125,44 +132,42 @@ impl<T> Changes<T> {
         self.batches.iter().map(|batch| batch.tags.len()).sum()
     }
 
-    /// Sends all that waits, 128 at a time, and gives the answers that came to `each`: all of them,
-    /// but where another thread sends.
+    /// Sends all that waits, 128 at a time, and gives the answers that came to `each`: where another
+    /// thread sends, those of what was sent before.
     ///
     /// # Errors
     /// Where the socket failed. What was not answered by then is answered with
     /// [`Answer::Unknown`], what was not sent is dropped unanswered.
     pub(crate) fn send(&mut self, mut each: impl FnMut(T, Answer)) -> Result<(), ChangeError> {
-        let batches = std::mem::take(&mut self.batches);
-        for mut batch in batches {
+        self.finish(&mut each)?;
+        for mut batch in std::mem::take(&mut self.batches) {
             match &mut self.way {
                 Way::Here(socket) => {
                     let outcome = batch.submit(socket);
                     self.answered((batch, outcome), &mut each)?;
                 }
-                Way::Beside(Some(to_send), _) if to_send.send(batch).is_ok() => {}
-                Way::Beside(..) => break,
+                Way::Beside(to_send, _) => {
+                    if to_send.send(batch).is_err() {
+                        break;
+                    }
+                    self.under_way += 1;
+                }
             }
-        }
-        while let Way::Beside(_, answered) = &self.way
-            && let Ok(answered) = answered.try_recv()
-        {
-            self.answered(answered, &mut each)?;
         }
         Ok(())
     }
 
-    /// Gives the answers that were still to come to `each`.
+    /// Waits for the answers that are still to come, and gives them to `each`.
     ///
     /// # Errors
     /// As [`Changes::send`].
     pub(crate) fn finish(&mut self, mut each: impl FnMut(T, Answer)) -> Result<(), ChangeError> {
-        if let Way::Beside(to_send, _) = &mut self.way {
-            *to_send = None;
-        }
         let mut outcome = Ok(());
-        while let Way::Beside(_, answered) = &self.way
+        while self.under_way > 0
+            && let Way::Beside(_, answered) = &self.way
             && let Ok(answered) = answered.recv()
         {
+            self.under_way -= 1;
             outcome = outcome.and(self.answered(answered, &mut each));
         }
         outcome
