@@ -252,12 +252,7 @@ impl Kill {
                 sum,
                 pass,
             };
-            let outcome = look(&self.walked(), self.clock, &mut ender, context);
-            let Ender {
-                mut changes, pass, ..
-            } = ender;
-            let answered = changes.finish(|(), answer| pass.answered(answer, deleted));
-            outcome.and(answered.map_err(Into::into))
+            look(&self.walked(), self.clock, &mut ender, context)
         })
     }
 
@@ -457,6 +452,14 @@ impl Ender<'_> {
 }
 
 impl Worker for Ender<'_> {
+    fn finish_chunk(&mut self) -> Result<(), FlowError> {
+        let pass = &mut *self.pass;
+        let answered = self
+            .changes
+            .finish(|(), answer| pass.answered(answer, deleted));
+        Ok(answered?)
+    }
+
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, _: u32) {
         match self.kill.why_kept(flow, moment) {
             None => {}

@@ -25,8 +25,6 @@ impl Expiry {
     ) -> (Pass, Result<(), FlowError>) {
         let mut pass = Pass::default();
         let ended = std::thread::scope(|scope| {
-            // A flow may speak between its dump and what is done to it: what is asked of a chunk
-            // is under way before the next one is received.
             let mut actor = Actor {
                 expiry: self,
                 is_later: number > 1,
@@ -34,12 +32,7 @@ impl Expiry {
                 pass: &mut pass,
                 run: self.pace.start(),
             };
-            let outcome = look(self.selection(), self.clock, &mut actor, context);
-            let Actor {
-                mut changes, pass, ..
-            } = actor;
-            let answered = changes.finish(|(), answer| pass.answered(answer, self.done()));
-            outcome.and(answered.map_err(Into::into))
+            look(self.selection(), self.clock, &mut actor, context)
         });
         (pass, ended)
     }
@@ -72,6 +65,14 @@ impl Actor<'_> {
 }
 
 impl Worker for Actor<'_> {
+    fn finish_chunk(&mut self) -> Result<(), FlowError> {
+        let (done, pass) = (self.expiry.done(), &mut *self.pass);
+        let answered = self
+            .changes
+            .finish(|(), answer| pass.answered(answer, done));
+        Ok(answered?)
+    }
+
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32) {
         let verdict = self.mend(flow, moment);
         match verdict.unwrap_or_else(|| self.expiry.verdict(flow, moment)) {

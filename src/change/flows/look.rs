@@ -11,6 +11,12 @@ use crate::kernel::ctnetlink::{Reading, Visitor, gather, walk};
 
 /// What changes flows.
 pub(crate) trait Worker {
+    /// Waits for what is still to be done to the flows of the chunk before: another thread may do it.
+    /// Nothing of that makes a flow of the next chunk wait longer than its age says.
+    fn finish_chunk(&mut self) -> Result<(), FlowError> {
+        Ok(())
+    }
+
     /// A flow, when it was dumped, and the whole seconds that have passed since.
     fn flow(&mut self, flow: &Flow<'_>, moment: Moment, age: u32);
 
@@ -36,7 +42,8 @@ pub(crate) fn look<W: Worker>(
         moment: Moment { now: 0, at: 0 },
         age: 0,
     };
-    walk(&Filter::of(selection), &mut look)
+    let ended = walk(&Filter::of(selection), &mut look);
+    ended.and(worker.finish_chunk())
 }
 
 struct Look<'a, 'b, W> {
@@ -52,13 +59,15 @@ struct Look<'a, 'b, W> {
 impl<W: Worker> Visitor for Look<'_, '_, W> {
     type Error = FlowError;
 
-    fn start_of_chunk(&mut self, filled: Instant) {
+    fn start_of_chunk(&mut self, filled: Instant) -> Result<(), FlowError> {
+        self.worker.finish_chunk()?;
         let at = filled.saturating_duration_since(self.clock).as_millis();
         self.moment = Moment {
             now: unix_seconds(),
             at: u32::try_from(at).unwrap_or(u32::MAX),
         };
         self.age = u32::try_from(filled.elapsed().as_secs()).unwrap_or(u32::MAX);
+        Ok(())
     }
 
     fn flow(&mut self, flow: &Flow<'_>) -> ControlFlow<()> {

@@ -1,10 +1,10 @@
 //! What every change of flows shares, whether they are shortened, ended by name or by a guard.
 //!
 //! In: what to do with a flow. Out: a [`Tally`] of what was done, and how it ended. Rule: what is
-//! about to be done is written down first; what is asked of a chunk of a dump is under way before the
-//! next one is received; then everything is looked at again, until a pass changes nothing. What was
-//! done to a flow cannot be undone, so a pass is never repeated for an error that came after its
-//! first change.
+//! about to be done is written down first; each chunk of a dump is acted upon before the next one
+//! is looked at; then everything is looked at again, until a pass changes nothing. What was done to
+//! a flow cannot be undone, so a pass is never repeated for an error that came after its first
+//! change.
 
 mod error;
 mod log;

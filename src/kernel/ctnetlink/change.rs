@@ -3,8 +3,7 @@
 //! In: a [`Flow`] and what is to become of it. Out: an [`Answer`] for each request. Rule: 128
 //! requests a send, and all answers are read before the next send. One socket does this while
 //! another dumps: in a thread of its own where a core is idle, so that the kernel works on both at
-//! once. That thread sends at once what it gets, and gets more only when all of it is answered: no
-//! flow waits longer for its request than where one thread dumps and sends in turn.
+//! once. That thread sends at once what it gets, and gets more only when all of it is answered.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, Scope};

@@ -21,7 +21,9 @@ pub(crate) trait Visitor {
     type Error: From<DumpError>;
 
     /// A chunk begins, which the kernel had filled by then.
-    fn start_of_chunk(&mut self, _filled: Instant) {}
+    fn start_of_chunk(&mut self, _filled: Instant) -> Result<(), Self::Error> {
+        Ok(())
+    }
 
     /// A flow; a break ends the walk after this chunk.
     fn flow(&mut self, flow: &Flow<'_>) -> ControlFlow<()>;
@@ -57,7 +59,7 @@ pub(crate) fn is_tracked(tuple: &Tuple) -> bool {
 pub(crate) fn walk<V: Visitor>(filter: &Filter, visitor: &mut V) -> Result<(), V::Error> {
     let mut dump = Dump::start(filter)?;
     while let Some(chunk) = dump.next_chunk()? {
-        visitor.start_of_chunk(chunk.filled);
+        visitor.start_of_chunk(chunk.filled)?;
         let shown = chunk.each(&mut |flow| visitor.flow(flow));
         let wants_more = shown.map_err(DumpError::from)?;
         if visitor.end_of_chunk()?.is_break() || wants_more.is_break() {
