@@ -58,6 +58,12 @@ pub(crate) struct Planning {
     pub(crate) replace: bool,
 }
 
+impl Planning {
+    pub(super) fn in_one_spelling(&mut self) {
+        self.desired.or_named(&mut self.named);
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(after_help = MORE, after_long_help = "\
   cttune plan campus-fw

@@ -6,6 +6,7 @@
 
 mod change;
 mod check;
+mod deferred;
 mod flows;
 mod forecast;
 mod guard;
@@ -23,6 +24,7 @@ pub(crate) use self::change::{
     Apply, Confirm, History, Only, Plan, Planning, Rollback, WatchPending,
 };
 pub(crate) use self::check::{Check, FailOn};
+pub(crate) use self::deferred::Deferred;
 pub(crate) use self::flows::{Changing, Expire, Flows, Kill, Metrics, Mode, Request, Top};
 pub(crate) use self::forecast::{Fleet, Forecast, Report};
 pub(crate) use self::guard::Guard;
@@ -86,14 +88,15 @@ impl Cli {
         if self.global.json {
             self.global.format = Format::Json;
         }
-        let (named, desired) = match &mut self.command {
-            Command::Check(check) => (&mut check.named, &mut check.desired),
-            Command::Plan(Plan { planning, .. }) | Command::Apply(Apply { planning, .. }) => {
-                (&mut planning.named, &mut planning.desired)
+        match &mut self.command {
+            Command::Check(check) => {
+                let check: &mut Check = check;
+                check.desired.or_named(&mut check.named);
             }
-            _ => return self,
-        };
-        desired.profile = named.named.take().or(desired.profile.take());
+            Command::Plan(plan) => plan.planning.in_one_spelling(),
+            Command::Apply(apply) => apply.planning.in_one_spelling(),
+            _ => {}
+        }
         self
     }
 }
@@ -179,51 +182,51 @@ pub(crate) enum Color {
 pub(crate) enum Command {
     /// Show the table's health and what differs from the profile
     #[command(alias = "status")]
-    Check(Check),
+    Check(Deferred<Check>),
     /// Show what apply would change, step by step; change nothing
-    Plan(Plan),
+    Plan(Deferred<Plan>),
     /// Apply a profile now and after every reboot
-    Apply(Apply),
+    Apply(Deferred<Apply>),
     /// Keep a pending change of `apply --confirm-within`
-    Confirm(Confirm),
+    Confirm(Deferred<Confirm>),
     /// Undo what apply changed
     #[command(aliases = ["undo", "revert"])]
-    Rollback(Rollback),
+    Rollback(Deferred<Rollback>),
     /// List the changes of apply and rollback
     #[command(alias = "log")]
-    History(History),
+    History(Deferred<History>),
     /// Shorten existing flows to the current timeouts
-    Expire(Expire),
+    Expire(Deferred<Expire>),
     /// End the flows that you name
-    Kill(Kill),
+    Kill(Deferred<Kill>),
     /// Keep the table below a mark by ending flows that were watched
-    Guard(Guard),
+    Guard(Deferred<Guard>),
     /// Show who fills the table: addresses, ports, protocols, states
-    Top(Top),
+    Top(Deferred<Top>),
     /// Watch the table on a live screen
-    Watch(Watch),
+    Watch(Deferred<Watch>),
     /// Show what other timeouts would do, and how the table ages
-    Forecast(Forecast),
+    Forecast(Deferred<Forecast>),
     /// Write one report: health, who fills the table, forecast, plan
-    Report(Report),
+    Report(Deferred<Report>),
     /// Show many hosts' checks in one table
-    Fleet(Fleet),
+    Fleet(Deferred<Fleet>),
     /// Print numbers for Prometheus or munin, or as JSON
-    Metrics(Metrics),
+    Metrics(Deferred<Metrics>),
     /// List, show, compare, edit, capture or suggest profiles
     #[command(alias = "profiles")]
-    Profile(Profile),
+    Profile(Deferred<Profile>),
     /// Try cttune safely: run a command with a private, simulated table
-    Sandbox(Sandbox),
+    Sandbox(Deferred<Sandbox>),
     /// Print the completion script for a shell
-    Completions(Completions),
+    Completions(Deferred<Completions>),
     /// Says what can come next on a command line.
     #[command(hide = true)]
-    Complete(Complete),
+    Complete(Deferred<Complete>),
     /// Undoes a pending change that nobody confirms.
     #[command(hide = true)]
-    WatchPending(WatchPending),
+    WatchPending(Deferred<WatchPending>),
     /// Runs as the first process in the namespaces of `sandbox`.
     #[command(hide = true)]
-    SandboxInside(SandboxInside),
+    SandboxInside(Deferred<SandboxInside>),
 }

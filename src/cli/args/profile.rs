@@ -25,6 +25,13 @@ pub(crate) struct DesiredOptions {
     pub(crate) set: Vec<String>,
 }
 
+impl DesiredOptions {
+    /// The profile is named in either of two ways.
+    pub(super) fn or_named(&mut self, named: &mut Named) {
+        self.profile = named.named.take().or(self.profile.take());
+    }
+}
+
 /// The profile as the argument of `check`, `plan` and `apply`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Named {
