@@ -6,6 +6,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use clap::builder::Resettable;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
 #[derive(Debug)]
@@ -37,11 +38,9 @@ impl<T: Args> Args for Deferred<T> {
 
 /// A flattened struct's documentation would take the place of the command's.
 fn with_its_first_line(command: Command, options: fn(Command) -> Command) -> Command {
-    let (about, long_about) = (
-        command.get_about().cloned(),
-        command.get_long_about().cloned(),
-    );
-    options(command).about(about).long_about(long_about)
+    let first = Resettable::from(command.get_about().cloned());
+    let long = Resettable::from(command.get_long_about().cloned());
+    options(command).about(first).long_about(long)
 }
 
 impl<T: Args> FromArgMatches for Deferred<T> {
