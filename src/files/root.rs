@@ -271,6 +271,7 @@ impl Root {
     }
 }
 
+/// For a file that does not say how large it is.
 const READ_AT_ONCE: usize = 8 << 10;
 const LIST_AT_ONCE: usize = 8 << 10;
 
@@ -280,16 +281,16 @@ pub(super) fn read_up_to(
     stat: &FileStat,
     limit: u64,
 ) -> io::Result<Option<Vec<u8>>> {
-    // Most files fit into a page or two, and are read at once. A file of /proc says that it is
-    // empty, so only one that says more is at its end with the bytes that it says.
-    let mut bytes = Vec::with_capacity(READ_AT_ONCE);
-    let size = u64::try_from(stat.st_size).unwrap_or_default();
-    if (1..READ_AT_ONCE as u64).contains(&size) {
-        file.by_ref().take(size).read_to_end(&mut bytes)?;
-    }
-    if bytes.len() as u64 != size || size == 0 {
-        file.take((limit + 1).saturating_sub(bytes.len() as u64))
-            .read_to_end(&mut bytes)?;
+    let most = limit + 1;
+    // A file of /proc says that it is empty, and one of /sys too much; any other is at its end with
+    // the bytes that it says, and is read at once.
+    let size = u64::try_from(stat.st_size).unwrap_or_default().min(most);
+    let room = usize::try_from(size).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(if room == 0 { READ_AT_ONCE } else { room });
+    file.by_ref().take(size).read_to_end(&mut bytes)?;
+    if size == 0 || bytes.len() < room {
+        let rest = most.saturating_sub(bytes.len() as u64);
+        file.take(rest).read_to_end(&mut bytes)?;
     }
     Ok((bytes.len() as u64 <= limit).then_some(bytes))
 }

@@ -17,6 +17,8 @@ use crate::boot::writers::{self, Facts, Found, Process, Writers};
 /// No script or unit is larger, nor are all of them together.
 const MOST_BYTES: u64 = 2 << 20;
 const MOST_OF_ALL: usize = 32 << 20;
+/// Programs are larger; a file that is not is read without asking first how it begins.
+const WHOLE: u64 = 8 << 10;
 /// How a program begins that is no script.
 const PROGRAM: [u8; 4] = *b"\x7fELF";
 
@@ -76,24 +78,32 @@ fn is_link_to_null(root: &Root, path: &Path) -> Result<bool, ReadError> {
 fn script(file: File, stat: &FileStat) -> Found {
     let is_executable = Mode::from_bits_truncate(stat.st_mode)
         .intersects(Mode::S_IXUSR | Mode::S_IXGRP | Mode::S_IXOTH);
-    let mut first = [0; 4];
-    let is_program = file.read_at(&mut first, 0).is_ok() && first == PROGRAM;
-    let unfollowed = Found::Unfollowed {
+    let unfollowed = |is_program| Found::Unfollowed {
         is_program,
         is_executable,
     };
-    if is_program || u64::try_from(stat.st_size).is_ok_and(|size| size > MOST_BYTES) {
-        return unfollowed;
+    let size = u64::try_from(stat.st_size).unwrap_or_default();
+    if size > WHOLE && begins_as_program(&file) {
+        return unfollowed(true);
+    }
+    if size > MOST_BYTES {
+        return unfollowed(false);
     }
     match read_up_to(file, stat, MOST_BYTES) {
+        Ok(Some(bytes)) if bytes.starts_with(&PROGRAM) => unfollowed(true),
         Ok(Some(bytes)) if !bytes.contains(&0) => Found::File(writers::File {
             text: String::from_utf8(bytes)
                 .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
             is_executable,
         }),
-        Ok(_) => unfollowed,
+        Ok(_) => unfollowed(false),
         Err(_) => Found::Unreadable,
     }
+}
+
+fn begins_as_program(file: &File) -> bool {
+    let mut first = [0; PROGRAM.len()];
+    file.read_at(&mut first, 0).is_ok() && first == PROGRAM
 }
 
 /// A file as a process sees it, in a mount namespace of its own: `/proc/PID/root/…`. Who owns that

@@ -4,8 +4,10 @@
 //! makes, or if a unit of the admin's that starts asks for it. Follows systemd.unit(5),
 //! systemd.service(5), systemd.timer(5).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::environment;
 use super::facts::{Facts, Found};
@@ -88,12 +90,22 @@ const NOT_AT_BOOT: [&str; 15] = [
     "umount",
 ];
 
-/// One assignment of a unit, with its place.
-struct Entry {
-    section: String,
-    name: String,
-    value: String,
-    place: SourceLine,
+/// One assignment of a unit. A text that goes over several lines is its own, others are the file's.
+struct Entry<'a> {
+    section: Cow<'a, str>,
+    name: Cow<'a, str>,
+    value: Cow<'a, str>,
+    file: Rc<Path>,
+    line: usize,
+}
+
+impl Entry<'_> {
+    fn place(&self) -> SourceLine {
+        SourceLine {
+            file: self.file.to_path_buf(),
+            line: self.line,
+        }
+    }
 }
 
 /// A unit that starts: its name, when, and whether it surely does.
@@ -152,16 +164,16 @@ pub(super) fn starts(facts: &Facts<'_>, name: &str) -> bool {
 pub(super) fn changed(facts: &Facts<'_>, name: &str) -> Option<String> {
     let entries = is_of_admin(facts, name).then(|| load(facts, name))??;
     let starts = ["Assert", "Condition", "Exec"];
-    let decides = |entry: &&Entry| {
+    let decides = |entry: &&Entry<'_>| {
         let is_packaged = ["/usr/lib", "/lib"]
             .iter()
-            .any(|one| entry.place.file.starts_with(one));
+            .any(|one| entry.file.starts_with(one));
         !is_packaged && starts.iter().any(|start| entry.name.starts_with(start))
     };
     entries
         .iter()
         .find(decides)
-        .map(|entry| entry.place.to_string())
+        .map(|entry| entry.place().to_string())
 }
 
 /// Whether some folder has the unit.
@@ -182,7 +194,7 @@ pub(super) fn mask(facts: &Facts<'_>, name: &str) -> Option<PathBuf> {
 }
 
 /// The service that a timer, a path or a socket starts.
-fn triggered(unit: &Started, entries: &[Entry]) -> Option<Started> {
+fn triggered(unit: &Started, entries: &[Entry<'_>]) -> Option<Started> {
     let (name, kind) = unit.name.rsplit_once('.')?;
     let (section, option) = match kind {
         "timer" => ("Timer", "Unit"),
@@ -193,7 +205,8 @@ fn triggered(unit: &Started, entries: &[Entry]) -> Option<Started> {
     let mut at_boot = ["OnBootSec", "OnStartupSec", "OnActiveSec"].into_iter();
     let fires = at_boot.any(|name| value(entries, section, name).is_some());
     Some(Started {
-        name: value(entries, section, option).unwrap_or_else(|| format!("{name}.service")),
+        name: value(entries, section, option)
+            .map_or_else(|| format!("{name}.service"), str::to_owned),
         why: format!(
             "when {} {}",
             unit.name,
@@ -246,16 +259,16 @@ fn is_of_admin(facts: &Facts<'_>, name: &str) -> bool {
     folders.any(|folder| facts.has(folder, name) || facts.has(folder, &drop_ins))
 }
 
-fn asked_for(entries: &[Entry]) -> Vec<String> {
+fn asked_for(entries: &[Entry<'_>]) -> Vec<String> {
     let asks = entries
         .iter()
-        .filter(|entry| entry.section == "Unit" && ASKS_FOR.contains(&entry.name.as_str()));
+        .filter(|entry| entry.section == "Unit" && ASKS_FOR.contains(&entry.name.as_ref()));
     asks.flat_map(|entry| entry.value.split_ascii_whitespace().map(str::to_owned))
         .collect()
 }
 
 /// The assignments of a unit and of its drop-ins; none where it is not there or masked.
-fn load(facts: &Facts<'_>, name: &str) -> Option<Vec<Entry>> {
+fn load<'a>(facts: &'a Facts<'_>, name: &str) -> Option<Vec<Entry<'a>>> {
     let template = name.split_once('@').and_then(|(before, after)| {
         let kind = after.rsplit_once('.')?.1;
         Some(format!("{before}@.{kind}"))
@@ -314,8 +327,9 @@ fn drop_ins(facts: &Facts<'_>, names: &[&str]) -> BTreeMap<String, PathBuf> {
     found
 }
 
-fn parse(path: &Path, text: &str) -> Vec<Entry> {
-    let mut section = String::new();
+fn parse<'a>(path: &Path, text: &'a str) -> Vec<Entry<'a>> {
+    let file: Rc<Path> = Rc::from(path);
+    let mut section = Cow::Borrowed("");
     let mut entries = Vec::new();
     let mut open: Option<(usize, String)> = None;
     // A line that goes on ends with the file.
@@ -324,44 +338,50 @@ fn parse(path: &Path, text: &str) -> Vec<Entry> {
         if trimmed.starts_with(['#', ';']) {
             continue;
         }
-        let (first, mut before) = open.take().unwrap_or((number, String::new()));
         if let Some(start) = trimmed.strip_suffix('\\') {
+            let (_, before) = open.get_or_insert((number, String::new()));
             before.push_str(start);
             before.push(' ');
-            open = Some((first, before));
             continue;
         }
-        let whole = before + trimmed;
-        if let Some(name) = whole.strip_prefix('[') {
-            name.trim_end_matches(']').clone_into(&mut section);
-        } else if let Some((name, value)) = whole.split_once('=') {
+        let (line, whole) = match open.take() {
+            Some((first, before)) => (first, Cow::Owned(before + trimmed)),
+            None => (number, Cow::Borrowed(trimmed)),
+        };
+        if whole.starts_with('[') {
+            section = part(&whole, |whole| whole[1..].trim_end_matches(']'));
+        } else if let Some(at) = whole.find('=') {
             entries.push(Entry {
                 section: section.clone(),
-                name: name.trim().to_owned(),
-                value: value.trim().to_owned(),
-                place: SourceLine {
-                    file: path.to_owned(),
-                    line: first,
-                },
+                name: part(&whole, |whole| whole[..at].trim()),
+                value: part(&whole, |whole| whole[at + 1..].trim()),
+                file: Rc::clone(&file),
+                line,
             });
         }
     }
     entries
 }
 
+/// A part of a text, lent where the text is.
+fn part<'a>(whole: &Cow<'a, str>, of: impl Fn(&str) -> &str) -> Cow<'a, str> {
+    match whole {
+        Cow::Borrowed(whole) => Cow::Borrowed(of(whole)),
+        Cow::Owned(whole) => Cow::Owned(of(whole).to_owned()),
+    }
+}
+
 /// The last value of an assignment.
-fn value(entries: &[Entry], section: &str, name: &str) -> Option<String> {
+fn value<'a>(entries: &'a [Entry<'_>], section: &str, name: &str) -> Option<&'a str> {
     let mut found = entries
         .iter()
         .filter(|entry| entry.section == section && entry.name == name);
-    found
-        .next_back()
-        .map(|entry| entry.value.clone())
-        .filter(|value| !value.is_empty())
+    let last = found.next_back()?;
+    Some(last.value.as_ref()).filter(|value| !value.is_empty())
 }
 
-fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry], scripts: &mut Scripts<'_>) {
-    let is_set = |key: &str| value(entries, "Service", key).is_some_and(|value| !is_no(&value));
+fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry<'_>], scripts: &mut Scripts<'_>) {
+    let is_set = |key: &str| value(entries, "Service", key).is_some_and(|value| !is_no(value));
     // Another namespace has values of its own.
     if ["PrivateNetwork", "NetworkNamespacePath"]
         .into_iter()
@@ -370,7 +390,7 @@ fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry], scripts: &mut Scrip
     {
         return;
     }
-    let decides = |entry: &Entry| {
+    let decides = |entry: &Entry<'_>| {
         entry.section == "Unit"
             && (entry.name.starts_with("Condition") || entry.name.starts_with("Assert"))
             && !entry.value.is_empty()
@@ -391,7 +411,7 @@ fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry], scripts: &mut Scrip
         is_sourced: false,
     };
     let output = value(entries, "Service", "StandardOutput");
-    let output = output.as_deref().and_then(|output| {
+    let output = output.and_then(|output| {
         let (kind, path) = output.split_once(':')?;
         matches!(kind, "append" | "file" | "truncate").then(|| Word {
             raw: path.to_owned(),
@@ -401,12 +421,12 @@ fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry], scripts: &mut Scrip
     for key in STARTS {
         for entry in list(entries, key) {
             if let Some(file) = &output {
-                scripts.written(file, None, &entry.place, &runner);
+                scripts.written(file, None, &entry.place(), &runner);
             }
             let mut signs = entry.value.chars().take_while(|sign| SIGNS.contains(sign));
             let may_fail = signs.any(|sign| sign == '-');
             for words in command_lines(&entry.value, &runner.variables) {
-                let succeeds = scripts.command(words, &entry.place, &runner);
+                let succeeds = scripts.command(words, &entry.place(), &runner);
                 // What comes after one that failed does not run.
                 runner.is_conditional |= !succeeds && !may_fail;
             }
@@ -415,8 +435,8 @@ fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry], scripts: &mut Scrip
 }
 
 /// The commands of a key; an empty value drops those before it.
-fn list<'a>(entries: &'a [Entry], key: &str) -> Vec<&'a Entry> {
-    let mut all: Vec<&Entry> = entries
+fn list<'a, 'b>(entries: &'a [Entry<'b>], key: &str) -> Vec<&'a Entry<'b>> {
+    let mut all: Vec<&Entry<'_>> = entries
         .iter()
         .filter(|entry| entry.section == "Service" && entry.name == key)
         .collect();
@@ -426,7 +446,7 @@ fn list<'a>(entries: &'a [Entry], key: &str) -> Vec<&'a Entry> {
 
 /// Whether systemd refuses to start the service: without a command to start, or with several where
 /// `Type=` is not oneshot.
-fn is_refused(entries: &[Entry]) -> bool {
+fn is_refused(entries: &[Entry<'_>]) -> bool {
     let has = |key| value(entries, "Service", key);
     let is_oneshot = has("Type").is_some_and(|kind| kind == "oneshot");
     let starts = list(entries, "ExecStart").into_iter();
@@ -434,7 +454,7 @@ fn is_refused(entries: &[Entry]) -> bool {
     match commands.sum() {
         0 => {
             let is_own = |key| has(key).is_some_and(|value| value != "none");
-            let stays = has("RemainAfterExit").is_some_and(|value| !is_no(&value));
+            let stays = has("RemainAfterExit").is_some_and(|value| !is_no(value));
             !is_own("SuccessAction") && (!stays || list(entries, "ExecStop").is_empty())
         }
         1 => false,
@@ -447,9 +467,9 @@ fn is_no(value: &str) -> bool {
 }
 
 /// Whether something orders the unit behind systemd-sysctl, which may override it otherwise.
-fn comes_after_sysctl(entries: &[Entry]) -> bool {
+fn comes_after_sysctl(entries: &[Entry<'_>]) -> bool {
     let has_defaults =
-        value(entries, "Unit", "DefaultDependencies").is_none_or(|value| !is_no(&value));
+        value(entries, "Unit", "DefaultDependencies").is_none_or(|value| !is_no(value));
     let after = entries
         .iter()
         .filter(|entry| entry.section == "Unit" && entry.name == "After");
@@ -459,7 +479,7 @@ fn comes_after_sysctl(entries: &[Entry]) -> bool {
 
 /// The environment of a service: `Environment=`, then the files of `EnvironmentFile=`; and whether
 /// they are there: without one that has no `-` in front of it the service does not start.
-fn environment(facts: &Facts<'_>, entries: &[Entry]) -> (Variables, bool) {
+fn environment(facts: &Facts<'_>, entries: &[Entry<'_>]) -> (Variables, bool) {
     let mut variables = Variables::default();
     for entry in list(entries, "Environment") {
         for word in shell::words(&entry.value, &Variables::default()) {
@@ -487,7 +507,7 @@ fn environment(facts: &Facts<'_>, entries: &[Entry]) -> (Variables, bool) {
     for entry in list(entries, "EnvironmentFile") {
         let (path, may_miss) = match entry.value.strip_prefix('-') {
             Some(path) => (path, true),
-            None => (entry.value.as_str(), false),
+            None => (entry.value.as_ref(), false),
         };
         let text = match facts.find(Path::new(path)) {
             Found::File(file) => file.text.as_str(),
