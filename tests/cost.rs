@@ -71,7 +71,7 @@ const CHECK: [&str; 4] = [
 ];
 
 #[test]
-fn the_cost_of_input_is_in_proportion_to_it() {
+fn lines_of_one_key_cost_in_proportion() {
     linear(
         "lines of one key",
         100_000,
@@ -85,6 +85,10 @@ fn the_cost_of_input_is_in_proportion_to_it() {
         ]
         .concat(),
     );
+}
+
+#[test]
+fn globs_cost_in_proportion() {
     linear(
         "globs",
         100_000,
@@ -94,6 +98,10 @@ fn the_cost_of_input_is_in_proportion_to_it() {
         },
         &CHECK,
     );
+}
+
+#[test]
+fn braces_cost_in_proportion() {
     linear(
         "braces",
         5_000,

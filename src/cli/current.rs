@@ -7,7 +7,8 @@ use super::args::Global;
 use super::failure::{FAILED, Failure};
 use super::place;
 use crate::boot::writers::Facts;
-use crate::files::{Root, boot_files};
+use crate::files::{ReadError, Root, boot_files};
+use crate::kernel::ahead::Ahead;
 use crate::kernel::{host, nft, processes, sysctl};
 use crate::plan::{Comparison, Files, Machine};
 use crate::service::Found;
@@ -18,6 +19,8 @@ pub(super) struct Current {
     pub(super) host: Host,
     pub(super) live: Option<Snapshot>,
     pub(super) files: Option<Files>,
+    /// The files, until [`Current::finish`] has them.
+    reading: Option<Ahead<Result<Files, ReadError>>>,
     /// nft's table of cttune, once it was asked for.
     table: Option<Found>,
     /// What to call the machine: its name, or the root.
@@ -27,26 +30,49 @@ pub(super) struct Current {
 impl Current {
     /// Reads what the global options allow: with `--root` no kernel, with `--netns` no files.
     pub(super) fn read(global: &Global, root: &Root) -> anyhow::Result<Self> {
+        let mut current = Current::start(global, root)?;
+        current.finish()?;
+        Ok(current)
+    }
+
+    /// The same without the files, which another thread reads meanwhile.
+    pub(super) fn start(global: &Global, root: &Root) -> anyhow::Result<Self> {
         let host = host::read_host()?;
+        let has_processes = global.root.is_none();
+        let read_files = {
+            let (root, host) = (root.clone(), host.clone());
+            move || {
+                let processes = if has_processes {
+                    processes::running(&Facts::PROGRAMS)
+                } else {
+                    Vec::new()
+                };
+                let files = boot_files::read(&root, &host, processes)?;
+                Ok(files.run_by_systemd(root.is_machine() && host::is_systemds()))
+            }
+        };
+        let reading = (global.netns.is_none()).then(|| Ahead::start("files", read_files));
         let live = match global.root {
             Some(_) => None,
             None => Some(sysctl::read_snapshot()?),
         };
-        let processes = match (&global.root, &global.netns) {
-            (None, None) => processes::running(&Facts::PROGRAMS),
-            _ => Vec::new(),
-        };
-        let read_files = || boot_files::read(root, &host, processes);
-        let files = global.netns.is_none().then(read_files).transpose();
-        let files = files.map_err(|error| Failure::of(FAILED, &error))?;
-        let is_systemds = root.is_machine() && host::is_systemds();
         Ok(Current {
             host,
             live,
-            files: files.map(|files| files.run_by_systemd(is_systemds)),
+            files: None,
+            reading,
             table: None,
             name: place::name(global),
         })
+    }
+
+    /// Waits for the files.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        if let Some(reading) = self.reading.take() {
+            let files = reading.finish();
+            self.files = Some(files.map_err(|error| Failure::of(FAILED, &error))?);
+        }
+        Ok(())
     }
 
     /// The same with nft's table.

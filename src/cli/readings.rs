@@ -49,19 +49,12 @@ impl Readings {
         } else {
             Journal::Skipped
         };
-        let log = (global.root.is_none()).then(|| log::Reading::start(journal));
-        let mut current = Current::read(global, root)?;
+        let log = (global.root.is_none()).then(|| log::start(journal));
+        let mut current = Current::start(global, root)?;
         if has_services {
             current.read_table();
         }
-        let mut unread: Vec<Unread> = current
-            .unread()
-            .into_iter()
-            .map(|path| Unread::new(path.shown(), "cannot be read"))
-            .collect();
-        if let Some(Found::Unread(why)) = current.machine().table {
-            unread.push(Unread::new("timeouts of services", why));
-        }
+        let mut unread = Vec::new();
         let mut rates = log.map(|log| rates::read(earlier, log, &current.host, &mut unread));
         if let (Some(rates), None) = (&mut rates, &global.netns) {
             rates::name_namespaces(rates);
@@ -81,10 +74,13 @@ impl Readings {
         });
         let fill = current.live.as_ref().and_then(Snapshot::fill);
         let is_near = fill.is_some_and(|fill| fill >= Levels::default().warning);
+        let pending = pending(&change::here(global)?, &mut unread);
+        current.finish()?;
+        let unread = unread_of(&current).chain(unread).collect();
         Ok(Readings {
             guard,
             own_session: is_near && session::is_tracked(),
-            pending: pending(&change::here(global)?, &mut unread),
+            pending,
             current,
             rates,
             deep,
@@ -102,6 +98,17 @@ impl Readings {
             out.note(&format!("note: not read: {}", told.join("; ")));
         }
     }
+}
+
+/// What the files and nft's table have of it.
+fn unread_of(current: &Current) -> impl Iterator<Item = Unread> {
+    let files = current.unread().into_iter();
+    let files = files.map(|path| Unread::new(path.shown(), "cannot be read"));
+    let table = match current.machine().table {
+        Some(Found::Unread(why)) => Some(Unread::new("timeouts of services", why)),
+        _ => None,
+    };
+    files.chain(table)
 }
 
 /// The change here that has to be confirmed.

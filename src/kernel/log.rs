@@ -8,13 +8,13 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread::{Builder, JoinHandle};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::time::{ClockId, clock_gettime};
 
+use super::ahead::Ahead;
 use crate::assess::kernel_log::{
     KernelLog, begins_a_boot, parse_journal, parse_kmsg, parse_syslog,
 };
@@ -37,32 +37,16 @@ pub(crate) enum Journal {
 }
 
 /// The kernel log as another thread reads it: /dev/kmsg takes a read for each of its records.
-pub(crate) enum Reading {
-    Started(JoinHandle<io::Result<KernelLog>>),
-    /// No thread is to be had.
-    Waiting(Journal),
-}
+pub(crate) type Reading = Ahead<io::Result<KernelLog>>;
 
-impl Reading {
-    pub(crate) fn start(journal: Journal) -> Self {
-        let thread = Builder::new().name("log".into());
-        let thread = thread.spawn(move || read_kernel_log(journal));
-        thread.map_or(Reading::Waiting(journal), Reading::Started)
-    }
-
-    /// # Errors
-    /// Where no source can be read; it is the reason of the first.
-    pub(crate) fn finish(self) -> io::Result<KernelLog> {
-        match self {
-            Reading::Started(thread) => thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the thread that reads it stopped"))),
-            Reading::Waiting(journal) => read_kernel_log(journal),
-        }
-    }
+pub(crate) fn start(journal: Journal) -> Reading {
+    Ahead::start("log", move || read_kernel_log(journal))
 }
 
 /// Reads what the kernel logged about full tables since boot.
+///
+/// # Errors
+/// Where no source can be read; it is the reason of the first.
 fn read_kernel_log(journal: Journal) -> io::Result<KernelLog> {
     let reason = match read_kmsg() {
         Ok(log) => return Ok(log),

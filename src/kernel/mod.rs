@@ -7,6 +7,7 @@
 //! thread's network namespace at the moment of the open (`/proc/sys/net` follows the thread).
 
 pub(crate) mod addresses;
+pub(crate) mod ahead;
 pub(crate) mod counters;
 pub(crate) mod ctnetlink;
 pub(crate) mod host;

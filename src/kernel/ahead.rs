@@ -1,0 +1,40 @@
+//! Work that another thread does meanwhile; it is done when it is asked for where no thread is to be
+//! had.
+//!
+//! Rule: the thread is in the namespaces, and has the rights, of the one that starts it.
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+pub(crate) enum Ahead<T> {
+    Started(JoinHandle<T>),
+    Waiting(Box<dyn FnOnce() -> T>),
+}
+
+impl<T: Send + 'static> Ahead<T> {
+    pub(crate) fn start(name: &str, work: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        let work = Arc::new(work);
+        let thread = Builder::new().name(name.to_owned()).spawn({
+            let work = Arc::clone(&work);
+            move || work()
+        });
+        match thread {
+            Ok(thread) => Ahead::Started(thread),
+            Err(_) => Ahead::Waiting(Box::new(move || work())),
+        }
+    }
+
+    pub(crate) fn finish(self) -> T {
+        match self {
+            Ahead::Started(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Ahead::Waiting(work) => work(),
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Ahead<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ahead")
+    }
+}
