@@ -281,15 +281,17 @@ pub(super) fn read_up_to(
     stat: &FileStat,
     limit: u64,
 ) -> io::Result<Option<Vec<u8>>> {
-    let most = limit + 1;
     // A file of /proc says that it is empty, and one of /sys too much; any other is at its end with
     // the bytes that it says, and is read at once.
-    let size = u64::try_from(stat.st_size).unwrap_or_default().min(most);
+    let size = u64::try_from(stat.st_size).unwrap_or_default();
+    if size > limit {
+        return Ok(None);
+    }
     let room = usize::try_from(size).unwrap_or_default();
     let mut bytes = Vec::with_capacity(if room == 0 { READ_AT_ONCE } else { room });
     file.by_ref().take(size).read_to_end(&mut bytes)?;
-    if size == 0 || bytes.len() < room {
-        let rest = most.saturating_sub(bytes.len() as u64);
+    if room == 0 || bytes.len() < room {
+        let rest = (limit + 1).saturating_sub(bytes.len() as u64);
         file.take(rest).read_to_end(&mut bytes)?;
     }
     Ok((bytes.len() as u64 <= limit).then_some(bytes))

@@ -86,9 +86,6 @@ fn script(file: File, stat: &FileStat) -> Found {
     if size > WHOLE && begins_as_program(&file) {
         return unfollowed(true);
     }
-    if size > MOST_BYTES {
-        return unfollowed(false);
-    }
     match read_up_to(file, stat, MOST_BYTES) {
         Ok(Some(bytes)) if bytes.starts_with(&PROGRAM) => unfollowed(true),
         Ok(Some(bytes)) if !bytes.contains(&0) => Found::File(writers::File {
