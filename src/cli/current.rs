@@ -14,13 +14,14 @@ use crate::plan::{Comparison, Files, Machine};
 use crate::service::Found;
 use crate::tunable::{Host, Reading, Snapshot};
 
+/// The files, which another thread reads; none with `--netns`.
+pub(super) type FilesAhead = Option<Ahead<Result<Files, ReadError>>>;
+
 #[derive(Debug)]
 pub(super) struct Current {
     pub(super) host: Host,
     pub(super) live: Option<Snapshot>,
     pub(super) files: Option<Files>,
-    /// The files, until [`Current::finish`] has them.
-    reading: Option<Ahead<Result<Files, ReadError>>>,
     /// nft's table of cttune, once it was asked for.
     table: Option<Found>,
     /// What to call the machine: its name, or the root.
@@ -30,13 +31,13 @@ pub(super) struct Current {
 impl Current {
     /// Reads what the global options allow: with `--root` no kernel, with `--netns` no files.
     pub(super) fn read(global: &Global, root: &Root) -> anyhow::Result<Self> {
-        let mut current = Current::start(global, root)?;
-        current.finish()?;
+        let (mut current, files) = Current::start(global, root)?;
+        current.finish(files)?;
         Ok(current)
     }
 
-    /// The same without the files, which another thread reads meanwhile.
-    pub(super) fn start(global: &Global, root: &Root) -> anyhow::Result<Self> {
+    /// The same, the files apart: they are still being read, and are not known before `finish`.
+    pub(super) fn start(global: &Global, root: &Root) -> anyhow::Result<(Self, FilesAhead)> {
         let host = host::read_host()?;
         let has_processes = global.root.is_none();
         let read_files = {
@@ -51,31 +52,29 @@ impl Current {
                 Ok(files.run_by_systemd(root.is_machine() && host::is_systemds()))
             }
         };
-        let reading = (global.netns.is_none()).then(|| Ahead::start("files", read_files));
+        let files = (global.netns.is_none()).then(|| Ahead::start("files", read_files));
         let live = match global.root {
             Some(_) => None,
             None => Some(sysctl::read_snapshot()?),
         };
-        Ok(Current {
+        let current = Current {
             host,
             live,
             files: None,
-            reading,
             table: None,
             name: place::name(global),
-        })
+        };
+        Ok((current, files))
     }
 
     /// Waits for the files.
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
-        if let Some(reading) = self.reading.take() {
-            let files = reading.finish();
-            self.files = Some(files.map_err(|error| Failure::of(FAILED, &error))?);
-        }
+    pub(super) fn finish(&mut self, files: FilesAhead) -> Result<(), Failure> {
+        let files = files.map(Ahead::finish).transpose();
+        self.files = files.map_err(|error| Failure::of(FAILED, &error))?;
         Ok(())
     }
 
-    /// The same with nft's table.
+    /// All of it, with nft's table.
     pub(super) fn with_table(global: &Global, root: &Root) -> anyhow::Result<Self> {
         let mut current = Current::read(global, root)?;
         current.read_table();

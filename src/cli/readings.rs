@@ -50,7 +50,7 @@ impl Readings {
             Journal::Skipped
         };
         let log = (global.root.is_none()).then(|| log::start(journal));
-        let mut current = Current::start(global, root)?;
+        let (mut current, files) = Current::start(global, root)?;
         if has_services {
             current.read_table();
         }
@@ -75,7 +75,7 @@ impl Readings {
         let fill = current.live.as_ref().and_then(Snapshot::fill);
         let is_near = fill.is_some_and(|fill| fill >= Levels::default().warning);
         let pending = pending(&change::here(global)?, &mut unread);
-        current.finish()?;
+        current.finish(files)?;
         let unread = unread_of(&current).chain(unread).collect();
         Ok(Readings {
             guard,
@@ -100,7 +100,7 @@ impl Readings {
     }
 }
 
-/// What the files and nft's table have of it.
+/// What could not be read of the files and of nft's table.
 fn unread_of(current: &Current) -> impl Iterator<Item = Unread> {
     let files = current.unread().into_iter();
     let files = files.map(|path| Unread::new(path.shown(), "cannot be read"));

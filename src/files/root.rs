@@ -281,8 +281,8 @@ pub(super) fn read_up_to(
     stat: &FileStat,
     limit: u64,
 ) -> io::Result<Option<Vec<u8>>> {
-    // A file of /proc says that it is empty, and one of /sys too much; any other is at its end with
-    // the bytes that it says, and is read at once.
+    // A file of /proc says that it is empty, one of /sys that it is larger than it is. Any other ends
+    // after as many bytes as it says, and is read at once.
     let size = u64::try_from(stat.st_size).unwrap_or_default();
     if size > limit {
         return Ok(None);

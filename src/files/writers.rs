@@ -17,7 +17,8 @@ use crate::boot::writers::{self, Facts, Found, Process, Writers};
 /// No script or unit is larger, nor are all of them together.
 const MOST_BYTES: u64 = 2 << 20;
 const MOST_OF_ALL: usize = 32 << 20;
-/// Programs are larger; a file that is not is read without asking first how it begins.
+/// Hardly a program is as small: such a file is read whole, and a larger one only after a look at how
+/// it begins.
 const WHOLE: u64 = 8 << 10;
 /// How a program begins that is no script.
 const PROGRAM: [u8; 4] = *b"\x7fELF";
@@ -168,6 +169,31 @@ mod tests {
             let write = writes(0o755).pop().unwrap();
             assert_eq!((write.key, write.certainty), (None, Certainty::MayRun));
             assert!(writes(0o644).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_program_is_known_by_how_it_begins_whatever_its_size() {
+        let image = tempfile::tempdir().unwrap();
+        let root = Root::at(image.path()).unwrap();
+        let of = |begins: &str, size: usize| {
+            let text = format!("{begins}{}", "x".repeat(size - begins.len()));
+            fs::write(image.path().join("file"), text).unwrap();
+            find(&root, Path::new("/file")).unwrap()
+        };
+        let (whole, most) = (WHOLE.try_into().unwrap(), MOST_BYTES.try_into().unwrap());
+        for size in [100, whole, whole + 1, most, most + 1] {
+            let program = Found::Unfollowed {
+                is_program: true,
+                is_executable: false,
+            };
+            assert_eq!(of("\x7fELF", size), program, "{size}");
+            let text = match of("#!/bin/sh\n", size) {
+                Found::File(file) => Some(file.text.len()),
+                Found::Unfollowed { is_program, .. } if !is_program => None,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(text, (size <= most).then_some(size));
         }
     }
 

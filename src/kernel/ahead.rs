@@ -33,8 +33,22 @@ impl<T: Send + 'static> Ahead<T> {
     }
 }
 
-impl<T> std::fmt::Debug for Ahead<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Ahead")
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    #[test]
+    fn it_is_done_with_a_thread_and_without_one() {
+        assert_eq!(Ahead::start("sum", || 1 + 2).finish(), 3);
+        assert_eq!(Ahead::Waiting(Box::new(|| 1 + 2)).finish(), 3);
+    }
+
+    #[test]
+    fn a_panic_of_the_thread_is_that_of_who_waits_for_it() {
+        let work = || -> u8 { panic!("inside") };
+        let panic = catch_unwind(|| Ahead::start("panic", work).finish()).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"inside"));
     }
 }
