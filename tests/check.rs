@@ -541,6 +541,24 @@ fn a_file_that_may_not_be_read_is_noted() {
     ]);
 }
 
+/// As a container hides files: the folder's own list still says that it is a file.
+#[test]
+fn a_file_that_null_was_put_over_sets_nothing() {
+    let world = World::new();
+    let file = "/etc/sysctl.d/99-site.conf";
+    world.sh(&format!(
+        "mkdir -p /etc/sysctl.d; echo net.netfilter.nf_conntrack_max=9999 > {file}"
+    ));
+    let explained = || {
+        let told = world.cttune(&["check", "--explain", "nf_conntrack_max"]);
+        assert!(!told.stderr.contains("not read"), "{told}");
+        told.exits(0).stdout.contains("9999")
+    };
+    assert!(explained());
+    world.sh(&format!("mount --bind /dev/null {file}"));
+    assert!(!explained());
+}
+
 /// A journalctl that has this line, in front of the real one.
 fn journal_with(world: &World, record: &str) {
     let script = format!("#!/bin/sh\ncat <<'END'\n{record}\nEND\n");

@@ -1,6 +1,6 @@
 //! Reads folders of small configuration files: those that decide how the conntrack module is loaded.
 //!
-//! In: a root. Out: every file of modules-load.d and modprobe.d, and of each
+//! In: a view of a root. Out: every file of modules-load.d and modprobe.d, and of each
 //! installed kernel the modules that need conntrack.
 //! Rule: a file that cannot be read is listed without its bytes; which file counts is not decided
 //! here.
@@ -9,49 +9,50 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::{Kind, ReadError, Root};
+use super::{Kind, ReadError, View};
 use crate::boot::Reader;
 use crate::boot::modules::{self, ConfFile, ModuleFiles};
 
-/// Reads them below `root`. A missing folder is empty.
+/// A missing folder is empty.
 pub(super) fn read_module_files(
-    root: &Root,
+    view: &View<'_>,
     readers: &[Reader],
     unread: &mut Vec<PathBuf>,
 ) -> ModuleFiles {
-    let mut modules_load = conf_files(root, &modules::MODULES_LOAD_FOLDERS, "conf");
+    let mut modules_load = conf_files(view, &modules::MODULES_LOAD_FOLDERS, "conf");
     // systemd reads it by a link in modules-load.d alone.
     let is_read = !readers.is_empty() && !readers.contains(&Reader::Systemd);
-    modules_load.extend(is_read.then(|| conf_file(root, PathBuf::from(modules::LIST))));
+    modules_load.extend(is_read.then(|| conf_file(view, PathBuf::from(modules::LIST))));
     ModuleFiles {
         modules_load,
-        modprobe: read_modprobe(root),
-        dependents: dependents(root, unread),
+        modprobe: read_modprobe(view),
+        dependents: dependents(view, unread),
         ..ModuleFiles::default()
     }
 }
 
 /// Those of modprobe.d alone.
-pub(super) fn read_modprobe(root: &Root) -> Vec<ConfFile> {
-    conf_files(root, &modules::MODPROBE_FOLDERS, "conf")
+pub(super) fn read_modprobe(view: &View<'_>) -> Vec<ConfFile> {
+    conf_files(view, &modules::MODPROBE_FOLDERS, "conf")
 }
 
 /// The files whose names end so, folder by folder. A folder that cannot be listed is there and
 /// unread, like a file.
-fn conf_files(root: &Root, folders: &[&str], ending: &str) -> Vec<ConfFile> {
+fn conf_files(view: &View<'_>, folders: &[&str], ending: &str) -> Vec<ConfFile> {
     let mut seen = BTreeSet::new();
     let mut files = Vec::new();
     for folder in folders.iter().map(Path::new) {
-        let listed = root
+        let listed = view
             .resolve(folder)
-            .and_then(|real| Ok((root.list(&real)?, real)));
+            .and_then(|real| Ok((view.list(&real)?, real)));
         match listed {
             // /lib is often a link to /usr/lib.
             Ok((Some(names), real)) if seen.insert(real.clone()) => {
                 let has_ending =
                     |name: &&OsString| Path::new(name).extension() == Some(OsStr::new(ending));
-                let entry = |name| conf_file(root, folder.join(name));
-                files.extend(names.iter().filter(has_ending).map(entry));
+                let entry = |name| conf_file(view, folder.join(name));
+                let names = names.iter().map(|listed| &listed.name);
+                files.extend(names.filter(has_ending).map(entry));
             }
             Ok(_) | Err(ReadError::NotADirectory { .. }) => {}
             Err(_) => files.push(ConfFile {
@@ -63,29 +64,32 @@ fn conf_files(root: &Root, folders: &[&str], ending: &str) -> Vec<ConfFile> {
     files
 }
 
-fn conf_file(root: &Root, path: PathBuf) -> ConfFile {
+fn conf_file(view: &View<'_>, path: PathBuf) -> ConfFile {
     let leads_to_null = || {
-        let real = root.resolve(&path);
+        let real = view.resolve(&path);
         real.is_ok_and(|real| real == Path::new("/dev/null"))
-            || matches!(root.kind(&path), Ok(Some(Kind::Null)))
     };
-    let is_masked = !root.is_no_link(&path) && leads_to_null();
-    let bytes = if is_masked {
-        Some(Vec::new())
-    } else {
+    let is_masked = !view.is_no_link(&path) && leads_to_null();
+    let bytes = match view.read(&path) {
+        _ if is_masked => Some(Vec::new()),
         // A link that leads nowhere is as good as empty.
-        root.read(&path).ok().map(Option::unwrap_or_default)
+        Ok(bytes) => Some(bytes.unwrap_or_default()),
+        // It was put over the file.
+        Err(ReadError::NotAFile {
+            kind: Kind::Null, ..
+        }) => Some(Vec::new()),
+        Err(_) => None,
     };
     ConfFile { path, bytes }
 }
 
 /// For each kernel that is installed, the modules that need conntrack.
-fn dependents(root: &Root, unread: &mut Vec<PathBuf>) -> Vec<BTreeSet<String>> {
+fn dependents(view: &View<'_>, unread: &mut Vec<PathBuf>) -> Vec<BTreeSet<String>> {
     let kernels = Path::new("/lib/modules");
-    let names = root.list(kernels).ok().flatten().unwrap_or_default();
+    let names = view.names(kernels);
     let lists = names.iter().filter_map(|kernel| {
         let path = kernels.join(kernel).join("modules.dep");
-        root.read(&path)
+        view.read(&path)
             .map_err(|_| unread.push(path))
             .ok()
             .flatten()
@@ -102,6 +106,7 @@ mod tests {
 
     use super::*;
     use crate::boot::modules::Loading;
+    use crate::files::Root;
 
     fn image() -> (tempfile::TempDir, Root) {
         let image = tempfile::tempdir().unwrap();
@@ -124,13 +129,13 @@ mod tests {
         fs::write(vendor, "nf_nat\n").unwrap();
         let list = image.path().join("usr/lib/modules/6.1/modules.dep");
         fs::write(list, "kernel/nf_nat.ko: kernel/nf_conntrack.ko\n").unwrap();
-        let loading = read_module_files(&root, &[], &mut Vec::new()).loading();
+        let loading = read_module_files(&View::of(&root), &[], &mut Vec::new()).loading();
         assert!(matches!(loading, Loading::Early(_)), "{loading:?}");
 
         let mask = image.path().join("etc/modules-load.d/firewall.conf");
         symlink("/dev/null", mask).unwrap();
         assert_eq!(
-            read_module_files(&root, &[], &mut Vec::new()).loading(),
+            read_module_files(&View::of(&root), &[], &mut Vec::new()).loading(),
             Loading::Nothing
         );
     }
@@ -142,7 +147,7 @@ mod tests {
         fs::write(image.path().join("usr/lib/modprobe.d/a.conf"), "").unwrap();
         fs::write(image.path().join("usr/lib/modprobe.d/README"), "").unwrap();
         assert_eq!(
-            read_module_files(&root, &[], &mut Vec::new())
+            read_module_files(&View::of(&root), &[], &mut Vec::new())
                 .modprobe
                 .len(),
             1
@@ -154,7 +159,7 @@ mod tests {
         let (image, root) = image();
         let folder = image.path().join("etc/modules-load.d/x.conf");
         fs::create_dir(folder).unwrap();
-        let loading = read_module_files(&root, &[], &mut Vec::new()).loading();
+        let loading = read_module_files(&View::of(&root), &[], &mut Vec::new()).loading();
         assert_eq!(
             loading,
             Loading::Unknown("/etc/modules-load.d/x.conf".into())

@@ -20,8 +20,10 @@ mod replace;
 mod root;
 pub(crate) mod state;
 pub(crate) mod sysctl_tree;
+mod view;
 mod writers;
 
 pub(crate) use error::{FileError, Kind, ReadError, is_full};
 pub(crate) use location::NEW_FILE;
 pub(crate) use root::Root;
+pub(crate) use view::View;

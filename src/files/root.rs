@@ -20,13 +20,22 @@ use std::sync::{Arc, OnceLock};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, Mode, fstat, lstat, stat};
-use rustix::fs::RawDir;
+use rustix::fs::{FileType, RawDir};
 
 use super::error::{FileError, Kind, ReadError};
 use super::{lookup, owner};
 
 /// A larger file is not read: no profile, list or record needs as much.
-const MAX_BYTES: u64 = 16 << 20;
+pub(super) const MAX_BYTES: u64 = 16 << 20;
+
+/// A name in a directory.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) name: OsString,
+    /// What it is, where the file system tells that in its list and it is a file, a directory or a
+    /// link. A mount may have put a device there all the same.
+    pub(super) kind: Option<Kind>,
+}
 
 /// A directory tree in which files are read and written.
 #[derive(Debug, Clone)]
@@ -184,6 +193,11 @@ impl Root {
             Some(Kind::File) => {}
             Some(kind) => return Err(self.not_a_file(inside, kind)),
         }
+        self.open_file(inside)
+    }
+
+    /// The same for what a list said to be a regular file.
+    pub(super) fn open_file(&self, inside: &Path) -> Result<Option<(File, FileStat)>, ReadError> {
         // Should a FIFO have taken its place since, O_NONBLOCK keeps open() from waiting.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let opened = match self.open_with(inside, flags) {
@@ -200,23 +214,37 @@ impl Root {
 
     /// The names in a directory, sorted; nothing where it does not exist.
     pub(crate) fn list(&self, inside: &Path) -> Result<Option<Vec<OsString>>, ReadError> {
+        let listed = self.list_kinds(inside)?;
+        Ok(listed.map(|all| all.into_iter().map(|one| one.name).collect()))
+    }
+
+    /// The same with what each name is.
+    pub(super) fn list_kinds(&self, inside: &Path) -> Result<Option<Vec<Listed>>, ReadError> {
         let Some(opened) = self.open_directory(inside, OFlag::O_RDONLY)? else {
             return Ok(None);
         };
         let failed = |errno: rustix::io::Errno| {
             self.unreadable(inside, Errno::from_raw(errno.raw_os_error()))
         };
-        let mut names = Vec::new();
+        let mut all = Vec::new();
         let mut buffer = [MaybeUninit::uninit(); LIST_AT_ONCE];
         let mut entries = RawDir::new(&opened, &mut buffer);
         while let Some(entry) = entries.next() {
-            let name = OsStr::from_bytes(entry.map_err(failed)?.file_name().to_bytes()).to_owned();
+            let entry = entry.map_err(failed)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name != "." && name != ".." {
-                names.push(name);
+                let kind = match entry.file_type() {
+                    FileType::RegularFile => Some(Kind::File),
+                    FileType::Directory => Some(Kind::Directory),
+                    FileType::Symlink => Some(Kind::Link),
+                    _ => None,
+                };
+                let name = name.to_owned();
+                all.push(Listed { name, kind });
             }
         }
-        names.sort();
-        Ok(Some(names))
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(Some(all))
     }
 
     fn open_directory(&self, inside: &Path, flags: OFlag) -> Result<Option<OwnedFd>, ReadError> {

@@ -1,27 +1,27 @@
 //! Reads a machine's sysctl.d directories and `/etc/sysctl.conf` into a [`Tree`].
 //!
-//! In: a root. Out: what each name leads to, and the bytes behind it.
+//! In: a view of a root. Out: what each name leads to, and the bytes behind it.
 //! Rule: a file that is there and cannot be read is [`Content::Unreadable`], never absent.
 
 use std::path::{Path, PathBuf};
 
 use super::error::{Kind, ReadError};
-use super::root::Root;
+use super::view::View;
 use crate::boot::{Content, Directory, Entry, Tree, has_conf_name};
 
 /// Reads everything that a reader of sysctl.d may read. A missing directory is empty.
 ///
 /// # Errors
 /// A directory that exists and cannot be listed.
-pub(crate) fn read(root: &Root) -> Result<Tree, ReadError> {
+pub(crate) fn read(view: &View<'_>) -> Result<Tree, ReadError> {
     let mut directories: Vec<Directory> = Vec::new();
     for path in Tree::DIRECTORIES.map(Path::new) {
-        let real = root.resolve(path)?;
+        let real = view.resolve(path)?;
         // /lib is often a link to /usr/lib.
         let same = directories.iter().find(|one| one.real == real);
         let entries = match same {
             Some(same) => same.entries.clone(),
-            None => read_entries(root, &real)?,
+            None => read_entries(view, &real)?,
         };
         let path = path.to_owned();
         directories.push(Directory {
@@ -30,7 +30,7 @@ pub(crate) fn read(root: &Root) -> Result<Tree, ReadError> {
             entries,
         });
     }
-    let sysctl_conf = match look_at(root, Path::new(Tree::SYSCTL_CONF)) {
+    let sysctl_conf = match look_at(view, Path::new(Tree::SYSCTL_CONF)) {
         Content::Dangling { target } if target == Path::new(Tree::SYSCTL_CONF) => None,
         content => Some(content),
     };
@@ -40,51 +40,56 @@ pub(crate) fn read(root: &Root) -> Result<Tree, ReadError> {
     })
 }
 
-fn read_entries(root: &Root, real: &Path) -> Result<Vec<Entry>, ReadError> {
-    let names = match root.list(real) {
-        Ok(names) => names.unwrap_or_default(),
+fn read_entries(view: &View<'_>, real: &Path) -> Result<Vec<Entry>, ReadError> {
+    let names = match view.list(real) {
+        Ok(names) => names,
         // The readers find no directory there either.
-        Err(ReadError::NotADirectory { .. }) => Vec::new(),
+        Err(ReadError::NotADirectory { .. }) => None,
         Err(error) => return Err(error),
     };
-    let entries = names.into_iter().filter(|name| has_conf_name(name));
-    let entries = entries.map(|name| Entry {
-        content: in_folder(root, real.join(&name)),
-        name,
+    let names = names.iter().flat_map(|names| names.iter());
+    let names = names.map(|listed| &listed.name);
+    let entries = names.filter(|name| has_conf_name(name)).map(|name| Entry {
+        content: in_folder(view, real.join(name)),
+        name: name.clone(),
     });
     Ok(entries.collect())
 }
 
 /// What a name leads to, in a folder whose path has no links.
-fn in_folder(root: &Root, real: PathBuf) -> Content {
-    if root.is_no_link(&real) {
-        file(root, real)
+fn in_folder(view: &View<'_>, real: PathBuf) -> Content {
+    if view.is_no_link(&real) {
+        file(view, real)
     } else {
-        look_at(root, &real)
+        look_at(view, &real)
     }
 }
 
 /// What a path leads to.
-fn look_at(root: &Root, path: &Path) -> Content {
-    let Ok(real) = root.resolve(path) else {
+fn look_at(view: &View<'_>, path: &Path) -> Content {
+    let Ok(real) = view.resolve(path) else {
         return Content::Unreadable;
     };
     // An image's /dev may well be empty.
     if real == Path::new("/dev/null") {
         return Content::Masked;
     }
-    match root.kind(&real) {
+    match view.kind(&real) {
         Ok(None) => Content::Dangling { target: real },
         Ok(Some(Kind::Null)) => Content::Masked,
         Ok(Some(Kind::Directory)) => Content::Directory,
-        _ => file(root, real),
+        _ => file(view, real),
     }
 }
 
-fn file(root: &Root, real: PathBuf) -> Content {
-    match root.read(&real) {
+fn file(view: &View<'_>, real: PathBuf) -> Content {
+    match view.read(&real) {
         Ok(Some(bytes)) => Content::File { bytes, real },
         Ok(None) => Content::Dangling { target: real },
+        // It was put over the file.
+        Err(ReadError::NotAFile {
+            kind: Kind::Null, ..
+        }) => Content::Masked,
         Err(_) => Content::Unreadable,
     }
 }
@@ -99,6 +104,11 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::files::Root;
+
+    fn read_root(root: &TempDir) -> Result<Tree, ReadError> {
+        read(&View::of(&Root::at(root.path()).unwrap()))
+    }
 
     /// An image with an `/etc/sysctl.d` and a file in it.
     fn image() -> TempDir {
@@ -111,7 +121,7 @@ mod tests {
     /// What `/etc/sysctl.d/x.conf` leads to when it is a link to `target`.
     fn through_link(root: &TempDir, target: &str) -> Content {
         symlink(target, root.path().join("etc/sysctl.d/x.conf")).unwrap();
-        let mut tree = read(&Root::at(root.path()).unwrap()).unwrap();
+        let mut tree = read_root(root).unwrap();
         tree.directories.remove(0).entries.remove(0).content
     }
 
@@ -125,10 +135,7 @@ mod tests {
     #[test]
     fn a_machine_without_sysctl_d_is_empty() {
         let root = TempDir::new().unwrap();
-        assert_eq!(
-            read(&Root::at(root.path()).unwrap()).unwrap(),
-            Tree::default()
-        );
+        assert_eq!(read_root(&root).unwrap(), Tree::default());
     }
 
     #[test]
@@ -137,7 +144,7 @@ mod tests {
         for name in ["b.conf", "a.conf", ".h.conf", "README", "x.conf.bak"] {
             fs::write(root.path().join("etc/sysctl.d").join(name), "").unwrap();
         }
-        let tree = read(&Root::at(root.path()).unwrap()).unwrap();
+        let tree = read_root(&root).unwrap();
         let names: Vec<_> = tree.directories[0]
             .entries
             .iter()
@@ -164,7 +171,7 @@ mod tests {
         fs::create_dir_all(root.path().join("usr/lib/sysctl.d")).unwrap();
         fs::write(root.path().join("usr/lib/sysctl.d/x.conf"), "").unwrap();
         symlink("usr/lib", root.path().join("lib")).unwrap();
-        let tree = read(&Root::at(root.path()).unwrap()).unwrap();
+        let tree = read_root(&root).unwrap();
         assert_eq!(tree.directories[4].path, Path::new("/lib/sysctl.d"));
         assert_eq!(tree.directories[4].real, Path::new("/usr/lib/sysctl.d"));
         assert_eq!(tree.directories[4].entries, tree.directories[3].entries);

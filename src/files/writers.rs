@@ -1,6 +1,6 @@
 //! Reads what [`Facts`] ask for: the files of other programs that may write conntrack sysctls.
 //!
-//! In: a root and the processes that run. Out: every file and folder that the evaluation asked for.
+//! In: a view of a root and the processes that run. Out: every file and folder that the evaluation asked for.
 //! Rule: decides nothing. A program's own binary is not read.
 
 use std::cell::Cell;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{FileStat, Mode};
 
 use super::root::read_up_to;
-use super::{Kind, ReadError, Root};
+use super::{Kind, ReadError, Root, View};
 use crate::boot::writers::{self, Facts, Found, Process, Writers};
 
 /// No script or unit is larger, nor are all of them together.
@@ -24,13 +24,13 @@ const WHOLE: u64 = 8 << 10;
 const PROGRAM: [u8; 4] = *b"\x7fELF";
 
 /// Evaluates them, reading each file once, when it is first asked for.
-pub(super) fn read(root: &Root, processes: Vec<Process>, cpus: u32) -> Writers {
+pub(super) fn read(view: &View<'_>, processes: Vec<Process>, cpus: u32) -> Writers {
     let left = Cell::new(MOST_OF_ALL);
     let found = |path: &Path| {
         let found = if path.starts_with("/proc") {
-            of_process(root, path)
+            of_process(view, path)
         } else {
-            find(root, path).unwrap_or(Found::Unreadable)
+            find(view, path).unwrap_or(Found::Unreadable)
         };
         let Found::File(file) = &found else {
             return found;
@@ -49,17 +49,18 @@ pub(super) fn read(root: &Root, processes: Vec<Process>, cpus: u32) -> Writers {
     Writers::of(&Facts::new(processes, cpus, found))
 }
 
-fn find(root: &Root, path: &Path) -> Result<Found, ReadError> {
-    Ok(match root.open_known(path) {
+fn find(view: &View<'_>, path: &Path) -> Result<Found, ReadError> {
+    Ok(match view.open_known(path) {
         Ok(Some((file, stat))) => script(file, &stat),
         // A link to nothing: an image's /dev may be empty.
-        Ok(None) if is_link_to_null(root, path)? => Found::Masked,
+        Ok(None) if is_link_to_null(view, path)? => Found::Masked,
         Ok(None) => Found::Nothing,
         Err(ReadError::NotAFile { kind, .. }) => match kind {
             Kind::Directory => {
-                let names = root.list(path)?.unwrap_or_default();
-                let names = names.into_iter().filter_map(|name| name.into_string().ok());
-                Found::Folder(names.collect())
+                let listed = view.list(path)?;
+                let listed = listed.iter().flat_map(|listed| listed.iter());
+                let names = listed.filter_map(|one| one.name.to_str());
+                Found::Folder(names.map(str::to_owned).collect())
             }
             Kind::Null => Found::Masked,
             _ => Found::Nothing,
@@ -69,11 +70,12 @@ fn find(root: &Root, path: &Path) -> Result<Found, ReadError> {
 }
 
 /// Asked of units alone: nothing else is masked so.
-fn is_link_to_null(root: &Root, path: &Path) -> Result<bool, ReadError> {
+fn is_link_to_null(view: &View<'_>, path: &Path) -> Result<bool, ReadError> {
     let has_unit_name = path
         .extension()
         .is_some_and(|ending| ending == "service" || ending == "timer");
-    Ok(has_unit_name && root.resolve(path)? == Path::new("/dev/null"))
+    let may_be = has_unit_name && !view.is_absent(path);
+    Ok(may_be && view.resolve(path)? == Path::new("/dev/null"))
 }
 
 fn script(file: File, stat: &FileStat) -> Found {
@@ -106,14 +108,14 @@ fn begins_as_program(file: &File) -> bool {
 
 /// A file as a process sees it, in a mount namespace of its own: `/proc/PID/root/…`. Who owns that
 /// namespace chooses what is there, so it is read as an image is.
-fn of_process(root: &Root, path: &Path) -> Found {
+fn of_process(view: &View<'_>, path: &Path) -> Found {
     let base: PathBuf = path.components().take(4).collect();
     let inside = path.strip_prefix(&base).unwrap_or(path);
-    if !root.is_machine() || !fs::exists(&base).unwrap_or(true) {
+    if !view.is_machine() || !fs::exists(&base).unwrap_or(true) {
         return Found::Nothing;
     }
     let inner = Root::at(&base).ok();
-    let found = inner.and_then(|inner| find(&inner, &Path::new("/").join(inside)).ok());
+    let found = inner.and_then(|inner| find(&View::of(&inner), &Path::new("/").join(inside)).ok());
     found.unwrap_or(Found::Unreadable)
 }
 
@@ -142,7 +144,7 @@ mod tests {
         let conf = "net.netfilter.nf_conntrack_max = 5\n";
         fs::write(at("opt/tune.conf"), conf).unwrap();
         let root = Root::at(image.path()).unwrap();
-        let writes = read(&root, Vec::new(), 1).writes;
+        let writes = read(&View::of(&root), Vec::new(), 1).writes;
         assert_eq!(writes.len(), 1, "{writes:#?}");
         assert_eq!((writes[0].key, writes[0].value), (Some(Key::Max), Some(5)));
         assert_eq!(writes[0].file, Path::new("/opt/tune.conf"));
@@ -158,7 +160,7 @@ mod tests {
         let root = Root::at(image.path()).unwrap();
         let writes = |mode| {
             fs::set_permissions(&rc_local, fs::Permissions::from_mode(mode)).unwrap();
-            read(&root, Vec::new(), 1).writes
+            read(&View::of(&root), Vec::new(), 1).writes
         };
         fs::write(&rc_local, format!("#!/bin/sh\n{line}")).unwrap();
         assert!(writes(0o644).is_empty());
@@ -179,7 +181,7 @@ mod tests {
         let of = |begins: &str, size: usize| {
             let text = format!("{begins}{}", "x".repeat(size - begins.len()));
             fs::write(image.path().join("file"), text).unwrap();
-            find(&root, Path::new("/file")).unwrap()
+            find(&View::of(&root), Path::new("/file")).unwrap()
         };
         let (whole, most) = (WHOLE.try_into().unwrap(), MOST_BYTES.try_into().unwrap());
         for size in [100, whole, whole + 1, most, most + 1] {
@@ -217,7 +219,7 @@ mod tests {
             ("fifo", None),
             ("none", None),
         ] {
-            let found = of_process(&Root::machine(), &at(name));
+            let found = of_process(&View::of(&Root::machine()), &at(name));
             let text = match &found {
                 Found::File(file) => Some(file.text.as_str()),
                 _ => None,
@@ -225,6 +227,9 @@ mod tests {
             assert_eq!(text, expected, "{name}");
         }
         let gone = Path::new("/proc/4294967295/root/etc/x");
-        assert_eq!(of_process(&Root::machine(), gone), Found::Nothing);
+        assert_eq!(
+            of_process(&View::of(&Root::machine()), gone),
+            Found::Nothing
+        );
     }
 }

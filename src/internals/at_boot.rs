@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::boot::{Reader, Sure, Tree, effective, explain};
-use crate::files::{Root, boot_files, sysctl_tree};
+use crate::files::{Root, View, boot_files, sysctl_tree};
 use crate::tunable::{Conntrack, Host, Key, as_held, kernel_number};
 
 /// The sysctl.d files below a root.
@@ -31,7 +31,7 @@ impl SysctlTree {
     /// Reads the files below `root`.
     pub fn read(root: &Path) -> io::Result<Self> {
         let root = Root::at(root).map_err(io::Error::other)?;
-        let tree = sysctl_tree::read(&root).map_err(io::Error::other)?;
+        let tree = sysctl_tree::read(&View::of(&root)).map_err(io::Error::other)?;
         Ok(SysctlTree(tree))
     }
 
