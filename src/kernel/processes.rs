@@ -1,11 +1,15 @@
 //! The processes of this machine, and which of a few named programs run.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::boot::writers::Process;
+
+/// A thread of the kernel, in the flags of a process (include/linux/sched.h).
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Those of `names` that a process here goes by: `/proc/PID/comm`, which the kernel cuts off
 /// after 15 bytes. Processes of containers count, where this `/proc` shows them.
@@ -40,10 +44,31 @@ pub(crate) fn survive_size_limit() {
     let _ = SigSet::from(Signal::SIGXFSZ).thread_block();
 }
 
-/// The processes that this `/proc` shows.
+/// The processes that this `/proc` shows, but for the kernel's own threads, which run no program:
+/// there may be more of them than of all others.
 pub(super) fn pids() -> impl Iterator<Item = u32> {
+    let threads = kernel_threads();
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(move |pid| !threads.contains(pid))
+}
+
+/// The kernel's threads, which are the children of kthreadd; none where the kernel does not list
+/// children (`CONFIG_PROC_CHILDREN`) or this `/proc` is a container's, with another process 2.
+fn kernel_threads() -> BTreeSet<u32> {
+    let is_kthreadd = |stat: &str| {
+        // The flags of proc_pid_stat(5) are the seventh field behind the name, which ends with the
+        // last bracket.
+        let flags = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(6)?;
+        Some(flags.parse::<u32>().ok()? & PF_KTHREAD != 0)
+    };
+    let stat = fs::read_to_string("/proc/2/stat").unwrap_or_default();
+    if is_kthreadd(&stat) != Some(true) {
+        return BTreeSet::new();
+    }
+    let children = fs::read_to_string("/proc/2/task/2/children").unwrap_or_default();
+    let pids = children.split_ascii_whitespace();
+    pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
 #[cfg(test)]
@@ -58,5 +83,20 @@ mod tests {
         let own = found.iter().find(|one| one.pid == std::process::id());
         assert_eq!(own.unwrap().arguments, std::env::args().collect::<Vec<_>>());
         assert!(found.iter().all(|one| one.name == name));
+    }
+
+    #[test]
+    fn only_threads_of_the_kernel_are_left_out() {
+        let known: BTreeSet<u32> = pids().collect();
+        assert!(known.contains(&std::process::id()));
+        for pid in kernel_threads() {
+            // It may have ended since. A program has its file; a thread of the kernel has none.
+            assert!(
+                fs::read(format!("/proc/{pid}/cmdline"))
+                    .unwrap_or_default()
+                    .is_empty()
+            );
+            assert!(!known.contains(&pid));
+        }
     }
 }
