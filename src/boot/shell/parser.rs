@@ -644,7 +644,7 @@ fn substituted(raw: &str) -> Vec<&str> {
                 None => "",
             },
             "$" if behind.starts_with('(') && !behind.starts_with("((") => {
-                let end = bracket_length(behind, '(', ')');
+                let end = bracket_length(behind, b'(', b')');
                 found.extend(behind.get(1..end.saturating_sub(1)));
                 behind.get(end..).unwrap_or_default()
             }

@@ -1,5 +1,7 @@
 //! The pieces of a script: words, operators, the bodies of here-documents.
 
+use memchr::memchr_iter;
+
 /// A piece of a script: a word as it is written, an operator, or the end of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
@@ -41,7 +43,9 @@ struct Scanner<'a> {
 
 impl Scanner<'_> {
     fn step(&mut self) -> bool {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\r']);
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+        let blanks = self.rest.bytes().take_while(is_blank).count();
+        self.rest = &self.rest[blanks..];
         if let Some(rest) = self.rest.strip_prefix("\\\n") {
             self.rest = rest;
             self.line += 1;
@@ -53,9 +57,11 @@ impl Scanner<'_> {
         if self.rest.is_empty() {
             return false;
         }
-        let may_be = self
-            .rest
-            .starts_with(['\n', ';', '&', '|', '(', ')', '<', '>']);
+        let first = self.rest.as_bytes()[0];
+        let may_be = matches!(
+            first,
+            b'\n' | b';' | b'&' | b'|' | b'(' | b')' | b'<' | b'>'
+        );
         let operator = OPERATORS
             .iter()
             .find(|one| may_be && self.rest.starts_with(**one));
@@ -116,7 +122,7 @@ impl Scanner<'_> {
     fn word(&mut self) {
         let (word, length) = raw_word(self.rest);
         let line = self.line;
-        self.line += self.rest[..length].matches('\n').count();
+        self.line += memchr_iter(b'\n', &self.rest.as_bytes()[..length]).count();
         self.rest = &self.rest[length..];
         if !self.rest.starts_with(['<', '>']) || !word.bytes().all(|one| one.is_ascii_digit()) {
             self.found.push((line, Token::Word(word)));
@@ -136,18 +142,24 @@ impl Scanner<'_> {
 /// The word at the start of a text, quotes kept, and its length: it ends at a blank or an operator
 /// outside of quotes and brackets.
 pub(super) fn raw_word(text: &str) -> (String, usize) {
+    // What has a meaning is ASCII: the bytes of another sign are passed by one after the other.
+    let bytes = text.as_bytes();
     let mut end = 0;
-    while let Some(c) = text[end..].chars().next() {
-        let rest = &text[end..];
-        end += match c {
-            ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' | '<' | '>' | '(' | ')' => break,
-            '\'' => rest[1..].find('\'').map_or(rest.len(), |at| at + 2),
-            '"' => quoted_length(rest),
-            '`' => rest[1..].find('`').map_or(rest.len(), |at| at + 2),
-            '\\' => escaped_length(rest),
-            '$' if rest[1..].starts_with('(') => 1 + bracket_length(&rest[1..], '(', ')'),
-            '$' if rest[1..].starts_with('{') => 1 + bracket_length(&rest[1..], '{', '}'),
-            other => other.len_utf8(),
+    while let Some(byte) = bytes.get(end) {
+        let rest = &bytes[end + 1..];
+        end += match byte {
+            b' ' | b'\t' | b'\r' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' => break,
+            b'\'' | b'`' => {
+                1 + rest
+                    .iter()
+                    .position(|one| one == byte)
+                    .map_or(rest.len(), |at| at + 1)
+            }
+            b'"' => quoted_length(&text[end..]),
+            b'\\' => escaped_length(&text[end..]),
+            b'$' if rest.first() == Some(&b'(') => 1 + bracket_length(&text[end + 1..], b'(', b')'),
+            b'$' if rest.first() == Some(&b'{') => 1 + bracket_length(&text[end + 1..], b'{', b'}'),
+            _ => 1,
         };
     }
     // An operator that no rule above takes would stop the scanner for ever.
@@ -156,7 +168,14 @@ pub(super) fn raw_word(text: &str) -> (String, usize) {
     } else {
         end
     };
-    (text[..end].replace("\\\n", ""), end)
+    let word = &text[..end];
+    // Hardly a word goes on in another line.
+    let word = if bytes[..end].contains(&b'\\') {
+        word.replace("\\\n", "")
+    } else {
+        word.to_owned()
+    };
+    (word, end)
 }
 
 /// The length of a text in double quotes, both included.
@@ -165,43 +184,49 @@ pub(super) fn quoted_length(text: &str) -> usize {
 }
 
 /// The length of a bracket with all that are inside it.
-pub(super) fn bracket_length(text: &str, open: char, close: char) -> usize {
+pub(super) fn bracket_length(text: &str, open: u8, close: u8) -> usize {
     bracket_within(text, (open, close), MOST_NESTED)
 }
 
 fn quoted_within(text: &str, left: usize) -> usize {
+    let bytes = text.as_bytes();
     let mut at = 1;
-    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
-        let rest = &text[at..];
-        at += match c {
-            '"' => return at + 1,
-            '\\' => escaped_length(rest),
+    while let Some(byte) = bytes.get(at) {
+        at += match byte {
+            b'"' => return at + 1,
+            b'\\' => escaped_length(&text[at..]),
             // What is quoted in there does not end the quotes around it.
-            '$' if rest[1..].starts_with('(') => {
-                1 + bracket_within(&rest[1..], ('(', ')'), left.saturating_sub(1))
+            b'$' if bytes.get(at + 1) == Some(&b'(') => {
+                1 + bracket_within(&text[at + 1..], (b'(', b')'), left.saturating_sub(1))
             }
-            other => other.len_utf8(),
+            _ => 1,
         };
     }
     text.len()
 }
 
-fn bracket_within(text: &str, (open, close): (char, char), left: usize) -> usize {
+fn bracket_within(text: &str, (open, close): (u8, u8), left: usize) -> usize {
+    let bytes = text.as_bytes();
     let mut depth = 0_usize;
     let mut at = 0;
-    while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
-        let rest = &text[at..];
-        at += match c {
+    while let Some(byte) = bytes.get(at) {
+        let rest = &bytes[at + 1..];
+        at += match byte {
             // Nobody nests so deep.
             _ if left == 0 => return text.len(),
-            '\\' => escaped_length(rest),
-            '"' => quoted_within(rest, left - 1),
-            '\'' if open == '(' => rest[1..].find('\'').map_or(rest.len(), |at| at + 2),
-            other => other.len_utf8(),
+            b'\\' => escaped_length(&text[at..]),
+            b'"' => quoted_within(&text[at..], left - 1),
+            b'\'' if open == b'(' => {
+                1 + rest
+                    .iter()
+                    .position(|one| one == byte)
+                    .map_or(rest.len(), |at| at + 1)
+            }
+            _ => 1,
         };
-        if c == open {
+        if *byte == open {
             depth += 1;
-        } else if c == close {
+        } else if *byte == close {
             depth = depth.saturating_sub(1);
             if depth == 0 {
                 return at;

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use memchr::memmem;
-
 use super::facts::{Facts, Found};
-use super::scripts::{Runner, Scripts};
+use super::scripts::{Runner, Scripts, has_a_word};
 use super::{Applier, LaterWrite};
 use crate::boot::modules::{ConfFile, MODPROBE_FOLDERS, ModuleFiles, UDEV_FOLDERS};
 use crate::boot::shell;
@@ -81,13 +79,8 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) -> OnLoa
 /// The rules that are to be evaluated: all of the admin's, of the packages' those that may matter.
 fn rules(facts: &Facts<'_>) -> Vec<ConfFile> {
     folder_files(facts, &UDEV_FOLDERS, "rules", |folder, text| {
-        folder.starts_with("/etc") || has_a_word(text)
+        folder.starts_with("/etc") || has_a_word(text, &WORDS)
     })
-}
-
-fn has_a_word(text: &str) -> bool {
-    let has = |word: &&str| memmem::find(text.as_bytes(), word.as_bytes()).is_some();
-    WORDS.iter().any(has)
 }
 
 /// The files of folders; of one name the first counts. Those that do not matter are empty.

@@ -132,11 +132,15 @@ pub(super) fn read(facts: &Facts<'_>, scripts: &mut Scripts<'_>) {
         if name == "systemd-sysctl.service" || !known.insert(name.to_owned()) {
             continue;
         }
+        let is_of_admin = is_of_admin(facts, name);
+        if !is_of_admin && !may_run(name) {
+            continue;
+        }
         let Some(entries) = load(facts, name) else {
             continue;
         };
         open.extend(triggered(&unit, &entries));
-        if is_of_admin(facts, name) {
+        if is_of_admin {
             open.extend(asked_for(&entries).into_iter().map(|name| Started {
                 name,
                 why: unit.why.clone(),
@@ -245,11 +249,16 @@ fn find_started(facts: &Facts<'_>) -> BTreeMap<String, bool> {
     // Only these run commands. systemd's own set no conntrack sysctl, but for systemd-sysctl, which
     // the model has by itself.
     found.retain(|name, _| {
-        let kind = name.rsplit_once('.').map(|(_, kind)| kind);
         let is_systemds = name.starts_with("systemd-") && !is_of_admin(facts, name);
-        matches!(kind, Some("path" | "service" | "socket" | "timer")) && !is_systemds
+        may_run(name) && !is_systemds
     });
     found
+}
+
+/// Whether a unit of this kind runs commands, or starts one that does.
+fn may_run(name: &str) -> bool {
+    let kind = name.rsplit_once('.').map(|(_, kind)| kind);
+    matches!(kind, Some("path" | "service" | "socket" | "timer"))
 }
 
 /// Whether the unit is the admin's, or was changed by one.
@@ -375,7 +384,7 @@ fn part<'a>(whole: &Cow<'a, str>, of: impl Fn(&str) -> &str) -> Cow<'a, str> {
 fn value<'a>(entries: &'a [Entry<'_>], section: &str, name: &str) -> Option<&'a str> {
     let mut found = entries
         .iter()
-        .filter(|entry| entry.section == section && entry.name == name);
+        .filter(|entry| entry.name == name && entry.section == section);
     let last = found.next_back()?;
     Some(last.value.as_ref()).filter(|value| !value.is_empty())
 }
@@ -438,7 +447,7 @@ fn run(facts: &Facts<'_>, unit: &Started, entries: &[Entry<'_>], scripts: &mut S
 fn list<'a, 'b>(entries: &'a [Entry<'b>], key: &str) -> Vec<&'a Entry<'b>> {
     let mut all: Vec<&Entry<'_>> = entries
         .iter()
-        .filter(|entry| entry.section == "Service" && entry.name == key)
+        .filter(|entry| entry.name == key && entry.section == "Service")
         .collect();
     let last = all.iter().rposition(|entry| entry.value.is_empty());
     all.split_off(last.map_or(0, |at| at + 1))
@@ -450,7 +459,10 @@ fn is_refused(entries: &[Entry<'_>]) -> bool {
     let has = |key| value(entries, "Service", key);
     let is_oneshot = has("Type").is_some_and(|kind| kind == "oneshot");
     let starts = list(entries, "ExecStart").into_iter();
-    let commands = starts.map(|entry| command_lines(&entry.value, &Variables::default()).len());
+    let commands = starts.map(|entry| match entry.value.as_ref() {
+        value if value.contains(';') => command_lines(value, &Variables::default()).len(),
+        value => usize::from(!value.trim_start_matches(SIGNS).trim().is_empty()),
+    });
     match commands.sum() {
         0 => {
             let is_own = |key| has(key).is_some_and(|value| value != "none");

@@ -8,6 +8,8 @@ mod values;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
+
 use super::elsewhere::is_elsewhere;
 use super::facts::{Facts, Found, Process};
 use super::printed::printed;
@@ -181,7 +183,7 @@ impl<'a> Scripts<'a> {
             }
             _ => return,
         };
-        if is_packaged(path) && !WORDS.iter().any(|word| file.text.contains(word)) {
+        if is_packaged(path) && !has_a_word(&file.text, &WORDS) {
             return;
         }
         let source = Source {
@@ -714,6 +716,12 @@ pub(super) fn first_line(path: &Path) -> SourceLine {
         file: path.to_owned(),
         line: 1,
     }
+}
+
+/// Whether one of the words is in a text.
+pub(super) fn has_a_word(text: &str, words: &[&str]) -> bool {
+    let has = |word: &&str| memmem::find(text.as_bytes(), word.as_bytes()).is_some();
+    words.iter().any(has)
 }
 
 pub(super) fn is_packaged(path: &Path) -> bool {
