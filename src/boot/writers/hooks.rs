@@ -174,9 +174,25 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) {
     let folders = FOLDERS.map(|(folder, names, by)| (folder.to_owned(), names, by));
     for (folder, names, by) in folders.into_iter().chain(dispatchers) {
         for name in facts.names(&folder).iter().filter(|name| names.has(name)) {
-            hooks.run(&Path::new(&folder).join(name), by);
+            let path = Path::new(&folder).join(name);
+            let script = match names {
+                Names::Started => init_script(facts, &path),
+                _ => None,
+            };
+            hooks.run(&script.unwrap_or(path), by);
         }
     }
+}
+
+/// The script of init.d that a link of a runlevel leads to: several runlevels have one to it. Those of
+/// rcS.d keep their names, which tell that they run early.
+fn init_script(facts: &Facts<'_>, link: &Path) -> Option<PathBuf> {
+    let folder = link.parent().filter(|folder| !folder.ends_with("rcS.d"))?;
+    let name = link.file_name()?.to_str()?;
+    let name = name[1..].trim_start_matches(|c: char| c.is_ascii_digit());
+    let script = folder.parent()?.join("init.d").join(name);
+    let is_it = facts.file(&script).is_some() && facts.file(&script) == facts.file(link);
+    is_it.then_some(script)
 }
 
 struct Hooks<'a, 'b> {

@@ -15,6 +15,27 @@ fn folders_that_cron_runs_are_followed() {
 }
 
 #[test]
+fn a_script_of_several_runlevels_counts_once_by_its_own_name() {
+    let own = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=7\n";
+    let found = writes(&[
+        ("/etc/init.d/tune", SET),
+        ("/etc/rcS.d/S01tune", SET),
+        ("/etc/rc2.d/S01tune", SET),
+        ("/etc/rc3.d/S20tune", SET),
+        ("/etc/rc5.d/S01tune", own),
+        ("/etc/rc.d/init.d/tune", SET),
+        ("/etc/rc.d/rc3.d/S10tune", SET),
+    ]);
+    let expected = [
+        "/etc/rcS.d/S01tune:2 max 5",
+        "/etc/init.d/tune:2 max 5",
+        "/etc/rc5.d/S01tune:2 max 7",
+        "/etc/rc.d/init.d/tune:2 max 5",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
     for (path, text, expected) in [
         ("/etc/network/if-up.d/tune", SET, "if 2 max 5"),
