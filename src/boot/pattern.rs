@@ -60,7 +60,7 @@ pub(super) fn expand(reader: Reader, pattern: &str, left: &mut usize) -> Option<
         Reader::Procps | Reader::OpenRc => vec![pattern.to_owned()],
         // tuned takes the pattern for a name.
         Reader::Tuned => Vec::new(),
-        Reader::Systemd => expand_braces(pattern)?,
+        Reader::Systemd => expand_braces(pattern, left)?,
     };
     let mut found = Vec::new();
     for pattern in patterns {
@@ -234,8 +234,9 @@ fn is_in_class(class: &[u8], byte: u8) -> bool {
 }
 
 /// The patterns that `{a,b}` stands for, as GLOB_BRACE has it: nested, leftmost first; a brace that
-/// is never closed, and `{}`, stand for themselves. `None` for more than [`MOST_PATTERNS`].
-fn expand_braces(pattern: &str) -> Option<Vec<String>> {
+/// is never closed, and `{}`, stand for themselves. `None` for more than [`MOST_PATTERNS`], or where
+/// more bytes than are `left` would be looked at.
+fn expand_braces(pattern: &str, left: &mut usize) -> Option<Vec<String>> {
     let mut done = Vec::new();
     let mut open = vec![pattern.to_owned()];
     while let Some(pattern) = open.pop() {
@@ -243,6 +244,7 @@ fn expand_braces(pattern: &str) -> Option<Vec<String>> {
             None => done.push(pattern),
             Some((_, choices, _)) if choices.len() > MOST_PATTERNS => return None,
             Some((before, choices, after)) => {
+                *left = left.checked_sub((1 + choices.len()) * pattern.len())?;
                 let one = |choice: &&str| format!("{before}{choice}{after}");
                 open.extend(choices.iter().rev().map(one));
             }
@@ -363,7 +365,7 @@ mod tests {
 
     #[test]
     fn no_more_is_compared_than_is_left() {
-        let mut left = 200;
+        let mut left = 300;
         let mut count = |pattern| {
             let found = super::expand(Reader::Systemd, pattern, &mut left);
             found.map(|found| found.len())
@@ -372,6 +374,10 @@ mod tests {
         assert_eq!(count("net/nf_conntrack_ma?"), Some(1));
         assert_eq!(count("net/nf_conntrack_ma[x]"), Some(1));
         assert_eq!(count("net/netfilter/*t*i*m*e*x*"), None);
+        // One choice makes no more patterns, but each brace looks at all of the text.
+        let mut left = MOST_IN_ALL;
+        let pattern = format!("net/netfilter/nf_conntrack_m*{}", "{a}".repeat(100_000));
+        assert_eq!(super::expand(Reader::Systemd, &pattern, &mut left), None);
         // What begins or ends otherwise costs nothing.
         let mut left = 60_000;
         for number in 1..1000 {

@@ -75,10 +75,27 @@ fn table(
             file: path.to_owned(),
             line: number,
         };
-        // An unescaped percent sign ends the command.
-        let command = command.split('%').next().unwrap_or_default();
-        scripts.line(command, &place, &runner);
+        scripts.line(&first_part(command), &place, &runner);
     }
+}
+
+/// A command up to the percent sign that ends it; behind it is what it reads. One with a backslash in
+/// front is a percent sign.
+fn first_part(command: &str) -> String {
+    let mut all = String::new();
+    for piece in command.split_inclusive('%') {
+        let Some(piece) = piece.strip_suffix('%') else {
+            all.push_str(piece);
+            break;
+        };
+        let Some(before) = piece.strip_suffix('\\') else {
+            all.push_str(piece);
+            break;
+        };
+        all.push_str(before);
+        all.push('%');
+    }
+    all
 }
 
 /// When, who where the table says it, and the command of a line; none for what is none.

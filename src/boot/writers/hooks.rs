@@ -165,13 +165,11 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) {
         scripts,
         in_use: BTreeMap::new(),
     };
-    for (path, by) in SCRIPTS {
-        hooks.run(Path::new(path), by);
-    }
     let at = |base: &'static str| DISPATCHERS.map(|(folder, by)| (format!("{base}/{folder}"), by));
     let dispatchers = ["/etc", "/usr/lib"].into_iter().flat_map(at);
     let dispatchers = dispatchers.map(|(folder, by)| (folder, Names::Any, by));
     let folders = FOLDERS.map(|(folder, names, by)| (folder.to_owned(), names, by));
+    let mut all: Vec<_> = SCRIPTS.map(|(path, by)| (PathBuf::from(path), by)).into();
     for (folder, names, by) in folders.into_iter().chain(dispatchers) {
         for name in facts.names(&folder).iter().filter(|name| names.has(name)) {
             let path = Path::new(&folder).join(name);
@@ -179,20 +177,28 @@ pub(super) fn read<'a>(facts: &'a Facts<'a>, scripts: &mut Scripts<'a>) {
                 Names::Started => init_script(facts, &path),
                 _ => None,
             };
-            hooks.run(&script.unwrap_or(path), by);
+            all.push((script.unwrap_or(path), by));
+        }
+    }
+    // Of several runlevels the last tells the order.
+    let places = all.iter().enumerate();
+    let last: BTreeMap<&Path, usize> = places.map(|(at, (path, _))| (path.as_path(), at)).collect();
+    for (at, (path, by)) in all.iter().enumerate() {
+        if last.get(path.as_path()) == Some(&at) {
+            hooks.run(path, *by);
         }
     }
 }
 
-/// The script of init.d that a link of a runlevel leads to: several runlevels have one to it. Those of
-/// rcS.d keep their names, which tell that they run early.
+/// The script of init.d that a runlevel starts, to which several of them have a link: the one of that
+/// name with the same text. Those of rcS.d keep their names, which tell that they run early.
 fn init_script(facts: &Facts<'_>, link: &Path) -> Option<PathBuf> {
     let folder = link.parent().filter(|folder| !folder.ends_with("rcS.d"))?;
     let name = link.file_name()?.to_str()?;
     let name = name[1..].trim_start_matches(|c: char| c.is_ascii_digit());
     let script = folder.parent()?.join("init.d").join(name);
-    let is_it = facts.file(&script).is_some() && facts.file(&script) == facts.file(link);
-    is_it.then_some(script)
+    let linked = facts.file(link)?;
+    (facts.file(&script) == Some(linked)).then_some(script)
 }
 
 struct Hooks<'a, 'b> {

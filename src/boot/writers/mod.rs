@@ -23,7 +23,7 @@ mod udev;
 mod ufw;
 mod units;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Reader, SourceLine};
@@ -174,18 +174,34 @@ impl Writers {
 /// The most lines of a file that may write any key: more of them change no answer.
 const MOST_UNKNOWN: usize = 16;
 
-/// One line may be reached by several ways: two interfaces' hooks, a script that two units run.
+/// One line may be reached by several ways: two interfaces' hooks, a script that two units run, or one
+/// that runs twice. Its last write counts, and the last that is sure.
 fn dedup(writes: &mut Vec<LaterWrite>) {
-    let mut seen = BTreeSet::new();
+    type Place = (PathBuf, usize, Option<Key>, Option<i64>);
+    let place = |one: &LaterWrite| -> Place { (one.file.clone(), one.line, one.key, one.value) };
+    let mut surest: BTreeMap<Place, Certainty> = BTreeMap::new();
+    writes.reverse();
+    writes.retain(|one| {
+        let Some(surest) = surest.get_mut(&place(one)) else {
+            surest.insert(place(one), one.certainty);
+            return true;
+        };
+        let is_surer = one.certainty < *surest;
+        *surest = one.certainty.min(*surest);
+        is_surer
+    });
+    writes.reverse();
+    let mut last: BTreeMap<Option<Key>, Place> = BTreeMap::new();
     let mut unknown: BTreeMap<PathBuf, usize> = BTreeMap::new();
     writes.retain(|one| {
-        let is_new = seen.insert((one.file.clone(), one.line, one.key, one.value));
-        if is_new && one.key.is_none() {
+        // Where nothing came in between, it changes nothing that it may be written again.
+        let is_again = last.insert(one.key, place(one)) == Some(place(one));
+        if one.key.is_none() && !is_again {
             let count = unknown.entry(one.file.clone()).or_default();
             *count += 1;
             return *count <= MOST_UNKNOWN;
         }
-        is_new
+        !is_again
     });
 }
 

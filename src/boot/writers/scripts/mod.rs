@@ -5,7 +5,8 @@
 
 mod values;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memchr::memmem;
@@ -41,6 +42,8 @@ const HOOKS: [&str; 9] = [
 const OWN_PROGRAMS: [&str; 2] = ["/usr/local/sbin", "/usr/local/bin"];
 /// What a byte of a file that is read line by line costs of the budget.
 const READ: usize = 8;
+/// What a write of a script that runs again costs of it.
+const AGAIN: usize = 256;
 /// Programs that run the command after them.
 const WRAPPERS: [&str; 13] = [
     "sudo", "nice", "ionice", "exec", "command", "env", "timeout", "nohup", "setsid", "busybox",
@@ -127,8 +130,9 @@ pub(super) struct Scripts<'a> {
     made: BTreeSet<PathBuf>,
     /// How many scripts and texts led to the one that is read.
     above: usize,
-    /// Scripts that were read, and whether something decides that they run.
-    seen: BTreeSet<(PathBuf, bool)>,
+    /// Scripts that were read, and whether something decides that they run; which of the writes are
+    /// theirs.
+    seen: BTreeMap<(PathBuf, bool), Range<usize>>,
 }
 
 /// A file and the line in it from which its text was taken.
@@ -159,7 +163,7 @@ impl<'a> Scripts<'a> {
             unfollowed: BTreeSet::new(),
             made: BTreeSet::new(),
             above: 0,
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -169,13 +173,28 @@ impl<'a> Scripts<'a> {
         self.read(path, &runner.if_also(!text.starts_with("#!")));
     }
 
-    /// Reads a script that a shell is given.
+    /// Reads a script that a shell is given. One that was read before writes the same once more.
     fn read(&mut self, path: &Path, runner: &Runner) {
-        let is_of_systemd = OF_SYSTEMD.iter().any(|folder| path.starts_with(folder));
         let visit = (path.to_owned(), runner.is_conditional);
-        if is_of_systemd || !self.seen.insert(visit) {
+        if OF_SYSTEMD.iter().any(|folder| path.starts_with(folder)) {
             return;
         }
+        let before = self.writes.len();
+        if let Some(known) = self.seen.get(&visit) {
+            let known = known.clone();
+            match self.facts.budget().spend(known.len() * AGAIN) {
+                Some(()) => self.writes.extend_from_within(known),
+                None => self.unfollowed(&first_line(path), runner, TOO_MUCH),
+            }
+            return;
+        }
+        // One that runs itself ends somewhere: what it wrote by then is what it writes.
+        self.seen.insert(visit.clone(), before..before);
+        self.first_read(path, runner);
+        self.seen.insert(visit, before..self.writes.len());
+    }
+
+    fn first_read(&mut self, path: &Path, runner: &Runner) {
         let file = match self.facts.find(path) {
             Found::File(file) => file,
             Found::Unfollowed { is_program, .. } if !is_program => {

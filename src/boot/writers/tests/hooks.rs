@@ -36,6 +36,22 @@ fn a_script_of_several_runlevels_counts_once_by_its_own_name() {
 }
 
 #[test]
+fn the_order_of_scripts_is_that_of_the_last_runlevel() {
+    let other = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=7\n";
+    let found = writes(&[
+        ("/etc/init.d/first", SET),
+        ("/etc/init.d/then", other),
+        ("/etc/rc2.d/S02then", other),
+        ("/etc/rc3.d/S01first", SET),
+        ("/etc/rc3.d/S02then", other),
+    ]);
+    assert_eq!(
+        found,
+        ["/etc/init.d/first:2 max 5", "/etc/init.d/then:2 max 7"]
+    );
+}
+
+#[test]
 fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
     for (path, text, expected) in [
         ("/etc/network/if-up.d/tune", SET, "if 2 max 5"),
@@ -65,6 +81,16 @@ fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
             "/etc/cron.d/tune!",
             "*/5 * * * * root echo 5 > /proc/sys/net/netfilter/nf_conntrack_max\n",
             "if 1 max 5",
+        ),
+        (
+            "/etc/cron.d/tune!",
+            "@reboot root logger $(date +\\%s); sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "1 max 5",
+        ),
+        (
+            "/etc/cron.d/tune!",
+            "@reboot root cat >/dev/null%sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "",
         ),
         (
             "/etc/cron.d/tune!",

@@ -782,3 +782,49 @@ fn an_expansion_that_is_not_worked_out_has_no_value() {
         assert_eq!(found.concat(), expected, "{lines}");
     }
 }
+
+#[test]
+fn of_a_line_that_runs_again_the_last_write_counts() {
+    let a = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=5\n";
+    let b = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=6\n";
+    let run = |rc_local: &str| {
+        writes(&[
+            ("/etc/rc.local", &format!("#!/bin/sh\n{rc_local}")),
+            ("/opt/a", a),
+            ("/opt/b", b),
+        ])
+    };
+    let (first, then) = ("/opt/a:2 max 5", "/opt/b:2 max 6");
+    assert_eq!(run("/opt/a\n/opt/b\n/opt/a\n"), [then, first]);
+    assert_eq!(run("/opt/a\n/opt/a\n/opt/b\n"), [first, then]);
+    // It may run again, and surely ran before.
+    let perhaps = "if /opt/a:2 max 5";
+    let again = "[ -e /x ] && /opt/a\n";
+    assert_eq!(
+        run(&format!("/opt/a\n/opt/b\n{again}")),
+        [first, then, perhaps]
+    );
+    assert_eq!(run(&format!("/opt/a\n{again}/opt/b\n")), [first, then]);
+    assert_eq!(run(&format!("{again}/opt/b\n/opt/a\n")), [then, first]);
+    // A script that runs itself is read once.
+    let own = "/opt/a\n/etc/rc.local\n/opt/b\n";
+    assert_eq!(run(own), [first, then]);
+}
+
+#[test]
+fn scripts_that_run_others_again_and_again_are_given_up() {
+    let name = |at: usize| format!("/opt/{at}");
+    let last = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=5\n".to_owned();
+    let twice = |at: usize| format!("#!/bin/sh\n{}", format!("{}\n", name(at + 1)).repeat(60));
+    let texts: Vec<_> = (0..5).map(twice).chain([last]).collect();
+    let paths: Vec<_> = (0..6).map(name).collect();
+    let mut files: Vec<_> = paths
+        .iter()
+        .map(String::as_str)
+        .zip(texts.iter().map(String::as_str))
+        .collect();
+    files.push(("/etc/rc.local", "#!/bin/sh\n/opt/0\n"));
+    let found = writes(&files);
+    assert!(found.contains(&"/opt/5:2 max 5".to_owned()), "{found:?}");
+    assert!(found.iter().any(|one| one.ends_with("? ?")), "{found:?}");
+}
