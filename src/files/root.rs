@@ -196,7 +196,7 @@ impl Root {
         self.open_file(inside)
     }
 
-    /// The same for what a list said to be a regular file.
+    /// The same for what a list said to be a regular file; what a mount put over one is opened too.
     pub(super) fn open_file(&self, inside: &Path) -> Result<Option<(File, FileStat)>, ReadError> {
         // Should a FIFO have taken its place since, O_NONBLOCK keeps open() from waiting.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;

@@ -110,7 +110,11 @@ impl<'a> View<'a> {
     pub(super) fn open_known(&self, inside: &Path) -> Result<Option<(File, FileStat)>, ReadError> {
         let opened = match self.told(inside) {
             Some(Told::Nothing) => None,
-            Some(Told::Kind(Kind::File)) => self.root.open_file(inside)?,
+            // What a mount put there may be none: then its type is read first after all.
+            Some(Told::Kind(Kind::File)) => {
+                let opened = self.root.open_file(inside);
+                opened.or_else(|_| self.root.open_known(inside))?
+            }
             Some(Told::Kind(Kind::Directory)) => {
                 return Err(self.root.not_a_file(inside, Kind::Directory));
             }
