@@ -8,7 +8,7 @@ use super::flows::{FlowContext, FlowError};
 use super::journal::JournalError;
 use super::outcome::{Ending, Outcome};
 use super::record::Entry;
-use super::restore::{load_table, restore, undo_steps, write_file};
+use super::restore::{Undo, load_table, undo_steps, write_file};
 use super::revert::Foreign;
 use super::signal::Signal;
 use super::status::Status;
@@ -87,9 +87,10 @@ pub(super) fn apply(entry: &mut Entry, until: Until, context: &mut Context<'_>) 
 /// than the table needs. What could not be restored is in the state's `remaining`.
 pub(super) fn apply_revert(entry: &mut Entry, context: &mut Context<'_>) -> Outcome {
     let mut engine = Engine::new(context);
+    let mut undo = Undo::default();
     let mut reports = Vec::new();
     for (index, step) in entry.record.steps.clone().iter().enumerate() {
-        let report = match restore(step, engine.context.system) {
+        let report = match undo.restore(step, engine.context.system) {
             Ok(()) => Report::DONE,
             Err(why) => {
                 entry.state.remaining.push(why.clone());

@@ -134,7 +134,7 @@ impl Journal {
         entry.record.id = next.ok_or_else(|| JournalError::NoNumber(self.path.clone()))?;
         let written = self.write(entry);
         match written {
-            Ok(()) => self.prune(&listed),
+            Ok(()) => self.prune(&listed, entry.record.id),
             // In place but perhaps not synced: an entry of a change that was never started.
             Err(_) => self.remove(entry.record.id),
         }
@@ -379,13 +379,16 @@ impl Journal {
     }
 
     /// Removes the oldest finished records that are too many or too large.
-    fn prune(&self, records: &Index) {
+    fn prune(&self, records: &Index, newest: u64) {
+        let size = |id| {
+            let metadata = self.file(id, "json").and_then(|file| file.metadata().ok());
+            metadata.map_or(0, |metadata| metadata.len())
+        };
         // The entry that was just written is one of them.
-        let (mut number, mut bytes) = (1, 0u64);
+        let (mut number, mut bytes) = (1, size(newest));
         for (id, files) in records.iter().rev() {
-            let metadata = self.file(*id, "json").and_then(|file| file.metadata().ok());
             number += 1;
-            bytes = bytes.saturating_add(metadata.map_or(0, |metadata| metadata.len()));
+            bytes = bytes.saturating_add(size(*id));
             if (number > MOST_RECORDS || bytes > MOST_BYTES) && is_finished(files) {
                 self.remove(*id);
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::present;
 use super::record::{Entry, Record};
-use super::revert::{Conflict, Foreign, keeps_max, revert};
+use super::revert::{Conflict, Foreign, keeps_buckets, keeps_max, revert};
 use super::system::{System, SystemError};
 use crate::diagnostic::plain::Shown;
 use crate::files::NEW_FILE;
@@ -85,15 +85,40 @@ pub(super) fn undo_steps(
     let present = present::read([entry], system);
     let revert = revert(entry, &present, foreign);
     let mut remaining = revert.kept;
+    let mut undo = Undo::default();
     for step in &revert.plan.steps {
-        remaining.extend(restore(step, system).err());
+        remaining.extend(undo.restore(step, system).err());
     }
     clear_up(&entry.record, system);
     (remaining, revert.conflicts)
 }
 
-/// Does one step of an undo, or says what stays and why.
-pub(super) fn restore(step: &Step, system: &mut dyn System) -> Result<(), String> {
+/// An undo that is under way, step by step.
+#[derive(Default)]
+pub(super) struct Undo {
+    /// Whether max was not restored, though it was to be.
+    max_stays: bool,
+}
+
+impl Undo {
+    /// Does one step, or says what stays and why.
+    pub(super) fn restore(&mut self, step: &Step, system: &mut dyn System) -> Result<(), String> {
+        let Step::WriteLive { key, to, .. } = step else {
+            return restore(step, system);
+        };
+        if *key == Key::Buckets && self.max_stays {
+            let now = (system.read(*key).ok().flatten()).zip(system.read(Key::Max).ok().flatten());
+            if let Some(why) = now.and_then(|(now, max)| keeps_buckets(*key, *to, now, max)) {
+                return Err(why);
+            }
+        }
+        let restored = restore_value(*key, *to, system);
+        self.max_stays |= *key == Key::Max && restored.is_err();
+        restored
+    }
+}
+
+fn restore(step: &Step, system: &mut dyn System) -> Result<(), String> {
     if let Some(change) = step.file() {
         return restore_file(change.path, change.to, system)
             .map_err(|error| format!("{} was not restored: {error}", change.path.shown()));
@@ -108,7 +133,6 @@ pub(super) fn restore(step: &Step, system: &mut dyn System) -> Result<(), String
         Step::EnableUnit { unit, to, .. } => system
             .enable_unit(unit, *to)
             .map_err(|error| format!("{unit} is as the change left it: {error}")),
-        Step::WriteLive { key, to, .. } => restore_value(*key, *to, system),
         Step::Service { to, replace, .. } => load_table(to.as_ref(), *replace, system)
             .map_err(|error| format!("nft table inet cttune was not restored: {error}")),
         Step::ReloadUnits { .. } => system

@@ -383,7 +383,7 @@ impl Computing<'_> {
 
 /// Why restoring buckets would make chains long, if it would: max stays, so the entries are still
 /// to come.
-fn keeps_buckets(key: Key, before: i64, now: i64, max: i64) -> Option<String> {
+pub(super) fn keeps_buckets(key: Key, before: i64, now: i64, max: i64) -> Option<String> {
     let is_fewer = key == Key::Buckets && before < now;
     (is_fewer && before.saturating_mul(ENTRIES_PER_BUCKET) < max).then(|| {
         format!(

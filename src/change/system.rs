@@ -12,7 +12,7 @@ use crate::diagnostic::{Advise, Hint};
 use crate::files::{FileError, ReadError, Root, is_full};
 use crate::flow::expire::Tally;
 use crate::flow::{Filter, Selection};
-use crate::kernel::ctnetlink::{Changes, each_flow};
+use crate::kernel::ctnetlink::{Answer, Changes, each_flow};
 use crate::kernel::module::{self, ModuleError};
 use crate::kernel::nft::{self, NftError};
 use crate::kernel::sysctl::{self, WriteError};
@@ -326,21 +326,53 @@ fn unchanged(source: FlowError) -> SystemError {
     SystemError::Expire { source, changed: 0 }
 }
 
+/// Passes over the table, where the answers to one were lost or the table was resized under way.
+const PASSES: usize = 3;
+/// Requests that wait at most before they are sent.
+const AT_ONCE: usize = 4096;
+
 /// Ends the flows of a selection, each by its tuple.
 fn end_flows(selection: &Selection) -> Result<(), String> {
     // No terms at all would mean every flow.
     if selection.matching.is_empty() {
         return Ok(());
     }
+    for _ in 0..PASSES {
+        if end_found(selection)? {
+            return Ok(());
+        }
+    }
+    Err("some may be left: answers of the kernel were lost".to_owned())
+}
+
+/// Ends those that are there, and tells whether all were seen and answered.
+fn end_found(selection: &Selection) -> Result<bool, String> {
     let mut changes = Changes::open().map_err(|error| error.to_string())?;
+    let (mut is_whole, mut refused) = (true, None);
+    let mut note = |(), answer| match answer {
+        Answer::Done | Answer::Gone => {}
+        Answer::Unknown => is_whole = false,
+        Answer::Refused(errno) => refused = Some(errno),
+    };
+    let mut sent = Ok(());
     let read = each_flow(&Filter::default(), |flow| {
         if selection.matches(flow) {
             changes.delete(flow, ());
+            if changes.waiting() == AT_ONCE {
+                sent = changes.send(&mut note);
+            }
         }
-        ControlFlow::Continue(())
+        match sent {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
     });
-    read.map_err(|error| error.to_string())?;
-    let sent = changes.send(|(), _| ());
-    let sent = sent.and_then(|()| changes.finish(|(), _| ()));
-    sent.map_err(|error| error.to_string())
+    let sent = sent.and_then(|()| changes.send(&mut note));
+    let sent = sent.and_then(|()| changes.finish(&mut note));
+    sent.map_err(|error| error.to_string())?;
+    match (read, refused) {
+        (_, Some(errno)) => Err(format!("the kernel refuses: {}", errno.desc())),
+        (Err(error), _) if !error.is_passing() => Err(error.to_string()),
+        (read, None) => Ok(read.is_ok() && is_whole),
+    }
 }

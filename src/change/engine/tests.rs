@@ -208,6 +208,35 @@ fn no_undo_lowers_max_below_what_the_table_holds() {
 }
 
 #[test]
+fn buckets_stay_where_the_table_has_grown_past_max_since_the_undo_was_computed() {
+    let undo = [live(Key::Max, 4096, 2048), live(Key::Buckets, 1024, 512)];
+    for (count, max, buckets) in [(1000, 2048, 512), (3000, 4096, 1024)] {
+        let values = [(Key::Max, 4096), (Key::Buckets, 1024)];
+        let mut machine = Fake {
+            values: values.into(),
+            count,
+            is_loaded: true,
+            ..Fake::default()
+        };
+        let mut context = Context {
+            system: &mut machine,
+            save: &mut |_| Ok(()),
+            stop: &|| None,
+            step: &mut |_, _| {},
+            flows: &mut |_| {},
+        };
+        let mut entry = entry(undo.to_vec());
+        let outcome = apply_revert(&mut entry, &mut context);
+        assert_eq!(
+            (machine.values[&Key::Max], machine.values[&Key::Buckets]),
+            (max, buckets)
+        );
+        let stays = usize::from(max != 2048) * 2;
+        assert_eq!(entry.state.remaining.len(), stays, "{outcome:?}");
+    }
+}
+
+#[test]
 fn without_memory_for_the_hash_table_max_is_capped() {
     let mut machine = Fake {
         no_memory: true,

@@ -56,7 +56,7 @@ impl Actor<'_> {
             .saturating_sub(age.saturating_add(1));
         match Shorter::new(flow, one.seconds) {
             Some(shorter) if left >= one.seconds => {
-                self.pass.tally.select(one.key, one.timeout, one.is_silent);
+                self.pass.tally.select(one);
                 self.changes.shorten(shorter, ());
             }
             _ => self.pass.tally.keep(KeptWhy::WithinTimeout),
@@ -80,7 +80,7 @@ impl Worker for Actor<'_> {
             Verdict::Unknown => self.pass.tally.unknown += 1,
             Verdict::Shorten(one) => self.shorten(flow, one, age),
             Verdict::Delete(one) => {
-                self.pass.tally.select(one.key, one.timeout, one.is_silent);
+                self.pass.tally.select(one);
                 self.changes.delete(flow, ());
             }
         }

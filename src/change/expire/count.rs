@@ -55,7 +55,7 @@ impl Gather for Counter<'_> {
             }
             Verdict::Unknown => self.tally.unknown += 1,
             Verdict::Shorten(one) | Verdict::Delete(one) => {
-                self.tally.select(one.key, one.timeout, one.is_silent);
+                self.tally.select(one);
                 self.selected += 1;
             }
         }
