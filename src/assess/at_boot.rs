@@ -29,9 +29,7 @@ pub(super) fn findings(evidence: &Evidence<'_>) -> Vec<Finding> {
         }
         findings.extend(unknown(next_boot));
         findings.extend(volatile(next_boot));
-        if evidence.desired.is_none() {
-            findings.extend(drift::findings(evidence, next_boot));
-        }
+        findings.extend(drift::findings(evidence, next_boot));
     }
     let blocked = evidence.blocked.iter();
     findings.extend(blocked.filter_map(|blocked| overridden(blocked, evidence)));

@@ -1,10 +1,11 @@
-//! Live values against those of the next boot, where no profile says what is desired.
+//! Live values against those of the next boot, of the keys of which no profile says what is desired.
 
 use super::super::command::plan;
 use super::super::{Evidence, Finding, Id, Severity};
 use crate::boot::{Answer, NextBoot, Reader, Sure};
 use crate::diagnostic::Hint;
 use crate::diagnostic::plain::Shown;
+use crate::profile::Desired;
 use crate::tunable::{Key, format_count, plural};
 
 const GIB: u64 = 1 << 30;
@@ -28,7 +29,9 @@ pub(super) fn findings(evidence: &Evidence<'_>, next_boot: &NextBoot) -> Vec<Fin
         return Vec::new();
     };
     let mut groups: Vec<Vec<Drifted>> = Vec::new();
-    for key in Key::ALL.iter().copied() {
+    let settings = evidence.desired.map(|desired| &desired.settings);
+    let is_set = |key| settings.is_some_and(|settings| settings.contains_key(&key));
+    for key in Key::ALL.iter().copied().filter(|key| !is_set(*key)) {
         let Some(value) = live.value(key) else {
             continue;
         };
@@ -38,8 +41,13 @@ pub(super) fn findings(evidence: &Evidence<'_>, next_boot: &NextBoot) -> Vec<Fin
         }
         let answer = next_boot.answer(key);
         let drifted = match answer.value {
-            _ if answer.is_lost => Some(lost(key, value, &answer)),
-            Some(next) if next != value => Some(persisted(key, value, next, &answer, next_boot)),
+            _ if answer.is_lost => Some(lost(key, value, &answer, evidence.desired)),
+            Some(next) if next != value => Some(persisted(
+                (key, value, next),
+                &answer,
+                next_boot,
+                evidence.desired,
+            )),
             Some(_) => None,
             None => unset(key, value, evidence, &answer),
         };
@@ -93,7 +101,12 @@ fn number(key: Key, value: i64) -> String {
 }
 
 /// A value for the next boot that the kernel does not have now, with who probably changed it.
-fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextBoot) -> Drifted {
+fn persisted(
+    (key, value, next): (Key, i64, i64),
+    answer: &Answer,
+    next_boot: &NextBoot,
+    desired: Option<&Desired>,
+) -> Drifted {
     let from = answer
         .from
         .as_ref()
@@ -124,7 +137,7 @@ fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextB
     let by_procps = next_boot.winner(Reader::Procps, key);
     let by_procps = by_procps.filter(|winner| !answer.is_of_writer && winner.value == next);
     let apply = by_procps.map_or_else(
-        || plan(None, &[(key, next)]),
+        || plan(desired, &[(key, next)]),
         |_| Hint::on_host("sysctl --system"),
     );
     let (now, then) = (number(key, value), number(key, next));
@@ -134,7 +147,7 @@ fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextB
         format!(
             "persisted but not live: {key} is {now} now and {then} after the next boot{from}{doubt}; {likely}"
         ),
-        plan(None, &[(key, value)])
+        plan(desired, &[(key, value)])
             .to("to keep the live value")
             .and(apply.clone().to("to apply the persisted one")),
     );
@@ -152,7 +165,7 @@ fn persisted(key: Key, value: i64, next: i64, answer: &Answer, next_boot: &NextB
 }
 
 /// A value that something sets, in vain.
-fn lost(key: Key, value: i64, answer: &Answer) -> Drifted {
+fn lost(key: Key, value: i64, answer: &Answer, desired: Option<&Desired>) -> Drifted {
     let reason = answer
         .reasons
         .first()
@@ -164,7 +177,7 @@ fn lost(key: Key, value: i64, answer: &Answer) -> Drifted {
             Id::LiveNotPersisted,
             Severity::Warning,
             message,
-            keep(key, value),
+            keep(key, value, desired),
         ),
         cause: ("live but lost at boot: ".to_owned(), format!("; {reason}")),
         value: value_now,
@@ -191,7 +204,7 @@ fn unset(key: Key, value: i64, evidence: &Evidence<'_>, answer: &Answer) -> Opti
             format!(
                 "live but lost at boot: {key} is {now} now; {sets}, and the kernel's default is {usual}"
             ),
-            keep(key, value),
+            keep(key, value, evidence.desired),
         ),
         cause: ("live but lost at boot: ".to_owned(), format!("; {sets}")),
         value: format!("{key} is {now} now and {usual} by default"),
@@ -199,8 +212,8 @@ fn unset(key: Key, value: i64, evidence: &Evidence<'_>, answer: &Answer) -> Opti
     })
 }
 
-fn keep(key: Key, value: i64) -> Hint {
-    plan(None, &[(key, value)]).to("to keep it")
+fn keep(key: Key, value: i64, desired: Option<&Desired>) -> Hint {
+    plan(desired, &[(key, value)]).to("to keep it")
 }
 
 /// The kernel's default, where it is the same from 5.10 to 6.18 and on every machine of this size.
