@@ -18,6 +18,7 @@ use crate::flow::guard::Lent;
 use crate::guard;
 use crate::kernel::sysctl;
 use crate::render;
+use crate::render::expire::Counts;
 use crate::tunable::Key;
 
 /// What a command that changes flows holds while it is at work.
@@ -48,13 +49,13 @@ type Watch<T> = fn(&mut T, &dyn Fn() -> Option<Signal>, &dyn Fn(Duration)) -> Re
 /// Takes a first look at flows, and watches them for a time.
 pub(super) fn watch<T>(
     what: &mut T,
-    time: Duration,
+    (time, counts): (Duration, Counts),
     stop: &dyn Fn() -> Option<Signal>,
     out: Out,
     look: fn(&mut T, &mut FlowContext<'_>) -> Result<(), FlowError>,
     watch: Watch<T>,
 ) -> Result<(), Failure> {
-    out.note(&render::expire::watching(time));
+    out.note(&render::expire::watching(time, counts));
     with_progress("first look", stop, out, |context| look(what, context)).map_err(untouched)?;
     let bar = Progress::new(out, "watching flows", time.as_secs());
     watch(what, stop, &|passed| bar.at(passed.as_secs())).map_err(untouched)

@@ -54,18 +54,11 @@ fn with_previews<T>(reverts: &[(Entry, Revert)], tell: impl FnOnce(&[Preview<'_>
     tell(&previews.collect::<Vec<_>>())
 }
 
-fn text(previews: &[Preview<'_>]) -> String {
-    previews
-        .iter()
-        .map(|one| render::outcome::preview(*one))
-        .collect()
-}
-
 /// What a rollback would do.
 fn show(reverts: &[(Entry, Revert)], overwrites: bool, out: Out) {
     with_previews(reverts, |previews| {
         let json = || render::outcome::preview_json(previews);
-        out.result(|| text(previews), json);
+        out.result(|| render::outcome::previews(previews), json);
         if !overwrites && previews.iter().any(|one| !one.conflicts.is_empty()) {
             out.note("note: rollback refuses this without --overwrite-changed");
         }
@@ -73,6 +66,6 @@ fn show(reverts: &[(Entry, Revert)], overwrites: bool, out: Out) {
 }
 
 fn ask(reverts: &[(Entry, Revert)], session: &Session<'_>, out: Out) -> anyhow::Result<()> {
-    out.question(&with_previews(reverts, text));
+    out.question(&with_previews(reverts, render::outcome::previews));
     answered("Undo it? [y/N]", session.signals())
 }

@@ -163,7 +163,7 @@ fn meant_command(word: &str, command: &Command) -> Option<Hint> {
 
 fn meant_argument(word: &str, command: &Command, path: &str, own: &[&str]) -> Option<Hint> {
     let Some(option) = word.strip_prefix("--") else {
-        return meant_word(word, path, own);
+        return meant_word(word, command, path, own);
     };
     let name = option.split('=').next().unwrap_or_default();
     if name == "force" {
@@ -213,7 +213,7 @@ fn is_profile(word: &str) -> bool {
 }
 
 /// A word that is one too many.
-fn meant_word(word: &str, path: &str, own: &[&str]) -> Option<Hint> {
+fn meant_word(word: &str, command: &Command, path: &str, own: &[&str]) -> Option<Hint> {
     if word.starts_with('-') {
         return None;
     }
@@ -227,8 +227,15 @@ fn meant_word(word: &str, path: &str, own: &[&str]) -> Option<Hint> {
             "several files are one stream: cat FILES | cttune fleet -",
         ));
     }
-    word.contains('=')
-        .then(|| Hint::say(format!("a key is set with --set {}", quoted(word))))
+    let has = |name| {
+        let mut arguments = command.get_arguments();
+        arguments.any(|one| one.get_long() == Some(name))
+    };
+    let word = Some(quoted(word)).filter(|_| word.contains('='))?;
+    if has("match") {
+        return Some(Hint::say(format!("flows are chosen with --match {word}")));
+    }
+    has("set").then(|| Hint::say(format!("a key is set with --set {word}")))
 }
 
 /// The format asked for on a command line that cannot be parsed. Of several a monitor's: it

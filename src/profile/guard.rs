@@ -112,7 +112,7 @@ impl GuardSettings {
     /// Takes `--memory`.
     pub(crate) fn set_memory(&mut self, text: &str) -> Result<(), String> {
         let read = value::within(Unit::Bytes, value::unquoted(text), MEMORY);
-        self.memory = Some(read.map_err(|wrong| wrong.title)?);
+        self.memory = Some(read.map_err(Wrong::in_a_line)?);
         Ok(())
     }
 
@@ -133,7 +133,11 @@ fn class(name: &str) -> Result<Class, String> {
     let mut classes = Class::ALL.into_iter();
     let found = classes.find(|class| class.name() == name);
     let found = found.or((name == ACCEPTING).then_some(Class::Established));
-    found.ok_or_else(|| format!("no class of flows is called `{name}`"))
+    found.ok_or_else(|| {
+        let names: Vec<&str> = Class::ALL.iter().map(|class| class.name()).collect();
+        let names = names.join(", ");
+        format!("no class of flows is called `{name}`; there are {names} and {ACCEPTING}")
+    })
 }
 
 /// The seconds, if the name that was used allows so few.

@@ -27,6 +27,14 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
+    /// As the command line says it: what is wrong, and what to write instead.
+    pub(crate) fn in_a_line(self) -> String {
+        match self.help {
+            Some(help) => format!("{}; {help}", self.title),
+            None => self.title,
+        }
+    }
+
     pub(super) fn new(title: impl Into<String>, label: impl Into<String>) -> Self {
         Wrong {
             title: title.into(),

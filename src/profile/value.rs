@@ -151,7 +151,7 @@ fn from_text(unit: Unit, text: &str) -> Result<i64, Wrong> {
                 "false" | "off" | "no" | "disabled" => "write false",
                 _ => return Err(neither()),
             };
-            Err(Wrong::new("a switch in quotes", "this is text").help(help))
+            Err(Wrong::new("a word for a switch", "this is text").help(help))
         }
     }
 }
@@ -582,7 +582,7 @@ mod tests {
                 "to 2147483136",
             ),
             (SWITCH, Integer(Some(2)), "a switch is on or off", "1 or 0"),
-            (SWITCH, Text("on"), "a switch in quotes", "write true"),
+            (SWITCH, Text("on"), "a word for a switch", "write true"),
             (SWITCH, Text("10"), "a switch is on or off", "1 or 0"),
             (SWITCH, Text("1"), "a number in quotes", "write 1"),
         ] {

@@ -136,7 +136,12 @@ pub(crate) fn foresight(mode: ExpireMode, tally: &Tally) -> String {
             }
         };
     }
-    let within = times(tally);
+    let within = times(tally.shares().map(|(_, share)| (share.least, share.most)));
+    let timeout = times(
+        tally
+            .shares()
+            .map(|(_, share)| (share.timeout, share.timeout)),
+    );
     let silent: u64 = tally.shares().map(|(_, share)| share.silent).sum();
     let what = match mode {
         ExpireMode::Clamp if silent > 0 => format!(
@@ -152,7 +157,7 @@ pub(crate) fn foresight(mode: ExpireMode, tally: &Tally) -> String {
         }
         ExpireMode::ReAge => format!(
             "{HEAD}{flows} would be re-aged{HEAD:#}: they are idle; their idle time counts against \
-             the timeout of {within}, but for the grace"
+             the timeout of {timeout}, but for the grace"
         ),
         ExpireMode::Delete => format!(
             "{HEAD}{flows} would be deleted{HEAD:#}: they are proven idle. \
@@ -212,11 +217,10 @@ fn by_timeout(tally: &Tally) -> String {
     tally.shares().map(line).collect()
 }
 
-/// The timeouts of the selected flows, as a time or a range of times.
-fn times(tally: &Tally) -> String {
-    let times = tally.shares().map(|(_, share)| share.timeout);
-    let (shortest, longest) = times.fold((u32::MAX, 0), |(low, high), time| {
-        (low.min(time), high.max(time))
+/// A time, or the range from the least to the most.
+fn times(ranges: impl Iterator<Item = (u32, u32)>) -> String {
+    let (shortest, longest) = ranges.fold((u32::MAX, 0), |(low, high), (least, most)| {
+        (low.min(least), high.max(most))
     });
     if shortest >= longest {
         return format_seconds(longest.into());
@@ -264,7 +268,13 @@ pub(super) fn next(tally: &Tally, purpose: &str) -> String {
 pub(crate) fn text(parts: Parts<'_>) -> String {
     if parts.dry_run {
         let (tally, mode) = (parts.tally, parts.mode);
-        return foresight(mode, tally) + &breakdown(tally) + &next(tally, "do it");
+        let next = match (mode, tally.selected()) {
+            (ExpireMode::Clamp, 0) if tally.examined() > 0 => {
+                format!("{HINT}next{HINT:#}: to see what a shorter timeout ends: cttune forecast\n")
+            }
+            _ => next(tally, "do it"),
+        };
+        return foresight(mode, tally) + &breakdown(tally) + &next;
     }
     let tally = parts.tally;
     let (word, number) = match parts.mode {
@@ -296,13 +306,22 @@ pub(crate) fn text(parts: Parts<'_>) -> String {
     text
 }
 
+/// Which idle time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counts {
+    Watched,
+    /// By the history of the timeout, if the flow does not send now.
+    Inferred,
+}
+
 /// What takes its time before anything can be counted.
-pub(crate) fn watching(time: std::time::Duration) -> String {
+pub(crate) fn watching(time: std::time::Duration, counts: Counts) -> String {
     let time = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    format!(
-        "watching the flows for {}: only idle time that was watched counts",
-        format_seconds(time)
-    )
+    let why = match counts {
+        Counts::Watched => "only idle time that was watched counts",
+        Counts::Inferred => "who sends now is not idle; idle time from before is inferred",
+    };
+    format!("watching the flows for {}: {why}", format_seconds(time))
 }
 
 /// Why flows are changed slower; and how long it takes, where the flows were counted.
@@ -335,9 +354,18 @@ pub(crate) fn flows(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::expire::KeptWhy;
+    use crate::flow::expire::{KeptWhy, Shortening};
     use crate::render::shape::value;
     use crate::tunable::Key;
+
+    fn one(key: Key, timeout: u32, is_silent: bool) -> Shortening {
+        Shortening {
+            key,
+            timeout,
+            seconds: timeout,
+            is_silent,
+        }
+    }
 
     fn story() -> Tally {
         let mut tally = Tally {
@@ -346,7 +374,7 @@ mod tests {
             ..Tally::default()
         };
         for is_silent in [true, true, false] {
-            tally.select(Key::TcpTimeoutEstablished, 600, is_silent);
+            tally.select(one(Key::TcpTimeoutEstablished, 600, is_silent));
         }
         tally.keep(KeptWhy::WithinTimeout);
         tally
@@ -367,13 +395,21 @@ mod tests {
             clamped: 2,
             ..Tally::default()
         };
-        tally.select(Key::TcpTimeoutEstablished, 600, false);
-        tally.select(Key::UdpTimeoutStream, 120, false);
+        tally.select(one(Key::TcpTimeoutEstablished, 600, false));
+        tally.select(one(Key::UdpTimeoutStream, 120, false));
         assert_eq!(
             plain(&foresight(ExpireMode::Clamp, &tally)),
             "2 flows would be clamped: they end in 2m to 10m unless they send a packet\n          1  \
              tcp_timeout_established  10m\n          1  udp_timeout_stream       2m\n"
         );
+        // Some are of a service with a time of its own, and the ends are spread.
+        tally.select(Shortening {
+            seconds: 700,
+            ..one(Key::TcpTimeoutEstablished, 300, false)
+        });
+        let text = plain(&foresight(ExpireMode::Clamp, &tally));
+        assert!(text.contains("in 2m to 11m40s unless"), "{text}");
+        assert!(text.contains("tcp_timeout_established  5m\n"), "{text}");
         let nothing = foresight(ExpireMode::Delete, &Tally::default());
         assert_eq!(nothing, "no flow matches\n");
         let unknown = Tally {

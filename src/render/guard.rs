@@ -74,12 +74,20 @@ pub(crate) fn line(event: &Event, dry_run: bool) -> String {
                 .map(|(class, flows)| format!("{} {}", format_count(flows), class.name()))
                 .collect();
             let total = plural(ended.total(), "flow");
-            let classes = classes.join(", ");
+            let classes = match classes.as_slice() {
+                [] => String::new(),
+                classes => format!(" ({})", classes.join(", ")),
+            };
             let took = took.as_secs_f64();
             if dry_run {
-                return format!("dry run: {total} would end ({classes}); fill {fill}");
+                return format!("dry run: {total} would end{classes}; fill {fill}");
             }
-            format!("{GOOD}ended {total}{GOOD:#} in {took:.1} s ({classes}); fill {fill}")
+            let above = if event.fill.count >= event.high {
+                ", still above the high mark: `cttune top` shows who fills the table"
+            } else {
+                ""
+            };
+            format!("{GOOD}ended {total}{GOOD:#} in {took:.1} s{classes}; fill {fill}{above}")
         }
         What::Helpless => format!(
             "{BAD}fill {fill}, and no flow may end{BAD:#}: none was watched and silent for its \

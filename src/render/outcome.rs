@@ -164,7 +164,7 @@ pub(crate) fn undone() -> String {
 /// The last line of a rollback.
 pub(crate) fn rolled_back(told: Told<'_>, place: &Place) -> String {
     match (told.id, told.done()) {
-        (None, 0) => "nothing to undo: everything is as it was before\n".to_owned(),
+        (None, 0) => NOTHING_TO_UNDO.to_owned(),
         (None, done) => format!("{GOOD}{}{GOOD:#} undone\n", changes(done)),
         (Some(id), done) => format!(
             "{GOOD}{}{GOOD:#} undone; to redo: {}\n",
@@ -235,8 +235,17 @@ pub(crate) fn preview_json<'a>(previews: &[Preview<'a>]) -> Previews<'a> {
     }
 }
 
-/// How a change would be undone, before the question.
-pub(crate) fn preview(preview: Preview<'_>) -> String {
+/// How changes would be undone, before the question.
+pub(crate) fn previews(previews: &[Preview<'_>]) -> String {
+    match previews {
+        [] => NOTHING_TO_UNDO.to_owned(),
+        previews => previews.iter().map(|one| preview(*one)).collect(),
+    }
+}
+
+const NOTHING_TO_UNDO: &str = "nothing to undo: everything is as it was before\n";
+
+fn preview(preview: Preview<'_>) -> String {
     let Preview {
         id, time, profile, ..
     } = preview;
@@ -246,7 +255,7 @@ pub(crate) fn preview(preview: Preview<'_>) -> String {
     let kept = preview.kept.iter();
     text.extend(kept.map(|kept| format!("  {WARN}not restored{WARN:#}: {HANG}{kept}\n")));
     if text.lines().count() == 1 && preview.steps.is_empty() {
-        text.push_str("  nothing to undo: everything is as it was before\n");
+        text.push_str(&format!("  {NOTHING_TO_UNDO}"));
     }
     let steps = preview.steps.iter();
     text.extend(steps.map(|step| format!("  {}\n", step_cells(step))));

@@ -42,8 +42,9 @@ pub(crate) struct Check {
     pub(crate) interval: Option<String>,
     /// Read the flows too, or a sample of them
     ///
-    /// Shows flows that a full table could not evict, NAT ports in use, push
-    /// connections, timeout policies and flowtables.
+    /// Finds flows that a full table could not evict, NAT ports that run out,
+    /// push connections, timeout policies and flowtables. The numbers of all
+    /// are in --format json.
     #[arg(long)]
     pub(crate) deep: bool,
     /// --deep: bits of IPv6 and IPv4 that a host has

@@ -37,9 +37,9 @@ Numbers take ranges, < <= > >= (quoted): 'left>1h', dport=5000-6000.
 Flows of helpers and your own SSH session are kept.
 What was done to a flow cannot be undone.
 
-Exit codes: 0 done or nothing to do; 1 refused or failed, or no flow matches,
-nothing was changed; 3 some flows were changed and some could not be; 130, 143,
-129 stopped by a signal.")]
+Exit codes: 0 done or nothing to do; 1 refused or failed, or no flow matches
+(0 with --dry-run), nothing was changed; 3 some flows were changed and some
+could not be; 130, 143, 129 stopped by a signal.")]
 pub(crate) struct Expire {
     /// clamp (the default), re-age or delete
     #[arg(long, value_enum, hide_possible_values = true, hide_default_value = true, default_value_t = Mode::Clamp)]
@@ -131,8 +131,9 @@ bytes. Numbers take ranges, < <= > >= (quoted): 'left>1h', dport=5000-6000.
 The SSH session that runs cttune is kept. Ended flows cannot be brought back,
 except from --save with `conntrack -R FILE`.
 
-Exit codes: 0 done; 1 refused or failed, or no flow matches, nothing was ended;
-3 some flows could not be ended; 130, 143, 129 stopped by a signal.")]
+Exit codes: 0 done; 1 refused or failed, or no flow matches (0 with --dry-run),
+nothing was ended; 3 some flows could not be ended; 130, 143, 129 stopped by a
+signal.")]
 pub(crate) struct Kill {
     /// Flows like these; repeat it for others
     #[arg(long = "match", value_name = "TERM,TERM", required = true)]
@@ -159,8 +160,8 @@ sample of 50,000. Every share of a sample is shown with its margin of error.
   cttune top --watch --interval 10s        again and again, until Ctrl-C
 
 Fields: family proto state src sport dst dport reply-src reply-dst zone mark
-status helper label service. Packets and bytes are shown where accounting is
-on.
+status helper label service. The time left is the mean of a group. Packets and
+bytes are shown where accounting is on.
 A source of IPv6 is counted by its /64; --prefix 128,32 tells addresses apart.
 
 --remedy tries its rules in a private namespace on a copy of the flows. It

@@ -13,6 +13,7 @@ use super::out::Out;
 use crate::change::expire::Expiry;
 use crate::change::flows::Past;
 use crate::profile::ExpireMode;
+use crate::render::expire::Counts;
 
 use self::dialog::{ask, nothing_done, show};
 
@@ -27,7 +28,12 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
     let mode = parameters.mode;
     let is_proven = mode == ExpireMode::Clamp || expiry.needs_sample();
     if expiry.needs_sample() && !flows::is_lent(out, |lent, clock| expiry.borrow(lent, clock)) {
-        let time = expiry.time_to_watch();
+        let counts = if parameters.trust_history {
+            Counts::Inferred
+        } else {
+            Counts::Watched
+        };
+        let time = (expiry.time_to_watch(), counts);
         flows::watch(&mut expiry, time, &stop, out, Expiry::look, Expiry::watch)?;
     }
     if options.dry_run || !options.yes || parameters.max_flows.is_some() || !is_proven {
@@ -49,7 +55,10 @@ pub(super) fn run(args: &Expire, global: &Global, out: Out) -> anyhow::Result<u8
         say_pace(expiry.pace(), None, out);
     }
     let expired = with_progress(mode.name(), &stop, out, |context| expiry.run(context));
-    show(mode, &expired.tally, false, out);
+    // That no flow matched is said by the error alone.
+    if expired.tally.examined() > 0 || out.is_json() {
+        show(mode, &expired.tally, false, out);
+    }
     let code = end(&expired.tally, expired.broken_off.as_ref())?;
     match expired.tally.examined() {
         0 => nothing_done(args, &expired.tally, is_proven),

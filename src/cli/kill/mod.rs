@@ -9,9 +9,10 @@ use super::args::{Global, Kill as Args};
 use super::flows::{self, answered, end, no_match, rate, say_pace, untouched, with_progress};
 use super::out::Out;
 use super::select;
-use crate::change::kill::Kill;
+use crate::change::kill::{Kill, Killed};
 use crate::flow::Selection;
 use crate::kernel::sysctl;
+use crate::render::expire::Counts;
 use crate::render::kill::{self as render, Parts};
 
 pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> {
@@ -32,7 +33,14 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     if let Some(time) = watched
         && !flows::is_lent(out, |lent, clock| kill.borrow(lent, clock))
     {
-        flows::watch(&mut kill, time, &stop, out, Kill::look, Kill::watch)?;
+        flows::watch(
+            &mut kill,
+            (time, Counts::Watched),
+            &stop,
+            out,
+            Kill::look,
+            Kill::watch,
+        )?;
     }
     // A count takes as long as the work: with --yes only what needs it is counted first.
     let is_counted =
@@ -60,6 +68,11 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
     if let Some(file) = &file {
         file.sync_all()?;
     }
+    told(args, &killed, out)
+}
+
+/// Tells what was done. That no flow matched is said by the error alone.
+fn told(args: &Args, killed: &Killed, out: Out) -> anyhow::Result<u8> {
     let tally = &killed.ended.tally;
     let parts = Parts {
         tally,
@@ -69,7 +82,9 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<u8> 
         preview: &killed.ended,
         count: sysctl::read_count().ok().flatten(),
     };
-    out.result(|| render::text(parts), || render::json(parts));
+    if tally.examined() > 0 || out.is_json() {
+        out.result(|| render::text(parts), || render::json(parts));
+    }
     let code = end(tally, killed.broken_off.as_ref())?;
     match tally.examined() {
         0 => Err(no_match(&args.matching).into()),

@@ -44,7 +44,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Shortening {
     /// The sysctl that applies to it.
     pub(crate) key: Key,
-    /// What that sysctl says.
+    /// What that sysctl says, or a policy or service in its place.
     pub(crate) timeout: u32,
     /// The seconds it gets, fewer than it has.
     pub(crate) seconds: u32,
@@ -89,7 +89,7 @@ impl Rules {
         }
         Verdict::Shorten(Shortening {
             key,
-            timeout,
+            timeout: longest,
             seconds,
             is_silent: key == Key::TcpTimeoutEstablished && self.is_likely_idle(flow, now),
         })

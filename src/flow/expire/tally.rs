@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::KeptWhy;
+use super::{KeptWhy, Shortening};
 use crate::flow::Top;
 use crate::tunable::Key;
 
@@ -26,11 +26,12 @@ pub(crate) struct Tally {
     /// Flows that are not proven idle, and likely are by the history of the timeout.
     pub(crate) likely_idle: u64,
     pub(crate) kept: BTreeMap<KeptWhy, u64>,
-    pub(crate) shares: BTreeMap<Key, Share>,
+    /// By the sysctl that applies, and what it says, or a policy or service in its place.
+    pub(crate) shares: BTreeMap<(Key, u32), Share>,
 }
 
 /// The selected flows of one timeout.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {
     /// All of them.
     pub(crate) flows: u64,
@@ -38,6 +39,9 @@ pub(crate) struct Share {
     pub(crate) silent: u64,
     /// The timeout, in seconds.
     pub(crate) timeout: u32,
+    /// The seconds that one of them gets at least, and at most.
+    pub(crate) least: u32,
+    pub(crate) most: u32,
 }
 
 /// What ending flows would do.
@@ -73,7 +77,7 @@ impl Tally {
 
     /// The selected flows by the timeout that applies to them, in catalog order.
     pub(crate) fn shares(&self) -> impl Iterator<Item = (Key, Share)> {
-        self.shares.iter().map(|(key, share)| (*key, *share))
+        self.shares.iter().map(|((key, _), share)| (*key, *share))
     }
 
     /// Counts a flow that is left alone.
@@ -81,12 +85,27 @@ impl Tally {
         *self.kept.entry(why).or_default() += 1;
     }
 
-    /// Counts a flow that is selected under `key`.
-    pub(crate) fn select(&mut self, key: Key, timeout: u32, is_silent: bool) {
-        let share = self.shares.entry(key).or_default();
-        share.flows += 1;
-        share.silent += u64::from(is_silent);
-        share.timeout = timeout;
+    /// Counts a flow that is selected.
+    pub(crate) fn select(&mut self, one: Shortening) {
+        let share = Share {
+            flows: 1,
+            silent: u64::from(one.is_silent),
+            timeout: one.timeout,
+            least: one.seconds,
+            most: one.seconds,
+        };
+        self.add_share(one.key, share);
+    }
+
+    fn add_share(&mut self, key: Key, more: Share) {
+        let share = self.shares.entry((key, more.timeout));
+        let add = |share: &mut Share| {
+            share.flows += more.flows;
+            share.silent += more.silent;
+            share.least = share.least.min(more.least);
+            share.most = share.most.max(more.most);
+        };
+        share.and_modify(add).or_insert(more);
     }
 
     /// Adds what was counted of other flows.
@@ -97,11 +116,8 @@ impl Tally {
         for (why, flows) in &other.kept {
             *self.kept.entry(*why).or_default() += flows;
         }
-        for (key, more) in &other.shares {
-            let share = self.shares.entry(*key).or_default();
-            share.flows += more.flows;
-            share.silent += more.silent;
-            share.timeout = more.timeout;
+        for (key, more) in other.shares() {
+            self.add_share(key, more);
         }
     }
 
