@@ -1,11 +1,9 @@
 //! Everything that `check` reads, and what of it could not be read.
 
-use jiff::{SignedDuration, ZonedDateTime};
-
 use super::args::{Check, Global};
 use super::current::Current;
 use super::out::Out;
-use super::{change, deep, rates, session};
+use super::{change, deadline, deep, rates, session};
 use crate::assess::{Deep, Levels, Namespace, Rates, Unread};
 use crate::change::{Here, Status};
 use crate::diagnostic::plain::Shown;
@@ -14,7 +12,7 @@ use crate::flow::Prefixes;
 use crate::flow::guard::GuardSeen;
 use crate::guard;
 use crate::kernel::log::{self, Journal};
-use crate::kernel::{host, namespaces};
+use crate::kernel::namespaces;
 use crate::plan::Step;
 use crate::render::check::Pending;
 use crate::service::Found;
@@ -117,15 +115,12 @@ fn pending(here: &Here, unread: &mut Vec<Unread>) -> Option<Pending> {
     let unfinished = unfinished.map_err(|error| unread.push(Unread::new("journal", error)));
     let mut unfinished = unfinished.ok()?.into_iter();
     let entry = unfinished.rfind(|entry| entry.state.status() == Status::Pending)?;
-    let until = i64::try_from(entry.state.deadline?.boottime).ok()?;
-    let now = i64::try_from(host::read_boottime().ok()?.as_secs()).ok()?;
-    let left = SignedDuration::from_secs(until.saturating_sub(now));
-    let deadline = ZonedDateTime::now().checked_add(left).ok()?;
+    let until = deadline::of(&entry)?;
     Some(Pending {
         id: entry.record.id,
         profile: entry.record.profile,
-        clock: deadline.strftime("%H:%M:%S").to_string(),
-        deadline: deadline.timestamp(),
+        deadline: until.time.timestamp(),
+        clock: until.clock,
         live: entry.record.steps.iter().filter_map(Step::sets).collect(),
     })
 }

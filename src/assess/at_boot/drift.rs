@@ -20,6 +20,7 @@ struct Drifted {
     cause: (String, String),
     /// `KEY is 600 (10m) now`
     value: String,
+    live: (Key, i64),
     /// What applies the persisted value.
     apply: Option<Hint>,
 }
@@ -65,13 +66,14 @@ pub(super) fn findings(evidence: &Evidence<'_>, next_boot: &NextBoot) -> Vec<Fin
             None => groups.push(vec![one]),
         }
     }
+    let together = |group| together(group, evidence.desired);
     groups.into_iter().flat_map(together).collect()
 }
 
 /// The findings of one cause: each alone, or all in one with the first few.
-fn together(group: Vec<Drifted>) -> Vec<Finding> {
+fn together(group: Vec<Drifted>, desired: Option<&Desired>) -> Vec<Finding> {
     let (Some(first), true) = (group.first(), group.len() > APART) else {
-        return group.into_iter().map(|one| one.finding).collect();
+        return apart(group, desired);
     };
     let (before, behind) = &first.cause;
     let shown: Vec<&str> = group.iter().take(APART).map(|one| &*one.value).collect();
@@ -91,6 +93,28 @@ fn together(group: Vec<Drifted>) -> Vec<Finding> {
     };
     let Finding { id, severity, .. } = first.finding;
     vec![Finding::new(id, severity, message, hint)]
+}
+
+/// Each alone. Several have one command that keeps them all: a plan drops what another one set.
+fn apart(group: Vec<Drifted>, desired: Option<&Desired>) -> Vec<Finding> {
+    let values: Vec<(Key, i64)> = group.iter().map(|one| one.live).collect();
+    let apply = group.first().and_then(|first| first.apply.clone());
+    let same = group.iter().all(|one| one.apply == apply);
+    let keep = plan(desired, &values).to("to keep the live values");
+    let keep = match apply.filter(|_| same) {
+        Some(apply) => keep.and(apply.to("to apply the persisted ones")),
+        None => keep,
+    };
+    let findings = group.into_iter().map(|one| one.finding);
+    findings
+        .map(|finding| match values.len() {
+            1 => finding,
+            _ => Finding {
+                hint: keep.clone(),
+                ..finding
+            },
+        })
+        .collect()
 }
 
 fn number(key: Key, value: i64) -> String {
@@ -160,6 +184,7 @@ fn persisted(
             format!("{doubt}; {likely}"),
         ),
         value: format!("{key} is {now} now and {then} then"),
+        live: (key, value),
         apply: by_procps.map(|_| apply),
     }
 }
@@ -181,6 +206,7 @@ fn lost(key: Key, value: i64, answer: &Answer, desired: Option<&Desired>) -> Dri
         ),
         cause: ("live but lost at boot: ".to_owned(), format!("; {reason}")),
         value: value_now,
+        live: (key, value),
         apply: None,
     }
 }
@@ -208,6 +234,7 @@ fn unset(key: Key, value: i64, evidence: &Evidence<'_>, answer: &Answer) -> Opti
         ),
         cause: ("live but lost at boot: ".to_owned(), format!("; {sets}")),
         value: format!("{key} is {now} now and {usual} by default"),
+        live: (key, value),
         apply: None,
     })
 }
@@ -237,13 +264,15 @@ fn default_of(key: Key, memory: u64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
     use super::*;
     use crate::boot::modules::ModuleFiles;
     use crate::boot::{BootFiles, Tree};
+    use crate::diagnostic::Place;
     use crate::plan::{Comparison, Files, Machine};
+    use crate::profile::{Source, inherit, parse};
     use crate::tunable::{Access, Conntrack, Host, Reading, Snapshot};
 
     /// `id: message` of each finding about these live values and lines of sysctl.d.
@@ -258,6 +287,19 @@ mod tests {
         is_module: bool,
         pending: &[(Key, i64)],
     ) -> Vec<String> {
+        let told = |finding: Finding| format!("{}: {}", finding.id.name(), finding.message);
+        let findings = findings_under(None, live, sysctl, is_module, pending);
+        findings.into_iter().map(told).collect()
+    }
+
+    /// The findings themselves, beside a profile.
+    fn findings_under(
+        desired: Option<&Desired>,
+        live: &[(Key, i64)],
+        sysctl: &str,
+        is_module: bool,
+        pending: &[(Key, i64)],
+    ) -> Vec<Finding> {
         let host = Host {
             cpus: 2,
             memory: 8 << 30,
@@ -290,13 +332,10 @@ mod tests {
         let comparison = Comparison::without_profile(&machine);
         let evidence = Evidence {
             pending,
+            desired,
             ..Evidence::of(machine, &comparison)
         };
-        let told = |finding: Finding| format!("{}: {}", finding.id.name(), finding.message);
         findings(&evidence, files.next_boot())
-            .into_iter()
-            .map(told)
-            .collect()
     }
 
     #[test]
@@ -354,6 +393,39 @@ mod tests {
                 assert!(one.contains(&format!("net.netfilter.{key} is ")), "{one}");
             }
         }
+    }
+
+    #[test]
+    fn one_command_keeps_all_values_of_a_cause() {
+        let hints = |live: &[(Key, i64)]| -> BTreeSet<String> {
+            let findings = findings_under(None, live, "", false, &[]).into_iter();
+            let hints = findings.map(|one| one.hint.text(&Place::default()));
+            hints.collect()
+        };
+        let neutral = "cttune plan --profile kernel-defaults";
+        let one = hints(&[(Key::UdpTimeout, 77)]);
+        assert_eq!(
+            one,
+            [format!("to keep it: {neutral} --set udp_timeout=77")].into()
+        );
+        let both = hints(&[(Key::TcpTimeoutEstablished, 9000), (Key::UdpTimeout, 77)]);
+        let all = "--set tcp_timeout_established=9000 --set udp_timeout=77";
+        let expected = format!("to keep the live values: {neutral} {all}");
+        assert_eq!(both, [expected].into());
+    }
+
+    #[test]
+    fn beside_a_profile_the_keys_that_it_does_not_set_are_compared() {
+        let text = "[sysctl]\nudp_timeout = 77\n";
+        let mut desired = inherit(&[parse(&Source::new("own", text)).unwrap()]);
+        desired.name = "own".to_owned();
+        let live = [(Key::TcpTimeoutEstablished, 9000), (Key::UdpTimeout, 60)];
+        let found = findings_under(Some(&desired), &live, "", false, &[]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            found[0].hint.text(&Place::default()),
+            "to keep it: cttune plan --profile own --set tcp_timeout_established=9000"
+        );
     }
 
     #[test]
