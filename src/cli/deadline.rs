@@ -38,7 +38,7 @@ pub(super) fn tell(entry: &Entry, outcome: &Outcome, place: &Place, out: Out) {
 /// When a change is undone.
 pub(super) struct Until {
     pub(super) time: ZonedDateTime,
-    /// As it is told.
+    /// For people.
     pub(super) clock: String,
 }
 
