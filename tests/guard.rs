@@ -247,6 +247,34 @@ fn what_it_watched_is_lent_to_expire() {
     assert_eq!(told.stdout[end..].trim(), "", "files are left: {told}");
 }
 
+/// Idle time that is inferred from the history of the timeout is not watched: who does not trust it
+/// gets none of it, neither from a guard that does nor from one that did.
+#[test]
+fn inferred_idle_time_is_not_lent_and_ends_with_the_trust() {
+    let world = World::with_flows(400);
+    let among = |script: &str| {
+        let mut bash = world.command_among_processes("bash");
+        Told::by(bash.args(["-ec", script]))
+    };
+    among("cttune apply --set tcp_timeout_established=3h --only live --yes").exits(0);
+    let told = among(
+        "guard() { printf '[guard]\nhigh = %s\nlow = %s\ntrust-history = %s\n' $*; }
+         guard 9000 8000 true >/run/p.toml; chmod 644 /run/p.toml
+         cttune guard --profile /run/p.toml >/run/out 2>&1 & guard=$!
+         until [ -S /run/cttune/guard-*.sock ]; do sleep 0.1; kill -0 $guard || exit 9; done
+         sleep 3
+         cttune expire --mode re-age --observe 1s --yes --json 2>/run/note >/run/expired
+         ! grep 'the guard has watched' /run/note
+         guard 100 50 false >/run/p.toml; kill -HUP $guard
+         until grep -q 'watched and silent' /run/out; do sleep 0.1; kill -0 $guard || exit 9; done
+         sleep 3; kill -TERM $guard; wait $guard; cat /run/out",
+    );
+    let told = told.exits(0);
+    assert!(!told.stdout.contains(" established"), "{told}");
+    let expired: Value = serde_json::from_str(&world.read("/run/expired")).unwrap();
+    assert!(expired["examined"].as_u64() > Some(0), "{expired}");
+}
+
 /// A guard in the background of a script, and a way to wait until its status says something.
 const BACKGROUND: &str = "
     status() { cat /run/cttune/guard-*.json 2>/dev/null; }

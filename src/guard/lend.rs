@@ -57,7 +57,7 @@ impl Lender {
 }
 
 /// The observations of the guard of this network namespace, and zero of their clock; none where no
-/// guard runs.
+/// guard runs, or it lends nothing.
 pub(crate) fn borrow() -> Option<(Lent<'static>, Instant)> {
     let stream = UnixStream::connect(path("sock")).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -67,6 +67,7 @@ pub(crate) fn borrow() -> Option<(Lent<'static>, Instant)> {
     let mut bytes = Vec::new();
     stream.take(LARGEST).read_to_end(&mut bytes).ok()?;
     let lent = Lent::from_bytes(&bytes)?;
+    lent.sightings.iter().next()?;
     let now = i64::try_from(host::read_monotonic().as_millis()).ok()?;
     let passed = u64::try_from(now - lent.zero).ok()?;
     let clock = Instant::now().checked_sub(Duration::from_millis(passed))?;

@@ -80,6 +80,8 @@ pub(crate) struct Guard {
     /// kernel's times do.
     clock: Instant,
     begun: Instant,
+    /// Since when flows are watched: later, where all that was seen was forgotten.
+    since: Instant,
     growth: Growth,
     pace: WalkPace,
     /// Only counts what would end.
@@ -116,6 +118,7 @@ impl Guard {
             sightings: Sightings::limited(parameters.most()),
             clock: begun.checked_sub(beginning).unwrap_or(begun),
             begun,
+            since: begun,
             growth: Growth::default(),
             pace: WalkPace::default(),
             dry_run,
@@ -141,7 +144,8 @@ impl Guard {
         self.judge.is_history_known()
     }
 
-    /// Takes other parameters and another past, and keeps what was observed.
+    /// Takes other parameters and another past, and keeps what was observed. What was inferred while
+    /// the history was trusted is part of it, and forgotten where it is not any more.
     pub(crate) fn renew(
         &mut self,
         parameters: GuardParameters,
@@ -151,12 +155,22 @@ impl Guard {
         self.operators = Operators::read();
         let rules = rules(&parameters, &self.past, &self.operators)?;
         self.judge.renew(rules);
+        let withdraws = self.judge.trusts_history && !parameters.trust_history;
         self.judge.trusts_history = parameters.trust_history;
         self.sightings.limit(parameters.most());
         self.next_pass = Duration::ZERO;
         self.parameters = parameters;
         self.pace = WalkPace::default();
+        if withdraws {
+            self.forget();
+        }
         Ok(())
+    }
+
+    /// Begins to watch anew.
+    fn forget(&mut self) {
+        self.sightings = Sightings::limited(self.parameters.most());
+        self.since = Instant::now();
     }
 
     /// Reads the count, and does what there is to do. `report` gets each flow that ends.
@@ -242,15 +256,20 @@ impl Guard {
         before != self.said
     }
 
-    /// What was observed, for another process.
+    /// What was observed, for another process, which takes it for watched: nothing where part of it
+    /// is inferred.
     pub(crate) fn lend(&self) -> Lent<'_> {
         let now = i64::try_from(host::read_monotonic().as_millis()).unwrap_or(i64::MAX);
-        let begun = self.begun.saturating_duration_since(self.clock).as_millis();
+        let since = self.since.saturating_duration_since(self.clock).as_millis();
         Lent {
             zero: now - i64::from(self.at()),
-            since: u32::try_from(begun).unwrap_or(u32::MAX),
+            since: u32::try_from(since).unwrap_or(u32::MAX),
             timeouts: Cow::Borrowed(self.judge.timeouts(Class::Established)),
-            sightings: Cow::Borrowed(&self.sightings),
+            sightings: if self.judge.trusts_history {
+                Cow::Owned(Sightings::default())
+            } else {
+                Cow::Borrowed(&self.sightings)
+            },
         }
     }
 
@@ -333,6 +352,8 @@ impl Guard {
             None => match Lock::take(here.root()) {
                 Ok(lock) => Some(lock),
                 Err(LockError::Held { .. }) => {
+                    let rest = (begun.elapsed() * REST).max(SHORTEST_REST);
+                    self.next_pass = self.begun.elapsed() + rest;
                     let is_news = self.is_news(What::StoodAside);
                     return Ok(is_news.then_some(What::StoodAside));
                 }
@@ -378,7 +399,7 @@ impl Guard {
         self.judge.renew(rules.clone());
         if self.judge.remembered() > MOST_TIMEOUTS {
             self.judge = Judge::new(rules, self.parameters.trust_history);
-            self.sightings = Sightings::limited(self.parameters.most());
+            self.forget();
         }
         if self.at() > LATE {
             self.sightings.turn_back(BEGINNING);
