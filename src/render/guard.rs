@@ -20,8 +20,8 @@ pub(crate) fn begins(
         (true, false) => (
             "were watched and silent for",
             "\nThe history of the timeout is unknown: the journal has no change of \
-             nf_conntrack_tcp_timeout_established.\nNothing is known of how long flows were idle \
-             before now.",
+             nf_conntrack_tcp_timeout_established, or there is a flowtable.\nNothing is known of how \
+             long flows were idle before now.",
         ),
         (false, _) => ("were watched and silent for", ""),
     };

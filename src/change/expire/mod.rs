@@ -22,7 +22,7 @@ use crate::change::signal::Signal;
 use crate::flow::expire::{History, Moment, Proof, Protected, Rules, Tally, Timeouts, Verdict};
 use crate::flow::guard::{Class, Lent};
 use crate::flow::{Flow, Selection, Sightings};
-use crate::kernel::ctnetlink::{read_listeners, read_policies};
+use crate::kernel::ctnetlink::{read_flowtables, read_listeners, read_policies};
 use crate::kernel::sysctl;
 use crate::profile::{ExpireMode, ExpireParameters};
 use crate::service::Table;
@@ -315,9 +315,12 @@ fn seconds(parameter: i64) -> u32 {
     u32::try_from(parameter.max(0)).unwrap_or(u32::MAX)
 }
 
-/// The history of the timeout of established TCP.
+/// The history of the timeout of established TCP. Where there is a flowtable it tells nothing: what a
+/// flow sends while it is in it leaves its time as it is.
 pub(crate) fn history(past: &Past, timeouts: &Snapshot) -> History {
-    let Some(present) = timeouts.value(Key::TcpTimeoutEstablished) else {
+    let has_flowtable = || !read_flowtables().is_ok_and(|all| all.is_empty());
+    let present = timeouts.value(Key::TcpTimeoutEstablished);
+    let Some(present) = present.filter(|_| !has_flowtable()) else {
         return History::default();
     };
     let history = match past.was {

@@ -28,7 +28,8 @@ Idle time is what was watched: --observe proves no more than its TIME. A
 connection may be silent for two hours and alive (the default of keepalive).
 --trust-history infers idle time from what tcp_timeout_established was. That is
 right only if, since the boot, nobody changed it by hand and back, nobody ran
-`conntrack -U`, and the clock was not set back.
+`conntrack -U`, and the clock was not set back. Where there is a flowtable it
+infers nothing.
 
 TERM,TERM selects flows that match all terms. Terms, with = or !=: src dst sport
 dport reply-src reply-dst reply-sport reply-dport proto state family mark zone
