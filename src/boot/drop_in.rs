@@ -53,7 +53,7 @@ pub(crate) fn render(profile: &str, entries: &[Entry<'_>]) -> String {
         one_line(profile)
     );
     let mut entries = entries.to_vec();
-    entries.sort_by_key(|entry| entry.key);
+    entries.sort_unstable_by_key(|entry| entry.key);
     low_threshold_first(&mut entries);
     for Entry { key, value, why } in entries {
         text.push('\n');

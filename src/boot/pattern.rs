@@ -102,7 +102,7 @@ fn expand_one(pattern: &str, left: &mut usize) -> Option<Vec<SysctlFile>> {
             found.push(SysctlFile { path, key: *key });
         }
     }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Some(found)
 }
 

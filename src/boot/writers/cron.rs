@@ -79,21 +79,19 @@ fn table(
     }
 }
 
-/// A command up to the percent sign that ends it; behind it is what it reads. One with a backslash in
-/// front is a percent sign.
+/// A command up to the percent sign that ends it; behind it is what it reads. One behind a backslash
+/// that is not escaped itself is a percent sign.
 fn first_part(command: &str) -> String {
     let mut all = String::new();
-    for piece in command.split_inclusive('%') {
-        let Some(piece) = piece.strip_suffix('%') else {
-            all.push_str(piece);
-            break;
-        };
-        let Some(before) = piece.strip_suffix('\\') else {
-            all.push_str(piece);
-            break;
-        };
-        all.push_str(before);
-        all.push('%');
+    let mut is_escaped = false;
+    for sign in command.chars() {
+        match sign {
+            '%' if !is_escaped => break,
+            '%' => drop(all.pop()),
+            _ => {}
+        }
+        all.push(sign);
+        is_escaped = sign == '\\' && !is_escaped;
     }
     all
 }

@@ -130,9 +130,16 @@ pub(super) struct Scripts<'a> {
     made: BTreeSet<PathBuf>,
     /// How many scripts and texts led to the one that is read.
     above: usize,
-    /// Scripts that were read, and whether something decides that they run; which of the writes are
-    /// theirs.
-    seen: BTreeMap<(PathBuf, bool), Range<usize>>,
+    /// Scripts that were read, and whether something decides that they run.
+    seen: BTreeMap<(PathBuf, bool), Visit>,
+}
+
+/// A script that was read.
+enum Visit {
+    /// It is being read.
+    Open,
+    /// With these variables, sourced or not, it wrote these of the writes.
+    Done((Variables, bool), Range<usize>),
 }
 
 /// A file and the line in it from which its text was taken.
@@ -173,28 +180,39 @@ impl<'a> Scripts<'a> {
         self.read(path, &runner.if_also(!text.starts_with("#!")));
     }
 
-    /// Reads a script that a shell is given. One that was read before writes the same once more.
+    /// Reads a script that a shell is given. One that was read before with the same variables writes
+    /// the same once more.
     fn read(&mut self, path: &Path, runner: &Runner) {
         let visit = (path.to_owned(), runner.is_conditional);
         if OF_SYSTEMD.iter().any(|folder| path.starts_with(folder)) {
             return;
         }
-        let before = self.writes.len();
-        if let Some(known) = self.seen.get(&visit) {
-            let known = known.clone();
-            match self.facts.budget().spend(known.len() * AGAIN) {
-                Some(()) => self.writes.extend_from_within(known),
-                None => self.unfollowed(&first_line(path), runner, TOO_MUCH),
+        let given = if runner.is_sourced {
+            (runner.variables.clone(), true)
+        } else {
+            (runner.variables.exported(), false)
+        };
+        match self.seen.get(&visit) {
+            // One that runs itself ends somewhere.
+            Some(Visit::Open) => return,
+            Some(Visit::Done(before, known)) if *before == given => {
+                let known = known.clone();
+                match self.facts.budget().spend(known.len() * AGAIN) {
+                    Some(()) => self.writes.extend_from_within(known),
+                    None => self.unfollowed(&first_line(path), runner, TOO_MUCH),
+                }
+                return;
             }
-            return;
+            _ => {}
         }
-        // One that runs itself ends somewhere: what it wrote by then is what it writes.
-        self.seen.insert(visit.clone(), before..before);
-        self.first_read(path, runner);
-        self.seen.insert(visit, before..self.writes.len());
+        let before = self.writes.len();
+        self.seen.insert(visit.clone(), Visit::Open);
+        self.read_anew(path, runner);
+        let done = Visit::Done(given, before..self.writes.len());
+        self.seen.insert(visit, done);
     }
 
-    fn first_read(&mut self, path: &Path, runner: &Runner) {
+    fn read_anew(&mut self, path: &Path, runner: &Runner) {
         let file = match self.facts.find(path) {
             Found::File(file) => file,
             Found::Unfollowed { is_program, .. } if !is_program => {

@@ -89,6 +89,11 @@ fn hooks_cron_and_interfaces_count_as_their_programs_read_them() {
         ),
         (
             "/etc/cron.d/tune!",
+            "@reboot root echo a\\\\%; sysctl -w net.netfilter.nf_conntrack_max=5\n",
+            "",
+        ),
+        (
+            "/etc/cron.d/tune!",
             "@reboot root cat >/dev/null%sysctl -w net.netfilter.nf_conntrack_max=5\n",
             "",
         ),

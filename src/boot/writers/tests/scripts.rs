@@ -806,6 +806,24 @@ fn of_a_line_that_runs_again_the_last_write_counts() {
     );
     assert_eq!(run(&format!("/opt/a\n{again}/opt/b\n")), [first, then]);
     assert_eq!(run(&format!("{again}/opt/b\n/opt/a\n")), [then, first]);
+    // With other variables it writes something else.
+    let with = |rc_local: &str| {
+        let own = "#!/bin/sh\nsysctl -w net.netfilter.nf_conntrack_max=$MAX\n";
+        let files = [
+            ("/etc/rc.local", &*format!("#!/bin/sh\n{rc_local}")),
+            ("/opt/a", own),
+            ("/opt/b", b),
+        ];
+        writes(&files).pop()
+    };
+    for lines in [
+        "MAX=50 /opt/a\nMAX=60 /opt/a\n",
+        "export MAX=50\n/opt/a\nexport MAX=60\n/opt/a\n",
+        "MAX=60\n. /opt/a\nMAX=50\n. /opt/a\nMAX=60\n. /opt/a\n",
+        "MAX=50 /opt/a\n/opt/b\nMAX=60 /opt/a\n",
+    ] {
+        assert_eq!(with(lines).as_deref(), Some("/opt/a:2 max 60"), "{lines}");
+    }
     // A script that runs itself is read once.
     let own = "/opt/a\n/etc/rc.local\n/opt/b\n";
     assert_eq!(run(own), [first, then]);
