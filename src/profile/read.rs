@@ -343,7 +343,7 @@ pub(super) fn in_order<'v, 't>(
     table: &'v DeTable<'t>,
 ) -> Vec<(&'v Spanned<std::borrow::Cow<'t, str>>, &'v Value<'t>)> {
     let mut entries: Vec<_> = table.iter().collect();
-    entries.sort_by_key(|(name, _)| name.span().start);
+    entries.sort_unstable_by_key(|(name, _)| name.span().start);
     entries
 }
 

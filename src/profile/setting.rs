@@ -62,7 +62,7 @@ impl Reader {
     pub(super) fn settings(&mut self, table: &DeTable<'_>) -> BTreeMap<Key, Setting> {
         let mut entries = Vec::new();
         flatten("", table, &mut entries);
-        entries.sort_by_key(|(_, span, _)| span.start);
+        entries.sort_unstable_by_key(|(_, span, _)| span.start);
         let mut settings: BTreeMap<Key, Setting> = BTreeMap::new();
         let mut places: BTreeMap<Key, Range<usize>> = BTreeMap::new();
         let mut follows: BTreeMap<Key, Range<usize>> = BTreeMap::new();
@@ -295,7 +295,7 @@ impl Reader {
     ) {
         let mut told = Vec::new();
         let mut starts: Vec<_> = follows.iter().collect();
-        starts.sort_by_key(|(_, span)| span.start);
+        starts.sort_unstable_by_key(|(_, span)| span.start);
         for (key, span) in starts {
             let Some(keys) = ring(settings, *key).filter(|_| !told.contains(key)) else {
                 continue;

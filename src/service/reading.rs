@@ -161,7 +161,7 @@ impl Reading {
                 ..foreign
             });
         }
-        self.table.objects.sort();
+        self.table.objects.sort_unstable();
         self.table.rules = either(self.table.rules, self.own);
         // Of chains without rules it is empty.
         let mut chains = LIFELINE_CHAINS.iter();

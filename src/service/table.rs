@@ -162,7 +162,7 @@ impl Table {
                 table.objects.push(object);
             }
         }
-        table.objects.sort();
+        table.objects.sort_unstable();
         table
     }
 
@@ -216,7 +216,7 @@ impl Table {
         let old = old.filter(|object| services.contains(object.service()));
         let old = old.filter(|old| !self.objects.iter().any(|one| one.name == old.name));
         self.objects.extend(old.cloned().collect::<Vec<_>>());
-        self.objects.sort();
+        self.objects.sort_unstable();
         self
     }
 

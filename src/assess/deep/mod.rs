@@ -175,7 +175,7 @@ fn policies(policies: &Policies) -> Option<Finding> {
         see = see.and(Hint::say(own));
     }
     let number = said.len();
-    said.sort();
+    said.sort_unstable();
     said.dedup();
     (number > 0).then(|| {
         Finding::new(

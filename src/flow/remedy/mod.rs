@@ -128,7 +128,7 @@ impl Remedy {
         let can_spare = |terms: &&Terms| terms.0.iter().all(|term| can_ask(&term.test));
         let (spared, not): (Vec<&Terms>, Vec<&Terms>) = selection.keep.iter().partition(can_spare);
         left_out.extend(not.iter().map(|terms| format!("--keep {terms}")));
-        left_out.sort();
+        left_out.sort_unstable();
         left_out.dedup();
         Some(Remedy::Rules(Rules {
             about,
