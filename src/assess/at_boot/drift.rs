@@ -52,9 +52,13 @@ pub(super) fn findings(evidence: &Evidence<'_>, next_boot: &NextBoot) -> Vec<Fin
             Some(_) => None,
             None => unset(key, value, evidence, &answer),
         };
-        let Some(one) = drifted else {
+        let Some(mut one) = drifted else {
             continue;
         };
+        // Who has a profile has said which values matter.
+        if evidence.desired.is_some() {
+            one.finding.severity = Severity::Info;
+        }
         let is_same = |group: &&mut Vec<Drifted>| {
             let first = group.first();
             first.is_some_and(|first| {
@@ -420,11 +424,14 @@ mod tests {
         let mut desired = inherit(&[parse(&Source::new("own", text)).unwrap()]);
         desired.name = "own".to_owned();
         let live = [(Key::TcpTimeoutEstablished, 9000), (Key::UdpTimeout, 60)];
-        let found = findings_under(Some(&desired), &live, "", false, &[]);
+        let lines = "net.netfilter.nf_conntrack_tcp_timeout_established = 8000\n";
+        let found = findings_under(Some(&desired), &live, lines, false, &[]);
         assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].severity, Severity::Info);
         assert_eq!(
             found[0].hint.text(&Place::default()),
-            "to keep it: cttune plan --profile own --set tcp_timeout_established=9000"
+            "to keep the live value: cttune plan --profile own --set tcp_timeout_established=9000; \
+             to apply the persisted one: sysctl --system"
         );
     }
 
