@@ -299,8 +299,10 @@ fn check_opens_few_files_and_none_of_them_often() {
         let (_, trace) = world.strace(&options, args);
         let mut opened: BTreeMap<&str, usize> = BTreeMap::new();
         for line in trace.lines().filter(|line| !line.contains("ENOENT")) {
-            let name = line.split('"').nth(1).unwrap_or_default();
-            *opened.entry(name).or_default() += 1;
+            // Of a call that another thread's came into, the second line has no name.
+            if let Some(name) = line.split('"').nth(1) {
+                *opened.entry(name).or_default() += 1;
+            }
         }
         let total: usize = opened.values().sum();
         assert!((1..=OPENS).contains(&total), "{total}: {opened:#?}");
