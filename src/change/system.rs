@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use super::expire::{Expired, Expiry};
 use super::flows::{FlowContext, FlowError, Past};
 use crate::diagnostic::plain::Shown;
@@ -350,7 +352,8 @@ fn end_found(selection: &Selection) -> Result<bool, String> {
     let mut changes = Changes::open().map_err(|error| error.to_string())?;
     let (mut is_whole, mut refused) = (true, None);
     let mut note = |(), answer| match answer {
-        Answer::Done | Answer::Gone => {}
+        // One that is in a flowtable stays there until it is let out; it harms nobody.
+        Answer::Done | Answer::Gone | Answer::Refused(Errno::EBUSY) => {}
         Answer::Unknown => is_whole = false,
         Answer::Refused(errno) => refused = Some(errno),
     };

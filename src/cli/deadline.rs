@@ -1,7 +1,5 @@
 //! Until when a change is pending, on the operator's clock.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, ZonedDateTime};
 
 use super::out::Out;
@@ -42,12 +40,14 @@ pub(super) struct Until {
     pub(super) clock: String,
 }
 
-/// None where the change has no deadline, or the clocks cannot be read.
+/// None where the change has no deadline, or the clocks cannot be read. One that has passed lies in the
+/// past.
 pub(super) fn of(entry: &Entry) -> Option<Until> {
-    let until = Duration::from_secs(entry.state.deadline?.boottime);
-    let left = until.saturating_sub(host::read_boottime().ok()?);
+    let until = i64::try_from(entry.state.deadline?.boottime).ok()?;
+    let passed = SignedDuration::try_from(host::read_boottime().ok()?).ok()?;
+    let left = SignedDuration::from_secs(until).checked_sub(passed)?;
     let now = ZonedDateTime::now();
-    let time = now.checked_add(SignedDuration::try_from(left).ok()?).ok()?;
+    let time = now.checked_add(left).ok()?;
     let clock = clock(&now, &time);
     Some(Until { time, clock })
 }

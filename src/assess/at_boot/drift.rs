@@ -90,11 +90,7 @@ fn together(group: Vec<Drifted>, desired: Option<&Desired>) -> Vec<Finding> {
     let hint = Hint::cttune("check --keys")
         .to("to see them all")
         .and(Hint::cttune("profile capture live.toml").to("to keep the live values"));
-    let same = group.iter().all(|one| one.apply == first.apply);
-    let hint = match first.apply.clone().filter(|_| same) {
-        Some(apply) => hint.and(apply.to("to apply the persisted ones")),
-        None => hint,
-    };
+    let hint = or_apply(hint, &group);
     let Finding { id, severity, .. } = first.finding;
     vec![Finding::new(id, severity, message, hint)]
 }
@@ -102,13 +98,8 @@ fn together(group: Vec<Drifted>, desired: Option<&Desired>) -> Vec<Finding> {
 /// Each alone. Several have one command that keeps them all: a plan drops what another one set.
 fn apart(group: Vec<Drifted>, desired: Option<&Desired>) -> Vec<Finding> {
     let values: Vec<(Key, i64)> = group.iter().map(|one| one.live).collect();
-    let apply = group.first().and_then(|first| first.apply.clone());
-    let same = group.iter().all(|one| one.apply == apply);
     let keep = plan(desired, &values).to("to keep the live values");
-    let keep = match apply.filter(|_| same) {
-        Some(apply) => keep.and(apply.to("to apply the persisted ones")),
-        None => keep,
-    };
+    let keep = or_apply(keep, &group);
     let findings = group.into_iter().map(|one| one.finding);
     findings
         .map(|finding| match values.len() {
@@ -119,6 +110,16 @@ fn apart(group: Vec<Drifted>, desired: Option<&Desired>) -> Vec<Finding> {
             },
         })
         .collect()
+}
+
+/// The hint, or what applies the persisted values, where that is one command.
+fn or_apply(hint: Hint, group: &[Drifted]) -> Hint {
+    let apply = group.first().and_then(|first| first.apply.clone());
+    let same = group.iter().all(|one| one.apply == apply);
+    match apply.filter(|_| same) {
+        Some(apply) => hint.and(apply.to("to apply the persisted ones")),
+        None => hint,
+    }
 }
 
 fn number(key: Key, value: i64) -> String {

@@ -187,6 +187,10 @@ impl<'a> Scripts<'a> {
         if OF_SYSTEMD.iter().any(|folder| path.starts_with(folder)) {
             return;
         }
+        let weight = runner.variables.weight();
+        if self.facts.budget().spend(weight).is_none() {
+            return self.unfollowed(&first_line(path), runner, TOO_MUCH);
+        }
         let given = if runner.is_sourced {
             (runner.variables.clone(), true)
         } else {
